@@ -1,0 +1,99 @@
+"""Every error of the fabric has one root, and its class says who is to blame.
+
+    FabricError
+    ├─ TopicError(ValueError)    InvalidTopic · InvalidFilter · ScopeError (a ~ or $ level that is not allowed here)
+    ├─ WireError                 LocalWireError (we built it wrong) · RemoteWireError (a peer did)
+    ├─ StateError                carries machine, state, event
+    ├─ TransportError            from zmq.ZMQError · HighWaterMarkReached · NotConnected · RequestTimeout
+    └─ ServiceError              UnknownContactCode · Busy · NotAllowed · LeaseExpired
+
+A message says what was wrong, with the offending value, and what would be right.
+"""
+
+from __future__ import annotations
+
+
+class FabricError(Exception):
+    """Root of all errors that this project raises on purpose."""
+
+
+class TopicError(FabricError, ValueError):
+    """A topic or a filter that cannot be used as given."""
+
+
+class InvalidTopic(TopicError):
+    """Not a topic by the rules of `fabric.topics`."""
+
+
+class InvalidFilter(TopicError):
+    """Not a topic filter by the rules of `fabric.topics`."""
+
+
+class ScopeError(TopicError):
+    """A `~` or `$` first level that is not allowed here."""
+
+
+class WireError(FabricError):
+    """A part that cannot be encoded or decoded."""
+
+
+class LocalWireError(WireError):
+    """We were asked to build a part that the wire format does not allow."""
+
+
+class RemoteWireError(WireError):
+    """A peer sent bytes that are no message. `kind` is a short, stable word to count by."""
+
+    def __init__(self, message: str, kind: str = "malformed") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class StateError(FabricError):
+    """An event that does not belong in the present state; nothing has changed."""
+
+    def __init__(self, machine: str, state: str, event: str, hint: str = "") -> None:
+        super().__init__(f"{machine}: {event!r} is not possible in state {state!r}{': ' + hint if hint else ''}")
+        self.machine = machine
+        self.state = state
+        self.event = event
+
+
+class TransportError(FabricError):
+    """ZeroMQ or the operating system refused; the message carries their words."""
+
+
+class HighWaterMarkReached(TransportError):
+    """The queue to the proxy stayed full for the whole send time-out; the message was not accepted."""
+
+
+class NotConnected(TransportError):
+    """No proxy answered in time."""
+
+
+class RequestTimeout(TransportError):
+    """No answer came before the deadline."""
+
+
+class ServiceError(FabricError):
+    """A service understood the request and refused it."""
+
+
+class UnknownContactCode(ServiceError):
+    """No live page holds this contact code."""
+
+
+class Busy(ServiceError):
+    """The service is at its capacity. `retry_after_s` says when to try again."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NotAllowed(ServiceError):
+    """The sender may not do this."""
+
+
+class LeaseExpired(ServiceError):
+    """The lease this request relied on has run out."""
