@@ -1,7 +1,7 @@
 """Topics and topic filters: what is valid, what matches what, and which bytes ZeroMQ is given.
 
 A topic is 1 to 201 levels separated by `/`; a filter may hold `+` (any one level) and, as its last level, `#` (what
-stands before it and everything below). Levels may be empty: `a//b` has three. The rules are those of MQTT 5.0 §4.7, with
+stands before it and everything below). Levels may be empty: `a//b` has three. The rules are those of MQTT 5.0 §4.7 and
 one more: no leading wildcard takes a first level that starts with `~`, just as MQTT has it for `$`.
 
 Read `validate_filter`, then `_differs_at` (the whole matching rule), then `covers`. `fabric.trie` does the same for
