@@ -1,0 +1,83 @@
+"""From one base address to the endpoints of a proxy. Pure.
+
+    tcp://host:P   in=P  out=P+1  relay=P+2  link=P+3  guest=P+4  http=P+5
+    ipc://path     path.in  path.out  path.relay  path.link  path.guest  path.http
+
+Who may use which: publishers connect to `in`, nodes to `out` and `relay`, other proxies to `link`, everything
+else (plain SUB sockets in any language) to `guest`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+DEFAULT_BASE = "tcp://127.0.0.1:5570"
+MAX_IPC_BYTES = 100
+"""Whole ipc endpoint, suffix included; the operating system's own limit is 108 bytes (unix(7))."""
+
+_OFFSETS = {"in": 0, "out": 1, "relay": 2, "link": 3, "guest": 4, "http": 5}
+_TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%a-z]+\]|[^\[\]:/\s]+):(\d+)")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The endpoints that belong to one base address. `parse` is the way to get one."""
+
+    base: str
+    ingress: str
+    out: str
+    relay: str
+    link: str
+    guest: str
+    http: str
+
+    @classmethod
+    def parse(cls, base: str) -> Endpoints:
+        """Return the endpoints of `base`; ValueError says what is wrong with it and what would be right."""
+        if base.startswith("ipc://"):
+            return cls(base, *(_ipc(base, suffix) for suffix in _OFFSETS))
+        found = _TCP.fullmatch(base)
+        if found is None:
+            raise ValueError(f"{base!r} is no address; right would be tcp://HOST:PORT or ipc://PATH")
+        host, port = found[1], int(found[2])
+        if not 1 <= port <= 65535 - max(_OFFSETS.values()):
+            raise ValueError(f"port {port} of {base!r} leaves no room; right would be 1 to 65530, six ports are used")
+        return cls(base, *(f"tcp://{host}:{port + offset}" for offset in _OFFSETS.values()))
+
+    @property
+    def host(self) -> str | None:
+        """The host of a TCP base, without brackets; None for ipc."""
+        found = _TCP.fullmatch(self.base)
+        return found[1].strip("[]") if found else None
+
+    @property
+    def is_wildcard(self) -> bool:
+        """True when others cannot connect to this base as it stands (`*`, 0.0.0.0, ::)."""
+        return self.host in ("*", "0.0.0.0", "::")
+
+    @property
+    def is_local(self) -> bool:
+        """True when only this machine can reach it: ipc, localhost, 127.0.0.0/8 and ::1."""
+        host = self.host
+        if host is None or host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    def default_name(self) -> str:
+        """A name for the proxy at this base that is one topic level: `127.0.0.1:5570`, or the ipc path with dashes."""
+        text = self.base.partition("://")[2]
+        return re.sub(r"[/+#$~\s]+", "-", text).strip("-") or "proxy"
+
+
+def _ipc(base: str, suffix: str) -> str:
+    if len(base) == len("ipc://"):
+        raise ValueError(f"{base!r} has no path; right would be ipc:///run/fabric/p1")
+    endpoint = f"{base}.{suffix}"
+    if len(endpoint.encode()) - len("ipc://") > MAX_IPC_BYTES:
+        raise ValueError(f"{endpoint!r} is longer than {MAX_IPC_BYTES} bytes; right would be a shorter path")
+    return endpoint
