@@ -1,0 +1,153 @@
+"""Fixtures for all tests: processes that are stopped again, and a check that a test leaves nothing behind.
+
+    proxies(2)                  two meshed `fabric proxy` processes on free ports, ready; `.base` is each one's address
+    fabric("sub", "a/#", …)     any other `fabric` command, started; see tests/processes.py for what it can do
+    run_fabric("match", …)      any `fabric` command, run to its end: a CompletedProcess with text
+
+All three are stopped, by process id, when the test ends, and their output is shown when it fails. Every test is also
+checked for threads, ZeroMQ contexts and sockets, and child processes that it started and left.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from tests.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
+
+LEAK_GRACE_S = 3.0  # what is ending when the test ends may take this long
+
+# --- processes
+
+
+@pytest.fixture
+def started() -> Iterator[list[Process]]:
+    """The processes of this test; append one of your own and it is stopped too. Newest first, proxies last."""
+    processes: list[Process] = []
+    yield processes
+    for process in reversed(processes):
+        if process.alive:
+            process.signal(15)
+    for process in reversed(processes):
+        process.stop()
+        print(process.said())  # pytest shows it only when the test failed
+
+
+@pytest.fixture
+def fabric(tmp_path: Path, started: list[Process]) -> Callable[..., FabricProcess]:
+    """fabric(*args, **environment): start `fabric ARGS…` and return it at once."""
+
+    def start(*args: str, **changes: str) -> FabricProcess:
+        process = FabricProcess(args, tmp_path, env=environment(**changes))
+        started.append(process)
+        return process
+
+    return start
+
+
+@pytest.fixture
+def run_fabric() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """run_fabric(*args, input="", timeout_s=30, **environment): run `fabric ARGS…` to its end."""
+
+    def run(*args: str, input: str = "", timeout_s: float = 30, **changes: str) -> subprocess.CompletedProcess[str]:
+        command = [*FABRIC, *args]
+        env = environment(**changes)
+        return subprocess.run(
+            command, input=input, env=env, cwd=ROOT, timeout=timeout_s, capture_output=True, text=True, encoding="utf-8"
+        )
+
+    return run
+
+
+@pytest.fixture
+def proxies(tmp_path: Path, started: list[Process]) -> Callable[..., list[ProxyProcess]]:
+    """proxies(count=1, *args, join=()): start that many meshed proxies p1, p2, …; returns when all are ready.
+
+    The first one joins the bases in `join` (none: it is the first of its mesh), the others join the first.
+    `args` go to each.
+    """
+
+    def start(count: int = 1, *args: str, join: tuple[str, ...] = ()) -> list[ProxyProcess]:
+        found: list[ProxyProcess] = []
+        for _ in range(count):
+            known = (found[0].base,) if found else join
+            joins = [word for base in known for word in ("--join", base)]
+            name = f"p{sum(isinstance(process, ProxyProcess) for process in started) + 1}"
+            proxy = ProxyProcess(free_base(), [*joins, *args], tmp_path, name=name)
+            started.append(proxy)
+            found.append(proxy)
+            proxy.wait_ready()
+        return found
+
+    return start
+
+
+# --- leaks
+
+_contexts: weakref.WeakSet[zmq.Context[Any]] = weakref.WeakSet()
+_sockets: weakref.WeakSet[zmq.Socket[Any]] = weakref.WeakSet()
+
+
+def _record(cls: type, into: weakref.WeakSet[Any]) -> None:
+    """Remember every object of this class as it is made. (pyzmq has no public list of open sockets.)"""
+    original: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        into.add(self)
+
+    setattr(cls, "__init__", __init__)  # noqa: B010
+
+
+_record(zmq.Context, _contexts)
+_record(zmq.Socket, _sockets)
+
+
+def _alive() -> dict[str, set[Any]]:
+    """What a test could leave behind, by kind; objects are compared by identity through their `id`."""
+    return {
+        "threads": set(threading.enumerate()),
+        "ZeroMQ contexts": {id(context) for context in _contexts if not context.closed},
+        "ZeroMQ sockets": {id(each) for each in _sockets if not each.closed},
+        "child processes": _children(),
+    }
+
+
+def _children() -> set[str]:
+    """`pid command` of this process's children; empty where /proc does not tell (macOS)."""
+    found = set()
+    for task in Path("/proc/self/task").glob("*/children"):
+        try:
+            pids = task.read_text().split()
+        except OSError:
+            continue  # this thread has just ended
+        for pid in pids:
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            except OSError:
+                continue  # this child has just ended
+            if "resource_tracker" not in command and "forkserver" not in command:  # multiprocessing keeps these
+                found.add(f"{pid} {command}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread, a ZeroMQ context or socket, or a child process. Set up first: looks last."""
+    before = _alive()
+    yield
+    deadline = time.monotonic() + LEAK_GRACE_S
+    while True:
+        left = {kind: now - before[kind] for kind, now in _alive().items() if now - before[kind]}
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    assert not left, f"the test left behind: {left}"
