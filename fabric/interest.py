@@ -1,0 +1,269 @@
+"""Which prefixes a node holds at ZeroMQ, for the filters its subscribers hold: pure, effects as data.
+
+Three sets, each derived from the one before it:
+
+    wanted   the prefixes of every held filter, reference-counted (`topics.subscription_prefixes`)
+    exact    those of them that no shorter wanted prefix covers
+    wire     what is subscribed upstream: `exact`, or, beyond the budget, coarser groups in its place
+
+A prefix is empty, or ends in `/` (a group: everything below that level), or in NUL (one topic), so one covers another
+exactly when it is its beginning. `wanted` is kept in a tree of groups; in `wire` nothing covers anything else.
+
+Beyond the budget, groups with several members are replaced by the group itself: the deepest level first, as a deep
+group lets through least that nobody asked for; on one level the one with most members first, as that is likeliest to be
+wanted as a whole. If it must be, this ends at the empty prefix. It goes an eighth below the budget, so that its cost is
+paid once for many filters. Refining waits until the exact prefixes fit into three quarters of the budget, or are half
+as many as when last planned: so no change and its opposite cost much again and again.
+
+Reading order: `Interest.hold` and `release`, then `_want` and `_unwant`, then `_coarsen` and `_refine`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator
+from typing import NamedTuple
+
+from fabric.topics import subscription_prefixes
+
+
+class Change(NamedTuple):
+    """What to do upstream: send every `subscribe`, then every `cancel`, in one go. No held filter is uncovered between.
+
+    needs: the prefixes that carry the filter from now on; empty once it is not held any more.
+    """
+
+    subscribe: tuple[bytes, ...]
+    cancel: tuple[bytes, ...]
+    needs: tuple[bytes, ...]
+
+
+class Interest:
+    """Held filters in, subscribe and cancel effects out.
+
+    max_prefixes: most prefixes held upstream, at least 1, for as long as no change is being applied. Default 1,000:
+                  each costs a proxy about 2.5 kB, and when a peer leaves, the proxy stalls while it removes them all
+    """
+
+    def __init__(self, max_prefixes: int = 1000) -> None:
+        if max_prefixes < 1:
+            raise ValueError(f"max_prefixes is {max_prefixes}; it must be at least 1")
+        self._max = max_prefixes
+        self._coarsen_to = max_prefixes - max_prefixes // 8
+        self._refine_at = max(1, max_prefixes * 3 // 4)
+        self._filters: dict[str, int] = {}
+        self._wanted: dict[bytes, int] = {}
+        self._children: dict[
+            bytes, dict[bytes, None]
+        ] = {}  # group -> its next level; dicts, as sets have no stable order
+        self._wire: set[bytes] = set()
+        self._coarse: set[bytes] = set()  # those in _wire that nobody wants as such
+        self._exact = 0  # how many wanted prefixes no shorter one covers
+        self._planned = 0  # the largest _exact since _wire was last planned
+        self._subscribe: dict[bytes, None] = {}  # net effects of the call that is running
+        self._cancel: dict[bytes, None] = {}
+
+    def hold(self, topic_filter: str) -> Change:
+        """Hold `topic_filter` once more.
+
+        raises: InvalidFilter, and nothing has changed
+        cost:   O(levels), amortised; a new group also walks the prefixes below it
+        """
+        prefixes = subscription_prefixes(topic_filter)
+        count = self._filters.get(topic_filter, 0)
+        self._filters[topic_filter] = count + 1
+        if count == 0:
+            for prefix in prefixes:
+                self._want(prefix)
+            if len(self._wire) > self._max:
+                self._coarsen()
+            self._planned = max(self._planned, self._exact)
+        return self._change(self._carriers(prefixes))
+
+    def release(self, topic_filter: str) -> Change:
+        """Undo one `hold` of `topic_filter`.
+
+        raises: KeyError when it is not held, and nothing has changed
+        cost:   as `hold`; a group that goes walks the prefixes below it, once
+        """
+        count = self._count(topic_filter)
+        prefixes = subscription_prefixes(topic_filter)
+        if count > 1:
+            self._filters[topic_filter] = count - 1
+            return self._change(self._carriers(prefixes))
+        del self._filters[topic_filter]
+        for prefix in prefixes:
+            self._unwant(prefix)
+        if self._coarse and (self._exact <= self._refine_at or self._exact * 2 <= self._planned):
+            self._refine()
+        if len(self._wire) > self._max:
+            self._coarsen()
+        return self._change(())
+
+    def wire(self) -> frozenset[bytes]:
+        """Return the prefixes held upstream, as a copy: O(their number)."""
+        return frozenset(self._wire)
+
+    def covers(self, raw: bytes) -> bool:
+        """Return whether `raw`, a topic's UTF-8 with its final NUL, is covered upstream. O(levels)."""
+        return _shortest(raw, self._wire) is not None
+
+    def needs(self, topic_filter: str) -> tuple[bytes, ...]:
+        """Return the prefixes upstream that carry a held filter; KeyError when it is not held."""
+        self._count(topic_filter)
+        return self._carriers(subscription_prefixes(topic_filter))
+
+    @property
+    def coarsened(self) -> bool:
+        """True while some prefix upstream lets through more than was asked for, to stay in the budget."""
+        return bool(self._coarse)
+
+    def stats(self) -> dict[str, int]:
+        """Return counts: filters, prefixes that carry exactly these, prefixes upstream, and the coarser of these."""
+        return {
+            "filters": len(self._filters),
+            "exact": self._exact,
+            "wire": len(self._wire),
+            "coarse": len(self._coarse),
+            "max_prefixes": self._max,
+        }
+
+    def _count(self, topic_filter: str) -> int:
+        count = self._filters.get(topic_filter)
+        if count is None:
+            raise KeyError(
+                f"filter {topic_filter!r} is not held; hold() it first, and release() it as often as it was held"
+            )
+        return count
+
+    def _carriers(self, prefixes: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        found = (_shortest(prefix, self._wire) for prefix in prefixes)
+        return tuple(dict.fromkeys(carrier for carrier in found if carrier is not None))
+
+    def _change(self, needs: tuple[bytes, ...]) -> Change:
+        change = Change(tuple(self._subscribe), tuple(self._cancel), needs)
+        self._subscribe.clear()
+        self._cancel.clear()
+        return change
+
+    def _want(self, prefix: bytes) -> None:
+        if prefix in self._wanted:
+            self._wanted[prefix] += 1
+            return
+        covered = _shortest(prefix, self._wanted) is not None
+        self._wanted[prefix] = 1
+        self._coarse.discard(prefix)
+        self._grow(prefix)
+        if covered:
+            return
+        self._exact += 1 - sum(1 for _ in self._below(prefix, self._wanted))
+        if _shortest(prefix, self._wire) is None:
+            self._replace(self._below(prefix, self._wire), [prefix])
+
+    def _unwant(self, prefix: bytes) -> None:
+        self._wanted[prefix] -= 1
+        if self._wanted[prefix]:
+            return
+        del self._wanted[prefix]
+        self._prune(prefix)
+        if _shortest(prefix, self._wanted) is not None:
+            return
+        uncovered = list(self._below(prefix, self._wanted))
+        self._exact += len(uncovered) - 1
+        carrier = _shortest(prefix, self._wire)
+        if carrier == prefix:
+            self._replace([prefix], uncovered)
+        elif carrier is not None and carrier not in self._children:  # a coarser one whose last member this was
+            self._drop(carrier)
+
+    def _coarsen(self) -> None:
+        """Put coarser groups on the wire until it is an eighth below the budget. O(prefixes on the wire * levels)."""
+        groups: defaultdict[int, list[bytes]] = defaultdict(list)
+        stack = [(0, b"")]
+        while stack:
+            level, group = stack.pop()
+            groups[level].append(group)
+            stack += (
+                (level + 1, child)
+                for child in self._children[group]
+                if child in self._children and child not in self._wire
+            )
+        for level in sorted(groups, reverse=True):
+            # What lies deeper is one prefix a child by now, so the children are the members.
+            members = {group: len(self._children[group]) for group in groups[level] if len(self._children[group]) > 1}
+            for group in sorted(members, key=members.__getitem__, reverse=True):
+                self._replace(self._below(group, self._wire), [group])
+                if len(self._wire) <= self._coarsen_to:
+                    self._planned = self._exact
+                    return
+
+    def _refine(self) -> None:
+        """Replace every coarser group by what is wanted in it; the caller coarsens again what is too much. O(exact)."""
+        for group in list(self._coarse):
+            self._replace([group], list(self._below(group, self._wanted)))
+        self._planned = self._exact
+
+    def _replace(self, old: Iterable[bytes], new: Iterable[bytes]) -> None:
+        for prefix in list(old):
+            self._drop(prefix)
+        for prefix in new:
+            self._wire.add(prefix)
+            if prefix not in self._wanted:
+                self._coarse.add(prefix)
+            if prefix in self._cancel:
+                del self._cancel[prefix]
+            else:
+                self._subscribe[prefix] = None
+
+    def _drop(self, prefix: bytes) -> None:
+        self._wire.remove(prefix)
+        self._coarse.discard(prefix)
+        if prefix in self._subscribe:
+            del self._subscribe[prefix]
+        else:
+            self._cancel[prefix] = None
+
+    def _below(self, group: bytes, stop: Container[bytes]) -> Iterator[bytes]:
+        """Yield what lies strictly below `group` in the tree and is in `stop`, not looking further below it."""
+        stack = list(self._children.get(group, ()))
+        while stack:
+            prefix = stack.pop()
+            if prefix in stop:
+                yield prefix
+            else:
+                stack += self._children[prefix]
+
+    def _grow(self, prefix: bytes) -> None:
+        while prefix:
+            group = _parent(prefix)
+            siblings = self._children.get(group)
+            if siblings is not None:
+                siblings[prefix] = None
+                return
+            self._children[group] = {prefix: None}
+            prefix = group
+
+    def _prune(self, prefix: bytes) -> None:
+        while prefix and prefix not in self._children and prefix not in self._wanted:
+            group = _parent(prefix)
+            del self._children[group][prefix]
+            if not self._children[group]:
+                del self._children[group]
+            prefix = group
+
+
+def _parent(prefix: bytes) -> bytes:
+    """Return the group that `prefix` is a member of: `a/b` + NUL and `a/b/` -> `a/` -> empty."""
+    return prefix[: prefix.rfind(b"/", 0, -1) + 1]
+
+
+def _shortest(prefix: bytes, among: Container[bytes]) -> bytes | None:
+    """Return the shortest prefix in `among` that covers `prefix`, which may be itself. O(levels)."""
+    if b"" in among:
+        return b""
+    end = prefix.find(b"/") + 1
+    while end:
+        if prefix[:end] in among:
+            return prefix[:end]
+        end = prefix.find(b"/", end) + 1
+    return prefix if prefix in among else None
