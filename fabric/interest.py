@@ -77,7 +77,6 @@ class Interest:
                 self._want(prefix)
             if len(self._wire) > self._max:
                 self._coarsen()
-            self._planned = max(self._planned, self._exact)
         return self._change(self._carriers(prefixes))
 
     def release(self, topic_filter: str) -> Change:
@@ -141,6 +140,7 @@ class Interest:
         return tuple(dict.fromkeys(carrier for carrier in found if carrier is not None))
 
     def _change(self, needs: tuple[bytes, ...]) -> Change:
+        self._planned = max(self._planned, self._exact)
         change = Change(tuple(self._subscribe), tuple(self._cancel), needs)
         self._subscribe.clear()
         self._cancel.clear()
@@ -150,14 +150,14 @@ class Interest:
         if prefix in self._wanted:
             self._wanted[prefix] += 1
             return
-        covered = _shortest(prefix, self._wanted) is not None
+        carrier = _shortest(prefix, self._wire)
+        covered = carrier is not None and _shortest(prefix, self._wanted) is not None
         self._wanted[prefix] = 1
         self._coarse.discard(prefix)
         self._grow(prefix)
-        if covered:
-            return
-        self._exact += 1 - sum(1 for _ in self._below(prefix, self._wanted))
-        if _shortest(prefix, self._wire) is None:
+        if not covered:
+            self._exact += 1 - sum(1 for _ in self._below(prefix, self._wanted))
+        if carrier is None:
             self._replace(self._below(prefix, self._wire), [prefix])
 
     def _unwant(self, prefix: bytes) -> None:

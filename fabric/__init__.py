@@ -1,0 +1,1 @@
+"""A distributed message fabric on ZeroMQ with MQTT-style topics."""

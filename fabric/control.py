@@ -1,0 +1,74 @@
+"""What proxies and nodes say to each other beside the streams: markers upstream, answers and announcements down. Pure.
+
+    marker        upstream, a control part `["marker", token, nonce, sender]`: token is the asking incarnation, sender a
+                  proxy's record, or nil when a node asks
+    answer        `$ack/<token>/m`, payload {nonce, leg: "ingress" | "relay", view}
+    watermark     `$ack/<token>/w`, a node's own message through its ingress and back, payload: a count
+    bell          `$ack/<token>/b`, from another thread of the same node
+    announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
+    cancelled     `$fabric/cancelled/<id>`, to the proxy's own nodes, payload: prefixes that its relay gave up
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fabric.errors import RemoteWireError
+from fabric.mesh import Record, View, record_from, valid_name
+from fabric.wire import decode_control, encode_control
+
+PROTOCOL = (1, 1)
+"""Lowest and highest version of all this that is spoken here."""
+
+ANNOUNCE = "$fabric/proxy/"
+CANCELLED = "$fabric/cancelled/"
+ACK = "$ack/"
+
+
+class Marker(NamedTuple):
+    token: str
+    nonce: bytes
+    sender: Record | None
+
+
+class Answer(NamedTuple):
+    nonce: bytes
+    leg: str
+    view: View
+
+
+def ack_prefix(token: str) -> bytes:
+    """The prefix that brings everything addressed to this incarnation."""
+    return f"{ACK}{token}/".encode()
+
+
+def encode_marker(token: str, nonce: bytes, sender: Record | None) -> bytes:
+    return encode_control("marker", token, nonce, sender.to_map() if sender else None)
+
+
+def decode_marker(part: bytes) -> Marker:
+    """Read a marker; RemoteWireError for anything else, and nothing else."""
+    kind, fields = decode_control(part)
+    if kind != "marker" or len(fields) < 3:
+        raise RemoteWireError(f"control part of kind {kind!r} with {len(fields)} fields is no marker", "control")
+    token, nonce, sender = fields[:3]
+    if not (isinstance(token, str) and valid_name(token) and isinstance(nonce, bytes) and len(nonce) <= 64):
+        raise RemoteWireError("a marker's token must be one topic level, its nonce at most 64 bytes", "control")
+    record = record_from(sender)
+    if sender is not None and record is None:
+        raise RemoteWireError(f"a marker's sender {str(sender)[:200]!r} is no proxy's record", "control")
+    return Marker(token, nonce, record)
+
+
+def answer_payload(nonce: bytes, leg: str, view: View) -> dict[str, Any]:
+    return {"nonce": nonce, "leg": leg, "view": view.to_map()}
+
+
+def read_answer(payload: object) -> Answer | None:
+    """Read the payload of an answer; None when it is none. Input from a peer never raises."""
+    if not isinstance(payload, dict):
+        return None
+    nonce, leg, view = payload.get("nonce"), payload.get("leg"), View.from_map(payload.get("view"))
+    if not isinstance(nonce, bytes) or leg not in ("ingress", "relay") or view is None:
+        return None
+    return Answer(nonce, leg, view)

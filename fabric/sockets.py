@@ -1,0 +1,203 @@
+"""The only place that creates ZeroMQ sockets, and the only one that translates ZeroMQ's errors.
+
+Every option here was paid for; the reasons stand beside them. Facts are about libzmq 4.3.5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import zmq
+
+from fabric.errors import TransportError
+
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+
+HWM_MSGS = 100_000
+"""Data queue of one connection. 150,000 messages in a burst lose some at 10,000 and none at 100,000."""
+LINK_HWM_MSGS = 1_000_000
+"""Data queue of one link: behind it are all subscribers of another proxy."""
+HEARTBEAT_IVL_MS = 500
+HEARTBEAT_TIMEOUT_MS = 2_000
+MONITOR_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+FAILED_EVENTS = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+@contextlib.contextmanager
+def transport_errors(doing: str) -> Iterator[None]:
+    """Turn a ZMQError into a TransportError that says what was being done."""
+    try:
+        yield
+    except zmq.ZMQError as error:
+        raise TransportError(f"{doing}: {_plain(error)}") from error
+
+
+def _plain(error: zmq.ZMQError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use; right would be a free one, or ending the process that has it"
+    if error.errno == errno.ENODEV:
+        return "no such interface or host name on this machine; right would be one of its own addresses"
+    return str(error.strerror or error)
+
+
+def new_context(io_threads: int = 1) -> Context:
+    """Return a context of one's own, with room for many sockets. The caller ends it with `term()`."""
+    context: Context = zmq.Context(io_threads)
+    context.set(zmq.MAX_SOCKETS, 65_535)
+    return context
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit of open files to the hard one: at the limit ipc aborts and TCP spins."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 1_048_576) if hard != resource.RLIM_INFINITY else 1_048_576
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def descriptor_limit() -> int:
+    """The number of files and connections this process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def xsub(context: Context, *, recv_hwm: int) -> Socket:
+    """A receiving socket. SNDHWM=0: subscriptions obey it, and beyond it they would vanish silently."""
+    return _make(context, zmq.XSUB, sndhwm=0, rcvhwm=recv_hwm)
+
+
+def relay_in(context: Context) -> Socket:
+    """The XSUB that links to other proxies.
+
+    With heartbeats, and therefore with RCVHWM=0: libzmq aborts the process when a connecting socket with heartbeats
+    stays unread beyond the time-out while its queue is bounded (libzmq issue 3937).
+    """
+    socket = xsub(context, recv_hwm=0)
+    _heartbeats(socket, on=True)
+    return socket
+
+
+def xpub(context: Context, *, send_hwm: int) -> Socket:
+    """A sending socket that takes subscriptions. RCVHWM=0, for the subscriptions; a full subscriber loses messages."""
+    return _make(context, zmq.XPUB, sndhwm=send_hwm, rcvhwm=0)
+
+
+def pull(context: Context, *, recv_hwm: int) -> Socket:
+    """The receiving end of the publisher leg."""
+    return _make(context, zmq.PULL, sndhwm=0, rcvhwm=recv_hwm)
+
+
+def feed(context: Context) -> Socket:
+    """The PUB between the publisher leg and the ingress: when the ingress is full it waits instead of dropping."""
+    socket = _make(context, zmq.PUB, sndhwm=HWM_MSGS, rcvhwm=0)
+    socket.setsockopt(zmq.XPUB_NODROP, 1)
+    return socket
+
+
+def push(context: Context, *, send_hwm: int, timeout_ms: int) -> Socket:
+    """The sending end of the publisher leg.
+
+    RECONNECT_IVL=-1: it never reconnects by itself, since what is still in its queue would then overtake what was lost
+    with the connection. The node makes a new one and sends the unconfirmed parts again, in order.
+    """
+    socket = _make(context, zmq.PUSH, sndhwm=send_hwm, rcvhwm=0)
+    socket.setsockopt(zmq.RECONNECT_IVL, -1)
+    socket.sndtimeo = timeout_ms
+    return socket
+
+
+def doorbell(context: Context) -> Socket:
+    """The PUB that wakes a blocking receive from another thread."""
+    return _make(context, zmq.PUB, sndhwm=0, rcvhwm=0)
+
+
+def control_pair(context: Context, endpoint: str) -> tuple[Socket, Socket]:
+    """Return (server, client): a REP for a steerable proxy, and the REQ that steers it."""
+    server = _make(context, zmq.REP, sndhwm=0, rcvhwm=0)
+    server.bind(endpoint)
+    client = _make(context, zmq.REQ, sndhwm=0, rcvhwm=0)
+    client.rcvtimeo = 5_000
+    client.connect(endpoint)
+    return server, client
+
+
+def monitor(context: Context, watched: Socket, events: int) -> Socket:
+    """Return a socket with the events of `watched`.
+
+    High-water mark 0: an unread monitor with a bounded queue blocks libzmq's I/O thread.
+    """
+    endpoint = f"inproc://monitor-{id(watched):x}"
+    watched.monitor(endpoint, events)
+    socket = _make(context, zmq.PAIR, sndhwm=0, rcvhwm=0)
+    socket.connect(endpoint)
+    return socket
+
+
+def bind(socket: Socket, endpoint: str, *, max_part_bytes: int, send_hwm: int | None = None, link: bool = False) -> None:
+    """Bind, with the options that libzmq copies at this moment: limits, and heartbeats for links only."""
+    socket.setsockopt(zmq.MAXMSGSIZE, max_part_bytes)
+    if send_hwm is not None:
+        socket.setsockopt(zmq.SNDHWM, send_hwm)
+    _heartbeats(socket, on=link)
+    with transport_errors(f"cannot listen at {endpoint}"):
+        socket.bind(endpoint)
+
+
+def bind_private(socket: Socket, name: str, *, max_part_bytes: int, send_hwm: int | None = None) -> str:
+    """Bind for other sockets of this process that send user messages upstream; return the endpoint.
+
+    Not inproc: there, libzmq 4.3.5 hands the flags of an upstream user message on, `shared` among them when its XSUB
+    had several pipes and the message more than 33 bytes; XPUB puts them on a fresh copy, whose reference count is
+    then wrong: it leaks, or is freed while in use. A real transport carries no such flags.
+    """
+    endpoint = f"ipc://@{name}" if sys.platform == "linux" else "tcp://127.0.0.1:*"
+    bind(socket, endpoint, max_part_bytes=max_part_bytes, send_hwm=send_hwm)
+    return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+
+
+def connect(socket: Socket, endpoint: str) -> None:
+    """Connect; libzmq keeps trying, quickly and with a bounded pause, unless the socket is a PUSH of ours."""
+    with transport_errors(f"cannot connect to {endpoint}"):
+        socket.connect(endpoint)
+
+
+def disconnect(socket: Socket, endpoint: str) -> None:
+    """Disconnect; no error when it was not connected."""
+    with contextlib.suppress(zmq.ZMQError):
+        socket.disconnect(endpoint)
+
+
+def _make(context: Context, kind: int, *, sndhwm: int, rcvhwm: int) -> Socket:
+    with transport_errors("cannot create a socket"):
+        socket: Socket = context.socket(kind)
+    options: dict[int, Any] = {
+        zmq.SNDHWM: sndhwm,
+        zmq.RCVHWM: rcvhwm,
+        zmq.LINGER: 0,
+        zmq.IPV6: 1,
+        # A lost SYN must not cost a minute, nor a dead peer a busy loop.
+        zmq.CONNECT_TIMEOUT: 2_000,
+        zmq.RECONNECT_IVL: 20,
+        zmq.RECONNECT_IVL_MAX: 500,
+        zmq.TCP_KEEPALIVE: 1,
+        zmq.TCP_KEEPALIVE_IDLE: 10,
+        zmq.TCP_KEEPALIVE_INTVL: 5,
+        zmq.TCP_KEEPALIVE_CNT: 3,
+        zmq.HANDSHAKE_IVL: 5_000,
+    }
+    for option, value in options.items():
+        socket.setsockopt(option, value)
+    return socket
+
+
+def _heartbeats(socket: Socket, *, on: bool) -> None:
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_IVL_MS if on else 0)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS if on else 0)
