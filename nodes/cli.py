@@ -1,6 +1,6 @@
 """The `fabric` command: its group, its exit codes, and `fabric match`.
 
-The other commands are in cli_mesh (proxy, status, wait) and cli_streams (pub, sub).
+The other commands are in cli_mesh (proxy, status, wait) cli_pub and cli_sub.
 
 `run` is the one place where an end of any kind becomes an exit code; see `nodes.cli_options.Exit`.
 """
@@ -16,8 +16,8 @@ import click
 
 from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
 from fabric.topics import explain, matches
-from nodes import cli_mesh, cli_streams
-from nodes.cli_options import Exit, Fail, plain, say
+from nodes import cli_mesh, cli_pub, cli_sub
+from nodes.cli_options import Exit, Fail, dumps, plain, say
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,13 +59,13 @@ def match(topic_filter: str, topics: tuple[str, ...], as_json: bool) -> Exit:
     for topic, hit in zip(topics, found, strict=True):
         why = explain(topic_filter, topic)
         if as_json:
-            click.echo(cli_streams.dumps({"filter": topic_filter, "topic": topic, "matches": hit, "why": why}))
+            click.echo(dumps({"filter": topic_filter, "topic": topic, "matches": hit, "why": why}))
         else:
             click.echo(f"{plain(topic)}\t{plain(why)}")
     return Exit.DONE if any(found) else Exit.NOT_REACHED
 
 
-for _command in (cli_mesh.proxy, cli_streams.pub, cli_streams.sub, cli_mesh.status, cli_mesh.wait):
+for _command in (cli_mesh.proxy, cli_pub.pub, cli_sub.sub, cli_mesh.status, cli_mesh.wait):
     fabric.add_command(_command)
 
 

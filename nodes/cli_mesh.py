@@ -22,11 +22,11 @@ from nodes.cli_options import (
     PositiveNumber,
     connect_option,
     connect_timeout_option,
+    dumps,
     open_node,
     plain,
     say,
 )
-from nodes.cli_streams import dumps
 from nodes.mesh_view import MeshView, table
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import json
 import math
 import re
 import unicodedata
@@ -58,6 +59,11 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) == "Cc" else c for c in text)
+
+
+def dumps(value: Any) -> str:
+    """One line of strict JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class Base(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only

@@ -37,7 +37,7 @@ class MeshView:
         return bool(self._views) and not self._unheard()
 
     def problem(self, proxies: int | None = None) -> str:
-        """Say why the mesh is not ready; nothing when at least `proxies` are there, all members, all mutually linked."""
+        """Say why the mesh is not ready; nothing when `proxies` or more are there, all members, all linked."""
         dead = self._dead()
         live = {name: view for name, view in self._views.items() if name not in dead}
         if not live:
