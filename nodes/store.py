@@ -1,0 +1,118 @@
+"""The frame nodes' store: every operation in a transaction, many requests to a commit, SQLite or PostgreSQL.
+
+    with store.transaction() as tx:
+        page = tx.grant_code(session, home, lease_s=30)
+
+    outcomes = store.commit_together([lambda tx: tx.renew(a), lambda tx: tx.join(agent, code, node)])
+
+Read the operations in this order: `store_pages`, `store_attempts`, `store_agents`, `store_chats`, `store_expiry`; what
+they stand on is in `transaction`, what they hand out in `records`, the tables in `schema`. All state is in the
+database, so any frame node serves any page. A Store may be used by several threads; a transaction belongs to one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from fabric.errors import FabricError
+from nodes.contact_codes import RandomSource
+from nodes.database import as_busy, ends_transaction, is_taken_back, open_database
+from nodes.records import StoreOptions
+from nodes.store_expiry import ExpiryOperations
+
+T = TypeVar("T")
+
+TRIES = 5
+"""How often a batch is run when the database takes it back: a deadlock, a connection that was lost."""
+
+
+class Transaction(ExpiryOperations):
+    """One transaction with all operations. Made by a Store."""
+
+
+class Store:
+    """A database of page sessions, agents and codes.
+
+    url:      see `database.open_database`
+    options:  limits, the same at every frame node of one database
+    clock:    rules the leases on SQLite, in seconds; on PostgreSQL the server's own clock does
+    rng:      draws the codes; the default is the operating system's
+    """
+
+    def __init__(
+        self,
+        url: str,
+        options: StoreOptions | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        rng: RandomSource | None = None,
+    ) -> None:
+        self._options = options or StoreOptions()
+        self._clock = clock
+        self._rng = rng or random.SystemRandom()
+        self._engine = open_database(url)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Give a transaction, committed at the end, or rolled back by any exception.
+
+        errors: Busy when the database cannot be reached, stays locked or takes the transaction back
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield self._begun(connection)
+        except DBAPIError as error:
+            if not ends_transaction(error):
+                raise
+            raise as_busy(error) from error
+
+    def commit_together(self, requests: Sequence[Callable[[Transaction], T]]) -> list[T | Exception]:
+        """Run each request, commit them all at once, and return what each returned or raised.
+
+        A request that raises a FabricError has changed nothing by that; one that raises anything else is rolled back to
+        its savepoint; the others are committed all the same. When the database takes the batch back, all of it is run
+        again, so a request must be repeatable as a whole: use `once` for what is not by itself.
+        errors: Busy when the database cannot be reached, or stays locked
+        """
+        tries = TRIES
+        while True:
+            tries -= 1
+            try:
+                with self._engine.begin() as connection:
+                    tx = self._begun(connection)
+                    return [_in_savepoint(tx, connection, request) for request in requests]
+            except DBAPIError as error:
+                if not (is_taken_back(error) and tries):
+                    raise as_busy(error) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def _begun(self, connection: Connection) -> Transaction:
+        return Transaction(connection, self._options, self._rng, self._clock)
+
+
+def _in_savepoint(tx: Transaction, connection: Connection, request: Callable[[Transaction], T]) -> T | Exception:
+    # In plain SQL: SQLAlchemy's nested transactions compile these anew each time, a tenth of what a code costs.
+    connection.exec_driver_sql("SAVEPOINT request")
+    outcome: T | Exception
+    try:
+        outcome = request(tx)
+    except FabricError as refused:
+        outcome = refused  # what is written stays: it is what the refusal counts
+    except Exception as failed:
+        if ends_transaction(failed):
+            raise
+        outcome = failed
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT request")
+        tx.forget_places()
+    connection.exec_driver_sql("RELEASE SAVEPOINT request")
+    return outcome

@@ -1,0 +1,132 @@
+"""What every operation of the store stands on: one connection, one moment, and the rules for both databases.
+
+An operation checks first and writes last: when it refuses (any FabricError), it has changed nothing, except what the
+refusal itself must leave, such as a counted attempt. Rows are locked in one order, agents before pages before codes.
+SQLite runs one writing transaction at a time and needs no locks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy.sql import bindparam
+
+from fabric.errors import Busy, FabricError, NotAllowed, UnknownContactCode
+from nodes.contact_codes import RandomSource
+from nodes.records import Page, StoreOptions
+from nodes.schema import pages, replies
+
+PLACES_LOCK = 0x5C0DE5  # any numbers, as long as nobody else on the database uses them
+OFFERS_LOCK = 0x5C0FFE
+
+Reply = dict[str, Any]
+
+_PG_NOW = text("SELECT extract(epoch FROM clock_timestamp())::float8")
+_PG_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_PG_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
+
+_COUNT_LIVE = select(func.count()).select_from(pages).where(pages.c.gone_at.is_(None))
+_FIND_PAGE = select(pages).where(pages.c.session == bindparam("session")).with_for_update()
+_SAVE_PAGE = (
+    update(pages)
+    .where(pages.c.session == bindparam("of_session"))
+    .values({name: bindparam(name) for name in Page._fields if name != "session"})
+)
+_CLAIM_KEY = text(
+    "INSERT INTO replies (key, digest, reply, until) VALUES (:key, :digest, '', :until)"
+    " ON CONFLICT (key) DO UPDATE SET digest = excluded.digest, reply = '', until = excluded.until"
+    " WHERE replies.until <= :now RETURNING key"
+)
+_FIND_REPLY = select(replies.c.digest, replies.c.reply).where(replies.c.key == bindparam("of_key"))
+_SAVE_REPLY = update(replies).where(replies.c.key == bindparam("of_key")).values(reply=bindparam("reply"))
+_DROP_REPLY = delete(replies).where(replies.c.key == bindparam("of_key"))
+
+
+class BaseTransaction:
+    """One transaction. `now` is the store's clock at its beginning, which is the moment of all that happens in it."""
+
+    def __init__(
+        self, connection: Connection, options: StoreOptions, rng: RandomSource, clock: Callable[[], float]
+    ) -> None:
+        self._sql = connection
+        self._options = options
+        self._rng = rng
+        self._postgres = connection.dialect.name == "postgresql"
+        # The one place that decides whose clock rules. Hosts that share a database must not use their own.
+        self.now: float = connection.execute(_PG_NOW).scalar_one() if self._postgres else clock()
+        self._places_left: int | None = None
+
+    def once(self, key: str, request: Mapping[str, Any], operation: Callable[[], Reply]) -> Reply:
+        """Run `operation` and keep its reply under `key`; for the same key again, return that reply and do nothing.
+
+        key:      chosen by the sender, random
+        request:  what was asked, as JSON values; the same key with another request is NotAllowed
+        errors:   those of `operation`. A wrong code is kept like a reply, since it has cost an attempt; other refusals
+                  are not, so that the same request can be tried again
+        cost:     two statements. The key is claimed first, so that of two frame nodes one waits for the other
+        """
+        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        claim = {"key": key, "digest": digest, "until": self.now + self._options.reply_s, "now": self.now}
+        if self._sql.execute(_CLAIM_KEY, claim).first() is None:
+            return self._replayed(key, digest)
+        try:
+            reply = operation()
+        except UnknownContactCode as error:
+            self._sql.execute(_SAVE_REPLY, {"of_key": key, "reply": json.dumps({"unknown_contact_code": str(error)})})
+            raise
+        except FabricError:
+            self._sql.execute(_DROP_REPLY, {"of_key": key})
+            raise
+        self._sql.execute(_SAVE_REPLY, {"of_key": key, "reply": json.dumps({"reply": reply})})
+        return reply
+
+    def forget_places(self) -> None:
+        """Count the places anew at the next grant: a savepoint was rolled back, and the lock may be gone with it."""
+        self._places_left = None
+
+    def _replayed(self, key: str, digest: str) -> Reply:
+        row = self._sql.execute(_FIND_REPLY, {"of_key": key}).one()
+        if row.digest != digest:
+            raise NotAllowed(f"idempotency key {key!r} has been used for another request; each request needs its own")
+        kept = json.loads(row.reply)
+        if "unknown_contact_code" in kept:
+            raise UnknownContactCode(kept["unknown_contact_code"])
+        reply: Reply = kept["reply"]
+        return reply
+
+    def _find_page(self, session: str) -> Page | None:
+        """Return the page, locked until the transaction ends, whether it is live or gone."""
+        row = self._sql.execute(_FIND_PAGE, {"session": session}).first()
+        return None if row is None else Page._make(row)
+
+    def _save_page(self, page: Page) -> Page:
+        """Write the whole page under its next version, and return it."""
+        page = page._replace(version=page.version + 1)
+        values = page._asdict()
+        values["of_session"] = values.pop("session")
+        self._sql.execute(_SAVE_PAGE, values)
+        return page
+
+    def _take_place(self) -> None:
+        """Count one more live page, or be Busy. The first one of a transaction locks and counts, the others subtract.
+
+        cost: on PostgreSQL all grants of all frame nodes go one transaction after the other from here to the commit,
+              which is why grants are committed many at a time
+        """
+        if self._places_left is None:
+            if self._postgres:
+                self._sql.execute(_PG_LOCK, {"key": PLACES_LOCK})
+            self._places_left = self._options.capacity - int(self._sql.execute(_COUNT_LIVE).scalar_one())
+        if self._places_left <= 0:
+            raise Busy(
+                f"all {self._options.capacity} places are taken; try again later", self._options.busy_retry_after_s
+            )
+        self._places_left -= 1
+
+    def _may_offer(self) -> bool:
+        """Take the right to offer chats until the commit; False when another frame node is at it."""
+        return not self._postgres or bool(self._sql.execute(_PG_TRY_LOCK, {"key": OFFERS_LOCK}).scalar_one())
