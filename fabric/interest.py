@@ -53,11 +53,9 @@ class Interest:
         self._refine_at = max(1, max_prefixes * 3 // 4)
         self._filters: dict[str, int] = {}
         self._wanted: dict[bytes, int] = {}
-        self._children: dict[
-            bytes, dict[bytes, None]
-        ] = {}  # group -> its next level; dicts, as sets have no stable order
+        self._children: dict[bytes, dict[bytes, None]] = {}  # group -> its next level, in a set that keeps its order
         self._wire: set[bytes] = set()
-        self._coarse: set[bytes] = set()  # those in _wire that nobody wants as such
+        self._coarse: dict[bytes, None] = {}  # those in _wire that nobody wants as such
         self._exact = 0  # how many wanted prefixes no shorter one covers
         self._planned = 0  # the largest _exact since _wire was last planned
         self._subscribe: dict[bytes, None] = {}  # net effects of the call that is running
@@ -130,9 +128,7 @@ class Interest:
     def _count(self, topic_filter: str) -> int:
         count = self._filters.get(topic_filter)
         if count is None:
-            raise KeyError(
-                f"filter {topic_filter!r} is not held; hold() it first, and release() it as often as it was held"
-            )
+            raise KeyError(f"filter {topic_filter!r} is not held: hold it first, and release it once for each hold")
         return count
 
     def _carriers(self, prefixes: tuple[bytes, ...]) -> tuple[bytes, ...]:
@@ -153,7 +149,7 @@ class Interest:
         carrier = _shortest(prefix, self._wire)
         covered = carrier is not None and _shortest(prefix, self._wanted) is not None
         self._wanted[prefix] = 1
-        self._coarse.discard(prefix)
+        self._coarse.pop(prefix, None)
         self._grow(prefix)
         if not covered:
             self._exact += 1 - sum(1 for _ in self._below(prefix, self._wanted))
@@ -209,7 +205,7 @@ class Interest:
         for prefix in new:
             self._wire.add(prefix)
             if prefix not in self._wanted:
-                self._coarse.add(prefix)
+                self._coarse[prefix] = None
             if prefix in self._cancel:
                 del self._cancel[prefix]
             else:
@@ -217,7 +213,7 @@ class Interest:
 
     def _drop(self, prefix: bytes) -> None:
         self._wire.remove(prefix)
-        self._coarse.discard(prefix)
+        self._coarse.pop(prefix, None)
         if prefix in self._subscribe:
             del self._subscribe[prefix]
         else:
