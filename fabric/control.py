@@ -1,12 +1,12 @@
 """What proxies and nodes say to each other beside the streams: markers upstream, answers and announcements down. Pure.
 
-    marker        upstream, a control part `["marker", token, nonce, sender]`: token is the asking incarnation, sender a
-                  proxy's record, or nil when a node asks
-    answer        `$ack/<token>/m`, payload {nonce, leg: "ingress" | "relay", view}
-    watermark     `$ack/<token>/w`, a node's own message through its ingress and back, payload: a count
-    bell          `$ack/<token>/b`, from another thread of the same node
-    announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
-    cancelled     `$fabric/cancelled/<id>`, to the proxy's own nodes, payload: prefixes that its relay gave up
+marker        upstream, a control part `["marker", token, nonce, sender]`: token is the asking incarnation, sender a
+              proxy's record, or nil when a node asks
+answer        `$ack/<token>/m`, payload {nonce, leg: "ingress" | "relay", view}
+watermark     `$ack/<token>/w`, a node's own message through its ingress and back, payload: a count
+bell          `$ack/<token>/b`, from another thread of the same node
+announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
+cancelled     `$fabric/cancelled/<id>`, to the proxy's own nodes, payload: prefixes that its relay gave up
 """
 
 from __future__ import annotations

@@ -184,6 +184,14 @@ class Coverage:
         self._next_marker = now
         return self._change({}, tuple(sorted({*self._covered, *self._missing})))
 
+    def switched(self, now: float) -> None:
+        """The node moved to a proxy that was proven to cover everything: ask anew, while what is covered stays so."""
+        self._attempts.clear()
+        self._own = None
+        self._renew = True
+        self._repeat_s = REPEAT_FIRST_S
+        self._next_marker = now
+
     def tick(self, now: float) -> list[Effect]:
         """Repeat what was not answered; tell those whose time is up."""
         effects: list[Effect] = []

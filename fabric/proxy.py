@@ -88,7 +88,13 @@ class Proxy:
         self._numbers: Counter[str] = Counter()
         record = mesh.Record(self.name, self._incarnation, public.base)
         self._mesh = mesh.Mesh(
-            record, time.monotonic(), secrets.token_bytes, join=self._join, first=first, settle_s=settle_s, dead_s=dead_s
+            record,
+            time.monotonic(),
+            secrets.token_bytes,
+            join=self._join,
+            first=first,
+            settle_s=settle_s,
+            dead_s=dead_s,
         )
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
@@ -290,7 +296,7 @@ class Proxy:
                 case mesh.Fatal(why):
                     self._failure = why
 
-    def _rewire_link(self, base: str, change: Callable[[str], None]) -> None:
+    def _rewire_link(self, base: str, change: Callable[[str], object]) -> None:
         endpoint = Endpoints.parse(base).link
         try:
             self._streams[2].rewire(lambda: change(endpoint))

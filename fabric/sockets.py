@@ -141,7 +141,9 @@ def monitor(context: Context, watched: Socket, events: int) -> Socket:
     return socket
 
 
-def bind(socket: Socket, endpoint: str, *, max_part_bytes: int, send_hwm: int | None = None, link: bool = False) -> None:
+def bind(
+    socket: Socket, endpoint: str, *, max_part_bytes: int, send_hwm: int | None = None, link: bool = False
+) -> None:
     """Bind, with the options that libzmq copies at this moment: limits, and heartbeats for links only."""
     socket.setsockopt(zmq.MAXMSGSIZE, max_part_bytes)
     if send_hwm is not None:

@@ -1,0 +1,73 @@
+"""The way from a proxy to its node: one XSUB at the proxy's out and relay, and the bell. Only for the I/O thread.
+
+Each connection has a token of its own for its markers, so that an answer that came by another one says nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import zmq
+
+from fabric import sockets
+from fabric.control import encode_marker
+from fabric.endpoints import Endpoints
+
+TICK_MS = 10
+
+
+class Downlink:
+    """The receiving half of one node.
+
+    token:  the node's; the markers of the n-th connection carry `<token>-n`
+    bell:   endpoint of the bell, see `fabric.node`
+    """
+
+    def __init__(self, context: sockets.Context, token: str, serial: int, bell: str, *, hwm_msgs: int) -> None:
+        self.token = f"{token}-{serial}"
+        self.base: str | None = None
+        self.socket = sockets.xsub(context, recv_hwm=hwm_msgs)
+        self.socket.rcvtimeo = TICK_MS
+        sockets.connect(self.socket, bell)
+        # Everything that is addressed to this node: `$ack/<token>/…` and `$ack/<token>-n/…`.
+        self.socket.send(b"\x01$ack/" + token.encode())
+
+    def attach(self, base: str) -> None:
+        """Connect; XSUB sends what is subscribed on every new connection, and again after each reconnect."""
+        endpoints = Endpoints.parse(base)
+        sockets.connect(self.socket, endpoints.out)
+        sockets.connect(self.socket, endpoints.relay)
+        self.base = base
+
+    def detach(self) -> None:
+        """Disconnect. What was not read yet is gone: read first."""
+        if self.base is not None:
+            endpoints = Endpoints.parse(self.base)
+            sockets.disconnect(self.socket, endpoints.out)
+            sockets.disconnect(self.socket, endpoints.relay)
+            self.base = None
+
+    def change(self, subscribe: Iterable[bytes], cancel: Iterable[bytes]) -> None:
+        """Subscribe to prefixes, then cancel others, in one go: what both cover is never uncovered."""
+        send = self.socket.send
+        for prefix in subscribe:
+            send(b"\x01" + prefix)
+        for prefix in cancel:
+            send(b"\x00" + prefix)
+
+    def renew(self, prefixes: Iterable[bytes]) -> None:
+        """Subscribe anew to prefixes that the proxy gave up though they are held here."""
+        for prefix in prefixes:
+            self.socket.send(b"\x00" + prefix)
+            self.socket.send(b"\x01" + prefix)
+
+    def mark(self, nonce: bytes) -> None:
+        """Send a marker behind all subscriptions sent so far."""
+        self.socket.send(encode_marker(self.token, nonce, None))
+
+    def poll(self) -> bool:
+        """Whether something waits to be read."""
+        return bool(self.socket.poll(0, zmq.POLLIN))
+
+    def close(self) -> None:
+        self.socket.close(linger=0)

@@ -1,0 +1,676 @@
+"""A node: the API that programs publish and subscribe with.
+
+One I/O thread receives, decodes and calls the handlers; application threads send. What they want of the I/O thread they
+put into a queue and ring the *bell*, an inproc PUB to which the receiving XSUB is connected too, so that the thread can
+sit in a blocking receive: three to five times as fast as polling.
+
+The decisions are elsewhere, pure: `session` (which proxy), `interest` (which prefixes), `coverage` (markers and acks),
+`numbers` (order, gaps), `broker` (who wants what). This module performs their effects.
+
+Reading order: `Node`'s public methods; `_run`; `_tick`; `_perform_…`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from fabric import control, coverage, session, sockets
+from fabric.coverage import Ack, Coverage, CoverageEvent
+from fabric.downlink import TICK_MS, Downlink
+from fabric.endpoints import Endpoints
+from fabric.errors import FabricError, InvalidFilter, NotConnected, RemoteWireError, ScopeError, StateError
+from fabric.interest import Change, Interest
+from fabric.mesh import View, valid_name
+from fabric.numbers import Gap
+from fabric.receiver import MessageFun, Receiver
+from fabric.session import Session
+from fabric.topics import scope, validate_filter, validate_topic
+from fabric.uplink import Uplink
+from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message, decode_body
+
+AckFun = Callable[[Ack], object]
+log = logging.getLogger("fabric.node")
+
+TICK_S = TICK_MS / 1000
+BURST = 16
+"""Messages between two looks at the clock while there is always one to read."""
+DRAIN_MSGS = 1_000_000
+"""At most so many messages are read from a proxy that is lost, before it is let go."""
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """`connected`, `connecting`, `moving` or `closed`, at which proxy, and why.
+
+    uncertain: parts that were accepted and, with this change, may be lost: more were unconfirmed than could be kept
+    """
+
+    state: str
+    base: str
+    reason: str = ""
+    uncertain: int = 0
+
+
+class Node:
+    """A connection to the fabric. A context manager; safe to use from several threads, not after `fork`.
+
+    connect:            base address of a proxy, or several: when one is lost, the next is taken
+    name:               one topic level, for people; default: random
+    connect_timeout_s:  how long this waits until both ways to a proxy are proven open
+    ack_timeout_s:      an ack comes after this time at the latest
+    send_timeout_s:     how long `publish` waits for a connection, or for room in the queue
+    max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for
+    hwm_msgs:           queue of messages to the proxy, and from it
+    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies
+    reorder_window_s:   how long a gap is held open after a move or a reconnect
+    errors:             NotConnected when no proxy answers in time; ValueError for an address that is none
+    """
+
+    def __init__(
+        self,
+        connect: str | Iterable[str],
+        *,
+        name: str | None = None,
+        connect_timeout_s: float = 10.0,
+        ack_timeout_s: float = 5.0,
+        send_timeout_s: float = 5.0,
+        silence_s: float = 3.0,
+        max_prefixes: int = 1_000,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        max_unconfirmed_bytes: int = 64 * 1024 * 1024,
+        max_entries: int = 1_000_000,
+        hwm_msgs: int = sockets.HWM_MSGS,
+        reorder_window_s: float = 0.5,
+    ) -> None:
+        bases = [connect] if isinstance(connect, str) else list(connect)
+        self._session = Session([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
+        self._token = secrets.token_hex(16)
+        self.name = name or f"node-{self._token[:8]}"
+        if not valid_name(self.name):
+            raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
+        self._reorder_window_s, self._hwm_msgs = reorder_window_s, hwm_msgs
+        self._lock = threading.RLock()
+        self._acked = threading.Condition(self._lock)
+        self._acks: dict[int, Ack] = {}
+        self._ack_funs: dict[int, AckFun | None] = {}
+        self._gap_funs: list[Callable[[Gap], object]] = []
+        self._state_funs: list[Callable[[NodeState], object]] = []
+        self._coverage_funs: list[Callable[[CoverageEvent], object]] = []
+        self._prefixes: dict[str, bytes] = {}
+        self._local_number = 0
+        self._commands: deque[Callable[[], None]] = deque()
+        self._interest = Interest(max_prefixes)
+        self._generations: dict[bytes, int] = {}
+        self._fresh = False
+        self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
+        self._next_coverage: Coverage | None = None
+        self._flush: Coverage | None = None
+        self._own: str | None = None
+        self._own_filter: int | None = None
+        self._want_uplink: str | None = None
+        self._hold_until = 0.0
+        self._next_tick = 0.0
+        self.stats_extra: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
+        self._state = NodeState("connecting", self._session.base)
+        self._connected = threading.Event()
+        self._closing = self._closed = False
+        self._pid = os.getpid()
+        self._receiver = Receiver(
+            self._lock,
+            f"{control.ACK}{self._token}".encode(),
+            self._on_private,
+            self._tell_gap,
+            max_payload_bytes=max_payload_bytes,
+            reorder_window_s=reorder_window_s,
+            max_entries=max_entries,
+        )
+        self._broker = self._receiver.broker
+        self._context = sockets.new_context()
+        self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
+        self._thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
+        self._thread.start()
+        _nodes.add(self)
+        if not self._connected.wait(connect_timeout_s):
+            self.close(0)
+            raise NotConnected(f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
+
+    def _open_sockets(self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float) -> None:
+        self._bell_lock = threading.Lock()
+        self._bell_endpoint = "inproc://bell"
+        self._bell = sockets.doorbell(self._context)
+        self._bell.bind(self._bell_endpoint)
+        self._bell_part = f"{control.ACK}{self._token}/b".encode() + b"\0"
+        self._serial = 0
+        self._down = self._new_downlink()
+        self._next: Downlink | None = None
+        self._up = Uplink(
+            self._context,
+            self._token,
+            lambda: secrets.randbits(64),
+            hwm_msgs=self._hwm_msgs,
+            max_payload_bytes=max_payload_bytes,
+            max_unconfirmed_bytes=max_unconfirmed_bytes,
+            send_timeout_s=send_timeout_s,
+        )
+
+    def _new_downlink(self) -> Downlink:
+        self._serial += 1
+        return Downlink(self._context, self._token, self._serial, self._bell_endpoint, hwm_msgs=self._hwm_msgs)
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ── the API ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def state(self) -> NodeState:
+        return self._state
+
+    @property
+    def home(self) -> str:
+        """The level that stands for this node in `~pagesession/<home>/<session>/…`."""
+        return self._token
+
+    def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
+        """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
+
+        msg_fun:  called in the I/O thread with each Message, in order per publisher
+        ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
+        errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed
+        """
+        self._check()
+        validate_filter(topic_filter)
+        self._check_scope(topic_filter)
+        since = time.monotonic()
+        with self._lock:
+            ident = self._broker.subscribe(topic_filter, msg_fun)
+            self._ack_funs[ident] = ack_fun
+        self._command(lambda: self._hold(ident, topic_filter, since))
+        return ident
+
+    def unsubscribe(self, subscription: int) -> None:
+        """End a subscription: its handler is called no more. KeyError when there is none of this id."""
+        self._check()
+        with self._lock:
+            topic_filter = self._broker.unsubscribe(subscription)
+            self._acks.pop(subscription, None)
+        self._command(lambda: self._release(subscription, topic_filter))
+
+    def publish(self, topic: str, payload: Any, headers: dict[str, Any] | None = None) -> int:
+        """Send one message, and return its number: 1 for this node's first on this topic.
+
+        When it returns, the message is accepted: it survives the death of the proxy (up to `max_unconfirmed_bytes`).
+        payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
+        errors:  InvalidTopic; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that cannot be
+                 sent; HighWaterMarkReached or NotConnected when it was not accepted within `send_timeout_s`;
+                 StateError when closed
+        """
+        prefix = self._prefixes.get(topic)
+        if prefix is None:
+            prefix = self._admit(topic)
+            if prefix is None:
+                return self._publish_locally(topic, payload, headers)
+        return self._up.publish(prefix, payload, headers)
+
+    def wait_ack(self, subscription: int, timeout_s: float) -> Ack:
+        """Wait for the ack of a subscription, and return it; TimeoutError when it did not come in time.
+
+        errors: StateError in a callback, which would wait for itself; KeyError for an unknown id
+        """
+        self._check()
+        if threading.current_thread() is self._thread:
+            raise StateError("node", "in a callback", "wait_ack", "right would be an ack_fun")
+        end = time.monotonic() + timeout_s
+        with self._acked:
+            while subscription not in self._acks:
+                self._broker.get(subscription)
+                rest = end - time.monotonic()
+                if rest <= 0:
+                    raise TimeoutError(f"no ack for subscription {subscription} within {timeout_s:g} s")
+                self._acked.wait(rest)
+            return self._acks[subscription]
+
+    def on_gap(self, fun: Callable[[Gap], object]) -> None:
+        """Have `fun(gap)` called in the I/O thread for every loss: `.topic .publisher .first .last .lost`."""
+        self._gap_funs.append(fun)
+
+    def on_state(self, fun: Callable[[NodeState], object]) -> None:
+        """Have `fun(state)` called in the I/O thread when the connection changes."""
+        self._state_funs.append(fun)
+
+    def on_coverage(self, fun: Callable[[CoverageEvent], object]) -> None:
+        """Have `fun(event)` called in the I/O thread when coverage changes: `.covered .missing .lost .gained`."""
+        self._coverage_funs.append(fun)
+
+    def stats(self) -> dict[str, Any]:
+        """Return figures: counts since the start, and what is held at present."""
+        receiver, detector = self._receiver, self._receiver.detector
+        return {
+            "name": self.name,
+            "state": self._state.state,
+            "base": self._state.base,
+            "proxy": self._own,
+            "published": self._up.published,
+            "unconfirmed": self._up.unconfirmed,
+            "uncertain": self._up.uncertain,
+            "resent": self._up.resent,
+            "received": receiver.received,
+            "over_delivered": receiver.unmatched,
+            "refused": dict(receiver.refused),
+            "duplicates": detector.duplicates,
+            "gaps": detector.gaps,
+            "lost": detector.lost,
+            "started_late": detector.started_late,
+            "evicted": detector.evicted,
+            "failed_callbacks": receiver.failed_callbacks,
+            "subscriptions": len(self._broker),
+            "interest": self._interest.stats(),
+            "covered": list(self._coverage.covered),
+            "missing": list(self._coverage.missing),
+            **self.stats_extra,
+        }
+
+    def close(self, timeout_s: float = 5.0) -> int:
+        """End the node. Returns when everything accepted has reached the ingress, or after `timeout_s`.
+
+        returns: number of accepted messages that are not known to have arrived
+        errors:  StateError in a callback
+        """
+        if threading.current_thread() is self._thread:
+            raise StateError("node", "in a callback", "close", "right would be another thread")
+        with self._lock:
+            if self._closed or os.getpid() != self._pid:
+                return 0
+            self._closed = True
+        self._up.finish()
+        left = self._up.wait_confirmed(timeout_s) if self._connected.is_set() else self._up.unconfirmed
+        if left:
+            log.warning("closed with %d messages that are not known to have reached a proxy", left)
+        self._closing = True
+        self._ring()
+        self._thread.join()
+        self._up.close()
+        self._bell.close()
+        self._context.term()
+        return left
+
+    # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StateError("node", "closed", "use", "right would be a new Node")
+        if os.getpid() != self._pid:
+            raise _forked_error()
+
+    def _check_scope(self, topic_filter: str) -> None:
+        if scope(topic_filter) != "pagesession":
+            return
+        levels = topic_filter.split("/")
+        home, page = (levels + ["", ""])[1:3]
+        if home in ("", "+", "#") or (page in ("", "+", "#") and home != self.home):
+            raise ScopeError(
+                f"{topic_filter!r} would hear other pages; right would be ~pagesession/<home>/<session>/…, both named"
+            )
+
+    def _admit(self, topic: str) -> bytes | None:
+        """Check a topic at its first use, and keep its prefix; None for a local one."""
+        self._check()
+        validate_topic(topic)
+        kind = scope(topic)
+        if kind == "local":
+            return None
+        if kind == "system":
+            raise ScopeError(f"{topic!r}: topics that begin with $ belong to the fabric; right would be another level")
+        prefix = self._up.prefix(topic)
+        if len(self._prefixes) >= 100_000:
+            self._prefixes.clear()
+        self._prefixes[topic] = prefix
+        return prefix
+
+    def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
+        with self._lock:
+            self._local_number += 1
+            number = self._local_number
+        message = Message(topic, payload, self._up.publisher, number, time.time_ns(), headers or {})
+        self._command(lambda: self._receiver.deliver(message))
+        return number
+
+    # ── commands: from application threads to the I/O thread ──────────────────────────────────────────────────────
+
+    def _command(self, command: Callable[[], None]) -> None:
+        commands = self._commands
+        commands.append(command)
+        if len(commands) == 1:
+            self._ring()
+
+    def _ring(self) -> None:
+        with self._bell_lock, contextlib.suppress(zmq.ZMQError):
+            self._bell.send(self._bell_part, zmq.NOBLOCK)
+
+    def _run_commands(self) -> None:
+        commands = self._commands
+        while commands:
+            command = commands[0]
+            command()
+            commands.popleft()
+        if self._fresh:
+            self._fresh = False
+            self._perform_coverage(self._coverage.sent(time.monotonic()))
+
+    def _hold(self, ident: int, topic_filter: str, since: float) -> None:
+        if scope(topic_filter) == "local":
+            self._acknowledge(ident, Ack(True, (), (), time.monotonic() - since))
+            return
+        change = self._interest.hold(topic_filter)
+        self._apply(change)
+        generation = max((self._generations.get(prefix, 0) for prefix in change.needs), default=0)
+        self._perform_coverage(self._coverage.want(ident, generation, since))
+
+    def _release(self, ident: int, topic_filter: str) -> None:
+        if scope(topic_filter) != "local":
+            self._apply(self._interest.release(topic_filter))
+            self._receiver.forget(topic_filter)
+        self._perform_coverage(self._coverage.cancel(ident, time.monotonic(), "unsubscribed before the ack"))
+        with self._lock:
+            self._ack_funs.pop(ident, None)
+
+    def _apply(self, change: Change) -> None:
+        if change.subscribe or change.cancel:
+            for link in self._links():
+                link.change(change.subscribe, change.cancel)
+        for prefix in change.cancel:
+            self._generations.pop(prefix, None)
+        if change.subscribe:
+            self._fresh = True
+            generation = self._coverage.generation + 1
+            self._generations.update(dict.fromkeys(change.subscribe, generation))
+
+    def _links(self) -> list[Downlink]:
+        return [self._down] if self._next is None else [self._down, self._next]
+
+    # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        try:
+            self._perform_session(self._session.start(time.monotonic()))
+            while not self._closing:
+                if self._next is None:
+                    self._receive()
+                else:
+                    self._receive_from_both()
+        except Exception as error:
+            log.exception("the I/O thread of node %s ended", self.name)
+            self._up.abandon(StateError("node", "failed", "publish", f"its I/O thread ended: {error}"))
+        finally:
+            now = time.monotonic()
+            self._perform_coverage(self._coverage.cancel_all(now, "the node was closed"))
+            self._set_state(NodeState("closed", self._session.base))
+            for link in self._links():
+                link.close()
+
+    def _receive(self) -> None:
+        """Read until a tick is due. This loop is the speed of a subscriber."""
+        recv, take, clock = self._down.socket.recv, self._receiver.take, time.monotonic
+        next_tick = self._next_tick
+        try:
+            while clock() < next_tick:
+                for _ in range(BURST):
+                    take(recv())
+        except zmq.Again:
+            self._tick(idle=True)
+        else:
+            self._tick(idle=False)
+
+    def _receive_from_both(self) -> None:
+        """While moving: read from the old proxy and from the new one. What comes twice is dropped by its number."""
+        assert self._next is not None
+        old, new = self._down.socket, self._next.socket
+        poller = zmq.Poller()
+        poller.register(old, zmq.POLLIN)
+        poller.register(new, zmq.POLLIN)
+        for socket, _ in poller.poll(TICK_MS):
+            with contextlib.suppress(zmq.Again):
+                for _ in range(100):
+                    self._receiver.take(socket.recv(zmq.NOBLOCK))
+        if time.monotonic() >= self._next_tick:
+            self._tick(idle=False)
+
+    def _tick(self, idle: bool) -> None:
+        """Everything that is not a message: commands, the connection, markers, watermarks, what was held."""
+        now = time.monotonic()
+        self._next_tick = now + TICK_S
+        if self._commands or self._fresh:
+            self._run_commands()
+        for event in self._up.events():
+            if event == "opened":
+                self._perform_session(self._session.opened(now))
+            else:
+                self._perform_session(self._session.closed(now, "the connection broke"))
+        self._perform_session(self._session.tick(now, idle))
+        self._open_uplink()
+        self._up.tick(now)
+        for tracker in (self._coverage, self._next_coverage, self._flush):
+            if tracker is not None:
+                self._perform_coverage(tracker.tick(now), tracker)
+        if self._receiver.hold and now > self._hold_until and self._session.state == "connected":
+            self._receiver.hold = False
+        self._receiver.tick(now)
+
+    # ── what is addressed to this node ───────────────────────────────────────────────────────────────────────────
+
+    def _on_private(self, raw: bytes, body: bytes) -> None:
+        """Answers to markers, watermarks that came back, and the bell."""
+        kind = raw[-2:]
+        if kind == b"/b":
+            self._run_commands()
+            return
+        try:
+            payload = decode_body(body)[3]
+        except RemoteWireError as error:
+            self._receiver.refuse(error)
+            return
+        now = time.monotonic()
+        if kind == b"/w":
+            if self._up.returned(payload, now):
+                self._perform_session(self._session.proven(now))
+            return
+        answer = control.read_answer(payload)
+        if answer is None:
+            self.stats_extra["refused_answers"] += 1
+            return
+        token = raw[len(control.ACK) : -2].decode(errors="replace")
+        self._answered(token, answer, now)
+
+    def _answered(self, token: str, answer: control.Answer, now: float) -> None:
+        if self._next is not None and token == self._next.token:
+            assert self._next_coverage is not None
+            self._perform_coverage(
+                self._next_coverage.answer(answer.nonce, answer.leg, answer.view, now), self._next_coverage
+            )
+            return
+        if token != self._down.token:
+            return
+        if answer.leg == "relay":
+            self._session.heard(now)
+            self._know_proxy(answer.view)
+        for tracker in (self._coverage, self._flush):
+            if tracker is not None:
+                self._perform_coverage(tracker.answer(answer.nonce, answer.leg, answer.view, now), tracker)
+
+    def _know_proxy(self, view: View) -> None:
+        """Only the proxy that this node is connected to answers at its relay. Listen to what it says of itself."""
+        if view.record.id == self._own:
+            return
+        with self._lock:
+            if self._own_filter is not None:
+                old = self._broker.unsubscribe(self._own_filter)
+                self._apply(self._interest.release(old))
+            self._own = view.record.id
+            topic = control.ANNOUNCE + self._own
+            self._own_filter = self._broker.subscribe(topic, self._on_announcement)
+            self._apply(self._interest.hold(topic))
+
+    def _on_announcement(self, message: Message) -> None:
+        view = View.from_map(message.payload)
+        if view is None:
+            self.stats_extra["refused_answers"] += 1
+            return
+        now = time.monotonic()
+        self._session.heard(now)
+        self._perform_coverage(self._coverage.announced(view, now))
+        if view.state == "draining":
+            self._perform_session(self._session.draining(now))
+
+    # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _perform_session(self, effects: Iterable[session.Effect]) -> None:
+        now = time.monotonic()
+        for effect in effects:
+            match effect:
+                case session.Attach(base):
+                    self._down.attach(base)
+                    self._perform_coverage(self._coverage.lost_proxy(now))
+                case session.Detach():
+                    self._abandon_move()
+                    self._read_out()
+                    self._down.detach()
+                    self._own = None
+                case session.OpenUplink(base):
+                    self._want_uplink = Endpoints.parse(base).ingress
+                    self._open_uplink()
+                case session.SendProbe():
+                    self._up.probe()
+                case session.Connected(base):
+                    self._hold_on(now)
+                    self._up.proven(now, self._reorder_window_s)
+                    self._set_state(NodeState("connected", base))
+                    self._connected.set()
+                case session.Lost(base, why):
+                    self.stats_extra["reconnects"] += 1
+                    uncertain = self._up.close_gate()
+                    self._perform_coverage(self._coverage.lost_proxy(now))
+                    self._hold_on(now)
+                    self._set_state(NodeState("connecting", base, why, uncertain))
+                case session.Move(base):
+                    self._begin_move(base, now)
+
+    def _hold_on(self, now: float) -> None:
+        if self._state.state != "connecting" or self._connected.is_set():
+            self._receiver.hold = True
+            self._hold_until = now + self._reorder_window_s
+
+    def _open_uplink(self) -> None:
+        if self._want_uplink is not None and self._up.open(self._want_uplink):
+            self._want_uplink = None
+
+    def _read_out(self) -> None:
+        """Read what the lost proxy had sent, before its connection is let go."""
+        with contextlib.suppress(zmq.Again):
+            for _ in range(DRAIN_MSGS):
+                self._receiver.take(self._down.socket.recv(zmq.NOBLOCK))
+
+    def _begin_move(self, base: str, now: float) -> None:
+        """Connect to the next proxy beside the present one; both are read until the new one covers everything."""
+        self.stats_extra["moves"] += 1
+        self._set_state(NodeState("moving", base, "the proxy drains"))
+        self._receiver.hold = True
+        self._hold_until = now + 3600.0
+        self._next = self._new_downlink()
+        self._next.change(self._interest.wire(), ())
+        self._next.attach(base)
+        self._next_coverage = Coverage(secrets.token_bytes, ack_timeout_s=60.0)
+        self._perform_coverage(self._next_coverage.sent(now), self._next_coverage)
+        self._next_coverage.want(0, self._next_coverage.generation, now)
+
+    def _covered_by_next(self, now: float) -> None:
+        """The new proxy covers all. One marker more through the old one: what is behind it is all that is to come."""
+        self._flush = Coverage(secrets.token_bytes, ack_timeout_s=0.5)
+        self._perform_coverage(self._flush.sent(now), self._flush)
+        self._flush.want(0, self._flush.generation, now)
+
+    def _flushed(self, now: float) -> None:
+        assert self._next is not None
+        self._read_out()
+        self._down.close()
+        self._down, self._next = self._next, None
+        self._flush = self._next_coverage = None
+        self._coverage.switched(now)
+        self._own = None
+        self._up.close_gate()
+        self._perform_session(self._session.moved(now))
+
+    def _abandon_move(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._next = self._next_coverage = self._flush = None
+
+    def _perform_coverage(self, effects: Iterable[coverage.Effect], tracker: Coverage | None = None) -> None:
+        tracker = tracker or self._coverage
+        for effect in effects:
+            match effect:
+                case coverage.SendMarker(nonce):
+                    link = self._next if tracker is self._next_coverage and self._next is not None else self._down
+                    link.mark(nonce)
+                case coverage.Acked(ident, ack):
+                    if tracker is self._coverage:
+                        self._acknowledge(ident, ack)
+                    elif tracker is self._next_coverage and ack.ok and self._flush is None:
+                        self._covered_by_next(time.monotonic())
+                    elif tracker is self._flush:
+                        self._flushed(time.monotonic())
+                        return
+                case CoverageEvent():
+                    if tracker is self._coverage:
+                        for fun in self._coverage_funs:
+                            self._receiver.call(fun, effect)
+
+    def _acknowledge(self, ident: int, ack: Ack) -> None:
+        with self._acked:
+            fun = self._ack_funs.pop(ident, None)
+            with contextlib.suppress(KeyError):
+                self._broker.get(ident)
+                self._acks[ident] = ack
+            self._acked.notify_all()
+        if fun is not None:
+            self._receiver.call(fun, ack)
+
+    def _set_state(self, state: NodeState) -> None:
+        self._state = state
+        for fun in self._state_funs:
+            self._receiver.call(fun, state)
+
+    def _tell_gap(self, gap: Gap) -> None:
+        for fun in self._gap_funs:
+            self._receiver.call(fun, gap)
+
+
+_nodes: weakref.WeakSet[Node] = weakref.WeakSet()
+
+
+def _forked_error() -> FabricError:
+    return StateError("node", "forked", "use", "sockets and threads do not survive fork; make a new Node in the child")
+
+
+def _after_fork_in_child() -> None:
+    for node in _nodes:
+        node._up.abandon(_forked_error())
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+__all__ = ["Ack", "CoverageEvent", "Gap", "InvalidFilter", "Message", "Node", "NodeState"]

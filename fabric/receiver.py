@@ -1,0 +1,159 @@
+"""From parts to handlers: the path of every message that a node receives. No I/O; it calls the handlers.
+
+The hot path is `take`: one look-up from the topic's raw bytes to its route, one decoding, one comparison of numbers,
+and the calls. Everything rare (a first sight, a gap, a duplicate, headers) is behind a branch.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fabric.broker import Broker
+from fabric.errors import RemoteWireError
+from fabric.numbers import Gap, GapDetector
+from fabric.topics import matches
+from fabric.wire import NO_HEADERS, Message, decode_body
+
+MessageFun = Callable[[Message], object]
+log = logging.getLogger("fabric.node")
+_new = tuple.__new__
+
+
+class Receiver:
+    """Routes, numbers and handlers of one node.
+
+    lock:     guards the broker, which application threads change
+    private:  raw prefix of the topics that are for the node itself, and whom to hand them to
+    on_gap:   called with each Gap
+    """
+
+    def __init__(
+        self,
+        lock: threading.RLock,
+        private: bytes,
+        on_private: Callable[[bytes, bytes], None],
+        on_gap: Callable[[Gap], None],
+        *,
+        max_payload_bytes: int,
+        reorder_window_s: float,
+        max_entries: int,
+    ) -> None:
+        self.detector: GapDetector[Message] = GapDetector(reorder_window_s, max_entries)
+        self.broker: Broker[MessageFun] = Broker(self.detector.lasts)
+        self._lock = lock
+        self._private, self._on_private, self._on_gap = private, on_private, on_gap
+        self._max_payload_bytes = max_payload_bytes
+        self.hold = False
+        """After a move or a reconnect: what is missing may still come by the other way."""
+        self.refused: Counter[str] = Counter()
+        self.received = 0
+        self.unmatched = 0
+        self.failed_callbacks = 0
+
+    def take(self, part: bytes) -> None:
+        """Take one part. Whatever the bytes and whatever a handler raises, it returns."""
+        self.received += 1
+        raw, _, body = part.partition(b"\0")
+        route = self.broker.routes.get(raw)
+        if route is None:
+            route = self._first_sight(raw, body, len(part))
+            if route is None:
+                return
+        subscriptions = route[1]
+        if not subscriptions:
+            self.unmatched += 1
+            return
+        try:
+            publisher, number, sent_ns, payload, headers = decode_body(body, self._max_payload_bytes)
+        except RemoteWireError as error:
+            self.refuse(error)
+            return
+        lasts: dict[int, int] = route[2]  # type: ignore[assignment]
+        if headers is None and lasts.get(publisher) == number - 1:
+            lasts[publisher] = number
+            message: Message = _new(Message, (route[0], payload, publisher, number, sent_ns, NO_HEADERS))
+            try:
+                for subscription in subscriptions:
+                    if subscription.active:
+                        subscription.handler(message)
+            except Exception:
+                self._went_wrong(message, subscriptions, subscription)
+            return
+        self._unusual(route[0], (publisher, number, sent_ns, payload), headers or NO_HEADERS)
+
+    def tick(self, now: float) -> None:
+        """Release what was held for long enough."""
+        self._carry_out(self.detector.expire(now))
+
+    def deliver(self, message: Message) -> None:
+        """Hand a message to every subscription that matches now."""
+        with self._lock:
+            subscriptions = self.broker.match(message.topic)
+        for subscription in subscriptions:
+            if subscription.active:
+                self.call(subscription.handler, message)
+
+    def call(self, fun: Callable[..., object], *args: object) -> None:
+        """Call what a user gave; one that raises is logged and counted, and harms no other."""
+        try:
+            fun(*args)
+        except Exception:
+            self.failed_callbacks += 1
+            log.exception("a callback raised: %r", fun)
+
+    def refuse(self, error: RemoteWireError) -> None:
+        """Count a part that could not be decoded; log the first of each kind."""
+        self.refused[error.kind] += 1
+        if self.refused[error.kind] == 1:
+            log.warning("refused a part (%s): %s; further ones of this kind are only counted", error.kind, error)
+
+    def forget(self, topic_filter: str) -> None:
+        """Nobody holds `topic_filter` any more: numbers of topics that no other filter matches mean nothing later.
+
+        cost: O(topics seen)
+        """
+        with self._lock:
+            self.detector.forget(lambda topic: matches(topic_filter, topic) and not self.broker.match(topic))
+
+    def _first_sight(self, raw: bytes, body: bytes, size: int) -> Any:
+        if raw.startswith(self._private):
+            self._on_private(raw, body)
+            return None
+        try:
+            if len(raw) == size:
+                raise RemoteWireError(f"no NUL in a part of {size} bytes; it must be topic, NUL, body", "no_topic")
+            with self._lock:
+                return self.broker.route(raw)
+        except RemoteWireError as error:
+            self.refuse(error)
+            return None
+
+    def _went_wrong(self, message: Message, subscriptions: Any, failed: Any) -> None:
+        """A handler raised on the hot path: log it, and go on with those behind it."""
+        self.failed_callbacks += 1
+        log.exception("a callback raised: %r", failed.handler)
+        for subscription in subscriptions[subscriptions.index(failed) + 1 :]:
+            if subscription.active:
+                self.call(subscription.handler, message)
+
+    def _unusual(self, topic: str, fields: tuple[int, int, int, Any], headers: Mapping[str, Any]) -> None:
+        publisher, number, sent_ns, payload = fields
+        hold = self.hold or headers.get("moved") is True
+        now = time.monotonic()
+        if headers.get("tail") is True:
+            self._carry_out(self.detector.tail(topic, publisher, number, now, hold))
+            return
+        message = Message(topic, payload, publisher, number, sent_ns, headers)
+        self._carry_out(self.detector.observe(topic, publisher, number, now, item=message, hold=hold))
+
+    def _carry_out(self, effects: list[Any]) -> None:
+        for effect in effects:
+            if isinstance(effect, Gap):
+                self._on_gap(effect)
+            else:
+                self.deliver(effect.item)
