@@ -8,12 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from fabric import control
 from fabric.endpoints import DEFAULT_BASE, Endpoints
+from fabric.node import Node
 from fabric.proxy import Proxy
 from nodes.cli_options import (
     Base,
@@ -28,9 +29,6 @@ from nodes.cli_options import (
     say,
 )
 from nodes.mesh_view import MeshView, table
-
-if TYPE_CHECKING:
-    from fabric.node import Node
 
 STATUS_TIMEOUT_S = 2.5  # proxies announce themselves every second
 MAX_WAITING_LINES = 1_000  # for a slow reader of stdout or stderr; beyond that, lines are dropped

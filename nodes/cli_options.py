@@ -14,14 +14,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
-
-if TYPE_CHECKING:
-    from fabric.node import Node
+from fabric.node import Node
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -126,6 +124,4 @@ def connect_timeout_option(command: Command) -> Command:
 
 def open_node(connect: Sequence[str], connect_timeout_s: float) -> Node:
     """Return a connected node; NotConnected when nobody answers."""
-    from fabric.node import Node  # here, as a proxy and `fabric match` do without
-
     return Node(list(connect), connect_timeout_s=connect_timeout_s)

@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import click
 
-from fabric.errors import HighWaterMarkReached, LocalWireError, TopicError
-from fabric.topics import validate_topic
+from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, ScopeError, TopicError
+from fabric.topics import scope, validate_topic
 from nodes import replay
 from nodes.cli_options import (
     Exit,
@@ -86,19 +86,20 @@ def pub(
     with contextlib.ExitStack() as files:
         items, single = _items(files, topic, payload, raw, csv_file, topic_template, payload_template)
         run = _Run()
-        with open_node(connect, connect_timeout_s) as node:
-            try:
-                run.send(node.publish, items, rate)
-            except HighWaterMarkReached as error:
-                raise Fail(f"{error} (sent {run.sent:,} before that)", Exit.NOT_REACHED) from None
-            finally:
-                node.close(CLOSE_TIMEOUT_S)
-                run.clear()
-                if not single:
-                    say(run.words())
-                if as_json:
-                    click.echo(dumps(run.as_json()))
-    return Exit.NOT_REACHED if run.refused else Exit.DONE
+        node = open_node(connect, connect_timeout_s)
+        try:
+            run.send(node.publish, items, rate)
+        except (HighWaterMarkReached, NotConnected) as error:
+            nobody = isinstance(error, NotConnected)
+            raise Fail(f"{error} (after {run.sent:,} messages)", Exit.NOBODY if nobody else Exit.NOT_REACHED) from None
+        finally:
+            run.unconfirmed = node.close(CLOSE_TIMEOUT_S)
+            run.clear()
+            if run.unconfirmed or not single:
+                say(run.words())
+            if as_json:
+                click.echo(dumps(run.as_json()))
+    return Exit.NOT_REACHED if run.refused or run.unconfirmed else Exit.DONE
 
 
 def _items(
@@ -156,7 +157,7 @@ class _Run:
     """One run of `fabric pub`: what was sent, skipped and refused so far."""
 
     def __init__(self) -> None:
-        self.sent = self.skipped = self.refused = 0
+        self.sent = self.skipped = self.refused = self.unconfirmed = 0
         self._started = self._shown = time.monotonic()
         self._watched = sys.stderr.isatty()
 
@@ -168,6 +169,10 @@ class _Run:
                 if rate:
                     time.sleep(max(0.0, self._started + self.sent / rate - time.monotonic()))
                 try:
+                    if scope(item.topic) == "local":
+                        raise ScopeError(
+                            f"{item.topic!r} would stay in this command; right would be a topic without ~/"
+                        )
                     publish(item.topic, item.payload)
                     self.sent += 1
                 except (TopicError, LocalWireError) as error:
@@ -201,10 +206,15 @@ class _Run:
             click.echo("\r\033[K", err=True, nl=False)
 
     def words(self) -> str:
-        elapsed_s = max(time.monotonic() - self._started, 1e-9)
-        rate = f"{self.sent / elapsed_s:,.0f}/s"
-        return f"sent {self.sent:,}, skipped {self.skipped:,}, refused {self.refused:,} in {elapsed_s:.2f} s, {rate}"
+        rate = f"{self.sent / self._elapsed_s:,.0f}/s"
+        words = f"sent {self.sent:,}, skipped {self.skipped:,}, refused {self.refused:,}"
+        words += f", {self.unconfirmed:,} not known to have arrived" if self.unconfirmed else ""
+        return f"{words} in {self._elapsed_s:.2f} s, {rate}"
 
     def as_json(self) -> dict[str, Any]:
-        elapsed_s = round(time.monotonic() - self._started, 6)
-        return {"sent": self.sent, "skipped": self.skipped, "refused": self.refused, "elapsed_s": elapsed_s}
+        counts = {"sent": self.sent, "skipped": self.skipped, "refused": self.refused, "unconfirmed": self.unconfirmed}
+        return {**counts, "elapsed_s": round(self._elapsed_s, 6)}
+
+    @property
+    def _elapsed_s(self) -> float:
+        return max(time.monotonic() - self._started, 1e-6)

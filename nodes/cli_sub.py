@@ -12,10 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import click
 
+from fabric.coverage import Ack, CoverageEvent
+from fabric.node import NodeState
+from fabric.numbers import Gap
 from fabric.payloads import to_json
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json
@@ -124,10 +126,9 @@ def sub(
         scope(topic_filter)
     outlet = Outlet(as_json, quiet)
     with open_node(connect, connect_timeout_s) as node:
-        node.on_gap(lambda gap: outlet.words(
-            f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}"))  # fmt: skip
+        node.on_gap(lambda gap: outlet.words(_gap_words(gap)))
         node.on_coverage(lambda event: outlet.words(_coverage_words(event)))
-        node.on_state(lambda event: outlet.words(str(event)))
+        node.on_state(lambda state: outlet.words(_state_words(state)))
         for topic_filter in dict.fromkeys(filters):
             node.subscribe(topic_filter, outlet.message, _ack_words(topic_filter, outlet.words))
         return _print(outlet, count, timeout_s)
@@ -160,8 +161,8 @@ def _reader_has_gone() -> bool:
         return False
 
 
-def _ack_words(topic_filter: str, words: Callable[[str], None]) -> Callable[[Any], None]:
-    def on_ack(ack: Any) -> None:
+def _ack_words(topic_filter: str, words: Callable[[str], None]) -> Callable[[Ack], None]:
+    def on_ack(ack: Ack) -> None:
         missing = f"; not covered: {', '.join(ack.missing)}" if ack.missing else ""
         if ack.ok:
             words(f"{topic_filter} acknowledged in {ack.elapsed_s * 1000:.1f} ms by {', '.join(ack.covered)}{missing}")
@@ -171,8 +172,18 @@ def _ack_words(topic_filter: str, words: Callable[[str], None]) -> Callable[[Any
     return on_ack
 
 
-def _coverage_words(event: Any) -> str:
+def _gap_words(gap: Gap) -> str:
+    return f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}"
+
+
+def _coverage_words(event: CoverageEvent) -> str:
     changes = [
         f"{what} {', '.join(names)}" for what, names in (("lost", event.lost), ("gained", event.gained)) if names
     ]
-    return f"coverage {'; '.join(changes)}; now {', '.join(event.covered) or 'nobody'}"
+    missing = f"; not covered: {', '.join(event.missing)}" if event.missing else ""
+    return f"coverage: {'; '.join(changes)}; now {', '.join(event.covered) or 'none'}{missing}"
+
+
+def _state_words(state: NodeState) -> str:
+    uncertain = f", {state.uncertain} messages uncertain" if state.uncertain else ""
+    return f"{state.state} {state.base}{uncertain}{f': {state.reason}' if state.reason else ''}"
