@@ -13,7 +13,7 @@ Beyond the budget, groups with several members are replaced by the group itself:
 group lets through least that nobody asked for; on one level the one with most members first, as that is likeliest to be
 wanted as a whole. If it must be, this ends at the empty prefix. It goes an eighth below the budget, so that its cost is
 paid once for many filters. Refining waits until the exact prefixes fit into three quarters of the budget, or are half
-as many as when last planned: so no change and its opposite cost much again and again.
+as many as they were since they were last refined: so no change and its opposite cost much again and again.
 
 Reading order: `Interest.hold` and `release`, then `_want` and `_unwant`, then `_coarsen` and `_refine`.
 """
@@ -57,7 +57,7 @@ class Interest:
         self._wire: set[bytes] = set()
         self._coarse: dict[bytes, None] = {}  # those in _wire that nobody wants as such
         self._exact = 0  # how many wanted prefixes no shorter one covers
-        self._planned = 0  # the largest _exact since _wire was last planned
+        self._planned = 0  # the largest _exact since the last _refine
         self._subscribe: dict[bytes, None] = {}  # net effects of the call that is running
         self._cancel: dict[bytes, None] = {}
 
@@ -190,7 +190,6 @@ class Interest:
             for group in sorted(members, key=members.__getitem__, reverse=True):
                 self._replace(self._below(group, self._wire), [group])
                 if len(self._wire) <= self._coarsen_to:
-                    self._planned = self._exact
                     return
 
     def _refine(self) -> None:

@@ -425,12 +425,11 @@ class Node:
 
     def _receive(self) -> None:
         """Read until a tick is due. This loop is the speed of a subscriber."""
-        recv, take, clock = self._down.socket.recv, self._receiver.take, time.monotonic
+        recv, receive, clock = self._down.socket.recv, self._receiver.receive, time.monotonic
         next_tick = self._next_tick
         try:
             while clock() < next_tick:
-                for _ in range(BURST):
-                    take(recv())
+                receive(recv, BURST)
         except zmq.Again:
             self._tick(idle=True)
         else:

@@ -1,6 +1,6 @@
 """From parts to handlers: the path of every message that a node receives. No I/O; it calls the handlers.
 
-The hot path is `take`: one look-up from the topic's raw bytes to its route, one decoding, one comparison of numbers,
+The hot path is `receive`: one look-up from the topic's raw bytes to its route, one decoding, one comparison of numbers,
 and the calls. Everything rare (a first sight, a gap, a duplicate, headers) is behind a branch.
 """
 
@@ -10,18 +10,23 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
+
+from msgpack import unpackb  # type: ignore[import-untyped]
 
 from fabric.broker import Broker
 from fabric.errors import RemoteWireError
 from fabric.numbers import Gap, GapDetector
+from fabric.payloads import FLAT, flaw
 from fabric.topics import matches
-from fabric.wire import NO_HEADERS, Message, decode_body
+from fabric.wire import FORMAT_VERSION, NO_HEADERS, Message, decode_body
 
 MessageFun = Callable[[Message], object]
 log = logging.getLogger("fabric.node")
 _new = tuple.__new__
+PLAIN_BYTES = 1024
+"""Bodies from this size on go the careful way, which bounds what a hostile one can make msgpack allocate."""
 
 
 class Receiver:
@@ -55,36 +60,66 @@ class Receiver:
         self.unmatched = 0
         self.failed_callbacks = 0
 
-    def take(self, part: bytes) -> None:
-        """Take one part. Whatever the bytes and whatever a handler raises, it returns."""
-        self.received += 1
-        raw, _, body = part.partition(b"\0")
-        route = self.broker.routes.get(raw)
-        if route is None:
-            route = self._first_sight(raw, body, len(part))
+    def receive(self, recv: Callable[[], bytes], count: int) -> None:
+        """Take `count` parts. Whatever the bytes and whatever a handler raises, only `recv` ends it early.
+
+        Everything is here that a message of a known topic, in order and with a flat payload, needs: 0.9 us beside
+        `recv`, of which decoding is a third. Calls are dear in Python: each would cost a twentieth.
+        """
+        routes = self.broker.routes
+        for _ in range(count):
+            part = recv()
+            self.received += 1
+            raw, _nul, body = part.partition(b"\0")
+            route: Any = routes.get(raw)
             if route is None:
-                return
-        subscriptions = route[1]
-        if not subscriptions:
-            self.unmatched += 1
-            return
+                route = self._first_sight(raw, body, len(part))
+                if route is None:
+                    continue
+            topic, subscriptions, lasts = route  # lasts is there: the broker was given the detector's
+            if not subscriptions:
+                self.unmatched += 1
+                continue
+            if len(body) < PLAIN_BYTES:
+                try:
+                    version, publisher, number, sent_ns, payload = unpackb(body)
+                    plain = lasts.get(publisher) == number - 1 and type(number) is int is type(sent_ns)
+                except (ValueError, TypeError):
+                    plain = False
+                if (
+                    plain
+                    and version == FORMAT_VERSION
+                    and (type(payload) in FLAT or flaw(payload, PLAIN_BYTES) is None)
+                ):
+                    lasts[publisher] = number
+                    message: Message = _new(Message, (topic, payload, publisher, number, sent_ns, NO_HEADERS))
+                    try:
+                        for subscription in subscriptions:
+                            if subscription.active:
+                                subscription.handler(message)
+                    except Exception:
+                        self._went_wrong(message, subscriptions, subscription)
+                    continue
+            self._take_carefully(topic, body)
+
+    def take(self, part: bytes) -> None:
+        """Take one part."""
+        self.receive(lambda: part, 1)
+
+    def _take_carefully(self, topic: str, body: bytes) -> None:
+        """Whatever the loop above did not take for plain: containers, headers, a first number, a gap, and garbage."""
         try:
             publisher, number, sent_ns, payload, headers = decode_body(body, self._max_payload_bytes)
         except RemoteWireError as error:
             self.refuse(error)
             return
-        lasts: dict[int, int] = route[2]  # type: ignore[assignment]
-        if headers is None and lasts.get(publisher) == number - 1:
-            lasts[publisher] = number
-            message: Message = _new(Message, (route[0], payload, publisher, number, sent_ns, NO_HEADERS))
-            try:
-                for subscription in subscriptions:
-                    if subscription.active:
-                        subscription.handler(message)
-            except Exception:
-                self._went_wrong(message, subscriptions, subscription)
+        hold = self.hold or (headers is not None and headers.get("moved") is True)
+        now = time.monotonic()
+        if headers is not None and headers.get("tail") is True:
+            self._carry_out(self.detector.tail(topic, publisher, number, now, hold))
             return
-        self._unusual(route[0], (publisher, number, sent_ns, payload), headers or NO_HEADERS)
+        message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
+        self._carry_out(self.detector.observe(topic, publisher, number, now, item=message, hold=hold))
 
     def tick(self, now: float) -> None:
         """Release what was held for long enough."""
@@ -140,16 +175,6 @@ class Receiver:
         for subscription in subscriptions[subscriptions.index(failed) + 1 :]:
             if subscription.active:
                 self.call(subscription.handler, message)
-
-    def _unusual(self, topic: str, fields: tuple[int, int, int, Any], headers: Mapping[str, Any]) -> None:
-        publisher, number, sent_ns, payload = fields
-        hold = self.hold or headers.get("moved") is True
-        now = time.monotonic()
-        if headers.get("tail") is True:
-            self._carry_out(self.detector.tail(topic, publisher, number, now, hold))
-            return
-        message = Message(topic, payload, publisher, number, sent_ns, headers)
-        self._carry_out(self.detector.observe(topic, publisher, number, now, item=message, hold=hold))
 
     def _carry_out(self, effects: list[Any]) -> None:
         for effect in effects:

@@ -9,10 +9,11 @@ import contextlib
 import errno
 import resource
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import zmq
+import zmq.backend
 
 from fabric.errors import TransportError
 
@@ -163,6 +164,11 @@ def bind_private(socket: Socket, name: str, *, max_part_bytes: int, send_hwm: in
     endpoint = f"ipc://@{name}" if sys.platform == "linux" else "tcp://127.0.0.1:*"
     bind(socket, endpoint, max_part_bytes=max_part_bytes, send_hwm=send_hwm)
     return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+
+
+def fast_send(socket: Socket) -> Callable[[bytes], object]:
+    """Return the C method behind `socket.send`: the method itself is Python, for options not used here (0.35 us)."""
+    return cast("Callable[[bytes], object]", zmq.backend.Socket.send.__get__(socket))
 
 
 def connect(socket: Socket, endpoint: str) -> None:

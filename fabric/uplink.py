@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -61,6 +62,7 @@ class Uplink:
         self._control_prefix = f"{ACK}{token}/w".encode() + b"\0"
         self._outbox = Outbox(max_bytes=max_unconfirmed_bytes)
         self._socket: sockets.Socket | None = None
+        self._send: Callable[[bytes], object] = _no_socket
         self._monitor: sockets.Socket | None = None
         self._serial = 0
         self._open = False
@@ -108,7 +110,7 @@ class Uplink:
                 headers = {**self._headers, **(headers or {})}
             try:
                 part = self._encoder.part(prefix, number, time.time_ns(), payload, headers)
-                self._socket.send(part)  # type: ignore[union-attr]
+                self._send(part)
             except zmq.Again:
                 self._send_when_there_is_room(prefix, part)
             except BaseException as error:
@@ -181,6 +183,7 @@ class Uplink:
             self._drop()
             self._serial += 1
             self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=SLICE_MS)
+            self._send = sockets.fast_send(self._socket)
             self._monitor = sockets.monitor(self._context, self._socket, _EVENTS)
             sockets.connect(self._socket, endpoint)
             return True
@@ -289,6 +292,7 @@ class Uplink:
         if self._monitor is not None:
             self._monitor.close()
         self._socket = self._monitor = None
+        self._send = _no_socket
 
     def _go_on_resending(self) -> None:
         while self._resend_at < len(self._resend):
@@ -332,3 +336,7 @@ class Uplink:
         except zmq.ZMQError:
             return False
         return True
+
+
+def _no_socket(part: bytes) -> object:
+    raise NotConnected("there is no connection to a proxy")
