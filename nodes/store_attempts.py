@@ -6,6 +6,8 @@ The agent's count does not end with its lease, so that signing in again does not
 
 from __future__ import annotations
 
+import math
+
 from sqlalchemy import bindparam, select, text, update
 
 from fabric.errors import Busy, NotAllowed
@@ -36,7 +38,7 @@ class AttemptOperations(BaseTransaction):
         """Raise NotAllowed while the agent is locked out, Busy while the frame node has seen too many wrong codes."""
         left_s = self._locked_s(f"agent {agent}")
         if left_s > 0:
-            raise NotAllowed(f"too many wrong contact codes: this agent may try again in {left_s:.0f} s")
+            raise NotAllowed(f"too many wrong contact codes: this agent may try again in {math.ceil(left_s)} s")
         left_s = self._locked_s(f"node {node}")
         if left_s > 0:
             raise Busy("too many wrong contact codes at this frame node; try again later", left_s)

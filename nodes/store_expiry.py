@@ -38,7 +38,7 @@ _COUNTS = select(
     func.count().label("pages"),
     func.count(pages.c.code).label("codes"),
     func.count(pages.c.agent).label("sessions"),
-    func.coalesce(func.sum(pages.c.chat.in_(("waiting", "offered")).cast(pages.c.queue_no.type)), 0).label("waiting"),
+    func.count().filter(pages.c.chat.in_(("waiting", "offered"))).label("waiting"),
 ).where(pages.c.gone_at.is_(None))
 
 
@@ -73,4 +73,4 @@ class ExpiryOperations(ChatOperations):
 
     def counts(self) -> dict[str, int]:
         """Return how many pages are live, hold a code, are in session, and wait for a chat."""
-        return {name: int(count) for name, count in self._sql.execute(_COUNTS).one()._mapping.items()}
+        return {str(name): int(count) for name, count in self._sql.execute(_COUNTS).mappings().one().items()}
