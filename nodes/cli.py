@@ -20,7 +20,20 @@ from nodes import cli_mesh, cli_pub, cli_sub
 from nodes.cli_options import Exit, Fail, dumps, plain, say
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; when the reader of stdout has gone, it had what it wanted. (click itself would say 1.)"""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            # Python flushes stdout once more at its own end, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.DONE
+
+
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, help="Print the version and end.")
 @click.pass_context
 def fabric(context: click.Context, version: bool) -> None:
@@ -72,9 +85,7 @@ for _command in (cli_mesh.proxy, cli_pub.pub, cli_sub.sub, cli_mesh.status, cli_
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     try:
-        code = fabric.main(args, prog_name="fabric", standalone_mode=False)
-        sys.stdout.flush()
-        return int(code or 0)
+        return int(fabric.main(args, prog_name="fabric", standalone_mode=False) or 0)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "fabric"
         click.echo(f"{path}: {plain(error.format_message())} (see {path} --help)", err=True)
@@ -84,10 +95,6 @@ def run(args: Sequence[str] | None = None) -> int:
         return error.code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout has what it wanted. Python would complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
     except NotConnected as error:
         say(str(error))
         return Exit.NOBODY
