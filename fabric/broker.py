@@ -48,20 +48,21 @@ class Route(NamedTuple, Generic[H]):
 
     topic: str
     subscriptions: tuple[Subscription[H], ...]
-    lasts: dict[int, int] | None
+    lasts: dict[int, int]
 
 
 class Broker(Generic[H]):
     """Subscriptions by id and by topic.
 
-    lasts:           gives a topic's dict of last numbers, put into its route; None where nothing is numbered
+    lasts:           gives a topic's dict of last numbers, for its route; not asked for topics that nobody here wants,
+                     so that what a coarse prefix lets through leaves no trace there
     max_routes:      most topics in `routes`; when it is full it is emptied, as at each change of subscriptions
     max_route_bytes: most bytes of raw topics in `routes`, likewise
     """
 
     def __init__(
         self,
-        lasts: Callable[[str], dict[int, int] | None] | None = None,
+        lasts: Callable[[str], dict[int, int]] | None = None,
         *,
         max_routes: int = MAX_ROUTES,
         max_route_bytes: int = MAX_ROUTE_BYTES,
@@ -120,7 +121,8 @@ class Broker(Generic[H]):
         cost:   one decoding and one match: for a topic's first message only
         """
         topic = decode_topic(raw)
-        route = Route(topic, self.match(topic), self._lasts(topic) if self._lasts else None)
+        subscriptions = self.match(topic)
+        route = Route(topic, subscriptions, self._lasts(topic) if self._lasts and subscriptions else {})
         if len(self.routes) >= self._max_routes or self._route_bytes + len(raw) > self._max_route_bytes:
             self._forget_routes()
         if raw not in self.routes:

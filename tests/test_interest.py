@@ -138,7 +138,7 @@ class Holding(RuleBasedStateMachine):
 
 
 class TestHolding(Holding.TestCase):  # type: ignore[misc, valid-type]
-    settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+    settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
 
 
 # --- without a budget in sight
@@ -263,6 +263,13 @@ def test_groups_are_merged_where_they_branch_not_at_every_level() -> None:
     assert interest.wire() == {b"long/way/down/"}
 
 
+def test_a_group_of_one_is_left_alone_as_coarsening_it_saves_nothing() -> None:
+    interest = Interest(3)
+    for name in ("deeper/than/b/1", "b/1", "b/2", "b/3"):
+        interest.hold(name)
+    assert interest.wire() == {b"deeper/than/b/1\0", b"b/"}
+
+
 def test_in_the_end_it_is_everything() -> None:
     interest = Interest(100)
     for number in range(101):
@@ -339,6 +346,29 @@ def test_effects_stay_few_for_many_filters(shape: str) -> None:
         effects += len(change.subscribe) + len(change.cancel)
     assert effects <= 2 * len(names)
     assert interest.wire() == frozenset()
+
+
+def test_coarsening_makes_room_for_many_filters_at_once() -> None:
+    interest = Interest(800)
+    changes = [interest.hold(f"r/{number // 2}/{number % 2}") for number in range(1400)]
+    assert sum(bool(change.cancel) for change in changes) <= 600 // 50
+
+
+def test_the_wire_is_planned_anew_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned_at: list[int] = []
+    refine = Interest._refine
+
+    def counted(interest: Interest) -> None:
+        planned_at.append(interest.stats()["exact"])
+        refine(interest)
+
+    monkeypatch.setattr(Interest, "_refine", counted)
+    interest = Interest(100)
+    for number in range(6400):
+        interest.hold(f"truck/{number}")
+    for number in range(6400):
+        interest.release(f"truck/{number}")
+    assert planned_at == [3200, 1600, 800, 400, 200, 100]
 
 
 def test_the_order_of_effects_does_not_hang_on_the_hash_seed() -> None:
