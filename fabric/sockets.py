@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ LINK_HWM_MSGS = 1_000_000
 """Data queue of one link: behind it are all subscribers of another proxy."""
 HEARTBEAT_IVL_MS = 500
 HEARTBEAT_TIMEOUT_MS = 2_000
+_serial = itertools.count(1)
 MONITOR_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 FAILED_EVENTS = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -135,7 +137,7 @@ def monitor(context: Context, watched: Socket, events: int) -> Socket:
 
     High-water mark 0: an unread monitor with a bounded queue blocks libzmq's I/O thread.
     """
-    endpoint = f"inproc://monitor-{id(watched):x}"
+    endpoint = f"inproc://monitor-{next(_serial)}"  # never one used before: a closed monitor leaves its name late
     watched.monitor(endpoint, events)
     socket = _make(context, zmq.PAIR, sndhwm=0, rcvhwm=0)
     socket.connect(endpoint)
