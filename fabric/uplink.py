@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import zmq
 
@@ -20,8 +20,6 @@ from fabric.numbers import Numbering
 from fabric.outbox import Outbox
 from fabric.wire import Encoder
 
-SLICE_MS = 50
-"""How long one blocking send holds the lock: so long may the I/O thread have to try again."""
 TAILS_PER_TICK = 1_000
 _EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -96,11 +94,20 @@ class Uplink:
     def prefix(self, topic: str) -> bytes:
         return self._encoder.prefix(topic)
 
-    def publish(self, prefix: bytes, payload: Any, headers: dict[str, Any] | None = None) -> int:
-        """Number, encode and send one message; return its number. See `Node.publish` for the errors."""
+    def publish(
+        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None = None, timeout_s: float | None = None
+    ) -> int:
+        """Number, encode and send one message; return its number. See `Node.publish` for the errors.
+
+        timeout_s: instead of `send_timeout_s`; 0: this does not wait, and may be called in the I/O thread
+        """
+        if timeout_s is None:
+            timeout_s = self._send_timeout_s
+        elif timeout_s <= 0 and not self._clear:
+            self._refuse(0.0)  # before the lock: whoever sends again after a reconnect holds it for long
         with self._lock:
             if not self._clear:
-                self._wait_clear()
+                self._wait_clear(timeout_s)
             numbering = self._numbering
             if numbering.full:
                 self._renumber()
@@ -112,7 +119,7 @@ class Uplink:
                 part = self._encoder.part(prefix, number, time.time_ns(), payload, headers)
                 self._send(part)
             except zmq.Again:
-                self._send_when_there_is_room(prefix, part)
+                self._send_when_there_is_room(prefix, part, timeout_s)
             except BaseException as error:
                 numbering.take_back(prefix)
                 if isinstance(error, zmq.ZMQError):
@@ -121,32 +128,37 @@ class Uplink:
             self._outbox.add(part)
             return number
 
-    def _wait_clear(self) -> None:
+    def _wait_clear(self, timeout_s: float) -> None:
         """Wait for a proven connection, and for whoever waits for room. Called, and returns, with the lock held."""
-        end = time.monotonic() + self._send_timeout_s
+        end = time.monotonic() + timeout_s
         while self._ended is None and not self._clear:
             rest = end - time.monotonic()
             if rest <= 0 or not self._changed.wait(rest):
-                if self._stalled:
-                    raise self._no_room()
-                raise NotConnected(f"no proxy for {self._send_timeout_s:g} s; the message was not accepted")
+                self._refuse(timeout_s)
         if self._ended is not None:
             raise self._ended
 
-    def _send_when_there_is_room(self, prefix: bytes, part: bytes) -> None:
-        """The queue is full. Try on in slices, in which the I/O thread may replace a dead connection.
+    def _refuse(self, timeout_s: float) -> NoReturn:
+        if self._ended is not None:
+            raise self._ended
+        if self._stalled:
+            raise self._no_room(timeout_s)
+        raise NotConnected(f"no proxy for {timeout_s:g} s; the message was not accepted")
+
+    def _send_when_there_is_room(self, prefix: bytes, part: bytes, timeout_s: float) -> None:
+        """The queue is full. Try on every millisecond, between which the I/O thread may replace a dead connection.
 
         Other publishers wait: the number is taken, and nothing may overtake it.
         """
         self._stalled = True
         self._settle()
-        end = time.monotonic() + self._send_timeout_s
+        end = time.monotonic() + timeout_s
         try:
             while time.monotonic() < end and self._ended is None:
                 self._changed.wait(0.001)
                 if self._open and self._send_now(part):
                     return
-            raise self._ended or self._no_room()
+            raise self._ended or self._no_room(timeout_s)
         except BaseException:
             self._numbering.take_back(prefix)
             raise
@@ -154,10 +166,9 @@ class Uplink:
             self._stalled = False
             self._settle()
 
-    def _no_room(self) -> HighWaterMarkReached:
+    def _no_room(self, timeout_s: float) -> HighWaterMarkReached:
         return HighWaterMarkReached(
-            f"the proxy took nothing for {self._send_timeout_s:g} s ({self._hwm_msgs} messages wait); "
-            "the message was not accepted"
+            f"the proxy took nothing for {timeout_s:g} s ({self._hwm_msgs} messages wait); the message was not accepted"
         )
 
     def _settle(self) -> None:
@@ -182,7 +193,7 @@ class Uplink:
         try:
             self._drop()
             self._serial += 1
-            self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=SLICE_MS)
+            self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=0)
             self._send = sockets.fast_send(self._socket)
             self._monitor = sockets.monitor(self._context, self._socket, _EVENTS)
             sockets.connect(self._socket, endpoint)
