@@ -22,7 +22,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
@@ -61,6 +61,14 @@ class NodeState:
     base: str
     reason: str = ""
     uncertain: int = 0
+
+
+class Attached(Protocol):
+    """What lives on a node: `tick` comes in the I/O thread every 10 ms, `idle` when nothing waits to be read."""
+
+    def tick(self, now: float, idle: bool) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Node:
@@ -108,6 +116,7 @@ class Node:
         self._gap_funs: list[Callable[[Gap], object]] = []
         self._state_funs: list[Callable[[NodeState], object]] = []
         self._coverage_funs: list[Callable[[CoverageEvent], object]] = []
+        self._attached: tuple[Attached, ...] = ()
         self._prefixes: dict[str, bytes] = {}
         self._local_number = 0
         self._commands: deque[Callable[[], None]] = deque()
@@ -117,6 +126,7 @@ class Node:
         self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
         self._next_coverage: Coverage | None = None
         self._flush: Coverage | None = None
+        self._flushed = False
         self._own: str | None = None
         self._own_filter: int | None = None
         self._want_uplink: str | None = None
@@ -211,11 +221,14 @@ class Node:
             self._acks.pop(subscription, None)
         self._command(lambda: self._release(subscription, topic_filter))
 
-    def publish(self, topic: str, payload: Any, headers: dict[str, Any] | None = None) -> int:
+    def publish(
+        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> int:
         """Send one message, and return its number: 1 for this node's first on this topic.
 
         When it returns, the message is accepted: it survives the death of the proxy (up to `max_unconfirmed_bytes`).
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
+        timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
         errors:  InvalidTopic; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that cannot be
                  sent; HighWaterMarkReached or NotConnected when it was not accepted within `send_timeout_s`;
                  StateError when closed
@@ -225,7 +238,7 @@ class Node:
             prefix = self._admit(topic)
             if prefix is None:
                 return self._publish_locally(topic, payload, headers)
-        return self._up.publish(prefix, payload, headers)
+        return self._up.publish(prefix, payload, headers, timeout_s)
 
     def wait_ack(self, subscription: int, timeout_s: float) -> Ack:
         """Wait for the ack of a subscription, and return it; TimeoutError when it did not come in time.
@@ -293,6 +306,9 @@ class Node:
         """
         if threading.current_thread() is self._thread:
             raise StateError("node", "in a callback", "close", "right would be another thread")
+        if os.getpid() == self._pid:
+            for service in self._attached:
+                service.close()
         with self._lock:
             if self._closed or os.getpid() != self._pid:
                 return 0
@@ -341,6 +357,24 @@ class Node:
             self._prefixes.clear()
         self._prefixes[topic] = prefix
         return prefix
+
+    # ── for the fabric's own services: presence, requests ─────────────────────────────────────────────────────────
+
+    def _publish_system(
+        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> int:
+        """`publish` for topics that begin with `$`. With timeout_s=0 also for the I/O thread."""
+        self._check()
+        return self._up.publish(self._up.prefix(topic), payload, headers, timeout_s)
+
+    def _attach(self, service: Attached) -> None:
+        """Have a service of this node called in the I/O thread, and closed before the node is."""
+        with self._lock:
+            self._attached = (*self._attached, service)
+
+    def _detach(self, service: Attached) -> None:
+        with self._lock:
+            self._attached = tuple(each for each in self._attached if each is not service)
 
     def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
         with self._lock:
@@ -466,9 +500,13 @@ class Node:
         for tracker in (self._coverage, self._next_coverage, self._flush):
             if tracker is not None:
                 self._perform_coverage(tracker.tick(now), tracker)
+        if self._flushed:
+            self._let_go(now)
         if self._receiver.hold and now > self._hold_until and self._session.state == "connected":
             self._receiver.hold = False
         self._receiver.tick(now)
+        for service in self._attached:
+            self._receiver.call(service.tick, now, idle)
 
     # ── what is addressed to this node ───────────────────────────────────────────────────────────────────────────
 
@@ -602,8 +640,11 @@ class Node:
         self._perform_coverage(self._flush.sent(now), self._flush)
         self._flush.want(0, self._flush.generation, now)
 
-    def _flushed(self, now: float) -> None:
-        assert self._next is not None
+    def _let_go(self, now: float) -> None:
+        """Receive from the new proxy alone. Only from `_tick`: nobody is reading the old connection then."""
+        self._flushed = False
+        if self._next is None:
+            return
         self._read_out()
         self._down.close()
         self._down, self._next = self._next, None
@@ -617,6 +658,7 @@ class Node:
         if self._next is not None:
             self._next.close()
             self._next = self._next_coverage = self._flush = None
+            self._flushed = False
 
     def _perform_coverage(self, effects: Iterable[coverage.Effect], tracker: Coverage | None = None) -> None:
         tracker = tracker or self._coverage
@@ -631,8 +673,7 @@ class Node:
                     elif tracker is self._next_coverage and ack.ok and self._flush is None:
                         self._covered_by_next(time.monotonic())
                     elif tracker is self._flush:
-                        self._flushed(time.monotonic())
-                        return
+                        self._flushed = True
                 case CoverageEvent():
                     if tracker is self._coverage:
                         for fun in self._coverage_funs:
