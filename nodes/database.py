@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 
 from fabric.errors import Busy
 from nodes.schema import SCHEMA_VERSION, about, metadata
@@ -18,6 +18,9 @@ LOCK_TIMEOUT_MS = 5_000
 
 IDLE_TIMEOUT_MS = 30_000
 """After this a server ends the transaction of a frame node that stopped in the middle, and frees what it had locked."""
+
+CONNECT_S = 5
+"""How long a connection may take, in seconds."""
 
 SCHEMA_LOCK = 0x5C0DB
 
@@ -40,21 +43,19 @@ def open_database(url: str) -> Engine:
     url:     `sqlite:///path/to/file`, or `postgresql://…`, which means psycopg 3
     errors:  ValueError for any other; Busy when the database does not answer
     """
-    parsed = make_url(url)
-    try:
-        if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-            engine = create_engine(parsed, isolation_level="READ COMMITTED", connect_args={"connect_timeout": 5})
-            event.listen(engine, "connect", _set_up_postgres)
-        elif parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
-            engine = create_engine(parsed)
-            event.listen(engine, "connect", _set_up_sqlite)
-            # The write lock is taken before the first read: a lock taken later could not wait for the other writer.
-            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        else:
-            raise ValueError(f"store {url!r}: must be sqlite:///path/to/file or postgresql://user@host/database")
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise ValueError(f"store {url!r}: {error}; install the extra 'postgres'") from error
+    kind = url.split(":", 1)[0]
+    file = url.removeprefix("sqlite:///")
+    if kind in ("postgresql", "postgresql+psycopg"):
+        engine = _open_postgres(url)
+    elif kind == "sqlite" and file not in (url, "", ":memory:"):
+        engine = create_engine(url)
+        event.listen(engine, "connect", _set_up_sqlite)
+        # The write lock is taken before the first read: a lock taken later could not wait for the other writer.
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    else:
+        raise ValueError(
+            f"store URL begins with {kind!r}: must be sqlite:///path/to/file or postgresql://user@host/database"
+        )
     try:
         with engine.begin() as connection:
             _create_tables(connection)
@@ -77,6 +78,16 @@ def ends_transaction(error: BaseException) -> bool:
 def as_busy(error: DBAPIError) -> Busy:
     """Return what a sender is told when the database does not serve us now."""
     return Busy(f"the store does not answer: {type(error.orig).__name__}; try again later", retry_after_s=1.0)
+
+
+def _open_postgres(url: str) -> Engine:
+    parsed = make_url(url).set(drivername="postgresql+psycopg")
+    try:
+        engine = create_engine(parsed, isolation_level="READ COMMITTED", connect_args={"connect_timeout": CONNECT_S})
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the store is PostgreSQL, but {error}: install the extra 'postgres'") from error
+    event.listen(engine, "connect", _set_up_postgres)
+    return engine
 
 
 def _set_up_postgres(connection: Any, _record: object) -> None:

@@ -6,7 +6,7 @@ anyone hear of it. `version` grows by one with every change, so a listener sees 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from nodes import chat, cobrowse, visibility
@@ -147,3 +147,6 @@ class StoreOptions:
 
     def __post_init__(self) -> None:
         self.codes.check_capacity(self.capacity)
+        for each in fields(self):
+            if each.name not in ("codes", "capacity") and not getattr(self, each.name) > 0:
+                raise ValueError(f"{each.name}={getattr(self, each.name)}: must be above 0")
