@@ -244,13 +244,17 @@ def test_callbacks_of_other_kinds_may_raise_too(here: Node, caplog: pytest.LogCa
         raise RuntimeError("deliberately")
 
     here.on_coverage(bad)
+    until(lambda: here.stats()["covered"] == ["p1", "p2"], "coverage is told")
+    told = here.stats()["failed_callbacks"]
     here.wait_ack(here.subscribe("raising/ack", print, bad), 10)
     box = Box()
     acked(here, "~/raise", bad)
     acked(here, "~/raise", box)
     here.publish("~/raise", 1)
     box.wait()
-    assert here.stats()["failed_callbacks"] == 2
+    here.on_state(bad)
+    here.close()
+    assert here.stats()["failed_callbacks"] == told + 3
 
 
 def test_unsubscribe_in_a_callback_ends_the_calls_at_once(here: Node, there: Node) -> None:
