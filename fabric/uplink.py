@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from time import time_ns
 from typing import Any, NoReturn
 
 import zmq
@@ -109,14 +110,16 @@ class Uplink:
             if not self._clear:
                 self._wait_clear(timeout_s)
             numbering = self._numbering
-            if numbering.full:
+            try:
+                number = numbering.next(prefix)
+            except StateError:
                 self._renumber()
                 numbering = self._numbering
-            number = numbering.next(prefix)
+                number = numbering.next(prefix)
             if self._headers is not None:
                 headers = {**self._headers, **(headers or {})}
             try:
-                part = self._encoder.part(prefix, number, time.time_ns(), payload, headers)
+                part = self._encoder.part(prefix, number, time_ns(), payload, headers)
                 self._send(part)
             except zmq.Again:
                 self._send_when_there_is_room(prefix, part, timeout_s)
