@@ -18,7 +18,8 @@ MAX_IPC_BYTES = 100
 """Whole ipc endpoint, suffix included; the operating system's own limit is 108 bytes (unix(7))."""
 
 _OFFSETS = {"in": 0, "out": 1, "relay": 2, "link": 3, "guest": 4, "http": 5}
-_TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%a-z]+\]|[^\[\]:/\s]+):(\d+)")
+_TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%a-z]+\]|[^\[\]:/;\s]+):([0-9]{1,9})")
+"""A host holds no `;`: to libzmq what stands before one is an address to connect from."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Endpoints:
     @classmethod
     def parse(cls, base: str) -> Endpoints:
         """Return the endpoints of `base`; ValueError says what is wrong with it and what would be right."""
+        if not base.isprintable():
+            # libzmq would end it at a NUL, and take another address than the one that was checked.
+            raise ValueError(f"{base!r} holds a character that cannot be printed; right would be {DEFAULT_BASE}")
         if base.startswith("ipc://"):
             return cls(base, *(_ipc(base, suffix) for suffix in _OFFSETS))
         found = _TCP.fullmatch(base)

@@ -29,7 +29,7 @@ class Outbox:
         self.sent = 0
         """Parts added since the start."""
         self.given_up = 0
-        """Parts that did not fit the bound and are not confirmed."""
+        """Number of the last part that the bound pushed out; those up to it can not be sent again."""
         self._confirmed = 0
         self._returned: deque[tuple[float, int]] = deque()
 
