@@ -5,7 +5,7 @@ Only this module and `transaction` know that there are two.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text
 from sqlalchemy.exc import DBAPIError
@@ -70,7 +70,7 @@ def is_taken_back(error: DBAPIError) -> bool:
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TAKEN_BACK
 
 
-def ends_transaction(error: BaseException) -> bool:
+def ends_transaction(error: BaseException) -> TypeGuard[DBAPIError]:
     """Say whether the whole transaction is lost with `error`: it was taken back, or the database is out of reach."""
     return isinstance(error, DBAPIError) and (is_taken_back(error) or type(error.orig).__name__ == "OperationalError")
 

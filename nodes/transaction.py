@@ -84,9 +84,18 @@ class BaseTransaction:
         self._sql.execute(_SAVE_REPLY, {"of_key": key, "reply": json.dumps({"reply": reply})})
         return reply
 
-    def forget_places(self) -> None:
-        """Count the places anew at the next grant: a savepoint was rolled back, and the lock may be gone with it."""
+    # In plain SQL: SQLAlchemy's nested transactions compile these anew each time.
+
+    def begin_savepoint(self) -> None:
+        self._sql.exec_driver_sql("SAVEPOINT request")
+
+    def roll_back_savepoint(self) -> None:
+        """Undo what was done since the savepoint, which stays; places are counted anew, since their lock may be undone."""
+        self._sql.exec_driver_sql("ROLLBACK TO SAVEPOINT request")
         self._places_left = None
+
+    def release_savepoint(self) -> None:
+        self._sql.exec_driver_sql("RELEASE SAVEPOINT request")
 
     def _replayed(self, key: str, digest: str) -> Reply:
         row = self._sql.execute(_FIND_REPLY, {"of_key": key}).one()
