@@ -116,12 +116,15 @@ def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     would declare it dead. Whoever closes the pipe does not end the proxy either.
     """
     lines: queue.Queue[tuple[str, bool] | None] = queue.Queue(MAX_WAITING_LINES)
+    ended = threading.Event()
 
     def write() -> None:
         while (line := lines.get()) is not None:
             text, is_words = line
             with contextlib.suppress(OSError):
                 click.echo(text, err=is_words)
+            if ended.is_set() and lines.empty():  # the None below had no room
+                return
 
     def on_event(event: dict[str, Any]) -> None:
         with contextlib.suppress(queue.Full):
@@ -134,6 +137,7 @@ def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     try:
         yield on_event
     finally:
+        ended.set()
         with contextlib.suppress(queue.Full):
             lines.put_nowait(None)
         writer.join(1.0)

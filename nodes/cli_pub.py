@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -117,7 +118,7 @@ def _items(
             raise click.UsageError("--csv takes its topics from --topic, not from TOPIC, and does not go with --raw")
         if topic_template is None:
             raise click.UsageError("--csv needs --topic, for example --topic 'flight/{carrier}/{tailnum}/dep_delay'")
-        lines = _open(files, csv_file, "utf-8-sig")
+        lines = _lines(files, csv_file, "utf-8-sig")
         try:
             into = replay.Template(topic_template)
             value = replay.Template(payload_template) if payload_template is not None else None
@@ -131,7 +132,7 @@ def _items(
             raise click.UsageError("--raw needs a TOPIC")
         if sys.stdin.isatty():
             say('reading lines of JSON from the keyboard: {"topic": "a/b", "payload": 1}')
-        return replay.from_json_lines(_open(files, "-", "utf-8")), False
+        return replay.from_json_lines(_lines(files, "-", "utf-8")), False
     validate_topic(topic)
     return iter([replay.Outgoing(0, topic, _payload(payload, raw))]), True
 
@@ -142,15 +143,17 @@ def _payload(text: str | None, raw: bool) -> Any:
     return None if text is None else replay.payload_of(text)
 
 
-def _open(files: contextlib.ExitStack, name: str, encoding: str) -> IO[str]:
-    """Open a file for its lines. Bytes that are no UTF-8 come as surrogates, which the wire refuses line by line."""
+def _lines(files: contextlib.ExitStack, name: str, encoding: str) -> Iterator[str]:
+    """Yield a file's lines. Bytes that are no UTF-8 come as surrogates, which the wire refuses line by line."""
+    how: dict[str, Any] = {"encoding": encoding, "errors": "surrogateescape", "newline": ""}
     try:
         if name == "-":
-            return open(sys.stdin.fileno(), encoding=encoding, errors="surrogateescape", newline="", closefd=False)
-        opener = gzip.open if Path(name).suffix == ".gz" else open
-        return files.enter_context(opener(name, "rt", encoding=encoding, errors="surrogateescape", newline=""))
-    except OSError as error:
-        raise Fail(f"cannot read {name}: {error.strerror}", Exit.LACKING) from None
+            file: IO[str] = open(sys.stdin.fileno(), closefd=False, **how)
+        else:
+            file = files.enter_context((gzip.open if Path(name).suffix == ".gz" else open)(name, "rt", **how))
+        yield from file
+    except (OSError, EOFError, zlib.error) as error:  # the latter two: a .gz that is cut off or damaged
+        raise Fail(f"cannot read {name}: {error}", Exit.LACKING) from None
 
 
 class _Run:

@@ -1,10 +1,11 @@
 """Fixtures for all tests: processes that are stopped again, and a check that a test leaves nothing behind.
 
     proxies(2)                  two meshed `fabric proxy` processes on free ports, ready; `.base` is each one's address
+    mesh                        two meshed proxies shared by all tests that ask for them: quicker, not to be stopped
     fabric("sub", "a/#", …)     any other `fabric` command, started; see tests/processes.py for what it can do
     run_fabric("match", …)      any `fabric` command, run to its end: a CompletedProcess with text
 
-All three are stopped, by process id, when the test ends, and their output is shown when it fails. Every test is also
+All are stopped, by process id, when the test ends, and their output is shown when it fails. Every test is also
 checked for threads, ZeroMQ contexts and sockets, and child processes that it started and left.
 """
 
@@ -88,6 +89,24 @@ def proxies(tmp_path: Path, started: list[Process]) -> Callable[..., list[ProxyP
         return found
 
     return start
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ProxyProcess]]:
+    """Two meshed proxies, p1 and p2, for every test that neither stops them nor has to be alone with them."""
+    folder = tmp_path_factory.mktemp("mesh")
+    found: list[ProxyProcess] = []
+    try:
+        for joins in ([], ["--join"]):
+            base = free_base()
+            arguments = [*joins, *(found[0].base for _ in joins)]
+            found.append(ProxyProcess(base, arguments, folder, name=f"p{len(found) + 1}"))
+            found[-1].wait_ready()
+        yield found
+        assert all(proxy.alive for proxy in found), "a test has ended the shared proxies, or they crashed"
+    finally:
+        for proxy in reversed(found):
+            proxy.stop()
 
 
 # --- leaks

@@ -113,10 +113,13 @@ class Process:
 
     def wait_event(self, event: str, timeout_s: float = READY_TIMEOUT_S, after: int = 0) -> dict[str, Any]:
         """Return the first JSON object on stdout, from line `after` on, whose `event` is this."""
-        found: dict[str, Any] = json.loads(self.wait_stdout(lambda line: _event_of(line) == event, timeout_s, after))
+        line = self._wait_line(self.stdout, lambda line: _event_of(line) == event, timeout_s, after, f"event {event!r}")
+        found: dict[str, Any] = json.loads(line)
         return found
 
-    def _wait_line(self, lines: list[str], wanted: str | Callable[[str], bool], timeout_s: float, after: int) -> str:
+    def _wait_line(
+        self, lines: list[str], wanted: str | Callable[[str], bool], timeout_s: float, after: int, what: str = ""
+    ) -> str:
         fits = (lambda line: wanted in line) if isinstance(wanted, str) else wanted
         seen, found = after, ""
 
@@ -129,7 +132,7 @@ class Process:
                     return True
             return False
 
-        self._wait(look, f"a line with {wanted!r}", timeout_s)
+        self._wait(look, what or f"a line with {wanted!r}", timeout_s)
         return found
 
     def _wait(self, done: Callable[[], bool], what: str, timeout_s: float) -> None:
@@ -139,7 +142,7 @@ class Process:
                 left = deadline - time.monotonic()
                 over = not any(reader.is_alive() for reader in self._readers)
                 if left <= 0 or over:
-                    why = f"it ended with {self.popen.poll()}" if over else f"{timeout_s} s went by"
+                    why = f"it ended with {self.popen.wait(timeout_s)}" if over else f"{timeout_s} s went by"
                     raise AssertionError(f"{self.name}: waited for {what}, but {why}\n{self.said()}")
                 self._heard.wait(min(left, 0.2))  # wakes on every line; the cap notices the end of the readers
 
