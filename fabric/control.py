@@ -1,16 +1,17 @@
 """What proxies and nodes say to each other beside the streams: markers upstream, answers and announcements down. Pure.
 
-marker        upstream, a control part `["marker", token, nonce, sender]`: token is the asking incarnation, sender a
-              proxy's record, or nil when a node asks
+marker        upstream, a control part `["marker", token, nonce, sender, claims]`: token is the asking incarnation,
+              sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see `fabric.stray`
 answer        `$ack/<token>/m`, payload {nonce, leg: "ingress" | "relay", view}
 watermark     `$ack/<token>/w`, a node's own message through its ingress and back, payload: a count
 bell          `$ack/<token>/b`, from another thread of the same node
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
-cancelled     `$fabric/cancelled/<id>`, to the proxy's own nodes, payload: prefixes that its relay gave up
+notice        on a topic that begins with a prefix, header `cancelled`, payload: the prefix; see `fabric.stray`
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from fabric.errors import RemoteWireError
@@ -21,14 +22,18 @@ PROTOCOL = (1, 1)
 """Lowest and highest version of all this that is spoken here."""
 
 ANNOUNCE = "$fabric/proxy/"
-CANCELLED = "$fabric/cancelled/"
 ACK = "$ack/"
+NOTICE: dict[str, Any] = {"cancelled": True}
+"""Headers of a notice."""
+MAX_CLAIM_BYTES = 512 * 1024
+"""Of prefixes in one marker; a control part may have 1 MiB."""
 
 
 class Marker(NamedTuple):
     token: str
     nonce: bytes
     sender: Record | None
+    claims: tuple[bytes, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -42,8 +47,9 @@ def ack_prefix(token: str) -> bytes:
     return f"{ACK}{token}/".encode()
 
 
-def encode_marker(token: str, nonce: bytes, sender: Record | None) -> bytes:
-    return encode_control("marker", token, nonce, sender.to_map() if sender else None)
+def encode_marker(token: str, nonce: bytes, sender: Record | None, claims: Iterable[bytes] = ()) -> bytes:
+    claimed = list(claims)
+    return encode_control("marker", token, nonce, sender.to_map() if sender else None, *([claimed] if claimed else []))
 
 
 def decode_marker(part: bytes) -> Marker:
@@ -57,7 +63,10 @@ def decode_marker(part: bytes) -> Marker:
     record = record_from(sender)
     if sender is not None and record is None:
         raise RemoteWireError(f"a marker's sender {str(sender)[:200]!r} is no proxy's record", "control")
-    return Marker(token, nonce, record)
+    claims = fields[3] if len(fields) > 3 else []
+    if not (isinstance(claims, list) and all(isinstance(prefix, bytes) for prefix in claims)):
+        raise RemoteWireError("a marker's claims must be an array of prefixes", "control")
+    return Marker(token, nonce, record, tuple(claims))
 
 
 def answer_payload(nonce: bytes, leg: str, view: View) -> dict[str, Any]:

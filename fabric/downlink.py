@@ -30,7 +30,8 @@ class Downlink:
         self.socket.rcvtimeo = TICK_MS
         sockets.connect(self.socket, bell)
         # Everything that is addressed to this node: `$ack/<token>/…` and `$ack/<token>-n/…`.
-        self.socket.send(b"\x01$ack/" + token.encode())
+        self.own_prefix = b"$ack/" + token.encode()
+        self.socket.send(b"\x01" + self.own_prefix)
 
     def attach(self, base: str) -> None:
         """Connect; XSUB sends what is subscribed on every new connection, and again after each reconnect."""
@@ -55,15 +56,9 @@ class Downlink:
         for prefix in cancel:
             send(b"\x00" + prefix)
 
-    def renew(self, prefixes: Iterable[bytes]) -> None:
-        """Subscribe anew to prefixes that the proxy gave up though they are held here."""
-        for prefix in prefixes:
-            self.socket.send(b"\x00" + prefix)
-            self.socket.send(b"\x01" + prefix)
-
-    def mark(self, nonce: bytes) -> None:
-        """Send a marker behind all subscriptions sent so far."""
-        self.socket.send(encode_marker(self.token, nonce, None))
+    def mark(self, nonce: bytes, claims: Iterable[bytes] = ()) -> None:
+        """Send a marker behind all subscriptions sent so far. `claims`: what the proxy gave up, and is held here."""
+        self.socket.send(encode_marker(self.token, nonce, None, claims))
 
     def poll(self) -> bool:
         """Whether something waits to be read."""

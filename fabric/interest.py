@@ -101,6 +101,10 @@ class Interest:
         """Return the prefixes held upstream, as a copy: O(their number)."""
         return frozenset(self._wire)
 
+    def carries(self, prefix: bytes) -> bool:
+        """Return whether exactly `prefix` is held upstream."""
+        return prefix in self._wire
+
     def covers(self, raw: bytes) -> bool:
         """Return whether `raw`, a topic's UTF-8 with its final NUL, is covered upstream. O(levels)."""
         return _shortest(raw, self._wire) is not None

@@ -123,6 +123,7 @@ class Node:
         self._interest = Interest(max_prefixes)
         self._generations: dict[bytes, int] = {}
         self._fresh = False
+        self._claims: set[bytes] = set()
         self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
         self._next_coverage: Coverage | None = None
         self._flush: Coverage | None = None
@@ -142,6 +143,7 @@ class Node:
             f"{control.ACK}{self._token}".encode(),
             self._on_private,
             self._tell_gap,
+            self._on_notice,
             max_payload_bytes=max_payload_bytes,
             reorder_window_s=reorder_window_s,
             max_entries=max_entries,
@@ -505,8 +507,25 @@ class Node:
         if self._receiver.hold and now > self._hold_until and self._session.state == "connected":
             self._receiver.hold = False
         self._receiver.tick(now)
+        if self._claims:
+            self._send_claims()
         for service in self._attached:
             self._receiver.call(service.tick, now, idle)
+
+    def _on_notice(self, prefix: object) -> None:
+        """The proxy's relay gave up a prefix, perhaps by a stray cancel: claim it if it is held here."""
+        if isinstance(prefix, bytes) and (self._interest.carries(prefix) or prefix == self._down.own_prefix):
+            self._claims.add(prefix)
+
+    def _send_claims(self) -> None:
+        claims, self._claims = list(self._claims), set()
+        while claims:
+            chunk, size = [], 0
+            while claims and size < control.MAX_CLAIM_BYTES:
+                chunk.append(claims.pop())
+                size += len(chunk[-1])
+            for link in self._links():
+                link.mark(b"claim", chunk)
 
     # ── what is addressed to this node ───────────────────────────────────────────────────────────────────────────
 

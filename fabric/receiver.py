@@ -19,8 +19,9 @@ from fabric.broker import Broker
 from fabric.errors import RemoteWireError
 from fabric.numbers import Gap, GapDetector
 from fabric.payloads import FLAT, flaw
+from fabric.stray import MARK
 from fabric.topics import matches
-from fabric.wire import FORMAT_VERSION, NO_HEADERS, Message, decode_body
+from fabric.wire import FORMAT_VERSION, NO_HEADERS, Message, decode_body, decode_topic
 
 MessageFun = Callable[[Message], object]
 log = logging.getLogger("fabric.node")
@@ -35,6 +36,7 @@ class Receiver:
     lock:     guards the broker, which application threads change
     private:  raw prefix of the topics that are for the node itself, and whom to hand them to
     on_gap:   called with each Gap
+    on_notice: called with the payload of a notice, see `fabric.stray`
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Receiver:
         private: bytes,
         on_private: Callable[[bytes, bytes], None],
         on_gap: Callable[[Gap], None],
+        on_notice: Callable[[object], None],
         *,
         max_payload_bytes: int,
         reorder_window_s: float,
@@ -52,6 +55,7 @@ class Receiver:
         self.broker: Broker[MessageFun] = Broker(self.detector.lasts)
         self._lock = lock
         self._private, self._on_private, self._on_gap = private, on_private, on_gap
+        self._on_notice = on_notice
         self._max_payload_bytes = max_payload_bytes
         self.hold = False
         """After a move or a reconnect: what is missing may still come by the other way."""
@@ -113,6 +117,9 @@ class Receiver:
         except RemoteWireError as error:
             self.refuse(error)
             return
+        if headers is not None and headers.get("cancelled") is True:
+            self._on_notice(payload)
+            return
         hold = self.hold or (headers is not None and headers.get("moved") is True)
         now = time.monotonic()
         if headers is not None and headers.get("tail") is True:
@@ -156,17 +163,27 @@ class Receiver:
             self.detector.forget(lambda topic: matches(topic_filter, topic) and not self.broker.match(topic))
 
     def _first_sight(self, raw: bytes, body: bytes, size: int) -> Any:
-        if raw.startswith(self._private):
-            self._on_private(raw, body)
-            return None
         try:
             if len(raw) == size:
                 raise RemoteWireError(f"no NUL in a part of {size} bytes; it must be topic, NUL, body", "no_topic")
+            if raw.endswith(MARK):
+                self._notice(raw, body)
+                return None
+            if raw.startswith(self._private):
+                self._on_private(raw, body)
+                return None
             with self._lock:
                 return self.broker.route(raw)
         except RemoteWireError as error:
             self.refuse(error)
             return None
+
+    def _notice(self, raw: bytes, body: bytes) -> None:
+        """No topic ends in MARK: this is a notice, or wrong."""
+        *_, payload, headers = decode_body(body, self._max_payload_bytes)
+        if headers is None or headers.get("cancelled") is not True:
+            decode_topic(raw)
+        self._on_notice(payload)
 
     def _went_wrong(self, message: Message, subscriptions: Any, failed: Any) -> None:
         """A handler raised on the hot path: log it, and go on with those behind it."""

@@ -94,6 +94,22 @@ def xpub(context: Context, *, send_hwm: int) -> Socket:
     return _make(context, zmq.XPUB, sndhwm=send_hwm, rcvhwm=0)
 
 
+def beacon(context: Context, *, everything: bool) -> Socket:
+    """The XPUB at which a proxy's control thread hears subscriptions and markers, and answers.
+
+    everything: what it sends passes whatever its one XSUB subscribed to, once `open_beacon` was called
+    """
+    socket = xpub(context, send_hwm=0)
+    if everything:
+        socket.setsockopt(zmq.XPUB_MANUAL, 1)
+    return socket
+
+
+def open_beacon(beacon: Socket) -> None:
+    """Let everything pass from now on. To be called once, when its XSUB's first subscription has been read."""
+    beacon.setsockopt(zmq.SUBSCRIBE, b"")
+
+
 def pull(context: Context, *, recv_hwm: int) -> Socket:
     """The receiving end of the publisher leg."""
     return _make(context, zmq.PULL, sndhwm=0, rcvhwm=recv_hwm)

@@ -15,7 +15,7 @@ from tests.processes import ROOT
 # fmt: off
 PURE = (
     "errors", "topics", "trie", "payloads", "wire", "numbers", "endpoints", "interest", "broker", "mesh", "control",
-    "coverage", "outbox", "session",
+    "coverage", "outbox", "session", "stray",
 )
 IO_SIDE = ("sockets", "stream", "proxy", "receiver", "uplink", "downlink", "node", "aio", "presence", "requests")
 PURE_NODES = {

@@ -1,0 +1,70 @@
+"""Stray cancels, and how what they silenced is heard again. Pure.
+
+XPUB passes on a cancel even of what its sender never held. At `relay` this means: one peer that cancels `a/` makes the
+relay give up `a/` at every other proxy, although nodes here still hold it. libzmq offers no way to refuse it, so it is
+mended behind:
+
+1. The relay's beacon sees every cancel that leaves the relay. It answers with a *notice*, a part whose topic begins
+   with the cancelled prefix, to the relay itself: XPUB hands it to exactly those who still hold the prefix, or a
+   shorter one. After an honest cancel hardly anybody does, so honest use costs one send in the proxy.
+2. A node that gets a notice of a prefix it holds *claims* it, with its next marker.
+3. The proxy subscribes its relay anew to what is claimed and was given up; `GivenUp` keeps the two apart from claims
+   that are false or late, and from the same claim of many nodes.
+
+What is lost in between shows as a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MAX_GIVEN_UP_BYTES = 4 * 1024 * 1024
+"""Of prefixes; a claim comes within milliseconds, so only the newest matter."""
+_OVERHEAD = 150  # bytes of a small bytes object and its place in a dict
+MARK = b"#"
+"""Ends the topic of a notice about a group or an own prefix. No topic holds it: no message can be mistaken for it."""
+
+
+def notice_prefix(prefix: bytes) -> bytes | None:
+    """Return the topic and NUL of the notice about `prefix`; None for what no node holds.
+
+    A node's prefixes are empty, end in `/` or in NUL, or are its own (`$ack/<token>`).
+    """
+    if prefix.endswith(b"\0"):
+        return prefix if prefix.count(b"\0") == 1 and len(prefix) > 1 else None
+    if b"\0" not in prefix and (not prefix or prefix.endswith(b"/") or prefix.startswith(b"$ack/")):
+        return prefix + MARK + b"\0"
+    return None
+
+
+class GivenUp:
+    """The prefixes that left a relay as cancels, and were not subscribed again since; the oldest are forgotten."""
+
+    def __init__(self, max_bytes: int = MAX_GIVEN_UP_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._prefixes: dict[bytes, None] = {}
+        self._bytes = 0
+
+    def cancelled(self, prefix: bytes) -> None:
+        """The relay cancelled `prefix`."""
+        self.subscribed(prefix)
+        self._prefixes[prefix] = None
+        self._bytes += len(prefix) + _OVERHEAD
+        while self._bytes > self._max_bytes:
+            self.subscribed(next(iter(self._prefixes)))
+
+    def subscribed(self, prefix: bytes) -> None:
+        """The relay subscribed to `prefix`: nothing is to be mended."""
+        if prefix in self._prefixes:
+            del self._prefixes[prefix]
+            self._bytes -= len(prefix) + _OVERHEAD
+
+    def claim(self, prefixes: Iterable[bytes]) -> list[bytes]:
+        """Return those of `prefixes` that are given up, each once: the relay is to subscribe to them again."""
+        mended = [prefix for prefix in dict.fromkeys(prefixes) if prefix in self._prefixes]
+        for prefix in mended:
+            self.subscribed(prefix)
+        return mended
+
+    def __len__(self) -> int:
+        return len(self._prefixes)
