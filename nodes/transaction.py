@@ -90,7 +90,7 @@ class BaseTransaction:
         self._sql.exec_driver_sql("SAVEPOINT request")
 
     def roll_back_savepoint(self) -> None:
-        """Undo what was done since the savepoint, which stays; places are counted anew, since their lock may be undone."""
+        """Undo all since the savepoint, which stays; places are counted anew, since their lock may be undone."""
         self._sql.exec_driver_sql("ROLLBACK TO SAVEPOINT request")
         self._places_left = None
 
