@@ -59,9 +59,13 @@ def plain(text: str) -> str:
     return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) == "Cc" else c for c in text)
 
 
+# One encoder for all: `json.dumps` makes a new one on each call that asks for anything special, at twice the cost.
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def dumps(value: Any) -> str:
     """One line of strict JSON."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encoder.encode(value)
 
 
 class Base(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only

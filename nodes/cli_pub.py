@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -84,27 +83,25 @@ def pub(
       fabric sub 'a/#' --json | fabric pub --connect tcp://10.0.0.2:5570
       fabric pub --csv flights.csv.gz --topic 'flight/{carrier}/{tailnum}/dep_delay' --payload '{dep_delay}'
     """
-    with contextlib.ExitStack() as files:
-        items, single = _items(files, topic, payload, raw, csv_file, topic_template, payload_template)
-        run = _Run()
-        node = open_node(connect, connect_timeout_s)
-        try:
-            run.send(node.publish, items, rate)
-        except (HighWaterMarkReached, NotConnected) as error:
-            nobody = isinstance(error, NotConnected)
-            raise Fail(f"{error} (after {run.sent:,} messages)", Exit.NOBODY if nobody else Exit.NOT_REACHED) from None
-        finally:
-            run.unconfirmed = node.close(CLOSE_TIMEOUT_S)
-            run.clear()
-            if run.unconfirmed or not single:
-                say(run.words())
-            if as_json:
-                click.echo(dumps(run.as_json()))
+    items, single = _items(topic, payload, raw, csv_file, topic_template, payload_template)
+    run = _Run()
+    node = open_node(connect, connect_timeout_s)
+    try:
+        run.send(node.publish, items, rate)
+    except (HighWaterMarkReached, NotConnected) as error:
+        nobody = isinstance(error, NotConnected)
+        raise Fail(f"{error} (after {run.sent:,} messages)", Exit.NOBODY if nobody else Exit.NOT_REACHED) from None
+    finally:
+        run.unconfirmed = node.close(CLOSE_TIMEOUT_S)
+        run.clear()
+        if run.unconfirmed or not single:
+            say(run.words())
+        if as_json:
+            click.echo(dumps(run.as_json()))
     return Exit.NOT_REACHED if run.refused or run.unconfirmed else Exit.DONE
 
 
 def _items(
-    files: contextlib.ExitStack,
     topic: str | None,
     payload: str | None,
     raw: bool,
@@ -118,7 +115,7 @@ def _items(
             raise click.UsageError("--csv takes its topics from --topic, not from TOPIC, and does not go with --raw")
         if topic_template is None:
             raise click.UsageError("--csv needs --topic, for example --topic 'flight/{carrier}/{tailnum}/dep_delay'")
-        lines = _lines(files, csv_file, "utf-8-sig")
+        lines = _lines(csv_file, "utf-8-sig")
         try:
             into = replay.Template(topic_template)
             value = replay.Template(payload_template) if payload_template is not None else None
@@ -132,7 +129,7 @@ def _items(
             raise click.UsageError("--raw needs a TOPIC")
         if sys.stdin.isatty():
             say('reading lines of JSON from the keyboard: {"topic": "a/b", "payload": 1}')
-        return replay.from_json_lines(_lines(files, "-", "utf-8")), False
+        return replay.from_json_lines(_lines("-", "utf-8")), False
     validate_topic(topic)
     return iter([replay.Outgoing(0, topic, _payload(payload, raw))]), True
 
@@ -143,15 +140,16 @@ def _payload(text: str | None, raw: bool) -> Any:
     return None if text is None else replay.payload_of(text)
 
 
-def _lines(files: contextlib.ExitStack, name: str, encoding: str) -> Iterator[str]:
+def _lines(name: str, encoding: str) -> Iterator[str]:
     """Yield a file's lines. Bytes that are no UTF-8 come as surrogates, which the wire refuses line by line."""
     how: dict[str, Any] = {"encoding": encoding, "errors": "surrogateescape", "newline": ""}
     try:
         if name == "-":
-            file: IO[str] = open(sys.stdin.fileno(), closefd=False, **how)
+            with open(sys.stdin.fileno(), closefd=False, **how) as lines:
+                yield from lines
         else:
-            file = files.enter_context((gzip.open if Path(name).suffix == ".gz" else open)(name, "rt", **how))
-        yield from file
+            with (gzip.open if Path(name).suffix == ".gz" else open)(name, "rt", **how) as lines:
+                yield from lines
     except (OSError, EOFError, zlib.error) as error:  # the latter two: a .gz that is cut off or damaged
         raise Fail(f"cannot read {name}: {error}", Exit.LACKING) from None
 
