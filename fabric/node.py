@@ -109,6 +109,7 @@ class Node:
         if not valid_name(self.name):
             raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
         self._reorder_window_s, self._hwm_msgs = reorder_window_s, hwm_msgs
+        self.max_payload_bytes = max_payload_bytes
         self._lock = threading.RLock()
         self._acked = threading.Condition(self._lock)
         self._acks: dict[int, Ack] = {}
@@ -309,7 +310,7 @@ class Node:
         if threading.current_thread() is self._thread:
             raise StateError("node", "in a callback", "close", "right would be another thread")
         if os.getpid() == self._pid:
-            for service in self._attached:
+            for service in reversed(self._attached):
                 service.close()
         with self._lock:
             if self._closed or os.getpid() != self._pid:
