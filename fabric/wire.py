@@ -281,9 +281,10 @@ def _unpack(body: bytes | memoryview) -> Any:
 def _refuse_unless_whole(body: bytes | memoryview) -> None:
     """Refuse a body that is not whole, building nothing.
 
-    msgpack makes room for as many elements as a head declares before it sees one. A head may declare as many as the
-    body has bytes, and a thousand may be nested: 8 MiB of such heads would ask for 64 GiB. In a whole body all that
-    is declared is there. Cost: 0.7 us, or one copy of the body where that is more.
+    msgpack makes room for as many elements as an array's head declares before it sees one, up to the size of the body,
+    and a thousand may be nested: 4 kB of such heads keep it busy for 9 ms, 64 kB for 90 ms, and ask a release before
+    1.2.4 for 64 GiB at 8 MiB. In a whole body all that is declared is there. Cost: 0.7 us, or one copy of the body
+    where that is more.
     """
     if not _is_whole(body):
         raise _undecodable(body, ValueError("it is cut short, or goes on behind its end"))

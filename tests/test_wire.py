@@ -7,10 +7,12 @@ random, and with each trick that is known.
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import random
 import resource
 import time
+import tracemalloc
 from collections import Counter
 from typing import Any
 
@@ -300,14 +302,31 @@ def test_every_cut_of_a_part_is_refused() -> None:
     assert kinds == {"no_topic": len("a/b") + 1, "bad_body": len(whole) - len("a/b") - 1}
 
 
-@pytest.mark.parametrize("size", [200, 5_000, 8 * 1024 * 1024])
-def test_declared_lengths_cost_neither_memory_nor_time(size: int) -> None:
+@pytest.mark.parametrize(("size", "times"), [(200, 1000), (4_000, 100), (8 * 1024 * 1024, 1)])
+def test_declared_lengths_cost_neither_memory_nor_time(size: int, times: int) -> None:
     heads = (b"\xdd" + (size - 100).to_bytes(4, "big")) * min(size // 10, 1000)
     data = b"a\0" + (b"\x95\x01\x05\x01\x00" + heads).ljust(size, b"\0")
     before_kib, before_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    assert refused(data) == "bad_body"
-    assert time.process_time() - before_s < 0.5
+    for _ in range(times):
+        assert refused(data) == "bad_body"
+    assert time.process_time() - before_s < 0.4
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 64 * 1024
+
+
+@pytest.mark.parametrize("end", [b"", b"\xc1", b"\xa1\xff", b"\xd4\x05\x00", b"\x81\x01\x01"], ids=repr)
+@pytest.mark.parametrize("size", [100, 1000])
+def test_refusing_leaves_nothing_behind(end: bytes, size: int) -> None:
+    # msgpack before 1.2.1 loses what it has built when it fails within nested arrays: 8 kB for each of these parts.
+    data = b"a\0\x95\x01\x05\x01\x00" + b"\x92\xa5hello" * (size // 7) + end
+    refused(data)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(100):
+        refused(data)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 20_000
 
 
 def test_the_deepest_payload_passes() -> None:
