@@ -110,6 +110,7 @@ class Proxy:
         """Prefixes that a stray cancel had taken from nodes here, and that were subscribed anew."""
         self._prefixes = {"ingress": 0, "relay": 0}
         self._given_up, self._claims = stray.GivenUp(), set[bytes]()
+        self._next_mend = 0.0
         self._beacon_is_open = False
         self._guard_is_gone = False
         self._nodes = 0
@@ -263,8 +264,8 @@ class Proxy:
         if now - self._last_loop > SILENCE_S / 2:
             self._heard_self = dict.fromkeys(self._heard_self, now)  # this process stood still; so did its streams
         self._last_loop = now
-        if self._claims or self._guard_is_gone:
-            self._mend()
+        if now >= self._next_mend:
+            self._mend(now)
         if self._drain_asked and self._drain_since is None:
             self._drain_since = now
             self._perform(self._mesh.drain())
@@ -365,17 +366,18 @@ class Proxy:
             sockets.open_beacon(beacon)
         if subscribed:
             self._given_up.subscribed(prefix)
-            return
-        about = stray.notice_prefix(prefix)
-        if about is None or len(prefix) > TOPIC_BYTES:
-            return
-        self._given_up.cancelled(prefix)
-        if prefix in self._own_prefixes:
-            self._claims.add(prefix)
-        beacon.send(self._encoder.part(about, 1, time.time_ns(), prefix, control.NOTICE))
+        elif len(prefix) <= TOPIC_BYTES and stray.notice_prefix(prefix) is not None:
+            self._given_up.cancelled(prefix)
+            if prefix in self._own_prefixes:
+                self._claims.add(prefix)
 
-    def _mend(self) -> None:
-        """Subscribe anew to what was given up and is held, all of one turn together: it costs the stream 0.2 ms."""
+    def _mend(self, now: float) -> None:
+        """Ask who holds what was cancelled; subscribe anew to what is held, all at once: it costs the stream 0.2 ms."""
+        self._next_mend = now + TICK_MS / 1000
+        for prefix in self._given_up.take_unasked():
+            about = stray.notice_prefix(prefix)
+            if about is not None:
+                self._beacons["relay"].send(self._encoder.part(about, 1, time.time_ns(), prefix, control.NOTICE))
         prefixes = self._given_up.claim(self._claims)
         self._claims.clear()
         if prefixes:

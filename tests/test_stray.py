@@ -53,6 +53,16 @@ def test_a_claim_counts_once_and_only_for_what_was_given_up() -> None:
     assert given_up.claim([b"b/"]) == [b"b/"]
 
 
+def test_each_cancel_is_asked_about_once() -> None:
+    given_up = GivenUp()
+    for prefix in (b"a/", b"b/", b"c/"):
+        given_up.cancelled(prefix)
+    given_up.subscribed(b"b/")
+    assert given_up.take_unasked() == [b"a/", b"c/"]
+    assert given_up.take_unasked() == []
+    assert given_up.claim([b"a/", b"b/", b"c/"]) == [b"a/", b"c/"]
+
+
 def test_what_was_subscribed_again_needs_no_mending() -> None:
     given_up = GivenUp()
     given_up.cancelled(b"a/")
@@ -67,7 +77,7 @@ def test_the_oldest_are_forgotten() -> None:
     for prefix in prefixes:
         given_up.cancelled(prefix)
     assert 5 <= len(given_up) < 11
-    assert given_up.claim(prefixes) == prefixes[-9:]
+    assert given_up.claim(prefixes) == prefixes[-10:]
 
 
 def test_a_prefix_cancelled_again_is_the_newest() -> None:
