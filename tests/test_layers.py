@@ -15,9 +15,10 @@ from tests.processes import ROOT
 # fmt: off
 PURE = (
     "errors", "topics", "trie", "payloads", "wire", "numbers", "endpoints", "interest", "broker", "mesh", "control",
-    "coverage", "outbox", "session", "stray",
+    "coverage", "outbox", "session", "stray", "directory", "replies", "calls", "ledger",
 )
-IO_SIDE = ("sockets", "stream", "proxy", "receiver", "uplink", "downlink", "node", "aio", "presence", "requests")
+IO_SIDE = ("sockets", "stream", "proxy", "receiver", "uplink", "downlink", "node", "aio", "presence", "server",
+           "client", "requests")
 PURE_NODES = {
     "replay", "mesh_view", "machine", "frame_loading", "cobrowse", "visibility", "chat", "retry", "contact_codes",
 }
