@@ -124,6 +124,7 @@ class Node:
         self._interest = Interest(max_prefixes)
         self._generations: dict[bytes, int] = {}
         self._fresh = False
+        self._released: list[str] = []
         self._claims: set[bytes] = set()
         self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
         self._next_coverage: Coverage | None = None
@@ -405,6 +406,9 @@ class Node:
             command = commands[0]
             command()
             commands.popleft()
+        if self._released:
+            released, self._released = self._released, []
+            self._receiver.forget(released)
         if self._fresh:
             self._fresh = False
             self._perform_coverage(self._coverage.sent(time.monotonic()))
@@ -421,7 +425,7 @@ class Node:
     def _release(self, ident: int, topic_filter: str) -> None:
         if scope(topic_filter) != "local":
             self._apply(self._interest.release(topic_filter))
-            self._receiver.forget(topic_filter)
+            self._released.append(topic_filter)
         self._perform_coverage(self._coverage.cancel(ident, time.monotonic(), "unsubscribed before the ack"))
         with self._lock:
             self._ack_funs.pop(ident, None)

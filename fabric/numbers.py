@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -235,9 +235,15 @@ class GapDetector(Generic[T]):
             effects += self._release_oldest()
         return effects
 
+    def knows_any(self, topics: Iterable[str]) -> bool:
+        """Whether `forget` could have to do with any of these topics."""
+        return any(topic in self._topics for topic in topics)
+
     def forget(self, unwanted: Callable[[str], bool]) -> int:
         """Drop all topics for which `unwanted(topic)`, held items too. Return how many topics. O(all entries)."""
         topics = {topic for topic in self._topics if unwanted(topic)}
+        if not topics:
+            return 0
         for topic in topics:
             self._topics.pop(topic).clear()
         self._entries = deque(entry for entry in self._entries if entry[0] not in topics)

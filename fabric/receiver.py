@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from msgpack import unpackb  # type: ignore[import-untyped]
@@ -20,7 +20,6 @@ from fabric.errors import RemoteWireError
 from fabric.numbers import Gap, GapDetector
 from fabric.payloads import FLAT, flaw
 from fabric.stray import MARK
-from fabric.topics import matches
 from fabric.wire import FORMAT_VERSION, NO_HEADERS, Message, decode_body, decode_topic
 
 MessageFun = Callable[[Message], object]
@@ -154,13 +153,19 @@ class Receiver:
         if self.refused[error.kind] == 1:
             log.warning("refused a part (%s): %s; further ones of this kind are only counted", error.kind, error)
 
-    def forget(self, topic_filter: str) -> None:
-        """Nobody holds `topic_filter` any more: numbers of topics that no other filter matches mean nothing later.
+    def forget(self, released: Collection[str]) -> None:
+        """Filters are held no more: numbers of topics that nobody wants now mean nothing later.
 
-        cost: O(topics seen)
+        cost: one walk over the topics seen, for all filters together: a node that gives up 20,000 filters, with a
+              message on each, would walk 400 million topics one by one
         """
         with self._lock:
-            self.detector.forget(lambda topic: matches(topic_filter, topic) and not self.broker.match(topic))
+            exact = {each for each in released if "+" not in each and "#" not in each}
+            below = tuple({_before_wildcard(each) for each in released if each not in exact})
+            if below or self.detector.knows_any(exact):
+                self.detector.forget(
+                    lambda topic: (topic in exact or topic.startswith(below)) and not self.broker.match(topic)
+                )
 
     def _first_sight(self, raw: bytes, body: bytes, size: int) -> Any:
         try:
@@ -199,3 +204,8 @@ class Receiver:
                 self._on_gap(effect)
             else:
                 self.deliver(effect.item)
+
+
+def _before_wildcard(topic_filter: str) -> str:
+    """Return what every topic that matches starts with: `a/b` for `a/b/+/c` and for `a/b/#`."""
+    return topic_filter.partition("#")[0].partition("+")[0].rstrip("/")
