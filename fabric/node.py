@@ -121,7 +121,7 @@ class Node:
         self._prefixes: dict[str, bytes] = {}
         self._local_number = 0
         self._commands: deque[Callable[[], None]] = deque()
-        self._interest = Interest(max_prefixes)
+        self._interest = Interest(max_prefixes + 1)  # one for what its proxy says of itself
         self._generations: dict[bytes, int] = {}
         self._fresh = False
         self._released: list[str] = []
