@@ -69,7 +69,9 @@ class Store:
         """
         try:
             with self._engine.begin() as connection:
-                yield self._begun(connection)
+                tx = self._begun(connection)
+                yield tx
+                tx.finish()
         except DBAPIError as error:
             if not ends_transaction(error):
                 raise
@@ -92,7 +94,9 @@ class Store:
             try:
                 with self._engine.begin() as connection:
                     tx = self._begun(connection)
-                    return [run(tx, request) for request in requests]
+                    outcomes = [run(tx, request) for request in requests]
+                    tx.finish()
+                return outcomes
             except Exception as error:
                 if not ends_transaction(error):
                     if run is _in_savepoint:

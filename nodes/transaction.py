@@ -59,6 +59,7 @@ class BaseTransaction:
         # The one place that decides whose clock rules. Hosts that share a database must not use their own.
         self.now: float = connection.execute(_PG_NOW).scalar_one() if self._postgres else clock()
         self._places_left: int | None = None
+        self._replies: list[dict[str, str]] = []
 
     def once(self, key: str, request: Mapping[str, Any], operation: Callable[[], Reply]) -> Reply:
         """Run `operation` and keep its reply under `key`; for the same key again, return that reply and do nothing.
@@ -67,7 +68,8 @@ class BaseTransaction:
         request:  what was asked, as JSON values; the same key with another request is NotAllowed
         errors:   those of `operation`. A wrong code is kept like a reply, since it has cost an attempt; other refusals
                   are not, so that the same request can be tried again
-        cost:     two statements. The key is claimed first, so that of two frame nodes one waits for the other
+        cost:     one statement, and a share of another. The key is claimed first, so that of two frame nodes that have
+                  it one waits for the other
         """
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         claim = {"key": key, "digest": digest, "until": self.now + self._options.reply_s, "now": self.now}
@@ -76,13 +78,22 @@ class BaseTransaction:
         try:
             reply = operation()
         except UnknownContactCode as error:
-            self._sql.execute(_SAVE_REPLY, {"of_key": key, "reply": json.dumps({"unknown_contact_code": str(error)})})
+            self._replies.append({"of_key": key, "reply": json.dumps({"unknown_contact_code": str(error)})})
             raise
         except FabricError:
             self._sql.execute(_DROP_REPLY, {"of_key": key})
             raise
-        self._sql.execute(_SAVE_REPLY, {"of_key": key, "reply": json.dumps({"reply": reply})})
+        self._replies.append({"of_key": key, "reply": json.dumps({"reply": reply})})
         return reply
+
+    def finish(self) -> None:
+        """Write the replies that are still to be kept, all in one statement. To be called before the commit.
+
+        A reply whose request was rolled back to its savepoint has lost its key, and is written nowhere.
+        """
+        if self._replies:
+            self._sql.execute(_SAVE_REPLY, self._replies)
+            self._replies = []
 
     # In plain SQL: SQLAlchemy's nested transactions compile these anew each time.
 
@@ -98,6 +109,7 @@ class BaseTransaction:
         self._sql.exec_driver_sql("RELEASE SAVEPOINT request")
 
     def _replayed(self, key: str, digest: str) -> Reply:
+        self.finish()  # the first request may be in this very transaction
         row = self._sql.execute(_FIND_REPLY, {"of_key": key}).one()
         if row.digest != digest:
             raise NotAllowed(f"idempotency key {key!r} has been used for another request; each request needs its own")

@@ -37,6 +37,23 @@ def test_a_replayed_key_gets_the_same_reply_and_nothing_happens(bench: Bench) ->
     assert bench.do(lambda tx: tx.once("k2", {"op": "x", "n": 1}, operation))["run"] == 2
 
 
+def test_a_key_is_replayed_within_one_batch_too(bench: Bench) -> None:
+    operation = Counted()
+    ask = [lambda tx: tx.once("k1", {"op": "x"}, operation)] * 2
+    first, second = bench.store.commit_together(ask)
+    assert first == second == {"run": 1, "code": "0042", "nothing": None}
+
+
+def test_a_request_that_fails_leaves_no_reply(bench: Bench) -> None:
+    def broken(tx: Transaction) -> dict[str, Any]:
+        tx.once("k1", {}, Counted())
+        raise ZeroDivisionError
+
+    outcomes = bench.store.commit_together([broken, lambda tx: tx.once("k2", {}, Counted())])
+    assert isinstance(outcomes[0], ZeroDivisionError)
+    assert [row[0] for row in bench.tables("replies")["replies"]] == ["k2"]
+
+
 def test_a_key_for_another_request_is_refused(bench: Bench) -> None:
     bench.do(lambda tx: tx.once("k1", {"op": "x"}, Counted()))
     bench.refused(
