@@ -91,6 +91,6 @@ def test_every_file_it_names_is_there() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_command_is_in_it_or_in_the_help() -> None:
+def test_the_tour_shows_the_commands_for_messages() -> None:
     shown = {words.split()[1] for _, block in BLOCKS for words in block.splitlines() if words.startswith("fabric ")}
-    assert shown == {"proxy", "wait", "status", "sub", "pub", "match"}
+    assert shown >= {"proxy", "wait", "status", "sub", "pub", "match"}
