@@ -16,7 +16,7 @@ import click
 
 from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
 from fabric.topics import explain, matches
-from nodes import cli_mesh, cli_pub, cli_sub
+from nodes import cli_frame, cli_mesh, cli_pub, cli_sub
 from nodes.cli_options import Exit, Fail, dumps, plain, say
 
 
@@ -78,7 +78,7 @@ def match(topic_filter: str, topics: tuple[str, ...], as_json: bool) -> Exit:
     return Exit.DONE if any(found) else Exit.NOT_REACHED
 
 
-for _command in (cli_mesh.proxy, cli_pub.pub, cli_sub.sub, cli_mesh.status, cli_mesh.wait):
+for _command in (cli_mesh.proxy, cli_pub.pub, cli_sub.sub, cli_mesh.status, cli_mesh.wait, cli_frame.frame):
     fabric.add_command(_command)
 
 
