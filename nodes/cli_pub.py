@@ -85,14 +85,15 @@ def pub(
     """
     items, single = _items(topic, payload, raw, csv_file, topic_template, payload_template)
     run = _Run()
-    node = open_node(connect, connect_timeout_s)
+    node, close_timeout_s = open_node(connect, connect_timeout_s), CLOSE_TIMEOUT_S
     try:
         run.send(node.publish, items, rate)
     except (HighWaterMarkReached, NotConnected) as error:
+        close_timeout_s = 1.0  # it has been waited for already
         nobody = isinstance(error, NotConnected)
         raise Fail(f"{error} (after {run.sent:,} messages)", Exit.NOBODY if nobody else Exit.NOT_REACHED) from None
     finally:
-        run.unconfirmed = node.close(CLOSE_TIMEOUT_S)
+        run.unconfirmed = node.close(close_timeout_s)
         run.clear()
         if run.unconfirmed or not single:
             say(run.words())

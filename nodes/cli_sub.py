@@ -156,7 +156,7 @@ def _reader_has_gone() -> bool:
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
-        return any(events & (select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0))
+        return any(events & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, events in poll.poll(0))
     except (OSError, ValueError, AttributeError):  # no descriptor, or no poll on this system
         return False
 

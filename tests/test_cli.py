@@ -184,3 +184,9 @@ def test_a_port_that_is_taken_is_3_in_one_line(capsys: pytest.CaptureFixture[str
         assert cli.run(["proxy", "--listen", base]) == Exit.LACKING
     out, err = capsys.readouterr()
     assert out == "" and "the address is in use" in err and len(err.splitlines()) == 1
+
+
+def test_completion_for_the_shell() -> None:
+    env = environment(_FABRIC_COMPLETE="bash_complete", COMP_WORDS="fabric st", COMP_CWORD="1")
+    done = subprocess.run(FABRIC, env=env, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "plain,status\n"

@@ -190,3 +190,23 @@ def test_progress_is_shown_to_a_person_who_watches(mesh: Mesh) -> None:
         os.close(terminal)
     assert re.search(r"\rfabric pub: sent \d+|\rsent \d+", shown), shown
     assert "sent 90, skipped 0, refused 0" in shown.splitlines()[-1]
+
+
+def test_when_its_only_proxy_dies_it_ends_and_says_after_how_many(
+    proxies: Callable[..., Mesh], fabric: Callable[..., Any]
+) -> None:
+    (proxy,) = proxies(1)
+    pub = fabric("pub", "--json", "--connect", proxy.base)
+    with Node(proxy.base) as node:
+        heard: queue.Queue[Message] = queue.Queue()
+        assert node.wait_ack(node.subscribe("a", heard.put), 5).ok
+        pub.send('{"topic": "a", "payload": 1}')
+        heard.get(timeout=10)
+    proxy.kill()
+    for _ in range(3):  # the first may still be taken into the queue of a connection that is only just lost
+        pub.send('{"topic": "a", "payload": 2}')
+    pub.close_stdin()
+    assert pub.wait(40) in (Exit.NOBODY, Exit.NOT_REACHED)
+    summary = json.loads(pub.stdout[-1])
+    assert summary["sent"] >= 1 and "Traceback" not in "\n".join(pub.stderr)
+    assert any("messages)" in line or "not known to have arrived" in line for line in pub.stderr), pub.said()

@@ -164,3 +164,13 @@ def test_what_stdout_does_not_take_is_counted(monkeypatch: pytest.MonkeyPatch, c
     outlet.flush()
     out, err = capfdbinary.readouterr()
     assert out == b"a\t0\na\t1\na\t2\n" and b"still said" in err
+
+
+def test_given_two_proxies_it_moves_to_the_second_and_says_so(proxies: Callable[..., Mesh], fabric: Fabric) -> None:
+    first, second = proxies(2)
+    sub = subscribed(fabric("sub", "a", "--connect", first.base, "--connect", second.base), "a")
+    first.kill()
+    sub.wait_stderr(f"connected {second.base}")
+    sub.wait_stderr("coverage: gained p2; now p2")
+    publish(second.base, ("a", "still here"))
+    assert sub.wait_lines(1) == ['a\t"still here"']
