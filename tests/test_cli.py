@@ -36,7 +36,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ([], "fabric: a command is missing; there are match, "),
+        ([], "fabric: a command is missing; there are "),
         (["nothing"], "fabric: No such command 'nothing'."),
         (["match", "a"], "fabric match: Missing argument 'TOPIC"),
         (["match", "a/#/b", "a"], "fabric: filter 'a/#/b': '#' is level 2 of 3"),
