@@ -126,6 +126,19 @@ class Calls:
             call.at = None
         return [effect for call in bereft for effect in self._send(call, now)]
 
+    def reach_again(self) -> list[Effect]:
+        """The mesh, or a part of it, is reached again: answers may have been lost. Who was asked is asked once more.
+
+        By the key that is done no second time. Cost: O(open calls).
+        """
+        effects: list[Effect] = []
+        for call in self._calls.values():
+            at = self._directory.get(call.service, call.at) if call.at is not None else None
+            if at is not None:
+                self.retries += 1
+                effects.append(Send(call.id, at))
+        return effects
+
     def tick(self, now: float) -> list[Effect]:
         """What time demands: deadlines, and slices that have passed."""
         effects: list[Effect] = []

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fabric.calls import ATTEMPTS, Calls, Effect, Failed, Send
+from fabric.coverage import CoverageEvent
 from fabric.directory import Change, Instance
 from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError
 from fabric.node import Node
@@ -53,6 +54,7 @@ class Client:
         self._closed = False
         self._counts: Counter[str] = Counter()
         node._attach(self)
+        node.on_coverage(self._on_coverage)
         self._held = Held(node, self._inbox, self._on_reply, self._on_acked)
 
     def __enter__(self) -> Client:
@@ -139,7 +141,10 @@ class Client:
                 return
             self._closed = True
             error = StateError("client", "closed", "request", "it was closed before an answer came")
-            over = [(self._open.pop(ident).future, None, error) for ident in list(self._open)]
+            over = [(call.future, None, error) for call in self._open.values()]
+            for ident in self._open:
+                self._calls.done(ident)
+            self._open.clear()
         self._node._detach(self)
         self._held.close()
         self._watcher.close()
@@ -163,6 +168,13 @@ class Client:
         with self._lock:
             over = self._perform(self._calls.opened(now), now)
         _settle(over)
+
+    def _on_coverage(self, event: CoverageEvent) -> None:
+        if event.gained:
+            now = time.monotonic()
+            with self._lock:
+                over = self._perform(self._calls.reach_again(), now)
+            _settle(over)
 
     def _on_change(self, change: Change) -> None:
         now = time.monotonic()

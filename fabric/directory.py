@@ -167,6 +167,11 @@ class Directory:
         if entry is not None:
             entry.suspect = True
 
+    def get(self, service: str, ident: str) -> Instance | None:
+        """Return one live instance; None when it is not there."""
+        entry = self._services.get(service, {}).get(ident)
+        return None if entry is None else entry.instance
+
     def is_suspect(self, instance: Instance) -> bool:
         entry = self._services.get(instance.service, {}).get(instance.id)
         return entry is not None and entry.suspect

@@ -216,6 +216,21 @@ def test_calls_of_one_affinity_go_to_the_same_instance() -> None:
     assert len({asked[0] for asked in spread.asked.values()}) == 3
 
 
+def test_when_the_mesh_is_reached_again_the_same_ones_are_asked_once_more() -> None:
+    world = World("a", "b")
+    for ident in range(4):
+        world.begin(ident)
+    world.calls.done(3)
+    world.directory.hear("$fabric/service/s/b", world.instance("b", state="gone").to_map(), 0.0)  # and not told yet
+    before = {ident: list(asked) for ident, asked in world.asked.items()}
+    world.do(world.calls.reach_again())
+    for ident, asked in before.items():
+        again = asked * 2 if ident != 3 and asked == ["a"] else asked
+        assert world.asked[ident] == again
+    world.tick(4.0)
+    assert set(world.failed) == {0, 1, 2}, "deadlines are what they were"
+
+
 def test_attempts_must_be_some() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Calls(Directory(), attempts=0)
@@ -223,7 +238,7 @@ def test_attempts_must_be_some() -> None:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["begin", "done", "busy", "unsent", "come", "drain", "go", "tick"]),
+        st.sampled_from(["begin", "done", "busy", "unsent", "again", "come", "drain", "go", "tick"]),
         st.integers(1, 5),
         st.sampled_from("abc"),
         st.floats(0.0, 1.0),
@@ -248,6 +263,8 @@ def test_every_call_ends_once_and_by_its_deadline(steps: list[tuple[str, int, st
             world.busy(ident, world.asked[ident][-1])
         elif action == "unsent":
             world.calls.unsent(ident, world.now)
+        elif action == "again":
+            world.calls.reach_again()
         elif action in ("come", "drain", "go"):
             world.hear(name, state={"come": "serving", "drain": "draining", "go": "gone"}[action])
         open_now = set(deadlines) - over - set(world.failed)
