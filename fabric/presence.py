@@ -100,6 +100,7 @@ class Announcer:
                 raise ValueError(f"{each!r:.120} is no name; right would be 1 to 100 characters without / + # and NUL")
         self._node, self._name, self._id, self._inbox, self._version = node, name, instance, inbox, version
         self._info, self._load, self._lease_s = dict(info or {}), load, lease_s
+        self._lock = threading.Lock()
         self._state = "serving"
         self._announcing = announce
         self._last = self._due = 0.0
@@ -124,18 +125,22 @@ class Announcer:
 
     def tick(self, now: float, idle: bool) -> None:
         """In the I/O thread."""
-        if self._announcing and now >= self._due:
-            self._due, self._last = now + ANNOUNCE_S, now
-            try:
-                self._announce(0)
-            except TransportError:
-                self._due = now  # nobody to tell at present: again with the next tick
+        if not self._announcing or now < self._due:
+            return
+        with self._lock:  # or this might be sent behind the last word
+            if self._announcing:
+                self._due, self._last = now + ANNOUNCE_S, now
+                try:
+                    self._announce(0)
+                except TransportError:
+                    self._due = now  # nobody to tell at present: again with the next tick
 
     def close(self) -> None:
         """Say the last word."""
         if self._state == "gone":
             return
-        said, self._announcing, self._state = self._announcing, False, "gone"
+        with self._lock:
+            said, self._announcing, self._state = self._announcing, False, "gone"
         self._node._detach(self)
         for question in self._questions:
             question.close()

@@ -230,7 +230,8 @@ def test_close_finishes_what_is_in_flight_and_takes_no_more(node: Node, client: 
     gate.open()
     assert future.result(PATIENCE_S) == 1
     closing.join(PATIENCE_S)
-    assert not closing.is_alive() and client.instances("ends") == []
+    assert not closing.is_alive()
+    until(lambda: client.instances("ends") == [], "its last word came", 3.0)
     with pytest.raises(RequestTimeout, match="no instance"):
         late.result(PATIENCE_S)
     server.close()
