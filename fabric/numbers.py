@@ -69,7 +69,6 @@ class Numbering:
             self._numbers[prefix] = self._recent[prefix] = number
         else:
             del self._numbers[prefix]
-            self._recent.pop(prefix, None)
 
     def due_tails(self, now: float, limit: int) -> list[tuple[bytes, int]]:
         """Return at most `limit` tails, (prefix, last number), of topics quiet for 1 to 1.25 s; each only once.
@@ -248,7 +247,6 @@ class GapDetector(Generic[T]):
             self._topics.pop(topic).clear()
         self._entries = deque(entry for entry in self._entries if entry[0] not in topics)
         self._held = {key: held for key, held in self._held.items() if key[0] not in topics}
-        self._waiting = deque(wait for wait in self._waiting if wait[1] not in topics)
         return len(topics)
 
     def _first(self, topic: str, publisher: int, number: int, item: T) -> list[Deliver[T] | Gap]:
