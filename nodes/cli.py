@@ -1,6 +1,7 @@
 """The `fabric` command: its group, its exit codes, and `fabric match`.
 
-The other commands are in cli_mesh (proxy, status, wait) cli_pub and cli_sub.
+The other commands are in cli_mesh (proxy, status, wait), cli_pub, cli_sub, cli_services (services, request) and
+cli_frame.
 
 `run` is the one place where an end of any kind becomes an exit code; see `nodes.cli_options.Exit`.
 """
@@ -16,7 +17,7 @@ import click
 
 from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
 from fabric.topics import explain, matches
-from nodes import cli_frame, cli_mesh, cli_pub, cli_sub
+from nodes import cli_frame, cli_mesh, cli_pub, cli_services, cli_sub
 from nodes.cli_options import Exit, Fail, dumps, plain, say
 
 
@@ -78,7 +79,16 @@ def match(topic_filter: str, topics: tuple[str, ...], as_json: bool) -> Exit:
     return Exit.DONE if any(found) else Exit.NOT_REACHED
 
 
-for _command in (cli_mesh.proxy, cli_pub.pub, cli_sub.sub, cli_mesh.status, cli_mesh.wait, cli_frame.frame):
+for _command in (
+    cli_mesh.proxy,
+    cli_pub.pub,
+    cli_sub.sub,
+    cli_mesh.status,
+    cli_mesh.wait,
+    cli_services.services,
+    cli_services.request,
+    cli_frame.frame,
+):
     fabric.add_command(_command)
 
 
