@@ -1,8 +1,8 @@
-"""What a page's subscribers are told when its state at the frame node changes: one pure function.
+"""What a page's subscribers are told when its state at the frame node changes: pure functions of two state maps.
 
-A state map (`frame_api.for_page`) reaches the page as an event, in a reply, or with a heartbeat's reply; whichever comes
-first is told, and a version not above the one held is no news. So an event that was missed is made good by the next
-heartbeat, on this very path.
+A state map (`frame_api.for_page`) reaches the page as an event, in a reply, or with a heartbeat's reply; whichever
+comes first is told, and a version not above the one held is no news. So an event that was missed is made good by the
+next heartbeat, on this very path.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ READY = "~/site_connect/ready"
 RETRY = "~/site_connect/retry"
 ERROR = "~/site_connect/error"
 NEW_CODE = "~/site_connect/new_code"
-CONNECTION = "~/site_connect/connection"
+REFUSED = "~/site_connect/refused"
 BUTTON = "~/site_connect/chat_button/"
 STARTED = "~pagesession/cobrowsing/start"
 STOPPED = "~pagesession/cobrowsing/stop"
@@ -31,7 +31,12 @@ PROACTIVE = "~pagesession/proactive/trigger"
 STATE = "~pagesession/frame/state"
 """On the wire only: from the frame node to the page."""
 
-_VISIBLE = {"shown": SHOW, "minimised": MINIMISE, "hidden": HIDE}
+VISIBILITY = {"shown": SHOW, "minimised": MINIMISE, "hidden": HIDE}
+VISITORS = {SHOW, MINIMISE, HIDE, TRIGGER, CHAT_STOPPED}
+"""What the visitor, or any component of the page, may publish: each is a request to the frame node, too."""
+DECIDED = {STARTED, STOPPED, UPDATE, ACCEPTED, PROACTIVE, STATE}
+"""What follows from the frame node's decisions, or from `send_update`: nobody may publish it."""
+
 START: dict[str, Any] = {
     "version": -1,
     "code": None,
@@ -49,24 +54,20 @@ START: dict[str, Any] = {
 class Event(NamedTuple):
     """One message for the page's own subscribers.
 
-    retained:  a late subscriber gets it, too, until one of the same `group` follows
+    group:  if not empty, a late subscriber gets it, too, until one of the same group follows
     """
 
     topic: str
     payload: dict[str, Any]
     group: str = ""
 
-    @property
-    def retained(self) -> bool:
-        return bool(self.group)
+
+def ready(state: Mapping[str, Any]) -> Event:
+    return Event(READY, {"code": state["code"]}, "ready")
 
 
-def events_between(old: Mapping[str, Any], new: Mapping[str, Any], first: bool) -> list[Event]:
-    """Return what happened to the frame and the chat; co-browsing is told by `nodes.page`, which may be ahead.
-
-    first:  the page has not had a code yet
-    """
-    return [*_code(old, new, first), *_chat(old, new), *_visibility(old, new)]
+def new_code(state: Mapping[str, Any]) -> Event:
+    return Event(NEW_CODE, {"code": state["code"]}, "code")
 
 
 def started(state: Mapping[str, Any]) -> Event:
@@ -82,28 +83,30 @@ def button(name: str, enabled: bool) -> Event:
     return Event(f"{BUTTON}{name}/{'enabled' if enabled else 'disabled'}", {"button": name}, f"button {name}")
 
 
-def _code(old: Mapping[str, Any], new: Mapping[str, Any], first: bool) -> list[Event]:
-    code = new["code"]
-    if code is None or code == old["code"]:
-        return []
-    ready = Event(READY, {"code": code}, "ready")
-    return [ready] if first else [Event(NEW_CODE, {"code": code}, "code")]
-
-
-def _chat(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Event]:
+def chat_events(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Event]:
+    """Return what happened to the chat between two states; each needs `chat`, `chat_agent` and `button`."""
     before, after = old["chat"], new["chat"]
-    if before == after:
+    same_agent = old["chat_agent"] == new["chat_agent"]
+    if before == after and (same_agent or after not in ("open", "invited")):
         return []
+    events = []
+    if before == "open" or (after == "closed" and before != "idle"):
+        events.append(Event(CHAT_STOPPED, {"agent": old["chat_agent"]}))
     if after == "invited":
-        return [Event(PROACTIVE, {"agent": new["chat_agent"]})]
+        events.append(Event(PROACTIVE, {"agent": new["chat_agent"]}))
     if after == "open":
-        return [Event(ACCEPTED, {"agent": new["chat_agent"], "button": new["button"]})]
-    if after == "closed" and before != "idle":
-        return [Event(CHAT_STOPPED, {"agent": old["chat_agent"]})]
-    return []
+        events.append(Event(ACCEPTED, {"agent": new["chat_agent"], "button": new["button"]}))
+    return events
 
 
-def _visibility(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Event]:
-    if old["visibility"] == new["visibility"]:
-        return []
-    return [Event(_VISIBLE[new["visibility"]], {})]
+def is_state(state: object, session: str) -> bool:
+    """Say whether this is a state map of `session`, for a page or for an agent; it comes from the wire."""
+    if not isinstance(state, Mapping) or state.get("session") != session:
+        return False
+    return (
+        all(type(state.get(name)) is int for name in ("version", "epoch"))
+        and state.get("cobrowse") in ("idle", "joined", "stopping")
+        and state.get("visibility") in VISIBILITY
+        and isinstance(state.get("chat"), str)
+        and all(isinstance(state.get(name), str | None) for name in ("agent", "code", "button", "chat_agent"))
+    )
