@@ -48,7 +48,7 @@ def open_database(url: str) -> Engine:
     if kind in ("postgresql", "postgresql+psycopg"):
         engine = _open_postgres(url)
     elif kind == "sqlite" and file not in (url, "", ":memory:"):
-        engine = create_engine(url)
+        engine = create_engine(url, hide_parameters=True)
         event.listen(engine, "connect", _set_up_sqlite)
         # The write lock is taken before the first read: a lock taken later could not wait for the other writer.
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -83,7 +83,12 @@ def as_busy(error: DBAPIError) -> Busy:
 def _open_postgres(url: str) -> Engine:
     parsed = make_url(url).set(drivername="postgresql+psycopg")
     try:
-        engine = create_engine(parsed, isolation_level="READ COMMITTED", connect_args={"connect_timeout": CONNECT_S})
+        engine = create_engine(
+            parsed,
+            isolation_level="READ COMMITTED",
+            connect_args={"connect_timeout": CONNECT_S},
+            hide_parameters=True,  # codes and session ids stay out of messages and logs; the same for SQLite
+        )
     except ModuleNotFoundError as error:
         raise ValueError(f"the store is PostgreSQL, but {error}: install the extra 'postgres'") from error
     event.listen(engine, "connect", _set_up_postgres)

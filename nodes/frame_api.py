@@ -17,6 +17,8 @@ from nodes.contact_codes import MAX_TYPED_CHARACTERS, CodeFormat
 from nodes.records import Page
 
 MAX_BUTTONS = 100
+MAX_SESSIONS = 1_000
+"""Pages that one `renew_many` may renew; a host of more asks more than once."""
 MIN_LEASE_S = 0.5
 MAX_LEASE_S = 600.0
 MAX_EPOCH = 2**53
@@ -53,17 +55,21 @@ def _is_count(value: Any) -> bool:
 _is_id = _matches(r"[A-Za-z0-9_.:@-]{1,64}")
 
 
-def _are_buttons(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) <= MAX_BUTTONS and all(map(_is_id, value))
+_is_session = _matches(r"[A-Za-z0-9_-]{16,64}")
+
+
+def _are(each: Callable[[Any], bool], most: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and len(value) <= most and all(map(each, value))
 
 
 _ID = "1 to 64 letters, digits or _ . : @ -"
 
-SESSION = Field(_matches(r"[A-Za-z0-9_-]{16,64}"), "a session id, 16 to 64 letters, digits or _ -", secret=True)
+SESSION = Field(_is_session, "a session id, 16 to 64 letters, digits or _ -", secret=True)
+SESSIONS = Field(_are(_is_session, MAX_SESSIONS), f"a list of at most {MAX_SESSIONS} session ids", secret=True)
 HOME = Field(_matches(r"[A-Za-z0-9_.:@-]{1,255}"), "the page's home, 1 to 255 letters, digits or _ . : @ -")
 AGENT = Field(_is_id, f"an agent's id, {_ID}")
 BUTTON = Field(_is_id, f"a chat button's id, {_ID}")
-BUTTONS = Field(_are_buttons, f"a list of at most {MAX_BUTTONS} chat button ids, each {_ID}")
+BUTTONS = Field(_are(_is_id, MAX_BUTTONS), f"a list of at most {MAX_BUTTONS} chat button ids, each {_ID}")
 NAME = Field(_is_name, "a name, 1 to 255 printable characters")
 LEASE_S = Field(
     lambda value: _is_number(value) and MIN_LEASE_S <= value <= MAX_LEASE_S,
@@ -84,6 +90,7 @@ OPERATIONS: dict[str, dict[str, Field]] = {
     # a page's
     "grant_code": {"session": SESSION, "home": HOME, "lease_s": LEASE_S},
     "renew": {"session": SESSION},
+    "renew_many": {"sessions": SESSIONS},
     "release_page": {"session": SESSION},
     "set_visibility": {"session": SESSION, "event": EVENT},
     "trigger": {"session": SESSION, "button": BUTTON},

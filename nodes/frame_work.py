@@ -1,27 +1,32 @@
-"""What one request does to the store, and whom it concerns: between the checks of `frame_api` and the store.
+"""What requests and ticks do to the store, and whom it concerns: between the checks of `frame_api` and the store.
 
-A `Work` may be run more than once before it is committed, so it starts anew each time; what it touched is told to
-others only after the commit.
+    work = Work(request, codes, node)      # a request
+    offers = Offers([work, …])             # chats that these may have given an agent; runs in their transaction
+    turn = Turn(offers=True, …)            # what time demands
+
+Each is called with a transaction, perhaps more than once before it is committed, so it starts anew each time. What it
+`touched` is told to others only after the commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fabric.errors import LeaseExpired, NotAllowed
 from fabric.replies import Request
 from nodes import frame_api
 from nodes.contact_codes import CodeFormat
 from nodes.records import Agent, Change, Page
 from nodes.store import Transaction
 
-MAX_RENEWED = 1_000
-"""Pages that one `renew_many` may renew."""
+EXPIRE_LIMIT = 200
+"""Of each kind, in one turn: some 0.1 s of work."""
+
 _READS = frozenset({"renew", "renew_many", "renew_agent", "buttons_available"})
 """Operations that are the same when done twice: no reply is kept for them."""
-_OFFERS = frozenset({"trigger", "sign_in", "availability", "sign_out", "decline", "stop_chat"})
+_OFFERS = frozenset({"trigger", "sign_in", "availability", "sign_out", "accept", "decline", "stop_chat"})
 """After these a waiting chat may have found its agent."""
 _AVAILABILITY = frozenset({"sign_in", "availability", "sign_out"})
 
@@ -36,76 +41,129 @@ class Touched:
     availability: bool = False
 
     def page(self, page: Page, also: Iterable[str] = ()) -> None:
-        self.pages[page.session] = page
-        concerned = {page.agent, page.chat_agent, *also} - {None}
-        self.agents.setdefault(page.session, set()).update(name for name in concerned if name is not None)
+        """Note a page as it is now. `also`: agents that it concerned until now."""
+        held = self.pages.get(page.session)
+        self.pages[page.session] = page if held is None or page.version >= held.version else held
+        concerned = {*also} | {agent for agent in (page.agent, page.chat_agent) if agent is not None}
+        self.agents.setdefault(page.session, set()).update(concerned)
 
     def change(self, change: Change) -> None:
         if change.page is not None:
             self.page(change.page, change.agents)
-        self.offers = self.offers or change.what in ("agent_gone", "chat_requeued", "chat_closed")
+        self.offers = self.offers or bool(change.agents)  # one who is let go by a page is free for the next
         self.availability = self.availability or change.what == "agent_gone"
 
     def merge(self, other: Touched) -> None:
         for session, page in other.pages.items():
-            held = self.pages.get(session)
-            self.page(page if held is None or page.version >= held.version else held, other.agents[session])
+            self.page(page, other.agents[session])
         self.offers = self.offers or other.offers
         self.availability = self.availability or other.availability
 
 
 class Work:
-    """One request, to be run in a transaction. `touched` holds, after the last run, whom it concerns."""
+    """One request. Called with a transaction it returns the reply, or raises a FabricError and has changed nothing."""
 
     def __init__(self, request: Request, codes: CodeFormat, node: str) -> None:
         self._request, self._codes, self._node = request, codes, node
         self.touched = Touched()
 
-    def __call__(self, tx: Transaction) -> Any:
-        """Run it. Errors: FabricError of any kind, and then nothing has changed."""
+    def __call__(self, tx: Transaction) -> dict[str, Any]:
         self.touched = Touched()
-        operation, body = self._request.op, self._request.body
-        if operation == "renew_many":
-            return self._renew_many(tx, body)
-        arguments = frame_api.parse(operation, body, self._codes)
+        operation = self._request.op
+        arguments = frame_api.parse(operation, self._request.body, self._codes)
         if operation in _READS:
             return self._do(tx, operation, arguments)
-        # Retries of one request have one key, whichever frame node they reach.
+        # Retries of one request have one key, whichever frame node they reach. As a digest any key fits the table.
+        key = hashlib.sha256(self._request.key.encode()).hexdigest()
         asked = {"operation": operation, "arguments": arguments}
-        return tx.once(self._request.key, asked, lambda: self._do(tx, operation, arguments))
+        return tx.once(key, asked, lambda: self._do(tx, operation, arguments))
 
     def _do(self, tx: Transaction, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         call: Callable[..., Any] = getattr(tx, operation)
+        agent: str | None = arguments.get("agent")
         if operation == "join":
             arguments = {**arguments, "node": self._node}
+        # The agent of a chat that its page stops is in the page no more afterwards, and must hear of it.
+        until_now = tx.engaged(arguments["session"]) if operation == "stop_chat" else ()
         outcome = call(**arguments)
         self.touched.offers = operation in _OFFERS
         self.touched.availability = operation in _AVAILABILITY
-        if isinstance(outcome, Page):
-            agent = arguments.get("agent")
-            if operation not in _READS:  # whoever asks is told as well, also when the page has let it go by this
-                self.touched.page(outcome, () if agent is None else (agent,))
-            return frame_api.for_page(outcome) if agent is None else frame_api.for_agent(outcome)
-        if isinstance(outcome, Agent):
-            return agent_map(outcome)
-        if operation == "buttons_available":
-            return dict(outcome)
+        match outcome:
+            case Page():
+                if operation not in _READS:
+                    self.touched.page(outcome, until_now if agent is None else (agent, *until_now))
+                return frame_api.for_page(outcome) if agent is None else frame_api.for_agent(outcome)
+            case Agent():
+                return agent_map(outcome)
+            case dict() if operation == "renew_many":
+                return {"pages": {session: page and frame_api.for_page(page) for session, page in outcome.items()}}
+            case dict():
+                return outcome
         for change in [outcome] if isinstance(outcome, Change) else outcome or []:
             self.touched.change(change)
         return {}
 
-    def _renew_many(self, tx: Transaction, body: object) -> dict[str, Any]:
-        sessions = body.get("sessions") if isinstance(body, dict) else None
-        if not isinstance(sessions, list) or len(sessions) > MAX_RENEWED:
-            raise NotAllowed(f"renew_many: field 'sessions' must be a list of at most {MAX_RENEWED} session ids")
-        pages: dict[str, Any] = {}
-        for session in sessions:
-            arguments = frame_api.parse("renew", {"session": session}, self._codes)
-            try:
-                pages[session] = frame_api.for_page(tx.renew(**arguments))
-            except LeaseExpired:
-                pages[session] = None
-        return {"pages": pages}
+
+class Offers:
+    """Offers waiting chats, if one of `works` may have found them an agent."""
+
+    def __init__(self, works: Sequence[Work]) -> None:
+        self._works = works
+        self.touched = Touched()
+
+    def __call__(self, tx: Transaction) -> None:
+        self.touched = Touched()
+        if any(work.touched.offers for work in self._works):
+            for page in tx.offer_chats():
+                self.touched.page(page)
+
+
+class Turn:
+    """What time demands: leases and offers end, what waits is offered, rows that nobody needs are deleted.
+
+    available: how many agents there are for each button, if that was asked for, or has changed with this turn
+    is_full:   there may be more that is over: the next turn should follow at once
+    """
+
+    def __init__(self, *, offers: bool, buttons: bool, clean: bool) -> None:
+        self._offers, self._buttons, self._clean = offers, buttons, clean
+        self.touched = Touched()
+        self.available: dict[str, int] | None = None
+        self.is_full = False
+
+    def __call__(self, tx: Transaction) -> None:
+        self.touched, self.available = Touched(), None
+        changes = tx.expire(EXPIRE_LIMIT)
+        self.is_full = len(changes) >= EXPIRE_LIMIT
+        for change in changes:
+            self.touched.change(change)
+        if self._offers or self.touched.offers:
+            for page in tx.offer_chats():
+                self.touched.page(page)
+        if self._buttons or self.touched.availability:
+            self.available = tx.buttons_available()
+        if self._clean:
+            tx.clean()
+
+
+def grants_last(requests: Sequence[Request]) -> tuple[list[int], list[int]]:
+    """Return the positions in a batch of what is to run first, and of what is to run last.
+
+    Last are grants of codes, and what a page asks after its own.
+
+    On PostgreSQL the first grant of a transaction makes all others of all frame nodes wait until its commit.
+    """
+    first: list[int] = []
+    last: list[int] = []
+    granted: set[str] = set()
+    for position, request in enumerate(requests):
+        session = request.body.get("session") if isinstance(request.body, dict) else None
+        named = session if isinstance(session, str) else ""
+        if request.op == "grant_code":
+            granted.add(named)
+        is_last = request.op == "grant_code" or named in granted
+        (last if is_last else first).append(position)
+    return first, last
 
 
 def agent_map(agent: Agent) -> dict[str, Any]:

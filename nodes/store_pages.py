@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import bindparam, delete, insert, select, text, update
 
 from fabric.errors import Busy, LeaseExpired, NotAllowed, UnknownContactCode
@@ -19,6 +21,16 @@ _RENEW_PAGE = (
     update(pages)
     .where(
         pages.c.session == bindparam("of_session"), pages.c.gone_at.is_(None), pages.c.lease_until > bindparam("now")
+    )
+    .values(lease_until=pages.c.lease_s + bindparam("now"))
+    .returning(*pages.c)
+)
+_RENEW_PAGES = (
+    update(pages)
+    .where(
+        pages.c.session.in_(bindparam("of_sessions", expanding=True)),
+        pages.c.gone_at.is_(None),
+        pages.c.lease_until > bindparam("now"),
     )
     .values(lease_until=pages.c.lease_s + bindparam("now"))
     .returning(*pages.c)
@@ -77,6 +89,18 @@ class PageOperations(AttemptOperations):
         if row is None:
             raise LeaseExpired("this page session has no lease, or it has run out; ask for a code again")
         return Page._make(row)
+
+    def renew_many(self, sessions: Sequence[str]) -> dict[str, Page | None]:
+        """Renew the leases of many pages at once; None for one whose lease has run out. Cost: one statement."""
+        renewed: dict[str, Page | None] = dict.fromkeys(sessions)
+        for row in self._sql.execute(_RENEW_PAGES, {"of_sessions": list(renewed), "now": self.now}):
+            renewed[row.session] = Page._make(row)
+        return renewed
+
+    def engaged(self, session: str) -> tuple[str, ...]:
+        """Return the agents in session or in chat with a page."""
+        page = self._find_page(session)
+        return () if page is None else _agents_of(page)
 
     def release_page(self, session: str) -> Change | None:
         """End a page that closes; None when there is none, or it is gone already."""
@@ -163,7 +187,7 @@ class PageOperations(AttemptOperations):
         return Change("page_gone", gone, engaged)
 
     def _ended(self, page: Page) -> tuple[Page, tuple[str, ...]]:
-        engaged = tuple(dict.fromkeys(agent for agent in (page.agent, page.chat_agent) if agent is not None))
+        engaged = _agents_of(page)
         gone = page.with_cobrowsing(page.cobrowsing().after("page_lost"))
         if chat.MACHINE.allows(gone.chat, "stop"):
             gone = gone.after_chat("stop")
@@ -192,3 +216,7 @@ class PageOperations(AttemptOperations):
     def _rest_code(self, code: str, used: bool) -> None:
         until = self.now + self._options.quarantine_s
         self._sql.execute(_REST_CODE, {"of_code": code, "free_at": until, "used": used})
+
+
+def _agents_of(page: Page) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(agent for agent in (page.agent, page.chat_agent) if agent is not None))

@@ -19,6 +19,7 @@ CODES = CodeFormat()
 SESSION = "0123456789abcdef0123456789abcdef"
 GOOD: dict[str, Any] = {
     "session": SESSION,
+    "sessions": [SESSION, SESSION[::-1]],
     "home": "host-1",
     "lease_s": 30,
     "event": "minimise",
@@ -32,6 +33,7 @@ GOOD: dict[str, Any] = {
 }
 BAD: dict[str, list[Any]] = {
     "session": ["", "short", "x" * 65, "a/b" * 10, 5, b"0123456789abcdef", ["x"], True],
+    "sessions": [SESSION, [SESSION, "short"], [SESSION, 5], [[SESSION]], [SESSION] * 1_001, {SESSION: 1}, 7],
     "home": ["", "a/b", "a b", "+", "x" * 256, "a\0b", 1, {}],
     "lease_s": [0, -1, 601, 1e300, float("nan"), float("inf"), "30", True, 10**400],
     "event": ["open", "", 1, [], {}],
@@ -89,9 +91,12 @@ def test_a_body_that_is_no_map_is_refused(body: object) -> None:
 def test_codes_and_session_ids_are_not_repeated_in_messages() -> None:
     with pytest.raises(NotAllowed) as wrong_session:
         parse("renew", {"session": SESSION + "/" + SESSION}, CODES)
+    with pytest.raises(NotAllowed) as wrong_sessions:
+        parse("renew_many", {"sessions": [SESSION, SESSION + "/"]}, CODES)
     with pytest.raises(UnknownContactCode) as wrong_code:
         parse("join", {"agent": "ann", "code": "01234x"}, CODES)
-    assert SESSION not in str(wrong_session.value) and "01234" not in str(wrong_code.value).replace(CODES.alphabet, "")
+    assert SESSION not in str(wrong_session.value) and SESSION not in str(wrong_sessions.value)
+    assert "01234" not in str(wrong_code.value).replace(CODES.alphabet, "")
 
 
 def test_every_operation_is_one_of_the_store_with_these_arguments() -> None:

@@ -81,6 +81,30 @@ def test_renew_keeps_the_lease_and_expired_is_expired(bench: Bench) -> None:
     bench.refused(LeaseExpired, lambda tx: tx.renew("never"))
 
 
+def test_many_pages_are_renewed_at_once_and_who_is_over_is_told_apart(bench: Bench) -> None:
+    granted = [bench.page(name) for name in ("s1", "s2", "s3")]
+    bench.do(lambda tx: tx.release_page("s3"))
+    bench.pass_time(20)
+    renewed = bench.do(lambda tx: tx.renew_many(["s1", "s2", "s3", "never", "s1"]))
+    assert list(renewed) == ["s1", "s2", "s3", "never"]
+    assert renewed["s3"] is None and renewed["never"] is None
+    assert [renewed[name].code for name in ("s1", "s2")] == [page.code for page in granted[:2]]
+    bench.pass_time(20)
+    assert bench.do(lambda tx: tx.renew("s1")).version == granted[0].version, "a renewal is no change"
+    bench.pass_time(20)
+    assert [name for name, page in bench.do(lambda tx: tx.renew_many(["s1", "s2"])).items() if page] == ["s1"]
+    assert bench.do(lambda tx: tx.renew_many([])) == {}
+
+
+def test_who_is_engaged_with_a_page(bench: Bench) -> None:
+    bench.joined("s1", "ann")
+    assert bench.do(lambda tx: tx.engaged("s1")) == ("ann",)
+    bench.agent("bob"), bench.do(lambda tx: tx.proactive("bob", "s1"))
+    assert bench.do(lambda tx: tx.engaged("s1")) == ("ann", "bob")
+    bench.do(lambda tx: tx.release_page("s1"))
+    assert bench.do(lambda tx: tx.engaged("s1")) == bench.do(lambda tx: tx.engaged("never")) == ()
+
+
 def test_a_page_that_comes_back_continues_its_version_and_epoch(bench: Bench) -> None:
     joined = bench.joined("s1")
     bench.pass_time(LEASE_S)
