@@ -57,10 +57,10 @@ class StateError(FabricError):
         self.machine = machine
         self.state = state
         self.event = event
-        self._hint = hint
+        self.hint = hint
 
     def __reduce__(self) -> tuple[type[StateError], tuple[str, str, str, str]]:
-        return type(self), (self.machine, self.state, self.event, self._hint)
+        return type(self), (self.machine, self.state, self.event, self.hint)
 
 
 class TransportError(FabricError):

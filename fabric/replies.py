@@ -138,7 +138,7 @@ def read_reply(message: Message) -> Reply | None:
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
-_FIELDS: dict[str, tuple[str, ...]] = {"Busy": ("retry_after_s",), "StateError": ("machine", "state", "event")}
+_FIELDS: dict[str, tuple[str, ...]] = {"Busy": ("retry_after_s",), "StateError": ("machine", "state", "event", "hint")}
 _PLAIN: dict[str, Callable[[str], FabricError]] = {
     each.__name__: each for each in (ServiceError, UnknownContactCode, NotAllowed, LeaseExpired, RequestTimeout)
 }
@@ -167,8 +167,6 @@ def error_from_map(value: object) -> FabricError | None:
         parts = [fields.get(name) for name in _FIELDS[kind]]
         if not all(isinstance(part, str) for part in parts):
             return None
-        rebuilt = StateError(*(str(part) for part in parts))
-        rebuilt.args = (message,)
-        return rebuilt
+        return StateError(*(str(part)[:MAX_MESSAGE_CHARS] for part in parts))
     make = _PLAIN.get(kind)
     return ServiceError(f"{kind[:MAX_OP_CHARS]}: {message}") if make is None else make(message)
