@@ -217,6 +217,7 @@ class Engine:
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
+        self._up.io_thread = threading.get_ident()
         try:
             self._perform_session(self._session.start(time.monotonic()))
             while not self._closing:

@@ -125,6 +125,7 @@ class Node(Engine):
         """Send one message, and return its number: 1 for this node's first on this topic.
 
         When it returns, the message is accepted: it survives the death of the proxy (up to `max_unconfirmed_bytes`).
+        In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once.
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
         timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
         errors:  InvalidTopic; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that cannot be

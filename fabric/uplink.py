@@ -22,6 +22,8 @@ from fabric.outbox import Outbox
 from fabric.wire import Encoder
 
 TAILS_PER_TICK = 1_000
+REMARK_S = 0.5
+"""A watermark that did not come back is sent again: the way back drops like any other when this node is too slow."""
 _EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_DISCONNECTED
@@ -71,12 +73,14 @@ class Uplink:
         self._moved_until = 0.0
         self._resend: list[bytes] = []
         self._resend_at = 0
-        self._marked = -1
+        self._marked, self._marked_at = -1, 0.0
         self._tails: list[tuple[bytes, int]] = []
         self._ended: FabricError | None = None
         self.uncertain = 0
         """Parts that were accepted, and may be lost: they did not fit the bound when the connection broke."""
         self.resent = 0
+        self.io_thread: int | None = None
+        """Ident of the thread that calls `tick`."""
 
     @property
     def publisher(self) -> int:
@@ -132,7 +136,12 @@ class Uplink:
             return number
 
     def _wait_clear(self, timeout_s: float) -> None:
-        """Wait for a proven connection, and for whoever waits for room. Called, and returns, with the lock held."""
+        """Wait for a proven connection, and for whoever waits for room. Called, and returns, with the lock held.
+
+        The I/O thread does not wait for a connection, which only itself can make: a callback is refused at once.
+        """
+        if not self._open and threading.get_ident() == self.io_thread:
+            self._refuse(0.0)
         end = time.monotonic() + timeout_s
         while self._ended is None and not self._clear:
             rest = end - time.monotonic()
@@ -144,8 +153,11 @@ class Uplink:
     def _refuse(self, timeout_s: float) -> NoReturn:
         if self._ended is not None:
             raise self._ended
-        if self._stalled:
-            raise self._no_room(timeout_s)
+        if self._stalled and self._open:
+            raise HighWaterMarkReached(
+                f"the proxy took nothing for {timeout_s:g} s ({self._hwm_msgs} messages wait); "
+                "the message was not accepted"
+            )
         raise NotConnected(f"no proxy for {timeout_s:g} s; the message was not accepted")
 
     def _send_when_there_is_room(self, prefix: bytes, part: bytes, timeout_s: float) -> None:
@@ -161,18 +173,13 @@ class Uplink:
                 self._changed.wait(0.001)
                 if self._open and self._send_now(part):
                     return
-            raise self._ended or self._no_room(timeout_s)
+            self._refuse(timeout_s)
         except BaseException:
             self._numbering.take_back(prefix)
             raise
         finally:
             self._stalled = False
             self._settle()
-
-    def _no_room(self, timeout_s: float) -> HighWaterMarkReached:
-        return HighWaterMarkReached(
-            f"the proxy took nothing for {timeout_s:g} s ({self._hwm_msgs} messages wait); the message was not accepted"
-        )
 
     def _settle(self) -> None:
         """Work out whether `publish` may go on at once; wake who waits for it."""
@@ -214,11 +221,14 @@ class Uplink:
             except zmq.Again:
                 break
             found.append("opened" if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else "closed")
+            if found[-1] == "closed":
+                break  # it is closed for good; there may be several words for one end
         return found
 
     def close_gate(self) -> int:
         """The connection is lost: publishers wait. Return how many accepted parts can not be sent again."""
         self._open = self._clear = False
+        self._forget_resending()
         uncertain = self._outbox.take_uncertain()
         self.uncertain += uncertain
         return uncertain
@@ -262,7 +272,8 @@ class Uplink:
                 if self._headers is not None and now > self._moved_until:
                     self._headers = None
                 self._send_tails(now)
-                if self._marked != self._outbox.sent:
+                if self._marked != self._outbox.sent or (self.unconfirmed and now > self._marked_at + REMARK_S):
+                    self._marked_at = now
                     self._send_watermark_locked()
             self._outbox.tick(now)
         finally:
@@ -299,7 +310,7 @@ class Uplink:
 
     def _drop(self) -> None:
         self._open = self._clear = False
-        self._moved_until = 0.0
+        self._forget_resending()
         if self._socket is not None:
             self._socket.disable_monitor()
             self._socket.close(linger=0)
@@ -307,6 +318,11 @@ class Uplink:
             self._monitor.close()
         self._socket = self._monitor = None
         self._send = _no_socket
+
+    def _forget_resending(self) -> None:
+        """Until `proven`, which begins anew: going on in the middle, on another connection, would leave a hole."""
+        self._moved_until = 0.0
+        self._resend = []
 
     def _go_on_resending(self) -> None:
         while self._resend_at < len(self._resend):
