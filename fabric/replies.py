@@ -138,15 +138,21 @@ def read_reply(message: Message) -> Reply | None:
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
-_FIELDS: dict[str, tuple[str, ...]] = {"Busy": ("retry_after_s",), "StateError": ("machine", "state", "event", "hint")}
+_STATE_FIELDS = ("machine", "state", "event", "hint")
 _PLAIN: dict[str, Callable[[str], FabricError]] = {
     each.__name__: each for each in (ServiceError, UnknownContactCode, NotAllowed, LeaseExpired, RequestTimeout)
 }
 
 
 def error_to_map(error: FabricError) -> dict[str, Any]:
+    """Return an error as it is sent. What is odd in it is mended, so that the client is told in any case."""
     kind = type(error).__name__
-    fields = {name: getattr(error, name) for name in _FIELDS.get(kind, ())}
+    fields: dict[str, Any] = {}
+    if isinstance(error, Busy):
+        wait_s = float(error.retry_after_s)
+        fields["retry_after_s"] = min(max(wait_s, 0.0), MAX_BUDGET_S) if wait_s == wait_s else 1.0
+    elif isinstance(error, StateError):
+        fields = {name: str(getattr(error, name))[:MAX_MESSAGE_CHARS] for name in _STATE_FIELDS}
     return {"kind": kind, "message": str(error)[:MAX_MESSAGE_CHARS], "fields": fields}
 
 
@@ -164,7 +170,7 @@ def error_from_map(value: object) -> FabricError | None:
             return None
         return Busy(message, float(retry_after_s))
     if kind == "StateError":
-        parts = [fields.get(name) for name in _FIELDS[kind]]
+        parts = [fields.get(name) for name in _STATE_FIELDS]
         if not all(isinstance(part, str) for part in parts):
             return None
         return StateError(*(str(part)[:MAX_MESSAGE_CHARS] for part in parts))

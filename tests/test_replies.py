@@ -33,7 +33,7 @@ from fabric.replies import (
     request_headers,
     request_payload,
 )
-from fabric.wire import Message
+from fabric.wire import Message, decode, encode
 from tests.payload_strategies import PAYLOADS
 
 SECOND = 1_000_000_000
@@ -142,6 +142,17 @@ def test_errors_there_and_back(error: FabricError) -> None:
     found = read_reply(message(error_payload("run-1", error), {"id": 1}))
     assert found is not None and type(found.error) is type(error) and str(found.error) == str(error)
     assert vars(found.error) == vars(error)
+
+
+@pytest.mark.parametrize("error", [
+    Busy("full", float("nan")), Busy("full", float("inf")), Busy("full", -1), Busy("full", 1e9),
+    StateError("m", 5, None, ["x"]), StateError("m" * 9_999, "s", "e"),  # type: ignore[arg-type]
+], ids=str)  # fmt: skip
+def test_an_odd_error_arrives_all_the_same(error: FabricError) -> None:
+    """Or the client would wait until its deadline."""
+    part = encode("$inbox/me/replies", 1, 1, 0, error_payload("run-1", error))
+    found = read_reply(decode(part)._replace(headers={"id": 1}))
+    assert found is not None and type(found.error) is type(error)
 
 
 def test_every_service_error_is_known() -> None:
