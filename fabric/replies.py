@@ -5,7 +5,7 @@ request  to `$inbox/<instance>/requests`: payload {"op": str, "key": str, "body"
 reply    to `reply_to`, which is `$inbox/<client>/replies`: headers {"id": int}, payload {"from": instance, "ok": body}
          or {"from": instance, "error": {"kind": str, "message": str, "fields": map}}
 
-`kind` is the name of an error's class. One that is not known here becomes a `ServiceError`.
+`kind` is the name of an error's class, or of the nearest base that is known. What is unknown becomes a `ServiceError`.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ _PLAIN: dict[str, Callable[[str], FabricError]] = {
 
 def error_to_map(error: FabricError) -> dict[str, Any]:
     """Return an error as it is sent. What is odd in it is mended, so that the client is told in any case."""
-    kind = type(error).__name__
+    names = [each.__name__ for each in type(error).__mro__]
+    kind = next((name for name in names if name in _PLAIN or name in ("Busy", "StateError")), names[0])
     fields: dict[str, Any] = {}
     if isinstance(error, Busy):
         wait_s = float(error.retry_after_s)
