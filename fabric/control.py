@@ -25,8 +25,8 @@ ANNOUNCE = "$fabric/proxy/"
 ACK = "$ack/"
 NOTICE: dict[str, Any] = {"cancelled": True}
 """Headers of a notice."""
-MAX_CLAIM_BYTES = 512 * 1024
-"""Of prefixes in one marker; a control part may have 1 MiB."""
+MAX_CLAIM_BYTES = 32 * 1024
+"""Of prefixes in one marker, but for the last of them; see `sockets.UPSTREAM_BYTES`."""
 
 
 class Marker(NamedTuple):

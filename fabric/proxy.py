@@ -39,8 +39,9 @@ BATCH = 2_000
 """Parts taken from one socket before the others have their turn."""
 GUARD = 100_000
 """Times the ingress subscribes to everything: XPUB passes on a cancel of what its sender never held."""
-SILENCE_S = 5.0
-"""A stream of our own that lets no marker through for so long is dead: the process ends rather than pretend."""
+SILENCE_S = 20.0
+"""A stream of our own that lets no marker through for so long is dead: the process ends rather than pretend. A busy one
+may be silent for seconds: forgetting a peer with 100,000 prefixes takes 0.3 s, and many may leave at once."""
 TOPIC_BYTES = 65_535 + 1
 
 
@@ -187,23 +188,27 @@ class Proxy:
         self._relay_in, relay = sockets.relay_in(context), sockets.xpub(context, send_hwm=hwm)
         guest_in, guest = sockets.xsub(context, recv_hwm=hwm), sockets.xpub(context, send_hwm=hwm)
         _guard(ingress)
-        self._bind(ingress, "inproc://ingress")
+        sockets.bind(ingress, "inproc://ingress", max_part_bytes=self._max_part_bytes)
         sockets.connect(feed, "inproc://ingress")
         private = {
             name: sockets.bind_private(
-                socket, f"fabric-{self._incarnation}-{name}", max_part_bytes=self._max_part_bytes, send_hwm=hwm_set
+                socket, f"fabric-{self._incarnation}-{name}", max_part_bytes=max_bytes, send_hwm=hwm_set
             )
-            for name, socket, hwm_set in (
-                ("ingress", ingress, None),
-                ("relay-in", self._relay_in, None),
-                ("out", out, hwm),
-                ("relay", relay, hwm),
+            for name, socket, max_bytes, hwm_set in (
+                ("ingress", ingress, self._max_part_bytes, None),
+                ("relay-in", self._relay_in, self._max_part_bytes, None),
+                ("out", out, sockets.UPSTREAM_BYTES, hwm),
+                ("relay", relay, sockets.UPSTREAM_BYTES, hwm),
             )
         }
-        self._bind(out, self.endpoints.out, send_hwm=hwm)
-        self._bind(out, self.endpoints.link, send_hwm=sockets.LINK_HWM_MSGS, link=True)
-        self._bind(relay, self.endpoints.relay, send_hwm=hwm)
-        self._bind(guest, self.endpoints.guest, send_hwm=hwm)
+        for socket, endpoint, link in (
+            (out, self.endpoints.out, False),
+            (out, self.endpoints.link, True),
+            (relay, self.endpoints.relay, False),
+            (guest, self.endpoints.guest, False),
+        ):
+            limit = sockets.LINK_HWM_MSGS if link else hwm
+            sockets.bind(socket, endpoint, max_part_bytes=sockets.UPSTREAM_BYTES, send_hwm=limit, link=link)
         self._beacons = {leg: sockets.beacon(context, everything=leg == "relay") for leg in ("ingress", "relay")}
         sockets.connect(self._beacons["ingress"], private["ingress"])
         sockets.connect(self._beacons["relay"], private["relay-in"])
@@ -237,9 +242,6 @@ class Proxy:
         for socket in self._readers:
             self._poller.register(socket, zmq.POLLIN)
 
-    def _bind(self, socket: sockets.Socket, endpoint: str, *, send_hwm: int | None = None, link: bool = False) -> None:
-        sockets.bind(socket, endpoint, max_part_bytes=self._max_part_bytes, send_hwm=send_hwm, link=link)
-
     def _reserve(self, endpoint: str) -> None:
         """Find out now whether `in` can be bound: it is bound only when this proxy is a member."""
         probe = sockets.pull(self._context, recv_hwm=1)
@@ -247,7 +249,7 @@ class Proxy:
             with sockets.transport_errors(f"cannot listen at {endpoint}"):
                 if endpoint.startswith("tcp://"):
                     probe.bind(endpoint)
-                    probe.unbind(endpoint)
+                    probe.unbind(probe.getsockopt_string(zmq.LAST_ENDPOINT))  # no wildcard
                 elif Path(endpoint.removeprefix("ipc://")).exists() and _answers(endpoint.removeprefix("ipc://")):
                     raise TransportError(f"cannot listen at {endpoint}: another process does")
         finally:
@@ -298,7 +300,9 @@ class Proxy:
                 case mesh.Announce():
                     self._announce_now = True
                 case mesh.Admit():
-                    self._streams[0].rewire(lambda: self._bind(self._pull, self.endpoints.ingress))
+                    self._streams[0].rewire(
+                        lambda: sockets.bind(self._pull, self.endpoints.ingress, max_part_bytes=self._max_part_bytes)
+                    )
                     self._ready.set()
                 case mesh.Tell(event):
                     self._on_event(event)
@@ -485,13 +489,14 @@ class Proxy:
                 self._perform(self._mesh.leave())
                 self._announce(time.monotonic())
                 self._flush()
-            for stream in self._streams:
-                stream.stop()
         except TransportError as error:
             self._failure = self._failure or str(error)
         finally:
-            # What is queued for live connections gets half a second to leave.
-            self._context.destroy(linger=0 if self._failure else 500)
+            # A stream that does not end has sockets that nobody else may close: libzmq would abort the process.
+            ended = [stream.stop() for stream in self._streams]
+            if all(ended):
+                # What is queued for live connections gets half a second to leave.
+                self._context.destroy(linger=0 if self._failure else 500)
             self._ready.set()
             self._ended.set()
 
@@ -534,7 +539,7 @@ class _Figures:
 
 
 def _drain(socket: sockets.Socket) -> Iterable[bytes]:
-    """Yield at most BATCH parts that are there."""
+    """Yield at most BATCH parts that are there. XPUB and XSUB too take each part of several for itself."""
     for _ in range(BATCH):
         if socket.closed:
             return

@@ -7,6 +7,7 @@ changes, and runs the proxy again; the sockets stay open and keep their queues, 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import signal
 import struct
@@ -81,12 +82,17 @@ class Stream:
         now = (struct.unpack("=Q", part)[0] for part in parts)
         return Counts(*(a + b for a, b in zip(self._before, now, strict=True)))
 
-    def stop(self) -> None:
-        """End the C proxy and its thread, and close its sockets."""
+    def stop(self) -> bool:
+        """End the C proxy and its thread, and close its sockets. False when it does not end: they stay open."""
         self._changes = None
-        self._ask(b"TERMINATE")
-        self._thread.join(10)
-        self._steer.close()
+        if self._thread.is_alive():
+            with contextlib.suppress(TransportError):
+                self._ask(b"TERMINATE")
+            self._thread.join(10)
+        ended = not self._thread.is_alive()
+        if ended:
+            self._steer.close()
+        return ended
 
     def _ask(self, command: bytes) -> list[bytes]:
         with sockets.transport_errors(f"stream {self.name} does not answer {command.decode()}"):

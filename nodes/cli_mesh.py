@@ -16,6 +16,7 @@ from fabric import control
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.node import Node
 from fabric.proxy import Proxy
+from fabric.sockets import give_memory_back
 from nodes.cli_options import (
     Base,
     Exit,
@@ -73,6 +74,7 @@ def proxy(
     if not Endpoints.parse(listen).is_local:
         say(f"{listen} can be reached from other machines, and peers are not authenticated yet: whoever reaches these "
             "ports can read and write everything")  # fmt: skip
+    give_memory_back()
     with _event_lines(as_json) as on_event:
         try:
             running = Proxy(
