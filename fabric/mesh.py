@@ -9,13 +9,19 @@ it: subscriptions flow one way, messages the other. Linked is mutual when the pe
 Joining without a hole. The joiner asks every proxy it knows of; each records the joiner before it answers with its own
 list; the lists are merged until they stop growing, so of two concurrent joiners with a common member one sees the
 other. It becomes a member, and only then lets publishers in, when it is mutually linked with every known proxy
-that is not declared dead. Hence nobody publishes where part of the mesh does not hear.
+that is not declared dead, and one of them is a member already. Hence nobody publishes where part of the mesh does not
+hear. (Where nobody is a member, all start together once nobody *seeks*: each has listened for a while, and has met
+everyone it was told to join.)
+
+A name has one owner, and so has an address. What is heard at first hand, from the proxy itself, counts for more than
+what others say of it; an answer to a marker counts most, since it was given after the marker was sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from fabric.endpoints import Endpoints
@@ -23,10 +29,22 @@ from fabric.endpoints import Endpoints
 PROBE_FAST_S = 0.03
 PROBE_IDLE_S = 1.0
 ANNOUNCE_S = 1.0
-REJOIN_S = 5.0
-"""How often a member asks the `join` addresses at which it knows nobody; this is what heals a forgotten split."""
+ASK_FAST_S = 0.1
+ASK_S = 0.5
+"""How often a member asks where it knows nobody: at `join` addresses, which heals a forgotten split, and where proxies
+lived that left. Shorter than `settle_s`: a proxy that starts again alone must be met before it is a member."""
+ANEW_S = 5.0
+"""How often these connections are made anew, so that what waits for an address without a proxy does not pile up."""
+FRESH_S = 1.0
+"""So long counts a peer's word that it has linked us, from when it was asked: to become a member takes fresh ones."""
+DOUBT_S = 0.5
+"""So long a joiner tries a proxy that others call dead: it may be out of their reach only."""
 MEMORY_S = 60.0
-"""How long a nonce, and an incarnation that has ended, are remembered."""
+"""How long a nonce, an incarnation that has ended, and a dead proxy known by hearsay only, are remembered."""
+MAX_HOMES = 16
+"""Addresses of proxies that left, where they are expected back: one that starts alone would know nobody."""
+MAX_RIVALS = 8
+"""Addresses at which this proxy's name may be in use; beyond, one will do."""
 MAX_PEERS = 1000
 
 
@@ -57,14 +75,19 @@ class PeerView:
 
 @dataclass(frozen=True)
 class View:
-    """A proxy's own record, its state (`joining`, `member`, `draining`, `gone`) and its peers."""
+    """A proxy's own record, its state (`joining`, `member`, `draining`, `gone`) and its peers.
+
+    seeking: it is joining, and has not listened for long enough, or not met everyone it was told to join
+    """
 
     record: Record
     state: str
     peers: tuple[PeerView, ...]
+    seeking: bool = False
 
     def to_map(self) -> dict[str, Any]:
-        return {**self.record.to_map(), "state": self.state, "peers": [peer.to_map() for peer in self.peers]}
+        peers = [peer.to_map() for peer in self.peers]
+        return {**self.record.to_map(), "state": self.state, "seeking": self.seeking, "peers": peers}
 
     @classmethod
     def from_map(cls, value: object) -> View | None:
@@ -83,7 +106,7 @@ class View:
             views.append(
                 PeerView(peer, each.get("linked") is True, each.get("dead") is True, each.get("joining") is True)
             )
-        return cls(record, value["state"], tuple(views))
+        return cls(record, value["state"], tuple(views), value.get("seeking") is True)
 
 
 STATES = ("joining", "member", "draining", "gone")
@@ -107,7 +130,7 @@ def record_from(value: object) -> Record | None:
 
 def valid_name(name: str) -> bool:
     """True when `name` can be one level of a topic: the name of a proxy or a node, at most 100 characters."""
-    return 0 < len(name) <= 100 and name[0] not in "$~" and not any(mark in name for mark in "/+#\0")
+    return 0 < len(name) <= 100 and name[0] not in "$~" and name.isprintable() and not set("/+#") & set(name)
 
 
 # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,14 +197,17 @@ class Peer:
 
     record: Record
     heard_at: float
-    joining: bool = False
+    broken_at: float
+    """When the link last broke: what was sent before proves nothing."""
+    joining: bool = True
+    seeking: bool = False
     dead: bool = False
+    met: bool = True
+    """Heard of at first hand, or called alive by others."""
     linked: bool = False
     answered_at: float = 0.0
-    broken_at: float = 0.0
-    """When the link last broke: what was sent before proves nothing."""
-    says_linked: bool = False
-    """This peer calls this run of us linked."""
+    linked_us_at: float = -inf
+    """When the marker was sent that it answered by calling this run of us linked."""
 
 
 class Mesh:
@@ -189,7 +215,7 @@ class Mesh:
 
     join:      bases of proxies to ask; empty, or `first`, lets it become a member on its own after `settle_s`
     settle_s:  how long it listens before it becomes a member, so that nodes and peers of an earlier run are back
-    dead_s:    a peer not linked and not heard of for so long is declared dead
+    dead_s:    a peer not linked and not heard of for so long is declared dead; several times the time between ticks
     forget_s:  a dead peer is dropped from the list after so long
     """
 
@@ -212,11 +238,14 @@ class Mesh:
         self._alone_allowed = first or not self._join
         self._random_bytes = random_bytes
         self._settle_s, self._dead_s, self._forget_s = settle_s, dead_s, forget_s
-        self._started = self._last_tick = now
+        self._last_tick = now
+        self._listened_s = 0.0
         self._contacted: dict[str, str] = {}
         self._rivals: set[str] = set()
         self._left: dict[tuple[str, str], float] = {}
+        self._homes: dict[str, float] = {}
         self._next_probe = self._next_announce = self._next_ask = now
+        self._next_anew = now + ANEW_S
         self._probes: dict[bytes, float] = {}
 
     # ── what is asked of it ──────────────────────────────────────────────────────────────────────────────────────
@@ -228,6 +257,7 @@ class Mesh:
             self.record,
             self.state,
             tuple(PeerView(peer.record, peer.linked, peer.dead, peer.joining) for peer in peers),
+            self.state == "joining" and (not self._settled or bool(self._sought())),
         )
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -248,28 +278,38 @@ class Mesh:
         peer = self.peers.get(view.record.id)
         if peer is None or peer.record != view.record:
             return effects
-        peer.joining = view.state == "joining"
-        peer.says_linked = False
+        peer.joining, peer.seeking = view.state == "joining", view.seeking
+        if not self._links_us(view):
+            peer.linked_us_at = -inf
         for each in view.peers:
             if each.record.id != self.record.id:
                 effects += self._hear_say(each, now)
-            elif each.record == self.record:
-                peer.says_linked = each.linked
-            elif each.record.base != self.record.base and each.linked:
+            elif each.record.base != self.record.base and each.linked and len(self._rivals) < MAX_RIVALS:
                 self._rivals.add(each.record.base)
         return effects
 
     def asked(self, base: str, view: View, now: float) -> list[Effect]:
         """The proxy asked at `base` answered; it may call itself by another address."""
+        if view.record == self.record:
+            # It was told to join itself, by another name of its own address.
+            self._join = tuple(each for each in self._join if each != base)
+            self._alone_allowed = self._alone_allowed or not self._join
+            return []
         self._contacted[base] = view.record.id
         return self.seen(view, now)
 
     def answered(self, view: View, nonce: bytes, now: float) -> list[Effect]:
         """A peer answered the marker of our relay, and the answer came back over the link: the link is proven."""
+        asked_at = self._probes.get(nonce, -inf)
+        run = (view.record.id, view.record.incarnation)
+        if self._left.get(run, inf) < asked_at:
+            del self._left[run]  # it is alive after all
         effects = self.seen(view, now)
         peer = self.peers.get(view.record.id)
-        if peer is None or peer.record != view.record or self._probes.get(nonce, -1.0) < peer.broken_at:
+        if peer is None or peer.record != view.record or asked_at < peer.broken_at:
             return effects
+        if self._links_us(view):
+            peer.linked_us_at = max(peer.linked_us_at, asked_at)
         peer.answered_at = now
         if not peer.linked:
             peer.linked = True
@@ -294,10 +334,10 @@ class Mesh:
         return self.link_lost(base, now)
 
     def drain(self) -> list[Effect]:
-        """Leave in good order: peers and nodes are told."""
+        """Leave in good order: peers and nodes are told. Whoever is no member yet is gone at once."""
         if self.state in ("draining", "gone"):
             return []
-        self.state = "draining"
+        self.state = "draining" if self.state == "member" else "gone"
         return [Tell({"event": "draining"}), Announce()]
 
     def leave(self) -> list[Effect]:
@@ -306,22 +346,23 @@ class Mesh:
         return [Announce()]
 
     def tick(self, now: float) -> list[Effect]:
-        """Return what time demands. To be called at least every 20 ms while joining, every second otherwise."""
+        """Return what time demands. To be called every 20 ms or so."""
         pause = now - self._last_tick
         self._last_tick = now
         if pause > self._dead_s / 2:
-            # This process stood still: that is no evidence against the others.
+            # This process stood still: that is no evidence against the others, nor has it listened.
             for peer in self.peers.values():
-                peer.heard_at += pause
-                peer.answered_at += pause
+                peer.heard_at = min(peer.heard_at + pause, now)
+                peer.answered_at = min(peer.answered_at + pause, now)
+        else:
+            self._listened_s += pause
         effects: list[Effect] = []
         for peer in list(self.peers.values()):
             effects += self._judge(peer, now)
         effects += self._try_to_become_member(now)
         effects += self._ask(now)
         if now >= self._next_probe:
-            settled = self.state != "joining" and all(peer.linked or peer.dead for peer in self.peers.values())
-            self._next_probe = now + (PROBE_IDLE_S if settled else PROBE_FAST_S)
+            self._next_probe = now + (PROBE_IDLE_S if self._at_rest(now) else PROBE_FAST_S)
             effects.append(self._new_probe(now))
         if now >= self._next_announce:
             self._next_announce = now + ANNOUNCE_S
@@ -332,50 +373,68 @@ class Mesh:
 
     def _hear(self, record: Record, now: float) -> list[Effect]:
         """Somebody lives. Record it before anything is answered."""
-        if (record.id, record.incarnation) in self._left:
-            return []
         peer = self.peers.get(record.id)
-        if peer is None:
-            return self._admit_peer(record, now)
-        if peer.record == record:
-            peer.heard_at = now
-            if peer.dead:
-                peer.dead = False
-                return [self._tell("peer_back", peer), Announce()]
+        if peer is None or peer.record != record:
+            return self._take_in(record, now, first_hand=True)
+        peer.heard_at, peer.met = now, True
+        if not peer.dead:
             return []
-        if peer.record.base != record.base and peer.linked:
-            # Two that live under one name: the first one keeps it, the other is told by our list.
-            return []
-        return self._replace(peer, record, now)
-
-    def _replace(self, peer: Peer, record: Record, now: float) -> list[Effect]:
-        """A new incarnation: nothing that was proven for the old one holds."""
-        effects = self._unlink(peer)
-        self._left[record.id, peer.record.incarnation] = now
-        if peer.record.base != record.base:
-            effects += [Unlink(peer.record.base), Link(record.base)]
-        self.peers[record.id] = fresh = Peer(record, now, joining=True, broken_at=now)
-        self._next_probe = now
-        return [*effects, self._tell("peer_restarted", fresh), Announce()]
-
-    def _admit_peer(self, record: Record, now: float, *, dead: bool = False) -> list[Effect]:
-        if len(self.peers) >= MAX_PEERS or record.base == self.record.base:
-            return []
-        self.peers[record.id] = peer = Peer(record, now, joining=not dead, dead=dead, broken_at=now)
-        self._next_probe = now
-        return [Link(record.base), self._tell("peer_joined", peer), Announce()]
+        peer.dead = False
+        return [self._tell("peer_back", peer), Announce()]
 
     def _hear_say(self, each: PeerView, now: float) -> list[Effect]:
         """A peer knows of another. It is news only when we know nobody of that name, or have lost it."""
-        record = each.record
-        if (record.id, record.incarnation) in self._left:
+        peer = self.peers.get(each.record.id)
+        if peer is not None and (peer.record == each.record or not each.linked):
             return []
-        peer = self.peers.get(record.id)
-        if peer is None:
-            return self._admit_peer(record, now, dead=each.dead)
-        if each.linked and peer.record != record and not peer.linked:
-            return self._replace(peer, record, now)
-        return []
+        if not each.dead:
+            return self._take_in(each.record, now, first_hand=False)
+        if self.state != "joining" or self._in_place_of(each.record):
+            return []  # or the dead would be handed on from one to the other for ever
+        effects = self._take_in(each.record, now, first_hand=False)
+        peer = self.peers.get(each.record.id)
+        if peer is not None:
+            peer.joining = peer.met = False
+            peer.heard_at = min(now, now + DOUBT_S - self._dead_s)
+        return effects
+
+    def _take_in(self, record: Record, now: float, *, first_hand: bool) -> list[Effect]:
+        """A newcomer, or a new incarnation: nothing that was proven for those whose place it takes holds for it."""
+        if (record.id, record.incarnation) in self._left or record.base == self.record.base:
+            return []
+        olds = self._in_place_of(record)
+        if not all(self._gives_way(old, record, first_hand) for old in olds):
+            return []
+        if not olds and len(self.peers) >= MAX_PEERS:
+            return []
+        effects: list[Effect] = []
+        for old in olds:
+            effects += self._unlink(old)
+            del self.peers[old.record.id]
+            if old.record.base != record.base:
+                effects.append(Unlink(old.record.base))
+            elif first_hand:
+                self._left[old.record.id, old.record.incarnation] = now
+            if old.record.id != record.id:
+                effects.append(self._tell("peer_forgotten", old))
+        if not any(old.record.base == record.base for old in olds):
+            effects.append(Link(record.base))
+        self._homes.pop(record.base, None)
+        self.peers[record.id] = peer = Peer(record, heard_at=now, broken_at=now)
+        self._next_probe = now
+        restarted = any(old.record.id == record.id for old in olds)
+        return [*effects, self._tell("peer_restarted" if restarted else "peer_joined", peer), Announce()]
+
+    def _in_place_of(self, record: Record) -> list[Peer]:
+        """Who has this name or this address at present, if it is another. cost: O(peers)"""
+        found = (peer for peer in self.peers.values() if peer.record.id == record.id or peer.record.base == record.base)
+        return [peer for peer in found if peer.record != record]
+
+    def _gives_way(self, old: Peer, record: Record, first_hand: bool) -> bool:
+        """Only a new run at the same address ends one that lives; a name, or an address, stays with who has it."""
+        if old.dead or not first_hand:
+            return old.dead
+        return old.record.base == record.base and (old.record.id == record.id or not old.linked)
 
     def _leave(self, record: Record, now: float) -> list[Effect]:
         self._left[record.id, record.incarnation] = now
@@ -383,6 +442,9 @@ class Mesh:
         if peer is None or peer.record != record:
             return []
         del self.peers[record.id]
+        self._homes[record.base] = self._next_ask = now
+        while len(self._homes) > MAX_HOMES:
+            del self._homes[next(iter(self._homes))]
         return [Unlink(record.base), self._tell("peer_left", peer), Announce()]
 
     def _namesake(self, record: Record) -> list[Effect]:
@@ -397,7 +459,6 @@ class Mesh:
         ]
 
     def _unlink(self, peer: Peer) -> list[Effect]:
-        peer.says_linked = False
         if not peer.linked:
             return []
         peer.linked = False
@@ -410,18 +471,18 @@ class Mesh:
         if not peer.linked and not peer.dead and now - peer.heard_at > self._dead_s:
             peer.dead = True
             effects += [self._tell("peer_dead", peer), Announce()]
-        if peer.dead and now - peer.heard_at > self._forget_s:
+        if peer.dead and now - peer.heard_at > (self._forget_s if peer.met else MEMORY_S):
             del self.peers[peer.record.id]
             effects += [Unlink(peer.record.base), self._tell("peer_forgotten", peer), Announce()]
         return effects
 
     def _try_to_become_member(self, now: float) -> list[Effect]:
-        if self.state != "joining" or now - self._started < self._settle_s:
+        if self.state != "joining" or not self._settled:
             return []
         alive = [peer for peer in self.peers.values() if not peer.dead]
-        if not alive and not self._alone_allowed:
+        if not self._may_start(alive):
             return []
-        if not all(peer.linked and peer.says_linked for peer in alive):
+        if not all(peer.linked and now - peer.linked_us_at <= FRESH_S for peer in alive):
             return []
         self.state = "member"
         peers = [peer.record.id for peer in alive]
@@ -430,14 +491,40 @@ class Mesh:
     def _ask(self, now: float) -> list[Effect]:
         if now < self._next_ask:
             return []
-        self._next_ask = now + (PROBE_FAST_S * 3 if self.state == "joining" else REJOIN_S)
+        self._next_ask = now + (ASK_FAST_S if self.state == "joining" else ASK_S)
+        self._homes = {base: at for base, at in self._homes.items() if now - at <= self._forget_s}
+        rivals = sorted(self._rivals) if self.state == "joining" else []
+        ask = Ask(tuple(dict.fromkeys((*self._sought(), *self._homes, *rivals))))
+        if now < self._next_anew:
+            return [ask]
+        self._next_anew = now + ANEW_S
+        return [Ask(()), ask]
+
+    def _sought(self) -> list[str]:
+        """The addresses of `join` at which nobody lives whom we know; a proxy may call itself by another address."""
+        if not self._join:
+            return []
         alive = {peer.record.id: peer.record.base for peer in self.peers.values() if not peer.dead}
-        unknown = [
-            base
-            for base in (*self._join, *sorted(self._rivals))
-            if base not in alive.values() and self._contacted.get(base) not in alive
-        ]
-        return [Ask(tuple(unknown))]
+        met = {base for base, name in self._contacted.items() if name in alive} | set(alive.values())
+        return [base for base in self._join if base not in met]
+
+    @property
+    def _settled(self) -> bool:
+        return self._listened_s >= self._settle_s
+
+    def _may_start(self, alive: list[Peer]) -> bool:
+        """Whether there is a mesh to be a member of, or it may start with these."""
+        if self._alone_allowed or any(not peer.joining for peer in alive):
+            return True
+        return not self._sought() and not any(peer.seeking for peer in alive)
+
+    def _at_rest(self, now: float) -> bool:
+        """Whether there is nothing to be proven soon. Markers may be lost: one alone is never relied on."""
+        late = now - PROBE_IDLE_S * 1.5
+        return self.state != "joining" and all(
+            peer.answered_at > late if peer.linked else peer.dead and peer.broken_at < late
+            for peer in self.peers.values()
+        )
 
     def _new_probe(self, now: float) -> Probe:
         self._probes = {key: at for key, at in self._probes.items() if now - at <= MEMORY_S}
@@ -445,6 +532,9 @@ class Mesh:
         nonce = self._random_bytes(8)
         self._probes[nonce] = now
         return Probe(nonce)
+
+    def _links_us(self, view: View) -> bool:
+        return any(each.linked and each.record == self.record for each in view.peers)
 
     def _tell(self, event: str, peer: Peer) -> Tell:
         return Tell({"event": event, **peer.record.to_map()})
