@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fabric.coverage import Ack
-from fabric.directory import SERVICE, WHO, Change, Directory, Instance, valid_service
+from fabric.directory import MAX_INFO_BYTES, SERVICE, WHO, Change, Directory, Instance, valid_service
 from fabric.errors import FabricError, StateError, TransportError
 from fabric.node import Node
-from fabric.wire import Message
+from fabric.wire import Message, encode
 
 ANNOUNCE_S = 1.0
 LEASE_S = 3.5
@@ -79,7 +79,7 @@ class Announcer:
     inbox:    topic of its requests, empty when it takes none
     load:     asked at each announcement; 0 idle, 1 at its limit
     announce: False: nothing is said before `announce()`
-    errors:   ValueError for a name or an instance that is no topic level
+    errors:   ValueError for a name or an instance that is no topic level; LocalWireError for what cannot be sent
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Announcer:
         self._state = "serving"
         self._announcing = announce
         self._last = self._due = 0.0
+        encode(self.instance.topic, 0, 1, 0, self.instance.to_map(), max_payload_bytes=MAX_INFO_BYTES)
         self._questions = [Held(node, topic, self._asked) for topic in (WHO, f"{WHO}/{name}")]
         node._attach(self)
 

@@ -10,7 +10,7 @@ import pytest
 
 from fabric import Ack, Node
 from fabric.directory import SERVICE, Change, Instance
-from fabric.errors import ScopeError
+from fabric.errors import LocalWireError, ScopeError
 from fabric.presence import Announcer, Held, Watcher
 from tests.processes import ProxyProcess
 from tests.waiting import PATIENCE_S, Box, mesh, until
@@ -193,6 +193,9 @@ def test_names_are_checked(here: Node) -> None:
             Announcer(here, bad, "run-1")
         with pytest.raises(ValueError, match="right would be"):
             Announcer(here, "clock", bad)
+    for info in ({"x": 2**70}, {"x": {1}}, {"x": "y" * 70_000}):
+        with pytest.raises(LocalWireError):
+            Announcer(here, "clock", "run-1", info=info)
     with pytest.raises(ScopeError):
         here.publish(f"{SERVICE}clock/run-1", {})
 
