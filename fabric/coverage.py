@@ -163,8 +163,13 @@ class Coverage:
         """The own proxy announced itself: what it lost is not covered any more, what it gained is asked for."""
         if self._own is None or view.record.id != self._own[0]:
             return []
+        if view.record.incarnation != self._own[1]:
+            return self.lost_proxy(now)
         linked = {peer.record.id: peer.record.incarnation for peer in view.peers if peer.linked}
         linked[view.record.id] = view.record.incarnation
+        for attempt in self._attempts.values():
+            # Who answered, and is not linked any more, must answer anew.
+            attempt.views = {who: said for who, said in attempt.views.items() if linked.get(who[0]) == who[1]}
         kept = {name: run for name, run in self._covered.items() if linked.get(name) == run}
         known = set(self._covered) | {peer.record.id for peer in view.peers if peer.linked or not peer.joining}
         known &= {view.record.id} | {peer.record.id for peer in view.peers}
@@ -220,11 +225,12 @@ class Coverage:
             expected |= {(peer.record.id, peer.record.incarnation) for peer in view.peers if peer.linked}
         return expected
 
-    def _complete(self, attempt: _Attempt) -> bool:
+    def _own_is_member(self, attempt: _Attempt) -> bool:
         own = attempt.views.get(attempt.own) if attempt.own else None
-        if own is None or own.state == "joining":
-            return False
-        return self._expected(attempt) <= attempt.views.keys()
+        return own is not None and own.state in ("member", "draining")
+
+    def _complete(self, attempt: _Attempt) -> bool:
+        return self._own_is_member(attempt) and self._expected(attempt) <= attempt.views.keys()
 
     def _settle(self, attempt: _Attempt, generation: int, now: float) -> list[Effect]:
         """Take the answers of this attempt as the coverage; ack whoever waits for its generation or an older one."""
@@ -246,15 +252,15 @@ class Coverage:
         return effects
 
     def _give_up(self, overdue: list[int], now: float) -> list[Effect]:
-        """At the deadline the newest attempt that the own proxy answered counts; who is silent in it is missing."""
+        """At the deadline the attempt that most proxies answered counts; who is silent in it is missing."""
         effects: list[Effect] = []
-        best = [
-            attempt
-            for attempt in self._attempts.values()
-            if attempt.own in attempt.views and attempt.views[attempt.own].state != "joining"
-        ]
-        if best:
-            effects += self._settle(best[-1], best[-1].generation, now)
+        needed = max(self._waiting[subscription].generation for subscription in overdue)
+        answered = [attempt for attempt in self._attempts.values() if self._own_is_member(attempt)]
+        if answered:
+            best = max(answered, key=lambda each: (each.generation >= needed, len(each.views), each.generation))
+            # An answer to an older marker says nothing of what is acked now.
+            self._forget_up_to(best.generation - 1)
+            effects += self._settle(best, best.generation, now)
             self._renew = True
         for subscription in overdue:
             effects += self.cancel(subscription, now, self._reason())
