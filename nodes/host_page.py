@@ -40,6 +40,8 @@ class Stop:
 
     def __init__(self) -> None:
         self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._then: list[Callable[[], object]] = []
 
     @property
     def acknowledged(self) -> bool:
@@ -49,8 +51,20 @@ class Stop:
         """Wait for the acknowledgement; False when it did not come in time. Not in a callback."""
         return self._over.wait(timeout_s)
 
+    def on_acknowledged(self, fun: Callable[[], object]) -> None:
+        """Have `fun` called at the acknowledgement: at once, if it has come already."""
+        with self._lock:
+            if not self._over.is_set():
+                self._then.append(fun)
+                return
+        _call(fun)
+
     def _end(self) -> None:
-        self._over.set()
+        with self._lock:
+            self._over.set()
+            then, self._then = self._then, []
+        for fun in then:
+            _call(fun)
 
 
 class HostPage:
@@ -95,6 +109,10 @@ class HostPage:
         self._do(lambda now: self._core.act(self._frame.page_came(now)))
         if node is not None:
             self.attach(node)
+
+    @property
+    def node(self) -> Node | None:
+        return None if self._host is None else self._host.node
 
     # ── the API ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,6 +168,13 @@ class HostPage:
 
         self._do(decide)
         return bool(effects)
+
+    def try_update(self, event: Any, snapshot: bool = False) -> bool:
+        """`send_update`, but False also when the fabric takes nothing at present."""
+        try:
+            return self.send_update(event, snapshot)
+        except TransportError:
+            return False
 
     def stop_session(self) -> Stop:
         """End a running co-browse session by force. When this returns, no update leaves the page any more."""
