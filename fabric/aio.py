@@ -16,7 +16,7 @@ Reading order: `AsyncSubscription`, then `AsyncNode`.
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -290,7 +290,9 @@ class AsyncNode:
             # The loop was closed and nobody closed the node. Nobody can hear it any more: end it.
             self._loop_is_gone = True
             self._calls.clear()
-            threading.Thread(target=self.node.close, args=(0,), name="fabric-aio-closer", daemon=True).start()
+            if self._closing is None:
+                with contextlib.suppress(RuntimeError):  # the interpreter is ending too
+                    self._closing = _in_thread(self.node.close, 0)
 
     def _take_over(self) -> None:
         self._scheduled = False  # first: what is added from now on wakes the loop again

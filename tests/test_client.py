@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fabric import AsyncNode, Node
-from fabric.errors import LocalWireError, RequestTimeout, StateError
+from fabric.errors import Busy, LocalWireError, RequestTimeout, StateError
 from fabric.requests import Client, Request, Server, each
 from tests.processes import ProxyProcess
 from tests.test_server import junk
@@ -156,6 +156,16 @@ def test_wrong_use(node: Node, server: Server) -> None:
         assert client.stats()["open"] == 0
     with pytest.raises(ValueError, match="at least 1"):
         Client(node, attempts=0)
+
+
+def test_too_many_open_requests(node: Node, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fabric.client.MAX_OPEN_CALLS", 2)
+    with Client(node) as client:
+        futures = [client.submit("echo", "never") for _ in range(2)]
+        with pytest.raises(Busy, match="2 requests are open"):
+            client.request("echo", "x")
+        futures[0].cancel()
+        assert client.request("echo", "x", 1) == 1
 
 
 def test_close_fails_what_is_open(node: Node, server: Server) -> None:
