@@ -118,7 +118,8 @@ def _open_store(url: str, options: StoreOptions) -> Store:
         from nodes.frame import why_store
         from nodes.store import Store
     except ModuleNotFoundError as error:
-        raise Fail(f"{error.name} is not installed; right would be: pip install '.[store]'", Exit.LACKING) from None
+        name = str(error.name).split(".")[0]
+        raise Fail(f"{name} is not installed; right would be: pip install '.[store]'", Exit.LACKING) from None
     try:
         return Store(url, options)
     except ArgumentError:
