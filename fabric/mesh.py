@@ -350,10 +350,11 @@ class Mesh:
         pause = now - self._last_tick
         self._last_tick = now
         if pause > self._dead_s / 2:
-            # This process stood still: that is no evidence against the others, nor has it listened.
+            # This process stood still: that is no evidence against the others. It listens anew.
+            self._listened_s = 0.0
             for peer in self.peers.values():
-                peer.heard_at = min(peer.heard_at + pause, now)
-                peer.answered_at = min(peer.answered_at + pause, now)
+                if not peer.dead:
+                    peer.heard_at = peer.answered_at = now
         else:
             self._listened_s += pause
         effects: list[Effect] = []
