@@ -62,6 +62,10 @@ class Numbering:
         self._numbers[prefix] = self._recent[prefix] = number
         return number
 
+    def last(self, prefix: bytes) -> int:
+        """Return the topic's last number, 0 when it has none."""
+        return self._numbers.get(prefix, 0)
+
     def take_back(self, prefix: bytes) -> None:
         """Undo the last `next(prefix)`, whose message was not accepted; its number goes to the next message."""
         number = self._numbers[prefix] - 1
