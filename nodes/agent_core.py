@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nodes.cobrowse import Cobrowse
-from nodes.page_events import is_state
+from nodes.page_events import START, is_state
 
 AGAIN_S = 0.5
 """How long a stop, a confirmation or a snapshot is waited for before it is asked for again."""
@@ -202,13 +202,14 @@ class AgentCore:
             page.seen_at = now
         if state["version"] <= known or not isinstance(state.get("home"), str):
             return []
+        state = {**START, **state}
         engaged = state.get("gone") is not True and self.agent in (state["agent"], state["chat_agent"])
         if page is None:
             if not engaged:
                 self._let_go[session] = (state["version"], now)
                 return []
             page = self._pages[session] = _Page(state, now)
-        page.state = dict(state)
+        page.state = state
         effects = [*self._take_cobrowsing(page, now), *self._take_chat(page)]
         if engaged:
             return [*effects, *self._watch(page)]

@@ -106,7 +106,7 @@ def is_state(state: object, session: str) -> bool:
     return (
         all(type(state.get(name)) is int for name in ("version", "epoch"))
         and state.get("cobrowse") in ("idle", "joined", "stopping")
-        and state.get("visibility") in VISIBILITY
+        and state.get("visibility") in tuple(VISIBILITY)  # what came may not be hashable
         and isinstance(state.get("chat"), str)
         and all(isinstance(state.get(name), str | None) for name in ("agent", "code", "button", "chat_agent"))
     )

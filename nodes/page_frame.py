@@ -273,8 +273,8 @@ class FrameCore:
             self._stop_ask = None
 
     def _stop(self, number: int, now: float) -> list[Out]:
-        """The epoch rises at once, here; another stop on top of one that is under way is the same one."""
-        if self.cobrowsing.state == "stopping" or (self._stop_ask is not None and self.cobrowsing.state == "idle"):
+        """The epoch rises at once, here; another stop of a session that is stopping is the same one."""
+        if self.cobrowsing.state == "stopping":
             self._stops[number] = self.cobrowsing.epoch - 1
             return []
         epoch = self._stops[number] = self.cobrowsing.epoch
@@ -300,7 +300,7 @@ class FrameCore:
             effects = self.gone(now, now)
             self.state = {**self.state, "version": state["version"]}
             return effects
-        old, self.state = self.state, dict(state)
+        old, self.state = self.state, {**page_events.START, **state}
         effects = self._take_cobrowsing(Cobrowse(state["cobrowse"], state["epoch"]), now)
         effects += self._tell_difference(old, self.state)
         return [*effects, *self._pump(now)]
