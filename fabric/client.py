@@ -100,8 +100,9 @@ class Client:
             raise ValueError(what)
         if not 0 < deadline_s <= MAX_BUDGET_S:
             raise ValueError(f"deadline_s is {deadline_s!r}; right would be above 0, and at most {MAX_BUDGET_S:g}")
-        self._watcher.watch(name)
         now, wall_ns = time.monotonic(), time.time_ns()
+        if self._watcher.watch(name):
+            self._ask_at = now + ASK_AGAIN_S  # the watcher asks first
         call = _Open(op, key or secrets.token_hex(16), body, wall_ns + int(deadline_s * 1e9), Future())
         with self._lock:
             if self._closed:

@@ -155,6 +155,7 @@ class Announcer:
 
     def _asked(self, message: Message) -> None:
         self._due = min(self._due, self._last + ANSWER_S)
+        self.tick(time.monotonic(), False)
 
 
 class Watcher:
@@ -172,14 +173,16 @@ class Watcher:
         self._ticked = self._catching_up_until = 0.0
         node._attach(self)
 
-    def watch(self, name: str | None = None) -> None:
-        """Watch a service, or all. Errors: ValueError for a name that is none."""
+    def watch(self, name: str | None = None) -> bool:
+        """Watch a service, or all; False when it is watched already. Errors: ValueError for a name that is none."""
         if name is not None and not valid_service(name):
             raise ValueError(f"{name!r:.120} is no name; right would be 1 to 100 characters without / + # and NUL")
         with self.lock:
-            if name not in self._held:
-                topic_filter = f"{SERVICE}{'+' if name is None else name}/+"
-                self._held[name] = Held(self._node, topic_filter, self._heard, lambda: self.ask(name))
+            if name in self._held:
+                return False
+            topic_filter = f"{SERVICE}{'+' if name is None else name}/+"
+            self._held[name] = Held(self._node, topic_filter, self._heard, lambda: self.ask(name))
+            return True
 
     def ask(self, name: str | None = None) -> None:
         """Ask whoever serves `name`, or anything, to announce at once. Does not wait."""
