@@ -1,0 +1,61 @@
+"""Who comes and goes leaves nothing behind at a proxy: open files and memory are what they were."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from fabric import Node
+from tests.faults.memory import open_files, resident_bytes
+from tests.faults.zmtp import PORTS, RawPeer, connect, endpoint
+from tests.processes import ProxyProcess
+from tests.waiting import Box, until
+
+ROUNDS = 20
+NODES = 10
+MIB = 1024 * 1024
+MAX_GROWTH_BYTES = 10 * MIB
+"""A proxy that kept 200 connections, with the queues that ZeroMQ makes for each, would keep more than 20 MiB."""
+
+Proxies = Callable[..., list[ProxyProcess]]
+
+
+def come_and_go(here: ProxyProcess, there: ProxyProcess) -> None:
+    """Ten nodes at one proxy subscribe and publish; one at the other hears them all."""
+    with contextlib.ExitStack() as stack:
+        hears = stack.enter_context(Node(there.base))
+        nodes = [stack.enter_context(Node(here.base)) for _ in range(NODES)]
+        box = Box()
+        assert hears.wait_ack(hears.subscribe("grow/+", box), 10).ok
+        for number, node in enumerate(nodes):
+            for topic in range(20):
+                node.subscribe(f"other/{number}/{topic}", print)
+            node.publish(f"grow/{number}", "x" * 1000)
+        box.wait(NODES)
+
+
+def test_nodes_that_come_and_go(proxies: Proxies) -> None:
+    here, there = proxies(2)
+    files = open_files(here.pid)
+    come_and_go(here, there)
+    memory = resident_bytes(here.pid)  # what is made once, at first use, is there now
+    for _ in range(ROUNDS):
+        come_and_go(here, there)
+    until(lambda: open_files(here.pid) <= files, f"it has {files} open files again")
+    grown = resident_bytes(here.pid) - memory
+    print(f"{ROUNDS * NODES} nodes: {grown / MIB:.1f} MiB more, {files} files")
+    assert grown < MAX_GROWTH_BYTES
+
+
+def test_connections_that_say_nothing_and_go(proxies: Proxies) -> None:
+    """Also half a handshake that waits, which the proxy ends by itself."""
+    (proxy,) = proxies(1)
+    files = open_files(proxy.pid)
+    with contextlib.ExitStack() as stack:
+        for port, kind in PORTS.items():
+            for _ in range(20):
+                stack.enter_context(RawPeer(endpoint(proxy.base, port), kind))
+                stack.enter_context(contextlib.closing(connect(endpoint(proxy.base, port))))
+        until(lambda: open_files(proxy.pid) >= files + 100, "they are connected")
+        until(lambda: open_files(proxy.pid) <= files + 100, "those without a handshake are dropped")
+    until(lambda: open_files(proxy.pid) <= files, f"it has {files} open files again")
