@@ -16,6 +16,7 @@ feeds `fabric.mesh` and performs its effects.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket as plain_socket
@@ -33,6 +34,8 @@ from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError
 from fabric.stream import Stream
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
+
+log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
 BATCH = 2_000
@@ -83,7 +86,7 @@ class Proxy:
         self._join = tuple(Endpoints.parse(base).base for base in join)
         self._hwm_msgs, self._drain_s = hwm_msgs, drain_s
         self._max_part_bytes = max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES
-        self._on_event = on_event or (lambda event: None)
+        self._event_fun = on_event
         self._incarnation = secrets.token_hex(16)
         self._encoder = Encoder(secrets.randbits(64))
         self._numbers: Counter[str] = Counter()
@@ -98,6 +101,7 @@ class Proxy:
             dead_s=dead_s,
         )
         self._thread: threading.Thread | None = None
+        self._began = False
         self._ready = threading.Event()
         self._ended = threading.Event()
         self._drain_asked = self._stop_asked = False
@@ -117,7 +121,6 @@ class Proxy:
         self._nodes = 0
         self._figures = _Figures()
         self._scouts: dict[str, sockets.Socket] = {}
-        self._links = {record.base: ""}
         sockets.raise_descriptor_limit()
         self._context = sockets.new_context(io_threads=2)
         try:
@@ -135,6 +138,7 @@ class Proxy:
 
     def run(self) -> None:
         """Run until drained or closed. Raises TransportError when it cannot go on."""
+        self._began = True
         for stream in self._streams:
             stream.start()
         try:
@@ -158,6 +162,10 @@ class Proxy:
         self._stop_asked = True
         if self._thread is not None:
             self._thread.join(timeout_s)
+        elif not self._began:
+            self._context.destroy(linger=0)
+            self._ready.set()
+            self._ended.set()
 
     def __enter__(self) -> Proxy:
         self.start()
@@ -471,6 +479,13 @@ class Proxy:
         self._beacons["ingress"].send(self._part(control.ANNOUNCE + self.name, payload))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if self._event_fun is not None:
+            try:
+                self._event_fun(event)
+            except Exception:  # a user's: it must not end the proxy
+                log.exception("a handler of events raised at %r", event)
 
     def _stream_died(self, why: str) -> None:
         self._failure = why

@@ -285,7 +285,7 @@ def test_a_callback_may_subscribe_and_publish(here: Node, there: Node) -> None:
     there.publish("question", 42)
     acks.wait()
     there.publish("question", 43)
-    replies.wait_for(lambda messages: bool(messages) and messages[-1].payload == 43, "the reply to the second question")
+    replies.wait_for(lambda messages: messages[-1].payload == 43, "the reply to the second question")
     assert acks.wait(2)[0].ok
 
 
@@ -550,7 +550,7 @@ def test_no_proxy_means_not_connected_and_publishing_goes_on_when_it_is_back(
         node.on_state(states)
         acked(node, "a", box)
         proxy.kill()
-        states.wait_for(lambda items: bool(items), "the loss")
+        states.wait_for(lambda items: True, "the loss")
         with pytest.raises(NotConnected, match="was not accepted"):
             node.publish("a", 1)
         again = proxy.again()

@@ -41,9 +41,9 @@ class Box:
         return self.wait_for(lambda items: len(items) >= count, f"{count} items", timeout_s)
 
     def wait_for(self, fits: Callable[[list[Any]], bool], what: str, timeout_s: float = PATIENCE_S) -> list[Any]:
-        """Return all items once `fits(items)`."""
+        """Return all items once `fits(items)`; it is not asked while there are none."""
         with self._changed:
-            if not self._changed.wait_for(lambda: fits(self.items), timeout_s):
+            if not self._changed.wait_for(lambda: bool(self.items) and fits(self.items), timeout_s):
                 raise AssertionError(
                     f"waited {timeout_s:g} s for {what}; there are {len(self.items)}, the last: {self.items[-5:]!r}"
                 )
