@@ -182,7 +182,6 @@ class Coverage:
     def lost_proxy(self, now: float) -> list[Effect]:
         """The connection to the own proxy broke, or moves: nothing is covered until markers are answered again."""
         self._attempts.clear()
-        self._acked = -1
         self._own = None
         self._renew = True
         self._repeat_s = REPEAT_FIRST_S

@@ -265,6 +265,10 @@ def dead(record: Record) -> PeerView:
     return PeerView(record, False, True, False)
 
 
+def count_probes(effects: list[mesh.Effect]) -> int:
+    return sum(isinstance(effect, Probe) for effect in effects)
+
+
 def is_member(hand: Hand) -> bool:
     hand.tick()
     return hand.mesh.state == "member"
@@ -466,6 +470,43 @@ def test_an_earlier_run_that_answers_a_new_marker_lives_after_all() -> None:
     assert hand.mesh.contact(OTHER, hand.now) == []
     hand.link(OTHER)
     assert hand.peer().record == OTHER and hand.peer().linked
+
+
+def test_a_new_run_starts_unlinked() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    hand.link()
+    effects = hand.mesh.contact(Record("p2", "run9", OTHER.base), hand.now)
+    assert Tell({"event": "link_down", **OTHER.to_map()}) in effects
+    assert not [each for each in effects if isinstance(each, Link | Unlink)], "the connection stays as it is"
+    assert not hand.peer().linked
+
+
+def test_a_message_of_our_own_earlier_run_does_not_end_us() -> None:
+    assert Hand().mesh.contact(Record("p1", "run0", SELF.base), 0.0) == []
+    (fatal,) = Hand().mesh.contact(Record("p1", "run0", "ipc://p9"), 0.0)
+    assert isinstance(fatal, Fatal) and "'p1' is taken by the proxy at ipc://p9" in fatal.why
+
+
+def test_a_lost_marker_is_made_up_for_long_before_the_link_is_given_up() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(1.1)
+    hand.link()
+    assert hand.mesh.state == "joining" and is_member(hand)
+    hand.link()
+    assert count_probes(hand.tick(1.0)) <= 2, "at rest"
+    assert count_probes(hand.tick(1.5)) > 10
+    assert hand.peer().linked
+
+
+def test_a_connection_to_the_dead_is_asked_at_once_and_more_than_once() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(6.0)
+    assert hand.peer().dead and count_probes(hand.tick(2.0)) <= 2
+    hand.mesh.link_opened(OTHER.base, hand.now)
+    assert count_probes(hand.tick(1.0)) > 10
 
 
 def test_nobody_links_to_its_own_address() -> None:
