@@ -1,0 +1,170 @@
+# shellcheck shell=bash
+# What up, down, status, restart, logs and rolling-restart share: the state folder, its plan, and how to reach a host.
+#   FABRIC_STATE  the state folder; default: var
+#   FABRIC        the fabric command; default: the one in .venv, which scripts/setup makes
+set -euo pipefail
+
+# shellcheck source=scripts/lib/host.sh
+source "$(dirname "${BASH_SOURCE[0]}")/host.sh" # for `since`, and for what is called by `at`
+me="scripts/${0##*/}"
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+export FABRIC_STATE="${FABRIC_STATE:-var}"
+state="$FABRIC_STATE"
+
+say() { echo "$me: $*" >&2; }
+die() { local code="$1"; shift; say "$*"; exit "$code"; }
+usage() { # prints the head of the script
+    sed -n '2,/^set -/{/^# \{0,1\}/s///p;}' "$0"
+}
+
+[ "${BASH_VERSINFO[0]}" -ge 5 ] || die 3 "bash 5 or newer is needed, and this is $BASH_VERSION"
+
+find_fabric() { # sets `fabric`
+    fabric="${FABRIC:-}"
+    if [ -z "$fabric" ]; then
+        "$root/scripts/setup"
+        fabric="$root/.venv/bin/fabric"
+    fi
+    fabric="$(command -v "$fabric")" || die 3 "FABRIC=$FABRIC is no command; right would be the path of an installed fabric"
+}
+
+# --- the plan: what `fabric plan --lines` prints, see nodes/plan.py
+
+declare -a names=()
+# shellcheck disable=SC2034 # not every script uses all of them
+declare -A kind_of=() host_of=() runner_of=() state_of=() fabric_of=() base_of=() readies_of=() alone_of=() command_of=()
+
+load_plan() { # FILE
+    local name kind host runner folder command_path base readies alone command
+    exec {lines}< "$1"
+    IFS=$'\x1f' read -r ready_s grace_s <&"$lines"
+    while IFS=$'\x1f' read -r name kind host runner folder command_path base readies alone command <&"$lines"; do
+        names+=("$name")
+        kind_of[$name]="$kind" host_of[$name]="$host" runner_of[$name]="$runner" state_of[$name]="$folder"
+        fabric_of[$name]="$command_path" base_of[$name]="$base" readies_of[$name]="$readies" alone_of[$name]="$alone" command_of[$name]="$command"
+    done
+    exec {lines}<&-
+}
+
+need_plan() { # for all but up
+    [ -e "$state/plan" ] || die 3 "$state holds no fabric; right would be scripts/up first, or FABRIC_STATE=FOLDER"
+    load_plan "$state/plan"
+}
+
+known() { # NAME…
+    local name
+    for name in "$@"; do
+        [ -n "${kind_of[$name]:-}" ] || die 2 "'$name' is not known; there are ${names[*]}"
+    done
+}
+
+of_kind() { # KIND: prints names in the order of the plan
+    local name
+    for name in "${names[@]}"; do
+        [ "${kind_of[$name]}" != "$1" ] || echo "$name"
+    done
+}
+
+# --- processes, where they run
+
+at() { # NAME FUNCTION [WORDS]: call a function of host.sh for it; WORDS, quoted for a shell, follow its state and name
+    local name="$1" runner
+    read -ra runner <<< "${runner_of[$name]}"
+    { cat "$root/scripts/lib/host.sh"; echo "$2 ${state_of[$name]} $name ${*:3}"; } | "${runner[@]}" bash -s
+}
+
+place() { # NAME: where it runs, in words
+    echo "${host_of[$1]:+on ${host_of[$1]}}"
+}
+
+check_hosts() { # that each can be reached, and has the command
+    local name runner answer
+    local -A seen=()
+    for name in "${names[@]}"; do
+        [ -z "${seen[${host_of[$name]:--}]:-}" ] || continue
+        seen[${host_of[$name]:--}]=1
+        read -ra runner <<< "${runner_of[$name]}"
+        answer="$({ cat "$root/scripts/lib/host.sh"; echo "check ${state_of[$name]} ${fabric_of[$name]}"; } |
+            "${runner[@]}" bash -s 2>&1)" ||
+            die 3 "nothing can run $(place "$name") (${runner_of[$name]:-here}): ${answer:-no answer}; nothing was started"
+    done
+}
+
+is_alone() { # PROXY: no other one of the plan can be running; who does not answer can
+    local name
+    for name in "${names[@]}"; do
+        [ "${kind_of[$name]}" != proxy ] || [ "$name" = "$1" ] || [ "$(state_now "$name")" = stopped ] || return 1
+    done
+}
+
+state_now() { # NAME: prints stopped, running, changed, each but the first with pid and seconds; or unknown
+    at "$1" ask "${command_of[$1]}" 2> /dev/null || echo unknown
+}
+
+launch() { # NAME: start it. A proxy may begin a mesh by itself only where none of its mesh can be running.
+    local alone=''
+    [ -z "${alone_of[$1]}" ] || ! is_alone "$1" || alone="${alone_of[$1]}"
+    at "$1" start "'$alone'" "${command_of[$1]}"
+}
+
+await_ready() { # NAME: until it is ready; otherwise say why, with its last lines
+    local code=0 why
+    at "$1" await "$ready_s" "${readies_of[$1]}" || code=$?
+    [ "$code" != 0 ] || return 0
+    why="ended before it was ready"
+    [ "$code" != 2 ] || why="was not ready in $ready_s s"
+    say "$1 $(place "$1") $why; the last lines of its log:"
+    at "$1" 'last' 15 | sed "s/^/$1| /" >&2 || true
+    return 1
+}
+
+ask_fabric() { # NAME WORDS…: run a fabric command beside this proxy, connected to it
+    local name="$1" runner
+    read -ra runner <<< "${runner_of[$name]}"
+    echo "exec ${fabric_of[$name]} ${*:2} --connect ${base_of[$name]}" | "${runner[@]}" bash -s
+}
+
+await_mesh() { # until as many proxies as the plan has are linked with each other
+    local proxies said
+    mapfile -t proxies < <(of_kind proxy)
+    said="$(ask_fabric "${proxies[0]}" wait --proxies ${#proxies[@]} --timeout "$ready_s" 2>&1)" && return 0
+    say "the mesh is not whole: $said"
+    return 1
+}
+
+restart() { # NAME
+    stop_all "$1"
+    launch "$1" || die 1 "$1 could not be started $(place "$1")"
+    await_ready "$1" || die 1 "$1 does not run any more, or not well"
+    [ "${kind_of[$1]}" != proxy ] || await_mesh || die 1 "$1 is ready, but not linked with all"
+    say "restarted $1"
+}
+
+stop_all() { # NAME…: all are told at once; returns when none is left
+    local name killed waits=()
+    for name in "$@"; do
+        {
+            killed="$(at "$name" end "$grace_s")" || die 1 "$name $(place "$name") could not be stopped"
+            say "stopped $name${killed:+; it did not end in $grace_s s and was killed}"
+        } &
+        waits+=("$!")
+    done
+    local code=0
+    for name in "${waits[@]}"; do wait "$name" || code=1; done
+    return "$code"
+}
+
+# --- one at a time
+
+lock() { # one script at a time changes what runs; a lock whose owner has died is taken over
+    local owner
+    mkdir -p "$state" 2>/dev/null || die 3 "cannot make the folder $state"
+    state="$(cd "$state" && pwd)"
+    until (set -o noclobber && echo "$$ $(since $$)" > "$state/lock") 2>/dev/null; do
+        [ -w "$state" ] || die 3 "cannot write in $state"
+        owner="$(cat "$state/lock" 2>/dev/null || true)"
+        [ -z "$owner" ] || [ "$(since "${owner% *}")" != "${owner#* }" ] || die 3 "process ${owner% *} works on $state already"
+        rm -f "$state/lock"
+    done
+    trap 'rm -f "$state/lock"' EXIT
+}

@@ -1,0 +1,96 @@
+# shellcheck shell=bash
+# What is done on the host where a process runs. Read by `bash -s` there, through the runner, with one call at its end.
+# A process is named by its id and the moment it started: another one that was given the same id later is another one.
+#   STATE/run/NAME.pid   pid, start, checksum of its command
+#   STATE/log/NAME.log   what it said since it started; NAME.log.1: the run before
+set -euo pipefail
+
+since() { # PID: when it started, in ticks since the machine did (proc(5), stat, field 22); fails when there is none
+    local stat fields
+    if [ -d /proc/self ]; then
+        stat="$(cat "/proc/$1/stat" 2>/dev/null)" || return 1
+        read -ra fields <<< "${stat##*) }" # behind the command's name, which may hold anything
+        [ "${fields[0]}" != Z ] && echo "${fields[19]}"
+    else
+        stat="$(ps -o lstart= -p "$1")" && echo "${stat//[[:space:]]/-}"
+    fi
+}
+
+alive() { # STATE NAME: prints pid and start
+    local pid start
+    read -r pid start _ 2>/dev/null < "$1/run/$2.pid" || return 1
+    [ -n "$start" ] && [ "$(since "$pid")" = "$start" ] && echo "$pid $start"
+}
+
+sum() { echo "$*" | cksum | cut -d ' ' -f 1; }
+
+check() { # STATE COMMAND: whether processes could run here at all
+    mkdir -p "$1/run" "$1/log"
+    command -v "$2" > /dev/null || { echo "there is no command $2" >&2; return 1; }
+}
+
+ask() { # STATE NAME COMMAND…: prints one line: stopped | running PID SECONDS | changed PID SECONDS
+    local state="$1" name="$2" pid start known word=running seconds=-
+    shift 2
+    read -r pid start < <(alive "$state" "$name") || { echo stopped; return; }
+    read -r _ _ known < "$state/run/$name.pid"
+    [ "$known" = "$(sum "$@")" ] || word=changed
+    [ ! -r /proc/uptime ] || seconds="$(($(cut -d . -f 1 /proc/uptime) - start / $(getconf CLK_TCK)))"
+    echo "$word $pid $seconds"
+}
+
+start() { # STATE NAME ALONE COMMAND…: returns once the process is recorded; ALONE: one more word for it, or nothing
+    local state="$1" name="$2" alone="$3" known
+    shift 3
+    mkdir -p "$state/run" "$state/log"
+    cd "$state"
+    known="$(sum "$@")"
+    [ ! -e "log/$name.log" ] || mv -f "log/$name.log" "log/$name.log.1"
+    # It records itself before it becomes the program: whoever is killed in between leaves nothing unrecorded.
+    read -r _ < <(
+        me="$BASHPID"
+        echo "$me $(since "$me") $known" > "run/$name.new"
+        mv -f "run/$name.new" "run/$name.pid"
+        echo recorded
+        exec < /dev/null > "log/$name.log" 2>&1
+        unset NOTIFY_SOCKET
+        detach=(nohup)
+        ! command -v setsid > /dev/null || detach=(setsid)
+        exec "${detach[@]}" "$@" ${alone:+"$alone"}
+    )
+}
+
+await() { # STATE NAME SECONDS COUNT: until it printed so many ready lines; 1: it ended, 2: not in time
+    local end=$((SECONDS + $3)) log="$1/log/$2.log"
+    # The lines of several pages in one process differ in their number; one that is ready twice counts once.
+    until [ "$(sed -n '/^{"event":"ready"/s/.*"page":\([0-9]*\).*/\1/p; /^{"event":"ready"/{/"page":/!p;}' "$log" 2>/dev/null |
+        sort -u | wc -l)" -ge "$4" ]; do
+        alive "$1" "$2" > /dev/null || return 1
+        [ "$SECONDS" -lt "$end" ] || return 2
+        sleep 0.1
+    done
+}
+
+signal() { # STATE NAME SIGNAL
+    local pid
+    read -r pid _ < <(alive "$1" "$2") || return 0
+    kill "-$3" "$pid" 2>/dev/null || true
+}
+
+end() { # STATE NAME GRACE_S: TERM, and KILL after so long; prints `killed` when it came to that
+    local end=$((SECONDS + $3))
+    signal "$1" "$2" TERM
+    while alive "$1" "$2" > /dev/null; do
+        [ "$SECONDS" -lt "$end" ] || { signal "$1" "$2" KILL; [ "$end" = 0 ] || echo killed; end=0; }
+        sleep 0.05
+    done
+    rm -f "$1/run/$2.pid"
+}
+
+last() { # STATE NAME LINES: of its log
+    tail -n "$3" "$1/log/$2.log"
+}
+
+follow() { # STATE NAME LINES
+    exec tail -n "$3" -F "$1/log/$2.log"
+}
