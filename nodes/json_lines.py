@@ -25,6 +25,8 @@ from nodes.cli_options import dumps, plain, say
 
 MAX_WAITING = 500_000
 """Events that wait for a slow reader of stdout; beyond, they are counted and dropped."""
+END_S = 0.5
+"""How often to look whether it is to end: `flush` may have cleared the event that said so."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 Command = dict[str, Any]
 
@@ -59,8 +61,9 @@ class Lines:
         reader.start()
         try:
             while not self._ended:
-                self._something.wait()
+                self._something.wait(END_S)
                 self.flush()
+            self.flush()
         except BrokenPipeError:
             pass  # nobody reads: the same as being told to end
         finally:
@@ -76,8 +79,6 @@ class Lines:
         if lines:
             sys.stdout.buffer.write(("\n".join(lines) + "\n").encode())
             sys.stdout.buffer.flush()
-        if self._ended:
-            self._something.set()
 
     def _on_signal(self, *_: object) -> None:
         self.end()

@@ -132,5 +132,4 @@ class World:
         return topics
 
     def operations(self) -> list[str]:
-        found = [ask.operation for ask in self.asked]
-        return found
+        return [ask.operation for ask in self.asked]

@@ -1,4 +1,4 @@
-"""The frame of a page: codes, retries, stops, requests of the visitor; and every way in which word may be late or lost."""
+"""The frame of a page: codes, retries, stops, requests; and every way in which word may be late or lost."""
 
 from __future__ import annotations
 
