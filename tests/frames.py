@@ -23,12 +23,15 @@ LEASE_S = 30.0
 
 
 class Asker:
-    """A node with a client, which hears all that frame nodes tell the pages of its home, and agents."""
+    """A node with a client, which hears all that frame nodes tell the pages of its home, and agents.
 
-    def __init__(self, base: str, **options: Any) -> None:
-        self.node = Node(base, **options)
+    attempts: into so many slices the time until a deadline is cut; more where frame nodes are killed
+    """
+
+    def __init__(self, base: str, attempts: int = 4) -> None:
+        self.node = Node(base)
         self.home = self.node.home
-        self.client = Client(self.node)
+        self.client = Client(self.node, attempts=attempts)
         self.heard = Box()
         for topic_filter in (f"~pagesession/{self.home}/#", "site_connect/#"):
             assert self.node.wait_ack(self.node.subscribe(topic_filter, self.heard), PATIENCE_S).ok
@@ -95,10 +98,7 @@ def start_frame(base: str, url: str, log_dir: Path, *args: str, name: str = "f1"
     return FabricProcess(["frame", "--store", url, "--connect", base, "--name", name, *args], log_dir, name=name)
 
 
-def until_known(asker: Asker, *instances: str) -> None:
-    """Wait until the asker knows these frame nodes, and no others serve."""
-    wanted = set(instances)
-    until(
-        lambda: {each.id for each in asker.client.instances(SERVICE) if each.state == "serving"} == wanted,
-        f"{wanted} are known",
-    )
+def until_known(asker: Asker, *frames: FabricProcess) -> None:
+    """Wait until the asker knows these frame nodes, which are ready."""
+    wanted = {frame.wait_event("ready")["instance"] for frame in frames}
+    until(lambda: wanted <= {each.id for each in asker.client.instances(SERVICE)}, f"{wanted} are known")

@@ -47,7 +47,7 @@ def test_its_ready_line_means_that_it_can_be_asked(base: str, frame: Start) -> N
     ready = json.loads(process.stdout[0])
     assert {**ready, "instance": ""} == {"event": "ready", "name": "f1", "instance": "", "capacity": 1}
     with Asker(base) as asker:
-        until_known(asker, ready["instance"])
+        until_known(asker, process)
         page = asker.grant()
         assert len(page["code"]) == 4 and set(page["code"]) <= set("ACDEFH")
         with pytest.raises(Busy, match="all 1 places are taken"):
