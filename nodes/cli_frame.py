@@ -25,6 +25,7 @@ from nodes.cli_options import (
     say,
 )
 from nodes.contact_codes import CodeFormat
+from nodes.notify import READY, STOPPING, notify
 from nodes.records import StoreOptions
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ def _serve(running: FrameNode, capacity: int, ended: threading.Event) -> None:
     ready = {"event": "ready", "name": running.name, "instance": running.server.instance, "capacity": capacity}
     click.echo(dumps(ready))
     say(f"frame node {running.name} is ready")
+    notify(READY)
     ended.wait()
+    notify(STOPPING)
     say("draining")
 
 

@@ -30,9 +30,12 @@ from nodes.cli_options import (
     say,
 )
 from nodes.mesh_view import MeshView, table
+from nodes.notify import READY, STOPPING, notify
 
 STATUS_TIMEOUT_S = 2.5  # proxies announce themselves every second
 MAX_WAITING_LINES = 1_000  # for a slow reader of stdout or stderr; beyond that, lines are dropped
+_STATES = {"ready": READY, "draining": STOPPING}
+"""What a service manager is told of."""
 
 
 @click.command()
@@ -75,7 +78,14 @@ def proxy(
         say(f"{listen} can be reached from other machines, and peers are not authenticated yet: whoever reaches these "
             "ports can read and write everything")  # fmt: skip
     give_memory_back()
-    with _event_lines(as_json) as on_event:
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] in _STATES:
+            notify(_STATES[event["event"]])
+        # Its own `ready` lacks what only the proxy knows; the line for stdout has it.
+        tell(running.ready_line() if event["event"] == "ready" else event)
+
+    with _event_lines(as_json) as tell:
         try:
             running = Proxy(
                 listen,
@@ -84,8 +94,7 @@ def proxy(
                 advertise=advertise,
                 first=first,
                 drain_s=drain_s,
-                # Its own `ready` lacks what only the proxy knows; the line for stdout has it.
-                on_event=lambda event: on_event(running.ready_line() if event["event"] == "ready" else event),
+                on_event=on_event,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from None
