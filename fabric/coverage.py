@@ -114,6 +114,11 @@ class Coverage:
         return self._missing
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether `tick` has anything to do, now or later."""
+        return bool(self._waiting) or self._renew
+
+    @property
     def generation(self) -> int:
         """The generation of what was sent last."""
         return self._sent

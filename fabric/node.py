@@ -213,6 +213,7 @@ class Node(Engine):
                 return 0
             self._closed = True
         self._up.finish()
+        self._ring()
         left = self._up.wait_confirmed(timeout_s) if self._connected.is_set() else self._up.unconfirmed
         if left:
             log.warning("closed with %d messages that are not known to have reached a proxy", left)

@@ -189,6 +189,11 @@ class GapDetector(Generic[T]):
         self._held: dict[tuple[str, int], _Held[T]] = {}
         self._waiting: deque[tuple[float, str, int, int]] = deque()  # (deadline, topic, publisher, number), in order
 
+    @property
+    def holds(self) -> bool:
+        """Whether `expire` has anything to release, now or later."""
+        return bool(self._waiting)
+
     def lasts(self, topic: str) -> dict[int, int]:
         """Return the topic's last numbers by publisher, for the inline test; see above."""
         lasts = self._topics.get(topic)

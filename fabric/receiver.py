@@ -63,6 +63,11 @@ class Receiver:
         self.unmatched = 0
         self.failed_callbacks = 0
 
+    @property
+    def holds(self) -> bool:
+        """Whether something is held, or may be, until a later tick."""
+        return self.hold or self.detector.holds
+
     def receive(self, recv: Callable[[], bytes], count: int) -> None:
         """Take `count` parts. Whatever the bytes and whatever a handler raises, only `recv` ends it early.
 

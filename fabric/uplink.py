@@ -101,6 +101,11 @@ class Uplink:
     def unconfirmed(self) -> int:
         return self._outbox.unconfirmed
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was accepted is confirmed, and nothing waits to be sent."""
+        return self._open and not self._tails and not self.unconfirmed
+
     # ── application threads ──────────────────────────────────────────────────────────────────────────────────────
 
     def prefix(self, topic: str) -> bytes:

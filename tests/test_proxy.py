@@ -38,7 +38,7 @@ def start() -> Iterator[Start]:
         found.append(proxy)
         proxy.start()
         if wait:
-            assert proxy.wait_ready(PATIENCE_S)
+            assert proxy.wait_ready(PATIENCE_S), events.items
         return proxy, events
 
     yield make
