@@ -247,7 +247,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(STEPS)
 def test_every_call_ends_once_and_by_its_deadline(steps: list[tuple[str, int, str, float]]) -> None:
     """`World.do` asserts whom is asked, and that a call fails once."""

@@ -73,9 +73,9 @@ def test_a_service_that_comes_later_is_found(node: Node, proxy: ProxyProcess) ->
 def test_the_deadline_holds_though_the_server_never_answers(node: Node, server: Server) -> None:
     with Client(node) as client:
         with pytest.raises(RequestTimeout, match="may have been done"):
-            client.request("echo", "never", deadline_s=0.4)
-        assert client.stats()["retries"] >= 2, "asked again under the same key"
-    assert server.stats()["handled"] == 0 and server.stats()["requests"] >= 3
+            client.request("echo", "never", deadline_s=1.2)
+        assert client.stats()["retries"] >= 1, "asked again under the same key"
+    assert server.stats()["handled"] == 0 and server.stats()["in_flight"] == 1
 
 
 def test_the_deadline_holds_though_the_io_thread_stands_still(node: Node, server: Server) -> None:

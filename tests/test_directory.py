@@ -58,6 +58,7 @@ def test_what_is_no_announcement(change: dict[str, Any]) -> None:
     assert directory.refused == 1 and directory.live() == []
 
 
+@settings(deadline=None)
 @given(payload=PAYLOADS, field=st.sampled_from([*CLOCK.to_map(), None]))
 def test_whatever_a_peer_says_nothing_raises(payload: Any, field: str | None) -> None:
     said = payload if field is None else CLOCK.to_map() | {field: payload}
@@ -131,7 +132,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(STEPS, max_size=40))
 def test_against_a_dumb_model(steps: list[tuple[str, str, float]]) -> None:
     """The model: a dict from instance to (state, end of lease). Changes alone must tell who is live."""

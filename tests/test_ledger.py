@@ -126,7 +126,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(STEPS, st.integers(1, 3), st.integers(1, 3))
 def test_against_a_dumb_model(steps: list[tuple[str, str, float]], max_in_flight: int, max_kept: int) -> None:
     """The model: which keys are being done, and a list of (end, key) of what is kept."""

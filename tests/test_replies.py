@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.errors import (
@@ -106,6 +106,7 @@ def test_a_deadline_far_away_is_bounded() -> None:
     assert read_request(asked(1e9), HERE, 0.0, SENT_NS, 1.0).deadline == MAX_BUDGET_S
 
 
+@settings(deadline=None)
 @given(payload=PAYLOADS, deadline=PAYLOADS, part=st.sampled_from(["op", "key", "body", None]))
 def test_whatever_comes_to_a_server_is_a_request_or_refused(payload: Any, deadline: Any, part: str | None) -> None:
     whole = payload if part is None else request_payload("grant", "key", None) | {part: payload}
@@ -186,6 +187,7 @@ def test_a_busy_that_is_none(retry_after_s: Any) -> None:
     assert error_from_map({"kind": "Busy", "message": "", "fields": {"retry_after_s": retry_after_s}}) is None
 
 
+@settings(deadline=None)
 @given(payload=PAYLOADS, ident=PAYLOADS, part=st.sampled_from(["from", "error", "kind", "message", "fields", None]))
 def test_whatever_comes_to_a_client_is_a_reply_or_none(payload: Any, ident: Any, part: str | None) -> None:
     whole = error_payload("run-1", StateError("m", "s", "e"))
