@@ -221,7 +221,7 @@ class _Promised:
                 now = time.monotonic()
                 if now > end:
                     raise AssertionError(
-                        f"{len(self.codes)} of {self.count} codes after {timeout_s:g} s; {self._open} requests are open,"
+                        f"{len(self.codes)} of {self.count} codes after {timeout_s:g} s; {self._open} requests open,"
                         f" {len(self._again)} wait to be asked again; {self._asker.client.stats()}"
                     )
                 due = [each for each in self._again if each[0] <= now]
