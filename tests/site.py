@@ -92,6 +92,10 @@ class Site:
         """Start the frame node again that was killed."""
         return self._frame(self.frames[-1].again())
 
+    def again(self, ended: Driven) -> Driven:
+        """Start a page or an agent again that was killed."""
+        return self._drive(ended.args)
+
     def page(self, *args: str, at: int = 0) -> Driven:
         return self._drive(["page", "--connect", self.proxies[at].base, *args])
 
