@@ -120,7 +120,6 @@ class Session:
             return []
         self.state = "connected"
         self._probe_at = self._retry_at = None
-        self._retry_s = RETRY_FIRST_S
         return [Connected(self.base)]
 
     def heard(self, now: float) -> None:

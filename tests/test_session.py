@@ -75,10 +75,8 @@ def test_one_address_is_tried_again_after_pauses_that_grow_to_a_limit() -> None:
     for _ in range(8):
         session.closed(now, "refused")
         session.closed(now, "refused")  # one failure can be told twice
-        pause = 0.0
-        while session.tick(now + pause, idle=True) != [OpenUplink(A)]:
-            pause += 0.01
-        pauses.append(round(pause, 2))
+        pause = next(step / 100 for step in range(100) if session.tick(now + step / 100, idle=True) == [OpenUplink(A)])
+        pauses.append(pause)
         now += pause
     assert pauses == [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5]
     assert (RETRY_FIRST_S, RETRY_LAST_S) == (0.02, 0.5)
