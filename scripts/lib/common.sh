@@ -74,7 +74,7 @@ at() { # NAME FUNCTION [WORDS]: call a function of host.sh for it; WORDS, quoted
 }
 
 place() { # NAME: where it runs, in words
-    echo "${host_of[$1]:+on ${host_of[$1]}}"
+    echo "${host_of[$1]:+ on ${host_of[$1]}}"
 }
 
 check_hosts() { # that each can be reached, and has the command
@@ -86,7 +86,7 @@ check_hosts() { # that each can be reached, and has the command
         read -ra runner <<< "${runner_of[$name]}"
         answer="$({ cat "$root/scripts/lib/host.sh"; echo "check ${state_of[$name]} ${fabric_of[$name]}"; } |
             "${runner[@]}" bash -s 2>&1)" ||
-            die 3 "nothing can run $(place "$name") (${runner_of[$name]:-here}): ${answer:-no answer}; nothing was started"
+            die 3 "nothing can run$(place "$name") (${runner_of[$name]:-here}): ${answer:-no answer}"
     done
 }
 
@@ -113,7 +113,7 @@ await_ready() { # NAME: until it is ready; otherwise say why, with its last line
     [ "$code" != 0 ] || return 0
     why="ended before it was ready"
     [ "$code" != 2 ] || why="was not ready in $ready_s s"
-    say "$1 $(place "$1") $why; the last lines of its log:"
+    say "$1$(place "$1") $why; the last lines of its log:"
     at "$1" 'last' 15 | sed "s/^/$1| /" >&2 || true
     return 1
 }
@@ -134,7 +134,7 @@ await_mesh() { # until as many proxies as the plan has are linked with each othe
 
 restart() { # NAME
     stop_all "$1"
-    launch "$1" || die 1 "$1 could not be started $(place "$1")"
+    launch "$1" || die 1 "$1 could not be started$(place "$1")"
     await_ready "$1" || die 1 "$1 does not run any more, or not well"
     [ "${kind_of[$1]}" != proxy ] || await_mesh || die 1 "$1 is ready, but not linked with all"
     say "restarted $1"
@@ -144,7 +144,7 @@ stop_all() { # NAME…: all are told at once; returns when none is left
     local name killed waits=()
     for name in "$@"; do
         {
-            killed="$(at "$name" end "$grace_s")" || die 1 "$name $(place "$name") could not be stopped"
+            killed="$(at "$name" end "$grace_s")" || die 1 "$name$(place "$name") could not be stopped"
             say "stopped $name${killed:+; it did not end in $grace_s s and was killed}"
         } &
         waits+=("$!")
