@@ -1,0 +1,93 @@
+"""The thread behind a node: commands, ticks for what lives on it, and its own end. Against proxies of their own."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from fabric import Node
+from fabric.errors import StateError
+from tests.processes import ProxyProcess
+from tests.waiting import until
+
+
+@pytest.fixture
+def node(mesh: list[ProxyProcess]) -> Any:
+    with Node(mesh[0].base) as found:
+        yield found
+
+
+def test_commands_of_many_threads_all_run_in_the_order_each_thread_gave_them(node: Node) -> None:
+    ran: list[tuple[int, int]] = []
+
+    def give(thread: int) -> None:
+        for number in range(200):
+            node._command(lambda number=number: ran.append((thread, number)))  # type: ignore[misc]
+
+    threads = [threading.Thread(target=give, args=(thread,)) for thread in range(5)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    until(lambda: len(ran) == 1000, "all ran")
+    for thread in range(5):
+        assert [number for who, number in ran if who == thread] == list(range(200))
+
+
+def test_the_bell_is_heard_by_a_node_that_sleeps(node: Node) -> None:
+    until(lambda: node._quiet, "the node sleeps")
+    for _ in range(20):
+        heard = threading.Event()
+        node._command(heard.set)
+        assert heard.wait(5)
+
+
+def test_what_lives_on_a_node_is_ticked_and_closed_before_it_last_one_first(mesh: list[ProxyProcess]) -> None:
+    closed: list[str] = []
+
+    class Service:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.ticked = threading.Event()
+
+        def tick(self, now: float, idle: bool) -> None:
+            self.ticked.set()
+            raise ValueError("harms nobody")
+
+        def close(self) -> None:
+            assert not node._closed
+            closed.append(self.name)
+            node._detach(self)
+
+    with Node(mesh[0].base) as node:
+        services = [Service("first"), Service("second")]
+        for service in services:
+            node._attach(service)
+        assert all(service.ticked.wait(5) for service in services)
+        until(lambda: node.stats()["failed_callbacks"] >= 2, "both raised")
+    assert closed == ["second", "first"]
+
+
+def test_an_engine_that_fails_says_so_to_publishers(mesh: list[ProxyProcess]) -> None:
+    with Node(mesh[0].base) as node:
+
+        def fail() -> None:
+            raise RuntimeError("a defect")
+
+        node._command(fail)
+        until(lambda: not node._thread.is_alive(), "the thread ended")
+        with pytest.raises(StateError, match="a defect"):
+            node.publish("a/b", 1)
+        assert node.state.state == "closed"
+
+
+def test_filters_that_come_and_go_leave_no_prefix(node: Node) -> None:
+    before = node.stats()["interest"]["wire"]
+    for _ in range(3):
+        idents = [node.subscribe(f"engine/{number}/+", print) for number in range(50)]
+        assert all(node.wait_ack(ident, 10).ok for ident in idents)
+        for ident in idents:
+            node.unsubscribe(ident)
+    until(lambda: node.stats()["interest"]["wire"] == before, "all prefixes are gone")
