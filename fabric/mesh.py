@@ -19,8 +19,9 @@ what others say of it; an answer to a marker counts most, since it was given aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -46,6 +47,7 @@ MAX_HOMES = 16
 MAX_RIVALS = 8
 """Addresses at which this proxy's name may be in use; beyond, one will do."""
 MAX_PEERS = 1000
+MAX_NAME_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -114,23 +116,29 @@ STATES = ("joining", "member", "draining", "gone")
 
 def record_from(value: object) -> Record | None:
     """Read a record out of a map that a peer sent; None when a field is missing, of a wrong type or no address."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
-    ident, incarnation, base = (value.get(key) for key in ("id", "incarnation", "base"))
+    ident, incarnation, base = value.get("id"), value.get("incarnation"), value.get("base")
     if not (isinstance(ident, str) and isinstance(incarnation, str) and isinstance(base, str)):
         return None
-    if not (valid_name(ident) and 0 < len(incarnation) <= 64 and len(base) <= 255):
+    if not (len(ident) <= MAX_NAME_CHARS and 0 < len(incarnation) <= 64 and len(base) <= 255):
         return None
+    return _checked_record(ident, incarnation, base)
+
+
+@lru_cache(MAX_PEERS)
+def _checked_record(ident: str, incarnation: str, base: str) -> Record | None:
+    """Remembered, since an ack brings the same few records many times: a fifth of a node's work for it."""
     try:
         Endpoints.parse(base)
     except ValueError:
         return None
-    return Record(ident, incarnation, base)
+    return Record(ident, incarnation, base) if valid_name(ident) else None
 
 
 def valid_name(name: str) -> bool:
     """True when `name` can be one level of a topic: the name of a proxy or a node, at most 100 characters."""
-    return 0 < len(name) <= 100 and name[0] not in "$~" and name.isprintable() and not set("/+#") & set(name)
+    return 0 < len(name) <= MAX_NAME_CHARS and name[0] not in "$~" and name.isprintable() and not set("/+#") & set(name)
 
 
 # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
