@@ -140,6 +140,8 @@ def test_what_waited_too_long_is_not_done(node: Node, client: Client) -> None:
         gate.batches.wait(1)
         with pytest.raises(RequestTimeout):
             client.request("late", "x", "second", deadline_s=0.3)
+        until(lambda: server.stats()["in_flight"] == 2, "it waits")
+        time.sleep(0.4)  # its time passes, by the server's clock too: that is what is tested
         gate.open()
         assert first.result(PATIENCE_S) == "first"
         until(lambda: server.stats()["expired"], "the other is thrown away")
