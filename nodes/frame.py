@@ -29,7 +29,7 @@ from fabric.node import Node
 from fabric.requests import Request, Server
 from nodes import frame_api
 from nodes.contact_codes import log_code
-from nodes.frame_work import Offers, Touched, Turn, Work, grants_last
+from nodes.frame_work import Offers, Run, Touched, Turn, Work, in_order
 from nodes.records import Page, StoreOptions
 from nodes.store import Store
 
@@ -119,19 +119,18 @@ class FrameNode:
         """In the server's worker thread: one commit for all that waited, then the events, then (by the server) the
         replies."""
         works = [Work(request, self._options.codes, self.name) for request in batch]
-        first, last = ([works[position] for position in positions] for positions in grants_last(batch))
-        offers = Offers(first)
-        runs: list[Work | Offers] = [*first, offers, *last]
+        runs = in_order(works)
         try:
             outcomes = dict(zip(runs, self._commit(runs), strict=True))
         except Busy as error:
             return [error] * len(batch)
-        self._tell([run.touched for run, outcome in outcomes.items() if not isinstance(outcome, Exception)])
-        if isinstance(outcomes[offers], Exception):
-            log.error("chats could not be offered; a tick tries again", exc_info=outcomes[offers])
+        done = {run: outcome for run, outcome in outcomes.items() if not isinstance(outcome, Exception)}
+        self._tell([run.touched for run in done if isinstance(run, Work | Offers)])
+        for run in outcomes.keys() - done.keys() - set(works):
+            log.error("%s failed; a tick, or the next batch, tries again", run, exc_info=outcomes[run])
         return [outcomes[work] for work in works]
 
-    def _commit(self, runs: Sequence[Work | Offers]) -> list[Any]:
+    def _commit(self, runs: Sequence[Run]) -> list[Any]:
         """Run these in one transaction. Errors: Busy when the store is away."""
         with self._store_lock:
             if self._away_since is not None:

@@ -1,8 +1,8 @@
 """What requests and ticks do to the store, and whom it concerns: between the checks of `frame_api` and the store.
 
-    work = Work(request, codes, node)      # a request
-    offers = Offers([work, …])             # chats that these may have given an agent; runs in their transaction
-    turn = Turn(offers=True, …)            # what time demands
+    works = [Work(request, codes, node), …]     # requests that waited together
+    in_order(works)                             # with what goes with them: what one transaction runs
+    turn = Turn(offers=True, …)                 # what time demands
 
 Each is called with a transaction, perhaps more than once before it is committed, so it starts anew each time. What it
 `touched` is told to others only after the commit.
@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fabric.errors import FabricError
 from fabric.replies import Request
 from nodes import frame_api
 from nodes.contact_codes import CodeFormat
 from nodes.records import Agent, Change, Page
 from nodes.store import Transaction
+from nodes.transaction import digest_of
 
 EXPIRE_LIMIT = 200
 """Of each kind, in one turn: some 0.1 s of work."""
@@ -61,22 +63,44 @@ class Touched:
 
 
 class Work:
-    """One request. Called with a transaction it returns the reply, or raises a FabricError and has changed nothing."""
+    """One request. Called with a transaction it returns the reply, or raises a FabricError and has changed nothing.
+
+    key:    stands for the request's idempotency key in the store, where as a digest any key fits; "" where none is kept
+    asked:  the operation and its arguments, as checked
+    """
 
     def __init__(self, request: Request, codes: CodeFormat, node: str) -> None:
-        self._request, self._codes, self._node = request, codes, node
+        self._operation, self._node = request.op, node
+        self._arguments: dict[str, Any] = {}
+        self._refused: FabricError | None = None
+        self.key = ""
         self.touched = Touched()
+        try:
+            self._arguments = frame_api.parse(request.op, request.body, codes)
+        except FabricError as refused:
+            self._refused = refused
+        self.asked = {"operation": request.op, "arguments": self._arguments}
+        if request.op not in _READS:
+            # Retries of one request have one key, whichever frame node they reach.
+            self.key = hashlib.sha256(request.key.encode()).hexdigest()
+
+    @property
+    def session(self) -> str:
+        """The page that it names, if any."""
+        return str(self._arguments.get("session", ""))
+
+    @property
+    def is_grant(self) -> bool:
+        """Whether it is a grant of a code that may be tried."""
+        return self._operation == "grant_code" and self._refused is None
 
     def __call__(self, tx: Transaction) -> dict[str, Any]:
         self.touched = Touched()
-        operation = self._request.op
-        arguments = frame_api.parse(operation, self._request.body, self._codes)
-        if operation in _READS:
-            return self._do(tx, operation, arguments)
-        # Retries of one request have one key, whichever frame node they reach. As a digest any key fits the table.
-        key = hashlib.sha256(self._request.key.encode()).hexdigest()
-        asked = {"operation": operation, "arguments": arguments}
-        return tx.once(key, asked, lambda: self._do(tx, operation, arguments))
+        if self._refused is not None:
+            raise self._refused
+        if not self.key:
+            return self._do(tx, self._operation, self._arguments)
+        return tx.once(self.key, self.asked, lambda: self._do(tx, self._operation, self._arguments))
 
     def _do(self, tx: Transaction, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         call: Callable[..., Any] = getattr(tx, operation)
@@ -146,24 +170,39 @@ class Turn:
             tx.clean()
 
 
-def grants_last(requests: Sequence[Request]) -> tuple[list[int], list[int]]:
-    """Return the positions in a batch of what is to run first, and of what is to run last.
+class Expected:
+    """Prepares the grants of a batch, which follow."""
 
-    Last are grants of codes, and what a page asks after its own.
+    def __init__(self, grants: Sequence[Work]) -> None:
+        self._grants = grants
+
+    def __call__(self, tx: Transaction) -> None:
+        digests: dict[str, str] = {}
+        for work in self._grants:
+            digests.setdefault(work.key, digest_of(work.asked))
+        tx.expect_grants(digests, {work.session for work in self._grants})
+
+
+Run = Callable[[Transaction], Any]
+
+
+def in_order(works: Sequence[Work]) -> list[Run]:
+    """Return what is to run for a batch: all that is no grant of a code; offers of chats, where these may have found
+    an agent; the grants; and what a page asks after its own grant.
 
     On PostgreSQL the first grant of a transaction makes all others of all frame nodes wait until its commit.
     """
-    first: list[int] = []
-    last: list[int] = []
+    first: list[Work] = []
+    grants: list[Work] = []
+    after: list[Work] = []
     granted: set[str] = set()
-    for position, request in enumerate(requests):
-        session = request.body.get("session") if isinstance(request.body, dict) else None
-        named = session if isinstance(session, str) else ""
-        if request.op == "grant_code":
-            granted.add(named)
-        is_last = request.op == "grant_code" or named in granted
-        (last if is_last else first).append(position)
-    return first, last
+    for work in works:
+        if work.is_grant:
+            granted.add(work.session)
+            grants.append(work)
+        else:
+            (after if work.session in granted else first).append(work)
+    return [*first, Offers(first), Expected(grants), *grants, Transaction.finish, *after]
 
 
 def agent_map(agent: Agent) -> dict[str, Any]:

@@ -5,9 +5,10 @@
 
     outcomes = store.commit_together([lambda tx: tx.renew(a), lambda tx: tx.join(agent, code, node)])
 
-Read the operations in this order: `store_pages`, `store_attempts`, `store_agents`, `store_chats`, `store_expiry`; what
-they stand on is in `transaction`, what they hand out in `records`, the tables in `schema`. All state is in the
-database, so any frame node serves any page. A Store may be used by several threads; a transaction belongs to one.
+Read the operations in this order: `store_pages`, `store_attempts`, `store_agents`, `store_chats`, `store_expiry`,
+`store_grants`; what they stand on is in `transaction`, what they hand out in `records`, the tables in `schema`. All
+state is in the database, so any frame node serves any page. A Store may be used by several threads; a transaction
+belongs to one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from nodes.contact_codes import RandomSource
 from nodes.database import as_busy, ends_transaction, is_taken_back, open_database
 from nodes.records import StoreOptions
 from nodes.retry import Backoff
-from nodes.store_expiry import ExpiryOperations
+from nodes.store_grants import GrantOperations
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ PATIENCE = Backoff(base_s=0.05, cap_s=0.5, attempts=5)
 early: the loser of a deadlock would take its first lock again before the winner has woken up to get it."""
 
 
-class Transaction(ExpiryOperations):
+class Transaction(GrantOperations):
     """One transaction with all operations. Made by a Store."""
 
 

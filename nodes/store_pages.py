@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, insert, select, text, update
+from sqlalchemy import bindparam, delete, select, text, update
 
 from fabric.errors import Busy, LeaseExpired, NotAllowed, UnknownContactCode
 from nodes import chat
@@ -16,7 +16,6 @@ CODE_TRIES = 40
 """Draws for one code. With half of all codes taken, one request in 10**12 finds none."""
 
 _FIND_BY_CODE = select(pages).where(pages.c.code == bindparam("of_code")).with_for_update()
-_INSERT_PAGE = insert(pages)
 _RENEW_PAGE = (
     update(pages)
     .where(
@@ -72,7 +71,7 @@ class PageOperations(AttemptOperations):
             begun = new_page(session, home, lease_s, self.now)
             if page is None:
                 begun = begun._replace(code=self._draw_code(), version=1)
-                self._sql.execute(_INSERT_PAGE, begun._asdict())
+                self._insert_page(begun)
                 return begun
             return self._save_page(begun._replace(code=self._draw_code(), version=page.version, epoch=page.epoch))
         kept = page._replace(home=home, lease_s=lease_s, lease_until=self.now + lease_s)
@@ -207,6 +206,8 @@ class PageOperations(AttemptOperations):
 
     def _draw_code(self) -> str:
         """Take a free code; Busy when none was found in `CODE_TRIES` draws."""
+        if self._drawn:
+            return self._drawn.pop()
         for _ in range(CODE_TRIES):
             code = self._options.codes.draw(self._rng)
             if self._sql.execute(_CLAIM_CODE, {"code": code, "now": self.now}).first() is not None:

@@ -12,13 +12,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.sql import bindparam
 
 from fabric.errors import Busy, FabricError, NotAllowed, UnknownContactCode
 from nodes.contact_codes import RandomSource
 from nodes.records import Page, StoreOptions
-from nodes.schema import pages, replies
+from nodes.schema import codes, pages, replies
 
 PLACES_LOCK = 0x5C0DE5  # any numbers, as long as nobody else on the database uses them
 OFFERS_LOCK = 0x5C0FFE
@@ -36,6 +36,8 @@ _SAVE_PAGE = (
     .where(pages.c.session == bindparam("of_session"))
     .values({name: bindparam(name) for name in Page._fields if name != "session"})
 )
+_INSERT_PAGE = insert(pages)
+_GIVE_BACK = delete(codes).where(codes.c.code == bindparam("of_code"))
 _CLAIM_KEY = text(
     "INSERT INTO replies (key, digest, reply, until) VALUES (:key, :digest, '', :until)"
     " ON CONFLICT (key) DO UPDATE SET digest = excluded.digest, reply = '', until = excluded.until"
@@ -60,6 +62,13 @@ class BaseTransaction:
         self.now: float = connection.execute(_PG_NOW).scalar_one() if self._postgres else clock()
         self._places_left: int | None = None
         self._replies: list[dict[str, str]] = []
+        self._in_savepoint = False
+        # What was prepared for grants: claimed keys, sessions that have no page yet, codes that were drawn; and pages
+        # that have begun and are not written yet. See `store_grants`.
+        self._claimed: set[str] = set()
+        self._absent: set[str] = set()
+        self._drawn: list[str] = []
+        self._begun: list[dict[str, Any]] = []
 
     def once(self, key: str, request: Mapping[str, Any], operation: Callable[[], Reply]) -> Reply:
         """Run `operation` and keep its reply under `key`; for the same key again, return that reply and do nothing.
@@ -71,10 +80,13 @@ class BaseTransaction:
         cost:     one statement, and a share of another. The key is claimed first, so that of two frame nodes that have
                   it one waits for the other
         """
-        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        claim = {"key": key, "digest": digest, "until": self.now + self._options.reply_s, "now": self.now}
-        if self._sql.execute(_CLAIM_KEY, claim).first() is None:
-            return self._replayed(key, digest)
+        digest = digest_of(request)
+        if key in self._claimed:
+            self._claimed.discard(key)
+        else:
+            claim = {"key": key, "digest": digest, "until": self.now + self._options.reply_s, "now": self.now}
+            if self._sql.execute(_CLAIM_KEY, claim).first() is None:
+                return self._replayed(key, digest)
         try:
             reply = operation()
         except UnknownContactCode as error:
@@ -87,17 +99,27 @@ class BaseTransaction:
         return reply
 
     def finish(self) -> None:
-        """Write the replies that are still to be kept, all in one statement. To be called before the commit.
+        """Write what is still to be written: new pages, and the replies to be kept, each in one statement; give back
+        what was prepared for grants and not used. To be called before the commit.
 
         A reply whose request was rolled back to its savepoint has lost its key, and is written nowhere.
         """
+        self._write_begun()
         if self._replies:
             self._sql.execute(_SAVE_REPLY, self._replies)
             self._replies = []
+        if self._drawn:
+            self._sql.execute(_GIVE_BACK, [{"of_code": code} for code in self._drawn])
+            self._drawn = []
+        if self._claimed:
+            self._sql.execute(_DROP_REPLY, [{"of_key": key} for key in self._claimed])
+            self._claimed = set()
+        self._absent = set()
 
     # In plain SQL: SQLAlchemy's nested transactions compile these anew each time.
 
     def begin_savepoint(self) -> None:
+        self._in_savepoint = True
         self._sql.exec_driver_sql("SAVEPOINT request")
 
     def roll_back_savepoint(self) -> None:
@@ -121,8 +143,23 @@ class BaseTransaction:
 
     def _find_page(self, session: str) -> Page | None:
         """Return the page, locked until the transaction ends, whether it is live or gone."""
+        if session in self._absent:
+            self._absent.discard(session)
+            return None
+        self._write_begun()
         row = self._sql.execute(_FIND_PAGE, {"session": session}).first()
         return None if row is None else Page._make(row)
+
+    def _insert_page(self, page: Page) -> None:
+        """Write a new page; many that were expected are written together."""
+        self._begun.append(page._asdict())
+        if not (self._absent or self._drawn):
+            self._write_begun()
+
+    def _write_begun(self) -> None:
+        if self._begun:
+            begun, self._begun = self._begun, []
+            self._sql.execute(_INSERT_PAGE, begun)
 
     def _save_page(self, page: Page) -> Page:
         """Write the whole page under its next version, and return it."""
@@ -138,16 +175,24 @@ class BaseTransaction:
         cost: on PostgreSQL all grants of all frame nodes go one transaction after the other from here to the commit,
               which is why grants are committed many at a time
         """
+        if self._count_places() <= 0:
+            raise Busy(
+                f"all {self._options.capacity} places are taken; try again later", self._options.busy_retry_after_s
+            )
+        self._places_left = self._count_places() - 1
+
+    def _count_places(self) -> int:
         if self._places_left is None:
             if self._postgres:
                 self._sql.execute(_PG_LOCK, {"key": PLACES_LOCK})
             self._places_left = self._options.capacity - int(self._sql.execute(_COUNT_LIVE).scalar_one())
-        if self._places_left <= 0:
-            raise Busy(
-                f"all {self._options.capacity} places are taken; try again later", self._options.busy_retry_after_s
-            )
-        self._places_left -= 1
+        return self._places_left
 
     def _may_offer(self) -> bool:
         """Take the right to offer chats until the commit; False when another frame node is at it."""
         return not self._postgres or bool(self._sql.execute(_PG_TRY_LOCK, {"key": OFFERS_LOCK}).scalar_one())
+
+
+def digest_of(request: Mapping[str, Any]) -> str:
+    """Return what stands for a request in the table of replies: equal for equal JSON values."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event, func, select
 
-from fabric.errors import FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
 from fabric.replies import Address, Request
 from nodes import frame_work
 from nodes.contact_codes import CodeFormat
 from nodes.frame_api import OPERATIONS
-from nodes.frame_work import Offers, Touched, Turn, Work, grants_last
+from nodes.frame_work import Offers, Touched, Turn, Work, in_order
+from nodes.schema import pages
+from nodes.store import Store, Transaction
 
 if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
     from tests.stores import Bench
 
 pytest_plugins = ("tests.stores",)
 
 CODES = CodeFormat()
 PAGE, OTHER, NEVER = "page-1-aaaaaaaaaaaaaaa", "page-2-bbbbbbbbbbbbbbb", "page-3-ccccccccccccccc"
+PAGE_BODY: dict[str, Any] = {"session": PAGE, "home": "home", "lease_s": 30}
 _numbers = itertools.count()
 
 
@@ -179,22 +185,100 @@ def test_a_turn_says_when_there_may_be_more(bench: Bench, monkeypatch: pytest.Mo
 
 
 def test_grants_come_last_and_what_their_pages_ask_after_them() -> None:
-    batch = [
-        request("stop", session=OTHER, epoch=1),
-        request("grant_code", session=PAGE),
-        request("renew", session=PAGE),
-        request("renew", session=OTHER),
-        raw("grant_code", None),
-        raw("grant_code", {"session": [PAGE]}),
-        raw("renew", {"session": {}}),
-        raw("renew", 5),
-        request("grant_code", session=OTHER),
-        request("stop", session=OTHER, epoch=1),
+    stop, other = work("stop", session=OTHER, epoch=1), work("renew", session=OTHER)
+    grant, renew = work("grant_code", session=PAGE, home="home", lease_s=30), work("renew", session=PAGE)
+    junk = [Work(raw("grant_code", body), CODES, "node") for body in (None, {"session": [PAGE]}, {"session": PAGE})]
+    late = work("grant_code", session=OTHER, home="home", lease_s=30)
+    again = work("stop", session=OTHER, epoch=1)
+    order = in_order([stop, grant, renew, other, *junk, late, again])
+    assert [each for each in order if isinstance(each, Work)] == [stop, other, *junk, grant, late, renew, again]
+    assert [type(each).__name__ for each in order if not isinstance(each, Work)] == ["Offers", "Expected", "function"]
+
+
+def test_a_batch_of_everything_is_as_if_each_had_been_alone(bench: Bench) -> None:
+    """New pages, one that is there, one that comes back, one twice, a replayed key, and none left for the last."""
+    bench.store = bench.open(capacity=6)
+    there, gone = granted(bench, "there-aaaaaaaaaaaaaaaaa"), granted(bench, "gone-aaaaaaaaaaaaaaaaaa")
+    ask(bench, "release_page", session=gone["session"])
+    first, _ = ask(bench, "grant_code", "one", **PAGE_BODY)
+    bodies = [{**PAGE_BODY, "session": f"new-{n}-aaaaaaaaaaaaaaaaaaaa"} for n in range(3)]
+    works = [
+        *(work("grant_code", **body) for body in bodies[:2]),
+        work("grant_code", **{**PAGE_BODY, "session": there["session"], "home": "moved"}),
+        work("renew_many", sessions=[there["session"], NEVER]),
+        work("grant_code", **{**PAGE_BODY, "session": gone["session"]}),
+        work("grant_code", **bodies[1]),
+        work("grant_code", "one", **PAGE_BODY),
+        work("grant_code", "two", **bodies[2]),
+        work("grant_code", "two", **bodies[2]),
+        work("grant_code", "two", **bodies[0]),
+        work("grant_code", **{**PAGE_BODY, "session": NEVER}),
+        work("renew", session=bodies[0]["session"]),
     ]
-    first, last = grants_last(batch)
-    assert last[:4] == [1, 2, 4, 5] and last[-2:] == [8, 9]
-    assert sorted(first + last) == list(range(len(batch))) and {0, 3} <= set(first)
-    assert grants_last([]) == ([], [])
+    runs = in_order(works)
+    outcomes = dict(zip(runs, bench.store.commit_together(runs), strict=True))
+    new, second, moved, renewed, back, twice, replayed, two, again, misused, full, after = map(outcomes.get, works)
+    assert isinstance(full, Busy) and isinstance(misused, NotAllowed)
+    assert moved["code"] == there["code"] and moved["home"] == "moved"
+    assert renewed["pages"][there["session"]]["home"] == "home" and renewed["pages"][NEVER] is None
+    assert back["version"] > gone["version"] and back["code"] not in (None, gone["code"])
+    assert (twice["code"], twice["version"]) == (second["code"], second["version"] + 1)
+    assert replayed == first and two == again and after == new
+    live = {row[0]: row[3] for row in bench.tables("pages")["pages"] if row[6] is None}
+    assert live == {each["session"]: each["code"] for each in (new, second, moved, back, first, two)}
+    rows = bench.tables("codes", "replies")
+    assert {row[0] for row in rows["codes"] if row[1] is None} == set(live.values()), "what was drawn too many is free"
+    assert all(row[2] for row in rows["replies"]), "no key is kept without its reply"
+
+
+def test_many_grants_take_few_statements(bench: Bench) -> None:
+    count = 0
+
+    def counted(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    works = [work("grant_code", **{**PAGE_BODY, "session": f"new-{n}-aaaaaaaaaaaaaaaaaaaa"}) for n in range(50)]
+    event.listen(bench.store._engine, "before_cursor_execute", counted)
+    outcomes = bench.store.commit_together(in_order(works))
+    assert sum(isinstance(outcome, dict) for outcome in outcomes) == 50
+    assert count < 25, "a code that was drawn twice, or is taken, costs more"
+
+
+def test_two_frame_nodes_with_the_same_pages_at_once(postgres: PostgresServer) -> None:
+    """Each finds the pages new; one writes them first, the other one runs again."""
+    from tests.stores import Bench
+
+    bench = Bench(postgres.create_database())
+    sessions = [f"new-{n}-aaaaaaaaaaaaaaaaaaaa" for n in range(20)]
+    both_have_looked = threading.Barrier(2)
+    outcomes: dict[str, list[Any]] = {}
+
+    def grant_all(name: str, store: Store) -> None:
+        works = [work("grant_code", **{**PAGE_BODY, "session": session}) for session in sessions]
+        runs = in_order(works)
+        prepare = next(index for index, run in enumerate(runs) if type(run).__name__ == "Expected")
+        expected, waited = runs[prepare], threading.Event()
+
+        def meet(tx: Transaction) -> None:
+            if not waited.is_set():
+                waited.set()
+                bound = tx._sql.execute(select(func.count()).select_from(pages)).scalar_one()
+                assert bound == 0
+                both_have_looked.wait(10)
+            expected(tx)
+
+        runs[prepare] = meet
+        outcomes[name] = [each for each in store.commit_together(runs) if isinstance(each, dict)]
+
+    threads = [threading.Thread(target=grant_all, args=(name, bench.open())) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    known = [{page["session"]: page["code"] for page in outcomes[name]} for name in ("a", "b")]
+    assert known[0] == known[1] and len(set(known[0].values())) == 20
+    bench.close()
 
 
 # --- the same request again
