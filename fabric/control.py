@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from fabric.errors import RemoteWireError
-from fabric.mesh import Record, View, record_from, valid_name
+from fabric.views import Record, View, record_from, valid_name
 from fabric.wire import decode_control, encode_control
 
 PROTOCOL = (1, 1)

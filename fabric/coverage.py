@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fabric.mesh import View
+from fabric.views import View
 
 REPEAT_FIRST_S = 0.1
 REPEAT_LAST_S = 1.0

@@ -29,12 +29,12 @@ from fabric.downlink import TICK_MS, Downlink
 from fabric.endpoints import Endpoints
 from fabric.errors import RemoteWireError, StateError
 from fabric.interest import Change, Interest
-from fabric.mesh import View, valid_name
 from fabric.numbers import Gap
 from fabric.receiver import Receiver
 from fabric.session import Session
 from fabric.topics import scope
 from fabric.uplink import Uplink
+from fabric.views import View, valid_name
 from fabric.wire import Message, decode_body
 
 AckFun = Callable[[Ack], object]

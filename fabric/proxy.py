@@ -29,7 +29,7 @@ from typing import Any
 
 import zmq
 
-from fabric import control, mesh, sockets, stray
+from fabric import control, mesh, sockets, stray, views
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError
 from fabric.stream import Stream
@@ -81,7 +81,7 @@ class Proxy:
         if public.is_wildcard:
             raise ValueError(f"others cannot connect to {public.base!r}; right would be `advertise` with a real host")
         self.name = name or public.default_name()
-        if not mesh.valid_name(self.name):
+        if not views.valid_name(self.name):
             raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
         self._join = tuple(Endpoints.parse(base).base for base in join)
         self._hwm_msgs, self._drain_s = hwm_msgs, drain_s
@@ -90,7 +90,7 @@ class Proxy:
         self._incarnation = secrets.token_hex(16)
         self._encoder = Encoder(secrets.randbits(64))
         self._numbers: Counter[str] = Counter()
-        record = mesh.Record(self.name, self._incarnation, public.base)
+        record = views.Record(self.name, self._incarnation, public.base)
         self._mesh = mesh.Mesh(
             record,
             time.monotonic(),
@@ -414,7 +414,7 @@ class Proxy:
             topic, payload = found
             now = time.monotonic()
             if topic.startswith(control.ANNOUNCE):
-                view = mesh.View.from_map(payload)
+                view = views.View.from_map(payload)
                 if view is not None and view.record.incarnation != self._incarnation:
                     self._perform(self._mesh.seen(view, now))
                 continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fabric.mesh import View
+from fabric.views import View
 
 COLUMNS = ("PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s", "REFUSED")
 NUMERIC_FROM = COLUMNS.index("UP")  # these columns are aligned to the right

@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from fabric import mesh
-from fabric.mesh import FRESH_S, Mesh, Record
+from fabric import mesh, views
+from fabric.mesh import FRESH_S, Mesh
+from fabric.views import Record
 
 HEARTBEAT_S = 2.0
 RETRY_S = 0.7
@@ -345,7 +346,7 @@ class World:
 
         self._send(connection, "up", lambda: target.receive(ask))
 
-    def _see(self, process: Process, view: mesh.View) -> None:
+    def _see(self, process: Process, view: views.View) -> None:
         process.receive(lambda: process.mesh.seen(view, self.now))
 
     def _new_scout(self, process: Process, base: str) -> Connection:

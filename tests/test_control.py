@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fabric.control import ack_prefix, answer_payload, decode_marker, encode_marker, read_answer
 from fabric.errors import RemoteWireError
-from fabric.mesh import STATES, PeerView, Record, View
+from fabric.views import STATES, PeerView, Record, View
 from fabric.wire import encode_control
 
 RECORD = Record("p1", "i1", "tcp://127.0.0.1:5570")

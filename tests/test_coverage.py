@@ -22,7 +22,7 @@ from fabric.coverage import (
     Effect,
     SendMarker,
 )
-from fabric.mesh import PeerView, Record, View
+from fabric.views import PeerView, Record, View
 
 TIMEOUT_S = 5.0
 SEEDS = int(os.environ.get("SEEDS", "500"))

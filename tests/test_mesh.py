@@ -16,26 +16,8 @@ from pathlib import Path
 import pytest
 
 from fabric import mesh
-from fabric.mesh import (
-    DOUBT_S,
-    FRESH_S,
-    MAX_HOMES,
-    MAX_PEERS,
-    MEMORY_S,
-    Admit,
-    Ask,
-    Fatal,
-    Link,
-    Mesh,
-    PeerView,
-    Probe,
-    Record,
-    Tell,
-    Unlink,
-    View,
-    record_from,
-    valid_name,
-)
+from fabric.mesh import DOUBT_S, FRESH_S, MAX_HOMES, MEMORY_S, Admit, Ask, Fatal, Link, Mesh, Probe, Tell, Unlink
+from fabric.views import MAX_PEERS, PeerView, Record, View, record_from, valid_name
 from tests.mesh_world import Process, World
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("mesh_*.txt"))

@@ -22,7 +22,7 @@ import pytest
 
 from fabric import Node
 from fabric.control import encode_marker
-from fabric.mesh import Record
+from fabric.views import Record
 from fabric.wire import encode, encode_control
 from tests.faults.ledger import TOPICS, Books, Steady
 from tests.faults.memory import resident_bytes
