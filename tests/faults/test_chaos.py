@@ -1,6 +1,6 @@
 """Everything at once: proxies are killed, drained, stopped and started again at random, under load; then books balance.
 
-FABRIC_CHAOS_S: for how long (5; scripts/soak takes 120)
+FABRIC_CHAOS_S: for how long (3; scripts/soak takes 120)
 FABRIC_SEED:    which chaos; a failure prints its own
 """
 
@@ -18,7 +18,7 @@ from tests.faults.ledger import TOPICS, Books, Steady
 from tests.processes import Process, ProxyProcess, free_base
 from tests.waiting import until
 
-CHAOS_S = float(os.environ.get("FABRIC_CHAOS_S", "5"))
+CHAOS_S = float(os.environ.get("FABRIC_CHAOS_S", "3"))
 RATE = 150
 
 

@@ -3,7 +3,7 @@
 While one thread sends garbage, bystanders go on: a steady stream that passes both proxies, and subscriptions that want
 their acks. Afterwards all books must balance, without a loss, and memory must be what it was.
 
-FABRIC_GARBAGE_S: how long the long test sends everything at every port (10; the full figure is 30)
+FABRIC_GARBAGE_S: how long the long test sends everything at every port (6; the full figure is 30)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.faults.zmtp import COMMAND, GREETING, LONG, MORE, PORTS, RawPeer, con
 from tests.processes import ProxyProcess
 from tests.waiting import Box, until
 
-GARBAGE_S = float(os.environ.get("FABRIC_GARBAGE_S", "10"))
+GARBAGE_S = float(os.environ.get("FABRIC_GARBAGE_S", "6"))
 MIB = 1024 * 1024
 MAX_GROWTH_BYTES = 50 * MIB
 RATE = 200

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections.abc import Callable
 
+import pytest
+
 from fabric import Node
+from fabric.errors import NotConnected
 from tests.faults.memory import open_files, resident_bytes
 from tests.faults.zmtp import PORTS, RawPeer, connect, endpoint
 from tests.processes import ProxyProcess
@@ -59,3 +63,24 @@ def test_connections_that_say_nothing_and_go(proxies: Proxies) -> None:
         until(lambda: open_files(proxy.pid) >= files + 100, "they are connected")
         until(lambda: open_files(proxy.pid) <= files + 100, "those without a handshake are dropped")
     until(lambda: open_files(proxy.pid) <= files, f"it has {files} open files again")
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit, which Linux has")
+def test_at_the_limit_of_open_files_those_who_are_connected_go_on(proxies: Proxies) -> None:
+    (proxy,) = proxies(1)
+    with Node(proxy.base, name="early") as node:
+        box = Box()
+        assert node.wait_ack(node.subscribe("early/+", box), 10).ok
+        limit = open_files(proxy.pid) + 20
+        resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        with contextlib.ExitStack() as stack:
+            for _ in range(50):
+                stack.enter_context(contextlib.closing(connect(endpoint(proxy.base, "out"))))
+            until(lambda: open_files(proxy.pid) >= limit, "it has no descriptor left")
+            for number in range(100):
+                node.publish("early/bird", number)
+            box.wait(100)
+            with pytest.raises(NotConnected):
+                Node(proxy.base, name="late", connect_timeout_s=0.5)
+        with Node(proxy.base, name="later") as later:
+            assert later.wait_ack(later.subscribe("later", print), 10).ok
