@@ -115,6 +115,8 @@ class Rounds:
             self.agent.kill()
         elif kind == "agent_paused":
             self.agent.signal(signal.SIGSTOP)
+            sent = self._page._core._update_no
+            until(lambda: self._page._core._update_no > sent + 20, "updates wait in its inbox")
 
     def _recover(self, kind: str) -> None:
         if kind == "agent_killed":
@@ -122,11 +124,8 @@ class Rounds:
         elif kind == "agent_paused":
             self.agent.signal(signal.SIGCONT)
             self.agent.event("stopped", 30)
-            until(lambda: self._signed_in(), "it is signed in", 30)
-
-    def _signed_in(self) -> bool:
-        names = self.agent.names()
-        return names.count("signed_in") > names.count("lease_lost")
+            self.agent.event("lease_lost", 30)
+            self.agent.event("signed_in", 30)
 
 
 def test_no_update_is_handled_after_the_acknowledgement(tmp_path: Path) -> None:
