@@ -351,7 +351,8 @@ class Engine:
             return
         now = time.monotonic()
         if kind == b"/w":
-            if self._up.returned(payload, now):
+            # While the next connection could not be made yet, the lock being busy, this came of the one before.
+            if self._up.returned(payload, now) and self._want_uplink is None:
                 self._perform_session(self._session.proven(now))
             return
         answer = control.read_answer(payload)
