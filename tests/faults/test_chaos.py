@@ -46,6 +46,7 @@ class Proxies:
             self._again(number)
 
     def drain(self, number: int) -> None:
+        self.running[number].wait_ready(30)  # before that it may not listen to signals yet
         self.running[number].signal(signal.SIGTERM)
         assert self.running[number].wait(20) == 0
         self._again(number)
