@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fabric import CoverageEvent, Node
+from fabric import CoverageEvent, Node, Proxy
 from tests.processes import FABRIC, Process, ProxyProcess, free_base
 from tests.waiting import Box, mesh, stop_all, until
 
@@ -98,6 +98,28 @@ def test_a_publisher_at_a_newcomer_is_heard_from_its_first_message_on(tmp_path: 
             stop_all(fresh)
 
 
+def test_a_newcomer_lets_nobody_in_while_a_member_does_not_hear_it(tmp_path: Path) -> None:
+    """p2 stands still for a second, less than what makes it dead: its subscriber must not miss the first messages."""
+    with mesh(tmp_path, 2) as (first, second), Node(second.base) as there:
+        box, events = Box(), Box()
+        assert there.wait_ack(there.subscribe("new", box), 10).ok
+        newcomer = free_base()
+        publisher = threading.Thread(target=publish_from_one, args=(newcomer, "new", 200))
+        publisher.start()
+        second.signal(STOP)
+        try:
+            with Proxy(newcomer, join=[first.base], name="new", settle_s=0.05, on_event=events) as joining:
+                events.wait_for(lambda items: {"p1", "p2"} <= {item.get("id") for item in items}, "it knows both")
+                publisher.join(1.0)
+                assert publisher.is_alive() and not joining.wait_ready(0)
+                second.signal(CONTINUE)
+                publisher.join()
+                assert [message.number for message in box.wait(200)] == list(range(1, 201))
+        finally:
+            second.signal(CONTINUE)
+            publisher.join()
+
+
 def test_subscribers_at_newcomers_hear_each_other_and_the_old_ones(tmp_path: Path) -> None:
     """Two that joined at the same time through different members know each other before they let publishers in."""
     with mesh(tmp_path, 2) as proxies:
@@ -170,7 +192,7 @@ def test_a_joiner_whom_nobody_answers_lets_nobody_in(tmp_path: Path) -> None:
     try:
         joins = joiner.args[joiner.args.index("--join") + 1]
         with pytest.raises(Exception, match="no proxy answered"):
-            Node(joiner.base, connect_timeout_s=3)
+            Node(joiner.base, connect_timeout_s=1)
         assert not joiner.stdout
         found.append(ProxyProcess(joins, [], tmp_path, name="late"))
         assert joiner.wait_ready()["peers"] == ["late"]
