@@ -49,7 +49,11 @@ class Child:
         self.words: list[str] = []
         self._heard = threading.Condition()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nodes.cli", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+            [sys.executable, "-m", "nodes.cli", *args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
         )
         out, err = self._process.stdout, self._process.stderr
         assert out is not None and err is not None
@@ -91,6 +95,12 @@ class Child:
             raise Failed("\n  ".join([f"{self.name} ended with {self._process.returncode}", *self.words[-5:]]))
         return "\n".join(line for _, line in self.lines)
 
+    def send(self, line: str) -> None:
+        """Write one line to its stdin."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
     def terminate(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
@@ -105,6 +115,9 @@ class Child:
             self._process.wait()
         for reader in self._readers:
             reader.join()
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
 
 
 class Stage:
