@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
 import pytest
 
 from nodes.cli_options import Base
+from nodes.description import read
 from nodes.plan import SEPARATOR, Plan, Process, make
+from tests.processes import ROOT
 
 
 def plan(**description: Any) -> Plan:
@@ -172,3 +175,9 @@ def test_the_bases_it_makes_are_what_the_commands_take() -> None:
     for each in plan(proxies=3, hosts={"a": {}, "b": {"address": "fe80::1"}}).processes:
         for base in (*option(each, "--listen"), *option(each, "--join")):
             assert Base().convert(base, None, None) == base
+
+
+def test_what_the_readme_shows_is_a_plan() -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    made = make(read(text), fabric="fabric", state="/s")
+    assert [each.name for each in made.processes] == ["p1", "p2", "p3", "f1", "f2", "pages1", "pages2"]
