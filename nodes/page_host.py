@@ -9,6 +9,7 @@ nothing but their memory.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -114,7 +115,10 @@ class PageHost:
                 del self._pages[page.session]
             if self._closed or not release:
                 return
-        future = self._client.submit(SERVICE, "release_page", {"session": page.session}, deadline_s=RELEASE_S)
+        try:
+            future = self._client.submit(SERVICE, "release_page", {"session": page.session}, deadline_s=RELEASE_S)
+        except StateError:
+            return  # closed meanwhile
         with self._lock:
             self._releases.add(future)
         future.add_done_callback(self._released)
@@ -205,6 +209,10 @@ class PageHost:
 
     def tick(self, now: float, idle: bool) -> None:
         """In the I/O thread, every 10 ms."""
+        with contextlib.suppress(StateError):  # the client is closed, and this is the last tick
+            self._tick(now)
+
+    def _tick(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
             with self._lock:
                 page = self._pages.get(heapq.heappop(self._timers)[2])
