@@ -249,8 +249,6 @@ class Proxy:
         self._readers[self._ear] = self._on_ear
         for leg, beacon in self._beacons.items():
             self._readers[beacon] = lambda leg=leg, beacon=beacon: self._on_beacon(leg, beacon)  # type: ignore[misc]
-        for events in self._refusals:
-            self._readers[events] = lambda events=events: self._on_refusal(events)  # type: ignore[misc]
         for socket in self._readers:
             self._poller.register(socket, zmq.POLLIN)
 
@@ -454,9 +452,11 @@ class Proxy:
                 change = self._mesh.link_lost if event == zmq.EVENT_DISCONNECTED else self._mesh.link_opened
                 self._perform(change(base, now))
 
-    def _on_refusal(self, monitor: sockets.Socket) -> None:
-        for _ in _events(monitor):
-            self.refused["handshake"] += 1
+    def _count_refusals(self) -> None:
+        """Once a second will do: each socket that is polled costs every turn a microsecond."""
+        for monitor in self._refusals:
+            for _ in _events(monitor):
+                self.refused["handshake"] += 1
 
     # ── what goes out ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -467,6 +467,7 @@ class Proxy:
         return self._encoder.part(topic.encode() + b"\0", number, time.time_ns(), payload)
 
     def _announce(self, now: float) -> None:
+        self._count_refusals()
         self._figures.update(now, {stream.name: stream.counts() for stream in self._streams})
         payload = {
             **self._mesh.view().to_map(),
