@@ -49,8 +49,8 @@ class Driven(FabricProcess):
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         """Return every event so far, or those of these names."""
-        found = [json.loads(line) for line in list(self.stdout)]
-        return [each for each in found if not names or each["event"] in names]
+        likely = [line for line in list(self.stdout) if not names or any(f'"{name}"' in line for name in names)]
+        return [found for found in map(json.loads, likely) if not names or found["event"] in names]
 
     def names(self) -> list[str]:
         return [each["event"] for each in self.events()]

@@ -53,7 +53,7 @@ def every_call(page: HostPage) -> None:
     ident = page.subscribe("~/#", lambda _: None, lambda _: None)
     page.subscribe("~/a/+", lambda message: page.publish("~/answer", message.payload))
     page.publish("~/a/b", "local secret")
-    page.publish("~/site_connect/ready", {"code": "local secret"})
+    page.publish("~/site_connect/mine", {"code": "local secret"})
     page.publish("~pagesession/x", "shared")
     page.publish("a/b", "public")
     for topic in ("show_frame", "minimize_frame", "hide_frame", "chat/stop"):

@@ -90,9 +90,7 @@ class Rounds:
         page, agent = self._page, self.agent
         idle = len(self._idle_at)
         code = until(lambda: page._frame.state["code"], "the page has a code", 60)
-        agent.do("join", code=code)
-        joined = agent.event("joined", 30)
-        epoch = joined["epoch"]
+        epoch = self._join(code)
         agent.event("update", 30, epoch=epoch)
         time.sleep(self._rng.uniform(0.0, 0.1))  # a random moment
         self._disturb(kind)
@@ -107,6 +105,22 @@ class Rounds:
         self.books.over[epoch] = self._idle_at[idle]
         self._recover(kind)
         self.books.check(agent)
+
+    def _join(self, code: str) -> int:
+        """Return the epoch. After a frame node was away for longer than its lease, the agent signs in anew first."""
+        for _ in range(5):
+            before = len(self.agent.events("joined", "refused"))
+            self.agent.do("join", code=code)
+            until(lambda: len(self.agent.events("joined", "refused")) > before, "an answer to the join", 30)  # noqa: B023
+            told = self.agent.events("joined", "refused")
+            if told[-1]["event"] == "joined":
+                return int(told[-1]["epoch"])
+            assert told[-1]["error"] == "LeaseExpired", told[-1]
+            until(lambda: self._count("signed_in") > self._count("lease_lost"), "it is signed in", 30)
+        raise AssertionError("it could not join")
+
+    def _count(self, event: str) -> int:
+        return len(self.agent.events(event))
 
     def _disturb(self, kind: str) -> None:
         if kind == "frame_killed":
