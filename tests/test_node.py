@@ -120,8 +120,9 @@ def test_after_unsubscribe_nothing_comes_and_others_go_on(here: Node, there: Nod
 
 def test_a_subscription_that_comes_back_reports_no_gap(here: Node, there: Node) -> None:
     """What was published while nobody here wanted it is not lost."""
-    gaps, box = Box(), Box()
+    gaps, box, passed = Box(), Box(), Box()
     here.on_gap(gaps)
+    acked(there, "back/1", passed)
     for number, topic_filter in enumerate(("back/1", "back/+")):
         ident = acked(here, topic_filter, box)
         there.publish("back/1", "heard")
@@ -129,6 +130,7 @@ def test_a_subscription_that_comes_back_reports_no_gap(here: Node, there: Node) 
         here.unsubscribe(ident)
         acked(here, f"other/{number}")  # an ack behind the cancel: it has reached the mesh
         there.publish("back/1", "unheard")
+        passed.wait_for(lambda items, at=number: len(items) == 3 * at + 2, "it has gone by")  # type: ignore[misc]
         ident = acked(here, topic_filter, box)
         there.publish("back/1", "again")
         box.wait(2)

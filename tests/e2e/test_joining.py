@@ -152,7 +152,7 @@ def test_a_proxy_that_restarts_and_knows_nobody_acks_nothing_false(tmp_path: Pat
     """p1 was started with no --join: its new run knows nobody. Whom its acks name must be heard, at once."""
     with (
         mesh(tmp_path, 3) as (first, second, third),
-        Node(first.base, name="here") as here,
+        Node(first.base, ack_timeout_s=60) as here,
         Node(second.base, name="p2") as there,
         Node(third.base, name="p3") as far,
     ):
@@ -161,7 +161,7 @@ def test_a_proxy_that_restarts_and_knows_nobody_acks_nothing_false(tmp_path: Pat
             first = first.again()
             started.append(first)
             box, topic = Box(), f"restart/{number}"
-            ack = here.wait_ack(here.subscribe(topic, box), 30)
+            ack = here.wait_ack(here.subscribe(topic, box), 60)
             heard = {node.name for node in (there, far) if node.name in ack.covered}
             for node in (there, far):
                 node.publish(topic, node.name)
