@@ -108,11 +108,19 @@ launch() { # NAME: start it. A proxy may begin a mesh by itself only where none 
 }
 
 await_ready() { # NAME: until it is ready; otherwise say why, with its last lines
-    local code=0 why
-    at "$1" await "$ready_s" "${readies_of[$1]}" || code=$?
+    local end=$((SECONDS + ready_s)) code=2 why
+    # In slices: a script that was interrupted notices between two of them.
+    while [ "$code" = 2 ] && [ "$SECONDS" -lt "$end" ] && [ -z "${interrupted:-}" ]; do
+        code=0
+        at "$1" await 2 "${readies_of[$1]}" || code=$?
+    done
     [ "$code" != 0 ] || return 0
-    why="ended before it was ready"
-    [ "$code" != 2 ] || why="was not ready in $ready_s s"
+    [ -z "${interrupted:-}" ] || return 1
+    case "$code" in
+        1) why="ended before it was ready" ;;
+        2) why="was not ready in $ready_s s" ;;
+        *) why="cannot be asked whether it is ready" ;;
+    esac
     say "$1$(place "$1") $why; the last lines of its log:"
     at "$1" 'last' 15 | sed "s/^/$1| /" >&2 || true
     return 1
