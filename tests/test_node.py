@@ -563,6 +563,12 @@ def test_no_proxy_means_not_connected_and_publishing_goes_on_when_it_is_back(
         assert box.wait()[0].payload == 2
 
 
+def test_the_second_address_is_taken_when_nobody_is_at_the_first(two: Proxies) -> None:
+    with Node([free_base(), two[1].base], connect_timeout_s=20) as node:
+        assert node.state == NodeState("connected", two[1].base)
+        assert node.wait_ack(node.subscribe("a", print), 10).covered == ("p1", "p2")
+
+
 def test_a_drain_moves_publishers_and_subscribers_and_loses_nothing(tmp_path: Path) -> None:
     """Nothing lost, nothing twice, in order; the old proxy ends by itself, with 0."""
     box, far, states, gaps = Box(), Box(), Box(), Box()

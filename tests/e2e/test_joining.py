@@ -273,7 +273,8 @@ class Cable:
 
     def __init__(self) -> None:
         self.name = f"fabric{os.getpid() % 10_000}"
-        self.near, self.far = "10.201.77.1", "10.201.77.2"
+        third, fourth = os.getpid() // 64 % 256, os.getpid() % 64 * 4  # other runs have other addresses
+        self.near, self.far = f"10.201.{third}.{fourth + 1}", f"10.201.{third}.{fourth + 2}"
         near, far = f"{self.name}a", f"{self.name}b"
         ip("netns", "add", self.name)
         ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", self.name)
