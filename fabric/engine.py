@@ -45,6 +45,10 @@ QUIET_MS = 200
 """How long the I/O thread sleeps while nothing is under way: 500 idle nodes that tick every 10 ms need three cores."""
 BURST = 16
 """Messages between two looks at the clock while there is always one to read."""
+CROWD = 150
+"""Messages in one tick from which on waking up for each costs more than the work itself."""
+COALESCE_S = 0.0003
+"""Then, when all is read, the thread sleeps so long, and finds several where it would have been woken for each."""
 DRAIN_MSGS = 1_000_000
 """At most so many messages are read from a proxy that is lost, before it is let go."""
 
@@ -118,7 +122,7 @@ class Engine:
         self._want_uplink: str | None = None
         self._hold_until = 0.0
         self._next_tick = 0.0
-        self._quiet = False
+        self._quiet = self._crowded = False
         self.stats_extra: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
         self._state = NodeState("connecting", self._session.base)
         self._connected = threading.Event()
@@ -244,13 +248,17 @@ class Engine:
             self._tick(idle=True)
             return
         recv, receive, clock = self._down.socket.recv, self._receiver.receive, time.monotonic
-        next_tick = self._next_tick
+        next_tick, before = self._next_tick, self._receiver.received
         try:
             while clock() < next_tick:
                 receive(recv, BURST)
+                if self._crowded and not self._down.poll():
+                    time.sleep(COALESCE_S)
         except zmq.Again:
+            self._crowded = False
             self._tick(idle=True)
         else:
+            self._crowded = self._receiver.received - before > CROWD
             self._tick(idle=False)
 
     def _woken(self) -> bool:
