@@ -200,6 +200,8 @@ class Node(Engine):
     def close(self, timeout_s: float = 5.0) -> int:
         """End the node. Returns when everything accepted has reached the ingress, or after `timeout_s`.
 
+        A callback that is running is waited for, however long it takes.
+
         returns: number of accepted messages that are not known to have arrived
         errors:  StateError in a callback
         """

@@ -291,6 +291,23 @@ def test_a_callback_may_subscribe_and_publish(here: Node, there: Node) -> None:
     assert acks.wait(2)[0].ok
 
 
+def test_local_messages_that_answer_each_other_for_ever_hold_up_nothing_else(here: Node, there: Node) -> None:
+    box, rallies = Box(), 0
+
+    def answer(message: Message) -> None:
+        nonlocal rallies
+        rallies += 1
+        here.publish("~/pong" if message.topic == "~/ping" else "~/ping", None)
+
+    for topic in ("~/ping", "~/pong"):
+        acked(here, topic, answer)
+    here.publish("~/ping", None)
+    acked(here, "meanwhile", box)
+    there.publish("meanwhile", 1)
+    box.wait()
+    assert rallies > 100 and here.close() == 0
+
+
 def test_wait_ack_and_close_in_a_callback_are_state_errors(here: Node) -> None:
     box = Box()
     ident = acked(here, "inside")
