@@ -84,6 +84,7 @@ def test_an_engine_that_fails_says_so_to_publishers(mesh: list[ProxyProcess]) ->
 
 
 def test_filters_that_come_and_go_leave_no_prefix(node: Node) -> None:
+    until(lambda: node.stats()["proxy"], "it listens to its proxy")
     before = node.stats()["interest"]["wire"]
     for _ in range(3):
         idents = [node.subscribe(f"engine/{number}/+", print) for number in range(50)]

@@ -93,8 +93,8 @@ def test_nothing_local_is_ever_on_the_wire(two: Proxies, capture: Capture) -> No
 
 
 def test_a_subscription_to_local_topics_never_leaves_the_node(two: Proxies) -> None:
-    """Asked at the proxy: its count of prefixes held by subscribers stays as it is."""
     with Node(two[0].base) as here:
+        until(lambda: here.stats()["proxy"] == "p1", "it listens to its proxy")
         before = here.stats()["interest"]
         for number in range(50):
             here.wait_ack(here.subscribe(f"~/{number}/#", print), 1)
