@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.control import ack_prefix, answer_payload, decode_marker, encode_marker, read_answer
+from fabric.control import MAX_VIEW_BYTES, ack_prefix, answer_payload, decode_marker, encode_marker, read_answer
 from fabric.errors import RemoteWireError
 from fabric.views import STATES, PeerView, Record, View
 from fabric.wire import encode_control
@@ -153,3 +153,17 @@ def test_a_spoiled_answer_is_read_whole_or_not_at_all(data: st.DataObject) -> No
 
 def test_the_prefix_of_an_incarnation_ends_at_a_level() -> None:
     assert ack_prefix("abc") == b"$ack/abc/"
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", b"\x02", encode_control("view"), encode_control("marker", VIEW.to_map()), encode_control("view", 7)]
+)
+def test_bytes_that_are_no_view_are_no_answer(packed: bytes) -> None:
+    assert read_answer({"nonce": b"n", "leg": "ingress", "view": packed}) is None
+
+
+def test_a_view_beyond_its_limit_is_not_read_and_a_thousand_peers_fit() -> None:
+    peers = tuple(PeerView(Record(f"{n:0100}", "i" * 64, f"tcp://h:{n + 1}"), True, False, False) for n in range(1000))
+    answer = answer_payload(b"n", "relay", View(RECORD, "member", peers))
+    assert read_answer(answer) is not None
+    assert read_answer({**answer, "view": answer["view"] + bytes(MAX_VIEW_BYTES)}) is None

@@ -146,7 +146,8 @@ def forged(chance: Chance) -> Iterator[bytes]:
     token = "0123456789abcdef" * 2
     parts = [encode_system("$fabric/proxy/ghost", value) for value in views]
     parts += [encode_system("$fabric/proxy/p1", value) for value in (None, [1], {"state": "gone"})]
-    parts += [encode_system(f"$ack/{token}/m", {"nonce": b"x", "leg": "relay", "view": value}) for value in views]
+    packed = [*(encode_control("view", value) for value in views), b"", b"\x02", encode_control("view"), views[0]]
+    parts += [encode_system(f"$ack/{token}/m", {"nonce": b"x", "leg": "relay", "view": value}) for value in packed]
     parts += [encode_system(f"$ack/{token}/w", value) for value in ([1, 2**64 - 1], [-1, -1], "?")]
     parts += [encode_system("$fabric/cancelled/p1", [b"k/"])]
     yield b"".join(frame(part) for part in parts)
