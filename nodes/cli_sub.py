@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import click
 
@@ -45,6 +46,7 @@ class Outlet:
         self._waiting: deque[Message | str] = deque()
         self._something = threading.Event()
         self._last: Message | None = None
+        self._acked = False
         self.printed = self.dropped = 0
 
     def message(self, message: Message) -> None:
@@ -56,6 +58,15 @@ class Outlet:
             self.dropped += 1
             return
         self._put(message)
+
+    def ack(self, topic_filter: str, ack: Ack) -> None:
+        self._acked = True
+        self.words(_ack_words(topic_filter, ack))
+
+    def coverage(self, event: CoverageEvent) -> None:
+        """Changes of what an ack has told; what is covered before the first one, that one tells."""
+        if self._acked:
+            self.words(_coverage_words(event))
 
     def words(self, words: str) -> None:
         if not self._quiet:
@@ -127,10 +138,10 @@ def sub(
     outlet = Outlet(as_json, quiet)
     with open_node(connect, connect_timeout_s) as node:
         node.on_gap(lambda gap: outlet.words(_gap_words(gap)))
-        node.on_coverage(lambda event: outlet.words(_coverage_words(event)))
+        node.on_coverage(outlet.coverage)
         node.on_state(lambda state: outlet.words(_state_words(state)))
         for topic_filter in dict.fromkeys(filters):
-            node.subscribe(topic_filter, outlet.message, _ack_words(topic_filter, outlet.words))
+            node.subscribe(topic_filter, outlet.message, partial(outlet.ack, topic_filter))
         return _print(outlet, count, timeout_s)
 
 
@@ -161,15 +172,11 @@ def _reader_has_gone() -> bool:
         return False
 
 
-def _ack_words(topic_filter: str, words: Callable[[str], None]) -> Callable[[Ack], None]:
-    def on_ack(ack: Ack) -> None:
-        missing = f"; not covered: {', '.join(ack.missing)}" if ack.missing else ""
-        if ack.ok:
-            words(f"{topic_filter} acknowledged in {ack.elapsed_s * 1000:.1f} ms by {', '.join(ack.covered)}{missing}")
-        else:
-            words(f"{topic_filter} not acknowledged in {ack.elapsed_s:.1f} s: {ack.error}{missing}")
-
-    return on_ack
+def _ack_words(topic_filter: str, ack: Ack) -> str:
+    missing = f"; not covered: {', '.join(ack.missing)}" if ack.missing else ""
+    if ack.ok:
+        return f"{topic_filter} acknowledged in {ack.elapsed_s * 1000:.1f} ms by {', '.join(ack.covered)}{missing}"
+    return f"{topic_filter} not acknowledged in {ack.elapsed_s:.1f} s: {ack.error}{missing}"
 
 
 def _gap_words(gap: Gap) -> str:

@@ -111,6 +111,18 @@ def test_it_ends_when_the_reader_has_gone_though_nothing_comes(mesh: Mesh) -> No
         child.stderr.close()
 
 
+def test_coverage_before_the_first_ack_is_left_to_the_ack(capsys: pytest.CaptureFixture[str]) -> None:
+    outlet = cli_sub.Outlet(as_json=False, quiet=False)
+    outlet.coverage(CoverageEvent(("p1",), (), (), ("p1",)))
+    outlet.ack("a/#", Ack(True, ("p1",), (), 0.001))
+    outlet.coverage(CoverageEvent((), ("p1",), ("p1",), ()))
+    outlet.flush()
+    assert capsys.readouterr().err.splitlines() == [
+        "fabric: a/# acknowledged in 1.0 ms by p1",
+        "fabric: coverage: lost p1; now none; not covered: p1",
+    ]
+
+
 def test_loss_of_coverage_is_said(proxies: Callable[..., Mesh], fabric: Fabric) -> None:
     first, second = proxies(2)
     sub = subscribed(fabric("sub", "a", "--connect", first.base), "a")
@@ -135,14 +147,12 @@ def test_losses_are_said(mesh: Mesh, fabric: Fabric) -> None:
 
 
 def test_words_for_what_a_node_tells() -> None:
-    said: list[str] = []
-    on_ack = cli_sub._ack_words("a/#", said.append)
-    on_ack(Ack(True, ("p1",), ("p2",), 0.00125))
-    on_ack(Ack(False, (), ("p1",), 5.0, "no proxy answered"))
-    assert said == [
-        "a/# acknowledged in 1.2 ms by p1; not covered: p2",
-        "a/# not acknowledged in 5.0 s: no proxy answered; not covered: p1",
-    ]
+    assert cli_sub._ack_words("a/#", Ack(True, ("p1",), ("p2",), 0.00125)) == (
+        "a/# acknowledged in 1.2 ms by p1; not covered: p2"
+    )
+    assert cli_sub._ack_words("a/#", Ack(False, (), ("p1",), 5.0, "no proxy answered")) == (
+        "a/# not acknowledged in 5.0 s: no proxy answered; not covered: p1"
+    )
     assert cli_sub._coverage_words(CoverageEvent((), ("p2",), ("p2",), ())) == (
         "coverage: lost p2; now none; not covered: p2"
     )
