@@ -181,6 +181,8 @@ class Node(Engine):
             "unconfirmed": self._up.unconfirmed,
             "uncertain": self._up.uncertain,
             "resent": self._up.resent,
+            "waits": self._up.waits,
+            "waited_s": round(self._up.waited_s, 6),
             "received": receiver.received,
             "over_delivered": receiver.unmatched,
             "refused": dict(receiver.refused),

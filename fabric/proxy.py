@@ -120,6 +120,7 @@ class Proxy:
         self._guard_is_gone = False
         self._nodes = 0
         self._figures = _Figures()
+        self._announced: dict[str, Any] = {}
         self._scouts: dict[str, sockets.Socket] = {}
         sockets.raise_descriptor_limit()
         self._context = sockets.new_context(io_threads=2)
@@ -184,6 +185,13 @@ class Proxy:
             "protocol": list(control.PROTOCOL),
             "peers": [peer.record.id for peer in view.peers if peer.linked],
         }
+
+    def stats(self) -> dict[str, Any]:
+        """Return what was last announced, a second ago at most, and `turned_s_ago`: when its thread last turned.
+
+        Empty but for that before it runs. From any thread.
+        """
+        return {**self._announced, "turned_s_ago": time.monotonic() - self._last_loop}
 
     # ── sockets ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -477,11 +485,13 @@ class Proxy:
             "subscriptions": dict(self._prefixes),
             "nodes": max(self._nodes, 0),
             "counts": self._figures.counts,
+            "bytes": self._figures.bytes,
             "rates": self._figures.rates,
             "refused": dict(self.refused),
             "mended": self.mended,
             "descriptors": {"used": _open_files(), "limit": sockets.descriptor_limit()},
         }
+        self._announced = payload
         self._voice.send(self._part(control.ANNOUNCE + self.name, payload))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -544,6 +554,7 @@ class _Figures:
     def __init__(self) -> None:
         self.started = self._at = time.monotonic()
         self.counts = {"in": 0, "out": 0, "relay": 0, "guest": 0}
+        self.bytes = dict(self.counts)
         self.rates = dict.fromkeys(self.counts, 0.0)
 
     def update(self, now: float, streams: dict[str, Any]) -> None:
@@ -552,6 +563,12 @@ class _Figures:
             "out": streams["ingress"].back_out,
             "relay": streams["relay"].back_out,
             "guest": streams["guest"].back_out,
+        }
+        self.bytes = {
+            "in": streams["leg"].front_in_bytes,
+            "out": streams["ingress"].back_out_bytes,
+            "relay": streams["relay"].back_out_bytes,
+            "guest": streams["guest"].back_out_bytes,
         }
         passed = now - self._at
         if passed >= 0.5:

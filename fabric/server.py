@@ -98,7 +98,8 @@ class Server:
         self._ledger = Ledger(max_in_flight=max_in_flight, keep_s=keep_s)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._queue: deque[Request] = deque()
+        self._queue: deque[tuple[float, Request]] = deque()
+        self._waited_s = 0.0
         self._counts: Counter[str] = Counter()
         self._stopping = False
         self._closed = False
@@ -133,7 +134,10 @@ class Server:
         return self._ready.wait(timeout_s)
 
     def stats(self) -> dict[str, Any]:
-        """Return figures. `malformed`: parts in the inbox that were no request, and named nobody to tell."""
+        """Return figures. `malformed`: parts in the inbox that were no request, and named nobody to tell.
+
+        `waited_s`: how long those that came to the handler had waited for it, in all.
+        """
         with self._lock:
             ledger = self._ledger
             names = ("requests", "handled", "batches", "replies", "unsent", "malformed", "refused", "expired", "failed")
@@ -143,6 +147,7 @@ class Server:
                 "duplicates": ledger.duplicates,
                 "in_flight": ledger.in_flight,
                 "kept": ledger.kept,
+                "waited_s": round(self._waited_s, 6),
             }
 
     def tick(self, now: float, idle: bool) -> None:
@@ -198,7 +203,7 @@ class Server:
             self._counts["requests"] += 1
             verdict = self._ledger.admit(request, digest, now)
             if isinstance(verdict, Accept):
-                self._queue.append(request)
+                self._queue.append((now, request))
                 self._changed.notify()
         if isinstance(verdict, Again):
             self._answer([address], verdict.payload, 0)
@@ -225,7 +230,9 @@ class Server:
                 self._changed.wait_for(lambda: self._queue or self._stopping)
                 if self._stopping:
                     return
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+                waiting = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+                batch = [request for _, request in waiting]
+                self._waited_s += time.monotonic() * len(waiting) - sum(since for since, _ in waiting)
             self._handle(batch)
 
     def _handle(self, batch: list[Request]) -> None:

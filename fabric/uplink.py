@@ -85,6 +85,8 @@ class Uplink:
         self.uncertain = 0
         """Parts that were accepted, and may be lost: they did not fit the bound when the connection broke."""
         self.resent = 0
+        self.waits, self.waited_s = 0, 0.0
+        """Messages that had to wait for room or for a connection, and for how long in all."""
         self.io_thread: int | None = None
         """Ident of the thread that calls `tick`."""
 
@@ -154,11 +156,15 @@ class Uplink:
         """
         if not self._open and threading.get_ident() == self.io_thread:
             self._refuse(0.0)
-        end = time.monotonic() + timeout_s
-        while self._ended is None and not self._clear:
-            rest = end - time.monotonic()
-            if rest <= 0 or not self._changed.wait(rest):
-                self._refuse(timeout_s)
+        since = time.monotonic()
+        end = since + timeout_s
+        try:
+            while self._ended is None and not self._clear:
+                rest = end - time.monotonic()
+                if rest <= 0 or not self._changed.wait(rest):
+                    self._refuse(timeout_s)
+        finally:
+            self._count_wait(since)
         if self._ended is not None:
             raise self._ended
 
@@ -179,7 +185,8 @@ class Uplink:
         """
         self._stalled = True
         self._settle()
-        end = time.monotonic() + timeout_s
+        since = time.monotonic()
+        end = since + timeout_s
         try:
             while time.monotonic() < end and self._ended is None:
                 self._changed.wait(0.001)
@@ -191,7 +198,12 @@ class Uplink:
             raise
         finally:
             self._stalled = False
+            self._count_wait(since)
             self._settle()
+
+    def _count_wait(self, since: float) -> None:
+        self.waits += 1
+        self.waited_s += time.monotonic() - since
 
     def _settle(self) -> None:
         """Work out whether `publish` may go on at once; wake who waits for it."""

@@ -320,7 +320,17 @@ def test_an_announcement_holds_figures_for_people(start: Start) -> None:
         assert [(peer["id"], peer["linked"], peer["dead"]) for peer in view["peers"]] == [("second", True, False)]
         assert view["nodes"] == 1 and view["subscriptions"]["relay"] >= 2
         assert 0 < view["descriptors"]["used"] < view["descriptors"]["limit"]
-        assert view["rates"].keys() == view["counts"].keys() == {"in", "out", "relay", "guest"}
+        assert view["rates"].keys() == view["counts"].keys() == view["bytes"].keys() == {"in", "out", "relay", "guest"}
+        assert view["bytes"]["in"] > 20 * view["counts"]["in"]
+
+
+def test_its_figures_are_those_it_announced(start: Start) -> None:
+    before = Proxy(free_base())
+    assert before.stats().keys() == {"turned_s_ago"}
+    before.close()
+    proxy, _ = start(name="p")
+    until(lambda: proxy.stats().get("state") == "member", "it has said that it is a member")
+    assert proxy.stats()["id"] == "p" and 0 <= proxy.stats()["turned_s_ago"] < PATIENCE_S
 
 
 def test_nodes_are_counted_as_they_come_and_go(start: Start) -> None:

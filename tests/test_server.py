@@ -65,6 +65,7 @@ def test_what_waits_together_is_handled_together(node: Node, client: Client) -> 
         assert [body for batch in gate.batches.items for body in batch] == list(range(11)), "in the order they came"
         stats = server.stats()
         assert (stats["handled"], stats["batches"], stats["replies"], stats["in_flight"]) == (11, 4, 11, 0)
+        assert stats["waited_s"] > 0
 
 
 def test_several_workers_handle_at_once(node: Node, client: Client) -> None:

@@ -209,6 +209,7 @@ def test_a_full_queue_refuses_after_the_time_out_and_takes_no_number(make: Calla
     with pytest.raises(HighWaterMarkReached, match="for 0 s"):
         link.up.publish(TOPIC, bytes(900_000), timeout_s=0)
     until(lambda: len(link.ingress.read(5)) == accepted, "the queue has emptied")
+    assert link.up.waits == 2 and 0.3 <= link.up.waited_s < 20
     assert link.up.publish(TOPIC, "next") == accepted + 1
 
 
@@ -233,7 +234,7 @@ def test_without_a_connection_publishers_wait_and_are_refused(make: Callable[...
         link.up.publish(TOPIC, 1)
     assert time.monotonic() - start >= 0.29
     link.connect()
-    assert link.up.publish(TOPIC, 2) == 1
+    assert (link.up.publish(TOPIC, 2), link.up.waits) == (1, 1) and link.up.waited_s >= 0.29
 
 
 def test_a_publisher_that_waits_goes_on_when_the_connection_is_there(make: Callable[..., Link]) -> None:
