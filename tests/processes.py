@@ -214,18 +214,24 @@ class Process:
 
 
 class FabricProcess(Process):
-    """`fabric ARGS…` of this checkout."""
+    """`fabric ARGS…` of this checkout. `prefix`: words before it, such as what runs it on another host."""
 
     def __init__(
-        self, args: Sequence[str], log_dir: Path, *, name: str = "", env: dict[str, str] | None = None
+        self,
+        args: Sequence[str],
+        log_dir: Path,
+        *,
+        name: str = "",
+        env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
-        super().__init__([*FABRIC, *args], log_dir, name=name or args[0], env=env)
-        self.args = list(args)
+        super().__init__([*prefix, *FABRIC, *args], log_dir, name=name or args[0], env=env)
+        self.args, self.prefix = list(args), list(prefix)
 
     def again(self) -> FabricProcess:
         """Start the same command once more, after it ended; the caller stops it."""
         assert not self.alive, "stop or kill it first"
-        return FabricProcess(self.args, self.log_dir, name=self.name, env=self._env)
+        return FabricProcess(self.args, self.log_dir, name=self.name, env=self._env, prefix=self.prefix)
 
 
 class ProxyProcess(FabricProcess):

@@ -1,0 +1,55 @@
+"""Faults drawn from a seed befall a whole fabric under load; afterwards every guarantee is checked.
+
+FABRIC_SEEDS:   how many seeds (20), 1, 2, …
+FABRIC_SEED:    this one only; what failed is repeated by it
+FABRIC_FAULT_TIMES: cuts and all else last so many times longer (1), within a schedule that is longer by as much
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.schedule import Fault, draw, steps
+from tests.faults.stage import Stage, stage
+from tests.waiting import until
+
+SEEDS = (
+    [int(os.environ["FABRIC_SEED"])]
+    if "FABRIC_SEED" in os.environ
+    else range(1, int(os.environ.get("FABRIC_SEEDS", "20")) + 1)
+)
+TIMES = float(os.environ.get("FABRIC_FAULT_TIMES", "1"))
+OVER_S = 4.0
+FAULTS = 5
+
+
+def play(world: Stage, schedule: list[Fault]) -> None:
+    """Have each fault begin and end at its moment; meanwhile the agent visits."""
+    begun = time.monotonic()
+
+    def due(at_s: float) -> bool:
+        world.visits.step()
+        return time.monotonic() >= begun + at_s
+
+    for at_s, begins, fault in steps(schedule):
+        until(lambda at_s=at_s: due(at_s), "its moment has come", at_s + 10)  # type: ignore[misc]
+        print(f"{time.monotonic() - begun:6.2f} s  {'begins' if begins else 'ends  '}  {fault}")
+        (world.begin if begins else world.end)(fault)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_happens_books_balance_acks_are_true_and_pages_end_ready(seed: int, tmp_path: Path) -> None:
+    print(f"repeat with FABRIC_SEED={seed}")
+    with stage(tmp_path) as world:
+        print(*world.lacking, sep="\n")
+        schedule = draw(seed, targets=world.targets, over_s=OVER_S * TIMES, count=FAULTS, times=TIMES)
+        play(world, schedule)
+        print(f"all was there again after {world.recover():.2f} s")
+        world.prove()
+        world.visits.finish()
+        visits = world.visits.check(world.url)
+        print(f"{visits} visits; {world.balance()}")
