@@ -94,6 +94,11 @@ class Node(Engine):
         """The level that stands for this node in `~pagesession/<home>/<session>/…`."""
         return self._token
 
+    @property
+    def publisher(self) -> int:
+        """The id that this node's messages carry; another one after a million topics."""
+        return self._up.publisher
+
     def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 

@@ -1,0 +1,155 @@
+"""The books of a load test: for every subscriber and publisher, published = delivered + lost + over the end. Pure.
+
+A subscriber keeps `Books` by number: every message and every reported loss of a topic and publisher must begin right
+behind the last. `judge` holds them against what the publishers say that they published.
+
+    due        published on topics that the subscriber's filters match
+    delivered  handed to the callback, once and in order
+    lost       reported by `on_gap`
+    over_end   on its way still when the test stopped waiting: only where the subscriber was still working it off
+    missing    due, and none of the three: nobody told of it. The ledger does not balance.
+    surplus    told of, though never published. The ledger does not balance.
+    wrong      came twice, or out of order. The ledger does not balance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+Published = Mapping[int, Mapping[str, int]]
+"""publisher -> topic -> its last number, from 1: as many as were published."""
+
+
+class Account(NamedTuple):
+    """What one subscriber was told of one publisher's topic."""
+
+    delivered: int
+    lost: int
+    last: int
+    wrong: int
+
+
+class Books:
+    """The books of one subscriber. `take` is on the path of every message.
+
+    publishers: the ids of those that count; what others send is not of this test
+    """
+
+    def __init__(self, publishers: Iterable[int]) -> None:
+        self._books: dict[int, dict[str, list[int]]] = {publisher: {} for publisher in publishers}
+        self.delivered = self.lost = 0
+
+    def take(self, publisher: int, topic: str, number: int) -> bool:
+        """Enter one message. False: its publisher is a stranger."""
+        topics = self._books.get(publisher)
+        if topics is None:
+            return False
+        book = topics.get(topic)
+        if book is None:
+            book = topics[topic] = [0, 0, 0, 0]
+        if number != book[2] + 1:
+            book[3] += 1
+        book[0] += 1
+        book[2] = number
+        self.delivered += 1
+        return True
+
+    def gap(self, publisher: int, topic: str, first: int, last: int) -> bool:
+        """Enter a reported loss of the numbers `first` to `last`. False: its publisher is a stranger."""
+        topics = self._books.get(publisher)
+        if topics is None:
+            return False
+        book = topics.setdefault(topic, [0, 0, 0, 0])
+        if first != book[2] + 1:
+            book[3] += 1
+        book[1] += last - first + 1
+        book[2] = last
+        self.lost += last - first + 1
+        return True
+
+    @property
+    def told(self) -> int:
+        """Delivered and reported lost, of all publishers and topics."""
+        return self.delivered + self.lost
+
+    def accounts(self) -> dict[int, dict[str, Account]]:
+        return {
+            publisher: {topic: Account(*book) for topic, book in list(topics.items())}
+            for publisher, topics in self._books.items()
+        }
+
+
+@dataclass(frozen=True)
+class Line:
+    """One subscriber and one publisher, over all topics."""
+
+    subscriber: int
+    publisher: int
+    due: int
+    delivered: int
+    lost: int
+    over_end: int
+    missing: int
+    surplus: int
+    wrong: int
+
+    @property
+    def balances(self) -> bool:
+        return not (self.missing or self.surplus or self.wrong)
+
+
+def judge(
+    subscriber: int,
+    wanted: Collection[str],
+    published: Published,
+    told: Mapping[int, Mapping[str, Account]],
+    still_busy: bool,
+) -> list[Line]:
+    """Return a line for each publisher, in the order of `published`.
+
+    wanted:      the topics that the subscriber's filters match
+    told:        its books; a topic on which nothing came may lack
+    still_busy:  messages were still arriving there when the test stopped waiting
+    """
+    none = Account(0, 0, 0, 0)
+    lines = []
+    for index, (publisher, counts) in enumerate(published.items()):
+        accounts = told.get(publisher, {})
+        due = delivered = lost = open_ = surplus = wrong = 0
+        for topic in {topic for topic in counts if topic in wanted} | accounts.keys():
+            count = counts.get(topic, 0) if topic in wanted else 0
+            account = accounts.get(topic, none)
+            due += count
+            delivered += account.delivered
+            lost += account.lost
+            wrong += account.wrong
+            difference = count - account.delivered - account.lost
+            open_ += max(0, difference)
+            surplus += max(0, -difference)
+        over_end = open_ if still_busy else 0
+        lines.append(Line(subscriber, index, due, delivered, lost, over_end, open_ - over_end, surplus, wrong))
+    return lines
+
+
+def due_to(wanted: Collection[str], published: Published) -> int:
+    """How many messages a subscriber of these topics has to be told of, of all publishers."""
+    return sum(count for counts in published.values() for topic, count in counts.items() if topic in wanted)
+
+
+def words(line: Line) -> str:
+    """What does not balance, for a person."""
+    wrongs = [
+        f"{count:,} {what}"
+        for count, what in (
+            (line.missing, "neither delivered nor reported lost"),
+            (line.surplus, "told of but never published"),
+            (line.wrong, "twice or out of order"),
+        )
+        if count
+    ]
+    return (
+        f"subscriber {line.subscriber}, publisher {line.publisher}: {line.due:,} due, {line.delivered:,} delivered, "
+        f"{line.lost:,} reported lost, {line.over_end:,} over the end: {', '.join(wrongs)}"
+    )

@@ -1,0 +1,113 @@
+"""`fabric load`: what it prints, how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodes import cli, cli_load
+from nodes.cli_options import Exit
+from nodes.load_run import LoadRun
+from tests.processes import ProxyProcess, free_base
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SHORT = ("--warm-up", "0.1", "--duration", "0.3", "--topics", "5", "--topic", "cli/{n}/x")
+
+
+def test_tables_and_a_plot(mesh: list[ProxyProcess], run_fabric: Run, tmp_path: Path) -> None:
+    plot = tmp_path / "a.svg"
+    filters = ("--filter", "cli/+/x", "--filter", "+/0001/x")
+    arguments = ("--connect", mesh[0].base, "--rate", "500", "--subscribers", "2", *filters, "--plot", str(plot))
+    done = run_fabric("load", *SHORT, *arguments, timeout_s=60)
+    assert done.returncode == Exit.DONE, done.stderr
+    figures, ledger, over = (block.splitlines() for block in done.stdout.split("\n\n"))
+    assert figures[0].split()[:3] == ["rate/s", "sent", "delivered"] and figures[1].split()[0] == "500"
+    assert ledger[0].startswith("subscriber") and len(ledger) == 3
+    assert "over-delivered by filter" in over[0] and over[1].split()[:2] == ["1", "+/0001/x"]
+    assert "covered: p1, p2" in done.stderr and "<svg" in plot.read_text()
+
+
+def test_the_highest_rate_that_holds(mesh: list[ProxyProcess], run_fabric: Run) -> None:
+    """Whatever this machine can: the latency may be any, so the publisher is too slow at some rate."""
+    arguments = ("--connect", mesh[0].base, "--rate", "20000", "--find-max", "--max-p99-ms", "1e9", "--json")
+    done = run_fabric("load", *SHORT, *arguments, timeout_s=120)
+    found = json.loads(done.stdout)
+    assert done.returncode == Exit.DONE and found["balances"], done.stderr
+    rates = [each["rate"] for each in found["rounds"]]
+    said = [line for line in done.stderr.splitlines() if "/s held" in line or "/s did not hold: " in line]
+    assert len(said) == len(rates) and rates[0] == 20_000 and any("did not hold: " in line for line in said)
+    held = [rate for rate, line in zip(rates, said, strict=True) if line.endswith("/s held")]
+    assert found["result"]["rate"] == max(held)
+    assert f"the last rate that held: {found['result']['rate']:,.0f}/s" in done.stderr
+
+
+def test_nothing_holds(mesh: list[ProxyProcess], run_fabric: Run) -> None:
+    arguments = ("--connect", mesh[0].base, "--rate", "1.9", "--find-max", "--max-p99-ms", "1e-9")
+    done = run_fabric("load", *SHORT, *arguments, timeout_s=60)
+    assert done.returncode == Exit.NOT_REACHED and "no rate held" in done.stderr
+
+
+def test_a_ledger_that_does_not_balance_ends_with_1(
+    mesh: list[ProxyProcess], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cooked: the last message of one topic is claimed to have been published twice."""
+    honest = LoadRun._finished
+
+    def claim(run: LoadRun, seconds: float) -> None:
+        honest(run, seconds)
+        if run._doing != "first messages":
+            next(iter(run._published.values()))["cli/0001/x"] += 1
+
+    monkeypatch.setattr(LoadRun, "_finished", claim)
+    monkeypatch.setattr("nodes.load_run.QUIET_S", 1.5)
+    assert cli.run(["load", *SHORT, "--connect", mesh[0].base, "--json"]) == Exit.NOT_REACHED
+    said = capsys.readouterr()
+    assert "the ledger does not balance: subscriber 0, publisher 0: " in said.err
+    assert "1 neither delivered nor reported lost" in said.err
+    found = json.loads(said.out)
+    assert not found["balances"] and found["result"]["ledger"][0]["missing"] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--rate", "0"], "'0' is not right here"),
+        (["--rate", "fast"], "'fast' is not right here"),
+        (["--find-max", "--rate", "max"], "--find-max begins with a rate"),
+        (["--topic", "a"], "'a' makes one topic, not 100"),
+        (["--topic", "~/{n}"], "is not everybody's"),
+        (["--filter", "nothing/#"], "matches none of the topics load/0000/value … load/0099/value"),
+        (["--filter", "a#"], "filter 'a#'"),
+        (["--filter", "$fabric/#"], "is not everybody's"),
+        (["--plot", "a.gif"], "'a.gif' ends in neither of .svg, .png"),
+        (["--plot", "/nowhere/a.svg"], "is no folder to write a.svg to"),
+        (["--size", "7"], "7 is not in the range"),
+        (["--topics", "100000", "--publishers", "20"], "more than the 1,000,000 pairs"),
+        (["--max-loss", "2"], "2.0 is not in the range"),
+    ],
+)
+def test_wrong_usage(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["load", *args]) == Exit.USAGE
+    said = capsys.readouterr()
+    assert words in said.err and said.out == "" and len(said.err.splitlines()) == 1
+
+
+def test_nobody_there(run_fabric: Run) -> None:
+    done = run_fabric("load", *SHORT, "--connect", free_base(), "--connect-timeout", "0.2")
+    assert done.returncode == Exit.NOBODY and "no proxy answered" in done.stderr and done.stdout == ""
+
+
+def test_what_lacks_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def find_spec(name: str) -> Any:
+        return None if name == "hdrh" else object()
+
+    monkeypatch.setattr(cli_load.importlib.util, "find_spec", find_spec)
+    assert cli.run(["load"]) == Exit.LACKING
+    assert "hdrh lacks here; right would be pip install 'site-connect-fabric[bench]'" in capsys.readouterr().err
