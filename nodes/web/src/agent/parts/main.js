@@ -1,0 +1,89 @@
+// agent.js: the agents' console. What it knows is in story.js, what it shows in view.js, the replay in stage.js.
+
+import { Link } from "./link.js";
+import { Stage } from "./stage.js";
+import { START, activate, addressed, heard, stopped, withMessage } from "./story.js";
+import { View } from "./view.js";
+
+let desk = START;
+
+const view = new View({
+  signIn: (agent, password) => link.signIn(agent, password),
+  signOut: () => link.signOut(),
+  available: (on) => tellAvailable(on, desk.serving),
+  serve: (serving) => tellAvailable(desk.available, serving),
+  join: (code) => link.ask({ t: "join", code }),
+  accept: (session) => ask({ t: "accept", session }).then(() => become(activate(desk, session))),
+  decline: (session) => ask({ t: "decline", session }),
+  open: (session) => open(session),
+  refresh: () => link.send({ t: "snapshot", session: desk.active }),
+  stop: (session) => {
+    stage.end(session);
+    ask({ t: "stop", session });
+    become(stopped(desk, session));
+  },
+  propose: (session) => ask({ t: "proactive", session }),
+  endChat: (session) => ask({ t: "stop_chat", session }),
+  say: (session, text) => say(session, text),
+});
+
+const stage = new Stage(document.getElementById("stage"), {
+  onMeta: (session, { href }) => become(addressed(desk, session, href)),
+  report: (words) => become({ ...desk, notice: words }),
+});
+
+const link = new Link({
+  heard: (said) => {
+    if (said.t === "welcome" || (said.t === "event" && said.event === "joined")) stage.end(said.session);
+    become(heard(desk, said));
+    if (said.t !== "event") return;
+    if (said.event === "update") show(said);
+    if (said.event === "stopped") {
+      stage.end(said.session);
+      if (said.confirm !== undefined) link.send({ t: "handled", confirm: said.confirm });
+    }
+  },
+  quality: (ms) => {
+    if (ms === null) become({ ...desk, connected: false });
+    view.quality(desk, ms);
+  },
+  out: (words) => {
+    stage.end();
+    desk = START;
+    view.door(words);
+  },
+});
+
+function become(next) {
+  desk = next;
+  if (desk.agent) view.show(desk);
+}
+
+async function ask(message) {
+  const reply = await link.ask(message);
+  if (!reply.ok) become({ ...desk, notice: reply.why ?? "That was not done." });
+  return reply;
+}
+
+function tellAvailable(on, serving) {
+  if (link.send({ t: "available", on, buttons: serving })) become({ ...desk, available: on, serving });
+}
+
+function open(session) {
+  if (session === desk.active) return;
+  become(activate(desk, session));
+  if (desk.visitors[session].epoch !== null) link.send({ t: "snapshot", session });
+}
+
+function show({ session, epoch, update, snapshot }) {
+  const visitor = desk.visitors[session];
+  if (session === desk.active && visitor?.epoch === epoch) stage.show(session, update, snapshot);
+}
+
+async function say(session, text) {
+  const reply = await ask({ t: "say", session, text });
+  if (reply.ok) become(withMessage(desk, session, { from: desk.name, text, id: reply.message_id }, true));
+  return reply.ok;
+}
+
+link.resume();

@@ -1,0 +1,51 @@
+// The visitor's page on the agent's screen: one at a time, scaled to fit. The replay itself is loaded when it is needed.
+
+export class Stage {
+  /** told: onMeta(session, {href, width, height}), report(words) */
+  constructor(root, told) {
+    Object.assign(this, { root, told });
+    this.session = null;
+    this.replay = null;
+    this.size = null;
+    this.loading = null;
+    new ResizeObserver(() => this.fit()).observe(root);
+  }
+
+  /** Show a page update of `session`, JSON of the recorder; of another session than before: from its snapshot on. */
+  async show(session, text, snapshot) {
+    if (session !== this.session) {
+      if (!snapshot) return;
+      this.end();
+      this.session = session;
+    }
+    this.loading ??= import("/assets/replay.js").catch(() => {
+      this.loading = null;
+      this.told.report("The replay is not built; scripts/build-web does that.");
+    });
+    const replayer = await this.loading;
+    if (!replayer || session !== this.session) return; // stopped meanwhile
+    this.replay ??= replayer.stage(this.root, (meta) => {
+      this.size = meta;
+      this.fit();
+      this.told.onMeta(session, meta);
+    });
+    this.replay.show(JSON.parse(text), snapshot);
+  }
+
+  /** Show nothing any more, of `session` or whatever is shown. When this returns nothing of it is on the screen. */
+  end(session = this.session) {
+    if (session !== this.session) return;
+    this.session = null;
+    this.replay?.end();
+    this.replay = this.size = null;
+  }
+
+  fit() {
+    if (!this.size) return;
+    const { clientWidth, clientHeight } = this.root;
+    const { width, height } = this.size;
+    const scale = Math.min(clientWidth / width, clientHeight / height, 1);
+    this.root.style.setProperty("--scale", String(scale));
+    this.root.style.setProperty("--left", `${Math.max(0, (clientWidth - width * scale) / 2)}px`);
+  }
+}

@@ -1,0 +1,181 @@
+// The frame's way to the gateway: one WebSocket at a time, come back to with back-off and jitter, the session resumed by
+// its token. Pure but for what it is given. The words on the wire: docs/web-protocol.md. Reading order: `send`, for what
+// the page wants; `heard`, for what the gateway says; `closed`, for what then.
+//
+//   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1) · tokens.get(), tokens.set(token)
+//   tell(message): `welcome` (with `fresh`), `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`
+
+const FIRST_S = 0.5;
+const LONGEST_S = 15;
+const STEADY_S = 10; // a socket that stood so long starts the back-off anew
+const AFTER_LIMIT_S = 30;
+const FINAL = { 4000: "the gateway did not understand this page", 4001: "open elsewhere", 4003: "not allowed here" };
+const MAX_WAITING = 1000; // publishes that wait for the socket
+const MAX_BUFFERED_BYTES = 4_000_000; // updates beyond it are dropped; a snapshot follows when the socket has caught up
+const MAX_UPDATE_BYTES = 4_000_000; // the gateway takes no more
+const LOST = { t: "connection", connected: false, covered: [], missing: [] };
+
+export class Connection {
+  constructor({ open, after, random, tokens, instance, tell }) {
+    Object.assign(this, { open, after, random, tokens, instance, tell });
+    this.page = null; // {origin, buttons, title} of the page, from its first greeting
+    this.socket = null;
+    this.welcomed = false;
+    this.seen = null;
+    this.session = null;
+    this.filters = new Map(); // id -> filter
+    this.stops = new Set(); // ids not acknowledged
+    this.waiting = [];
+    this.delay = FIRST_S;
+    this.longer = 0; // what is waited beyond the back-off, once
+    this.dropped = false; // updates were
+    this.cancels = [];
+  }
+
+  start(page) {
+    this.page = page;
+    this.dial();
+  }
+
+  // ── what the page wants ────────────────────────────────────────────────────────────────────────────────────────
+
+  send(message) {
+    if (message.t === "subscribe") this.filters.set(message.id, message.filter);
+    else if (message.t === "unsubscribe") this.filters.delete(message.id);
+    else if (message.t === "stop") this.stops.add(message.id);
+    else if (message.t === "update") return this.update(message);
+    if (this.welcomed) return this.put(message);
+    if (message.t === "publish") this.keep(message);
+    return true;
+  }
+
+  keep(message) {
+    if (this.waiting.length < MAX_WAITING) return this.waiting.push(message);
+    return this.refused("publish", `${MAX_WAITING} messages wait for the gateway; this one was dropped`);
+  }
+
+  update(message) {
+    const text = JSON.stringify(message);
+    if (!this.welcomed) return false; // `welcome` asks for a snapshot
+    if (text.length > MAX_UPDATE_BYTES) {
+      return this.refused("update", `${text.length} bytes; at most ${MAX_UPDATE_BYTES} can be sent`);
+    }
+    if (this.socket.bufferedAmount > MAX_BUFFERED_BYTES || (this.dropped && !message.snapshot)) {
+      if (!this.dropped) this.cancels.push(this.after(0.2, () => this.catchUp()));
+      this.dropped = true;
+      return false;
+    }
+    this.dropped = false;
+    this.socket.send(text);
+    return true;
+  }
+
+  catchUp() {
+    if (!this.dropped || !this.welcomed) return;
+    if (this.socket.bufferedAmount === 0) this.tell({ t: "snapshot" });
+    this.cancels.push(this.after(0.2, () => this.catchUp()));
+  }
+
+  refused(what, why) {
+    this.tell({ t: "site", topic: "~/site_connect/refused", payload: { what, why } });
+    return false;
+  }
+
+  put(message) {
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  // ── the socket ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  dial() {
+    const socket = (this.socket = this.open());
+    const { origin, buttons, title } = this.page;
+    socket.onopen = () => {
+      const token = this.tokens.get();
+      const { instance, seen } = this;
+      this.put({ t: "hello", v: 1, origin, instance, token, seen, buttons, title });
+    };
+    socket.onmessage = ({ data }) => socket === this.socket && this.heard(JSON.parse(data));
+    socket.onclose = ({ code }) => socket === this.socket && this.closed(code);
+  }
+
+  /** The network is back: what waits for the next try tries now. */
+  hurry() {
+    if (!this.socket && this.page && this.delay > 0) {
+      this.rest();
+      this.dial();
+    }
+  }
+
+  /** The document goes. The session waits for the next one. */
+  close() {
+    const { socket } = this;
+    this.rest();
+    this.socket = null;
+    this.welcomed = false;
+    socket?.close(1000);
+  }
+
+  closed(code) {
+    const was = this.welcomed;
+    this.rest();
+    this.socket = null;
+    this.welcomed = this.dropped = false;
+    if (was) this.tell(LOST);
+    if (code in FINAL) {
+      this.delay = 0;
+      this.tell({ t: "site", topic: "~/site_connect/error", payload: { attempts: 1, reason: FINAL[code] } });
+      return;
+    }
+    const wait = Math.max(this.delay * (0.5 + this.random() / 2), code === 4008 ? AFTER_LIMIT_S : 0, this.longer);
+    this.delay = Math.min(LONGEST_S, this.delay * 2);
+    this.longer = 0;
+    this.cancels.push(this.after(wait, () => this.dial()));
+  }
+
+  rest() {
+    for (const cancel of this.cancels.splice(0)) cancel();
+  }
+
+  // ── what the gateway says ──────────────────────────────────────────────────────────────────────────────────────
+
+  heard(said) {
+    if (said.t === "welcome") return this.welcome(said);
+    if (said.seq) this.seen = Math.max(this.seen ?? 0, said.seq);
+    if (said.t === "token") {
+      this.tokens.set(said.token);
+      return this.put({ t: "token" });
+    }
+    if (said.t === "drain") {
+      this.longer = this.random() * said.reconnect_s;
+      this.delay = FIRST_S;
+      return undefined;
+    }
+    if (said.t === "refused") return this.notDone(said);
+    if (said.t === "limit") return this.refused(said.what, said.why);
+    if (said.t === "stopped") this.stops.delete(said.id);
+    return this.tell(said);
+  }
+
+  notDone({ id, of, why }) {
+    if (of !== "subscribe" || id === null) return this.refused(of, why);
+    this.filters.delete(id);
+    return this.tell({ t: "ack", id, ok: false, covered: [], missing: [], elapsed_s: 0, error: why });
+  }
+
+  welcome(said) {
+    const fresh = this.seen === null || said.missed || said.session !== this.session;
+    const { session, retained, connection, state } = said;
+    this.tokens.set(said.token);
+    this.session = session;
+    this.welcomed = true;
+    if (fresh) this.seen = said.seq;
+    this.cancels.push(this.after(STEADY_S, () => (this.delay = FIRST_S)));
+    this.tell({ t: "welcome", session, retained, fresh, state });
+    this.tell({ t: "connection", connected: true, covered: [], missing: [], ...connection });
+    for (const [id, filter] of this.filters) this.put({ t: "subscribe", id, filter });
+    for (const id of this.stops) this.put({ t: "stop", id });
+    for (const message of this.waiting.splice(0)) this.put(message);
+  }
+}

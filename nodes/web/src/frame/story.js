@@ -1,0 +1,65 @@
+// What the frame shows, as data: a pure function of what was said so far. `see(state, topic, payload, own)` returns the
+// next state; it is told everything that concerns the visitor, in both directions.
+
+export const START = {
+  view: "hidden",
+  connected: false,
+  code: null,
+  trouble: "", // words, when no code can be had at present
+  gaveUp: false,
+  viewing: false, // an agent sees the page
+  buttons: {}, // id -> enabled
+  chat: "idle", // idle, waiting, invited, open, closed
+  refused: "", // why the last thing was not done
+  messages: [], // {from, text, id, own}
+  unread: 0,
+};
+const MAX_MESSAGES = 200;
+const VIEWS = { show_frame: "shown", minimize_frame: "minimised", hide_frame: "hidden" };
+
+export function see(state, topic, payload, own = false) {
+  const name = topic.replace(/^~(site_connect|pagesession|)\/(site_connect\/)?/, "");
+  if (name in VIEWS) return seen({ ...state, view: VIEWS[name] });
+  const [, button, turn] = name.match(/^chat_button\/(.*)\/(enabled|disabled)$/) ?? [];
+  if (button) return { ...state, buttons: { ...state.buttons, [button]: turn === "enabled" } };
+  const step = STEPS[name];
+  return step ? step(state, payload ?? {}, own) : state;
+}
+
+const STEPS = {
+  ready: (state, { code }) => ({ ...state, code, trouble: "", gaveUp: false }),
+  new_code: (state, { code }) => ({ ...state, code, trouble: "", gaveUp: false }),
+  retry: (state) => ({ ...state, code: null, trouble: "Getting a contact code takes a little longer…" }),
+  error: (state) => ({ ...state, code: null, trouble: "There is no contact code at present.", gaveUp: true }),
+  refused: (state, { what, why }) => {
+    const chat = what === "trigger" && state.chat === "waiting" ? "closed" : state.chat;
+    return { ...state, chat, refused: what === "update" ? "" : String(why) };
+  },
+  connection: (state, { connected }) => ({ ...state, connected: connected === true }),
+  "cobrowsing/start": (state) => ({ ...state, viewing: true, code: null }),
+  "cobrowsing/stop": (state) => ({ ...state, viewing: false }),
+  "chat/trigger": (state) => ({ ...state, chat: state.chat === "invited" ? "open" : "waiting", refused: "" }),
+  "proactive/trigger": (state) => ({ ...state, chat: "invited", messages: [] }),
+  "chat/accepted": (state) => (state.chat === "open" ? state : { ...state, chat: "open", refused: "", messages: [] }),
+  "chat/stop": (state) => ({ ...state, chat: state.chat === "open" ? "closed" : "idle" }),
+  "chat/message": (state, payload, own) => {
+    const { from, text, id } = payload;
+    if (typeof text !== "string" || state.messages.some((each) => id && each.id === id)) return state;
+    const messages = [...state.messages, { from: String(from ?? ""), text, id, own }].slice(-MAX_MESSAGES);
+    return seen({ ...state, messages, unread: own ? 0 : state.unread + 1 });
+  },
+};
+
+/** What is on the screen has been read. */
+function seen(state) {
+  return state.view === "shown" ? { ...state, unread: 0 } : state;
+}
+
+/** The state that another page of the site, or the gateway, says this one begins with. */
+export function resumed(state, kept, said) {
+  const { chat, messages } = kept;
+  const now = { ...state, view: kept.view ?? state.view, chat: chat ?? state.chat, messages: messages ?? [] };
+  if (!said) return now;
+  const known = { offered: "waiting" }[said.chat] ?? said.chat;
+  return { ...now, view: said.visibility, chat: known, messages: known === "open" || known === "closed" ? now.messages : [] };
+}

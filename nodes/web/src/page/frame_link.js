@@ -1,0 +1,101 @@
+// The frame on the page: an iframe from the gateway's origin, and what page and frame say to each other by postMessage.
+// Each message names exactly whom it is for, and is taken only from the very window and origin that it must come from.
+//
+// Page and frame may load in either order: each `load` of the iframe is greeted by a `hello` with the page's
+// subscriptions; what the page says before the frame has answered waits, in order.
+
+import { problem } from "./topics.js";
+
+const MAX_WAITING = 1000; // messages that wait for the frame
+const NAMED_BY_HELLO = new Set(["subscribe", "unsubscribe", "view"]); // so they need not wait before it
+const SIZES = { shown: ["360px", "540px"], minimised: ["230px", "52px"] };
+const LOOK = {
+  position: "fixed",
+  right: "12px",
+  bottom: "12px",
+  maxWidth: "calc(100vw - 24px)",
+  maxHeight: "calc(100vh - 24px)",
+  border: "0",
+  boxShadow: "0 8px 32px rgb(15 23 42 / 28%)",
+  zIndex: "2147483000",
+};
+
+export class FrameLink {
+  /** host: element or shadow root for the iframe · hello(): what to greet the frame with · said(message) */
+  constructor({ origin, host, hello, said }) {
+    Object.assign(this, { origin, host, hello, said });
+    this.iframe = null;
+    this.greeted = this.ready = false;
+    this.waiting = [];
+    this.view = null; // what the page last asked for; null: what the frame remembers
+    window.addEventListener("message", (event) => this.heard(event));
+  }
+
+  /** Have the frame loaded, if it is not. An iframe that the page holds already is taken. */
+  load() {
+    if (this.iframe) return;
+    const there = document.querySelector("iframe[data-site-connect-frame]");
+    this.iframe = there || document.createElement("iframe");
+    this.iframe.addEventListener("load", () => this.greet());
+    if (there) {
+      this.greet(); // it may have loaded before us
+    } else {
+      this.iframe.title = "Help: contact code and chat";
+      this.iframe.src = `${this.origin}/frame.html`;
+      this.iframe.referrerPolicy = "origin";
+      this.style();
+      this.host.append(this.iframe);
+    }
+  }
+
+  greet() {
+    this.greeted = true;
+    this.ready = false;
+    this.waiting = this.waiting.filter(({ t }) => !NAMED_BY_HELLO.has(t));
+    this.post({ t: "hello", view: this.view, ...this.hello() });
+  }
+
+  tell(message) {
+    if (this.ready) return this.post(message);
+    if (!this.greeted && NAMED_BY_HELLO.has(message.t)) return undefined;
+    if (this.waiting.length >= MAX_WAITING) {
+      throw problem("HighWaterMarkReached", `${MAX_WAITING} calls wait for the frame; this one is refused`);
+    }
+    this.waiting.push(message);
+    return undefined;
+  }
+
+  post(message) {
+    this.iframe.contentWindow?.postMessage({ site_connect: 1, ...message }, this.origin);
+  }
+
+  heard(event) {
+    if (!this.iframe || event.source !== this.iframe.contentWindow || event.origin !== this.origin) return;
+    const message = event.data;
+    if (message?.site_connect !== 1) return;
+    if (message.t !== "ready") {
+      this.said(message);
+      return;
+    }
+    this.ready = true;
+    for (const each of this.waiting.splice(0)) this.post(each);
+  }
+
+  show(view) {
+    if (this.view === view) return;
+    this.view = view;
+    if (!this.iframe) return;
+    this.style();
+    this.tell({ t: "view", view });
+  }
+
+  style() {
+    const [width, height] = SIZES[this.view] || SIZES.minimised;
+    Object.assign(this.iframe.style, LOOK, {
+      display: this.view in SIZES ? "block" : "none",
+      width,
+      height,
+      borderRadius: this.view === "minimised" ? "26px" : "14px",
+    });
+  }
+}

@@ -1,0 +1,88 @@
+// site_connect.js, the script that a page loads: makes the global `site_connect`, whose calls work at once.
+//
+//   <script async src="https://gateway.example/site_connect.js" data-buttons="help"></script>
+//
+//   data-buttons="help sales"   ids of the page's chat buttons
+//   data-frame="manual"         the frame is loaded when the page asks: site_connect.frame(), `~/site_connect/load_frame`,
+//                               or show_frame; else as soon as the document is there
+//
+// Two lines before it let the page call while the script is on its way:
+//
+//   window.site_connect = { calls: [] };
+//   for (const name of ["subscribe", "unsubscribe", "publish", "stop_session", "frame", "retry"])
+//     site_connect[name] = (...args) => site_connect.calls.push([name, ...args]);
+//
+// Their subscriptions have the ids that the stub's `subscribe` returned; of the rest it returns nothing of use.
+
+import { FrameLink } from "./frame_link.js";
+import { Page } from "./page.js";
+import { Recording } from "./recording.js";
+
+function begin(script) {
+  const early = window.site_connect?.calls ?? [];
+  const origin = new URL(script.src).origin;
+  const report = typeof reportError === "function" ? reportError : (error) => console.error(error);
+
+  const host = document.createElement("site-connect"); // its own shadow: the page's style and scripts leave it alone
+  Object.assign(host.style, { position: "fixed", width: "0", height: "0" });
+  const shadow = host.attachShadow({ mode: "open" });
+
+  const page = new Page(
+    {
+      frame: (message) => link.tell(message),
+      wantFrame: () => whenThere(() => link.load()),
+      view: (view) => link.show(view),
+      record: (epoch) => recording.start(epoch),
+      stopRecording: () => recording.end(),
+      snapshot: () => recording.snapshot(),
+      later: (fun) => queueMicrotask(fun),
+      report,
+    },
+    early.length + 1,
+  );
+  const link = new FrameLink({
+    origin,
+    host: shadow,
+    said: (message) => page.fromFrame(message),
+    hello: () => ({
+      buttons: (script.dataset.buttons ?? "").split(/[\s,]+/).filter(Boolean),
+      title: document.title,
+      subscriptions: page.beyond(),
+    }),
+  });
+  const recording = new Recording({
+    src: `${origin}/assets/recorder.js`,
+    host: shadow,
+    report,
+    send: (event, snapshot) => page.sendUpdate(event, snapshot),
+    stop: () => page.stopSession(),
+  });
+
+  window.site_connect = Object.freeze({
+    subscribe: (topic, msg_fun, ack_fun) => page.subscribe(topic, msg_fun, ack_fun),
+    unsubscribe: (id) => page.unsubscribe(id),
+    publish: (topic, msg) => page.publish(topic, msg),
+    stop_session: () => page.stopSession(),
+    frame: () => whenThere(() => link.load()),
+    retry: () => page.retry(),
+  });
+  early.forEach(([name, ...args], index) => {
+    try {
+      if (name === "subscribe") page.subscribe(args[0], args[1], args[2], index + 1);
+      else window.site_connect[name](...args);
+    } catch (error) {
+      report(error); // whoever called is long gone
+    }
+  });
+  whenThere(() => {
+    document.documentElement.append(host);
+    if (script.dataset.frame !== "manual") link.load();
+  });
+}
+
+function whenThere(fun) {
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", fun, { once: true });
+  else fun();
+}
+
+if (!Object.isFrozen(window.site_connect ?? {})) begin(document.currentScript);

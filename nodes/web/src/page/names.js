@@ -1,0 +1,26 @@
+// The topics that the page's script knows by name; the table in README.md says when each is told.
+
+export const HERE = "~/site_connect/";
+const SESSION = "~pagesession/";
+
+export const LOAD_FRAME = `${HERE}load_frame`;
+export const STARTED = `${SESSION}cobrowsing/start`;
+export const STOPPED = `${SESSION}cobrowsing/stop`;
+export const UPDATE = `${SESSION}cobrowsing/update`;
+export const SNAPSHOT_REQUEST = `${SESSION}cobrowsing/snapshot_request`;
+const SHOW = `${SESSION}show_frame`;
+const MINIMISE = `${SESSION}minimize_frame`;
+const HIDE = `${SESSION}hide_frame`;
+
+/** What each of these makes of the frame. */
+export const VIEWS = { [SHOW]: "shown", [MINIMISE]: "minimised", [HIDE]: "hidden" };
+
+/** What follows from the frame node's decisions: nobody may publish it. */
+export const DECIDED = new Set([
+  STARTED,
+  STOPPED,
+  UPDATE,
+  `${SESSION}chat/accepted`,
+  `${SESSION}proactive/trigger`,
+  `${SESSION}frame/state`,
+]);

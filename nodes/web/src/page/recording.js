@@ -1,0 +1,90 @@
+// Co-browsing on the page: the recorder, which is loaded when a session starts and gone when it stops, and the sign that
+// says so. A stop ends the recorder before anything else happens.
+
+const SIGN = {
+  position: "fixed",
+  top: "0",
+  left: "50%",
+  transform: "translateX(-50%)",
+  display: "flex",
+  gap: "12px",
+  alignItems: "center",
+  flexWrap: "wrap",
+  maxWidth: "calc(100vw - 24px)",
+  boxSizing: "border-box",
+  padding: "8px 8px 8px 16px",
+  borderRadius: "0 0 12px 12px",
+  background: "#9f1239",
+  color: "#fff",
+  font: "600 15px/1.3 system-ui, sans-serif",
+  boxShadow: "0 4px 18px rgb(15 23 42 / 35%)",
+  zIndex: "2147483001",
+};
+const BUTTON = {
+  font: "inherit",
+  padding: "6px 14px",
+  border: "0",
+  borderRadius: "8px",
+  background: "#fff",
+  color: "#9f1239",
+  cursor: "pointer",
+};
+
+export class Recording {
+  /** src: the recorder's address · host: element for the sign · send(event, snapshot) · stop(): the visitor's wish */
+  constructor({ src, host, send, stop, report }) {
+    Object.assign(this, { src, host, send, stop, report });
+    this.epoch = null;
+    this.script = this.recorder = this.sign = null;
+  }
+
+  start(epoch) {
+    this.end();
+    this.epoch = epoch;
+    this.showSign();
+    const script = (this.script = document.createElement("script"));
+    script.src = this.src;
+    script.onload = () => this.loaded(epoch);
+    script.onerror = () => this.report(new Error(`the recorder cannot be loaded from ${this.src}`));
+    document.head.append(script);
+  }
+
+  loaded(epoch) {
+    const record = window.site_connect_recorder;
+    delete window.site_connect_recorder;
+    if (this.epoch !== epoch || !record) return; // stopped before it was there
+    this.recorder = record((events, snapshot) => {
+      if (this.epoch === epoch) this.send(events, snapshot);
+    }, this.report);
+  }
+
+  /** A fresh snapshot of the whole page; before the recorder is there its first one will do. */
+  snapshot() {
+    this.recorder?.snapshot();
+  }
+
+  end() {
+    const { recorder } = this;
+    this.epoch = this.recorder = null;
+    recorder?.stop();
+    this.script?.remove();
+    this.sign?.remove();
+    this.script = this.sign = null;
+  }
+
+  showSign() {
+    const sign = (this.sign = document.createElement("div"));
+    sign.setAttribute("role", "status");
+    sign.id = "sign";
+    sign.append("An agent is viewing this page");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Stop";
+    button.setAttribute("aria-label", "Stop: the agent sees this page no more");
+    button.addEventListener("click", () => this.stop());
+    Object.assign(sign.style, SIGN);
+    Object.assign(button.style, BUTTON);
+    sign.append(button);
+    this.host.append(sign);
+  }
+}
