@@ -160,6 +160,11 @@ class Agent:
         with self._lock:
             return self._core.pages()
 
+    @property
+    def signed_in(self) -> bool:
+        """Whether a frame node knows it, as far as it has heard."""
+        return self._core.signed_in
+
     def stats(self) -> dict[str, int]:
         """Return figures of the updates: gaps, refused (another epoch, no lease), unsynced (before a snapshot)."""
         core = self._core

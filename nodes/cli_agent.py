@@ -8,9 +8,12 @@ from typing import Any
 
 import click
 
+from nodes import logs
 from nodes.agent import Agent
 from nodes.cli_options import Exit, PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.http_status import Address
 from nodes.json_lines import Command, Lines, field, warn_of_dropped
+from nodes.operating import Status, operating_options, status_page
 
 _ON_PAGE = ("accept", "decline", "stop_chat", "proactive")
 
@@ -68,6 +71,7 @@ class Driver:
 @click.option("--join", "code", metavar="CODE", help="Join the page that holds this contact code.")
 @click.option("--lease", "lease_s", metavar="S", default=10.0, show_default=True, type=PositiveNumber(),
               help="How long the agent is taken for present when nothing is heard of it.")  # fmt: skip
+@operating_options
 @connect_option
 @connect_timeout_option
 def agent(
@@ -77,6 +81,8 @@ def agent(
     available: bool,
     code: str | None,
     lease_s: float,
+    http: Address | None,
+    log_json: bool,
     connect: Sequence[str],
     connect_timeout_s: float,
 ) -> Exit:
@@ -95,6 +101,7 @@ def agent(
     Example:
       fabric agent ada --name 'Ada' --buttons help --available
     """
+    logs.begin("fabric agent", as_json=log_json)
     lines = Lines()
 
     def tell(event: dict[str, Any]) -> None:
@@ -102,10 +109,12 @@ def agent(
 
     served = [each for each in buttons.split(",") if each]
     with (
+        status_page("agent", http) as status,
         open_node(connect, connect_timeout_s) as node,
         Agent(node, agent, name or agent, buttons=served, lease_s=lease_s, on_event=tell) as running,
     ):
         driver = Driver(running, lines)
+        _watch(status, running)
         if available:
             running.set_available(True)
         if code is not None and running.wait_ready(connect_timeout_s):
@@ -113,3 +122,10 @@ def agent(
         lines.run(driver.do)
     warn_of_dropped(lines)
     return Exit.DONE
+
+
+def _watch(status: Status, agent: Agent) -> None:
+    status.watch_node(agent.node)
+    status.name = agent.agent
+    status.watch("agent", lambda: {**agent.stats(), "signed_in": agent.signed_in, "pages": agent.pages()})
+    status.ready_with(agent.node, lambda: "" if agent.signed_in else "not signed in: no frame node has answered")

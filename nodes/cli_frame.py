@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 import signal
 import threading
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fabric.errors import Busy
+from fabric.node import Node
+from nodes import logs
 from nodes.cli_options import (
     Exit,
     Fail,
@@ -25,7 +26,9 @@ from nodes.cli_options import (
     say,
 )
 from nodes.contact_codes import CodeFormat
+from nodes.http_status import Address
 from nodes.notify import READY, STOPPING, notify
+from nodes.operating import Status, operating_options, status_page
 from nodes.records import StoreOptions
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ REACHABLE_S = 10.0
               help="How long a code rests before it is given to another page.")  # fmt: skip
 @click.option("--name", metavar="NAME", help="Its name, one topic level. [default: random]")
 @click.option("--verbose", is_flag=True, help="Say each change of a page; codes and sessions are hashed.")
+@operating_options
 @connect_option
 @connect_timeout_option
 def frame(
@@ -59,6 +63,8 @@ def frame(
     quarantine_s: float,
     name: str | None,
     verbose: bool,
+    http: Address | None,
+    log_json: bool,
     connect: tuple[str, ...],
     connect_timeout_s: float,
 ) -> Exit:
@@ -77,28 +83,42 @@ def frame(
         options = StoreOptions(capacity=capacity, codes=CodeFormat(code_length, alphabet), quarantine_s=quarantine_s)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="fabric frame: %(message)s")
-    with _ended_by_signals() as ended, contextlib.closing(_open_store(url, options)) as store:
+    logs.begin("fabric frame", as_json=log_json, verbose=verbose)
+    with (
+        _ended_by_signals() as ended,
+        status_page("frame", http) as status,
+        contextlib.closing(_open_store(url, options)) as store,
+    ):
         from nodes.frame import FrameNode
 
         with open_node(connect, connect_timeout_s) as node:
             running = FrameNode(node, store, options, max_in_flight=max_in_flight, name=name)
             try:
-                _serve(running, capacity, ended)
+                _watch(status, node, running)
+                _serve(running, node, capacity, ended, status)
             finally:
                 running.close()
     return Exit.DONE
 
 
-def _serve(running: FrameNode, capacity: int, ended: threading.Event) -> None:
+def _watch(status: Status, node: Node, running: FrameNode) -> None:
+    status.name = running.name
+    status.watch_node(node)
+    status.watch("frame", running.figures)
+    status.watch("store", running.store_figures)
+
+
+def _serve(running: FrameNode, node: Node, capacity: int, ended: threading.Event, status: Status) -> None:
     if not _is_ready(running, ended):
         return
+    status.ready_with(node, running.problem)
     ready = {"event": "ready", "name": running.name, "instance": running.server.instance, "capacity": capacity}
     click.echo(dumps(ready))
     say(f"frame node {running.name} is ready")
     notify(READY)
     ended.wait()
     notify(STOPPING)
+    status.ready(lambda: "draining")
     say("draining")
 
 

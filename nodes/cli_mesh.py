@@ -17,6 +17,7 @@ from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.node import Node
 from fabric.proxy import Proxy
 from fabric.sockets import give_memory_back
+from nodes import logs
 from nodes.cli_options import (
     Base,
     Exit,
@@ -29,8 +30,12 @@ from nodes.cli_options import (
     plain,
     say,
 )
+from nodes.health import proxy_death, proxy_problem
+from nodes.http_status import Address
 from nodes.mesh_view import MeshView, table
+from nodes.metrics import proxy_figures
 from nodes.notify import READY, STOPPING, notify
+from nodes.operating import http_of_proxy, operating_options, status_page
 
 STATUS_TIMEOUT_S = 2.5  # proxies announce themselves every second
 MAX_WAITING_LINES = 1_000  # for a slow reader of stdout or stderr; beyond that, lines are dropped
@@ -56,6 +61,7 @@ _STATES = {"ready": READY, "draining": STOPPING}
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
               help="On SIGTERM, how long its nodes have to move to another proxy.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
+@operating_options
 def proxy(
     listen: str,
     join: tuple[str, ...],
@@ -64,6 +70,8 @@ def proxy(
     first: bool,
     drain_s: float,
     as_json: bool,
+    http: Address | None,
+    log_json: bool,
 ) -> Exit:
     """Run a proxy until SIGTERM or Ctrl-C, which drain it.
 
@@ -74,6 +82,7 @@ def proxy(
       fabric proxy --listen tcp://127.0.0.1:5570 --name p1
       fabric proxy --listen tcp://127.0.0.1:5580 --name p2 --join tcp://127.0.0.1:5570
     """
+    logs.begin("fabric proxy", as_json=log_json)
     if not Endpoints.parse(listen).is_local:
         say(f"{listen} can be reached from other machines, and peers are not authenticated yet: whoever reaches these "
             "ports can read and write everything")  # fmt: skip
@@ -85,7 +94,7 @@ def proxy(
         # Its own `ready` lacks what only the proxy knows; the line for stdout has it.
         tell(running.ready_line() if event["event"] == "ready" else event)
 
-    with _event_lines(as_json) as tell:
+    with _event_lines(as_json) as tell, status_page("proxy", http, http_of_proxy(listen)) as status:
         try:
             running = Proxy(
                 listen,
@@ -98,6 +107,9 @@ def proxy(
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+        status.name = running.name
+        status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
+        status.ready(lambda: proxy_problem(running.stats()))
         with _drained_by_signals(running.drain):
             running.run()
     return Exit.DONE
@@ -126,22 +138,25 @@ def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     Printing has a thread of its own: a pipe that nobody reads must not stop the proxy's control thread, or its peers
     would declare it dead. Whoever closes the pipe does not end the proxy either.
     """
-    lines: queue.Queue[tuple[str, bool] | None] = queue.Queue(MAX_WAITING_LINES)
+    lines: queue.Queue[tuple[dict[str, Any], bool] | None] = queue.Queue(MAX_WAITING_LINES)
     ended = threading.Event()
 
     def write() -> None:
         while (line := lines.get()) is not None:
-            text, is_words = line
+            event, is_words = line
             with contextlib.suppress(OSError):
-                click.echo(text, err=is_words)
+                if not is_words:
+                    click.echo(dumps(event), err=False)
+                elif not logs.tell(event["event"], {key: event[key] for key in event.keys() - {"event"}}):
+                    click.echo(f"fabric proxy: {plain(event_words(event))}", err=True)
             if ended.is_set() and lines.empty():  # the None below had no room
                 return
 
     def on_event(event: dict[str, Any]) -> None:
         with contextlib.suppress(queue.Full):
             if as_json or event["event"] == "ready":
-                lines.put_nowait((dumps(event), False))
-            lines.put_nowait((f"fabric proxy: {plain(event_words(event))}", True))
+                lines.put_nowait((event, False))
+            lines.put_nowait((event, True))
 
     writer = threading.Thread(target=write, name="fabric-proxy-events", daemon=True)
     writer.start()

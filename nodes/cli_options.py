@@ -20,6 +20,7 @@ import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.node import Node
+from nodes import logs
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -48,6 +49,8 @@ class Fail(Exception):
 def say(words: str) -> None:
     """Write one line to stderr, after the command's name. Whoever closed stderr does not want to hear it."""
     context = click.get_current_context(silent=True)
+    if logs.tell(words):
+        return
     with contextlib.suppress(OSError):
         click.echo(f"{context.command_path if context else 'fabric'}: {plain(words)}", err=True)
 

@@ -14,7 +14,7 @@ import click
 from fabric.coverage import Ack
 from fabric.node import Node
 from fabric.wire import Message
-from nodes import page_events
+from nodes import logs, page_events
 from nodes.cli_options import (
     Exit,
     Fail,
@@ -24,8 +24,11 @@ from nodes.cli_options import (
     open_node,
     plain,
 )
+from nodes.health import pages_problem
 from nodes.host_page import HostPage
+from nodes.http_status import Address
 from nodes.json_lines import Command, Lines, field, warn_of_dropped
+from nodes.operating import operating_options, status_page
 from nodes.page_host import host_of, new_token
 from nodes.retry import Backoff
 
@@ -176,6 +179,7 @@ class Pages:
               help="How often to ask for a contact code before giving up.")  # fmt: skip
 @click.option("--max-delay", "cap_s", metavar="S", default=_PATIENCE.cap_s, show_default=True, type=PositiveNumber(),
               help="Longest pause between two attempts.")  # fmt: skip
+@operating_options
 @connect_option
 @connect_timeout_option
 def page(
@@ -186,6 +190,8 @@ def page(
     lease_s: float,
     attempts: int,
     cap_s: float,
+    http: Address | None,
+    log_json: bool,
     connect: Sequence[str],
     connect_timeout_s: float,
 ) -> Exit:
@@ -206,6 +212,7 @@ def page(
     Example:
       fabric page --buttons help
     """
+    logs.begin("fabric page", as_json=log_json)
     lines = Lines()
     names = tuple(name for name in buttons.split(",") if name)
     backoff = Backoff(base_s=min(_PATIENCE.base_s, cap_s), cap_s=cap_s, attempts=attempts)
@@ -214,11 +221,15 @@ def page(
     def make(session: str | None) -> HostPage:
         return HostPage(session=session, buttons=names, lease_s=lease_s, backoff=backoff)
 
-    with open_node(connect, connect_timeout_s) as node:
+    with status_page("page", http) as status, open_node(connect, connect_timeout_s) as node:
         pages = Pages(lines, updates, rate, make)
         for number in range(1, count + 1):
             pages.open(number)
         pages.start(node)
+        hosted = host_of(node).stats
+        status.watch_node(node)
+        status.watch("page", hosted)
+        status.ready_with(node, lambda: pages_problem(hosted()))
         lines.run(pages.do)
         pages.close()
         host_of(node).flush(RELEASE_S)

@@ -22,6 +22,7 @@ from fabric.numbers import Gap
 from fabric.payloads import to_json
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json
+from nodes import logs
 from nodes.cli_options import (
     Exit,
     PositiveNumber,
@@ -32,6 +33,8 @@ from nodes.cli_options import (
     plain,
     say,
 )
+from nodes.http_status import Address
+from nodes.operating import operating_options, status_page
 
 MAX_WAITING_MSGS = 500_000
 """Between the node and a slow reader of stdout; about 300 bytes each while payloads are small."""
@@ -67,6 +70,9 @@ class Outlet:
         """Changes of what an ack has told; what is covered before the first one, that one tells."""
         if self._acked:
             self.words(_coverage_words(event))
+
+    def stats(self) -> dict[str, int]:
+        return {"printed": self.printed, "dropped": self.dropped}
 
     def words(self, words: str) -> None:
         if not self._quiet:
@@ -110,6 +116,7 @@ class Outlet:
 @click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), help="End after S seconds, whatever came.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole messages, one JSON object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@operating_options
 def sub(
     filters: tuple[str, ...],
     connect: Sequence[str],
@@ -118,6 +125,8 @@ def sub(
     timeout_s: float | None,
     as_json: bool,
     quiet: bool,
+    http: Address | None,
+    log_json: bool,
 ) -> Exit:
     """Print what arrives under the FILTERs, one message a line: topic, tab, payload as JSON.
 
@@ -135,13 +144,17 @@ def sub(
     for topic_filter in filters:
         validate_filter(topic_filter)
         scope(topic_filter)
+    logs.begin("fabric sub", as_json=log_json)
     outlet = Outlet(as_json, quiet)
-    with open_node(connect, connect_timeout_s) as node:
+    with status_page("sub", http) as status, open_node(connect, connect_timeout_s) as node:
         node.on_gap(lambda gap: outlet.words(_gap_words(gap)))
         node.on_coverage(outlet.coverage)
         node.on_state(lambda state: outlet.words(_state_words(state)))
         for topic_filter in dict.fromkeys(filters):
             node.subscribe(topic_filter, outlet.message, partial(outlet.ack, topic_filter))
+        status.watch_node(node)
+        status.watch("sub", outlet.stats)
+        status.ready_with(node, lambda: "" if node.stats()["covered"] else "no proxy has acknowledged its filters")
         return _print(outlet, count, timeout_s)
 
 

@@ -102,9 +102,28 @@ class FrameNode:
 
     def stats(self) -> dict[str, Any]:
         """Return figures: of the requests, and of the store. Errors: Busy while the store is away."""
-        with self._store.transaction() as tx:
+        with self._store_lock, self._store.transaction() as tx:
             counts = tx.counts()
-        return {**self.server.stats(), **counts, "untold": self.untold}
+        return {**self.figures(), **counts}
+
+    def figures(self) -> dict[str, Any]:
+        """Return figures of the requests, and whether the store answers."""
+        return {**self.server.stats(), "untold": self.untold, "store_up": self._away_since is None}
+
+    def store_figures(self) -> dict[str, int]:
+        """Return figures of the store, and how many codes are `free`; none while it is away."""
+        if self._away_since is not None:
+            return {}
+        try:
+            counts = self.stats()
+        except Busy:
+            return {}  # the next tick finds it away, and says so
+        return {**counts, "free": self._options.codes.space - counts["codes"] - counts["resting"]}
+
+    def problem(self) -> str:
+        """Say why nothing can be asked of it at present; nothing when all is well. From any thread."""
+        since = self._away_since
+        return "" if since is None else f"the store has been away for {time.monotonic() - since:.0f} s"
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Take no more requests, finish those in flight, end."""

@@ -92,6 +92,16 @@ class PageHost:
     def _subscribe(self) -> None:
         self._held = self.node.subscribe(f"{self._space}#", self._on_session, self._on_ack)
 
+    def stats(self) -> dict[str, Any]:
+        """Return how many pages have a contact code, `ready`, and how many `other` have not; and what was dropped.
+
+        cost: a walk over the pages
+        """
+        with self._lock:
+            hosted = list(self._pages.values())
+        ready = sum(page.is_ready for page in hosted)
+        return {"pages": {"ready": ready, "other": len(hosted) - ready}, "drops": dict(self.counts)}
+
     # ── pages ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def add(self, page: HostedPage) -> tuple[Ack | None, dict[str, Any] | None]:

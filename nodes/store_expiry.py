@@ -40,6 +40,8 @@ _COUNTS = select(
     func.count(pages.c.agent).label("sessions"),
     func.count().filter(pages.c.chat.in_(("waiting", "offered"))).label("waiting"),
 ).where(pages.c.gone_at.is_(None))
+_RESTING = select(func.count().label("resting")).where(codes.c.free_at > bindparam("now"))
+_AGENTS = select(func.count().label("agents")).select_from(agents)
 
 
 class ExpiryOperations(ChatOperations):
@@ -72,5 +74,12 @@ class ExpiryOperations(ChatOperations):
         return sum(self._sql.execute(statement, before).rowcount for statement in _DROP)
 
     def counts(self) -> dict[str, int]:
-        """Return how many pages are live, hold a code, are in session, and wait for a chat."""
-        return {str(name): int(count) for name, count in self._sql.execute(_COUNTS).mappings().one().items()}
+        """Return how many pages are live, hold a code, are in session, wait for a chat; codes rest; agents are there.
+
+        cost: a walk over the live pages, and over the codes that rest
+        """
+        found: dict[str, int] = {}
+        for statement in (_COUNTS, _RESTING, _AGENTS):
+            row = self._sql.execute(statement, {"now": self.now}).mappings().one()
+            found |= {str(name): int(count) for name, count in row.items()}
+        return found

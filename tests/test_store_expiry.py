@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.stores import Bench
 
 pytest_plugins = ("tests.stores",)
+NOTHING = {"pages": 0, "codes": 0, "sessions": 0, "waiting": 0, "resting": 0, "agents": 0}
 
 
 def expired(bench: Bench) -> list[tuple[str, str | None]]:
@@ -29,7 +30,7 @@ def test_pages_end_with_their_lease_and_not_before(bench: Bench) -> None:
     assert expired(bench) == [("page_gone", "s1")]
     assert expired(bench) == []
     assert bench.do(lambda tx: tx.renew("s2")).code == code
-    assert bench.do(lambda tx: tx.counts()) == {"pages": 1, "codes": 1, "sessions": 0, "waiting": 0}
+    assert bench.do(lambda tx: tx.counts()) == {**NOTHING, "pages": 1, "codes": 1, "resting": 1}
 
 
 def test_an_agent_that_vanishes_acknowledges_a_stop_by_its_lease(bench: Bench) -> None:
@@ -58,7 +59,7 @@ def test_page_and_agent_vanish_together(bench: Bench) -> None:
     bench.joined("s1", "a")
     bench.pass_time(30)
     assert expired(bench) == [("stopped", "s1"), ("agent_gone", None), ("page_gone", "s1")]
-    assert bench.do(lambda tx: tx.counts()) == {"pages": 0, "codes": 0, "sessions": 0, "waiting": 0}
+    assert bench.do(lambda tx: tx.counts()) == {**NOTHING, "resting": 2}
 
 
 def test_a_forgotten_offer_goes_back_to_the_queue_and_to_another_agent(bench: Bench) -> None:

@@ -1,0 +1,45 @@
+"""Whether a process is alive, and whether it is ready to be used, from the figures of its parts. Pure.
+
+Each function returns why not, in words; nothing when all is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+HELD_UP_S = 10.0
+"""A proxy's control thread turns fifty times a second. After so long it does not come back by itself."""
+
+Figures = Mapping[str, Any]
+
+
+def proxy_death(figures: Figures) -> str:
+    held_up_s = figures["turned_s_ago"]
+    return f"its control thread has not turned for {held_up_s:.0f} s" if held_up_s > HELD_UP_S else ""
+
+
+def proxy_problem(figures: Figures) -> str:
+    """figures: of `Proxy.stats()`."""
+    state = figures.get("state", "starting")
+    if state == "joining":
+        waits_for = [peer["id"] for peer in figures["peers"] if not peer["linked"] and not peer["dead"]]
+        return f"joining{': not linked with ' + ', '.join(waits_for) if waits_for else ''}"
+    return "" if state == "member" else str(state)
+
+
+def node_death(figures: Figures) -> str:
+    return "its node has ended" if figures["state"] == "closed" else ""
+
+
+def node_problem(figures: Figures) -> str:
+    """figures: of `Node.stats()`. A node that moves is connected all the time."""
+    if figures["state"] in ("connected", "moving"):
+        return ""
+    return f"{figures['state']}: no connection with a proxy, tries {figures['base']}"
+
+
+def pages_problem(figures: Figures) -> str:
+    """figures: of `PageHost.stats()`."""
+    lacking = figures["pages"]["other"]
+    return f"{lacking} of {lacking + figures['pages']['ready']} pages have no contact code" if lacking else ""

@@ -1,0 +1,157 @@
+"""The metrics that a process exports: names, meanings, and which figure of which part each one is. Pure.
+
+A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`, `sub`), each with a map of figures, its
+`stats()`. METRICS is the whole list, and the README's table; `families` reads the figures that are there. Nothing is
+counted for the metrics' sake: they are read when somebody asks.
+
+A program with parts of its own adds rows to METRICS, and hands their figures in under the same name of a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+Figures = Mapping[str, Any]
+
+
+class Metric(NamedTuple):
+    """One metric.
+
+    path:  where in the figures its value is: a number, a bool, something with a length; or, with a label, a map
+    label: name of the label under which each key of that map stands
+    """
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    part: str
+    path: str
+    meaning: str
+    label: str = ""
+
+
+class Family(NamedTuple):
+    """A metric with its present values, by label."""
+
+    metric: Metric
+    values: tuple[tuple[str, float], ...]
+
+
+def _of(part: str, start: str, rows: str) -> Iterator[Metric]:
+    """The metrics of one part, a line each: the name behind `start` with its label, the path, the meaning."""
+    for row in rows.strip().splitlines():
+        name, path, meaning = row.split(None, 2)
+        name, _, label = name.rstrip("}").partition("{")
+        yield Metric(start + name, "counter" if name.endswith("_total") else "gauge", part, path, meaning, label)
+
+
+METRICS = (
+    *_of("proxy", "fabric_proxy_", """
+    messages_total{stream}     counts            messages by stream, those of the fabric itself included
+    bytes_total{stream}        bytes             bytes of the same
+    member                     member            1 while it is a member of its mesh
+    links{state}               links             other proxies that it knows: `linked`, `unlinked`, `dead`
+    nodes                      nodes             nodes connected
+    prefixes{leg}              subscriptions     prefixes subscribed to, at its `ingress` and at its `relay`
+    refused_total{kind}        refused           parts refused
+    mended_total               mended            prefixes subscribed anew that a stray cancel had taken away
+    open_files                 descriptors.used  open files
+    max_files                  descriptors.limit open files at most
+    uptime_seconds             uptime_s          since it runs
+    turned_seconds             turned_s_ago      since its control thread last turned; above 1 it is held up
+    """),
+    *_of("node", "fabric_node_", """
+    connected                  connected         1 while it is connected with a proxy
+    covered_proxies            covered           proxies that its acked subscriptions reach
+    missing_proxies            missing           proxies that are known and not reached
+    published_total            published         messages accepted from the program
+    unconfirmed                unconfirmed       parts accepted, not yet known to have reached the proxy
+    uncertain_total            uncertain         parts accepted that may be lost with a connection
+    resent_total               resent            parts sent again after a connection broke
+    publish_waits_total        waits             messages that waited for room in the queue, or for a connection
+    publish_wait_seconds_total waited_s          how long, in all
+    received_total             received          parts that arrived
+    over_delivered_total       over_delivered    of these, not asked for: a coarser prefix let them through
+    refused_total{kind}        refused           parts that were no message
+    duplicates_total           duplicates        messages that came twice, and were dropped
+    gaps_total                 gaps              losses reported
+    lost_total                 lost              messages that these were of
+    started_late_total         started_late      topics whose first message here was not their publisher's first
+    evicted_total              evicted           last numbers forgotten for want of room: a loss there goes unseen
+    failed_callbacks_total     failed_callbacks  callbacks of the program that raised
+    subscriptions              subscriptions     subscriptions held
+    prefixes                   interest.wire     prefixes held at the proxy
+    coarse_prefixes            interest.coarse   of these, coarser than was asked for
+    moves_total                moves             moves to another proxy, as its own drained
+    reconnects_total           reconnects        connections lost
+    """),
+    *_of("frame", "fabric_frame_", """
+    requests_total             requests          requests that arrived whole
+    handled_total              handled           requests done
+    batches_total              batches           commits they were done in
+    request_wait_seconds_total waited_s          how long those done had waited for their turn, in all
+    in_flight                  in_flight         requests that wait or are being done
+    busy_total                 busy              requests told to come back: too many in flight
+    expired_total              expired           requests whose deadline passed before their turn
+    refused_total              refused           requests that were not well formed
+    failed_total               failed            requests at which the frame node itself failed
+    untold_total               untold            events that could not be published; heartbeats make them good
+    store_up                   store_up          1 while the store answers
+    """),
+    *_of("store", "fabric_store_", """
+    page_leases                pages             pages that are live
+    agent_leases               agents            agents that are signed in
+    codes                      codes             contact codes that pages hold
+    codes_resting              resting           contact codes in quarantine
+    codes_free                 free              contact codes of which neither is true
+    sessions                   sessions          pages with an agent
+    chats_waiting              waiting           pages that wait for a chat
+    """),
+    *_of("page", "fabric_page_", """
+    hosted{state}              pages             pages hosted: `ready` with a contact code, `other` without
+    dropped_total{kind}        drops             parts for pages that are not here, and sends after the end
+    """),
+    *_of("agent", "fabric_agent_", """
+    signed_in                  signed_in         1 while a frame node knows the agent
+    pages                      pages             pages it is engaged with
+    update_gaps_total          gaps              gaps in updates, each followed by a snapshot
+    updates_refused_total      refused           updates of another epoch, or after its lease
+    updates_unsynced_total     unsynced          updates passed over before a snapshot
+    """),
+    *_of("sub", "fabric_sub_", """
+    printed_total              printed           messages printed
+    dropped_total              dropped           messages dropped, as stdout did not take them fast enough
+    """),
+)  # fmt: skip
+
+
+def families(parts: Mapping[str, Figures]) -> Iterator[Family]:
+    """Yield every metric of the parts that are there; one whose figure is lacking has no value."""
+    for metric in METRICS:
+        if metric.part in parts:
+            yield Family(metric, _values(metric, parts[metric.part]))
+
+
+def proxy_figures(stats: Figures) -> dict[str, Any]:
+    """The figures of a proxy: its `stats()`, and what follows from them."""
+    peers = stats.get("peers", ())
+    dead = sum(peer["dead"] for peer in peers)
+    linked = sum(peer["linked"] and not peer["dead"] for peer in peers)
+    links = {"linked": linked, "unlinked": len(peers) - linked - dead, "dead": dead}
+    return {**stats, "member": stats.get("state") == "member", "links": links}
+
+
+def node_figures(stats: Figures) -> dict[str, Any]:
+    """The figures of a node: its `stats()`, and what follows from them."""
+    return {**stats, "connected": stats["state"] in ("connected", "moving")}
+
+
+def _values(metric: Metric, figures: Figures) -> tuple[tuple[str, float], ...]:
+    value: Any = figures
+    for key in metric.path.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return ()
+        value = value[key]
+    if metric.label:
+        return tuple((str(key), float(each)) for key, each in sorted(value.items()))
+    return (("", float(len(value) if isinstance(value, list | tuple) else value)),)
