@@ -38,6 +38,14 @@ class Scripts:
             env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
+    def start(self, verb: str, *args: str | Path) -> subprocess.Popen[str]:
+        """Begin a verb; the caller waits for it. What it says on stderr is kept in its folder."""
+        with open(self.folder / f"{verb}.stderr", "w") as said:
+            return subprocess.Popen(
+                [str(SCRIPTS / verb), *map(str, args)],
+                env=self.env, cwd=self.folder, stdout=subprocess.PIPE, stderr=said, text=True, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
     def up(self, *args: str | Path) -> subprocess.CompletedProcess[str]:
         return self.run("up", *args)
 

@@ -46,6 +46,22 @@ def test_every_script_is_executable_strict_and_says_what_it_does(script: Path) -
     assert not re.search(r"\b(pkill|killall)\b", text), "a script ends only what it started, by process id"
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--fly"], "'--fly' is not known"),
+        (["--minutes"], "--minutes: right would be a value behind it"),
+        (["--minutes", "0"], "--minutes 0: right would be 1 to 99999"),
+        (["--seed", "x"], "--seed x: right would be a whole number"),
+        (["--seed", "1", "--minutes", "5"], "--seed goes alone"),
+        (["--filters", "5"], "--filters goes with --nodes"),
+    ],
+)
+def test_wrong_words_to_soak_are_one_line(args: list[str], words: str) -> None:
+    done = run(ROOT / "scripts/soak", *args)
+    assert (done.returncode, done.stdout) == (2, "") and words in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_an_interpreter_that_is_too_old_is_named(copy: Path, tmp_path: Path) -> None:
     old = fake(tmp_path / "python3", 'case "$1" in --version) echo "Python 3.9.2" ;; *) exit 1 ;; esac')
     done = run(copy / "scripts/setup", PYTHON=str(old))

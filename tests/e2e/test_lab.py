@@ -1,10 +1,12 @@
-"""scripts/lab: three hosts of network namespaces; a fabric over them, a cut, a heal, a rolling restart, nothing left.
+"""scripts/lab: three hosts of network namespaces; load across them, a cut, a heal, a rolling restart, nothing left.
 
 Needs root and a kernel that lets it make namespaces, bridges and links; skipped with the reason where it does not.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import random
 import shutil
@@ -13,12 +15,15 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fabric import Node
-from tests.stacks import SCRIPTS, Scripts
-from tests.waiting import Box
+from tests.faults.ledger import TOPICS, Books, Steady
+from tests.processes import ROOT
+from tests.stacks import SCRIPTS, Scripts, runs
+from tests.waiting import Box, until
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -28,7 +33,13 @@ def lab(tmp_path: Path) -> Iterator[Scripts]:
     """Scripts with a lab of a name and a network of their own."""
     scripts = Scripts(tmp_path)
     tag = f"t{os.getpid() % 10**7}"
-    scripts.env |= {"FABRIC_LAB": tag, "FABRIC_LAB_NET": f"10.{random.randrange(100, 250)}.{random.randrange(250)}"}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    scripts.env |= {
+        "TMPDIR": str(temporary),
+        "FABRIC_LAB": tag,
+        "FABRIC_LAB_NET": f"10.{random.randrange(100, 250)}.{random.randrange(250)}",
+    }
     yield scripts
     for pid in scripts.pids().values():
         os.kill(pid, signal.SIGKILL)
@@ -47,8 +58,10 @@ def left_of(tag: str) -> list[str]:
     return [line for text in said for line in text.splitlines() if line.startswith(tag)]
 
 
-def test_three_hosts_a_cut_a_heal_a_rolling_restart_and_nothing_left(lab: Scripts, run_fabric: Run) -> None:
-    done = lab.run("lab", "up", timeout_s=120)
+def test_a_session_with_three_hosts(lab: Scripts, run_fabric: Run) -> None:
+    """Up, load across them, a cut, a heal, a rolling restart without loss, down, and nothing is left."""
+    before = files_of(ROOT)
+    done = lab.run("lab", "up", "--frames", "1", "--pages", "3", timeout_s=120)
     if done.returncode == 3:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
@@ -57,29 +70,88 @@ def test_three_hosts_a_cut_a_heal_a_rolling_restart_and_nothing_left(lab: Script
     assert all(base in done.stdout for base in bases)
     assert net in lab.run("lab", "run", "h2", "ip", "address").stdout
 
-    box = Box()
-    with Node(bases[0], name="publisher") as publisher, Node(bases[2], name="subscriber") as subscriber:
-        ack = subscriber.wait_ack(subscriber.subscribe("a/#", box), 15)
-        assert ack.ok and set(ack.covered) == {"p1", "p2", "p3"}
-        publisher.publish("a/1", "between hosts")
-        box.wait(1)
-
     events = Box()
-    with Node(bases[0], name="watcher") as watcher:
-        watcher.on_coverage(events)
-        watcher.wait_ack(watcher.subscribe("b", lambda message: None), 15)
-        assert lab.run("lab", "cut", "h2").returncode == 0
-        events.wait_for(lambda items: bool(items) and "p2" in items[-1].missing, "p2 is missed")
-        assert lab.run("lab", "heal", "h2").returncode == 0
-        events.wait_for(lambda items: "p2" in items[-1].covered, "p2 is covered again")
-    whole = run_fabric("wait", "--proxies", "3", "--connect", bases[0])
-    assert whole.returncode == 0, whole.stderr
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(Node(bases[at:] + bases[:at], name=f"n{at}")) for at in range(3)]
+        nodes[0].on_coverage(events)
+        heard = Box()
+        nodes[0].wait_ack(nodes[0].subscribe("load/#", heard), 15)
+        with across(lab, bases) as told:
+            heard.wait(500, 30)
+            assert lab.run("lab", "cut", "h2").returncode == 0
+            events.wait_for(lambda items: bool(items) and "p2" in items[-1].missing, "p2 is missed")
+            assert lab.run("lab", "heal", "h2").returncode == 0
+            events.wait_for(lambda items: "p2" in items[-1].covered, "p2 is covered again")
+            whole = run_fabric("wait", "--proxies", "3", "--connect", bases[0])
+            assert whole.returncode == 0, whole.stderr
+        print(told[-1]["result"])
+        assert told[-1]["balances"] and told[-1]["result"]["lost"] > 0, "who was cut off was told what it missed"
 
-    rolled = lab.run("rolling-restart", "p2", timeout_s=120)
-    assert rolled.returncode == 0, rolled.stderr
+        with load(nodes, "rolling") as settled:
+            rolled = lab.run("rolling-restart", timeout_s=120)
+            assert rolled.returncode == 0, rolled.stderr
+        assert not any(books.total_lost for books in settled), "nothing was lost while each proxy was restarted"
+
+    pids = lab.pids()
+    assert pids.keys() == {"p1", "p2", "p3", "f1", "pages1", "pages2", "pages3"}
     down = lab.run("lab", "down", timeout_s=120)
     assert down.returncode == 0 and not lab.pids() and not left_of(lab.env["FABRIC_LAB"])
-    assert {path.name for path in lab.state.iterdir()} == {"log", "plan", "run"}
+    assert not any(runs(pid) for pid in pids.values())
+    assert {path.name for path in lab.state.iterdir()} == {"log", "plan", "run", "frame.db"}
+    assert not list(Path(lab.env["TMPDIR"]).iterdir()) and files_of(ROOT) == before
+
+
+@contextlib.contextmanager
+def across(lab: Scripts, bases: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """`fabric load` on h1, over all proxies; at the end what it says is put into the list."""
+    words = [word for base in bases for word in ("--connect", base)]
+    words += [
+        "--publishers",
+        "3",
+        "--subscribers",
+        "3",
+        "--topics",
+        "30",
+        "--rate",
+        "600",
+        "--duration",
+        "12",
+        "--json",
+    ]
+    running = lab.start("lab", "run", "h1", lab.fabric, "load", *words)
+    told: list[dict[str, Any]] = []
+    try:
+        yield told
+        told.append(json.loads(running.communicate(timeout=60)[0]))
+        assert running.returncode == 0, told
+    finally:
+        running.terminate()
+        running.wait()
+
+
+@contextlib.contextmanager
+def load(nodes: list[Node], root: str) -> Iterator[list[Books]]:
+    """Every node publishes, and hears everybody; at the end books are settled, and put into the list."""
+    settled: list[Books] = []
+    names = [f"{root}/{node.name}" for node in nodes]
+    books = [(name, Books(node, f"{name}/#")) for node in nodes for name in names]
+    with contextlib.ExitStack() as stack:
+        work = {
+            name: stack.enter_context(Steady(node, rate=100, root=name))
+            for name, node in zip(names, nodes, strict=True)
+        }
+        for _, each in books:
+            until(lambda each=each: len(each.delivered) == TOPICS, "every topic was seen")  # type: ignore[misc]
+        yield settled
+    for name, each in books:
+        each.settle(work[name].accepted, 30)
+        settled.append(each)
+
+
+def files_of(folder: Path) -> set[Path]:
+    """Every file there, but for what Python and tools keep."""
+    kept = {".git", ".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "__pycache__"}
+    return {path for path in folder.rglob("*") if not kept & set(path.relative_to(folder).parts)}
 
 
 def test_hosts_are_taken_away_when_nothing_can_come_up_on_them(lab: Scripts) -> None:

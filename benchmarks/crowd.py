@@ -1,0 +1,98 @@
+"""Many nodes in one process, for soak_nodes.py: `python -m benchmarks.crowd BASE FIRST COUNT FILTERS RATE`.
+
+Node number n holds filters `s/<n>/<k>/+` for k below FILTERS, and publishes RATE messages a second, on its own topic,
+to one filter after the other of the next node of this process. Lines of JSON on stdout: `ready` when every
+subscription is acked; after `stop` on stdin `published`, after `books` what came; it ends when stdin does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from fabric import Message, Node
+from fabric.numbers import Gap
+
+
+class Member:
+    """One node, and what it was told of each topic: the last number, delivered, lost."""
+
+    def __init__(self, base: str, number: int, filters: int) -> None:
+        self.number, self.filters = number, filters
+        self.delivered: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self.node = Node(base, name=f"crowd-{number}", connect_timeout_s=60, ack_timeout_s=60)
+        self.node.on_gap(self._gap)
+        held = [self.node.subscribe(f"s/{number}/{k}/+", self._came) for k in range(filters)]
+        acks = [self.node.wait_ack(each, 60) for each in held]
+        self.acked = sum(ack.ok for ack in acks)
+
+    def _came(self, message: Message) -> None:
+        self.delivered[message.topic] += 1
+
+    def _gap(self, gap: Gap) -> None:
+        self.lost[gap.topic] += gap.lost
+
+
+class Load:
+    """Publishes for all members in turn, from a thread of its own."""
+
+    def __init__(self, members: list[Member], rate: float) -> None:
+        self._members, self._interval_s = members, 1 / (rate * len(members))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load")
+        self.published: Counter[str] = Counter()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        for topic, node in itertools.cycle(self._ways()):
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+            node.publish(topic, "a steady word")
+            self.published[topic] += 1
+            due += self._interval_s
+
+    def _ways(self) -> Iterator[tuple[str, Node]]:
+        for k in range(self._members[0].filters):
+            for at, member in enumerate(self._members):
+                receiver = self._members[(at + 1) % len(self._members)]
+                yield f"s/{receiver.number}/{k}/{member.number}", member.node
+
+
+def tell(event: str, **data: Any) -> None:
+    print(json.dumps({"event": event, **data}), flush=True)
+
+
+def main(base: str, first: str, count: str, filters: str, rate: str) -> None:
+    members = [Member(base, int(first) + at, int(filters)) for at in range(int(count))]
+    with contextlib.ExitStack() as stack:
+        for member in members:
+            stack.callback(member.node.close)
+        tell("ready", acked=sum(member.acked for member in members))
+        load = Load(members, float(rate))
+        for line in sys.stdin:
+            if line.strip() == "stop":
+                load.stop()
+                tell("published", total=load.published.total())
+            elif line.strip() == "books":
+                delivered = sum((member.delivered for member in members), Counter())
+                lost = sum((member.lost for member in members), Counter())
+                wrong = {topic for topic, n in load.published.items() if delivered[topic] + lost[topic] != n}
+                tell("books", delivered=delivered.total(), lost=lost.total(), open=len(wrong))
+        load.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
