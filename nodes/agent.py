@@ -32,6 +32,7 @@ from nodes.agent_core import RENEWALS, AgentCore, Ask, Effect, Say, Tell, Unwatc
 from nodes.page_host import BY, SERVICE, SPACE
 
 EventFun = Callable[[dict[str, Any]], object]
+ConfirmFun = Callable[[str, Callable[[], None]], object]
 log = logging.getLogger("nodes.agent")
 
 ASK_DEADLINE_S = 5.0
@@ -45,6 +46,8 @@ class Agent:
     agent:    its id, 1 to 64 letters, digits or _ . : @ -; one process at a time may use it
     buttons:  ids of the chat buttons it serves
     lease_s:  how long it is taken for present when nothing is heard of it
+    on_confirm: called, like `on_event`, with a session and a function, when a stop of that session can be confirmed;
+              whoever shows updates elsewhere calls the function, from any thread, once it shows none any more
     """
 
     def __init__(
@@ -56,10 +59,11 @@ class Agent:
         buttons: Iterable[str] = (),
         lease_s: float = 10.0,
         on_event: EventFun | None = None,
+        on_confirm: ConfirmFun | None = None,
     ) -> None:
         self.node, self.agent = node, agent
         self._core = AgentCore(agent, name, tuple(buttons), lease_s=lease_s)
-        self._on_event = on_event
+        self._on_event, self._on_confirm = on_event, on_confirm
         self._client = Client(node)
         self._lock = threading.Lock()
         self._calling = threading.Lock()
@@ -109,6 +113,14 @@ class Agent:
             return effects
 
         self._do(decide)
+
+    def resync(self, session: str) -> None:
+        """Have the page send a fresh snapshot; no update is handled before it comes."""
+        self._do(lambda now: self._core.resync(session, now))
+
+    def serve(self, buttons: Iterable[str]) -> None:
+        """Serve these chat buttons from now on."""
+        self._do(lambda now: self._core.serve(tuple(buttons)))
 
     def accept(self, session: str) -> Future[Any]:
         """Take the chat that was offered."""
@@ -170,16 +182,20 @@ class Agent:
         core = self._core
         return {"gaps": core.gaps, "refused": core.refused_updates, "unsynced": core.unsynced_updates}
 
-    def close(self) -> None:
-        """Sign out, as far as a frame node can be reached within `SIGN_OUT_S`. No event comes any more."""
+    def close(self, sign_out: bool = True) -> None:
+        """Sign out, as far as a frame node can be reached within `SIGN_OUT_S`. No event comes any more.
+
+        sign_out: False: the agent goes on at another process, before its lease is over
+        """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-        try:
-            self._client.request(SERVICE, "sign_out", {"agent": self.agent}, deadline_s=SIGN_OUT_S)
-        except FabricError as error:
-            log.info("not signed out: %s", error)  # its lease ends by itself
+        if sign_out:
+            try:
+                self._client.request(SERVICE, "sign_out", {"agent": self.agent}, deadline_s=SIGN_OUT_S)
+            except FabricError as error:
+                log.info("not signed out: %s", error)  # its lease ends by itself
         self.node._detach(self)
         self._client.close()
         for ident in (self._states, *self._watching.values()):
@@ -243,6 +259,8 @@ class Agent:
                     still = self._core.may_handle(session, epoch, time.monotonic())
                 if still:
                     self._call({"event": "update", **data})
+            case Ask("confirm_stop", body) if self._on_confirm is not None:
+                self._on_confirm(body["session"], lambda: self._ask(effect))
             case Ask():
                 self._ask(effect)
             case Watch(session, home):

@@ -130,6 +130,16 @@ class AgentCore:
         self.available = on
         return [Ask("availability", {"agent": self.agent, "on": on})] if self.signed_in else []
 
+    def serve(self, buttons: tuple[str, ...]) -> list[Effect]:
+        """Serve other buttons."""
+        self.buttons = buttons
+        return [self._sign_in()] if self.signed_in else []
+
+    def resync(self, session: str, now: float) -> list[Effect]:
+        """Want a fresh snapshot of a page in session."""
+        page = self._pages.get(session)
+        return [] if page is None else self._want_snapshot(page, now)
+
     def stop(self, session: str, now: float) -> list[Effect]:
         """Stop a session: no update of it is handled any more from this moment. Nothing when there is none."""
         page = self._pages.get(session)

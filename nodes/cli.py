@@ -1,7 +1,7 @@
 """The `fabric` command: its group, its exit codes, and `fabric match`.
 
 The other commands are in cli_mesh (proxy, status, wait), cli_pub, cli_sub, cli_services (services, request),
-cli_frame, cli_page, cli_agent, cli_plan and cli_load.
+cli_frame, cli_page, cli_agent, cli_gateway, cli_plan and cli_load.
 
 `run` is the one place where an end of any kind becomes an exit code; see `nodes.cli_options.Exit`.
 """
@@ -17,7 +17,18 @@ import click
 
 from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
 from fabric.topics import explain, matches
-from nodes import cli_agent, cli_frame, cli_load, cli_mesh, cli_page, cli_plan, cli_pub, cli_services, cli_sub
+from nodes import (
+    cli_agent,
+    cli_frame,
+    cli_gateway,
+    cli_load,
+    cli_mesh,
+    cli_page,
+    cli_plan,
+    cli_pub,
+    cli_services,
+    cli_sub,
+)
 from nodes.cli_options import Exit, Fail, dumps, plain, say
 
 
@@ -90,6 +101,8 @@ for _command in (
     cli_frame.frame,
     cli_page.page,
     cli_agent.agent,
+    cli_gateway.gateway,
+    cli_gateway.gateway_token,
     cli_plan.plan,
     cli_load.load,
 ):

@@ -24,6 +24,7 @@ from fabric.errors import FabricError, StateError, TransportError
 from fabric.node import Node
 from fabric.wire import Message
 from nodes.page import Acked, Deliver, Effect, Hold, MessageFun, PageCore, Release, Send
+from nodes.page_events import Event
 from nodes.page_frame import Ask, FrameCore, StopAcknowledged
 from nodes.page_host import BY, PageHost, draw, host_of, new_token
 from nodes.retry import Backoff
@@ -75,6 +76,7 @@ class HostPage:
     buttons:  ids of the page's chat buttons
     lease_s:  how long the frame node keeps the contact code without a heartbeat
     backoff:  how patiently it asks for a code
+    echo:     False: handlers hear only what comes from elsewhere; whoever publishes has delivered it already
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class HostPage:
         buttons: Iterable[str] = (),
         lease_s: float = 10.0,
         backoff: Backoff | None = None,
+        echo: bool = True,
     ) -> None:
         self.session, self.lease_s = session or new_token(), lease_s
         self._frame = FrameCore(
@@ -95,7 +98,7 @@ class HostPage:
             lease_s=lease_s,
             backoff=backoff,
         )
-        self._core = PageCore(self._frame)
+        self._core = PageCore(self._frame, echo=echo)
         self._host: PageHost | None = None
         self._lock = threading.Lock()
         self._calling = threading.Lock()
@@ -153,17 +156,18 @@ class HostPage:
         """
         self._do(lambda now: self._core.publish(topic, msg, now))
 
-    def send_update(self, event: Any, snapshot: bool = False) -> bool:
+    def send_update(self, event: Any, snapshot: bool = False, epoch: int | None = None) -> bool:
         """Send a page update to the agent in session; False when there is none, and so nothing was sent.
 
         snapshot:  the event is the whole page: what an agent needs to begin, and after a gap
+        epoch:     the one it was made in, if that may be over; then nothing is sent
         errors:    TransportError when the fabric takes nothing at present: the agent will ask for a snapshot
         """
 
         effects: list[Effect] = []
 
         def decide(now: float) -> list[Effect]:
-            effects.extend(self._core.send_update(event, snapshot))
+            effects.extend(self._core.send_update(event, snapshot, epoch))
             return effects
 
         self._do(decide)
@@ -210,6 +214,22 @@ class HostPage:
             return effects
 
         self._do(decide)
+
+    def retained(self) -> list[Event]:
+        """Return the states, topic and payload, that a late subscriber is told now."""
+        with self._lock:
+            return self._core.retained()
+
+    def set_buttons(self, buttons: Iterable[str]) -> None:
+        """The page shows these chat buttons now."""
+        available = None if self._host is None else self._host.available
+        self._do(lambda now: self._core.set_buttons(tuple(buttons), available))
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the frame node knows another home of this session: it lives on there."""
+        home = self._frame.state.get("home")
+        return home is not None and self._host is not None and home != self._host.home
 
     def retry(self) -> None:
         """After `~/site_connect/error`: ask for a code again. StateError when there was no error."""

@@ -82,10 +82,13 @@ Effect = Deliver | Acked | Hold | Release | Send | Ask | StopAcknowledged
 
 
 class PageCore:
-    """The page of `frame`'s session. Whatever of it returns effects wants them performed in this order."""
+    """The page of `frame`'s session. Whatever of it returns effects wants them performed in this order.
 
-    def __init__(self, frame: FrameCore) -> None:
-        self.frame = frame
+    echo:  deliver the page's own publishes here; a page that lives elsewhere, in a browser, has heard them already
+    """
+
+    def __init__(self, frame: FrameCore, *, echo: bool = True) -> None:
+        self.frame, self._echo = frame, echo
         self._broker: Broker[MessageFun] = Broker()
         self._retained: dict[str, Event] = {}
         self._waiting: list[Hold | Send] = []
@@ -151,17 +154,17 @@ class PageCore:
             return self._beyond(Send(topic, payload))
         if topic in page_events.VISITORS:
             asked = self._visitor_asks(topic, payload, now)
-            return [*self._deliver(topic, payload), *asked]
-        return [*self._beyond(Send(topic, payload)), *self._deliver(topic, payload)]
+            return [*self._deliver_own(topic, payload), *asked]
+        return [*self._beyond(Send(topic, payload)), *self._deliver_own(topic, payload)]
 
-    def send_update(self, event: Any, snapshot: bool) -> list[Effect]:
-        """Send a page update to the agent in session; nothing at all when there is none."""
+    def send_update(self, event: Any, snapshot: bool, epoch: int | None = None) -> list[Effect]:
+        """Send a page update to the agent in session; nothing at all when there is none, or in another epoch."""
         cobrowsing = self.frame.cobrowsing
-        if cobrowsing.state != "joined" or self.frame.home is None:
+        if cobrowsing.state != "joined" or self.frame.home is None or epoch not in (None, cobrowsing.epoch):
             return []
         self._update_no += 1
         payload = {"epoch": cobrowsing.epoch, "n": self._update_no, "event": event, "snapshot": snapshot}
-        return [Send(page_events.UPDATE, payload, at_once=True), *self._deliver(page_events.UPDATE, payload)]
+        return [Send(page_events.UPDATE, payload, at_once=True), *self._deliver_own(page_events.UPDATE, payload)]
 
     def stop_session(self, now: float) -> tuple[int, list[Effect]]:
         """Stop co-browsing by force: no update leaves any more from this moment. Return the stop's number."""
@@ -229,6 +232,16 @@ class PageCore:
         self._keep_current()
         return effects
 
+    def retained(self) -> list[Event]:
+        """Return the states that a late subscriber is told."""
+        return list(self._retained.values())
+
+    def set_buttons(self, names: tuple[str, ...], available: Mapping[str, Any] | None) -> list[Effect]:
+        """The page shows other chat buttons now."""
+        for name in self.frame.set_buttons(names):
+            self._retained.pop(page_events.button(name, False).group, None)
+        return self.act(self.frame.buttons(available)) if available is not None else []
+
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tell(self, event: Event) -> list[Effect]:
@@ -256,6 +269,9 @@ class PageCore:
     def _deliver(self, topic: str, payload: Any, message: Message | None = None) -> list[Effect]:
         found = self._broker.match(topic)
         return [Deliver(found, topic, payload, message=message)] if found else []
+
+    def _deliver_own(self, topic: str, payload: Any) -> list[Effect]:
+        return self._deliver(topic, payload) if self._echo else []
 
     def _beyond(self, effect: Hold | Send) -> list[Effect]:
         if self.frame.home is not None and not self._waiting:

@@ -223,6 +223,11 @@ class FrameCore:
                 changed.append(Tell(page_events.button(name, enabled)))
         return [*changed]
 
+    def set_buttons(self, names: tuple[str, ...]) -> list[str]:
+        """Change the page's chat buttons; return those that it has no more."""
+        before, self._buttons = self._buttons, {name: self._buttons.get(name) for name in names}
+        return [name for name in before if name not in self._buttons]
+
     def tick(self, now: float) -> list[Out]:
         """Ask again what is due."""
         if self.loading == "retrying" and self._grant.due is not None and now >= self._grant.due:

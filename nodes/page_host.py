@@ -102,6 +102,11 @@ class PageHost:
         ready = sum(page.is_ready for page in hosted)
         return {"pages": {"ready": ready, "other": len(hosted) - ready}, "drops": dict(self.counts)}
 
+    @property
+    def available(self) -> dict[str, Any] | None:
+        """How many agents there are for each button; None while that is not known."""
+        return self._available
+
     # ── pages ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def add(self, page: HostedPage) -> tuple[Ack | None, dict[str, Any] | None]:

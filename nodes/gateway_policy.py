@@ -1,0 +1,86 @@
+"""What a page in a browser may do, and from where: the gateway's answer to every topic and origin. Pure.
+
+A page has its own session (`~pagesession/…`) and, of the fabric, what the operator made public. Everything else is
+refused with a reason: also `~/…`, which never leaves a page, and `$…`, which is the fabric's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from fabric.errors import NotAllowed, ScopeError
+from fabric.topics import covers, matches, scope, validate_filter, validate_topic
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is public.
+
+    subscribe, publish: filters; a page may hold filters that one of them covers, and publish topics that one matches
+    origins:            of the pages that may hold the frame; the gateway's own always may
+    """
+
+    subscribe: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
+    origins: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, subscribe: Iterable[str], publish: Iterable[str], origins: Iterable[str]) -> Policy:
+        """Check and take the operator's words. Errors: InvalidFilter, ScopeError, ValueError."""
+        filters = tuple(subscribe), tuple(publish)
+        for each in (*filters[0], *filters[1]):
+            validate_filter(each)
+            if scope(each) != "":
+                raise ScopeError(f"{each!r} cannot be public; right would be a filter of the fabric, without ~ and $")
+        return cls(*filters, frozenset(origin_of(each) for each in origins))
+
+    def check_subscribe(self, topic_filter: str) -> str:
+        """Return the filter's scope, `pagesession` or `""`. Errors: InvalidFilter, ScopeError, NotAllowed."""
+        validate_filter(topic_filter)
+        kind = self._scope(topic_filter)
+        if kind == "" and not any(covers(public, topic_filter) for public in self.subscribe):
+            raise NotAllowed(f"{topic_filter!r:.100} is not public here; {_right(self.subscribe)}")
+        return kind
+
+    def check_publish(self, topic: str) -> str:
+        """Return the topic's scope, `pagesession` or `""`. Errors: InvalidTopic, ScopeError, NotAllowed."""
+        validate_topic(topic)
+        kind = self._scope(topic)
+        if kind == "" and not any(matches(public, topic) for public in self.publish):
+            raise NotAllowed(f"{topic!r:.100} is not public here; {_right(self.publish)}")
+        return kind
+
+    def allows_origin(self, origin: str, own: str) -> bool:
+        """Say whether a page of this origin may hold the frame. `own`: the gateway's origin, as the browser sees it."""
+        return origin == own or origin in self.origins
+
+    def _scope(self, name: str) -> str:
+        kind = scope(name)
+        if kind == "local":
+            raise ScopeError(f"{name!r:.100}: topics under ~/ stay in their page; a gateway takes none of them")
+        if kind == "system":
+            raise ScopeError(
+                f"{name!r:.100}: topics that begin with $ belong to the fabric; right would be another level"
+            )
+        return kind
+
+
+def origin_of(url: str) -> str:
+    """Return an origin in the form that browsers send. Errors: ValueError for what is none, with what would be."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    plain = parts.path in ("", "/") and not parts.query and not parts.fragment and parts.username is None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or not plain:
+        raise ValueError(f"{url!r:.100} is no origin; right would be https://shop.example.org or http://127.0.0.1:8000")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, default) else "")
+
+
+def _right(public: tuple[str, ...]) -> str:
+    return f"public are {', '.join(map(repr, public))}" if public else "nothing of the fabric is"

@@ -1,0 +1,92 @@
+"""Signing agents in: passwords, cookies, lock-out.
+
+A cookie is signed, so that any gateway with the same secret takes it. Signing out ends it at this gateway; elsewhere it
+is good until its 12 hours are over, or the agent's line in the file has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nodes.gateway_credentials import NOBODY, Credential, is_right
+from nodes.gateway_lockout import LockOut
+from nodes.gateway_tokens import agent_of, read_cookie, write_cookie
+
+MAX_FAILURES = 5
+MAX_FAILURES_OF_ADDRESS = 20
+WINDOW_S = 300.0
+AT_ONCE = 2
+"""Passwords that are checked at the same time: each takes 16 MB and a core."""
+MAX_WAITING = 50
+MAX_ENDED = 10_000
+
+
+@dataclass(frozen=True)
+class Refused(Exception):
+    """Not signed in. retry_after_s: above 0 when it is locked out, or too busy."""
+
+    why: str
+    retry_after_s: float = 0.0
+
+
+class SignIn:
+    """Who may sign in here, and who is. Used in the event loop."""
+
+    def __init__(self, secret: bytes, agents: Mapping[str, Credential]) -> None:
+        self._secret, self._agents = secret, agents
+        self._by_agent = LockOut(MAX_FAILURES, WINDOW_S)
+        self._by_address = LockOut(MAX_FAILURES_OF_ADDRESS, WINDOW_S)
+        self._checking = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+        self._ended: dict[str, None] = {}
+
+    async def sign_in(self, agent: str, password: str, address: str) -> tuple[Credential, str]:
+        """Return the agent and its cookie. Errors: Refused."""
+        self._check_lock(agent, address)
+        if self._waiting >= MAX_WAITING:
+            raise Refused("too many sign in at once", 1.0)
+        self._waiting += 1
+        try:
+            async with self._checking:
+                self._check_lock(agent, address)  # others may have failed meanwhile
+                known = self._agents.get(agent, NOBODY)
+                right = await asyncio.to_thread(is_right, known, password)
+        finally:
+            self._waiting -= 1
+        now = time.monotonic()
+        if not right or known is NOBODY:
+            self._by_agent.failed(agent, now)
+            self._by_address.failed(address, now)
+            raise Refused("no agent has this id and password")
+        self._by_agent.succeeded(agent)
+        return known, write_cookie(self._secret, agent, known.hashed, time.time(), secrets.token_urlsafe(16))
+
+    def agent(self, cookie: str | None) -> Credential | None:
+        """Return whose cookie this is, if it holds."""
+        if not cookie:
+            return None
+        known = self._agents.get(agent_of(cookie) or "")
+        if known is None:
+            return None
+        nonce = read_cookie(self._secret, cookie, known.hashed, time.time())
+        return known if nonce is not None and nonce not in self._ended else None
+
+    def sign_out(self, cookie: str) -> None:
+        """End a cookie that holds."""
+        known = self.agent(cookie)
+        if known is not None:
+            nonce = read_cookie(self._secret, cookie, known.hashed, time.time())
+            assert nonce is not None
+            self._ended[nonce] = None
+            while len(self._ended) > MAX_ENDED:
+                del self._ended[next(iter(self._ended))]
+
+    def _check_lock(self, agent: str, address: str) -> None:
+        now = time.monotonic()
+        locked_s = max(self._by_agent.locked_s(agent, now), self._by_address.locked_s(address, now))
+        if locked_s > 0:
+            raise Refused("too many wrong passwords; try again later", locked_s)
