@@ -51,6 +51,7 @@ class Stage:
         self.bases = [f"tcp://{host.address}:5570" for host in places] or [free_base() for _ in range(HOSTS)]
         self.now: dict[str, Process] = {}
         self.started: list[Process] = []
+        self._ending: set[str] = set()
         self._make: dict[str, Callable[[], Process]] = {}
         self._plan()
 
@@ -161,6 +162,7 @@ class Stage:
     def begin(self, fault: Fault) -> None:
         match fault.what:
             case "kill":
+                self._ending.discard(fault.target)
                 self.now[fault.target].kill()
             case "restart":
                 self.now[fault.target].signal(signal.SIGTERM)
@@ -179,8 +181,7 @@ class Stage:
             case "kill":
                 self._start(fault.target)
             case "restart":
-                self.now[fault.target].wait(READY_S)
-                self._start(fault.target)
+                self._ending.add(fault.target)
             case "stand still":
                 self.now[fault.target].signal(signal.SIGCONT)
             case "cut":
@@ -190,6 +191,14 @@ class Stage:
             case "full disk":
                 assert self.disk
                 self.disk.free()
+
+    def step(self) -> None:
+        """To be called often: what was told to end, and has, is started again; the agent visits."""
+        for name in [name for name in self._ending if not self.now[name].alive]:
+            self._ending.remove(name)
+            self.now[name].wait()
+            self._start(name)
+        self.visits.step()
 
     def host(self, name: str) -> Host:
         return next(host for host in self.places if host.name == name)
@@ -202,6 +211,12 @@ class Stage:
     def recover(self) -> float:
         """Wait until everybody is ready, and covered by all proxies; return how long that took."""
         begun = time.monotonic()
+
+        def ended() -> bool:
+            self.step()
+            return not self._ending
+
+        until(ended, f"these have ended: {self._ending}", READY_S)
         self.wait_ready("p", "f")
         for worker in self.workers:
             until(lambda worker=worker: self._is_whole(worker), f"{worker.name} reaches all", READY_S)  # type: ignore[misc]
@@ -265,3 +280,5 @@ def stage(folder: Path, url: str = "") -> Iterator[Stage]:
         stack.callback(lambda: stop_all(found.started))
         found.start()
         yield found
+    hung = [process.name for process in found.now.values() if process.popen.returncode == -signal.SIGKILL]
+    assert not hung, f"these did not end when they were told to: {hung}"

@@ -1,5 +1,7 @@
 """Faults drawn from a seed befall a whole fabric under load; afterwards every guarantee is checked.
 
+Each fourth seed has its store in PostgreSQL, and none of the others; there the disk cannot be full.
+
 FABRIC_SEEDS:   how many seeds (20), 1, 2, …
 FABRIC_SEED:    this one only; what failed is repeated by it
 FABRIC_FAULT_TIMES: cuts and all else last so many times longer (1), within a schedule that is longer by as much
@@ -17,6 +19,8 @@ from tests.faults.schedule import Fault, draw, steps
 from tests.faults.stage import Stage, stage
 from tests.waiting import until
 
+pytest_plugins = ("tests.stores",)
+
 SEEDS = (
     [int(os.environ["FABRIC_SEED"])]
     if "FABRIC_SEED" in os.environ
@@ -32,7 +36,7 @@ def play(world: Stage, schedule: list[Fault]) -> None:
     begun = time.monotonic()
 
     def due(at_s: float) -> bool:
-        world.visits.step()
+        world.step()
         return time.monotonic() >= begun + at_s
 
     for at_s, begins, fault in steps(schedule):
@@ -42,9 +46,12 @@ def play(world: Stage, schedule: list[Fault]) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_happens_books_balance_acks_are_true_and_pages_end_ready(seed: int, tmp_path: Path) -> None:
+def test_whatever_happens_books_balance_acks_are_true_and_pages_end_ready(
+    seed: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     print(f"repeat with FABRIC_SEED={seed}")
-    with stage(tmp_path) as world:
+    url = "" if seed % 4 else request.getfixturevalue("postgres").create_database()
+    with stage(tmp_path, url) as world:
         print(*world.lacking, sep="\n")
         schedule = draw(seed, targets=world.targets, over_s=OVER_S * TIMES, count=FAULTS, times=TIMES)
         play(world, schedule)

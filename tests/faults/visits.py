@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
+from collections.abc import Callable
 
 from sqlalchemy import select
 
@@ -29,6 +29,7 @@ UPDATES = 5
 """So many are handled in a visit before somebody stops it."""
 AGAIN_S = 1.0
 """When a join or a stop has shown nothing after this time, it is done again."""
+LOOK_S = 0.05
 END_S = 60.0
 
 
@@ -38,7 +39,8 @@ class Visits:
     def __init__(self, pages: Driven, agent: Driven, count: int, chance: random.Random | None = None) -> None:
         self.pages, self.agent, self._count = pages, agent, count
         self._chance = chance or random.Random(0)
-        self._acted_at = 0.0
+        self._done: tuple[str, str | int] | None = None
+        self._done_at = self._look_at = 0.0
         self._over = False
 
     def wait_ready(self) -> None:
@@ -56,21 +58,25 @@ class Visits:
         return held
 
     def step(self) -> None:
-        """Do what is next, if anything is."""
-        if time.monotonic() < self._acted_at + AGAIN_S:
+        """Do what is next, if anything is. Looks no more often than each LOOK_S: it reads all that was said."""
+        now = time.monotonic()
+        if now < self._look_at:
             return
+        self._look_at = now + LOOK_S
         code, epoch = self.codes().get(VISITED), self._epoch()
         if code is not None and not self._over:
-            self._act(lambda: self.agent.do("join", code=code))
+            self._act(("join", code), lambda: self.agent.do("join", code=code))
         elif code is None and (self._over or self._handled(epoch) >= UPDATES):
             if self._chance.random() < 0.5:
-                self._act(lambda: self.pages.do("stop_session", page=VISITED))
+                self._act(("stop", epoch), lambda: self.pages.do("stop_session", page=VISITED))
             else:
-                self._act(lambda: self.agent.do("stop"))
+                self._act(("stop", epoch), lambda: self.agent.do("stop"))
 
-    def _act(self, act: Any) -> None:
-        act()
-        self._acted_at = time.monotonic()
+    def _act(self, what: tuple[str, str | int], act: Callable[[], None]) -> None:
+        """Do it, unless it was done just now."""
+        if what != self._done or time.monotonic() > self._done_at + AGAIN_S:
+            act()
+            self._done, self._done_at = what, time.monotonic()
 
     def _epoch(self) -> int:
         started = [each for each in self.pages.events("cobrowsing/start") if each["page"] == VISITED]
