@@ -24,6 +24,7 @@ from typing import Protocol
 import zmq
 
 from fabric import control, coverage, session, sockets
+from fabric.asking import is_question
 from fabric.coverage import Ack, Coverage, CoverageEvent
 from fabric.downlink import TICK_MS, Downlink
 from fabric.endpoints import Endpoints
@@ -138,6 +139,7 @@ class Engine:
             max_entries=max_entries,
         )
         self._broker = self._receiver.broker
+        self._asked: Callable[[object], None] = lambda payload: None
         self._context = sockets.new_context()
         self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
         self._thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
@@ -405,6 +407,9 @@ class Engine:
             self._apply(self._interest.hold(topic))
 
     def _on_announcement(self, message: Message) -> None:
+        if is_question(message.payload):
+            self._asked(message.payload)
+            return
         view = View.from_map(message.payload)
         if view is None:
             self.stats_extra["refused_answers"] += 1

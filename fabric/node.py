@@ -16,6 +16,7 @@ from fabric.engine import AckFun, Attached, Engine, NodeState
 from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError
 from fabric.numbers import Gap
 from fabric.receiver import MessageFun
+from fabric.respondent import Respondent
 from fabric.topics import scope, validate_filter, validate_topic
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
 
@@ -67,6 +68,15 @@ class Node(Engine):
             hwm_msgs=hwm_msgs,
             reorder_window_s=reorder_window_s,
         )
+        respondent = Respondent(
+            self._token,
+            lambda: {"node": self.name, "proxy": self._own or ""},
+            self._filters_matching,
+            self._filters_held,
+            self.stats,
+            lambda topic, answer: self._publish_system(topic, answer, timeout_s=0),
+        )
+        self._asked, self._receiver.on_trace = respondent.asked, respondent.traced
         self._prefixes: dict[str, bytes] = {}
         self._local_number = 0
         self._closed = False
@@ -284,6 +294,14 @@ class Node(Engine):
     def _detach(self, service: Attached) -> None:
         with self._lock:
             self._attached = tuple(each for each in self._attached if each is not service)
+
+    def _filters_matching(self, topic: str) -> list[str]:
+        with self._lock:
+            return [subscription.filter for subscription in self._broker.match(topic)]
+
+    def _filters_held(self) -> tuple[str, ...]:
+        with self._lock:
+            return self._broker.filters()
 
     def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
         with self._lock:

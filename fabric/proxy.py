@@ -29,7 +29,7 @@ from typing import Any
 
 import zmq
 
-from fabric import control, mesh, sockets, stray, views
+from fabric import asking, control, mesh, sockets, stray, views
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError
 from fabric.stream import Stream
@@ -121,6 +121,7 @@ class Proxy:
         self._nodes = 0
         self._figures = _Figures()
         self._announced: dict[str, Any] = {}
+        self._questions, self._answers = asking.Budget(), 0
         self._scouts: dict[str, sockets.Socket] = {}
         sockets.raise_descriptor_limit()
         self._context = sockets.new_context(io_threads=2)
@@ -424,6 +425,9 @@ class Proxy:
                 if view is not None and view.record.incarnation != self._incarnation:
                     self._perform(self._mesh.seen(view, now))
                 continue
+            if topic.endswith("/q"):
+                self._on_question(payload)
+                continue
             answer = control.read_answer(payload)
             if answer is None:
                 self.refused["answer"] += 1
@@ -431,6 +435,14 @@ class Proxy:
                 self._heard_self[answer.leg] = now
             elif answer.leg == "ingress":
                 self._perform(self._mesh.answered(answer.view, answer.nonce, now))
+
+    def _on_question(self, payload: Any) -> None:
+        """See `fabric.asking`. One count numbers the answers to everybody: what others ask shall not grow anything."""
+        question = asking.read_question(payload)
+        if question is not None and question.ask == "ping" and self._questions.take(time.monotonic()):
+            self._answers += 1
+            answer = {"answer": "ping", "id": question.id, "proxy": self.name}
+            self._voice.send(self._part(question.reply_to, answer, number=self._answers))
 
     def _on_scout(self, base: str) -> None:
         scout = self._scouts[base]

@@ -58,6 +58,8 @@ class Receiver:
         self._max_payload_bytes = max_payload_bytes
         self.hold = False
         """After a move or a reconnect: what is missing may still come by the other way."""
+        self.on_trace: Callable[[str, object], None] = lambda topic, trace: None
+        """Called with the topic and the header of a trace, see `fabric.asking`."""
         self.refused: Counter[str] = Counter()
         self.received = 0
         self.unmatched = 0
@@ -127,6 +129,8 @@ class Receiver:
         hold = self.hold or (headers is not None and headers.get("moved") is True)
         now = time.monotonic()
         if headers is not None and headers.get("tail") is True:
+            if "trace" in headers:
+                self.on_trace(topic, headers["trace"])
             self._carry_out(self.detector.tail(topic, publisher, number, now, hold))
             return
         message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)

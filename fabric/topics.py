@@ -109,6 +109,13 @@ def scope(topic_or_filter: str) -> str:
     return "system" if first.startswith("$") else ""
 
 
+def agreement(topic_filter: str, topic: str) -> int:
+    """Return how many levels, from the first on, filter and topic agree in. Both valid; not checked here."""
+    wanted, levels = topic_filter.split("/"), topic.split("/")
+    at = _differs_at(wanted, levels)
+    return len(levels) if at is None else at
+
+
 def explain(topic_filter: str, topic: str) -> str:
     """Return one line that says why the filter matches the topic, or at which level (from 1) it does not.
 

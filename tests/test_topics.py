@@ -18,6 +18,7 @@ from fabric.errors import FabricError, InvalidFilter, InvalidTopic, ScopeError, 
 from fabric.topics import (
     MAX_LEVELS,
     MAX_TOPIC_BYTES,
+    agreement,
     covers,
     explain,
     matches,
@@ -200,3 +201,11 @@ def test_an_unknown_scope_is_an_error_that_names_the_known_ones(value: str) -> N
 )
 def test_explain_says_at_which_level(topic_filter: str, topic: str, line: str) -> None:
     assert explain(topic_filter, topic) == line
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "count"),
+    [("a/b/c", 3), ("a/#", 3), ("+/b/+", 3), ("a/b", 2), ("a/b/x", 2), ("a/b/c/d", 3), ("a/x/c", 1), ("x/b/c", 0)],
+)
+def test_how_many_levels_agree(topic_filter: str, count: int) -> None:
+    assert agreement(topic_filter, "a/b/c") == count

@@ -1,0 +1,145 @@
+"""Questions that an operator asks of proxies and nodes, and what they answer. Pure.
+
+    to a proxy           `$ack/<its incarnation>/q`  {ask: "ping", id, reply_to}
+    to a proxy's nodes   `$fabric/proxy/<its id>`    {ask: "why" or "stats", id, reply_to, topic, one_in, tell_one_in}
+    a trace              any topic, header `trace`   {ask: "trace", id, reply_to}; who gets it answers
+    an answer            reply_to, in `$inbox/`      {answer: what was asked, id, node or proxy, …}
+
+Nobody subscribes to anything for this: a proxy hears what is addressed to its incarnation, a node hears its proxy's
+announcements. A node that has nothing to say answers only if it is one of the sample that the question wants.
+
+What is never told: filters under `~/`; and filters that begin with `~` or `$` unless they match the topic asked for,
+which whoever asks knows already.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+from fabric.errors import TopicError
+from fabric.topics import RESERVED, agreement, scope, validate_topic
+
+INBOX = "$inbox/"
+MAX_REPLY_TO_CHARS = 200
+MAX_ID_BYTES = 64
+MAX_TOLD = 5
+"""Filters in one answer."""
+MAX_LOOKED_AT = 20_000
+"""Filters of a node that are looked at for the nearest, 1 us each, in the thread that receives."""
+MAX_FILTER_CHARS = 200
+"""Longer ones are cut in answers."""
+MAX_A_SECOND = 50
+"""Questions that are answered; beyond, they are passed over."""
+
+
+class Question(NamedTuple):
+    """`one_in`: of nodes with nothing to say, one in so many answers; `tell_one_in`: of the others."""
+
+    ask: str
+    id: bytes
+    reply_to: str
+    topic: str = ""
+    one_in: int = 1
+    tell_one_in: int = 1
+
+    def to_map(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+def read_question(payload: object) -> Question | None:
+    """Read what a peer sent; None when it is no question. Input from a peer never raises."""
+    if not isinstance(payload, dict) or payload.get("ask") not in ("ping", "why", "stats", "trace"):
+        return None
+    ident, reply_to, topic = payload.get("id"), payload.get("reply_to"), payload.get("topic", "")
+    one_in, tell_one_in = payload.get("one_in", 1), payload.get("tell_one_in", 1)
+    if not (isinstance(ident, bytes) and len(ident) <= MAX_ID_BYTES and _is_inbox(reply_to)):
+        return None
+    if not all(type(each) is int and each > 0 for each in (one_in, tell_one_in)):
+        return None
+    if payload["ask"] == "why" and not _may_be_asked(topic):
+        return None
+    return Question(payload["ask"], ident, str(reply_to), topic, one_in, tell_one_in)
+
+
+def is_question(payload: object) -> bool:
+    """Whether this calls itself one: an announcement never does."""
+    return isinstance(payload, dict) and "ask" in payload
+
+
+def question_topic(incarnation: str) -> str:
+    """Where a proxy is asked."""
+    return f"$ack/{incarnation}/q"
+
+
+def trace_headers(ident: bytes, reply_to: str) -> dict[str, Any]:
+    """Headers of a trace. A tail tells receivers of any version that there is no message to handle."""
+    return {"tail": True, "trace": {"ask": "trace", "id": ident, "reply_to": reply_to}}
+
+
+def is_asked(question: Question, token: str, has_news: bool) -> bool:
+    """Whether the node of this token is one of those that the question wants to hear of."""
+    one_in = question.tell_one_in if has_news else question.one_in
+    return zlib.crc32(token.encode() + question.id) % one_in == 0
+
+
+def why(topic: str, matching: Iterable[str], held: Iterable[str]) -> dict[str, Any]:
+    """Return a node's answer: the filters that match the topic, and, when there are none, the nearest that do not.
+
+    matching, held: filters of the node: those that match, and all
+    """
+    matches = [each for each in dict.fromkeys(matching) if scope(each) != "local"]
+    near: list[str] = []
+    if not matches:
+        told = (each for each in held if not each.startswith(RESERVED))
+        near = sorted(islice(told, MAX_LOOKED_AT), key=lambda each: (-agreement(each, topic), len(each)))
+    return {"matches": _cut(matches), "near": _cut(near)}
+
+
+class Budget:
+    """At most MAX_A_SECOND."""
+
+    def __init__(self) -> None:
+        self._second, self._left = 0.0, MAX_A_SECOND
+
+    def take(self, now: float) -> bool:
+        """now: monotonic, in seconds."""
+        if now - self._second >= 1.0:
+            self._second, self._left = now, MAX_A_SECOND
+        self._left -= 1
+        return self._left >= 0
+
+
+def figures(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node tells of its `stats()` when it is asked for them."""
+    names = ("received", "published", "over_delivered", "gaps", "lost", "unconfirmed", "subscriptions", "waits")
+    return {**{name: stats[name] for name in names}, "refused": sum(stats["refused"].values())}
+
+
+def _cut(filters: list[str]) -> list[str]:
+    return [each[:MAX_FILTER_CHARS] for each in filters[:MAX_TOLD]]
+
+
+def _is_inbox(topic: object) -> bool:
+    if not (isinstance(topic, str) and topic.startswith(INBOX) and len(topic) <= MAX_REPLY_TO_CHARS):
+        return False
+    return _is_topic(topic)
+
+
+def _may_be_asked(topic: object) -> bool:
+    if not isinstance(topic, str) or not _is_topic(topic):
+        return False
+    try:
+        return scope(topic) != "local"
+    except TopicError:
+        return False
+
+
+def _is_topic(topic: str) -> bool:
+    try:
+        validate_topic(topic)
+    except TopicError:
+        return False
+    return True
