@@ -103,8 +103,8 @@ class Console:
             self._look_at_states = False
             self._tell_states()
         with self._lock:
-            fits = self._outbox.fits
-        if fits:
+            too_much = self._outbox.is_too_much(self.line.is_stuck)
+        if not too_much:
             self.line.woken()
         else:
             self._hub.counts["too_slow"] += 1
@@ -114,6 +114,7 @@ class Console:
         """In the event loop, about every second."""
         if self.line is None:
             return
+        self.woken()
         self._tell_states()
         with self._lock:
             late = any(now - since > self._hub.settings.confirm_s for _, since in self._confirms.values())

@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple
 
 KEEP_FRAMES = 64
 KEEP_BYTES = 256 * 1024
+BURST = 4
+"""So many times as much as may wait may come at once for a browser that takes it."""
 
 Kind = Literal["said", "fabric", "passing"]
 
@@ -55,6 +57,12 @@ class Outbox:
         """Add a passing frame before all others."""
         self._waiting.appendleft(_Frame("passing", 0, text))
         self._bytes += len(text)
+
+    def is_too_much(self, stuck: bool) -> bool:
+        """Whether its browser is to be cut off. `stuck`: it takes nothing at present; else this may be a burst."""
+        return not self.fits and (
+            stuck or len(self._waiting) > BURST * self._max_frames or self._bytes > BURST * self._max_bytes
+        )
 
     @property
     def fits(self) -> bool:

@@ -30,6 +30,8 @@ _SESSION = "~pagesession/#"
 class Line(Protocol):
     """A socket to the page's browser, in the event loop."""
 
+    @property
+    def is_stuck(self) -> bool: ...
     def woken(self) -> None: ...
     def end(self, code: int, why: str, last: str = "") -> None: ...
     async def is_alive(self) -> bool: ...
@@ -129,8 +131,8 @@ class PageSession:
             self._look_at_states = False
             self._tell_states()
         with self._lock:
-            fits = self._outbox.fits
-        if fits:
+            too_much = self._outbox.is_too_much(self.line.is_stuck)
+        if not too_much:
             self.line.woken()
         else:
             self._hub.counts["too_slow"] += 1
@@ -140,6 +142,7 @@ class PageSession:
         """In the event loop, about every second: what nobody calls for."""
         if self.line is None:
             return
+        self.woken()
         self._tell_states()
         if now - self._rotated_at > ROTATE_S and self.rotation.is_stored:
             self.rotation.rotate(self.rotation.generation, now)

@@ -26,6 +26,8 @@ log = logging.getLogger("nodes.gateway")
 
 MOVE_S = 1.5
 """How long another gateway may take to let a session go; then it is taken for dead."""
+SILENT_S = 10.0
+"""So long it is not asked again; by then its announcements have ended."""
 MAX_MOVES = 3
 """So many gateways are asked, one after the other, where a session went."""
 MAX_MOVED = 10_000
@@ -39,6 +41,7 @@ class Sessions:
         self._here: dict[str, PageSession] = {}
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
         self._moved: OrderedDict[str, str] = OrderedDict()
+        self._silent: dict[str, float] = {}
         self._closed = False
         self._client = Client(hub.node)
         self._others = Watcher(hub.node)
@@ -148,18 +151,27 @@ class Sessions:
             return "expired"
         body = {"session": token.session, "generation": token.generation, "instance": instance, "home": own}
         for _ in range(MAX_MOVES):
-            if home == own or not self._others.live(_service(home)):
+            if home == own or not self._answers(home):
                 return None
             try:
                 answer = await self._client.request_async(_service(home), "let_go", body, deadline_s=MOVE_S)
             except FabricError as error:
                 log.info("gateway %s did not answer, its session is taken over: %s", home, error)
+                self._silent[home] = time.monotonic()
                 return None
             if answer.get("moved_to") is None:
                 why = answer.get("why")
                 return why if isinstance(why, str) else None
             home = str(answer["moved_to"])
         return "unknown"
+
+    def _answers(self, home: str) -> bool:
+        """Whether a gateway may live: it is announced, and has answered when it was last asked."""
+        silent_at = self._silent.get(home)
+        if silent_at is not None and time.monotonic() - silent_at > SILENT_S:
+            del self._silent[home]
+            silent_at = None
+        return silent_at is None and bool(self._others.live(_service(home)))
 
     # ── other gateways, in a worker thread ───────────────────────────────────────────────────────────────────────
 

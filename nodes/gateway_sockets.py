@@ -24,6 +24,8 @@ from nodes.gateway_page import refused
 log = logging.getLogger("nodes.gateway")
 
 END_S = 2.0
+STUCK_S = 0.5
+"""A frame that takes so long to be written finds its browser not reading."""
 ALIVE_S = 1.0
 """How long a browser has to answer a ping when another document claims its session."""
 
@@ -45,11 +47,17 @@ class Socket:
         self._something = asyncio.Event()
         self._pong = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+        self._writing_since: float | None = None
 
     # ── for whoever it belongs to ────────────────────────────────────────────────────────────────────────────────
 
     def woken(self) -> None:
         self._something.set()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the browser, or the way to it, has taken nothing for a while."""
+        return self._writing_since is not None and time.monotonic() - self._writing_since > STUCK_S
 
     def end(self, code: int, why: str, last: str = "") -> None:
         """Close it, with a code of docs/web-protocol.md, after a last frame. Does not wait."""
@@ -156,7 +164,9 @@ class Socket:
                 if not frames:
                     await self._wait_for_something()
                 for text in frames:
+                    self._writing_since = time.monotonic()
                     await self.ws.send_str(text)
+                self._writing_since = None
         except ConnectionError:
             pass  # whoever reads hears of it, too
 

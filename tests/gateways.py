@@ -68,6 +68,7 @@ class Line:
 
     def __init__(self, url: str, path: str, *, origin: str | None = None, cookie: str = "") -> None:
         self.url, self._path = url, path
+        self.cookie = cookie
         self._headers = {"Origin": url if origin is None else origin}
         if cookie:
             self._headers["Cookie"] = cookie
@@ -113,6 +114,11 @@ class Line:
                     raise AssertionError(
                         f"closed with {self.close_code} instead of {kind} {wanted}: {self.frames[-5:]}"
                     )
+
+    def forget(self) -> None:
+        """Drop what came: for tests with very many frames."""
+        self.frames.clear()
+        self._read = 0
 
     async def until_closed(self) -> int:
         """Read to the end; return the close code."""

@@ -32,6 +32,16 @@ def test_it_says_when_more_waits_than_may() -> None:
     assert [push(Outbox(10, 50), "x" * size) for size in (10, 100)] == [True, False]
 
 
+def test_a_burst_is_forgiven_to_a_browser_that_takes_it() -> None:
+    outbox = Outbox(2, 10_000)
+    for _ in range(3):
+        push(outbox, "x")
+    assert outbox.is_too_much(stuck=True) and not outbox.is_too_much(stuck=False)
+    for _ in range(6):
+        push(outbox, "x")
+    assert outbox.is_too_much(stuck=False), "but not any burst"
+
+
 def test_without_a_browser_the_oldest_goes_and_is_missed() -> None:
     outbox = Outbox(3, 10_000)
     for word in "abcde":
