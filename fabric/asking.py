@@ -25,7 +25,7 @@ from fabric.topics import RESERVED, agreement, scope, validate_topic
 INBOX = "$inbox/"
 MAX_REPLY_TO_CHARS = 200
 MAX_ID_BYTES = 64
-MAX_TOLD = 5
+MAX_TOLD = 3
 """Filters in one answer."""
 MAX_LOOKED_AT = 20_000
 """Filters of a node that are looked at for the nearest, 1 us each, in the thread that receives."""

@@ -19,6 +19,7 @@ from fabric.proxy import Proxy
 from fabric.sockets import give_memory_back
 from nodes import logs
 from nodes.cli_options import (
+    MESH_TIMEOUT_S,
     Base,
     Exit,
     Fail,
@@ -37,7 +38,6 @@ from nodes.metrics import proxy_figures
 from nodes.notify import READY, STOPPING, notify
 from nodes.operating import http_of_proxy, operating_options, status_page
 
-STATUS_TIMEOUT_S = 2.5  # proxies announce themselves every second
 MAX_WAITING_LINES = 1_000  # for a slow reader of stdout or stderr; beyond that, lines are dropped
 _STATES = {"ready": READY, "draining": STOPPING}
 """What a service manager is told of."""
@@ -197,7 +197,7 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
     """
     view = MeshView()
     with open_node(connect, connect_timeout_s) as node:
-        for _ in _announcements(node, view, time.monotonic() + STATUS_TIMEOUT_S):
+        for _ in _announcements(node, view, time.monotonic() + MESH_TIMEOUT_S):
             if view.is_complete():
                 break
     if not view.names:

@@ -23,6 +23,8 @@ from fabric.node import Node
 from nodes import logs
 
 CONNECT_TIMEOUT_S = 10.0
+MESH_TIMEOUT_S = 2.5
+"""How long to listen for the proxies, which announce themselves every second."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fabric.views import View
+from fabric.views import Record, View
+from nodes import tables
 
 COLUMNS = ("PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s", "REFUSED")
-NUMERIC_FROM = COLUMNS.index("UP")  # these columns are aligned to the right
+NUMERIC_FROM = COLUMNS.index("UP")  # these columns hold figures
 
 
 class MeshView:
@@ -58,6 +59,17 @@ class MeshView:
     def names(self) -> list[str]:
         """The proxies that announced themselves and are not called dead by another."""
         return sorted(self._views.keys() - self._dead())
+
+    def records(self) -> list[Record]:
+        """What is known of every proxy, also of those that are only named by others, by name."""
+        found = {peer.record.id: peer.record for view in self._views.values() for peer in view.peers}
+        found |= {name: view.record for name, view in self._views.items()}
+        return [found[name] for name in sorted(found)]
+
+    def nodes(self) -> dict[str, int]:
+        """How many nodes each proxy has announced."""
+        counts = {name: _number(self._payloads[name], "nodes") for name in self.names}
+        return {name: int(count) if 0 <= count < 1e9 else 0 for name, count in counts.items()}
 
     def as_json(self) -> list[dict[str, Any]]:
         """The announcements as they came, sorted by name."""
@@ -130,13 +142,4 @@ def duration(seconds: float) -> str:
 
 def table(rows: list[tuple[str, ...]]) -> str:
     """Rows under COLUMNS as text, columns padded."""
-    cells = [COLUMNS, *rows]
-    widths = [max(len(row[at]) for row in cells) for at in range(len(COLUMNS))]
-    lines = []
-    for row in cells:
-        words = (
-            text.rjust(width) if at >= NUMERIC_FROM else text.ljust(width)
-            for at, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join(words).rstrip())
-    return "\n".join(lines)
+    return tables.table(COLUMNS, rows, right=COLUMNS[NUMERIC_FROM:])

@@ -64,7 +64,7 @@ def test_filters_that_match_are_told() -> None:
 
 def test_where_none_matches_the_nearest_are_told_first() -> None:
     told = why("a/b/c", [], ["x/#", "a/b/d", "a/x", "a/b/+/d", "b"])
-    assert told["matches"] == [] and told["near"] == ["a/b/+/d", "a/b/d", "a/x", "b", "x/#"]
+    assert told["matches"] == [] and told["near"] == ["a/b/+/d", "a/b/d", "a/x"]
     assert all(explain(each, "a/b/c").startswith("no match") for each in told["near"])
 
 

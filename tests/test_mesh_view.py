@@ -104,6 +104,12 @@ def test_the_row_shows_the_figures() -> None:
     assert view.as_json()[0]["nodes"] == 3
 
 
+def test_who_is_known_and_how_many_nodes_each_has() -> None:
+    view = view_of(announcement("p1", peer("p2"), nodes=3), announcement("p3", nodes=math.inf))
+    assert [record.id for record in view.records()] == ["p1", "p2", "p3"]
+    assert view.nodes() == {"p1": 3, "p3": 0}
+
+
 def test_the_table_is_aligned() -> None:
     lines = table(view_of(announcement("p1", peer("p2", linked=False, dead=True), nodes=12)).rows()).splitlines()
     assert len(lines) == 3

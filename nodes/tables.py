@@ -1,0 +1,35 @@
+"""Tables as text: columns padded, numbers to the right. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> str:
+    """Return rows under their columns, two spaces between.
+
+    right: the columns that are aligned to the right
+    """
+    cells = [columns, *rows]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(columns))]
+    pads = [str.rjust if column in set(right) else str.ljust for column in columns]
+    return "\n".join(
+        "  ".join(pad(text, width) for pad, text, width in zip(pads, row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Seconds as milliseconds with three digits that mean something: `0.352`, `12.4`, `1234`; `-` for None."""
+    if seconds is None:
+        return "-"
+    value = seconds * 1000
+    return (
+        f"{value:.3f}"
+        if value < 1
+        else f"{value:.2f}"
+        if value < 10
+        else f"{value:.1f}"
+        if value < 100
+        else f"{value:.0f}"
+    )
