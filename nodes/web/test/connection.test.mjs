@@ -1,0 +1,168 @@
+// The frame's way to the gateway: what it says first, what it says again, how it comes back.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Connection } from "../src/frame/connection.js";
+
+/** A connection with sockets, time and chance of its own. */
+function made() {
+  const sockets = [];
+  const timers = [];
+  const told = [];
+  let token = null;
+  const connection = new Connection({
+    instance: "i".repeat(16),
+    open: () => {
+      const socket = { sent: [], bufferedAmount: 0, send: (text) => socket.sent.push(JSON.parse(text)), close: () => 0 };
+      sockets.push(socket);
+      return socket;
+    },
+    after: (seconds, fun) => {
+      const timer = { seconds, fun, off: false };
+      timers.push(timer);
+      return () => (timer.off = true);
+    },
+    random: () => 0.5,
+    tokens: { get: () => token, set: (next) => (token = next) },
+    tell: (message) => told.push(message),
+  });
+  const last = () => sockets.at(-1);
+  const say = (message) => last().onmessage({ data: JSON.stringify(message) });
+  const welcome = (fields) =>
+    say({ t: "welcome", session: "s", token: "t1", resumed: false, missed: false, seq: 0, retained: [], ...fields });
+  const open = (fields) => {
+    last().onopen();
+    welcome(fields);
+  };
+  connection.start({ origin: "https://shop", buttons: ["help"], title: "Shop" });
+  return { connection, sockets, told, last, say, welcome, open, live: () => timers.filter(({ off }) => !off), token: () => token };
+}
+
+test("hello comes first, and what waited follows the welcome, in order", () => {
+  const { connection, last, open } = made();
+  connection.send({ t: "subscribe", id: 1, filter: "a" });
+  connection.send({ t: "publish", topic: "a", payload: 1 });
+  connection.send({ t: "subscribe", id: 2, filter: "b" });
+  connection.send({ t: "unsubscribe", id: 2 });
+  open();
+  assert.equal(last().sent[0].t, "hello");
+  assert.equal(last().sent[0].token, null);
+  assert.deepEqual(last().sent.slice(1).map(({ t, id, topic }) => [t, id ?? topic]), [["subscribe", 1], ["publish", "a"]]);
+});
+
+test("after a loss it comes back with its token and what it has seen; subscriptions and stops are said again", () => {
+  const { connection, sockets, last, say, open, live, told } = made();
+  open();
+  connection.send({ t: "subscribe", id: 1, filter: "a" });
+  connection.send({ t: "stop", id: 9 });
+  say({ t: "message", seq: 4, topic: "~pagesession/x", payload: 1 });
+  last().onclose({ code: 1006 });
+  assert.deepEqual(told.at(-1), { t: "connection", connected: false, covered: [], missing: [] });
+  const [timer] = live();
+  assert.equal(timer.seconds, 0.375, "0.5 s, times 0.75");
+  timer.fun();
+  assert.equal(sockets.length, 2);
+  open({ resumed: true });
+  assert.deepEqual([last().sent[0].token, last().sent[0].seen], ["t1", 4]);
+  assert.deepEqual(last().sent.slice(1).map(({ t, id }) => [t, id]), [["subscribe", 1], ["stop", 9]]);
+  say({ t: "stopped", id: 9 });
+  assert.deepEqual(told.at(-1), { t: "stopped", id: 9 });
+});
+
+test("each try that fails doubles the wait, up to 15 s; a socket that stood begins anew", () => {
+  const { last, live, open } = made();
+  const waits = [];
+  for (let number = 0; number < 8; number += 1) {
+    last().onclose({ code: 1006 });
+    waits.push(live().at(-1).seconds);
+    live().at(-1).fun();
+  }
+  assert.deepEqual(waits.map((each) => each / 0.75), [0.5, 1, 2, 4, 8, 15, 15, 15]);
+  open();
+  live().find(({ seconds }) => seconds === 10).fun();
+  last().onclose({ code: 1006 });
+  assert.equal(live().at(-1).seconds, 0.375);
+});
+
+test("a gateway that drains names how long to spread; one that set a limit is left alone for 30 s", () => {
+  const { last, live, open, say } = made();
+  open();
+  say({ t: "drain", reconnect_s: 8 });
+  last().onclose({ code: 1012 });
+  assert.equal(live().at(-1).seconds, 4);
+  live().at(-1).fun();
+  open();
+  last().onclose({ code: 4008 });
+  assert.equal(live().at(-1).seconds, 30);
+});
+
+test("where it may not come back it does not, and says why", () => {
+  const { last, live, open, told, connection } = made();
+  open();
+  last().onclose({ code: 4003 });
+  assert.deepEqual(live(), []);
+  assert.deepEqual(told.at(-1).payload, { attempts: 1, reason: "not allowed here" });
+  connection.hurry();
+  assert.deepEqual(live(), []);
+});
+
+test("a rotated token is stored before it is confirmed", () => {
+  const { last, say, open, token } = made();
+  open();
+  assert.equal(token(), "t1");
+  say({ t: "token", token: "t2" });
+  assert.equal(token(), "t2");
+  assert.deepEqual(last().sent.at(-1), { t: "token" });
+});
+
+test("a refused subscription is an ack that is not ok, and is not asked for again; other refusals are told", () => {
+  const { connection, last, say, open, told, live } = made();
+  open();
+  connection.send({ t: "subscribe", id: 1, filter: "secret/#" });
+  say({ t: "refused", id: 1, of: "subscribe", why: "not public" });
+  assert.deepEqual(told.at(-1), { t: "ack", id: 1, ok: false, covered: [], missing: [], elapsed_s: 0, error: "not public" });
+  say({ t: "refused", id: null, of: "publish", why: "not public" });
+  assert.deepEqual(told.at(-1), { t: "site", topic: "~/site_connect/refused", payload: { what: "publish", why: "not public" } });
+  last().onclose({ code: 1006 });
+  live().at(-1).fun();
+  open();
+  assert.deepEqual(last().sent.map(({ t }) => t), ["hello"]);
+});
+
+test("updates never wait: without a socket or behind a full one they are dropped, and a snapshot is asked for", () => {
+  const { connection, last, open, told, live } = made();
+  const update = (snapshot) => connection.send({ t: "update", epoch: 1, event: "x", snapshot });
+  assert.equal(update(false), false);
+  open();
+  last().bufferedAmount = 5_000_000;
+  assert.equal(update(false), false);
+  last().bufferedAmount = 0;
+  assert.equal(update(false), false, "not behind a hole");
+  live().find(({ seconds }) => seconds === 0.2).fun();
+  assert.deepEqual(told.at(-1), { t: "snapshot" });
+  assert.equal(update(true), true);
+  assert.equal(update(false), true);
+});
+
+test("a welcome is fresh for a new document, a new session, or after something was missed", () => {
+  const { last, open, told, live, say } = made();
+  const again = (fields) => {
+    last().onclose({ code: 1006 });
+    live().at(-1).fun();
+    open({ resumed: true, ...fields });
+    return told.findLast(({ t }) => t === "welcome").fresh;
+  };
+  open();
+  assert.equal(told.findLast(({ t }) => t === "welcome").fresh, true);
+  say({ t: "retained", seq: 1, messages: [] });
+  assert.equal(again({}), false);
+  assert.equal(again({ missed: true, seq: 7 }), true);
+  assert.equal(again({}), false);
+  assert.equal(again({ session: "another" }), true);
+});
+
+test("what waits is bounded, and what is dropped is told", () => {
+  const { connection, told } = made();
+  for (let number = 0; number < 1001; number += 1) connection.send({ t: "publish", topic: "a", payload: number });
+  assert.equal(told.at(-1).topic, "~/site_connect/refused");
+});
