@@ -26,9 +26,14 @@ function tellPage(message) {
 }
 
 function become(next) {
+  if (needsRoom(next) !== needsRoom(state)) tellPage({ t: "room", tall: needsRoom(next) });
   state = next;
   remember("story", { view: state.view, chat: state.chat, messages: state.messages });
   show(state);
+}
+
+function needsRoom({ chat, viewing, messages }) {
+  return chat === "open" || viewing || messages.length > 0;
 }
 
 window.addEventListener("message", ({ data, origin, source }) => {
@@ -46,6 +51,7 @@ function greeted({ view, buttons, title, subscriptions }, origin) {
   else show(state);
   tellPage({ t: "ready" });
   tellPage({ t: "view", view: state.view });
+  tellPage({ t: "room", tall: needsRoom(state) });
   if (first) connection.start({ origin, buttons, title });
 }
 

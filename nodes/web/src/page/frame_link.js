@@ -8,7 +8,7 @@ import { problem } from "./topics.js";
 
 const MAX_WAITING = 1000; // messages that wait for the frame
 const NAMED_BY_HELLO = new Set(["subscribe", "unsubscribe", "view"]); // so they need not wait before it
-const SIZES = { shown: ["360px", "540px"], minimised: ["230px", "52px"] };
+const SIZES = { shown: ["360px", "330px"], minimised: ["230px", "52px"], tall: ["360px", "540px"] };
 const LOOK = {
   position: "fixed",
   right: "12px",
@@ -27,6 +27,7 @@ export class FrameLink {
     this.iframe = null;
     this.greeted = this.ready = false;
     this.waiting = [];
+    this.tall = false; // a chat needs more room
     this.view = null; // what the page last asked for; null: what the frame remembers
     window.addEventListener("message", (event) => this.heard(event));
   }
@@ -73,12 +74,14 @@ export class FrameLink {
     if (!this.iframe || event.source !== this.iframe.contentWindow || event.origin !== this.origin) return;
     const message = event.data;
     if (message?.site_connect !== 1) return;
-    if (message.t !== "ready") {
+    if (message.t === "room") {
+      this.stretch(message.tall);
+    } else if (message.t === "ready") {
+      this.ready = true;
+      for (const each of this.waiting.splice(0)) this.post(each);
+    } else {
       this.said(message);
-      return;
     }
-    this.ready = true;
-    for (const each of this.waiting.splice(0)) this.post(each);
   }
 
   show(view) {
@@ -89,8 +92,13 @@ export class FrameLink {
     this.tell({ t: "view", view });
   }
 
+  stretch(tall) {
+    this.tall = tall;
+    this.style();
+  }
+
   style() {
-    const [width, height] = SIZES[this.view] || SIZES.minimised;
+    const [width, height] = SIZES[this.view === "shown" && this.tall ? "tall" : this.view] || SIZES.minimised;
     Object.assign(this.iframe.style, LOOK, {
       display: this.view in SIZES ? "block" : "none",
       width,

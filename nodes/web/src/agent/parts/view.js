@@ -5,6 +5,7 @@ import { engaged, waiting } from "./story.js";
 const get = (id) => document.getElementById(id);
 const NOTICE_S = 8;
 const CHAT_WORDS = {
+  idle: "There is no chat with this visitor yet.",
   invited: "The visitor was asked, and has not answered yet.",
   closed: "This chat has ended.",
   waiting: "The visitor waits for an agent.",

@@ -1,0 +1,146 @@
+"""Co-browsing in real browsers: what the agent sees, what is never seen anywhere, and what a stop does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fabric import Node
+from tests.browsers import Desk, Stack, Visitor, stack
+from tests.waiting import Box
+
+SECRETS = ("hunter2-correct", "4929 1234 5678 9012", "9012", "737", "Happy birthday", "ada@example.org")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stack(tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def browsers(shared: Stack) -> Iterator[Stack]:
+    with shared.scene() as found:
+        yield found
+
+
+def viewed(browsers: Stack, path: str = "/shop/") -> tuple[Visitor, Desk, str]:
+    """A visitor whose page an agent sees, and the code it was joined by."""
+    visitor = browsers.visitor(path)
+    code = visitor.code()
+    desk = browsers.desk().join(code)
+    desk.sees("Alder &amp; Finch")
+    visitor.until(visitor.is_viewed, "the page says that it is viewed")
+    return visitor, desk, code
+
+
+def test_what_the_visitor_does_appears_in_the_replay(browsers: Stack) -> None:
+    visitor, desk, _ = viewed(browsers)
+    visitor.page.get_by_role("button", name="Add Tarn boots to cart").click()
+    desk.until(lambda: desk.in_replay("it => it.getElementById('count').textContent") == "1", "the item is counted")
+    visitor.page.mouse.wheel(0, 300)
+    desk.until(lambda: desk.in_replay("it => it.documentElement.scrollTop") == visitor.js("() => scrollY") > 0, "scroll")
+    visitor.shot("page")
+    desk.shot("console")
+    visitor.page.get_by_role("link", name="Cart").click()
+    desk.sees("1 × Tarn boots")
+    welcomes = [frame for frame in visitor.received if frame.startswith('{"t":"welcome"')]
+    assert len(welcomes) == 2 and len({re.findall(r'"session":"(\w+)"', frame)[0] for frame in welcomes}) == 1
+    assert visitor.is_viewed() and desk.in_replay("it => it.querySelector('site-connect #sign')") is None
+
+
+def test_what_is_typed_is_masked_but_in_fields_marked_for_it(browsers: Stack) -> None:
+    visitor, desk, _ = viewed(browsers, "/shop/checkout.html")
+    visitor.page.get_by_label("Name", exact=True).press_sequentially("Ada Lovelace")
+    visitor.page.get_by_label("Delivery note").press_sequentially("ring twice")
+    desk.sees("ring twice")
+    desk.until(lambda: desk.in_replay("it => it.querySelector('[name=name]').value") == "•" * 12, "a mask as long")
+    assert "Lovelace" not in "".join([desk.replayed(), *visitor.sent, *desk.received])
+
+
+def test_secrets_appear_nowhere(browsers: Stack) -> None:
+    """Not in the replay, in no WebSocket frame, in nothing that the mesh carries; and what is marked does."""
+    captured = Box()
+    with Node(browsers.world.base) as node:
+        node.wait_ack(node.subscribe("~pagesession/#", captured), timeout_s=10)
+        visitor, desk, _ = viewed(browsers, "/shop/checkout.html")
+        page = visitor.page
+        page.get_by_label("Password for your account").press_sequentially(SECRETS[0])
+        page.get_by_label("Card number").press_sequentially(SECRETS[1])  # the field is marked to be shown, in vain
+        page.get_by_label("Security code").press_sequentially("737")
+        page.get_by_label("E-mail").press_sequentially("ada@example.org")
+        page.get_by_label("Gift message").fill("Happy birthday")
+        page.get_by_label("Month").select_option("11")
+        visitor.js("() => { document.querySelector('[name=password]').type = 'text'; }")
+        visitor.js("() => { document.querySelector('[name=card]').setAttribute('value', '4929 1234 5678 9012'); }")
+        page.get_by_label("Password for your account").press_sequentially("!")
+        visitor.js("() => { const gift = document.querySelector('[name=gift]'); gift.contentEditable = 'true'; }")
+        page.get_by_label("Delivery note").fill("ring twice")
+        desk.sees("ring twice")
+        desk.page.get_by_role("button", name="Refresh").click()  # and in a snapshot of the filled form
+        desk.until(lambda: sum('\\"snapshot\\":true' in f or '"snapshot":true' in f for f in desk.received) >= 2, "another")
+        captured.wait_for(lambda messages: "ring twice" in repr(messages[-1].payload), "the last change on the mesh")
+        places = {
+            "replay": desk.replayed(),
+            "page's socket": "".join([*visitor.sent, *visitor.received]),
+            "console's socket": "".join([*desk.sent, *desk.received]),
+            "fabric": "".join(repr(message.payload) for message in captured.items),
+        }
+    for place, text in places.items():
+        assert "ring twice" in text, place
+        assert [secret for secret in SECRETS if secret in text] == [], place
+        assert "1881" not in text, f"{place}: what is blocked"
+    assert desk.in_replay("it => it.querySelector('[name=password]').value") == "•" * (len(SECRETS[0]) + 1)
+
+
+@pytest.mark.parametrize("who", ["page", "button", "agent"])
+def test_a_stop_ends_it_at_once_for_both_and_brings_a_new_code(browsers: Stack, who: str) -> None:
+    visitor, desk, code = viewed(browsers)
+    visitor.listen("~pagesession/cobrowsing/stop")
+    if who == "page":
+        assert visitor.js("() => site_connect.stop_session()") is True
+    elif who == "button":
+        visitor.page.get_by_role("button", name="Stop: the agent sees this page no more").click()
+    else:
+        desk.page.get_by_role("button", name="Stop viewing").click()
+    assert visitor.hears("~pagesession/cobrowsing/stop")["epoch"] == 1
+    sent = sum('"t":"update"' in frame for frame in visitor.sent)
+    desk.until(lambda: not desk.page.locator("#stage").is_visible() and desk.replayed() == "", "the stage is empty")
+    assert not visitor.is_viewed()
+    visitor.page.get_by_role("button", name="Add Tarn boots to cart").click()
+    visitor.page.mouse.wheel(0, 300)
+    assert visitor.code(other_than=code) != code
+    assert sum('"t":"update"' in frame for frame in visitor.sent) == sent, "no update after the stop"
+    assert visitor.js("() => [typeof window.site_connect_recorder, document.scripts.length]") == ["undefined", 3]
+
+
+def test_a_reload_keeps_the_session_the_code_and_the_viewing(browsers: Stack) -> None:
+    visitor = browsers.visitor()
+    code = visitor.code()
+    visitor.page.reload()
+    assert visitor.code() == code
+    desk = browsers.desk().join(code)
+    desk.sees("Made for wet weekends")
+    visitor.page.reload()
+    visitor.until(visitor.is_viewed, "it is viewed again")
+    visitor.js("() => { document.querySelector('h1').textContent = 'Loaded again'; }")
+    desk.sees("Loaded again")
+    sessions = re.findall(r'"t":"welcome","session":"(\w+)"', "".join(visitor.received))
+    assert len(sessions) == 3 and len(set(sessions)) == 1
+
+
+def test_after_its_gateway_was_killed_the_page_is_viewed_on(browsers: Stack) -> None:
+    visitor, desk, _ = viewed(browsers)
+    browsers.gateway.kill()
+    visitor.js("() => { document.querySelector('h1').textContent = 'While nobody listened'; }")
+    browsers.world.started.append(again := browsers.gateway.again())
+    browsers.gateway = again.wait_ready()
+    desk.page.wait_for_selector("#quality[data-level=none]")
+    desk.page.wait_for_selector("#quality:not([data-level=none])")
+    if desk.page.locator("#door").is_visible():
+        desk.sign_in(browsers.url, "ada")
+    desk.sees("While nobody listened")
+    assert visitor.is_viewed()
