@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import web
 
 WEB = Path(__file__).with_name("web")
-BUILT = ("assets/recorder.js", "assets/replay.js")
+BUILT = ("site_connect.js", "frame.js", "assets/recorder.js", "agent/agent.js", "assets/replay.js")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 COMMON = {

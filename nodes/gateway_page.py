@@ -106,6 +106,7 @@ class PageSession:
                 "heartbeat_s": self._hub.settings.beat_s,
                 "seq": self._outbox.seq,
                 "retained": self._retained,
+                "state": self.page.told(),
                 "connection": self._hub.connection,
             }
             self._outbox.push_first(dumps(welcome))

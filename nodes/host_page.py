@@ -225,6 +225,11 @@ class HostPage:
         available = None if self._host is None else self._host.available
         self._do(lambda now: self._core.set_buttons(tuple(buttons), available))
 
+    def told(self) -> dict[str, Any] | None:
+        """Return what it was told of its frame and chat: visibility, chat, chat_agent, button; None: nothing yet."""
+        with self._lock:
+            return self._frame.told()
+
     @property
     def has_moved(self) -> bool:
         """Whether the frame node knows another home of this session: it lives on there."""

@@ -234,6 +234,12 @@ class FrameCore:
             self.loading = LOADING.after(self.loading, "retry")
         return self._pump(now)
 
+    def told(self) -> dict[str, Any] | None:
+        """Return what the page was told of frame and chat, for a browser that is loaded again; None: nothing yet."""
+        if self.state["version"] < 0:
+            return None
+        return {name: self._told[name] for name in ("visibility", "chat", "chat_agent", "button")}
+
     def due(self) -> float | None:
         """When `tick` is wanted next; None: not before something else happens."""
         dues = [request.due for request in self._requests()]

@@ -24,9 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fabric import sockets
+from fabric.endpoints import Endpoints
 from tests.gateways import PASSWORD, GatewayProcess, agents_file, secret_file, start_gateway
 from tests.processes import ROOT
 from tests.site import Site, site
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Page
@@ -91,7 +94,9 @@ class Tab:
         end = time.monotonic() + PATIENCE_S
         while not (value := true()):
             if time.monotonic() > end:
-                raise AssertionError(f"waited {PATIENCE_S:g} s in vain until {what}\n{self.errors}\n{self.received[-3:]}")
+                raise AssertionError(
+                    f"waited {PATIENCE_S:g} s in vain until {what}\n{self.errors}\n{self.received[-3:]}"
+                )
             self.page.wait_for_timeout(20)
         return value
 
@@ -203,6 +208,24 @@ class Stack:
         self.world, self.gateway, self.browser = world, gateway, browser
         self._tabs: list[Tab] = []
 
+    @contextlib.contextmanager
+    def another_gateway(self) -> Iterator[GatewayProcess]:
+        """Within, everything goes to a gateway of its own, which may be killed and started `again`."""
+        shared, args = self.gateway, [*self.gateway.args]
+        args[args.index("--listen") + 1] = "http://127.0.0.1:0"
+        self.gateway = GatewayProcess(args, self.world.folder)
+        try:
+            self.gateway.wait_ready()
+            yield self.gateway
+        finally:
+            self.gateway.stop()
+            self.gateway = shared
+
+    def restart_gateway(self) -> None:
+        """Kill it, and start it again at the same address."""
+        self.gateway.kill()
+        self.gateway = self.gateway.again().wait_ready()
+
     @property
     def url(self) -> str:
         return self.gateway.url
@@ -240,6 +263,28 @@ class Stack:
             for tab in self._tabs:
                 tab.context.close()
             self._tabs.clear()
+
+
+@contextlib.contextmanager
+def wire(base: str) -> Iterator[Callable[[], bytes]]:
+    """Everything that leaves the proxy at `base` from now on; called, it returns what came so far."""
+    context = sockets.new_context()
+    socket = sockets.xsub(context, recv_hwm=0)
+    parts: list[bytes] = []
+
+    def captured() -> bytes:
+        while socket.poll(0):
+            parts.append(socket.recv())
+        return b"\n".join(parts)
+
+    try:
+        socket.send(b"\x01")
+        sockets.connect(socket, Endpoints.parse(base).guest)
+        until(captured, "the capture hears its proxy")  # which announces itself every second
+        yield captured
+    finally:
+        socket.close(0)
+        context.term()
 
 
 @contextlib.contextmanager

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric import Node
-from tests.browsers import Desk, Stack, Visitor, stack
-from tests.waiting import Box
+from tests.browsers import Desk, Stack, Visitor, stack, wire
 
 SECRETS = ("hunter2-correct", "4929 1234 5678 9012", "9012", "737", "Happy birthday", "ada@example.org")
 
@@ -42,7 +40,9 @@ def test_what_the_visitor_does_appears_in_the_replay(browsers: Stack) -> None:
     visitor.page.get_by_role("button", name="Add Tarn boots to cart").click()
     desk.until(lambda: desk.in_replay("it => it.getElementById('count').textContent") == "1", "the item is counted")
     visitor.page.mouse.wheel(0, 300)
-    desk.until(lambda: desk.in_replay("it => it.documentElement.scrollTop") == visitor.js("() => scrollY") > 0, "scroll")
+    desk.until(
+        lambda: desk.in_replay("it => it.documentElement.scrollTop") == visitor.js("() => scrollY") > 0, "scroll"
+    )
     visitor.shot("page")
     desk.shot("console")
     visitor.page.get_by_role("link", name="Cart").click()
@@ -63,9 +63,7 @@ def test_what_is_typed_is_masked_but_in_fields_marked_for_it(browsers: Stack) ->
 
 def test_secrets_appear_nowhere(browsers: Stack) -> None:
     """Not in the replay, in no WebSocket frame, in nothing that the mesh carries; and what is marked does."""
-    captured = Box()
-    with Node(browsers.world.base) as node:
-        node.wait_ack(node.subscribe("~pagesession/#", captured), timeout_s=10)
+    with wire(browsers.world.base) as captured:
         visitor, desk, _ = viewed(browsers, "/shop/checkout.html")
         page = visitor.page
         page.get_by_label("Password for your account").press_sequentially(SECRETS[0])
@@ -81,13 +79,13 @@ def test_secrets_appear_nowhere(browsers: Stack) -> None:
         page.get_by_label("Delivery note").fill("ring twice")
         desk.sees("ring twice")
         desk.page.get_by_role("button", name="Refresh").click()  # and in a snapshot of the filled form
-        desk.until(lambda: sum('\\"snapshot\\":true' in f or '"snapshot":true' in f for f in desk.received) >= 2, "another")
-        captured.wait_for(lambda messages: "ring twice" in repr(messages[-1].payload), "the last change on the mesh")
+        desk.until(lambda: sum('"snapshot":true' in each for each in desk.received) >= 2, "another snapshot")
+        desk.until(lambda: captured().count(b"ring twice") >= 2, "the mesh has carried it, too")
         places = {
             "replay": desk.replayed(),
             "page's socket": "".join([*visitor.sent, *visitor.received]),
             "console's socket": "".join([*desk.sent, *desk.received]),
-            "fabric": "".join(repr(message.payload) for message in captured.items),
+            "fabric": captured().decode(errors="replace"),
         }
     for place, text in places.items():
         assert "ring twice" in text, place
@@ -133,14 +131,12 @@ def test_a_reload_keeps_the_session_the_code_and_the_viewing(browsers: Stack) ->
 
 
 def test_after_its_gateway_was_killed_the_page_is_viewed_on(browsers: Stack) -> None:
-    visitor, desk, _ = viewed(browsers)
-    browsers.gateway.kill()
-    visitor.js("() => { document.querySelector('h1').textContent = 'While nobody listened'; }")
-    browsers.world.started.append(again := browsers.gateway.again())
-    browsers.gateway = again.wait_ready()
-    desk.page.wait_for_selector("#quality[data-level=none]")
-    desk.page.wait_for_selector("#quality:not([data-level=none])")
-    if desk.page.locator("#door").is_visible():
-        desk.sign_in(browsers.url, "ada")
-    desk.sees("While nobody listened")
-    assert visitor.is_viewed()
+    with browsers.another_gateway():
+        visitor, desk, _ = viewed(browsers)
+        visitor.listen("~/site_connect/connection", "~pagesession/cobrowsing/+")
+        browsers.restart_gateway()
+        visitor.js("() => { document.querySelector('h1').textContent = 'While nobody listened'; }")
+        desk.sees("While nobody listened")
+        told = [each["connected"] for each in visitor.js("() => heard.map(m => m.payload)") if "connected" in each]
+        assert told[:2] == [False, True]
+        assert visitor.is_viewed() and visitor.js("() => heard.filter(m => m.topic.endsWith('/stop')).length") == 0

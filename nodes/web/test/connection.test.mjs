@@ -29,7 +29,7 @@ function made() {
   const last = () => sockets.at(-1);
   const say = (message) => last().onmessage({ data: JSON.stringify(message) });
   const welcome = (fields) =>
-    say({ t: "welcome", session: "s", token: "t1", resumed: false, missed: false, seq: 0, retained: [], ...fields });
+    say({ t: "welcome", session: "s", token: "t1", resumed: false, missed: false, seq: 0, retained: [], heartbeat_s: 7, ...fields });
   const open = (fields) => {
     last().onopen();
     welcome(fields);
@@ -47,7 +47,7 @@ test("hello comes first, and what waited follows the welcome, in order", () => {
   open();
   assert.equal(last().sent[0].t, "hello");
   assert.equal(last().sent[0].token, null);
-  assert.deepEqual(last().sent.slice(1).map(({ t, id, topic }) => [t, id ?? topic]), [["subscribe", 1], ["publish", "a"]]);
+  assert.deepEqual(last().sent.slice(1).map(({ t, id }) => [t, id]), [["subscribe", 1], ["publish", 1]]);
 });
 
 test("after a loss it comes back with its token and what it has seen; subscriptions and stops are said again", () => {
@@ -159,6 +159,39 @@ test("a welcome is fresh for a new document, a new session, or after something w
   assert.equal(again({ missed: true, seq: 7 }), true);
   assert.equal(again({}), false);
   assert.equal(again({ session: "another" }), true);
+});
+
+test("a chat message that was not answered is said again after a loss, with the id it had; others are not", () => {
+  const { connection, last, say, open, live } = made();
+  open();
+  for (const topic of ["~pagesession/chat/message", "~pagesession/x", "~pagesession/chat/message"]) {
+    connection.send({ t: "publish", topic, payload: {} });
+  }
+  say({ t: "done", id: 1 });
+  last().onclose({ code: 1006 });
+  live().at(-1).fun();
+  open();
+  assert.deepEqual(last().sent.slice(1).map(({ topic, id }) => [topic, id]), [["~pagesession/chat/message", 3]]);
+});
+
+test("a gateway that is silent for two heartbeats is left", () => {
+  const { sockets, say, open, live } = made();
+  const beat = () => {
+    const timer = live().findLast(({ seconds }) => seconds === 7);
+    timer.off = true;
+    timer.fun();
+  };
+  open();
+  for (let number = 0; number < 5; number += 1) {
+    beat();
+    say({ t: "beat" });
+  }
+  beat();
+  beat();
+  live().forEach(({ seconds }) => assert.ok(seconds > 1, "it does not come back yet"));
+  beat();
+  live().at(-1).fun();
+  assert.equal(sockets.length, 2);
 });
 
 test("what waits is bounded, and what is dropped is told", () => {

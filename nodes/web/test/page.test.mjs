@@ -167,14 +167,30 @@ test("in another session nothing of the one before goes on, and its epochs say n
   assert.deepEqual(done, ["record 7", "stop", "stop", "record 1"]);
 });
 
-test("a table without the session that runs here ends it", () => {
-  const { done, welcome, start, heard } = made();
-  const stops = heard("~pagesession/cobrowsing/stop");
+test("a gateway that does not know of the co-browsing yet: nothing leaves until it says that it goes on", () => {
+  const { page, done, welcome, start, heard } = made();
+  const told = heard("~pagesession/cobrowsing/+");
   welcome({});
   start(2);
   welcome({ fresh: false });
   assert.deepEqual(done, ["record 2", "stop"]);
-  assert.equal(stops.length, 1);
+  assert.equal(page.sendUpdate("x", false), false);
+  start(2);
+  assert.deepEqual(done, ["record 2", "stop", "record 2"]);
+  assert.equal(told.length, 1, "the page was told of its start before");
+  welcome({ fresh: false });
+  page.fromFrame({ t: "site", name: "ready", payload: { code: "123" } });
+  assert.deepEqual(told.at(-1), ["~pagesession/cobrowsing/stop", { epoch: 2 }, false], "a code says that it is over");
+});
+
+test("a stop while the gateway does not know of the co-browsing is one all the same", () => {
+  const { page, done, welcome, start } = made();
+  welcome({});
+  start(2);
+  welcome({ fresh: false });
+  page.stopSession();
+  start(2);
+  assert.deepEqual(done, ["record 2", "stop", "stop"]);
 });
 
 test("show, minimise and hide change the frame, whoever says so", () => {

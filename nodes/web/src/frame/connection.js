@@ -13,6 +13,7 @@ const FINAL = { 4000: "the gateway did not understand this page", 4001: "open el
 const MAX_WAITING = 1000; // publishes that wait for the socket
 const MAX_BUFFERED_BYTES = 4_000_000; // updates beyond it are dropped; a snapshot follows when the socket has caught up
 const MAX_UPDATE_BYTES = 4_000_000; // the gateway takes no more
+const CHAT_MESSAGE = "~pagesession/chat/message";
 const LOST = { t: "connection", connected: false, covered: [], missing: [] };
 
 export class Connection {
@@ -26,6 +27,9 @@ export class Connection {
     this.filters = new Map(); // id -> filter
     this.stops = new Set(); // ids not acknowledged
     this.waiting = [];
+    this.unanswered = new Map(); // chat messages, by the id they were published with; see `publish`
+    this.published = 0;
+    this.silent = 0; // heartbeats without a word
     this.delay = FIRST_S;
     this.longer = 0; // what is waited beyond the back-off, once
     this.dropped = false; // updates were
@@ -44,14 +48,19 @@ export class Connection {
     else if (message.t === "unsubscribe") this.filters.delete(message.id);
     else if (message.t === "stop") this.stops.add(message.id);
     else if (message.t === "update") return this.update(message);
-    if (this.welcomed) return this.put(message);
-    if (message.t === "publish") this.keep(message);
-    return true;
+    else if (message.t === "publish") return this.publish(message);
+    return this.welcomed && this.put(message);
   }
 
-  keep(message) {
-    if (this.waiting.length < MAX_WAITING) return this.waiting.push(message);
-    return this.refused("publish", `${MAX_WAITING} messages wait for the gateway; this one was dropped`);
+  /** A chat message that was not answered is said again after a loss: it has an id of its own, and shows once. */
+  publish(message) {
+    if (this.waiting.length >= MAX_WAITING) {
+      return this.refused("publish", `${MAX_WAITING} messages wait for the gateway; this one was dropped`);
+    }
+    const numbered = { ...message, id: (this.published += 1) };
+    if (message.topic === CHAT_MESSAGE) this.unanswered.set(numbered.id, numbered);
+    else if (!this.welcomed) this.waiting.push(numbered);
+    return this.welcomed && this.put(numbered);
   }
 
   update(message) {
@@ -141,7 +150,10 @@ export class Connection {
   // ── what the gateway says ──────────────────────────────────────────────────────────────────────────────────────
 
   heard(said) {
+    this.silent = 0;
     if (said.t === "welcome") return this.welcome(said);
+    if (said.t === "done") return this.unanswered.delete(said.id);
+    if (said.t === "beat") return undefined;
     if (said.seq) this.seen = Math.max(this.seen ?? 0, said.seq);
     if (said.t === "token") {
       this.tokens.set(said.token);
@@ -159,6 +171,7 @@ export class Connection {
   }
 
   notDone({ id, of, why }) {
+    if (of === "publish") this.unanswered.delete(id);
     if (of !== "subscribe" || id === null) return this.refused(of, why);
     this.filters.delete(id);
     return this.tell({ t: "ack", id, ok: false, covered: [], missing: [], elapsed_s: 0, error: why });
@@ -176,6 +189,19 @@ export class Connection {
     this.tell({ t: "connection", connected: true, covered: [], missing: [], ...connection });
     for (const [id, filter] of this.filters) this.put({ t: "subscribe", id, filter });
     for (const id of this.stops) this.put({ t: "stop", id });
-    for (const message of this.waiting.splice(0)) this.put(message);
+    for (const message of [...this.unanswered.values(), ...this.waiting.splice(0)]) this.put(message);
+    this.watch(said.heartbeat_s);
+  }
+
+  /** Whoever is silent for two heartbeats is gone, whatever the network still believes. */
+  watch(heartbeat) {
+    this.silent += 1;
+    if (this.silent <= 2) {
+      this.cancels.push(this.after(heartbeat, () => this.watch(heartbeat)));
+      return;
+    }
+    const { socket } = this;
+    this.closed(1006);
+    socket.close();
   }
 }

@@ -27,8 +27,8 @@ export function see(state, topic, payload, own = false) {
 }
 
 const STEPS = {
-  ready: (state, { code }) => ({ ...state, code, trouble: "", gaveUp: false }),
-  new_code: (state, { code }) => ({ ...state, code, trouble: "", gaveUp: false }),
+  ready: withCode,
+  new_code: withCode,
   retry: (state) => ({ ...state, code: null, trouble: "Getting a contact code takes a little longer…" }),
   error: (state) => ({ ...state, code: null, trouble: "There is no contact code at present.", gaveUp: true }),
   refused: (state, { what, why }) => {
@@ -49,6 +49,11 @@ const STEPS = {
     return seen({ ...state, messages, unread: own ? 0 : state.unread + 1 });
   },
 };
+
+/** A page that has a code is seen by nobody. */
+function withCode(state, { code }) {
+  return { ...state, code, trouble: "", gaveUp: false, viewing: code ? false : state.viewing };
+}
 
 /** What is on the screen has been read. */
 function seen(state) {

@@ -26,6 +26,7 @@ export class Page {
     this.calling = false;
     this.session = null;
     this.epoch = null; // of the co-browsing that runs
+    this.paused = null; // the epoch of one that the gateway does not know at present
     this.endedEpoch = -1; // all up to this one are over
     this.held = null; // a start that came while a stop of unknown epoch was under way
     this.updates = 0;
@@ -80,7 +81,8 @@ export class Page {
     const id = (this.lastStop += 1);
     const over = new Promise((resolve) => this.stops.set(id, resolve));
     this.out.frame({ t: "stop", id });
-    if (this.epoch !== null) this.stopped(this.epoch);
+    const running = this.epoch ?? this.paused;
+    if (running !== null) this.stopped(running);
     this.run();
     return over;
   }
@@ -110,7 +112,7 @@ export class Page {
   // ── what the frame says ────────────────────────────────────────────────────────────────────────────────────────
 
   fromFrame(said) {
-    if (said.t === "site") this.deliver(named(said));
+    if (said.t === "site") this.told(named(said));
     else if (said.t === "message") this.received(said);
     else if (said.t === "ack") this.acked(said);
     else if (said.t === "retained") this.retained = said.messages.map(named);
@@ -121,6 +123,11 @@ export class Page {
     else if (said.t === "act" && isBeyond(said.topic)) this.publish(said.topic, said.payload); // in the frame
     else if (said.t === "stop") this.stopSession();
     this.run();
+  }
+
+  told(message) {
+    if (this.paused !== null && message.payload.code) this.stopped(this.paused); // codes are for pages that nobody sees
+    this.deliver(message);
   }
 
   received(said) {
@@ -147,7 +154,7 @@ export class Page {
     const before = new Set(this.retained.map((each) => JSON.stringify(each)));
     this.retained = retained;
     const start = retained.find((each) => each.topic === STARTED);
-    if (this.epoch !== null && start?.payload.epoch !== this.epoch) this.stopped(this.epoch);
+    if (this.epoch !== null && start?.payload.epoch !== this.epoch) this.pause();
     else if (this.epoch !== null) this.out.snapshot(); // what was recorded meanwhile was lost
     if (!fresh) return;
     for (const { topic, payload } of retained) {
@@ -158,9 +165,17 @@ export class Page {
     }
   }
 
+  /** Another gateway may not know of the co-browsing yet: nothing leaves until it says that it goes on. */
+  pause() {
+    this.out.stopRecording();
+    this.paused = this.epoch;
+    this.epoch = null;
+  }
+
   /** Another session: what ran in the one before is over, and its epochs say nothing of this one. */
   sessionChanged(session) {
-    if (this.epoch !== null) this.stopped(this.epoch);
+    const running = this.epoch ?? this.paused;
+    if (running !== null) this.stopped(running);
     if (this.session !== null) {
       for (const resolve of this.stops.values()) resolve(false);
       this.stops.clear();
@@ -176,9 +191,14 @@ export class Page {
       this.held = payload; // stopped before anything was known: that stop may mean this very session
       return;
     }
+    const goesOn = payload.epoch === this.paused;
+    if (!goesOn && this.paused !== null) this.stopped(this.paused);
+    this.paused = null;
     this.epoch = payload.epoch;
-    this.updates = 0;
-    this.deliver({ topic: STARTED, payload, retained });
+    if (!goesOn) {
+      this.updates = 0;
+      this.deliver({ topic: STARTED, payload, retained });
+    }
     this.out.record(payload.epoch);
   }
 
@@ -190,6 +210,7 @@ export class Page {
       this.out.stopRecording();
       this.epoch = null;
     }
+    if (this.paused !== null && epoch >= this.paused) this.paused = null;
     this.retained = this.retained.filter((each) => each.topic !== STARTED);
     this.deliver({ topic: STOPPED, payload: { epoch } });
   }

@@ -35,13 +35,12 @@ const stage = new Stage(document.getElementById("stage"), {
 const link = new Link({
   heard: (said) => {
     if (said.t === "welcome" || (said.t === "event" && said.event === "joined")) stage.end(said.session);
+    const { available, serving } = desk;
     become(heard(desk, said));
-    if (said.t !== "event") return;
-    if (said.event === "update") show(said);
-    if (said.event === "stopped") {
-      stage.end(said.session);
-      if (said.confirm !== undefined) link.send({ t: "handled", confirm: said.confirm });
-    }
+    if (said.t === "welcome" && available && !said.available) tellAvailable(true, serving); // the gateway has forgotten
+    if (said.t === "event" && said.event === "update") show(said);
+    if (said.t === "confirm" || said.event === "stopped") stage.end(said.session);
+    if (said.t === "confirm") link.send({ t: "handled", confirm: said.confirm }); // nothing of it is on the screen now
   },
   quality: (ms) => {
     if (ms === null) become({ ...desk, connected: false });

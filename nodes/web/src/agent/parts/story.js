@@ -23,7 +23,7 @@ const MAX_MESSAGES = 500;
 /** The desk after the gateway said this. */
 export function heard(desk, said) {
   if (said.t === "welcome") return welcomed(desk, said);
-  if (said.t === "state") return withState(desk, said.state);
+  if (said.t === "state") return said.state ? withState(desk, said.state) : desk; // none: an event says that it is gone
   if (said.t === "reply" && said.state) return withState(desk, said.state);
   if (said.t === "connection") return { ...desk, covered: said.connected !== false && !(said.missing ?? []).length };
   if (said.t === "drain") return { ...desk, notice: "The gateway restarts; this console comes back by itself." };
