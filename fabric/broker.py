@@ -44,11 +44,15 @@ class Subscription(Generic[H]):
 
 
 class Route(NamedTuple, Generic[H]):
-    """What is known of a topic: its text, its subscriptions by their ids, its last numbers (see `fabric.numbers`)."""
+    """What is known of a topic: its text, its subscriptions by their ids, its last numbers (see `fabric.numbers`).
+
+    only:  the handler, where there is one subscription: to call it at once spares a twelfth of a message's way
+    """
 
     topic: str
     subscriptions: tuple[Subscription[H], ...]
     lasts: dict[int, int]
+    only: H | None
 
 
 class Broker(Generic[H]):
@@ -122,7 +126,8 @@ class Broker(Generic[H]):
         """
         topic = decode_topic(raw)
         subscriptions = self.match(topic)
-        route = Route(topic, subscriptions, self._lasts(topic) if self._lasts and subscriptions else {})
+        lasts = self._lasts(topic) if self._lasts and subscriptions else {}
+        route = Route(topic, subscriptions, lasts, subscriptions[0].handler if len(subscriptions) == 1 else None)
         if len(self.routes) >= self._max_routes or self._route_bytes + len(raw) > self._max_route_bytes:
             self._forget_routes()
         if raw not in self.routes:

@@ -44,35 +44,37 @@ class Numbering:
     def __init__(self, publisher: int, max_topics: int = MAX_TOPICS) -> None:
         self.publisher = publisher
         self.max_topics = max_topics
-        self._numbers: dict[bytes, int] = {}
-        self._recent: dict[bytes, int] = {}
+        self.numbers: dict[bytes, int] = {}
+        """Topics and their last numbers. `Uplink` does the work of `next` itself where speed counts."""
+        self.recent: dict[bytes, int] = {}
+        """The generation that is open."""
         self._recent_since: float | None = None
         self._generations: deque[tuple[float, dict[bytes, int]]] = deque()  # (closed at, topics), oldest first
 
     @property
     def full(self) -> bool:
         """Whether no further topic can be counted; `restart` then, before the next new topic."""
-        return len(self._numbers) >= self.max_topics
+        return len(self.numbers) >= self.max_topics
 
     def next(self, prefix: bytes) -> int:
         """Return the topic's next number, from 1. Errors: StateError for a new topic when full. Cost: 0.15 us."""
-        number = self._numbers.get(prefix, 0) + 1
-        if number == 1 and len(self._numbers) >= self.max_topics:
+        number = self.numbers.get(prefix, 0) + 1
+        if number == 1 and len(self.numbers) >= self.max_topics:
             raise StateError("Numbering", "full", "next", f"{self.max_topics} topics are counted: restart() first")
-        self._numbers[prefix] = self._recent[prefix] = number
+        self.numbers[prefix] = self.recent[prefix] = number
         return number
 
     def last(self, prefix: bytes) -> int:
         """Return the topic's last number, 0 when it has none."""
-        return self._numbers.get(prefix, 0)
+        return self.numbers.get(prefix, 0)
 
     def take_back(self, prefix: bytes) -> None:
         """Undo the last `next(prefix)`, whose message was not accepted; its number goes to the next message."""
-        number = self._numbers[prefix] - 1
+        number = self.numbers[prefix] - 1
         if number:
-            self._numbers[prefix] = self._recent[prefix] = number
+            self.numbers[prefix] = self.recent[prefix] = number
         else:
-            del self._numbers[prefix]
+            del self.numbers[prefix]
 
     def due_tails(self, now: float, limit: int) -> list[tuple[bytes, int]]:
         """Return at most `limit` tails, (prefix, last number), of topics quiet for 1 to 1.25 s; each only once.
@@ -83,9 +85,9 @@ class Numbering:
         if self._recent_since is None:
             self._recent_since = now
         if now - self._recent_since >= _GENERATION_S and len(self._generations) < _MAX_GENERATIONS:
-            if self._recent:
-                self._generations.append((now, self._recent))
-                self._recent = {}
+            if self.recent:
+                self._generations.append((now, self.recent))
+                self.recent = {}
             self._recent_since = now
         tails: list[tuple[bytes, int]] = []
         looks = limit * _STALE_PER_TAIL
@@ -94,7 +96,7 @@ class Numbering:
             while topics and looks > 0 and len(tails) < limit:
                 looks -= 1
                 prefix, number = topics.popitem()
-                if self._numbers.get(prefix) == number:
+                if self.numbers.get(prefix) == number:
                     tails.append((prefix, number))
             if not topics:
                 self._generations.popleft()
@@ -102,10 +104,10 @@ class Numbering:
 
     def all_tails(self) -> list[tuple[bytes, int]]:
         """Return the tails of all topics that had none since their last message, as at close. O(those topics)."""
-        generations = [topics for _, topics in self._generations] + [self._recent]
-        tails = [item for topics in generations for item in topics.items() if self._numbers.get(item[0]) == item[1]]
+        generations = [topics for _, topics in self._generations] + [self.recent]
+        tails = [item for topics in generations for item in topics.items() if self.numbers.get(item[0]) == item[1]]
         self._generations.clear()
-        self._recent = {}
+        self.recent = {}
         return tails
 
     def restart(self, publisher: int) -> list[tuple[bytes, int]]:
@@ -117,7 +119,7 @@ class Numbering:
             raise StateError("Numbering", "counting", "restart", f"{publisher} is the present id: take a new one")
         tails = self.all_tails()
         self.publisher = publisher
-        self._numbers = {}
+        self.numbers = {}
         return tails
 
 

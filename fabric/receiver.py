@@ -86,7 +86,7 @@ class Receiver:
                 route = self._first_sight(raw, body, len(part))
                 if route is None:
                     continue
-            topic, subscriptions, lasts = route  # lasts is there: the broker was given the detector's
+            topic, subscriptions, lasts, only = route  # lasts is there: the broker was given the detector's
             if not subscriptions:
                 self.unmatched += 1
                 continue
@@ -104,11 +104,14 @@ class Receiver:
                     lasts[publisher] = number
                     message: Message = _new(Message, (topic, payload, publisher, number, sent_ns, NO_HEADERS))
                     try:
+                        if only is not None:
+                            only(message)
+                            continue
                         for subscription in subscriptions:
                             if subscription.active:
                                 subscription.handler(message)
                     except Exception:
-                        self._went_wrong(message, subscriptions, subscription)
+                        self._went_wrong(message, subscriptions, subscription if only is None else subscriptions[0])
                     continue
             self._take_carefully(topic, body)
 

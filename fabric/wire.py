@@ -40,7 +40,7 @@ ENVELOPE_BYTES = 64
 CONTROL_BYTE = b"\x02"
 NO_HEADERS: Mapping[str, Any] = MappingProxyType({})
 
-_PACKING_ERRORS = (ValueError, OverflowError, TypeError, BufferError)
+PACKING_ERRORS = (ValueError, OverflowError, TypeError, BufferError)
 # From this size on, a body is walked without building anything before it is decoded; see `_refuse_unless_whole`.
 _PROBE_FROM_BYTES = 256
 
@@ -115,7 +115,7 @@ class Encoder:
                 body = self._pack((FORMAT_VERSION, self.publisher, number, sent_ns, payload, headers))
             else:
                 body = self._pack((FORMAT_VERSION, self.publisher, number, sent_ns, payload))
-        except _PACKING_ERRORS as error:
+        except PACKING_ERRORS as error:
             raise _unpackable(error) from error
         if len(body) > limit + ENVELOPE_BYTES:
             raise _too_large_to_send(len(body), limit)
@@ -329,7 +329,7 @@ def encode_control(kind: str, *fields: Any) -> bytes:
         raise LocalWireError(what)
     try:
         part: bytes = CONTROL_BYTE + msgpack.packb((FORMAT_VERSION, kind, *fields))
-    except _PACKING_ERRORS as error:
+    except PACKING_ERRORS as error:
         raise _unpackable(error) from error
     if len(part) > MAX_CONTROL_BYTES:
         raise _too_large_to_send(len(part), MAX_CONTROL_BYTES)

@@ -347,5 +347,5 @@ def test_any_bytes_give_a_route_or_a_remote_wire_error(raw: bytes) -> None:
         assert raw not in broker.routes
     else:
         every = (broker.get(ident),) if not route.topic.startswith(("$", "~")) else ()
-        assert route == Route(raw.decode(), every, {})
+        assert route == Route(raw.decode(), every, {}, every[0].handler if len(every) == 1 else None)
         assert all(isinstance(one, Subscription) for one in route.subscriptions)
