@@ -196,6 +196,8 @@ class Engine:
         if self._fresh:
             self._fresh = False
             self._perform_coverage(self._coverage.sent(time.monotonic()))
+        for link in self._links():
+            link.flush()
 
     def _hold(self, ident: int, topic_filter: str, since: float) -> None:
         if scope(topic_filter) == "local":
@@ -406,6 +408,7 @@ class Engine:
             topic = control.ANNOUNCE + self._own
             self._own_filter = self._broker.subscribe(topic, self._on_announcement)
             self._apply(self._interest.hold(topic))
+            self._down.flush()
 
     def _on_announcement(self, message: Message) -> None:
         if is_question(message.payload):

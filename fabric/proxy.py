@@ -115,7 +115,7 @@ class Proxy:
         """Prefixes that a stray cancel had taken from nodes here, and that were subscribed anew."""
         self._prefixes = {"ingress": 0, "relay": 0}
         self._given_up, self._claims = stray.GivenUp(), set[bytes]()
-        self._next_mend = 0.0
+        self._next_mend = self._next_tick = 0.0
         self._beacon_is_open = False
         self._guard_is_gone = False
         self._nodes = 0
@@ -124,7 +124,8 @@ class Proxy:
         self._questions, self._answers = asking.Budget(), 0
         self._scouts: dict[str, sockets.Socket] = {}
         sockets.raise_descriptor_limit()
-        self._context = sockets.new_context(io_threads=2)
+        # One fewer to be woken on the way of an ack, where there are no cores for two.
+        self._context = sockets.new_context(io_threads=2 if (os.cpu_count() or 1) > 2 else 1)
         try:
             self._open()
         except BaseException:
@@ -208,8 +209,9 @@ class Proxy:
         sockets.bind(ingress, "inproc://ingress", max_part_bytes=self._max_part_bytes)
         # What this proxy says itself goes in beside what publishers say. A PUB may do so over inproc: it throws away
         # what comes upstream; and it spares each ack two turns of the I/O thread that the beacon's own way would take.
-        self._voice = sockets.doorbell(context)
-        for source in (feed, self._voice):
+        voice = sockets.doorbell(context)
+        self._say = sockets.fast_send(voice)
+        for source in (feed, voice):
             sockets.connect(source, "inproc://ingress")
         private = {
             name: sockets.bind_private(
@@ -290,13 +292,19 @@ class Proxy:
         if self._drain_asked and self._drain_since is None:
             self._drain_since = now
             self._perform(self._mesh.drain())
+        if now >= self._next_tick:
+            self._tick(now)
+        if self._announce_now:
+            self._announce_now = False
+            self._announce(now)
+
+    def _tick(self, now: float) -> None:
+        """What time demands; not at each turn, of which every ack takes some."""
+        self._next_tick = now + TICK_MS / 2000
         self._perform(self._mesh.tick(now))
         silent = [leg for leg, heard in self._heard_self.items() if now - heard > SILENCE_S]
         if silent:
             self._failure = f"the own {' and '.join(silent)} let no marker through for {SILENCE_S:g} s"
-        if self._announce_now:
-            self._announce_now = False
-            self._announce(now)
 
     def _finished(self) -> bool:
         if self._stop_asked or self._failure is not None:
@@ -355,7 +363,7 @@ class Proxy:
 
     def _on_beacon(self, leg: str, beacon: sockets.Socket) -> None:
         """Subscriptions, cancels and markers that reached this XSUB. Whatever the bytes, it goes on."""
-        voice = self._voice if leg == "ingress" else beacon
+        say = self._say if leg == "ingress" else sockets.fast_send(beacon)
         for part in _drain(beacon):
             kind = part[:1]
             if kind in (b"\x00", b"\x01"):
@@ -375,7 +383,7 @@ class Proxy:
             if marker.claims and leg == "relay":
                 self._claims.update(marker.claims)
             payload = control.answer_payload(marker.nonce, leg, self._mesh.view())
-            voice.send(self._part(f"{control.ACK}{marker.token}/m", payload, number=1))
+            say(self._part(f"{control.ACK}{marker.token}/m", payload, number=1))
 
     def _count_prefix(self, leg: str, part: bytes) -> None:
         step = 1 if part[0] else -1
@@ -504,7 +512,7 @@ class Proxy:
             "descriptors": {"used": _open_files(), "limit": sockets.descriptor_limit()},
         }
         self._announced = payload
-        self._voice.send(self._part(control.ANNOUNCE + self.name, payload))
+        self._say(self._part(control.ANNOUNCE + self.name, payload))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -590,13 +598,11 @@ class _Figures:
 
 def _drain(socket: sockets.Socket) -> Iterable[bytes]:
     """Yield at most BATCH parts that are there. XPUB and XSUB too take each part of several for itself."""
+    waits = sockets.something_waits(socket)
     for _ in range(BATCH):
-        if socket.closed:
+        if socket.closed or not waits():
             return
-        try:
-            yield socket.recv(zmq.NOBLOCK)
-        except zmq.Again:
-            return
+        yield socket.recv()
 
 
 def _events(monitor: sockets.Socket) -> Iterable[tuple[int, str]]:

@@ -209,6 +209,13 @@ def fast_send(socket: Socket) -> Callable[[bytes], object]:
     return cast("Callable[[bytes], object]", zmq.backend.Socket.send.__get__(socket))
 
 
+def something_waits(socket: Socket) -> Callable[[], bool]:
+    """Return a function that says whether a part can be read. To ask costs 0.3 us; to try and be refused, 5."""
+    get = cast("Callable[[int], int]", zmq.backend.Socket.get.__get__(socket))
+    events = int(zmq.EVENTS)
+    return lambda: get(events) & 1 == 1
+
+
 def connect(socket: Socket, endpoint: str) -> None:
     """Connect; libzmq keeps trying, quickly and with a bounded pause, unless the socket is a PUSH of ours."""
     with transport_errors(f"cannot connect to {endpoint}"):

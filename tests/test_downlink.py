@@ -76,10 +76,12 @@ def tick(down: Downlink) -> None:
 
 def test_what_is_subscribed_before_and_after_goes_to_both_in_order(proxy: Proxy, down: Downlink) -> None:
     down.change([b"a\0", b"b/"], [])
+    down.flush()
     down.attach(proxy.base)
     until(lambda: all(len(heard) == 3 for heard in proxy.read().values()), "what was held before")
     assert set(proxy.heard["out"]) == {PRIVATE, b"\x01a\0", b"\x01b/"}
     down.change([b"c/"], [b"a\0", b"b/"])
+    down.flush()
     down.mark(b"nonce")
     until(lambda: all(len(heard) == 7 for heard in proxy.read().values()), "the change and the marker")
     for heard in proxy.heard.values():
@@ -90,6 +92,7 @@ def test_what_is_subscribed_before_and_after_goes_to_both_in_order(proxy: Proxy,
 
 def test_messages_of_both_arrive_and_the_bell_too(proxy: Proxy, down: Downlink, bell: Any) -> None:
     down.change([b""], [])
+    down.flush()
     down.attach(proxy.base)
     until(lambda: all(len(heard) == 2 for heard in proxy.read().values()), "both are connected")
     proxy.sockets["out"].send(b"from out")
@@ -102,6 +105,7 @@ def test_messages_of_both_arrive_and_the_bell_too(proxy: Proxy, down: Downlink, 
 def test_it_knows_whether_something_waits(proxy: Proxy, down: Downlink) -> None:
     assert not down.poll()
     down.change([b""], [])
+    down.flush()
     down.attach(proxy.base)
     until(lambda: b"\x01" in proxy.read()["out"], "connected")
     proxy.sockets["out"].send(b"x")
@@ -111,9 +115,11 @@ def test_it_knows_whether_something_waits(proxy: Proxy, down: Downlink) -> None:
 
 def test_a_proxy_that_comes_back_hears_everything_anew(context: sockets.Context, proxy: Proxy, down: Downlink) -> None:
     down.change([b"a\0"], [])
+    down.flush()
     down.attach(proxy.base)
     until(lambda: all(len(heard) == 2 for heard in proxy.read().values()), "connected")
     down.change([b"b\0"], [b"a\0"])
+    down.flush()
     proxy.close()
     again = until(lambda: rebound(context, proxy.base), "the addresses are free")
 
@@ -133,11 +139,13 @@ def rebound(context: sockets.Context, base: str) -> Proxy | None:
 
 def test_detached_it_hears_and_says_nothing_there(proxy: Proxy, down: Downlink) -> None:
     down.change([b""], [])
+    down.flush()
     down.attach(proxy.base)
     until(lambda: all(len(heard) == 2 for heard in proxy.read().values()), "connected")
     down.detach()
     down.detach()
     down.change([b"later"], [])
+    down.flush()
 
     def gone() -> bool:
         tick(down)
