@@ -76,7 +76,8 @@ def test_at_the_limit_of_open_files_those_who_are_connected_go_on(proxies: Proxi
         with contextlib.ExitStack() as stack:
             for _ in range(50):
                 stack.enter_context(contextlib.closing(connect(endpoint(proxy.base, "out"))))
-            until(lambda: open_files(proxy.pid) >= limit, "it has no descriptor left")
+            # Linux sets one aside for the status page's `accept` while that waits, and shows it nowhere.
+            until(lambda: open_files(proxy.pid) >= limit - 1, "it has no descriptor left")
             for number in range(100):
                 node.publish("early/bird", number)
             box.wait(100)
