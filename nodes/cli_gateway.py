@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import signal
 import ssl
@@ -16,6 +15,7 @@ import click
 
 from fabric.errors import TopicError
 from fabric.node import Node
+from nodes import logs
 from nodes.cli_options import (
     Exit,
     Fail,
@@ -29,7 +29,9 @@ from nodes.cli_options import (
 from nodes.gateway_credentials import SALT_BYTES, Credential, make, read_agents
 from nodes.gateway_policy import Policy, origin_of
 from nodes.gateway_tokens import MIN_SECRET_BYTES
+from nodes.http_status import Address
 from nodes.notify import READY, STOPPING, notify
+from nodes.operating import Status, operating_options, status_page
 
 if TYPE_CHECKING:
     from nodes.gateway import Gateway
@@ -61,6 +63,7 @@ READY_S = 10.0
 @click.option("--tls-key", metavar="FILE", type=click.Path(), help="Its key, PEM.")
 @click.option("--behind-proxy", is_flag=True, help="Trust X-Forwarded-Proto and X-Forwarded-For: a proxy sets them.")
 @click.option("--verbose", is_flag=True, help="Say more; sessions are hashed.")
+@operating_options
 @connect_option
 @connect_timeout_option
 def gateway(
@@ -79,13 +82,16 @@ def gateway(
     tls_key: str | None,
     behind_proxy: bool,
     verbose: bool,
+    http: Address | None,
+    log_json: bool,
     connect: tuple[str, ...],
     connect_timeout_s: float,
 ) -> Exit:
     """Run a gateway for browsers until SIGTERM or Ctrl-C, which drain it.
 
-    It serves site_connect.js and the frame to pages, a console under /agent/ to agents, /healthz and /readyz. When it
-    can be used it prints one line of JSON on stdout, with "event": "ready".
+    It serves site_connect.js and the frame to pages, a console under /agent/ to agents, /healthz and /readyz; figures
+    are at --http, apart from what browsers reach. When it can be used it prints one line of JSON on stdout, with
+    "event": "ready".
 
     \b
     Example:
@@ -99,6 +105,7 @@ def gateway(
     except ModuleNotFoundError as error:
         name = str(error.name).split(".")[0]
         raise Fail(f"{name} is not installed; right would be: pip install '.[web]'", Exit.LACKING) from None
+    logs.begin("fabric gateway", as_json=log_json, verbose=verbose)
     host, port, tls = _where(listen, tls_cert, tls_key)
     try:
         policy = Policy.of(public_subscribe, public_publish, origins)
@@ -119,9 +126,9 @@ def gateway(
         say(f"not built: {', '.join(files.lacking())}; co-browsing needs them: scripts/build-web")
     if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:
         say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="fabric gateway: %(message)s")
-    with open_node(connect, connect_timeout_s) as node:
-        return asyncio.run(_run(node, settings, agents, files, host, port, tls))
+    with status_page("gateway", http) as status, open_node(connect, connect_timeout_s) as node:
+        status.watch_node(node)
+        return asyncio.run(_run(node, settings, agents, files, (host, port, tls), status))
 
 
 @click.command("gateway-token")
@@ -155,9 +162,8 @@ async def _run(
     settings: Settings,
     agents: dict[str, Credential],
     files: Files,
-    host: str,
-    port: int,
-    tls: ssl.SSLContext | None,
+    where: tuple[str, int, ssl.SSLContext | None],
+    status: Status,
 ) -> Exit:
     from nodes.gateway import Gateway
 
@@ -170,20 +176,23 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
     running = Gateway(node, settings, agents, files)
+    status.watch("gateway", running.figures)
+    host, port, tls = where
     try:
         port = await running.start(host, port, tls)
     except OSError as error:
         await running.drain()
         raise Fail(f"cannot listen at {host}:{port}: {error.strerror or error}", Exit.LACKING) from None
-    await _serve(running, f"{'https' if tls else 'http'}://{_bracketed(host)}:{port}", node.home, ended)
+    await _serve(running, f"{'https' if tls else 'http'}://{_bracketed(host)}:{port}", node, ended, status)
     await running.drain()
     return Exit.DONE
 
 
-async def _serve(running: Gateway, url: str, home: str, ended: asyncio.Event) -> None:
+async def _serve(running: Gateway, url: str, node: Node, ended: asyncio.Event, status: Status) -> None:
     if not await running.is_ready(READY_S):
         say(f"other gateways cannot ask this one yet, after {READY_S:g} s: the mesh has not acknowledged its inbox")
-    click.echo(dumps({"event": "ready", "url": url, "home": home}))
+    status.ready_with(node, running.problem)
+    click.echo(dumps({"event": "ready", "url": url, "home": node.home}))
     say(f"serving browsers at {url}")
     notify(READY)
     await ended.wait()

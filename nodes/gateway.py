@@ -87,14 +87,21 @@ class Gateway:
         await asyncio.to_thread(self.consoles.close)
         await asyncio.to_thread(self.sessions.close)
 
-    def stats(self) -> dict[str, Any]:
-        """Return figures."""
+    def figures(self) -> dict[str, Any]:
+        """Return figures. From any thread."""
         return {
             "sessions": len(self.sessions),
-            "pages": self.sessions.connected,
+            "browsers": self.sessions.connected,
             "agents": len(self.consoles),
-            "counts": dict(self.hub.counts),
+            "opened": self.hub.opened,
+            "refused": dict(self.hub.counts),
         }
+
+    def problem(self) -> str:
+        """Say why browsers are better sent elsewhere; nothing when all is well. From any thread."""
+        if self._draining:
+            return "draining"
+        return "" if self.hub.connection["connected"] else "not connected with the fabric"
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_headers])
@@ -237,11 +244,11 @@ class Gateway:
         return _json({"why": "not signed in"}, 401) if credential is None else _json(_shown(credential))
 
     async def _healthz(self, request: web.Request) -> web.StreamResponse:
-        return _json({"ok": True, **self.stats()})
+        return _json({"ok": True})
 
     async def _readyz(self, request: web.Request) -> web.StreamResponse:
-        ready = self.hub.connection["connected"] and not self._draining
-        return _json({"ready": ready, "draining": self._draining, **self.hub.connection}, 200 if ready else 503)
+        why = self.problem()
+        return _json({"ready": not why, "why": why}, 503 if why else 200)
 
     def _check_origin(self, request: web.Request) -> None:
         """Refuse what another site's page sends."""

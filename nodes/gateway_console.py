@@ -59,6 +59,7 @@ class Console:
 
     def join(self, line: Line, available: dict[str, Any] | None) -> None:
         """A window is open. `available`: how many agents there are for each button, if known."""
+        self._hub.opened += 1
         old, self.line, self.left_at = self.line, line, None
         if old is not None:
             old.end(4001, "another window of this agent was opened")
@@ -242,7 +243,6 @@ class Consoles:
         console = self._here.get(credential.agent)
         if console is None:
             console = self._here[credential.agent] = Console(self._hub, credential)
-            self._hub.counts["agents"] += 1
             await asyncio.to_thread(console.agent.wait_ready, READY_S)
         console.join(line, self._available)
         return console

@@ -64,7 +64,9 @@ class Hub:
         self.node, self.settings = node, settings
         self.loop = asyncio.get_running_loop()
         self.counts: Counter[str] = Counter()
-        """What went wrong, by kind; and `pages`, `agents` that were ever here."""
+        """What browsers were refused, limited or closed for, by kind."""
+        self.opened = 0
+        """Sockets that were welcomed."""
         self.on_connection: list[Callable[[str], object]] = []
         """Called in the event loop with a frame that says what the fabric reaches now."""
         self._lock = threading.Lock()

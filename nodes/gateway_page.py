@@ -84,6 +84,7 @@ class PageSession:
 
     def join(self, line: Line, hello: dict[str, Any], used: int, resumed: bool, why: str | None) -> None:
         """A browser is there: it is welcomed, and told what it has not seen. `used`: the generation of its token."""
+        self._hub.opened += 1
         same_document = hello["instance"] == self.instance
         old, self.line, self.left_at = self.line, line, None
         if old is not None:

@@ -54,8 +54,8 @@ class Sessions:
 
     @property
     def connected(self) -> int:
-        """How many have a browser at present."""
-        return sum(session.line is not None for session in self._here.values())
+        """How many have a browser at present. From any thread."""
+        return sum(session.line is not None for session in list(self._here.values()))
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until other gateways can ask here. Not in the event loop."""
@@ -200,7 +200,6 @@ class Sessions:
     def _add(self, session: PageSession) -> PageSession:
         self._here[session.page.session] = session
         self._moved.pop(session.page.session, None)
-        self._hub.counts["pages"] += 1
         return session
 
     def _let_go(self, session: PageSession, why: str) -> None:

@@ -1,6 +1,7 @@
 """The metrics that a process exports: names, meanings, and which figure of which part each one is. Pure.
 
-A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`, `sub`), each with a map of figures, its
+A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`,
+`gateway`, `sub`), each with a map of figures, its
 `stats()`. METRICS is the whole list, and the README's table; `families` reads the figures that are there. Nothing is
 counted for the metrics' sake: they are read when somebody asks.
 
@@ -117,6 +118,13 @@ METRICS = (
     update_gaps_total          gaps              gaps in updates, each followed by a snapshot
     updates_refused_total      refused           updates of another epoch, or after its lease
     updates_unsynced_total     unsynced          updates passed over before a snapshot
+    """),
+    *_of("gateway", "fabric_gateway_", """
+    sessions                   sessions          page sessions here, with a browser or waiting for one
+    browsers                   browsers          pages connected
+    agents                     agents            agents signed in here
+    opened_total               opened            sockets of pages and agents that were welcomed
+    refused_total{kind}        refused           what browsers were refused, limited or closed for
     """),
     *_of("sub", "fabric_sub_", """
     printed_total              printed           messages printed

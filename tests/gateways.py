@@ -22,6 +22,7 @@ import aiohttp
 from nodes.gateway_credentials import make
 from tests.processes import FabricProcess
 from tests.site import Site
+from tests.status_pages import ASK, StatusPage
 
 PATIENCE_S = 20.0
 PASSWORD = "correct horse"
@@ -33,7 +34,15 @@ class GatewayProcess(FabricProcess):
 
     def wait_ready(self) -> GatewayProcess:
         self.url = str(self.wait_event("ready")["url"])
+        self.status = StatusPage.of(self)
         return self
+
+    def figure(self, name: str) -> float:
+        """Return one of its metrics; 0 for one that has not been counted yet."""
+        return self.status.metrics().get(f"fabric_gateway_{name}", 0.0)
+
+    def refused(self, kind: str) -> float:
+        return self.figure(f'refused_total{{kind="{kind}"}}')
 
     def again(self, listen: str | None = None) -> GatewayProcess:
         """Start it once more, at the same port."""
@@ -44,7 +53,8 @@ class GatewayProcess(FabricProcess):
 
 def start_gateway(world: Site, *options: str, at: int = 0) -> GatewayProcess:
     args = ["gateway", "--listen", "http://127.0.0.1:0", "--connect", world.proxies[at].base, "--allow-origin", SHOP]
-    gateway = GatewayProcess([*args, *options], world.folder)
+    more = () if "--http" in options else ASK
+    gateway = GatewayProcess([*args, *options, *more], world.folder)
     world.started.append(gateway)
     return gateway.wait_ready()
 

@@ -34,11 +34,13 @@ def state(version: int, **changes: Any) -> dict[str, Any]:
 class World:
     """One page; `told` lists (topic, payload) of all that its subscription to everything local got."""
 
-    def __init__(self, *, resumed: bool = False, buttons: tuple[str, ...] = (), attempts: int = 3) -> None:
+    def __init__(
+        self, *, resumed: bool = False, buttons: tuple[str, ...] = (), attempts: int = 3, echo: bool = True
+    ) -> None:
         self.now = 0.0
         backoff = Backoff(base_s=1.0, cap_s=4.0, attempts=attempts)
         self.frame = FrameCore(SESSION, "run", resumed=resumed, buttons=buttons, backoff=backoff)
-        self.core = PageCore(self.frame)
+        self.core = PageCore(self.frame, echo=echo)
         self.told: list[tuple[str, Any]] = []
         self.acks: list[tuple[int, Ack]] = []
         self.sent: list[Send] = []

@@ -211,3 +211,28 @@ def test_an_event_handler_that_raises_is_logged_without_what_it_was_given(
     with Agent(nodes[1], "eve", "Eve", on_event=bad) as eve:
         assert eve.wait_ready(10)
         until(lambda: "on purpose" in caplog.text, "it is logged")
+
+
+def test_a_stop_is_confirmed_when_whoever_shows_the_updates_says_so(nodes: list[Node]) -> None:
+    page, confirms = with_snapshots(Watched(nodes[0])), Box()
+    with Ada(nodes[1], "fay", on_confirm=lambda session, confirm: confirms((session, confirm))) as fay:
+        session = fay.join(page.code()).result(10)["session"]
+        fay.wait("update")
+        stop = page.stop_session()
+        ((named, confirm),) = confirms.wait()
+        assert named == session and fay.wait("stopped")["session"] == session
+        assert not stop.wait(0.2)
+        confirm()
+        assert stop.wait(10)
+    page.close()
+
+
+def test_an_agent_that_goes_on_elsewhere_keeps_its_sessions(nodes: list[Node]) -> None:
+    page = with_snapshots(Watched(nodes[0]))
+    first = Ada(nodes[1], "gus")
+    session = first.join(page.code()).result(10)["session"]
+    first.close(sign_out=False)
+    with Ada(nodes[2], "gus") as second:
+        assert second.wait("joined")["session"] == session
+        second.wait("update")
+    page.close()

@@ -314,3 +314,25 @@ def test_no_update_of_an_epoch_that_is_over_in_any_order_of_events() -> None:
                     assert all(epoch > over for epoch, _ in ada.handled[before:])
         epochs = [epoch for epoch, _ in ada.handled]
         assert epochs == sorted(epochs)
+
+
+def test_it_wants_a_fresh_snapshot_and_handles_nothing_before() -> None:
+    ada = Ada().sign_in().join()
+    ada.update(1, snapshot=True)
+    ada.said.clear()
+    ada.perform(ada.core.resync(SESSION, ada.now))
+    assert ada.said == ["cobrowsing/snapshot_request"]
+    ada.update(2)
+    ada.update(3, snapshot=True)
+    assert ada.handled == [(1, 1), (1, 3)]
+    assert ada.core.resync("nobody's", ada.now) == []
+
+
+def test_other_buttons_are_signed_in_with() -> None:
+    ada = Ada()
+    ada.perform(ada.core.serve(("sales",)))
+    assert ada.asked == [], "it is not signed in yet"
+    ada.sign_in()
+    assert ada.asked[-1].body["buttons"] == ["sales"]
+    ada.perform(ada.core.serve(()))
+    assert (ada.asked[-1].operation, ada.asked[-1].body["buttons"]) == ("sign_in", [])

@@ -9,12 +9,12 @@ import signal
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-import aiohttp
 import pytest
 
 from nodes.gateway_tokens import TOKEN_S, Token, read_token, write_token
 from tests.gateways import SHOP, Browser, GatewayProcess, agents_file, console, secret_file, start_gateway
 from tests.site import Site, site
+from tests.waiting import until
 
 SECRET = b"s" * 32
 
@@ -208,11 +208,9 @@ def test_a_session_waits_for_its_page_and_then_is_over(pair: list[GatewayProcess
         async with Browser(url) as browser, await console(url, "ada") as agent:
             await browser.hello()
             code = await code_of(browser)
-            here = await sessions(url)
+            here = pair[1].figure("sessions")
             await browser.ws.close()
-            async with asyncio.timeout(20):
-                while await sessions(url) == here:
-                    await asyncio.sleep(0.1)
+            await asyncio.to_thread(until, lambda: pair[1].figure("sessions") < here, "its session is over")
             while True:  # the frame node hears of it a moment later
                 await agent.send("join", id=1, code=code)
                 reply = await agent.get("reply", id=1)
@@ -223,11 +221,6 @@ def test_a_session_waits_for_its_page_and_then_is_over(pair: list[GatewayProcess
                 assert (await again.hello())["why"] == "over"
 
     play(story())
-
-
-async def sessions(url: str) -> int:
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/healthz") as answer:
-        return int((await answer.json())["sessions"])
 
 
 @pytest.mark.parametrize("how", ["rolling", "killed"])

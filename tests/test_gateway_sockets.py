@@ -38,12 +38,6 @@ def play(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(story)
 
 
-async def counts(url: str) -> dict[str, int]:
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/healthz") as answer:
-        found: dict[str, int] = (await answer.json())["counts"]
-        return found
-
-
 def test_a_page_over_its_rate_is_told_and_then_closed(url: str) -> None:
     async def story() -> None:
         async with Browser(url) as browser, Browser(url) as other:
@@ -98,7 +92,9 @@ def test_a_frame_beyond_all_measure_is_not_read(url: str) -> None:
     play(story())
 
 
-def test_who_does_not_read_is_cut_off_with_a_reason_and_others_get_everything(url: str, world: Site) -> None:
+def test_who_does_not_read_is_cut_off_with_a_reason_and_others_get_everything(
+    url: str, world: Site, gateway: GatewayProcess
+) -> None:
     async def story() -> None:
         async with Browser(url) as slow, Browser(url) as quick:
             for browser in (slow, quick):
@@ -106,7 +102,7 @@ def test_who_does_not_read_is_cut_off_with_a_reason_and_others_get_everything(ur
                 await browser.send("subscribe", id=1, filter="news/#")
                 await browser.get("ack", id=1, ok=True)
             sent = 0  # nobody reads `slow` any more: TCP holds the gateway up
-            while "too_slow" not in await counts(url):
+            while not gateway.refused("too_slow"):
                 for _ in range(5):
                     sent += 1
                     node.publish("news/big", {"n": sent, "fill": "x" * 100_000})
@@ -147,7 +143,7 @@ def malformed(draw: random.Random) -> str | bytes:
     return json.dumps(frame)
 
 
-def test_ten_thousand_malformed_frames_get_nothing_and_break_nothing(url: str) -> None:
+def test_ten_thousand_malformed_frames_get_nothing_and_break_nothing(url: str, gateway: GatewayProcess) -> None:
     """Each socket that sends them is closed after a while; seeded, so that what breaks something is found again."""
 
     async def story() -> None:
@@ -175,7 +171,7 @@ def test_ten_thousand_malformed_frames_get_nothing_and_break_nothing(url: str) -
             assert closed > 10
             await witness.send("publish", id=1, topic="news/after", payload=1)
             await witness.get("done", id=1)
-            assert (await counts(url))["limit_malformed"] > 1_000
+            assert gateway.refused("limit_malformed") > 1_000
 
     play(story())
 

@@ -269,3 +269,16 @@ def test_it_outlives_its_node(world: Site) -> None:
     page.stop_session()
     assert len(seen.items) == 1 and not page.send_update("x")
     page.close()
+
+
+def test_a_session_that_goes_on_elsewhere_has_moved(world: Site, node: Node) -> None:
+    page = Watched(node)
+    code = page.code()
+    assert not page.has_moved and [event.payload for event in page.retained()] == [{"code": code}]
+    with Node(world.base) as other:
+        again = Watched(other, session=page.session)
+        assert again.code() == code
+        until(lambda: page.has_moved, "the first home hears of it")
+        assert not again.has_moved
+        page.close(release=False)
+        again.close()

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from nodes.metrics import METRICS, families, node_figures, proxy_figures
+from tests.gateways import start_gateway
 from tests.processes import ROOT, FabricProcess, ProxyProcess, free_base
 from tests.site import Site, site
 from tests.status_pages import ASK, StatusPage
 from tests.waiting import until
 
-EMPTY_WHILE_ALL_IS_WELL = {"fabric_proxy_refused_total", "fabric_node_refused_total", "fabric_page_dropped_total"}
+EMPTY_WHILE_ALL_IS_WELL = {
+    "fabric_proxy_refused_total", "fabric_node_refused_total", "fabric_page_dropped_total",
+    "fabric_gateway_refused_total",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,8 @@ def pages_of(found: Site) -> dict[str, StatusPage]:
     sub = FabricProcess(["sub", "site_connect/#", "--connect", found.base, *ASK], found.folder)
     found.started.append(sub)
     sub.wait_lines(1)
-    named = {"proxy": proxy, "frame": found.frames[0], "page": page, "agent": agent, "sub": sub}
+    gateway = start_gateway(found, *ASK)
+    named = {"proxy": proxy, "frame": found.frames[0], "page": page, "agent": agent, "sub": sub, "gateway": gateway}
     return {name: StatusPage.of(process) for name, process in named.items()}
 
 
@@ -65,7 +70,7 @@ def test_every_process_is_alive_and_ready_and_says_what_it_is(world: dict[str, S
 
 
 def test_the_values_are_true(world: dict[str, StatusPage]) -> None:
-    until(lambda: world["proxy"].metrics()["fabric_proxy_nodes"] == 4, "the proxy has announced its four nodes")
+    until(lambda: world["proxy"].metrics()["fabric_proxy_nodes"] == 5, "the proxy has announced its five nodes")
     proxy, frame, page = (world[name].metrics() for name in ("proxy", "frame", "page"))
     assert proxy['fabric_info{name="p1",program="proxy"}'] == 1 and proxy["fabric_proxy_member"] == 1
     assert proxy['fabric_proxy_links{state="linked"}'] == 0

@@ -218,3 +218,36 @@ def test_a_handler_that_unsubscribes_another_silences_it_at_once() -> None:
     second = world.subscribe("~/x", into)
     world.publish("~/x")
     assert into == []
+
+
+def test_without_an_echo_a_page_hears_only_what_comes_from_elsewhere() -> None:
+    world = World(echo=False).ready()
+    world.topics()
+    world.publish("~pagesession/mine", 1)
+    world.publish(page_events.SHOW)
+    world.hear(state(2, cobrowse="joined", agent="ada", code=None))
+    assert world.update("x", snapshot=True)
+    world.perform(world.core.received(wire("~pagesession/theirs", 2), "~pagesession/theirs", world.now))
+    assert world.topics() == ["cobrowsing/start", "theirs"]
+    assert [send.topic for send in world.sent] == ["~pagesession/mine", page_events.UPDATE]
+
+
+def test_an_update_of_another_epoch_goes_nowhere() -> None:
+    world = World().ready()
+    world.hear(state(2, cobrowse="joined", agent="ada", code=None, epoch=4))
+    assert world.core.send_update("x", False, 3) == [] and world.core.send_update("x", False, 5) == []
+    (sent, _) = world.core.send_update("x", False, 4)
+    assert isinstance(sent, Send) and sent.payload["n"] == 1
+
+
+def test_other_buttons_are_told_and_those_that_went_are_forgotten() -> None:
+    world = World(buttons=("help", "sales")).ready()
+    available = {"help": 1, "billing": 2}
+    world.act(world.frame.buttons(available))
+    world.topics()
+    world.perform(world.core.set_buttons(("help", "billing"), available))
+    assert world.topics() == ["chat_button/billing/enabled"], "help is as it was"
+    retained = {event.topic for event in world.core.retained() if event.topic.startswith(page_events.BUTTON)}
+    assert retained == {f"{page_events.BUTTON}{name}/enabled" for name in ("help", "billing")}
+    world.perform(world.core.set_buttons((), None))
+    assert [event.topic for event in world.core.retained()] == [page_events.READY]

@@ -336,3 +336,12 @@ def test_updates_never_leave_outside_a_session_whatever_happens() -> None:
             late = len(world.sent)
             world.update()
             assert all(send.payload["epoch"] > stopped for send in world.sent[late:])
+
+
+def test_buttons_that_stay_keep_what_was_told_of_them() -> None:
+    world = World(buttons=("help", "sales")).ready()
+    world.act(world.frame.buttons({"help": 1}))
+    world.topics()
+    assert world.frame.set_buttons(("help", "billing")) == ["sales"]
+    world.act(world.frame.buttons({"help": 1}))
+    assert world.topics() == ["chat_button/billing/disabled"]
