@@ -39,9 +39,15 @@ SHOTS = ROOT / "var" / "screenshots"
 PATIENCE_S = 20.0
 FOREIGN = "http://foreign.example"
 """A site of its own, whose pages may use the gateway; served out of the test."""
-ARGS = (
-    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
-).split()
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-features=LocalNetworkAccessChecks",  # the foreign sites are made up; the gateway is on loopback
+]
 
 
 @cache
@@ -75,9 +81,8 @@ def chromium() -> str:
 class Tab:
     """A page in a browser of its own, with the frames of its WebSockets, and the errors of its scripts."""
 
-    def __init__(self, browser: Browser, width: int, height: int, context: Any = None) -> None:
-        self.context = context or browser.new_context(viewport={"width": width, "height": height})
-        self.page: Page = self.context.new_page()
+    def __init__(self, page: Page) -> None:
+        self.page, self.context = page, page.context
         self.page.set_default_timeout(PATIENCE_S * 1000)
         self.sent: list[str] = []
         self.received: list[str] = []
@@ -231,23 +236,22 @@ class Stack:
         return self.gateway.url
 
     def visitor(self, path: str = "/shop/", *, width: int = 1100, height: int = 760) -> Visitor:
-        return self._keep(Visitor(self.browser, width, height)).goto(self.url + path)
+        return self._keep(Visitor(self._page(width, height))).goto(self.url + path)
 
     def foreign(self, html: str, origin: str = FOREIGN) -> Visitor:
         """A visitor at a page of another site; `{url}` in it stands for the gateway's."""
-        found = self._keep(Visitor(self.browser, 1100, 760))
+        found = self._keep(Visitor(self._page(1100, 760)))
         body = html.replace("{url}", self.url)
         found.page.route(f"{origin}/**", lambda route: route.fulfill(body=body, content_type="text/html"))
         return found.goto(f"{origin}/")
 
-    def again(self, visitor: Visitor) -> Visitor:
-        """Another tab in the same browser of the same visitor, empty."""
-        return self._keep(Visitor(self.browser, 0, 0, visitor.context))
-
-    def desk(self, agent: str = "ada", *, width: int = 1440, height: int = 860, **options: Any) -> Desk:
-        found = self._keep(Desk(self.browser, width, height, **options)).sign_in(self.url, agent)
+    def desk(self, agent: str = "ada", *, width: int = 1440, height: int = 860) -> Desk:
+        found = self._keep(Desk(self._page(width, height))).sign_in(self.url, agent)
         found.page.wait_for_selector("#desk:not([hidden])")
         return found
+
+    def _page(self, width: int, height: int) -> Page:
+        return self.browser.new_context(viewport={"width": width, "height": height}).new_page()
 
     def _keep(self, tab: Any) -> Any:
         self._tabs.append(tab)

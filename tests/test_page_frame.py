@@ -300,6 +300,14 @@ def test_buttons_are_told_when_they_change() -> None:
     ]
 
 
+def test_what_a_browser_that_is_loaded_again_is_told_of_frame_and_chat() -> None:
+    world = World()
+    assert world.frame.told() is None
+    world.ready()
+    world.hear(state(2, visibility="shown", chat="open", chat_agent="ada", button="help"))
+    assert world.frame.told() == {"visibility": "shown", "chat": "open", "chat_agent": "ada", "button": "help"}
+
+
 def test_updates_never_leave_outside_a_session_whatever_happens() -> None:
     """Random inputs in random order; the epoch of what leaves never falls, and never is one that was stopped."""
     rng = random.Random(7)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -46,7 +45,7 @@ def test_what_the_visitor_does_appears_in_the_replay(browsers: Stack) -> None:
     visitor.shot("page")
     desk.shot("console")
     visitor.page.get_by_role("link", name="Cart").click()
-    desk.sees("1 × Tarn boots")
+    desk.sees("1 \N{MULTIPLICATION SIGN} Tarn boots")
     welcomes = [frame for frame in visitor.received if frame.startswith('{"t":"welcome"')]
     assert len(welcomes) == 2 and len({re.findall(r'"session":"(\w+)"', frame)[0] for frame in welcomes}) == 1
     assert visitor.is_viewed() and desk.in_replay("it => it.querySelector('site-connect #sign')") is None
