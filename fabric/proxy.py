@@ -450,7 +450,7 @@ class Proxy:
         if question is not None and question.ask == "ping" and self._questions.take(time.monotonic()):
             self._answers += 1
             answer = {"answer": "ping", "id": question.id, "proxy": self.name}
-            self._voice.send(self._part(question.reply_to, answer, number=self._answers))
+            self._say(self._part(question.reply_to, answer, number=self._answers))
 
     def _on_scout(self, base: str) -> None:
         scout = self._scouts[base]
