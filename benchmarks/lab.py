@@ -49,6 +49,13 @@ def free_base() -> str:
 @contextlib.contextmanager
 def proxies(count: int) -> Iterator[list[str]]:
     """Start `count` meshed proxies; yield their bases when all are members; end them by their own process ids."""
+    with proxy_processes(count) as running:
+        yield [base for base, _ in running]
+
+
+@contextlib.contextmanager
+def proxy_processes(count: int) -> Iterator[list[tuple[str, subprocess.Popen[str]]]]:
+    """The same, with the processes."""
     running: list[subprocess.Popen[str]] = []
     bases: list[str] = []
     try:
@@ -59,7 +66,7 @@ def proxies(count: int) -> Iterator[list[str]]:
             running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
             _wait_ready(running[-1])
             bases.append(base)
-        yield bases
+        yield list(zip(bases, running, strict=True))
     finally:
         for process in running:
             process.terminate()

@@ -1,0 +1,86 @@
+"""Raw ZeroMQ through the fabric's proxy: a PUSH of ready parts, an XSUB read in a loop. The bound, not a contestant.
+
+Parts are as long as the fabric's and carry its prefix, but nothing is numbered, decoded or matched.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import zmq
+
+from benchmarks.peers.clients import TIMEOUT_S, Client
+from fabric.endpoints import Endpoints
+from fabric.topics import subscription_prefixes
+from fabric.wire import encode
+
+
+class Raw(Client):
+    def __init__(self, address: str, publishes: bool = False) -> None:
+        endpoints = Endpoints.parse(address)
+        self._context = zmq.Context()
+        self._push = self._context.socket(zmq.PUSH)
+        self._push.sndhwm = 0
+        self._push.connect(endpoints.ingress)
+        self._socket = self._context.socket(zmq.XSUB)
+        self._socket.sndhwm = self._socket.rcvhwm = 0
+        self._socket.rcvtimeo = 100
+        if not publishes:
+            self._socket.connect(endpoints.out)
+            self._socket.connect(endpoints.relay)
+        self._callbacks: list[tuple[tuple[bytes, ...], Callable[[bytes], None]]] = []
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def subscribe(self, topic_filter: str, callback: Callable[[bytes], None]) -> None:
+        """Before `wait_ready` only, for afterwards the socket belongs to its thread. The first is the one for speed."""
+        prefixes = subscription_prefixes(topic_filter)
+        if prefixes == (b"",):  # the least that can be done with a leading wildcard: look for what stands behind it
+            behind = topic_filter[1:].encode() + b"\0"
+            self._callbacks.append((prefixes, lambda part: callback(part) if behind in part else None))
+        else:
+            self._callbacks.append((prefixes, callback))
+        for prefix in prefixes:
+            self._socket.send(b"\x01" + prefix)
+
+    def wait_ready(self) -> None:
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        recv = self._socket.recv
+        (_, callback), *others = self._callbacks
+        prefixes = tuple(prefix for each, _ in others for prefix in each)
+        while not self._closing:
+            try:
+                while True:
+                    part = recv()
+                    if not prefixes or not part.startswith(prefixes):
+                        callback(part)
+                    else:
+                        for each, other in others:
+                            if part.startswith(each):
+                                other(part)
+            except zmq.Again:
+                continue
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self._push.send(encode(topic, 2**63, 10**4, 10**18, payload))
+
+    def publish_all(self, topics: Sequence[str], payload: bytes, count: int) -> None:
+        parts = [encode(topic, 2**63, 10**4, 10**18, payload) for topic in topics]
+        send, many = self._push.send, len(parts)
+        for number in range(count):
+            send(parts[number % many])
+
+    def flush(self) -> None:
+        """What was sent is ZeroMQ's; `close` waits until it has left."""
+
+    def close(self) -> None:
+        self._closing = True
+        if self._thread is not None:
+            self._thread.join(TIMEOUT_S)
+        self._socket.close(0)
+        self._push.close(int(TIMEOUT_S * 1000))
+        self._context.term()

@@ -1,0 +1,122 @@
+"""Round trips, acks with many filters held, storms of connections, and what each costs the server in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import psutil
+
+from benchmarks.peers.clients import client_class
+from benchmarks.peers.figures import Work
+from benchmarks.peers.servers import servers
+from benchmarks.peers.workers import WorkerError, workers
+
+LEVELS = (1, 1_000, 100_000)
+ACKS = 20
+HOLD_S = 30.0
+STORM = 500
+STORM_PROCESSES = 5
+WARM_TRIPS = 100
+Say = Callable[[str], None]
+
+
+def round_trip(peers: Sequence[str], repeats: int, rounds: int, say: Say) -> Work:
+    """From one process to another and back, 64 bytes, each answer and each next question out of a callback."""
+    work = Work("round_trip", "Round trip", "us, median", "lower", ["one at a time"])
+    (setting,) = work.settings
+    with contextlib.ExitStack() as stack:
+        pings = {}
+        for peer in peers:
+            try:
+                address = stack.enter_context(servers(peer)).addresses[0]
+                ping, echo = stack.enter_context(workers(peer, 2))
+                echo.do("echo", address)
+                ping.do("ping", address, 64)
+                ping.do("trips", WARM_TRIPS, 64)
+                pings[peer] = ping
+            except (RuntimeError, WorkerError) as error:
+                work.of(setting, peer).note = str(error)
+        times: dict[str, list[float]] = {peer: [] for peer in pings}
+        for _ in range(repeats):
+            for peer, ping in pings.items():
+                found = ping.do("trips", rounds, 64)
+                times[peer] += found
+                work.of(setting, peer).values.append(statistics.median(found))
+    for peer, all_of_them in times.items():
+        cuts = statistics.quantiles(all_of_them, n=1000)
+        work.of(setting, peer).more = {"p99": cuts[989], "p99.9": cuts[998]}
+        say(f"round trip: {peer} {statistics.median(all_of_them):,.0f} us, p99 {cuts[989]:,.0f} us")
+    return work
+
+
+def acks(peers: Sequence[str], levels: Sequence[int], repeats: int, say: Say) -> tuple[Work, Work]:
+    """From a new subscription to its ack, and what a subscription takes in the server."""
+    work = Work("acks", "Subscription to ack", "us, median", "lower", [f"{level:,} held" for level in levels])
+    memory = Work("subscription_memory", "Memory of a subscription in the server", "bytes", "lower", [])
+    memory.settings = [f"{max(levels):,} filters"]
+    peers = [peer for peer in peers if peer != "raw"]
+    with contextlib.ExitStack() as stack:
+        found, held, rss = {}, dict.fromkeys(peers, 0), {}
+        for peer in peers:
+            running = stack.enter_context(servers(peer))
+            (worker,) = stack.enter_context(workers(peer, 1))
+            worker.do("hold", running.addresses[0], 0, 1, HOLD_S)
+            held[peer], rss[peer] = 1, _rss(running.pids[0])
+            found[peer] = (running, worker)
+        for level, setting in zip(levels, work.settings, strict=True):
+            for peer, (running, worker) in list(found.items()):
+                try:
+                    held[peer], took_s = worker.do("hold", running.addresses[0], held[peer], level, HOLD_S)
+                except WorkerError as error:
+                    work.of(setting, peer).note = str(error)
+                    del found[peer]
+                    continue
+                if held[peer] < level:
+                    work.of(setting, peer).note = f"only {held[peer]:,} were held within {HOLD_S:g} s"
+                say(f"acks: {peer} holds {held[peer]:,} filters, taken in {took_s:.2f} s")
+            for repetition in range(repeats):
+                for peer, (_, worker) in found.items():
+                    if not client_class(peer).ack:
+                        work.of(setting, peer).note = "has no ack"
+                        continue
+                    times = worker.do("acks", ACKS, f"{level}-{repetition}")
+                    work.of(setting, peer).values.append(statistics.median(times))
+        for peer, (running, _) in found.items():
+            grown = _rss(running.pids[0]) - rss[peer]
+            memory.of(memory.settings[0], peer).values.append(grown / held[peer])
+    return work, memory
+
+
+def storm(peers: Sequence[str], crowd: int, repeats: int, say: Say) -> tuple[Work, Work]:
+    """All connect at once, each with one subscription that is acked; and what a connection takes in the server."""
+    work = Work("storm", "Connect storm", "s until all are ready", "lower", [f"{crowd} clients"])
+    memory = Work("connection_memory", "Memory of a connection in the server", "kB", "lower", [f"{crowd} clients"])
+    (setting,) = work.settings
+    for _ in range(repeats):
+        for peer in peers:
+            if peer == "raw":
+                continue
+            with servers(peer) as running, workers(peer, STORM_PROCESSES) as hands:
+                share = crowd // STORM_PROCESSES
+                for each in hands:
+                    each.do("close")  # all are there, and have imported their client
+                before, began = _rss(running.pids[0]), time.monotonic()
+                try:
+                    for number, each in enumerate(hands):
+                        each.ask("crowd", running.addresses[0], number * share, share)
+                    took_s = max(each.answer() for each in hands) - began
+                except WorkerError as error:
+                    work.of(setting, peer).note = str(error)
+                    continue
+                work.of(setting, peer).values.append(took_s)
+                memory.of(setting, peer).values.append((_rss(running.pids[0]) - before) / crowd / 1000)
+                say(f"storm: {peer}, {crowd} clients ready in {took_s:.2f} s")
+    return work, memory
+
+
+def _rss(pid: int) -> int:
+    """Bytes of a server in memory."""
+    return int(psutil.Process(pid).memory_info().rss)

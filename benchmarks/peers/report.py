@@ -1,0 +1,225 @@
+"""benchmarks/RESULTS.md and its plots, from the figures of a run.
+
+python -m benchmarks.peers.report          # again, from benchmarks/out/peers.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import lab
+from benchmarks.peers.clients import PEERS, client_class
+from benchmarks.peers.figures import Figures, Results, Work
+
+FOLDER = lab.ROOT / "benchmarks"
+NAMES = {
+    "raw": "raw ZeroMQ (bound)", "fabric": "fabric", "nats": "NATS", "mosquitto": "Mosquitto", "redis": "Redis",
+    "zenoh": "Zenoh",
+}  # fmt: skip
+COLOURS = {
+    "raw": "#bbbbbb", "fabric": "#1f5fa8", "nats": "#2e9e5b", "mosquitto": "#7a4fa3", "redis": "#c23b22",
+    "zenoh": "#d98e04",
+}  # fmt: skip
+MARGIN = 1.05
+"""Ahead by less than this is even: medians of a few repetitions say no more."""
+STREAMS = ("fan_out", "payloads", "pair")
+
+
+def write(results: Results, folder: Path) -> list[Path]:
+    """Write RESULTS.md and, in `plots`, one plot for each work; return their paths."""
+    page, plots = folder / "RESULTS.md", folder / "plots"
+    plots.mkdir(exist_ok=True)
+    drawn = [_plot(work, plots / f"{work.name}.svg") for work in results.works if _has_figures(work)]
+    page.write_text("\n".join(_page(results)) + "\n")
+    return [page, *drawn]
+
+
+HEAD = """# The fabric beside its peers
+
+Written by `scripts/bench`; do not edit. The same work on the same machine in the same run, peers in turns, each with
+its usual Python client and settings for speed, which stand at the top of the files in [peers/clients](peers/clients),
+and in [peers/servers.py](peers/servers.py).
+"""
+QUICK = "**A quick run with small settings: it shows that everything works, and is not to be quoted.**\n"
+READING = """
+A cell is the median of the repetitions and, after it, how many times as good the fabric is: the median of the ratios
+within each repetition. **Below 1 the peer is ahead.** Raw ZeroMQ is the fabric's bound: a Python `send` of ready parts
+and a Python `recv` that calls a function, through the fabric's own proxy, with nothing numbered, decoded or matched.
+Subscribers, publisher and server are processes of their own; all share the CPUs.
+"""
+WHY = {
+    "wildcard of zenoh": "Its publishers, once declared, know that nobody matches, and do not even send; a leading "
+    "wildcard has no prefix, so the fabric's node is sent everything, and sorts it out in Python.",
+    "wildcard": "It matches in its server, and sends one message in a hundred; a leading wildcard has no prefix, so "
+    "the fabric's node is sent all of them, and sorts them out in Python.",
+    "acks": "Its ack is the word of one server behind the subscription; the fabric's is a marker that every proxy's "
+    "ingress and relay has answered, back through the mesh.",
+    "subscription_memory": "A prefix stands in the tries of an ingress and of a relay, in libzmq both; of more than "
+    "1,000 filters the fabric's node makes coarser prefixes.",
+    "storm": "A fabric node opens three connections, proves both ways by a probe and its subscription by a marker, and "
+    "has threads of its own; a client of the peer opens one connection.",
+    "connection_memory": "A fabric node is three ZeroMQ connections with queues of their own at its proxy; a client of "
+    "the peer is one socket.",
+}
+
+
+def _page(results: Results) -> Iterator[str]:
+    about = results.environment
+    yield HEAD
+    if about.get("quick"):
+        yield QUICK
+    yield f"{about['date']}, {about['cpus']} CPUs, {about['system']}, Python {about['python']}, load {about['load']} at"
+    yield f"the start; took {about['took_s']} s.\n"
+    yield "| | measured here |\n|---|---|"
+    for peer, words in results.versions.items():
+        yield f"| {NAMES[peer]} | {words} |"
+    for peer, words in results.skipped.items():
+        yield f"| {NAMES[peer]} | left out: {words} lacked |"
+    yield READING
+    for work in results.works:
+        if _has_figures(work):
+            yield from _section(work)
+    yield from _acks_words()
+
+
+def _has_figures(work: Work) -> bool:
+    return any(figures.values for peers in work.figures.values() for figures in peers.values())
+
+
+def _section(work: Work) -> Iterator[str]:
+    yield f"## {work.title}\n"
+    yield f"In {work.unit}; {work.better} is better.\n"
+    yield f"![{work.title}](plots/{work.name}.svg)\n"
+    yield f"| | {' | '.join(work.settings)} |\n|---|{'---:|' * len(work.settings)}"
+    for peer in PEERS:
+        there = [work.of(setting, peer) for setting in work.settings]
+        if any(figures.values or figures.note for figures in there):
+            yield f"| {NAMES[peer]} | {' | '.join(_cell(work, setting, peer) for setting in work.settings)} |"
+    notes = list(_notes(work)) + list(_ahead(work))
+    yield ""
+    for each in notes:
+        yield f"- {each}"
+    if notes:
+        yield ""
+
+
+def _cell(work: Work, setting: str, peer: str) -> str:
+    figures = work.of(setting, peer)
+    if figures.median is None:
+        return "-"
+    ratio = work.ratio(setting, peer) if peer != "fabric" else None
+    words = "" if ratio is None else f" (x {ratio:.2g})" if ratio >= 1 or peer == "raw" else f" (**x {ratio:.2g}**)"
+    loss = f" †{figures.loss:.2%}" if figures.loss else ""
+    more = "".join(f", {name} {number(value)}" for name, value in figures.more.items())
+    return f"{number(figures.median)}{more}{loss}{words}"
+
+
+def _notes(work: Work) -> Iterator[str]:
+    """What is said of single peers; the same words at several settings once."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for setting in work.settings:
+        for peer, figures in work.figures.get(setting, {}).items():
+            if figures.note:
+                said.setdefault((peer, figures.note), []).append(setting)
+    for (peer, note), settings in said.items():
+        where = "" if len(settings) == len(work.settings) else f" ({', '.join(settings)})"
+        yield f"{NAMES[peer]} {note}{where}."
+    if any(figures.loss for peers in work.figures.values() for figures in peers.values()):
+        yield "† so much was lost in the worst repetition; the figure counts what arrived."
+
+
+def _ahead(work: Work) -> Iterator[str]:
+    """A sentence for each peer that is ahead somewhere."""
+    for peer in PEERS:
+        if peer in ("raw", "fabric"):
+            continue
+        ratios = {setting: work.ratio(setting, peer) for setting in work.settings}
+        ahead = {setting: 1 / ratio for setting, ratio in ratios.items() if ratio is not None and ratio < 1 / MARGIN}
+        if ahead:
+            where = (f" at {setting}" if len(work.settings) > 1 else "" for setting in ahead)
+            by = ", ".join(f"{factor:.2g} times{at}" for factor, at in zip(ahead.values(), where, strict=True))
+            yield f"**{NAMES[peer]} is ahead: {by}.** {_why(work, peer, max(ahead, key=lambda each: ahead[each]))}"
+
+
+def _why(work: Work, peer: str, setting: str) -> str:
+    """Why, from the figures where they tell, else from what is done for it."""
+    ours, theirs = work.of(setting, "fabric"), work.of(setting, peer)
+    raw = work.of(setting, "raw")
+    if work.name in (*STREAMS, "round_trip") and raw.median is not None:
+        return _why_beside_raw(work, peer, ours, theirs, raw)
+    return f"{WHY.get(f'{work.name} of {peer}') or WHY[work.name]} {_beside(ours, theirs)}."
+
+
+def _beside(ours: Figures, theirs: Figures) -> str:
+    return f"{number(theirs.median or 0)} against {number(ours.median or 0)}"
+
+
+def _why_beside_raw(work: Work, peer: str, ours: Figures, theirs: Figures, raw: Figures) -> str:
+    assert ours.median is not None and theirs.median is not None and raw.median is not None
+    higher = work.better == "higher"
+    part = ours.median / raw.median if higher else raw.median / ours.median
+    behind = theirs.median > raw.median if higher else theirs.median < raw.median
+    if behind:
+        return (
+            f"It is ahead of raw ZeroMQ under Python, too ({number(raw.median)}), of which the fabric reaches "
+            f"{part:.0%}: the bound there is the proxy and one Python call for each part, not the fabric's own work."
+        )
+    return (
+        f"Raw ZeroMQ is at {number(raw.median)}, ahead of it, and the fabric reaches {part:.0%} of that: the rest is "
+        "its Python, which numbers, decodes and matches each message."
+    )
+
+
+def _acks_words() -> Iterator[str]:
+    yield "## What an ack says\n"
+    for peer in PEERS:
+        if peer != "raw":
+            try:
+                ack = client_class(peer).ack
+            except ImportError:
+                continue
+            yield f"- {NAMES[peer]}: {ack or 'none; that a subscription is in force shows when a message arrives'}"
+
+
+def number(value: float) -> str:
+    """Three digits, or all of a larger one."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _plot(work: Work, path: Path) -> Path:
+    """Bars of every peer at every setting, the highest and lowest repetition as whiskers."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update({"svg.hashsalt": "peers", "svg.fonttype": "none", "font.size": 9})
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.5, 2.8), layout="constrained")
+    there = [peer for peer in PEERS if any(work.of(setting, peer).values for setting in work.settings)]
+    width = 0.8 / len(there)
+    for at, peer in enumerate(there):
+        for place, setting in enumerate(work.settings):
+            values = work.of(setting, peer).values
+            if values:
+                median = work.of(setting, peer).median or 0.0
+                label = NAMES[peer] if place == 0 else None
+                spread = [[median - min(values)], [max(values) - median]]
+                axes.bar(place + at * width, median, width, yerr=spread, color=COLOURS[peer], label=label, capsize=2)
+    axes.set_xticks([place + 0.4 - width / 2 for place in range(len(work.settings))], work.settings)
+    axes.set(ylabel=work.unit, title=f"{work.title} ({work.better} is better)")
+    axes.yaxis.set_major_formatter(lambda value, _: number(value))
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside right upper", frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+    return path
+
+
+if __name__ == "__main__":
+    for written in write(Results.from_map(json.loads((lab.OUT / "peers.json").read_text())), FOLDER):
+        print(written)

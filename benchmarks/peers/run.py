@@ -1,0 +1,102 @@
+"""Measure the fabric beside its peers, and write benchmarks/RESULTS.md with its plots.
+
+    python -m benchmarks.peers.run [--quick] [--peers fabric,nats] [--works fan_out,acks]
+
+Peers take turns within every repetition, and ratios are taken there: the speed of a machine drifts by a third from
+minute to minute, ratios hold. Peers whose server or client lacks are named and left out. Run it on an idle machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from benchmarks import lab
+from benchmarks.peers import connections, fan, report
+from benchmarks.peers.clients import PEERS
+from benchmarks.peers.figures import Results, Work
+from benchmarks.peers.servers import lacks, versions
+
+FANS = {
+    "fan_out": ("Fan-out of 64 B", "deliveries/s", fan.FAN_OUT),
+    "payloads": ("Payloads, to one subscriber", "deliveries/s", fan.PAYLOADS),
+    "wildcard": ("A leading wildcard that matches 1 % of the traffic", "messages/s sorted out", fan.WILDCARD),
+    "pair": ("Two servers between, 64 B", "deliveries/s", fan.PAIR),
+}
+WORKS = (*FANS, "round_trip", "acks", "storm")
+
+
+def say(words: str) -> None:
+    print(f"benchmarks.peers: {words}", file=sys.stderr, flush=True)
+
+
+def names(_context: click.Context, option: click.Parameter, value: str) -> list[str]:
+    """A list with commas, of what there is."""
+    known = PEERS if option.name == "peers" else WORKS
+    found = value.split(",")
+    for each in found:
+        if each not in known:
+            raise click.BadParameter(f"{each!r} is not known; there are {', '.join(known)}")
+    return [each for each in known if each in found]
+
+
+def fan_works(wanted: list[str], peers: list[str], quick: bool) -> list[Work]:
+    """The works with one publisher and several subscribers; those with one server share its processes."""
+    repeats, run_s = (1, 0.3) if quick else (3, 1.0)
+    done = []
+    for servers in (1, 2):
+        of_these = [name for name in wanted if name in FANS and (name == "pair") == (servers == 2)]
+        if of_these:
+            most = max(each.subscribers for name in of_these for each in FANS[name][2])
+            with fan.fields(peers, most, servers) as found:
+                for name in of_these:
+                    title, unit, settings = FANS[name]
+                    done.append(Work(name, title, unit, "higher", []))
+                    fan.measure(done[-1], found, settings, repeats, run_s, say)
+    return done
+
+
+def connection_works(wanted: list[str], peers: list[str], quick: bool) -> list[Work]:
+    """Round trips, acks, storms."""
+    done: list[Work] = []
+    if "round_trip" in wanted:
+        done.append(connections.round_trip(peers, 2 if quick else 5, 200 if quick else 1_000, say))
+    if "acks" in wanted:
+        done += connections.acks(peers, (1, 1_000) if quick else connections.LEVELS, 1 if quick else 3, say)
+    if "storm" in wanted:
+        done += connections.storm(peers, 100 if quick else connections.STORM, 1 if quick else 2, say)
+    return done
+
+
+@click.command(help=__doc__)
+@click.option("--quick", is_flag=True, help="small settings, once each: to see that all works, not to be quoted")
+@click.option("--peers", default=",".join(PEERS), show_default=True, callback=names)
+@click.option("--works", default=",".join(WORKS), show_default=True, callback=names)
+@click.option("--into", default=str(report.FOLDER), type=click.Path(exists=True, file_okay=False, writable=True),
+              help="folder for RESULTS.md and its plots  [default: benchmarks]")  # fmt: skip
+def main(quick: bool, peers: list[str], works: list[str], into: str) -> None:
+    skipped = {peer: why for peer in peers if (why := lacks(peer))}
+    for peer, why in skipped.items():
+        say(f"{peer} is left out: {why} lacks here")
+    taking_part = [peer for peer in peers if peer not in skipped]
+    environment = lab.environment() | {"load": round(os.getloadavg()[0], 2), "date": time.strftime("%Y-%m-%d")}
+    results = Results(environment, {peer: versions(peer) for peer in taking_part}, skipped)
+    began = time.monotonic()
+    results.works += fan_works(works, taking_part, quick)
+    results.works += connection_works(works, taking_part, quick)
+    results.environment["took_s"] = round(time.monotonic() - began)
+    results.environment["quick"] = quick
+    figures = Path(into) / "out" / "peers.json"
+    figures.parent.mkdir(exist_ok=True)
+    figures.write_text(json.dumps(results.as_map(), indent=2) + "\n")
+    for written in report.write(results, Path(into)):
+        say(f"written: {written}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The servers: each on loopback at free ports, in a folder of its own, ended by its own process id.
+
+with servers("nats", 2) as found:              # two that are connected with each other
+    found.addresses, found.pids, found.version
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks import lab
+
+READY_S = 30.0
+NEEDS = {
+    "nats": ("nats-server", "nats"),
+    "mosquitto": ("mosquitto", "paho"),
+    "redis": ("redis-server", "redis"),
+    "zenoh": ("", "zenoh"),
+}
+"""The program and the Python module that a peer needs."""
+PAIRS = ("raw", "fabric", "nats", "mosquitto", "zenoh")
+"""Peers of which two servers can stand between; Redis spreads keys over servers, not subscribers."""
+_free = iter(range(21_000, 31_000))
+
+
+@dataclass(frozen=True)
+class Servers:
+    addresses: list[str]
+    pids: list[int]
+
+
+def lacks(peer: str) -> str:
+    """What this machine lacks for a peer; empty when nothing does."""
+    program, module = NEEDS.get(peer, ("", ""))
+    if program and _program(program) is None:
+        return f"the program {program} (on Debian: apt install {program})"
+    if module and find_spec(module) is None:
+        return f"the Python module {module} (pip install '.[peers]')"
+    return ""
+
+
+def versions(peer: str) -> str:
+    """What of a peer is measured here."""
+    if peer in ("raw", "fabric"):
+        import zmq
+
+        return f"libzmq {zmq.zmq_version()}, pyzmq {zmq.pyzmq_version()}"
+    return {
+        "nats": lambda: f"nats-server {_said('nats-server', '-v')}, nats-py {version('nats-py')}",
+        "mosquitto": lambda: f"mosquitto {_said('mosquitto', '-h')}, paho-mqtt {version('paho-mqtt')}",
+        "redis": lambda: f"redis-server {_said('redis-server', '-v')}, redis-py {version('redis')}{_hiredis()}",
+        "zenoh": lambda: f"eclipse-zenoh {version('eclipse-zenoh')}, its router as a Python session in mode router",
+    }[peer]()
+
+
+@contextlib.contextmanager
+def servers(peer: str, count: int = 1) -> Iterator[Servers]:
+    """Start `count` connected servers of a peer; end them at the end. errors: RuntimeError when one is not ready"""
+    if peer in ("raw", "fabric"):
+        with lab.proxy_processes(count) as proxies:
+            yield Servers([base for base, _ in proxies], [process.pid for _, process in proxies])
+        return
+    with tempfile.TemporaryDirectory(prefix=f"peers-{peer}-") as folder, contextlib.ExitStack() as stack:
+        ports = [_port() for _ in range(count)]
+        processes = [
+            stack.enter_context(_running(command, Path(folder), port))
+            for command, port in zip(_COMMANDS[peer](ports, Path(folder)), ports, strict=True)
+        ]
+        scheme = "nats://" if peer == "nats" else ""
+        yield Servers([f"{scheme}127.0.0.1:{port}" for port in ports], [process.pid for process in processes])
+
+
+def _nats(ports: Sequence[int], folder: Path) -> list[list[str]]:
+    """Much may wait for a slow consumer before it is cut off, as nothing is lost in the others' queues either."""
+    routes = [_port() for _ in ports]
+    commands = []
+    for number, port in enumerate(ports):
+        others = ", ".join(f'"nats://127.0.0.1:{each}"' for each in routes if each != routes[number])
+        cluster = f"cluster {{ name: bench, listen: 127.0.0.1:{routes[number]}, routes: [{others}] }}"
+        text = f"listen: 127.0.0.1:{port}\nmax_pending: 1073741824\nwrite_deadline: '60s'\nserver_name: n{number}\n"
+        path = folder / f"nats{number}.conf"
+        path.write_text(text + (cluster if len(ports) > 1 else ""))
+        commands.append([_found("nats-server"), "-c", str(path)])
+    return commands
+
+
+def _mosquitto(ports: Sequence[int], folder: Path) -> list[list[str]]:
+    """No bound on what is queued for a subscriber; the first server's bridge hands everything to the second."""
+    commands = []
+    for number, port in enumerate(ports):
+        lines = [
+            f"listener {port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0", "persistence false",
+            "set_tcp_nodelay true", "log_dest stderr", "log_type error", "user root", "max_connections -1",
+        ]  # fmt: skip
+        if number == 0 and len(ports) > 1:
+            lines += ["connection pair", f"address 127.0.0.1:{ports[1]}", "topic # out 0", "restart_timeout 1"]
+        path = folder / f"mosquitto{number}.conf"
+        path.write_text("\n".join(lines) + "\n")
+        commands.append([_found("mosquitto"), "-c", str(path)])
+    return commands
+
+
+def _redis(ports: Sequence[int], folder: Path) -> list[list[str]]:
+    """Nothing is written to disk, and a slow subscriber is not cut off."""
+    return [
+        [
+            _found("redis-server"),
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(folder),
+            "--client-output-buffer-limit",
+            "pubsub 0 0 0",
+            "--maxclients",
+            "10000",
+        ]
+        for port in ports
+    ]
+
+
+def _zenoh(ports: Sequence[int], folder: Path) -> list[list[str]]:
+    command = [sys.executable, "-m", "benchmarks.peers.zenoh_router"]
+    return [[*command, str(port), *map(str, ports[:number])] for number, port in enumerate(ports)]
+
+
+_COMMANDS: dict[str, Callable[[Sequence[int], Path], list[list[str]]]] = {
+    "nats": _nats, "mosquitto": _mosquitto, "redis": _redis, "zenoh": _zenoh,
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def _running(command: list[str], folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    log = folder / f"{port}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=lab.ROOT)
+    try:
+        end = time.monotonic() + READY_S
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{' '.join(command)} is not ready: {log.read_text(errors='replace')[-500:]}")
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _port() -> int:
+    for port in _free:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port between 21000 and 31000")
+
+
+def _program(name: str) -> str | None:
+    """Debian keeps servers in /usr/sbin, which is not on everybody's path."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+
+
+def _found(name: str) -> str:
+    path = _program(name)
+    if path is None:
+        raise RuntimeError(f"{name} is not installed here")
+    return path
+
+
+def _said(program: str, option: str) -> str:
+    done = subprocess.run([_found(program), option], capture_output=True, text=True)
+    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    return found[0] if found else "of unknown version"
+
+
+def _hiredis() -> str:
+    try:
+        return f" with hiredis {version('hiredis')}"
+    except PackageNotFoundError:
+        return " without hiredis"
