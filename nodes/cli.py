@@ -1,7 +1,7 @@
 """The `fabric` command: its group, its exit codes, and `fabric match`.
 
 The other commands are in cli_mesh (proxy, status, wait), cli_pub, cli_sub, cli_services (services, request),
-cli_frame, cli_page, cli_agent, cli_gateway, cli_plan and cli_load; those for an operator in cli_ping and cli_why.
+cli_frame, cli_page, cli_agent, cli_gateway, cli_plan and cli_load; for an operator cli_ping, cli_why and cli_top.
 
 `run` is the one place where an end of any kind becomes an exit code; see `nodes.cli_options.Exit`.
 """
@@ -29,6 +29,7 @@ from nodes import (
     cli_pub,
     cli_services,
     cli_sub,
+    cli_top,
     cli_why,
 )
 from nodes.cli_options import Exit, Fail, dumps, plain, say
@@ -100,6 +101,7 @@ for _command in (
     cli_mesh.wait,
     cli_ping.ping,
     cli_why.why,
+    cli_top.top,
     cli_services.services,
     cli_services.request,
     cli_frame.frame,

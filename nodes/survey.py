@@ -40,14 +40,21 @@ class Asked:
     """
 
     def __init__(self) -> None:
-        self.sent_at = time.perf_counter()
+        self.sent_at = time.monotonic()
         self.answers: list[tuple[float, dict[str, Any]]] = []
+        self._taken = 0
         self._changed = threading.Condition()
 
     def add(self, answer: dict[str, Any], now: float) -> None:
         with self._changed:
             self.answers.append((now - self.sent_at, answer))
             self._changed.notify_all()
+
+    def new(self) -> list[tuple[float, dict[str, Any]]]:
+        """Return the answers that this has not returned before."""
+        with self._changed:
+            start, self._taken = self._taken, len(self.answers)
+            return self.answers[start:]
 
     def wait(self, count: int, timeout_s: float) -> list[tuple[float, dict[str, Any]]]:
         """Return the answers once there are `count`, or those there are after `timeout_s`."""
@@ -137,7 +144,7 @@ class Survey:
             self._changed.notify_all()
 
     def _heard(self, message: Message) -> None:
-        now, answer = time.perf_counter(), message.payload
+        now, answer = time.monotonic(), message.payload
         ident = answer.get("id") if isinstance(answer, dict) else None
         with self.lock:
             asked = self._asked.get(ident) if isinstance(ident, bytes) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from fabric import Node
 from fabric.coverage import Ack
 from fabric.errors import NotConnected
 from fabric.views import Record
+from fabric.wire import Message
 from nodes import survey as module
 from nodes.survey import Survey
 from tests.processes import ProxyProcess
@@ -60,6 +62,23 @@ def test_nodes_answer_but_not_the_operators_own(survey: Survey, other: Node) -> 
     ((_, answer),) = trace.wait(1, PATIENCE_S)
     assert (answer["node"], answer["publisher"]) == ("other", other._up.publisher)
     assert survey.ask_nodes("stats", ["p1"]).wait(1, 0.2) == []
+
+
+def test_an_answer_waits_behind_the_messages_of_its_node(survey: Survey, other: Node) -> None:
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def slow(message: Message) -> None:
+        held_up.set()
+        go_on.wait(PATIENCE_S)
+
+    assert other.wait_ack(other.subscribe("slow", slow), 10).ok
+    survey.node.publish("slow", 1)
+    assert held_up.wait(PATIENCE_S)
+    asked = survey.ask_nodes("stats", ["p2"])
+    assert asked.wait(1, 0.3) == []
+    go_on.set()
+    ((elapsed_s, _),) = asked.wait(1, PATIENCE_S)
+    assert elapsed_s > 0.3
 
 
 def test_answers_to_one_question_are_not_those_to_another(survey: Survey, other: Node) -> None:
