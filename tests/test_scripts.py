@@ -112,7 +112,19 @@ def test_it_installs_once_and_again_when_pyproject_changes(copy: Path, offline: 
         file.write("# changed\n")
     run(copy / "scripts/setup", "test", **env)
     run(copy / "scripts/setup", **env)  # what tests need holds what running needs
+    run(copy / "scripts/setup", "web", **env)  # and what browsers need
     assert len(offline.read_text().splitlines()) == 3
+
+
+def test_what_browsers_need_is_installed_beside_and_holds_what_running_needs(
+    copy: Path, offline: Path, tmp_path: Path
+) -> None:
+    env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    run(copy / "scripts/setup", **env)
+    for extra in ([], ["web"], ["web"], []):
+        assert run(copy / "scripts/setup", *extra, **env).returncode == 0
+    asked = [line.rsplit("--editable ", 1)[1] for line in offline.read_text().splitlines()]
+    assert asked == [".[store]", ".[web]"]
 
 
 def test_two_at_once_install_once(copy: Path, offline: Path, tmp_path: Path) -> None:

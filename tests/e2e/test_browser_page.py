@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fabric import Node
-from tests.browsers import FOREIGN, Stack, Visitor, stack
+from tests.browsers import Stack, Visitor, stack
 from tests.waiting import until
 
 STUB = """<script>
