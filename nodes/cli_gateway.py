@@ -54,6 +54,8 @@ READY_S = 10.0
 @click.option("--public-publish", metavar="FILTER", multiple=True, help="What pages may publish; repeat it.")
 @click.option("--demo-shop", is_flag=True, help="Serve a shop to try it out with, under /shop/.")
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
+@click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
+              help="Of these, from one address.")  # fmt: skip
 @click.option("--rate", default=100.0, show_default=True, type=PositiveNumber(), help="Frames a second and page.")
 @click.option("--queue", default=1_000, show_default=True, type=click.IntRange(10),
               help="Frames that wait for a slow browser until it is cut off.")  # fmt: skip
@@ -75,6 +77,7 @@ def gateway(
     public_publish: tuple[str, ...],
     demo_shop: bool,
     max_pages: int,
+    max_of_address: int,
     rate: float,
     queue: int,
     resume_s: float,
@@ -118,6 +121,7 @@ def gateway(
         resume_s=resume_s,
         lease_s=max(10.0, resume_s),
         max_pages=max_pages,
+        max_of_address=max_of_address,
         behind_proxy=behind_proxy,
     )
     agents = {} if agents_path is None else _read_agents(agents_path)

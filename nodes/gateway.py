@@ -130,7 +130,10 @@ class Gateway:
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
-        if self._draining or self.sessions.connected >= self._settings.max_pages:
+        address = self._address(request)
+        full = len(self._sockets) >= self._settings.max_pages
+        if self._draining or full or self.sessions.count_of(address) >= self._settings.max_of_address:
+            self.hub.counts["full"] += 1
             raise web.HTTPServiceUnavailable(text="too many pages here\n", headers={"Retry-After": "5"})
         socket = Socket(self.hub, request)
         await socket.prepare()
@@ -138,7 +141,7 @@ class Gateway:
         try:
             with contextlib.suppress(Ended):
                 hello = await self._hello(socket, _own_origin(request, self._settings.behind_proxy))
-                await self._serve_page(socket, hello)
+                await self._serve_page(socket, hello, address)
         finally:
             await socket.ended()
             self._sockets.discard(socket)
@@ -161,8 +164,8 @@ class Gateway:
             raise Ended
         return hello
 
-    async def _serve_page(self, socket: Socket, hello: dict[str, Any]) -> None:
-        session = await self.sessions.open(hello, socket)
+    async def _serve_page(self, socket: Socket, hello: dict[str, Any], address: str) -> None:
+        session = await self.sessions.open(hello, address, socket)
 
         async def read() -> None:
             while True:
@@ -189,7 +192,8 @@ class Gateway:
         await socket.prepare()
         self._sockets.add(socket)
         try:
-            console = await self.consoles.open(credential, socket)
+            seen = request.query.get("seen", "")
+            console = await self.consoles.open(credential, socket, int(seen) if _is_number(seen) else None)
 
             async def read() -> None:
                 while True:
@@ -257,7 +261,7 @@ class Gateway:
             raise web.HTTPForbidden(text="this is for pages of the gateway itself\n")
 
     def _address(self, request: web.Request) -> str:
-        """Whom a wrong password is counted for. A proxy's own word is the last one in the header."""
+        """Whom pages and wrong passwords are counted for. A proxy's own word is the last one in the header."""
         if self._settings.behind_proxy:
             return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() or "unknown"
         return request.remote or "unknown"
@@ -270,6 +274,10 @@ def _own_origin(request: web.Request, behind_proxy: bool) -> str:
         return origin_of(f"{scheme}://{request.host}")
     except ValueError:
         raise web.HTTPBadRequest(text="the Host is none\n") from None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
 
 
 def _shown(credential: Credential) -> dict[str, Any]:

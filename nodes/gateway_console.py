@@ -1,8 +1,8 @@
 """The consoles of agents at a gateway: each signed-in agent is a `nodes.agent.Agent`, its window a socket.
 
 A stop is confirmed to the frame node when the window has said that it shows nothing of that session any more, or it is
-gone. What an agent is told while no window is open is not kept: the next one is welcomed with the state of all pages,
-and their snapshots are asked for.
+gone. A window is welcomed with the state of all pages, and their snapshots are asked for; of what was told while none
+was open it gets what people have written.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from fabric.wire import Message
 from nodes.agent import Agent
 from nodes.cli_options import dumps
 from nodes.gateway_credentials import Credential
-from nodes.gateway_hub import Hub
+from nodes.gateway_hub import Hub, numbered
 from nodes.gateway_outbox import Outbox
 from nodes.gateway_page import Line
 from nodes.page_host import BUTTONS
 
 LEASE_S = 15.0
+KEPT = ("chat_message", "message")
+"""Events that no state map makes good."""
 READY_S = 2.0
 """How long a window waits for the frame node before it is welcomed all the same, not signed in yet."""
 
@@ -57,8 +59,8 @@ class Console:
 
     # ── its window ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def join(self, line: Line, available: dict[str, Any] | None) -> None:
-        """A window is open. `available`: how many agents there are for each button, if known."""
+    def join(self, line: Line, seen: int | None, available: dict[str, Any] | None) -> None:
+        """A window is open. `seen`: the last number it had; `available`: agents for each button, if known."""
         self._hub.opened += 1
         old, self.line, self.left_at = self.line, line, None
         if old is not None:
@@ -78,7 +80,7 @@ class Console:
             "connection": self._hub.connection,
         }
         with self._lock:
-            self._outbox.resume(None, same_document=False)
+            self._outbox.resume(seen, same_document=True)
             self._outbox.push_first(dumps(welcome))
         if available is not None:
             self.send({"t": "buttons", "available": available})
@@ -89,6 +91,8 @@ class Console:
     def leave(self, line: Line) -> None:
         if self.line is line:
             self.line, self.left_at = None, time.monotonic()
+            with self._lock:
+                self._outbox.trim()
             self._confirm_all()
 
     def take(self) -> list[str]:
@@ -184,7 +188,15 @@ class Console:
 
     def _on_event(self, event: dict[str, Any]) -> None:
         self._look_at_states = self._look_at_states or event["event"] != "update"
-        self.send({"t": "event", **to_json(event)})
+        frame = {"t": "event", **to_json(event)}
+        if event["event"] not in KEPT:
+            self.send(frame)
+            return
+        with self._lock:
+            self._outbox.push("said", numbered(frame))
+            if self.line is None:
+                self._outbox.trim()
+        self._hub.wake(self)
 
     def _on_confirm(self, session: str, confirm: Callable[[], None]) -> None:
         with self._lock:
@@ -235,8 +247,11 @@ class Consoles:
     def __len__(self) -> int:
         return len(self._here)
 
-    async def open(self, credential: Credential, line: Line) -> Console:
-        """Give a window its agent, which is made if it is not here. The window is welcomed."""
+    async def open(self, credential: Credential, line: Line, seen: int | None) -> Console:
+        """Give a window its agent, which is made if it is not here. The window is welcomed.
+
+        seen:  the last number that this window had, on its socket before
+        """
         ending = self._ending.get(credential.agent)
         if ending is not None:
             await asyncio.shield(ending)
@@ -244,7 +259,7 @@ class Consoles:
         if console is None:
             console = self._here[credential.agent] = Console(self._hub, credential)
             await asyncio.to_thread(console.agent.wait_ready, READY_S)
-        console.join(line, self._available)
+        console.join(line, seen, self._available)
         return console
 
     def end(self, agent: str) -> None:

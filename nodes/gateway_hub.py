@@ -30,7 +30,8 @@ class Settings:
     secret:     signs tokens and cookies; gateways that share it take each other's
     resume_s:   how long a session waits for its page to come back
     lease_s:    how long the frame node keeps a page without a heartbeat of its gateway
-    max_pages:  sockets of pages at most
+    max_pages:  sockets at most
+    max_of_address: sessions that browsers of one address have begun here, at most
     agent_s:    how long an agent whose console is gone stays signed in
     confirm_s:  how long a console may take to say that it shows no update of a stopped session any more
     beat_s:     how often a browser hears something, and is asked whether it is still there
@@ -43,6 +44,7 @@ class Settings:
     resume_s: float = 30.0
     lease_s: float = 30.0
     max_pages: int = 10_000
+    max_of_address: int = 1_000
     agent_s: float = 15.0
     confirm_s: float = 5.0
     beat_s: float = 20.0

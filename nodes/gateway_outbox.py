@@ -98,8 +98,10 @@ class Outbox:
         waiting = [frame for frame in (*again, *self._waiting) if frame.kind != "passing"]
         if not same_document:
             waiting = [frame for frame in waiting if frame.kind == "said"]
-        self._kept.clear()
-        self._kept_bytes = 0
+        if seen is not None:
+            self._kept.clear()
+            self._kept_bytes = 0
+            self._gone = max(self._gone, min(seen, self.seq))
         self._waiting = deque(waiting)
         self._bytes = sum(len(frame.text) for frame in waiting)
         return complete

@@ -60,6 +60,8 @@ class PageSession:
     ) -> None:
         settings = hub.settings
         self.origin, self.is_woken = origin, False
+        self.address = ""
+        """Of the browser that began it here."""
         self.instance = ""
         self.line: Line | None = None
         self.left_at: float | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -39,6 +39,7 @@ class Sessions:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._here: dict[str, PageSession] = {}
+        self._addresses: Counter[str] = Counter()
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
         self._moved: OrderedDict[str, str] = OrderedDict()
         self._silent: dict[str, float] = {}
@@ -63,23 +64,27 @@ class Sessions:
 
     # ── browsers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def open(self, hello: dict[str, Any], line: Line) -> PageSession:
+    def count_of(self, address: str) -> int:
+        """How many sessions browsers of this address have begun here."""
+        return self._addresses[address]
+
+    async def open(self, hello: dict[str, Any], address: str, line: Line) -> PageSession:
         """Give a browser its session: the one its token names, if that holds, or a new one. The browser is welcomed."""
         token, why = self._read(hello)
         if token is not None:
             async with self._one_at_a_time(token.session):
-                session, why = await self._resume(token, hello)
+                session, why = await self._resume(token, hello, address)
                 if session is not None:
                     session.join(line, hello, token.generation, True, None)
                     return session
-        session = self._add(PageSession(self._hub, hello["origin"], tuple(hello["buttons"])))
+        session = self._add(PageSession(self._hub, hello["origin"], tuple(hello["buttons"])), address)
         session.join(line, hello, 0, False, why)
         return session
 
     def end(self, session: PageSession) -> None:
         """The visitor has left."""
         if self._here.get(session.page.session) is session:
-            del self._here[session.page.session]
+            self._remove(session)
         session.close(release=True)
 
     def tick(self, now: float) -> None:
@@ -119,7 +124,7 @@ class Sessions:
             return None, "unknown"
         return token, None
 
-    async def _resume(self, token: Token, hello: dict[str, Any]) -> tuple[PageSession | None, str | None]:
+    async def _resume(self, token: Token, hello: dict[str, Any], address: str) -> tuple[PageSession | None, str | None]:
         """Find the session of a token that is genuine, wherever it is; or say why it is not given."""
         session = self._here.get(token.session)
         if session is None:
@@ -127,7 +132,7 @@ class Sessions:
             if why is not None:
                 return None, why
             here = PageSession(self._hub, hello["origin"], tuple(hello["buttons"]), token.session, token.generation)
-            return self._add(here), None
+            return self._add(here, address), None
         why = await self._why_not(session, token.generation, hello["instance"])
         return (None, why) if why is not None else (session, None)
 
@@ -197,13 +202,21 @@ class Sessions:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _add(self, session: PageSession) -> PageSession:
+    def _add(self, session: PageSession, address: str) -> PageSession:
         self._here[session.page.session] = session
+        self._addresses[address] += 1
+        session.address = address
         self._moved.pop(session.page.session, None)
         return session
 
-    def _let_go(self, session: PageSession, why: str) -> None:
+    def _remove(self, session: PageSession) -> None:
         del self._here[session.page.session]
+        self._addresses[session.address] -= 1
+        if not self._addresses[session.address]:
+            del self._addresses[session.address]
+
+    def _let_go(self, session: PageSession, why: str) -> None:
+        self._remove(session)
         session.close(release=False)
         if session.line is not None:
             session.line.end(4001, why)

@@ -76,10 +76,18 @@ def secret_file(folder: Path) -> str:
 class Line:
     """A WebSocket to a gateway, with all frames that came."""
 
-    def __init__(self, url: str, path: str, *, origin: str | None = None, cookie: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        path: str,
+        *,
+        origin: str | None = None,
+        cookie: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
         self.url, self._path = url, path
         self.cookie = cookie
-        self._headers = {"Origin": url if origin is None else origin}
+        self._headers = {"Origin": url if origin is None else origin, **(headers or {})}
         if cookie:
             self._headers["Cookie"] = cookie
         self.frames: list[dict[str, Any]] = []
@@ -142,8 +150,8 @@ class Line:
 class Browser(Line):
     """The frame of a page in a browser."""
 
-    def __init__(self, url: str, *, origin: str | None = None, page: str = SHOP) -> None:
-        super().__init__(url, "/ws/page", origin=origin)
+    def __init__(self, url: str, *, page: str = SHOP, headers: dict[str, str] | None = None) -> None:
+        super().__init__(url, "/ws/page", headers=headers)
         self.page = page
         self.instance = secrets.token_urlsafe(16)
         self.token: str | None = None

@@ -24,7 +24,7 @@ def gateway(world: Site) -> GatewayProcess:
 
 
 def start(world: Site) -> GatewayProcess:
-    agents = agents_file(world.folder, "ada", "bob", "cyd", "dan", "eve")
+    agents = agents_file(world.folder, "ada", "bob", "cyd", "dan", "eve", "fay")
     return start_gateway(world, "--agents", agents, "--secret-file", secret_file(world.folder))
 
 
@@ -108,6 +108,31 @@ def test_what_an_agent_may_not_serve_is_refused(url: str) -> None:
             assert "not in chat" in (await agent.get("refused", id=5))["why"]
             await agent.send("join", id=6, code="0")
             assert (await agent.get("reply", id=6))["ok"] is False
+
+    play(story())
+
+
+def test_what_a_visitor_wrote_while_no_window_was_open_is_not_lost(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as browser:
+            async with await console(url, "fay") as agent:
+                session = await joined(browser, agent)
+                await agent.send("proactive", id=2, session=session)
+                await agent.get("reply", id=2, ok=True)
+                await browser.send("publish", topic="~pagesession/chat/trigger", payload={"button": "help"})
+                await agent.get("event", event="chat_open")
+                await browser.send("publish", topic="~pagesession/chat/message", payload={"text": "one"})
+                one = await agent.get("event", event="chat_message")
+            await browser.send("publish", id=5, topic="~pagesession/chat/message", payload={"text": "two"})
+            await browser.get("done", id=5)
+            for query, texts in (
+                ("", ["two"]),
+                (f"?seen={one['seq'] - 1}", ["one", "two"]),
+                (f"?seen={one['seq']}", ["two"]),
+            ):
+                async with Line(url, f"/ws/agent{query}", cookie=agent.cookie) as window:
+                    for text in texts:
+                        assert (await window.get("event", event="chat_message"))["message"] == {"text": text}
 
     play(story())
 

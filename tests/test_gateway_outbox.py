@@ -82,6 +82,9 @@ def test_who_does_not_know_what_it_saw_gets_only_what_waits() -> None:
     words(outbox)
     push(outbox, "b")
     assert outbox.resume(None, same_document=False) and words(outbox) == ["b"]
+    assert outbox.resume(0, same_document=False) and words(outbox) == ["a", "b"], "another one knows"
+    assert outbox.resume(1, same_document=False) and words(outbox) == ["b"]
+    assert not outbox.resume(0, same_document=False), "what was seen once is not kept"
 
 
 def test_a_number_that_was_never_used_is_not_complete() -> None:

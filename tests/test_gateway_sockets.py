@@ -209,3 +209,28 @@ def test_beyond_its_places_a_gateway_says_so(url: str) -> None:
                 await browser.__aexit__()
 
     play(story())
+
+
+def test_one_address_has_so_many_places(world: Site) -> None:
+    with world.scene():
+        gateway = start_gateway(world, "--max-of-address", "2", "--behind-proxy")
+
+        async def story() -> None:
+            def from_(address: str) -> Browser:
+                return Browser(gateway.url, headers={"X-Forwarded-For": f"6.6.6.6, {address}"})
+
+            async with from_("10.0.0.1") as one, from_("10.0.0.1") as two:
+                await one.hello()
+                await two.hello()
+                with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                    async with from_("10.0.0.1"):
+                        pass
+                assert caught.value.status == 503
+                async with from_("10.0.0.2") as other:
+                    await other.hello()
+                await two.send("bye")
+                await two.until_closed()
+                async with from_("10.0.0.1") as again:
+                    await again.hello()
+
+        play(story())
