@@ -29,7 +29,7 @@ class Attach:
 
 @dataclass(frozen=True)
 class Detach:
-    """Receive no more from the present base."""
+    """Receive no more from the base before, once what it had sent is read."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,9 @@ class Session:
     def proven(self, now: float) -> list[Effect]:
         """A watermark sent over the present connection came back."""
         self._heard_at = now
-        if self.state != "connecting":
+        if (
+            self.state != "connecting" or self._retry_at is not None
+        ):  # it came back, and the connection has closed since
             return []
         self.state = "connected"
         self._probe_at = self._retry_at = None
@@ -176,7 +178,8 @@ class Session:
 
     def _turn_to_next(self, now: float) -> list[Effect]:
         self._at = (self._at + 1) % len(self.bases)
-        return [Detach(), Attach(self.base), *self._open(now)]
+        # The new connection first: what is read while letting go may hold a watermark, which must not prove this one.
+        return [*self._open(now), Detach(), Attach(self.base)]
 
     def _next(self) -> str:
         return self.bases[(self._at + 1) % len(self.bases)]

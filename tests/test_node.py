@@ -632,3 +632,26 @@ def test_a_drain_moves_publishers_and_subscribers_and_loses_nothing(tmp_path: Pa
         assert [state.state for state in states.items][:1] == ["moving"]
         until(lambda: mover.stats()["covered"] == ["p2", "p3"], "coverage at the new proxy")
         assert mover.stats()["moves"] == publisher.stats()["moves"] == 1
+
+
+def test_what_is_read_while_letting_go_of_a_proxy_does_not_prove_the_next(
+    proxies: Callable[..., list[ProxyProcess]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watermark of the connection before waits unread, behind a slow handler. Taken for a proof of the next one,
+    it let the node say `connected` with its gate shut for ever."""
+    first, second = proxies(2)
+    with Node([first.base, second.base], name="slow") as node:
+        states = Box()
+        node.on_state(states)
+        read_out, came = node._read_out, Box()
+        watermark = node._up._encoder.part(b"", 1, 0, [node._up._serial, 0])
+
+        def read_out_late() -> None:
+            read_out()
+            node._on_private(node._bell_part[:-2] + b"w", watermark)
+            came(watermark)
+
+        monkeypatch.setattr(node, "_read_out", read_out_late)
+        first.kill()
+        states.wait_for(lambda items: items[-1] == NodeState("connected", second.base), "it is at the second")
+        assert came.items and node.publish("a", 1, timeout_s=5) == 1
