@@ -1,30 +1,17 @@
-"""A proxy: four streams in C, and one control thread in Python that never touches a message.
+"""A proxy: four streams in C (`fabric.plumbing`), and one control thread in Python that never touches a message.
 
-     publishers                                              local subscribers
-     PUSH ──► in: PULL ─leg─► PUB (waits when full)          XSUB, connected to out and relay
-                              │ inproc                          ▲            ▲
-     ┌────────────────────────▼────────────────────────┐  out ──┘            │
-     │ ingress  XSUB (everything)       ─────► XPUB    ├─ link ─► relays of the other proxies
-     │ relay    XSUB, connected to every other's link ─► XPUB ├─ relay ──────┘
-     │ guest    XSUB on own out and relay ────► XPUB   ├─ guest ─► any plain SUB socket
-     └─────────────────────────────────────────────────┘
-
-What comes by a relay leaves only to local subscribers: no loops, and one copy per link. The control thread hears
-subscriptions and markers at two *beacons* (XPUB sockets at the ingress's and at the relay's XSUB), answers the markers,
-feeds `fabric.mesh` and performs its effects.
+The control thread hears subscriptions and markers at the two beacons, answers the markers, feeds `fabric.mesh` and
+performs its effects. Reading order: `_turn`; `_on_beacon`, what nodes and peers say; `_on_ear`, what came back.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import socket as plain_socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -32,16 +19,13 @@ import zmq
 from fabric import asking, control, mesh, sockets, stray, views
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError
-from fabric.stream import Stream
+from fabric.figures import Figures, open_files
+from fabric.plumbing import Plumbing
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
 
 log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
-BATCH = 2_000
-"""Parts taken from one socket before the others have their turn."""
-GUARD = 100_000
-"""Times the ingress subscribes to everything: XPUB passes on a cancel of what its sender never held."""
 SILENCE_S = 20.0
 """A stream of our own that lets no marker through for so long is dead: the process ends rather than pretend. A busy one
 may be silent for seconds: forgetting a peer with 100,000 prefixes takes 0.3 s, and many may leave at once."""
@@ -84,8 +68,7 @@ class Proxy:
         if not views.valid_name(self.name):
             raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
         self._join = tuple(Endpoints.parse(base).base for base in join)
-        self._hwm_msgs, self._drain_s = hwm_msgs, drain_s
-        self._max_part_bytes = max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES
+        self._drain_s = drain_s
         self._event_fun = on_event
         self._incarnation = secrets.token_hex(16)
         self._encoder = Encoder(secrets.randbits(64))
@@ -119,18 +102,28 @@ class Proxy:
         self._beacon_is_open = False
         self._guard_is_gone = False
         self._nodes = 0
-        self._figures = _Figures()
+        self._figures = Figures()
         self._announced: dict[str, Any] = {}
         self._questions, self._answers = asking.Budget(), 0
         self._scouts: dict[str, sockets.Socket] = {}
         sockets.raise_descriptor_limit()
-        # One fewer to be woken on the way of an ack, where there are no cores for two.
-        self._context = sockets.new_context(io_threads=2 if (os.cpu_count() or 1) > 2 else 1)
-        try:
-            self._open()
-        except BaseException:
-            self._context.destroy(linger=0)
-            raise
+        self._plumbing = Plumbing(
+            self.endpoints,
+            self._incarnation,
+            hwm_msgs=hwm_msgs,
+            max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
+            on_death=self._stream_died,
+        )
+        self._own_prefixes = (control.ack_prefix(self._incarnation), control.ANNOUNCE.encode())
+        for prefix in self._own_prefixes:
+            self._plumbing.ear.send(b"\x01" + prefix)
+        self._poller = zmq.Poller()
+        self._readers: dict[sockets.Socket, Callable[[], None]] = {self._plumbing.link_events: self._on_link_events}
+        self._readers[self._plumbing.ear] = self._on_ear
+        for leg, beacon in self._plumbing.beacons.items():
+            self._readers[beacon] = lambda leg=leg, beacon=beacon: self._on_beacon(leg, beacon)  # type: ignore[misc]
+        for socket in self._readers:
+            self._poller.register(socket, zmq.POLLIN)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -142,8 +135,7 @@ class Proxy:
     def run(self) -> None:
         """Run until drained or closed. Raises TransportError when it cannot go on."""
         self._began = True
-        for stream in self._streams:
-            stream.start()
+        self._plumbing.start()
         try:
             while not self._finished():
                 self._turn()
@@ -166,7 +158,7 @@ class Proxy:
         if self._thread is not None:
             self._thread.join(timeout_s)
         elif not self._began:
-            self._context.destroy(linger=0)
+            self._plumbing.abandon()
             self._ready.set()
             self._ended.set()
 
@@ -194,87 +186,6 @@ class Proxy:
         Empty but for that before it runs. From any thread.
         """
         return {**self._announced, "turned_s_ago": time.monotonic() - self._last_loop}
-
-    # ── sockets ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _open(self) -> None:
-        self._reserve(self.endpoints.ingress)
-        context, hwm = self._context, self._hwm_msgs
-        self._pull, feed = sockets.pull(context, recv_hwm=hwm), sockets.feed(context)
-        ingress, out = sockets.xsub(context, recv_hwm=hwm), sockets.xpub(context, send_hwm=hwm)
-        self._ingress_in = ingress
-        self._relay_in, relay = sockets.relay_in(context), sockets.xpub(context, send_hwm=hwm)
-        guest_in, guest = sockets.xsub(context, recv_hwm=hwm), sockets.xpub(context, send_hwm=hwm)
-        _guard(ingress)
-        sockets.bind(ingress, "inproc://ingress", max_part_bytes=self._max_part_bytes)
-        # What this proxy says itself goes in beside what publishers say. A PUB may do so over inproc: it throws away
-        # what comes upstream; and it spares each ack two turns of the I/O thread that the beacon's own way would take.
-        voice = sockets.doorbell(context)
-        self._say = sockets.fast_send(voice)
-        for source in (feed, voice):
-            sockets.connect(source, "inproc://ingress")
-        private = {
-            name: sockets.bind_private(
-                socket, f"fabric-{self._incarnation}-{name}", max_part_bytes=max_bytes, send_hwm=hwm_set
-            )
-            for name, socket, max_bytes, hwm_set in (
-                ("ingress", ingress, self._max_part_bytes, None),
-                ("relay-in", self._relay_in, self._max_part_bytes, None),
-                ("out", out, sockets.UPSTREAM_BYTES, hwm),
-                ("relay", relay, sockets.UPSTREAM_BYTES, hwm),
-            )
-        }
-        for socket, endpoint, link in (
-            (out, self.endpoints.out, False),
-            (out, self.endpoints.link, True),
-            (relay, self.endpoints.relay, False),
-            (guest, self.endpoints.guest, False),
-        ):
-            limit = sockets.LINK_HWM_MSGS if link else hwm
-            sockets.bind(socket, endpoint, max_part_bytes=sockets.UPSTREAM_BYTES, send_hwm=limit, link=link)
-        self._beacons = {leg: sockets.beacon(context, everything=leg == "relay") for leg in ("ingress", "relay")}
-        sockets.connect(self._beacons["ingress"], private["ingress"])
-        sockets.connect(self._beacons["relay"], private["relay-in"])
-        self._ear = sockets.xsub(context, recv_hwm=0)
-        for inner in (guest_in, self._ear):
-            sockets.connect(inner, private["out"])
-            sockets.connect(inner, private["relay"])
-        self._own_prefixes = (control.ack_prefix(self._incarnation), control.ANNOUNCE.encode())
-        for prefix in self._own_prefixes:
-            self._ear.send(b"\x01" + prefix)
-        self._link_events = sockets.monitor(context, self._relay_in, sockets.MONITOR_EVENTS)
-        self._refusals = [
-            sockets.monitor(context, socket, sockets.FAILED_EVENTS) for socket in (self._pull, out, relay, guest)
-        ]
-        self._streams = [
-            Stream(context, name, front, back, self._stream_died)
-            for name, front, back in (
-                ("leg", self._pull, feed),
-                ("ingress", ingress, out),
-                ("relay", self._relay_in, relay),
-                ("guest", guest_in, guest),
-            )
-        ]
-        self._poller = zmq.Poller()
-        self._readers: dict[sockets.Socket, Callable[[], None]] = {self._link_events: self._on_link_events}
-        self._readers[self._ear] = self._on_ear
-        for leg, beacon in self._beacons.items():
-            self._readers[beacon] = lambda leg=leg, beacon=beacon: self._on_beacon(leg, beacon)  # type: ignore[misc]
-        for socket in self._readers:
-            self._poller.register(socket, zmq.POLLIN)
-
-    def _reserve(self, endpoint: str) -> None:
-        """Find out now whether `in` can be bound: it is bound only when this proxy is a member."""
-        probe = sockets.pull(self._context, recv_hwm=1)
-        try:
-            with sockets.transport_errors(f"cannot listen at {endpoint}"):
-                if endpoint.startswith("tcp://"):
-                    probe.bind(endpoint)
-                    probe.unbind(probe.getsockopt_string(zmq.LAST_ENDPOINT))  # no wildcard
-                elif Path(endpoint.removeprefix("ipc://")).exists() and _answers(endpoint.removeprefix("ipc://")):
-                    raise TransportError(f"cannot listen at {endpoint}: another process does")
-        finally:
-            probe.close()
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -317,29 +228,26 @@ class Proxy:
         for effect in effects:
             match effect:
                 case mesh.Link(base):
-                    self._rewire_link(base, self._relay_in.connect)
+                    self._change_link(base, self._plumbing.link)
                 case mesh.Unlink(base):
-                    self._rewire_link(base, self._relay_in.disconnect)
+                    self._change_link(base, self._plumbing.unlink)
                 case mesh.Probe(nonce):
-                    self._ear.send(control.encode_marker(self._incarnation, nonce, self._mesh.record))
+                    self._plumbing.ear.send(control.encode_marker(self._incarnation, nonce, self._mesh.record))
                 case mesh.Ask(bases):
                     self._ask(bases)
                 case mesh.Announce():
                     self._announce_now = True
                 case mesh.Admit():
-                    self._streams[0].rewire(
-                        lambda: sockets.bind(self._pull, self.endpoints.ingress, max_part_bytes=self._max_part_bytes)
-                    )
+                    self._plumbing.admit()
                     self._ready.set()
                 case mesh.Tell(event):
                     self._on_event(event)
                 case mesh.Fatal(why):
                     self._failure = why
 
-    def _rewire_link(self, base: str, change: Callable[[str], object]) -> None:
-        endpoint = Endpoints.parse(base).link
+    def _change_link(self, base: str, change: Callable[[str], object]) -> None:
         try:
-            self._streams[2].rewire(lambda: change(endpoint))
+            change(Endpoints.parse(base).link)
         except zmq.ZMQError as error:
             self.refused["peer_address"] += 1
             self._on_event({"event": "bad_peer", "base": base, "error": str(error)})
@@ -352,8 +260,7 @@ class Proxy:
             scout.close()
         for base in bases:
             if base not in self._scouts:
-                self._scouts[base] = scout = sockets.xsub(self._context, recv_hwm=0)
-                sockets.connect(scout, Endpoints.parse(base).link)
+                self._scouts[base] = scout = self._plumbing.scout(Endpoints.parse(base).link)
                 scout.send(b"\x01" + control.ack_prefix(self._incarnation))
                 self._readers[scout] = lambda base=base: self._on_scout(base)  # type: ignore[misc]
                 self._poller.register(scout, zmq.POLLIN)
@@ -363,8 +270,8 @@ class Proxy:
 
     def _on_beacon(self, leg: str, beacon: sockets.Socket) -> None:
         """Subscriptions, cancels and markers that reached this XSUB. Whatever the bytes, it goes on."""
-        say = self._say if leg == "ingress" else sockets.fast_send(beacon)
-        for part in _drain(beacon):
+        say = self._plumbing.say if leg == "ingress" else sockets.fast_send(beacon)
+        for part in sockets.read_waiting(beacon):
             kind = part[:1]
             if kind in (b"\x00", b"\x01"):
                 self._count_prefix(leg, part)
@@ -409,20 +316,22 @@ class Proxy:
         for prefix in self._given_up.take_unasked():
             about = stray.notice_prefix(prefix)
             if about is not None:
-                self._beacons["relay"].send(self._encoder.part(about, 1, time.time_ns(), prefix, control.NOTICE))
+                self._plumbing.beacons["relay"].send(
+                    self._encoder.part(about, 1, time.time_ns(), prefix, control.NOTICE)
+                )
         prefixes = self._given_up.claim(self._claims)
         self._claims.clear()
         if prefixes:
             self.mended += len(prefixes)
-            self._streams[2].rewire(lambda: [self._relay_in.send(b"\x01" + prefix) for prefix in prefixes])
+            self._plumbing.subscribe_relay(prefixes)
         if self._guard_is_gone:
             self._guard_is_gone = False
             self.mended += 1
-            self._streams[1].rewire(lambda: _guard(self._ingress_in))
+            self._plumbing.guard_ingress()
 
     def _on_ear(self) -> None:
         """Answers to the own probes, and announcements of all proxies."""
-        for part in _drain(self._ear):
+        for part in sockets.read_waiting(self._plumbing.ear):
             found = self._read(part)
             if found is None:
                 continue
@@ -450,11 +359,11 @@ class Proxy:
         if question is not None and question.ask == "ping" and self._questions.take(time.monotonic()):
             self._answers += 1
             answer = {"answer": "ping", "id": question.id, "proxy": self.name}
-            self._say(self._part(question.reply_to, answer, number=self._answers))
+            self._plumbing.say(self._part(question.reply_to, answer, number=self._answers))
 
     def _on_scout(self, base: str) -> None:
         scout = self._scouts[base]
-        for part in _drain(scout):
+        for part in sockets.read_waiting(scout):
             found = self._read(part)
             answer = control.read_answer(found[1]) if found else None
             if answer is not None:
@@ -472,7 +381,7 @@ class Proxy:
 
     def _on_link_events(self) -> None:
         now = time.monotonic()
-        for event, endpoint in _events(self._link_events):
+        for event, endpoint in sockets.events_of(self._plumbing.link_events):
             base = next(
                 (peer.record.base for peer in self._mesh.view().peers if _same_link(peer.record.base, endpoint)), None
             )
@@ -482,8 +391,8 @@ class Proxy:
 
     def _count_refusals(self) -> None:
         """Once a second will do: each socket that is polled costs every turn a microsecond."""
-        for monitor in self._refusals:
-            for _ in _events(monitor):
+        for monitor in self._plumbing.refusals:
+            for _ in sockets.events_of(monitor):
                 self.refused["handshake"] += 1
 
     # ── what goes out ────────────────────────────────────────────────────────────────────────────────────────────
@@ -496,7 +405,7 @@ class Proxy:
 
     def _announce(self, now: float) -> None:
         self._count_refusals()
-        self._figures.update(now, {stream.name: stream.counts() for stream in self._streams})
+        self._figures.update(now, self._plumbing.counts())
         payload = {
             **self._mesh.view().to_map(),
             "name": self.name,
@@ -509,10 +418,10 @@ class Proxy:
             "rates": self._figures.rates,
             "refused": dict(self.refused),
             "mended": self.mended,
-            "descriptors": {"used": _open_files(), "limit": sockets.descriptor_limit()},
+            "descriptors": {"used": open_files(), "limit": sockets.descriptor_limit()},
         }
         self._announced = payload
-        self._say(self._part(control.ANNOUNCE + self.name, payload))
+        self._plumbing.say(self._part(control.ANNOUNCE + self.name, payload))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -543,11 +452,8 @@ class Proxy:
         except TransportError as error:
             self._failure = self._failure or str(error)
         finally:
-            # A stream that does not end has sockets that nobody else may close: libzmq would abort the process.
-            ended = [stream.stop() for stream in self._streams]
-            if all(ended):
-                # What is queued for live connections gets half a second to leave.
-                self._context.destroy(linger=0 if self._failure else 500)
+            # What is queued for live connections gets half a second to leave.
+            self._plumbing.stop(linger_ms=0 if self._failure else 500)
             self._ready.set()
             self._ended.set()
 
@@ -556,80 +462,12 @@ class Proxy:
         end = time.monotonic() + 1.0
         before = None
         while time.monotonic() < end:
-            now = [stream.counts() for stream in self._streams]
+            now = self._plumbing.counts()
             if now == before:
                 return
             before = now
             self._ended.wait(0.02)
 
 
-def _guard(ingress: sockets.Socket) -> None:
-    for _ in range(GUARD):
-        ingress.send(b"\x01")
-
-
-class _Figures:
-    """Counts and rates for announcements: parts, since the start and per second."""
-
-    def __init__(self) -> None:
-        self.started = self._at = time.monotonic()
-        self.counts = {"in": 0, "out": 0, "relay": 0, "guest": 0}
-        self.bytes = dict(self.counts)
-        self.rates = dict.fromkeys(self.counts, 0.0)
-
-    def update(self, now: float, streams: dict[str, Any]) -> None:
-        counts = {
-            "in": streams["leg"].front_in,
-            "out": streams["ingress"].back_out,
-            "relay": streams["relay"].back_out,
-            "guest": streams["guest"].back_out,
-        }
-        self.bytes = {
-            "in": streams["leg"].front_in_bytes,
-            "out": streams["ingress"].back_out_bytes,
-            "relay": streams["relay"].back_out_bytes,
-            "guest": streams["guest"].back_out_bytes,
-        }
-        passed = now - self._at
-        if passed >= 0.5:
-            self.rates = {key: round((counts[key] - self.counts[key]) / passed, 1) for key in counts}
-            self._at, self.counts = now, counts
-
-
-def _drain(socket: sockets.Socket) -> Iterable[bytes]:
-    """Yield at most BATCH parts that are there. XPUB and XSUB too take each part of several for itself."""
-    waits = sockets.something_waits(socket)
-    for _ in range(BATCH):
-        if socket.closed or not waits():
-            return
-        yield socket.recv()
-
-
-def _events(monitor: sockets.Socket) -> Iterable[tuple[int, str]]:
-    """Yield (event, endpoint) for every event that is there."""
-    while True:
-        try:
-            event, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return
-        yield int.from_bytes(event[:2], "little"), endpoint.decode(errors="replace")
-
-
 def _same_link(base: str, endpoint: str) -> bool:
     return Endpoints.parse(base).link == endpoint
-
-
-def _answers(path: str) -> bool:
-    with plain_socket.socket(plain_socket.AF_UNIX, plain_socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(path) == 0
-
-
-def _open_files() -> int:
-    """Number of open files of this process; -1 where the system does not tell."""
-    for folder in ("/proc/self/fd", "/dev/fd"):
-        try:
-            return len(os.listdir(folder))
-        except OSError:
-            continue
-    return -1

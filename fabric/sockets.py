@@ -11,7 +11,7 @@ import errno
 import itertools
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import zmq
@@ -32,6 +32,8 @@ and a prefix. A prefix costs each trie on its way about 50 bytes and 0.1 us a by
 HEARTBEAT_IVL_MS = 500
 HEARTBEAT_TIMEOUT_MS = 2_000
 _M_TRIM_THRESHOLD = -1  # of mallopt(3)
+BATCH = 2_000
+"""Parts taken from one socket before the others have their turn."""
 _serial = itertools.count(1)
 MONITOR_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 FAILED_EVENTS = (
@@ -214,6 +216,25 @@ def something_waits(socket: Socket) -> Callable[[], bool]:
     get = cast("Callable[[int], int]", zmq.backend.Socket.get.__get__(socket))
     events = int(zmq.EVENTS)
     return lambda: get(events) & 1 == 1
+
+
+def read_waiting(socket: Socket) -> Iterable[bytes]:
+    """Yield at most BATCH parts that are there. XPUB and XSUB too take each part of several for itself."""
+    waits = something_waits(socket)
+    for _ in range(BATCH):
+        if socket.closed or not waits():
+            return
+        yield socket.recv()
+
+
+def events_of(monitor: Socket) -> Iterable[tuple[int, str]]:
+    """Yield (event, endpoint) for every event that is there."""
+    while True:
+        try:
+            event, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+        yield int.from_bytes(event[:2], "little"), endpoint.decode(errors="replace")
 
 
 def connect(socket: Socket, endpoint: str) -> None:
