@@ -1,8 +1,9 @@
 """Many nodes in one process, for soak_nodes.py: `python -m benchmarks.crowd BASE FIRST COUNT FILTERS RATE`.
 
 Node number n holds filters `s/<n>/<k>/+` for k below FILTERS, and publishes RATE messages a second, on its own topic,
-to one filter after the other of the next node of this process. Lines of JSON on stdout: `ready` when every
-subscription is acked; after `stop` on stdin `published`, after `books` what came; it ends when stdin does.
+to one filter after the other of the next node of this process. Lines of JSON on stdout: `acked` when every
+subscription is, `ready` when every topic was published on once; after `stop` on stdin `published`, after `books` what
+came; it ends when stdin does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from fabric import Message, Node
+from fabric.errors import FabricError
 from fabric.numbers import Gap
+
+LATE_S = 1.0
+"""A publisher that was held up does not make good for more than this."""
+
+WARM_UP_S = 0.01
+"""Between two messages of the first round."""
 
 
 class Member:
@@ -49,6 +57,13 @@ class Load:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load")
         self.published: Counter[str] = Counter()
+        self.refused = 0
+
+    def start(self) -> None:
+        """Publish on every topic once, so that a loss on it shows from now on; then steadily."""
+        for topic, node in self._ways():
+            self._publish(topic, node)
+            time.sleep(WARM_UP_S)
         self._thread.start()
 
     def stop(self) -> None:
@@ -60,9 +75,15 @@ class Load:
         for topic, node in itertools.cycle(self._ways()):
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 return
+            self._publish(topic, node)
+            due = max(due + self._interval_s, time.monotonic() - LATE_S)
+
+    def _publish(self, topic: str, node: Node) -> None:
+        try:
             node.publish(topic, "a steady word")
             self.published[topic] += 1
-            due += self._interval_s
+        except FabricError:
+            self.refused += 1
 
     def _ways(self) -> Iterator[tuple[str, Node]]:
         for k in range(self._members[0].filters):
@@ -80,12 +101,15 @@ def main(base: str, first: str, count: str, filters: str, rate: str) -> None:
     with contextlib.ExitStack() as stack:
         for member in members:
             stack.callback(member.node.close)
-        tell("ready", acked=sum(member.acked for member in members))
+        tell("acked", acked=sum(member.acked for member in members))
         load = Load(members, float(rate))
+        load.start()
+        tell("ready")
         for line in sys.stdin:
             if line.strip() == "stop":
                 load.stop()
-                tell("published", total=load.published.total())
+                reconnects = sum(member.node.stats()["reconnects"] for member in members)
+                tell("published", total=load.published.total(), refused=load.refused, reconnects=reconnects)
             elif line.strip() == "books":
                 delivered = sum((member.delivered for member in members), Counter())
                 lost = sum((member.lost for member in members), Counter())

@@ -66,7 +66,7 @@ class Crowd:
             words = [base, str(first), str(count), str(filters // nodes), str(rate / nodes)]
             process = start(stack, "benchmarks.crowd", *words)
             self.running.append(process)
-        self.acked = sum(int(each["acked"]) for each in hear(self.running, "ready"))
+        self.acked = sum(int(each["acked"]) for each in hear(self.running, "acked"))
 
     @property
     def pids(self) -> list[int]:
@@ -126,13 +126,14 @@ def watch(minutes: float, proxy: int, nodes: Sequence[int]) -> list[Sample]:
 
 def balance(crowd: Crowd) -> dict[str, int]:
     """Stop the load, and wait until every message is delivered or reported lost, or for BOOKS_S."""
-    published = sum(each["total"] for each in crowd.ask("stop", "published"))
+    stopped = crowd.ask("stop", "published")
+    sums = {key: sum(each[key] for each in stopped) for key in ("total", "refused", "reconnects")}
     end = time.monotonic() + BOOKS_S
     while True:
         told = crowd.ask("books", "books")
         found = {key: sum(each[key] for each in told) for key in ("delivered", "lost", "open")}
         if not found["open"] or time.monotonic() > end:
-            return {"published": published, **found}
+            return {**sums, **found}
         time.sleep(0.5)
 
 
@@ -209,6 +210,7 @@ def main(nodes: int, filters: int, minutes: float, rate: float, path: Path) -> N
         begun = time.monotonic()
         crowd = Crowd(base, nodes, filters, rate, stack)
         ready_s = time.monotonic() - begun
+        hear(crowd.running, "ready")
         pids = [proxy.pid, *crowd.pids]
         before, begun = [cpu_s(pid) for pid in pids], time.monotonic()
         samples = watch(minutes, proxy.pid, crowd.pids)
@@ -220,10 +222,12 @@ def main(nodes: int, filters: int, minutes: float, rate: float, path: Path) -> N
         "filters, acked": crowd.acked,
         "connected, subscribed and acked in": f"{ready_s:.1f} s",
         "minutes": f"{samples[-1].at_s / 60:.1f}",
-        "messages a second": f"{books['published'] / samples[-1].at_s:.0f}",
-        "published": books["published"],
+        "messages a second": f"{books['total'] / samples[-1].at_s:.0f}",
+        "published": books["total"],
+        "refused, as the connection was lost": books["refused"],
         "delivered": books["delivered"],
         "reported lost": books["lost"],
+        "connections lost and made anew": books["reconnects"],
         "processor, proxy": f"{used[0]:.1%} of a core",
         "processor, all nodes": f"{sum(used[1:]):.1%} of a core",
         "proxy's memory, grown after the first third": f"{grown(samples, 'proxy_bytes'):+.2%}",
