@@ -61,7 +61,9 @@ def versions(peer: str) -> str:
         "nats": lambda: f"nats-server {_said('nats-server', '-v')}, nats-py {version('nats-py')}",
         "mosquitto": lambda: f"mosquitto {_said('mosquitto', '-h')}, paho-mqtt {version('paho-mqtt')}",
         "redis": lambda: f"redis-server {_said('redis-server', '-v')}, redis-py {version('redis')}{_hiredis()}",
-        "zenoh": lambda: f"eclipse-zenoh {version('eclipse-zenoh')}, its router as a Python session in mode router",
+        "zenoh": lambda: (
+            f"eclipse-zenoh {version('eclipse-zenoh')}, its router a Python session in mode router; shared memory off"
+        ),
     }[peer]()
 
 

@@ -203,7 +203,7 @@ class Worker:
             raise WorkerError(f"no answer within {ANSWER_S:g} s")
         try:
             ok, value = self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             raise WorkerError("the process ended") from None
         if not ok:
             raise WorkerError(value)
@@ -238,7 +238,7 @@ def _serve(peer: str, pipe: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise_descriptor_limit()
     hands: Hands | None = None
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, OSError):  # whoever asked is gone
         while True:
             what, args = pipe.recv()
             try:

@@ -18,6 +18,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     settings = {
         "listen__endpoints": [f"tcp/127.0.0.1:{port}"],
+        "transport__unicast__accept_pending": 1000,  # a storm of connections is measured, too
         "connect__endpoints": [f"tcp/127.0.0.1:{other}" for other in others],
     }
     with zenoh.open(config("router", **settings)):
