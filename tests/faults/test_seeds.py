@@ -4,7 +4,8 @@ Each fourth seed has its store in PostgreSQL, and none of the others; there the 
 
 FABRIC_SEEDS:   how many seeds (20), 1, 2, …
 FABRIC_SEED:    this one only; what failed is repeated by it
-FABRIC_FAULT_TIMES: cuts and all else last so many times longer (1), within a schedule that is longer by as much
+FABRIC_FAULT_TIMES: cuts and all else last so many times longer (1), within a schedule that is longer by as much; there
+                are more of them, too, by the root of it
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SEEDS = (
 )
 TIMES = float(os.environ.get("FABRIC_FAULT_TIMES", "1"))
 OVER_S = 4.0
-FAULTS = 5
+FAULTS = round(5 * TIMES**0.5)
 
 
 def play(world: Stage, schedule: list[Fault]) -> None:
