@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from nodes import logs
+from nodes import frame_api, logs
 from nodes.agent import Agent
-from nodes.cli_options import Exit, PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli_options import Exit, PositiveNumber, check, connect_option, connect_timeout_option, open_node
 from nodes.http_status import Address
 from nodes.json_lines import Command, Lines, field, warn_of_dropped
 from nodes.operating import Status, operating_options, status_page
@@ -101,13 +101,20 @@ def agent(
     Example:
       fabric agent ada --name 'Ada' --buttons help --available
     """
+    served = [each for each in buttons.split(",") if each]
+    for what, value, field_of in (
+        ("ID", agent, frame_api.AGENT),
+        ("--name", name or agent, frame_api.NAME),
+        ("--buttons", served, frame_api.BUTTONS),
+        ("--lease", lease_s, frame_api.LEASE_S),
+    ):
+        check(what, value, field_of)
     logs.begin("fabric agent", as_json=log_json)
     lines = Lines()
 
     def tell(event: dict[str, Any]) -> None:
         lines.tell(**event)
 
-    served = [each for each in buttons.split(",") if each]
     with (
         status_page("agent", http) as status,
         open_node(connect, connect_timeout_s) as node,

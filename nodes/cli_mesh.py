@@ -83,9 +83,6 @@ def proxy(
       fabric proxy --listen tcp://127.0.0.1:5580 --name p2 --join tcp://127.0.0.1:5570
     """
     logs.begin("fabric proxy", as_json=log_json)
-    if not Endpoints.parse(listen).is_local:
-        say(f"{listen} can be reached from other machines, and peers are not authenticated yet: whoever reaches these "
-            "ports can read and write everything")  # fmt: skip
     give_memory_back()
 
     def on_event(event: dict[str, Any]) -> None:
@@ -94,7 +91,7 @@ def proxy(
         # Its own `ready` lacks what only the proxy knows; the line for stdout has it.
         tell(running.ready_line() if event["event"] == "ready" else event)
 
-    with _event_lines(as_json) as tell, status_page("proxy", http, http_of_proxy(listen)) as status:
+    with _event_lines(as_json) as tell:
         try:
             running = Proxy(
                 listen,
@@ -107,12 +104,21 @@ def proxy(
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        status.name = running.name
-        status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
-        status.ready(lambda: proxy_problem(running.stats()))
-        with _drained_by_signals(running.drain):
-            running.run()
+        # In this order: what cannot be used ends it, before anything else is said or heard.
+        with contextlib.closing(running), status_page("proxy", http, http_of_proxy(listen)) as status:
+            _warn_of_others(listen)
+            status.name = running.name
+            status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
+            status.ready(lambda: proxy_problem(running.stats()))
+            with _drained_by_signals(running.drain):
+                running.run()
     return Exit.DONE
+
+
+def _warn_of_others(listen: str) -> None:
+    if not Endpoints.parse(listen).is_local:
+        say(f"{listen} can be reached from other machines, and peers are not authenticated yet: whoever reaches these "
+            "ports can read and write everything")  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ import click
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.node import Node
 from nodes import logs
+from nodes.frame_api import Field
 
 CONNECT_TIMEOUT_S = 10.0
 MESH_TIMEOUT_S = 2.5
@@ -101,6 +102,12 @@ class PositiveNumber(click.ParamType):  # type: ignore[type-arg]
         if not 0 < number < math.inf:
             self.fail(f"{value!r} is not right here; it takes a number above 0", param, ctx)
         return number
+
+
+def check(what: str, value: Any, field: Field) -> None:
+    """Raise wrong usage for a value that a frame node would refuse; nobody would hear of it there."""
+    if not field.is_right(value):
+        raise click.UsageError(f"{what} {plain(repr(value)):.80} is not right; it takes {field.right}")
 
 
 def connect_option(command: Command) -> Command:

@@ -14,11 +14,12 @@ import click
 from fabric.coverage import Ack
 from fabric.node import Node
 from fabric.wire import Message
-from nodes import logs, page_events
+from nodes import frame_api, logs, page_events
 from nodes.cli_options import (
     Exit,
     Fail,
     PositiveNumber,
+    check,
     connect_option,
     connect_timeout_option,
     open_node,
@@ -212,9 +213,11 @@ def page(
     Example:
       fabric page --buttons help
     """
+    names = tuple(name for name in buttons.split(",") if name)
+    check("--buttons", list(names), frame_api.BUTTONS)
+    check("--lease", lease_s, frame_api.LEASE_S)
     logs.begin("fabric page", as_json=log_json)
     lines = Lines()
-    names = tuple(name for name in buttons.split(",") if name)
     backoff = Backoff(base_s=min(_PATIENCE.base_s, cap_s), cap_s=cap_s, attempts=attempts)
     updates = [] if path is None else _read_updates(path)
 

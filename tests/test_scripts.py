@@ -62,13 +62,6 @@ def test_wrong_words_to_soak_are_one_line(args: list[str], words: str) -> None:
     assert (done.returncode, done.stdout) == (2, "") and words in done.stderr and done.stderr.count("\n") == 1
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
-def test_shellcheck_has_nothing_to_say() -> None:
-    libraries = sorted((ROOT / "scripts" / "lib").iterdir())
-    done = subprocess.run(["shellcheck", "-x", *SCRIPTS, *libraries], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
 def test_an_interpreter_that_is_too_old_is_named(copy: Path, tmp_path: Path) -> None:
     old = fake(tmp_path / "python3", 'case "$1" in --version) echo "Python 3.9.2" ;; *) exit 1 ;; esac')
     done = run(copy / "scripts/setup", PYTHON=str(old))

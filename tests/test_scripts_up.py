@@ -249,6 +249,7 @@ def test_a_port_that_is_taken(scripts: Scripts) -> None:
 
 
 VERBS = sorted(path for path in SCRIPTS.glob("**/*") if path.is_file() and path.suffix in ("", ".sh"))
+VERBS.append(ROOT / ".ci" / "run")
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
