@@ -191,7 +191,7 @@ def test_the_button_follows_the_agents(browsers: Stack) -> None:
     assert button.is_enabled()
     desk.page.get_by_role("button", name="Sign out").click()
     visitor.hears("~/site_connect/chat_button/help/disabled", 2)
-    assert button.is_disabled()
+    visitor.until(button.is_disabled, "the page's own button follows")
 
 
 def test_a_chat_both_ways_over_a_new_page_to_its_end(browsers: Stack) -> None:
@@ -227,9 +227,15 @@ def test_an_agent_proposes_a_chat_to_who_is_viewed(browsers: Stack) -> None:
     assert visitor.hears("~pagesession/proactive/trigger")["agent"] == "ada"
     visitor.until(lambda: visitor.view()[0] == "block", "the frame is shown")
     visitor.frame.get_by_role("button", name="Start chat").click()
-    desk.page.get_by_label("Your message").fill("Hello!")
+    desk.page.get_by_label("Your message").fill("Hello, I am Ada. Are you looking for boots?")
     desk.page.get_by_role("button", name="Send").click()
-    visitor.frame.locator(".log").get_by_text("Hello!").wait_for()
+    visitor.frame.locator(".log").get_by_text("Hello, I am Ada.").wait_for()
     assert visitor.hears("~pagesession/chat/message")["from"] == "Ada"
+    visitor.frame.get_by_label("Your message").fill("Yes, for a wet weekend.")
+    visitor.frame.get_by_role("button", name="Send").click()
+    desk.page.locator("#log").get_by_text("Yes, for a wet weekend.").wait_for()
+    desk.sees("Made for wet weekends")
+    visitor.shot("page")
+    desk.shot("console")
     visitor.frame.get_by_role("button", name="End chat").click()
     desk.page.get_by_text("This chat has ended.").wait_for()

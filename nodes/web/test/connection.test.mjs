@@ -5,11 +5,10 @@ import { test } from "node:test";
 import { Connection } from "../src/frame/connection.js";
 
 /** A connection with sockets, time and chance of its own. */
-function made() {
+function made(kept = {}) {
   const sockets = [];
   const timers = [];
   const told = [];
-  let token = null;
   const connection = new Connection({
     instance: "i".repeat(16),
     open: () => {
@@ -23,7 +22,7 @@ function made() {
       return () => (timer.off = true);
     },
     random: () => 0.5,
-    tokens: { get: () => token, set: (next) => (token = next) },
+    kept: { get: (name) => kept[name] ?? null, set: (name, value) => (kept[name] = value) },
     tell: (message) => told.push(message),
   });
   const last = () => sockets.at(-1);
@@ -35,7 +34,7 @@ function made() {
     welcome(fields);
   };
   connection.start({ origin: "https://shop", buttons: ["help"], title: "Shop" });
-  return { connection, sockets, told, last, say, welcome, open, live: () => timers.filter(({ off }) => !off), token: () => token };
+  return { connection, sockets, told, last, say, welcome, open, live: () => timers.filter(({ off }) => !off), kept };
 }
 
 test("hello comes first, and what waited follows the welcome, in order", () => {
@@ -107,11 +106,11 @@ test("where it may not come back it does not, and says why", () => {
 });
 
 test("a rotated token is stored before it is confirmed", () => {
-  const { last, say, open, token } = made();
+  const { last, say, open, kept } = made();
   open();
-  assert.equal(token(), "t1");
+  assert.equal(kept.token, "t1");
   say({ t: "token", token: "t2" });
-  assert.equal(token(), "t2");
+  assert.equal(kept.token, "t2");
   assert.deepEqual(last().sent.at(-1), { t: "token" });
 });
 
@@ -192,6 +191,28 @@ test("a gateway that is silent for two heartbeats is left", () => {
   beat();
   live().at(-1).fun();
   assert.equal(sockets.length, 2);
+});
+
+test("the next document of the tab goes on where the last one was: what was said in between comes", () => {
+  const { last, open, told, say, kept } = made({ token: "t0", seen: 7 });
+  last().onopen();
+  assert.deepEqual([last().sent[0].token, last().sent[0].seen], ["t0", 7]);
+  open({ resumed: true, seq: 9 });
+  assert.equal(told[0].fresh, true);
+  say({ t: "message", seq: 8, topic: "~pagesession/chat/message", payload: {} });
+  assert.equal(told.at(-1).seq, 8);
+  assert.equal(kept.seen, 8);
+});
+
+test("a state that is in the table of a fresh welcome is not told again by what is said again after it", () => {
+  const { say, open, told } = made();
+  open({ seq: 5, retained: [{ topic: "~/site_connect/ready", payload: { code: "1" } }] });
+  const before = told.length;
+  say({ t: "site", seq: 3, topic: "~/site_connect/ready", payload: { code: "1" } });
+  assert.equal(told.length, before);
+  say({ t: "message", seq: 4, topic: "~pagesession/chat/message", payload: {} });
+  say({ t: "site", seq: 6, topic: "~/site_connect/new_code", payload: { code: "2" } });
+  assert.deepEqual(told.slice(before).map(({ topic }) => topic), ["~pagesession/chat/message", "~/site_connect/new_code"]);
 });
 
 test("what waits is bounded, and what is dropped is told", () => {

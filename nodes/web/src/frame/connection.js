@@ -2,7 +2,8 @@
 // its token. Pure but for what it is given. The words on the wire: docs/web-protocol.md. Reading order: `send`, for what
 // the page wants; `heard`, for what the gateway says; `closed`, for what then.
 //
-//   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1) · tokens.get(), tokens.set(token)
+//   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1) · kept.get(name), kept.set(name, value): token and seen,
+//   which the next document of this tab finds
 //   tell(message): `welcome` (with `fresh`), `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`
 
 const FIRST_S = 0.5;
@@ -13,16 +14,18 @@ const FINAL = { 4000: "the gateway did not understand this page", 4001: "open el
 const MAX_WAITING = 1000; // publishes that wait for the socket
 const MAX_BUFFERED_BYTES = 4_000_000; // updates beyond it are dropped; a snapshot follows when the socket has caught up
 const MAX_UPDATE_BYTES = 4_000_000; // the gateway takes no more
+const STATES = /^~\/site_connect\/(ready|new_code|chat_button\/.*)$|^~pagesession\/cobrowsing\/(start|stop)$/;
 const CHAT_MESSAGE = "~pagesession/chat/message";
 const LOST = { t: "connection", connected: false, covered: [], missing: [] };
 
 export class Connection {
-  constructor({ open, after, random, tokens, instance, tell }) {
-    Object.assign(this, { open, after, random, tokens, instance, tell });
+  constructor({ open, after, random, kept, instance, tell }) {
+    Object.assign(this, { open, after, random, kept, instance, tell });
     this.page = null; // {origin, buttons, title} of the page, from its first greeting
     this.socket = null;
     this.welcomed = false;
-    this.seen = null;
+    this.seen = kept.get("seen");
+    this.toldUpTo = 0; // states that were said up to here are in the table of the last welcome
     this.session = null;
     this.filters = new Map(); // id -> filter
     this.stops = new Set(); // ids not acknowledged
@@ -101,7 +104,7 @@ export class Connection {
     const socket = (this.socket = this.open());
     const { origin, buttons, title } = this.page;
     socket.onopen = () => {
-      const token = this.tokens.get();
+      const token = this.kept.get("token");
       const { instance, seen } = this;
       this.put({ t: "hello", v: 1, origin, instance, token, seen, buttons, title });
     };
@@ -154,9 +157,10 @@ export class Connection {
     if (said.t === "welcome") return this.welcome(said);
     if (said.t === "done") return this.unanswered.delete(said.id);
     if (said.t === "beat") return undefined;
-    if (said.seq) this.seen = Math.max(this.seen ?? 0, said.seq);
+    if (said.seq) this.saw(Math.max(this.seen ?? 0, said.seq));
+    if (said.seq <= this.toldUpTo && STATES.test(said.topic)) return undefined;
     if (said.t === "token") {
-      this.tokens.set(said.token);
+      this.kept.set("token", said.token);
       return this.put({ t: "token" });
     }
     if (said.t === "drain") {
@@ -170,6 +174,11 @@ export class Connection {
     return this.tell(said);
   }
 
+  saw(seq) {
+    this.seen = seq;
+    this.kept.set("seen", seq);
+  }
+
   notDone({ id, of, why }) {
     if (of === "publish") this.unanswered.delete(id);
     if (of !== "subscribe" || id === null) return this.refused(of, why);
@@ -178,12 +187,13 @@ export class Connection {
   }
 
   welcome(said) {
-    const fresh = this.seen === null || said.missed || said.session !== this.session;
+    const fresh = said.missed || said.session !== this.session; // a new document knows of no session
     const { session, retained, connection, state } = said;
-    this.tokens.set(said.token);
+    this.kept.set("token", said.token);
     this.session = session;
     this.welcomed = true;
-    if (fresh) this.seen = said.seq;
+    if (said.missed || !said.resumed) this.saw(said.seq);
+    this.toldUpTo = fresh ? said.seq : 0;
     this.cancels.push(this.after(STEADY_S, () => (this.delay = FIRST_S)));
     this.tell({ t: "welcome", session, retained, fresh, state });
     this.tell({ t: "connection", connected: true, covered: [], missing: [], ...connection });

@@ -17,7 +17,7 @@ const connection = new Connection({
     return () => clearTimeout(timer);
   },
   random: Math.random,
-  tokens: { get: () => recall("token"), set: (token) => remember("token", token) },
+  kept: { get: recall, set: remember },
   tell: fromGateway,
 });
 
