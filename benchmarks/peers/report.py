@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import lab
 from benchmarks.peers.clients import PEERS, client_class
-from benchmarks.peers.figures import Figures, Results, Work
+from benchmarks.peers.figures import Results, Work
 
 FOLDER = lab.ROOT / "benchmarks"
 NAMES = {
@@ -24,7 +24,6 @@ COLOURS = {
 }  # fmt: skip
 MARGIN = 1.05
 """Ahead by less than this is even: medians of a few repetitions say no more."""
-STREAMS = ("fan_out", "payloads", "pair")
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -131,7 +130,8 @@ def _notes(work: Work) -> Iterator[str]:
 
 
 def _ahead(work: Work) -> Iterator[str]:
-    """A sentence for each peer that is ahead somewhere."""
+    """Which peers are ahead somewhere, by how much, and why; a reason that several share once."""
+    found: dict[str, list[str]] = {}
     for peer in PEERS:
         if peer in ("raw", "fabric"):
             continue
@@ -140,35 +140,30 @@ def _ahead(work: Work) -> Iterator[str]:
         if ahead:
             where = (f" at {setting}" if len(work.settings) > 1 else "" for setting in ahead)
             by = ", ".join(f"{factor:.2g} times{at}" for factor, at in zip(ahead.values(), where, strict=True))
-            yield f"**{NAMES[peer]} is ahead: {by}.** {_why(work, peer, max(ahead, key=lambda each: ahead[each]))}"
+            why = _why(work, peer, max(ahead, key=lambda each: ahead[each]))
+            found.setdefault(why, []).append(f"**{NAMES[peer]} is ahead: {by}.**")
+    for why, sentences in found.items():
+        yield f"{' '.join(sentences)} {why}"
 
 
 def _why(work: Work, peer: str, setting: str) -> str:
     """Why, from the figures where they tell, else from what is done for it."""
-    ours, theirs = work.of(setting, "fabric"), work.of(setting, peer)
-    raw = work.of(setting, "raw")
-    if work.name in (*STREAMS, "round_trip") and raw.median is not None:
-        return _why_beside_raw(work, peer, ours, theirs, raw)
-    return f"{WHY.get(f'{work.name} of {peer}') or WHY[work.name]} {_beside(ours, theirs)}."
-
-
-def _beside(ours: Figures, theirs: Figures) -> str:
-    return f"{number(theirs.median or 0)} against {number(ours.median or 0)}"
-
-
-def _why_beside_raw(work: Work, peer: str, ours: Figures, theirs: Figures, raw: Figures) -> str:
-    assert ours.median is not None and theirs.median is not None and raw.median is not None
+    ours, theirs, raw = (work.of(setting, each).median for each in ("fabric", peer, "raw"))
+    if work.name in WHY:
+        return WHY.get(f"{work.name} of {peer}") or WHY[work.name]
+    if ours is None or theirs is None or raw is None:
+        return "Without the raw bound in the same run, the figures do not tell why."
     higher = work.better == "higher"
-    part = ours.median / raw.median if higher else raw.median / ours.median
-    behind = theirs.median > raw.median if higher else theirs.median < raw.median
-    if behind:
+    part = ours / raw if higher else raw / ours
+    at = f"{number(raw)} at {setting}" if len(work.settings) > 1 else number(raw)
+    if theirs > raw if higher else theirs < raw:
         return (
-            f"It is ahead of raw ZeroMQ under Python, too ({number(raw.median)}), of which the fabric reaches "
-            f"{part:.0%}: the bound there is the proxy and one Python call for each part, not the fabric's own work."
+            f"That is ahead of raw ZeroMQ under Python, too ({at}), of which the fabric reaches {part:.0%}: the bound "
+            "there is the proxy and one Python call for each part, not the fabric's own work."
         )
     return (
-        f"Raw ZeroMQ is at {number(raw.median)}, ahead of it, and the fabric reaches {part:.0%} of that: the rest is "
-        "its Python, which numbers, decodes and matches each message."
+        f"Raw ZeroMQ ({at}) is ahead of that, and the fabric reaches {part:.0%} of it: the rest is its Python, which "
+        "numbers, decodes and matches each message."
     )
 
 
