@@ -50,8 +50,8 @@ class Gateway:
     def __init__(self, node: Node, settings: Settings, agents: Mapping[str, Credential], files: Files) -> None:
         self.hub = Hub(node, settings)
         self.sessions = Sessions(self.hub)
-        self.consoles = Consoles(self.hub)
         self._sign_in = SignIn(settings.secret, agents)
+        self.consoles = Consoles(self.hub, self._sign_in.end)
         self._settings, self._files = settings, files
         self._draining = False
         self._sockets: set[Socket] = set()
@@ -235,10 +235,10 @@ class Gateway:
     async def _post_sign_out(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
         cookie = request.cookies.get(COOKIE, "")
-        credential = self._sign_in.agent(cookie)
-        if credential is not None:
-            self._sign_in.sign_out(cookie)
-            self.consoles.end(credential.agent)
+        credential, nonce = self._sign_in.agent(cookie), self._sign_in.nonce(cookie)
+        if credential is not None and nonce is not None:
+            self._sign_in.end(nonce)
+            self.consoles.sign_out(credential.agent, nonce)
         response = _json({"ok": True})
         response.del_cookie(COOKIE, path="/")
         return response

@@ -8,13 +8,14 @@ was open it gets what people have written.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from fabric.errors import Busy, NotAllowed
+from fabric.errors import Busy, NotAllowed, TransportError
 from fabric.payloads import to_json
 from fabric.wire import Message
 from nodes.agent import Agent
@@ -25,7 +26,11 @@ from nodes.gateway_outbox import Outbox
 from nodes.gateway_page import Line
 from nodes.page_host import BUTTONS
 
+log = logging.getLogger("nodes.gateway")
+
 LEASE_S = 15.0
+GATEWAYS = "site_connect/gateways"
+"""What gateways tell each other: a window of an agent was opened, a cookie has ended."""
 KEPT = ("chat_message", "message")
 """Events that no state map makes good."""
 READY_S = 2.0
@@ -236,12 +241,13 @@ def _shown(state: dict[str, Any]) -> dict[str, Any]:
 class Consoles:
     """The agents that are signed in here. Used in the event loop."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, end_cookie: Callable[[str], None]) -> None:
+        self._hub, self._end_cookie = hub, end_cookie
         self._here: dict[str, Console] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._available: dict[str, Any] | None = None
         hub.node.subscribe(BUTTONS, self._on_buttons)
+        hub.node.subscribe(GATEWAYS, lambda message: hub.call(self._heard, message.payload))
         hub.on_connection.append(self._tell)
 
     def __len__(self) -> int:
@@ -260,23 +266,19 @@ class Consoles:
             console = self._here[credential.agent] = Console(self._hub, credential)
             await asyncio.to_thread(console.agent.wait_ready, READY_S)
         console.join(line, seen, self._available)
+        self._tell_gateways({"window": credential.agent})
         return console
 
-    def end(self, agent: str) -> None:
-        """Sign an agent out. Does not wait."""
-        console = self._here.pop(agent, None)
-        if console is None:
-            return
-        if console.line is not None:
-            console.line.end(4001, "signed out")
-        task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close))
-        task.add_done_callback(lambda _: self._ending.pop(agent, None))
+    def sign_out(self, agent: str, nonce: str) -> None:
+        """Sign an agent out; its cookie ends at all gateways. Does not wait."""
+        self._tell_gateways({"signed_out": agent, "nonce": nonce})
+        self._end(agent, "signed out")
 
     def tick(self, now: float) -> None:
         """About every second."""
         for agent, console in list(self._here.items()):
             if console.left_at is not None and now - console.left_at > self._hub.settings.agent_s:
-                self.end(agent)
+                self._end(agent, "its window was closed")
             else:
                 console.tick(now)
 
@@ -291,6 +293,34 @@ class Consoles:
         for console in self._here.values():
             console.agent.close(sign_out=False)
         self._here.clear()
+
+    def _end(self, agent: str, why: str, sign_out: bool = True) -> None:
+        """Let an agent go, here; `sign_out`: everywhere."""
+        console = self._here.pop(agent, None)
+        if console is None:
+            return
+        if console.line is not None:
+            console.line.end(4001, why)
+            console.leave(console.line)
+        task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close, sign_out))
+        task.add_done_callback(lambda _: self._ending.pop(agent, None))
+
+    def _tell_gateways(self, news: dict[str, Any]) -> None:
+        try:
+            self._hub.node.publish(GATEWAYS, {**news, "home": self._hub.node.home}, timeout_s=0)
+        except TransportError as error:
+            log.warning("other gateways have not heard of %s: %s", ", ".join(news), error)
+
+    def _heard(self, news: Any) -> None:
+        """Another gateway says something."""
+        if not isinstance(news, dict) or news.get("home") == self._hub.node.home:
+            return
+        match news:
+            case {"window": str(agent)}:
+                self._end(agent, "another window of this agent was opened", sign_out=False)
+            case {"signed_out": str(agent), "nonce": str(nonce)}:
+                self._end_cookie(nonce)
+                self._end(agent, "signed out")
 
     def _on_buttons(self, message: Message) -> None:
         if isinstance(message.payload, dict):

@@ -1,7 +1,7 @@
 """Signing agents in: passwords, cookies, lock-out.
 
-A cookie is signed, so that any gateway with the same secret takes it. Signing out ends it at this gateway; elsewhere it
-is good until its 12 hours are over, or the agent's line in the file has changed.
+A cookie is signed, so that any gateway with the same secret takes it. Signing out ends it at all that run; at one that
+does not hear of it, it is good until its 12 hours are over, or the agent's line in the file has changed.
 """
 
 from __future__ import annotations
@@ -75,15 +75,16 @@ class SignIn:
         nonce = read_cookie(self._secret, cookie, known.hashed, time.time())
         return known if nonce is not None and nonce not in self._ended else None
 
-    def sign_out(self, cookie: str) -> None:
-        """End a cookie that holds."""
+    def nonce(self, cookie: str) -> str | None:
+        """Return what names this cookie, if it holds, and can be told to others."""
         known = self.agent(cookie)
-        if known is not None:
-            nonce = read_cookie(self._secret, cookie, known.hashed, time.time())
-            assert nonce is not None
-            self._ended[nonce] = None
-            while len(self._ended) > MAX_ENDED:
-                del self._ended[next(iter(self._ended))]
+        return None if known is None else read_cookie(self._secret, cookie, known.hashed, time.time())
+
+    def end(self, nonce: str) -> None:
+        """End the cookie of this name."""
+        self._ended[nonce] = None
+        while len(self._ended) > MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
 
     def _check_lock(self, agent: str, address: str) -> None:
         now = time.monotonic()

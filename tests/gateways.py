@@ -62,7 +62,7 @@ def start_gateway(world: Site, *options: str, at: int = 0) -> GatewayProcess:
 def agents_file(folder: Path, *agents: str) -> str:
     """A file with these agents; all have PASSWORD, and serve the button `help`."""
     path = folder / "agents.jsonl"
-    made = [make(agent, agent.title(), ["help"], PASSWORD, secrets.token_bytes(16)) for agent in agents]
+    made = [make(agent, agent.title(), ["help"], PASSWORD, agent.encode().ljust(16)) for agent in agents]
     path.write_text("".join(f"{each.to_line()}\n" for each in made))
     return str(path)
 

@@ -10,6 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from fabric import Node
+from nodes.gateway import Gateway
+from nodes.gateway_files import Files
+from nodes.gateway_hub import Settings
+from nodes.gateway_limits import Limits
 from tests.gateways import SHOP, Browser, GatewayProcess, Line, agents_file, console, sign_in, start_gateway
 from tests.site import Site, site
 
@@ -311,3 +316,23 @@ def test_sigterm_sends_everybody_away_and_ends_with_0(world: Site) -> None:
 
         play(story())
         assert gateway.wait() == 0
+
+
+def test_a_gateway_in_this_process_with_little_patience(world: Site) -> None:
+    async def story() -> None:
+        settings = Settings(secret=b"s" * 32, limits=Limits(hello_s=0.2), beat_s=0.2)
+        running = Gateway(node, settings, {}, Files(frozenset()))
+        url = f"http://127.0.0.1:{await running.start('127.0.0.1', 0)}"
+        assert await running.is_ready(20) and running.problem() == ""
+        async with Browser(url, page=url) as quiet, Browser(url, page=url) as browser:
+            assert await quiet.until_closed() == 4000 and quiet.frames == []
+            assert (await browser.hello())["heartbeat_s"] == 0.2
+            await browser.get("beat")
+            await browser.get("beat")
+            assert running.figures()["browsers"] == 1
+            reading = asyncio.create_task(browser.until_closed())
+            await running.drain()
+            assert await reading == 1012 and running.problem() == "draining"
+
+    with Node(world.base) as node:
+        play(story())

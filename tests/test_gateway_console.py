@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.gateways import Browser, GatewayProcess, Line, agents_file, console, secret_file, start_gateway
@@ -24,7 +25,7 @@ def gateway(world: Site) -> GatewayProcess:
 
 
 def start(world: Site) -> GatewayProcess:
-    agents = agents_file(world.folder, "ada", "bob", "cyd", "dan", "eve", "fay")
+    agents = agents_file(world.folder, "ada", "bob", "cyd", "dan", "eve", "fay", "gus")
     return start_gateway(world, "--agents", agents, "--secret-file", secret_file(world.folder))
 
 
@@ -160,5 +161,30 @@ def test_a_co_browse_outlives_its_gateway(world: Site) -> None:
                 await again.told("~pagesession/cobrowsing/snapshot_request")
                 await again.send("update", epoch=1, event={"after": 1}, snapshot=True)
                 assert (await window.get("event", event="update"))["update"] == {"after": 1}
+
+        play(story())
+
+
+def test_one_window_an_agent_also_with_several_gateways_and_one_end(world: Site, url: str) -> None:
+    with world.scene():
+        other = start(world)
+
+        async def story() -> None:
+            async with Browser(url) as browser, await console(url, "gus") as here:
+                session = await joined(browser, here)
+                async with Line(other.url, "/ws/agent", cookie=here.cookie) as there:
+                    (page,) = (await there.get("welcome"))["pages"]
+                    assert (page["session"], page["cobrowse"]) == (session, "joined")
+                    assert await here.until_closed() == 4001
+                    await browser.told("~pagesession/cobrowsing/snapshot_request")
+                    await browser.send("update", epoch=1, event={"all": 2}, snapshot=True)
+                    await there.get("event", event="update")
+                    async with aiohttp.ClientSession(headers={"Origin": url, "Cookie": here.cookie}) as http:
+                        async with http.post(f"{url}/agent/sign_out") as answer:
+                            assert answer.status == 200
+                        assert await there.until_closed() == 4001
+                        async with http.get(f"{other.url}/agent/me") as answer:
+                            assert answer.status == 401
+                await browser.told("~pagesession/cobrowsing/stop")
 
         play(story())

@@ -55,7 +55,13 @@ def test_many_calls_from_another_thread_are_one_in_the_event_loop() -> None:
     async def story() -> None:
         hub, _ = make()
         sleepers = [Sleeper() for _ in range(3)]
-        thread = threading.Thread(target=lambda: [hub.wake(sleeper) for _ in range(100) for sleeper in sleepers])
+
+        def wake() -> None:
+            for _ in range(100):
+                for sleeper in sleepers:
+                    hub.wake(sleeper)
+
+        thread = threading.Thread(target=wake)
         thread.start()
         thread.join()  # the event loop stands still meanwhile
         await asyncio.wait_for(sleepers[2].called.wait(), 10)
@@ -89,13 +95,11 @@ def test_a_change_of_what_the_fabric_reaches_is_told_once() -> None:
         told: list[dict[str, Any]] = []
         hub.on_connection.append(lambda text: told.append(json.loads(text)))
         assert hub.connection == {"connected": True, "covered": ["p1"], "missing": []}
-        for tell in (
-            lambda: node.coverage[0](CoverageEvent(("p1",), ("p2",), ("p2",), ())),
-            lambda: node.coverage[0](CoverageEvent(("p1",), ("p2",), (), ())),
-            lambda: node.state[0](NodeState("moving", "tcp://127.0.0.1:1")),
-        ):
-            tell()
+        for event in (CoverageEvent(("p1",), ("p2",), ("p2",), ()), CoverageEvent(("p1",), ("p2",), (), ())):
+            node.coverage[0](event)
             await asyncio.sleep(0)
+        node.state[0](NodeState("moving", "tcp://127.0.0.1:1"))
+        await asyncio.sleep(0)
         assert [(each["connected"], each["missing"]) for each in told] == [(True, ["p2"]), (False, ["p2"])]
 
     asyncio.run(story())

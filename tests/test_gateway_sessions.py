@@ -208,9 +208,9 @@ def test_a_session_waits_for_its_page_and_then_is_over(pair: list[GatewayProcess
         async with Browser(url) as browser, await console(url, "ada") as agent:
             await browser.hello()
             code = await code_of(browser)
-            here = pair[1].figure("sessions")
             await browser.ws.close()
-            await asyncio.to_thread(until, lambda: pair[1].figure("sessions") < here, "its session is over")
+            for figure in ("browsers", "sessions"):
+                await asyncio.to_thread(until, lambda each=figure: not pair[1].figure(each), f"{figure} are none")
             while True:  # the frame node hears of it a moment later
                 await agent.send("join", id=1, code=code)
                 reply = await agent.get("reply", id=1)

@@ -32,9 +32,11 @@ def test_the_cookie_is_the_agent_s_until_it_signs_out() -> None:
         assert SignIn(SECRET, {"ada": make("ada", "ada", [], PASSWORD, b"1" * 16)}).agent(cookie) is None
         for nonsense in (None, "", "x", cookie[:-1], cookie + "x"):
             assert here.agent(nonsense) is None
-        here.sign_out(cookie)
-        here.sign_out("nonsense")
-        assert here.agent(cookie) is None
+        nonce = here.nonce(cookie)
+        assert nonce is not None and here.nonce("nonsense") is None
+        for each in (here, there):
+            each.end(nonce)
+            assert each.agent(cookie) is None and each.nonce(cookie) is None
 
     asyncio.run(story())
 

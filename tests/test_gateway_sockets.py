@@ -126,7 +126,22 @@ def malformed(draw: random.Random) -> str | bytes:
         {"t": "hello", "v": 1, "origin": "x", "instance": "i" * 16, "token": None},
         {"t": "stop", "id": 3},
     ]
-    wrong = [None, "", -1, 2**80, 1.5, [], {}, "\x00", "#", "~/x", "$fabric/x", "é" * 50, {"$bin": 1}, [[[[]]]]]
+    wrong: list[Any] = [
+        None,
+        "",
+        -1,
+        2**80,
+        1.5,
+        [],
+        {},
+        "\x00",
+        "#",
+        "~/x",
+        "$fabric/x",
+        "é" * 50,
+        {"$bin": 1},
+        [[[[]]]],
+    ]
     kind = draw.randrange(5)
     if kind == 0:
         return draw.randbytes(draw.randrange(200))
