@@ -19,6 +19,8 @@ MAX_IPC_BYTES = 100
 """Whole ipc endpoint, suffix included; the operating system's own limit is 108 bytes (unix(7))."""
 
 _OFFSETS = {"in": 0, "out": 1, "relay": 2, "link": 3, "guest": 4, "http": 5}
+PORTS = len(_OFFSETS)
+"""That a proxy takes, from its base on."""
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%a-z]+\]|[^\[\]:/;\s]+):([0-9]{1,9})")
 """A host holds no `;`: to libzmq what stands before one is an address to connect from."""
 

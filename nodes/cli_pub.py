@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, ScopeError, TopicError
+from fabric.node import Node
 from fabric.topics import scope, validate_topic
-from nodes import replay
+from nodes import logs, replay
 from nodes.cli_options import (
     Exit,
     Fail,
@@ -25,6 +26,8 @@ from nodes.cli_options import (
     open_node,
     say,
 )
+from nodes.http_status import Address
+from nodes.operating import operating_options, status_page
 
 SHOWN_REFUSALS = 10  # lines that are named one by one; the others are only counted
 SHOW_S = 0.25  # how often progress is shown
@@ -55,6 +58,7 @@ class _NumbersAreNoOptions(click.Command):
               help="With --csv: the payload, columns in braces. [default: the row as a map]")  # fmt: skip
 @click.option("--rate", metavar="N", type=PositiveNumber(), help="Send at most N messages a second, evenly.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@operating_options
 def pub(
     topic: str | None,
     payload: str | None,
@@ -66,6 +70,8 @@ def pub(
     payload_template: str | None,
     rate: float | None,
     as_json: bool,
+    http: Address | None,
+    log_json: bool,
 ) -> Exit:
     """Publish one message, or many from standard input or a CSV file.
 
@@ -84,8 +90,16 @@ def pub(
       fabric pub --csv flights.csv.gz --topic 'flight/{carrier}/{tailnum}/dep_delay' --payload '{dep_delay}'
     """
     items, single = _items(topic, payload, raw, csv_file, topic_template, payload_template)
-    run = _Run()
-    node, close_timeout_s = open_node(connect, connect_timeout_s), CLOSE_TIMEOUT_S
+    logs.begin("fabric pub", as_json=log_json)
+    with status_page("pub", http) as status:
+        node = open_node(connect, connect_timeout_s)
+        status.watch_node(node)
+        status.ready_with(node)
+        return _publish(node, items, single, rate, as_json)
+
+
+def _publish(node: Node, items: Iterator[replay.Item], single: bool, rate: float | None, as_json: bool) -> Exit:
+    run, close_timeout_s = _Run(), CLOSE_TIMEOUT_S
     try:
         run.send(node.publish, items, rate)
     except (HighWaterMarkReached, NotConnected) as error:

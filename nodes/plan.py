@@ -33,7 +33,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fabric.endpoints import DEFAULT_BASE, Endpoints
+from fabric.endpoints import DEFAULT_BASE, PORTS, Endpoints
 from nodes.description import Host, check, hosts_of, place, seconds, tables, whole
 
 PORT_STEP = 10
@@ -116,9 +116,7 @@ def _proxies(description: Mapping[str, Any], hosts: list[Host]) -> list[Process]
     if not placed:
         raise ValueError("there is no proxy; right would be proxies = 1, or more")
     bases = [base for _, _, _, base, _ in placed]
-    for base, count in Counter(bases).items():
-        if count > 1:
-            raise ValueError(f"{count} proxies are at {base}; right would be an address for each, 10 ports apart")
+    _check_apart(bases)
     alone = "--first" if len(bases) > 1 else ""
     processes = []
     for name, host, listen, base, args in placed:
@@ -127,6 +125,18 @@ def _proxies(description: Mapping[str, Any], hosts: list[Host]) -> list[Process]
         command += [word for other in bases if other != base for word in ("--join", other)]
         processes.append(Process(name, "proxy", host, (*command, *args), base, alone))
     return processes
+
+
+def _check_apart(bases: Iterable[str]) -> None:
+    """ValueError when two proxies would want the same port, or the same path."""
+    last: dict[str, str] = {}
+    for base in sorted(bases, key=lambda base: 0 if base.startswith("ipc:") else _port(base)):
+        host = Endpoints.parse(base).host or base
+        before = last.get(host)
+        if before is not None and (host == base or _port(base) - _port(before) < PORTS):
+            right = f"right would be {PORT_STEP} ports apart"
+            raise ValueError(f"the proxies at {before} and {base} are in each other's way; {right}")
+        last[host] = base
 
 
 def _given_base(listen: str, host: Host) -> tuple[str, str]:

@@ -114,6 +114,16 @@ def test_a_node_without_its_proxy_is_alive_and_not_ready(
     assert page.get("/healthz") == (200, "alive") and page.metrics()["fabric_node_connected"] == 0
 
 
+def test_a_publisher_that_runs_on_has_its_page(fabric: Fabric, mesh: list[ProxyProcess]) -> None:
+    pub = fabric("pub", "--connect", mesh[0].base, *ASK)
+    pub.send('{"topic": "a/b", "payload": 1}')
+    page = StatusPage.of(pub)
+    until(lambda: page.metrics().get("fabric_node_published_total") == 1, "it has published")
+    assert page.get("/readyz") == (200, "ready")
+    pub.close_stdin()
+    assert pub.wait() == Exit.DONE
+
+
 def test_log_json(fabric: Fabric, proxies: Callable[..., list[ProxyProcess]]) -> None:
     first, second = proxies(2, "--log-json")
     first.wait_stderr('"event": "link_up"')

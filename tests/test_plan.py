@@ -146,7 +146,15 @@ def test_the_lines_keep_every_field_and_quote_what_a_shell_runs() -> None:
         ({"proxies": [{"name": "a"}, {"name": "a", "listen": "tcp://127.0.0.1:7000"}]}, "2 processes are called a"),
         ({"proxies": [{"name": "a/b"}]}, "'a/b' is no name"),
         ({"proxies": [{"name": "-f"}]}, "'-f' is no name"),
-        ({"proxies": [{}, {"listen": "tcp://127.0.0.1:5570"}]}, "2 proxies are at tcp://127.0.0.1:5570"),
+        (
+            {"proxies": [{}, {"listen": "tcp://127.0.0.1:5570"}]},
+            "at tcp://127.0.0.1:5570 and tcp://127.0.0.1:5570 are in each other's way; right would be 10 ports apart",
+        ),
+        (
+            {"proxies": [{"listen": f"tcp://127.0.0.1:{port}"} for port in (5580, 5570, 5575)]},
+            "at tcp://127.0.0.1:5570 and tcp://127.0.0.1:5575 are in each other's way",
+        ),
+        ({"proxies": [{"listen": "ipc:///tmp/a"}, {"listen": "ipc:///tmp/a"}]}, "at ipc:///tmp/a and ipc:///tmp/a"),
         ({"proxies": [{"listen": "here"}]}, "'here' is no address"),
         ({"proxies": 6, "listen": "tcp://127.0.0.1:65500"}, "port 65540"),
         ({"listen": "ipc:///tmp/f", "proxies": 2}, "room for one proxy"),
@@ -163,6 +171,11 @@ def test_what_cannot_work_is_said_before_anything_starts(description: dict[str, 
     with pytest.raises(ValueError) as caught:
         plan(**description)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_proxies_that_are_not_in_each_others_way() -> None:
+    listens = ["tcp://127.0.0.1:5570", "tcp://127.0.0.1:5576", "tcp://127.0.0.2:5570", "ipc:///tmp/a", "ipc:///tmp/b"]
+    assert [each.base for each in plan(proxies=[{"listen": each} for each in listens]).processes] == listens
 
 
 @pytest.mark.parametrize("where", ["fabric", "state"])
