@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
+from heapq import nsmallest
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -27,12 +28,13 @@ MAX_REPLY_TO_CHARS = 200
 MAX_ID_BYTES = 64
 MAX_TOLD = 3
 """Filters in one answer."""
-MAX_LOOKED_AT = 20_000
-"""Filters of a node that are looked at for the nearest, 1 us each, in the thread that receives."""
+MAX_LOOKED_AT = 10_000
+"""Filters of a node that are looked at for the nearest, 2 us each, in the thread that receives."""
 MAX_FILTER_CHARS = 200
 """Longer ones are cut in answers."""
-MAX_A_SECOND = 50
-"""Questions that are answered; beyond, they are passed over."""
+MAX_PINGS_A_SECOND = 2_000
+MAX_QUESTIONS_A_SECOND = 20
+"""That a proxy, and a node, answers; beyond, they are passed over."""
 
 
 class Question(NamedTuple):
@@ -94,20 +96,22 @@ def why(topic: str, matching: Iterable[str], held: Iterable[str]) -> dict[str, A
     near: list[str] = []
     if not matches:
         told = (each for each in held if not each.startswith(RESERVED))
-        near = sorted(islice(told, MAX_LOOKED_AT), key=lambda each: (-agreement(each, topic), len(each)))
+        looked_at = islice(told, MAX_LOOKED_AT)
+        near = nsmallest(MAX_TOLD, looked_at, key=lambda each: (-agreement(each, topic), len(each)))
     return {"matches": _cut(matches), "near": _cut(near)}
 
 
 class Budget:
-    """At most MAX_A_SECOND."""
+    """So many a second, and no more."""
 
-    def __init__(self) -> None:
-        self._second, self._left = 0.0, MAX_A_SECOND
+    def __init__(self, a_second: int) -> None:
+        self._a_second = self._left = a_second
+        self._second = 0.0
 
     def take(self, now: float) -> bool:
         """now: monotonic, in seconds."""
         if now - self._second >= 1.0:
-            self._second, self._left = now, MAX_A_SECOND
+            self._second, self._left = now, self._a_second
         self._left -= 1
         return self._left >= 0
 

@@ -104,7 +104,7 @@ class Proxy:
         self._nodes = 0
         self._figures = Figures()
         self._announced: dict[str, Any] = {}
-        self._questions, self._answers = asking.Budget(), 0
+        self._questions, self._answers = asking.Budget(asking.MAX_PINGS_A_SECOND), 0
         self._scouts: dict[str, sockets.Socket] = {}
         sockets.raise_descriptor_limit()
         self._plumbing = Plumbing(

@@ -33,7 +33,7 @@ class Respondent:
     ) -> None:
         self._token, self._identity, self._matching, self._held = token, identity, matching, held
         self._stats, self._publish = stats, publish
-        self._budget = asking.Budget()
+        self._budget = asking.Budget(asking.MAX_QUESTIONS_A_SECOND)
 
     def asked(self, payload: object) -> None:
         """A question to all nodes of this one's proxy."""

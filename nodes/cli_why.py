@@ -59,7 +59,8 @@ def why(topic: str, timeout_s: float, as_json: bool, connect: Sequence[str], con
     else:
         _print(found)
     if found.in_vain:
-        say(f"it matches at {', '.join(found.in_vain)}, and has not arrived there: see `fabric status` for the links")
+        lacking = f"{', '.join(found.in_vain)}: a filter matches, and nothing has come there in {timeout_s:g} s"
+        say(f"{lacking}; `fabric status` shows the links, `fabric top` who is behind")
     return Exit.DONE if found.got else Exit.NOT_REACHED
 
 

@@ -92,8 +92,8 @@ def test_a_sample_answers_and_of_those_with_news_another() -> None:
 
 
 def test_a_budget_is_spent_and_filled_again() -> None:
-    budget = Budget()
-    assert [budget.take(10.0) for _ in range(asking.MAX_A_SECOND + 1)] == [True] * asking.MAX_A_SECOND + [False]
+    budget = Budget(3)
+    assert [budget.take(10.0) for _ in range(4)] == [True, True, True, False]
     assert not budget.take(10.9) and budget.take(11.0)
 
 
