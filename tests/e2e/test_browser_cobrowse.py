@@ -91,6 +91,53 @@ def test_secrets_appear_nowhere(browsers: Stack) -> None:
     assert desk.in_replay("it => it.querySelector('[name=password]').value") == "•" * (len(SECRETS[0]) + 1)
 
 
+FIELDS = """<!doctype html><title>Fields</title><h1>Fields</h1>
+<input id=text><input id=tel type=tel><input id=search type=search><input id=number type=number><input id=date type=date>
+<input id=hidden type=hidden value=secret-hidden><input id=emptied value=secret-emptied><input id=toggled type=password>
+<textarea id=area>secret-area-before</textarea><textarea id=gone>secret-gone</textarea>
+<select id=choice><option>open</option><option>chosen</option></select>
+<div id=editable contenteditable>secret-editable</div><div contenteditable data-site-connect-show id=shown>shown-text</div>
+<section data-site-connect-show><input id=marked><input id=card autocomplete="billing CC-number">
+<input id=pass type=password><p data-site-connect-mask>secret-masked</p></section>
+<p class=site-connect-block>secret-blocked</p><p data-site-connect-block><input value=secret-inside></p>
+<div id=host></div><iframe id=inner srcdoc="<input id=nested>"></iframe>
+<script>
+  document.getElementById("host").attachShadow({mode: "open"}).innerHTML = "<input id=shadowed>";
+  document.getElementById("emptied").value = "";
+  document.getElementById("gone").value = "";
+</script><script async src='{url}/site_connect.js'></script>"""
+TYPE = """stage => { const all = root => [...root.querySelectorAll("input, textarea")];
+    const fields = [...all(document), ...all(host.shadowRoot), ...all(inner.contentDocument)];
+    for (const it of fields.filter(f => !["emptied", "gone", "number", "date", "marked"].includes(f.id))) {
+        it.value = `secret-${stage}-${it.id}`;
+        if (stage === "attribute") it.setAttribute("value", it.value);
+        it.dispatchEvent(new Event("input", {bubbles: true}));
+    }
+    choice.value = "chosen"; choice.dispatchEvent(new Event("change", {bubbles: true}));
+    editable.append(`secret-${stage}`); editable.firstChild.data = `secret-data-${stage}`;
+    toggled.type = stage === "before" ? "text" : "password";
+    marked.value = `marked-${stage}`; marked.dispatchEvent(new Event("input", {bubbles: true})); }"""
+
+
+def test_no_kind_of_field_tells_what_is_in_it(browsers: Stack) -> None:
+    """Typed before and while it is viewed, set by scripts, in shadow trees and inner pages; emptied, hidden, toggled."""
+    visitor = browsers.foreign(FIELDS)
+    visitor.js(TYPE, "before")
+    desk = browsers.desk().join(visitor.code())
+    desk.sees("marked-before")
+    for stage in ("while", "attribute"):
+        visitor.js(TYPE, stage)
+        visitor.js("() => document.body.append(document.getElementById('area').cloneNode(true))")
+        desk.sees(f"marked-{stage}")
+    desk.page.get_by_role("button", name="Refresh").click()
+    desk.until(lambda: sum('"snapshot":true' in each for each in desk.received) >= 2, "another snapshot")
+    desk.sees("marked-attribute")
+    said = "".join([*visitor.sent, *desk.received, desk.replayed()])
+    assert "shown-text" in said
+    assert set(re.findall(r"secret[-\w]*", said)) == set()
+    assert "selected" not in said and desk.in_replay("it => it.getElementById('choice').value") != "chosen"
+
+
 @pytest.mark.parametrize("who", ["page", "button", "agent"])
 def test_a_stop_ends_it_at_once_for_both_and_brings_a_new_code(browsers: Stack, who: str) -> None:
     visitor, desk, code = viewed(browsers)

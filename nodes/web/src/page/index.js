@@ -56,6 +56,7 @@ function begin(script) {
     report,
     send: (event, snapshot) => page.sendUpdate(event, snapshot),
     stop: () => page.stopSession(),
+    failed: (why) => page.fromFrame({ t: "site", name: "refused", payload: { what: "record", why } }),
   });
 
   window.site_connect = Object.freeze({

@@ -31,9 +31,10 @@ const BUTTON = {
 };
 
 export class Recording {
-  /** src: the recorder's address · host: element for the sign · send(event, snapshot) · stop(): the visitor's wish */
-  constructor({ src, host, send, stop, report }) {
-    Object.assign(this, { src, host, send, stop, report });
+  /** src: the recorder's address · host: element for the sign · send(event, snapshot) · stop(): the visitor's wish
+   *  failed(why) · report(error): the recorder threw */
+  constructor(told) {
+    Object.assign(this, told);
     this.epoch = null;
     this.script = this.recorder = this.sign = null;
   }
@@ -45,7 +46,7 @@ export class Recording {
     const script = (this.script = document.createElement("script"));
     script.src = this.src;
     script.onload = () => this.loaded(epoch);
-    script.onerror = () => this.report(new Error(`the recorder cannot be loaded from ${this.src}`));
+    script.onerror = () => this.failed(`the recorder cannot be loaded from ${this.src}`);
     document.head.append(script);
   }
 
