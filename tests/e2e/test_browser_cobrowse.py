@@ -132,6 +132,7 @@ def test_no_kind_of_field_tells_what_is_in_it(browsers: Stack) -> None:
     desk.page.get_by_role("button", name="Refresh").click()
     desk.until(lambda: sum('"snapshot":true' in each for each in desk.received) >= 2, "another snapshot")
     desk.sees("marked-attribute")
+    desk.until(lambda: desk.page.locator("#stage .replay").count() == 1, "the old picture is gone")
     said = "".join([*visitor.sent, *desk.received, desk.replayed()])
     assert "shown-text" in said
     assert set(re.findall(r"secret[-\w]*", said)) == set()

@@ -12,13 +12,13 @@ const OURS = ["site-connect { display: none !important; }"]; // the visitor's fr
  * replayer of its own, and takes its place when it is there: so a refresh does not flicker, and old events are let go.
  */
 export function stage(root, onMeta) {
-  let current = null;
+  const shown = []; // replayers with their places, the newest last; more than one only while that is being built
 
   function begin() {
     const place = document.createElement("div");
     place.className = "replay";
     root.append(place);
-    const before = current;
+    const before = [...shown];
     const replayer = new Replayer([], {
       root: place,
       liveMode: true,
@@ -28,33 +28,28 @@ export function stage(root, onMeta) {
       triggerFocus: false,
       insertStyleRules: OURS,
     });
-    current = { replayer, place };
-    replayer.on("fullsnapshot-rebuilded", () => {
-      if (before) drop(before);
-    });
+    shown.push({ replayer, place });
+    replayer.on("fullsnapshot-rebuilded", () => before.forEach(drop));
     replayer.startLive();
-    return replayer;
+  }
+
+  function drop(one) {
+    if (!shown.includes(one)) return;
+    shown.splice(shown.indexOf(one), 1);
+    one.replayer.destroy();
+    one.place.remove();
   }
 
   return {
     show(events, snapshot) {
-      if (!snapshot && !current) return;
-      const replayer = snapshot ? begin() : current.replayer;
+      if (snapshot) begin();
+      const newest = shown.at(-1);
+      if (!newest) return;
       for (const event of events) {
         if (event.type === 4) onMeta(event.data);
-        replayer.addEvent({ ...event, timestamp: Date.now() });
+        newest.replayer.addEvent({ ...event, timestamp: Date.now() });
       }
     },
-    end() {
-      if (current) drop(current);
-      current = null;
-      root.replaceChildren();
-    },
+    end: () => [...shown].forEach(drop),
   };
-}
-
-function drop({ replayer, place }) {
-  if (!place.isConnected) return;
-  replayer.destroy();
-  place.remove();
 }

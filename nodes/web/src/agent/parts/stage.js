@@ -5,6 +5,7 @@ export class Stage {
   constructor(root, told) {
     Object.assign(this, { root, told });
     this.session = null;
+    this.turn = 0; // goes up with each end: what waited for the replay to be loaded is not shown then
     this.replay = null;
     this.size = null;
     this.loading = null;
@@ -22,8 +23,9 @@ export class Stage {
       this.loading = null;
       this.told.report("The replay is not built; scripts/build-web does that.");
     });
+    const { turn } = this;
     const replayer = await this.loading;
-    if (!replayer || session !== this.session) return; // stopped meanwhile
+    if (!replayer || turn !== this.turn) return;
     this.replay ??= replayer.stage(this.root, (meta) => {
       this.size = meta;
       this.fit();
@@ -36,6 +38,7 @@ export class Stage {
   end(session = this.session) {
     if (session !== this.session) return;
     this.session = null;
+    this.turn += 1;
     this.replay?.end();
     this.replay = this.size = null;
   }
