@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from nodes import cli, cli_load
 from nodes.cli_options import Exit
 from nodes.load_run import LoadRun
-from tests.processes import ProxyProcess, free_base
+from tests.processes import FabricProcess, ProxyProcess, free_base
+from tests.waiting import until
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SHORT = ("--warm-up", "0.1", "--duration", "0.3", "--topics", "5", "--topic", "cli/{n}/x")
@@ -95,6 +98,22 @@ def test_wrong_usage(args: list[str], words: str, capsys: pytest.CaptureFixture[
     assert cli.run(["load", *args]) == Exit.USAGE
     said = capsys.readouterr()
     assert words in said.err and said.out == "" and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_its_processes_end_with_it(mesh: list[ProxyProcess], fabric: Callable[..., FabricProcess], number: int) -> None:
+    """Whatever ends it: publishers and subscribers that hear nothing any more end by themselves."""
+    process = fabric("load", "--connect", mesh[0].base, "--duration", "600", "--subscribers", "2")
+    children = psutil.Process(process.pid).children
+
+    def publishing() -> list[psutil.Process]:
+        found = children()
+        return found if len([each for each in found if each.cpu_times().user > 0.1]) >= 3 else []
+
+    started = until(publishing, "a publisher and two subscribers run", 30.0)
+    process.signal(number)
+    assert process.wait() == {signal.SIGINT: Exit.INTERRUPTED}.get(signal.Signals(number), -number)
+    until(lambda: not any(each.is_running() for each in started), "they have ended", 30.0)
 
 
 def test_nobody_there(run_fabric: Run) -> None:

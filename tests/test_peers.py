@@ -33,6 +33,8 @@ def test_ratios_are_taken_within_each_repetition() -> None:
     """The machine was twice as slow in the second: the ratio of the medians would say otherwise."""
     found = work(fabric=[100.0, 50.0, 100.0], nats=[50.0, 25.0, 25.0])
     assert found.ratio("1", "nats") == 2.0 and found.ratio("4", "nats") is None
+    assert work(fabric=[100.0, 0.0, 30.0], nats=[50.0, 10.0, 0.0]).ratio("1", "nats") == 2.0, "0 is a failed repetition"
+    assert work(fabric=[0.0, 30.0]).of("1", "fabric").median == 30.0
     assert work(better="lower", fabric=[1.0], nats=[3.0]).ratio("1", "nats") == 3.0
 
 

@@ -135,6 +135,9 @@ def measure(
                     value, lost = field.run(fan, counts[peer])
                 except WorkerError as error:
                     figures.note = str(error)
+                    if repetition:
+                        figures.values.append(0.0)
+                    say(f"{work.name}, {fan.label}: {peer} failed: {error}")
                     continue
                 if lost:  # it overflowed a queue: half as many
                     counts[peer] = max(FEWEST_MSGS, counts[peer] // 2)

@@ -11,6 +11,7 @@ from typing import Any
 class Figures:
     """One peer at one setting: one value a repetition, in the order of the run, so that ratios can be taken within.
 
+    values: 0 for a repetition that failed
     lost:  the share that was lost in each repetition
     note:  why there is none, or what must be known of it
     more:  further figures, by name
@@ -23,7 +24,8 @@ class Figures:
 
     @property
     def median(self) -> float | None:
-        return statistics.median(self.values) if self.values else None
+        good = [value for value in self.values if value > 0]
+        return statistics.median(good) if good else None
 
     @property
     def loss(self) -> float:

@@ -196,7 +196,7 @@ def _plot(work: Work, path: Path) -> Path:
     width = 0.8 / len(there)
     for at, peer in enumerate(there):
         for place, setting in enumerate(work.settings):
-            values = work.of(setting, peer).values
+            values = [value for value in work.of(setting, peer).values if value > 0]
             if values:
                 median = work.of(setting, peer).median or 0.0
                 label = NAMES[peer] if place == 0 else None

@@ -27,7 +27,7 @@ class Redis(Client):
 
     def __init__(self, address: str, publishes: bool = False) -> None:
         host, _, port = address.rpartition(":")
-        self._redis = redis.Redis(host=host, port=int(port), protocol=2)
+        self._redis = redis.Redis(host=host, port=int(port), protocol=2, socket_timeout=None)
         self._redis.ping()
         self._pubsub: Any = None
         self._callbacks: dict[bytes, Callable[[bytes], None]] = {}
@@ -57,8 +57,6 @@ class Redis(Client):
     def _read(self) -> None:
         callbacks, parse = self._callbacks, self._pubsub.parse_response
         while not self._closing:
-            if not self._pubsub.connection.can_read(timeout=0.1):
-                continue
             kind, name, *rest = parse(block=True)
             if kind in (b"message", b"pmessage"):
                 callbacks[name](rest[-1])
@@ -89,6 +87,7 @@ class Redis(Client):
     def close(self) -> None:
         self._closing = True
         if self._thread is not None:
+            self._pubsub.unsubscribe("nothing")  # the answer wakes the thread
             self._thread.join(TIMEOUT_S)
         if self._pubsub is not None:
             self._pubsub.close()
