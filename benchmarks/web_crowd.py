@@ -57,7 +57,7 @@ class Page:
                 ws = await self._http.ws_connect(f"{self._url}/ws/page", headers={"Origin": self._url}, compress=0)
                 await self._hello(ws)
                 break
-            except (aiohttp.ClientError, ConnectionError, TimeoutError, ValueError):
+            except (aiohttp.ClientError, ConnectionError, TimeoutError, TypeError):  # TypeError: closed, no welcome
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
                 delay_s = min(2 * delay_s, LONGEST_S)
         self._reading = asyncio.create_task(self._read(ws))

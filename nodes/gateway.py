@@ -40,7 +40,7 @@ BACKLOG = 4_096
 MAX_BODY_BYTES = 16 * 1024
 PAGES_A_SECOND = 500
 """So many are expected to come back in a second when they are sent away together."""
-END_S = 5.0
+END_S = 1.0
 TICK_S = 1.0
 
 
@@ -56,14 +56,15 @@ class Gateway:
         self._draining = False
         self._sockets: set[Socket] = set()
         self._runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=END_S)
+        self._site: web.TCPSite | None = None
         self._ticking: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; return the port. Errors: OSError when that cannot be."""
         raise_descriptor_limit()
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=BACKLOG)
-        await site.start()
+        self._site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=BACKLOG)
+        await self._site.start()
         self._ticking = asyncio.create_task(self._tick())
         return int(self._runner.addresses[0][1])
 
@@ -74,6 +75,8 @@ class Gateway:
     async def drain(self) -> None:
         """Send all browsers away, and let all sessions go; ends the gateway, and not its node."""
         self._draining = True
+        if self._site is not None:
+            await self._site.stop()  # or those that are sent away would be back at once
         reconnect_s = round(max(1.0, min(30.0, self.sessions.connected / PAGES_A_SECOND)), 1)
         last = dumps({"t": "drain", "reconnect_s": reconnect_s})
         self.sessions.drain(last)
@@ -134,7 +137,9 @@ class Gateway:
         full = len(self._sockets) >= self._settings.max_pages
         if self._draining or full or self.sessions.count_of(address) >= self._settings.max_of_address:
             self.hub.counts["full"] += 1
-            raise web.HTTPServiceUnavailable(text="too many pages here\n", headers={"Retry-After": "5"})
+            raise web.HTTPServiceUnavailable(
+                text="too many pages here\n", headers={"Retry-After": "5", "Connection": "close"}
+            )
         socket = Socket(self.hub, request)
         await socket.prepare()
         self._sockets.add(socket)
@@ -153,7 +158,7 @@ class Gateway:
             async with asyncio.timeout(self._settings.limits.hello_s):
                 hello = await socket.frame(parse_page)
         except TimeoutError:
-            socket.end(4000, "no hello came")
+            socket.end(1013, "no hello came in time")
             raise Ended from None
         if hello["t"] != "hello":
             socket.end(4000, "the first frame must be `hello`")

@@ -320,14 +320,14 @@ def test_sigterm_sends_everybody_away_and_ends_with_0(world: Site) -> None:
 
 def test_a_gateway_in_this_process_with_little_patience(world: Site) -> None:
     async def story() -> None:
-        settings = Settings(secret=b"s" * 32, limits=Limits(hello_s=0.2), beat_s=0.2)
+        settings = Settings(secret=b"s" * 32, limits=Limits(hello_s=1.0), beat_s=2.0)
         running = Gateway(node, settings, {}, Files(frozenset()))
         url = f"http://127.0.0.1:{await running.start('127.0.0.1', 0)}"
         assert await running.is_ready(20) and running.problem() == ""
-        async with Browser(url, page=url) as quiet, Browser(url, page=url) as browser:
-            assert await quiet.until_closed() == 4000 and quiet.frames == []
-            assert (await browser.hello())["heartbeat_s"] == 0.2
-            await browser.get("beat")
+        async with Browser(url, page=url) as browser:
+            assert (await browser.hello())["heartbeat_s"] == 2.0
+            async with Browser(url, page=url) as quiet:
+                assert await quiet.until_closed() == 1013 and quiet.frames == []
             await browser.get("beat")
             assert running.figures()["browsers"] == 1
             reading = asyncio.create_task(browser.until_closed())
