@@ -23,7 +23,7 @@ import click
 
 from benchmarks import lab
 
-IN_ONE_PROCESS = 200
+IN_ONE_PROCESS = 100
 SAMPLE_S = 10.0
 SETTLED = 1 / 3
 """The part of the run after which memory must stay: what is made once, at first use, is there by then."""

@@ -78,12 +78,15 @@ def mesh(log_dir: Path, count: int, *args: str) -> Iterator[list[ProxyProcess]]:
         stop_all(proxies)
 
 
-def stop_all(processes: list[Any]) -> None:
-    """SIGTERM to all at once, then wait for each. Their last lines are printed: seen when a test fails."""
+def stop_all(processes: list[Any], timeout_s: float = 10.0) -> None:
+    """SIGTERM to all at once, then wait for each, and SIGKILL when that takes too long.
+
+    Their last lines are printed: seen when a test fails.
+    """
     alive: list[Process] = [process for process in reversed(processes) if process.alive]
     for process in alive:
         process.signal(18)  # SIGCONT: one that a test left stopped could not hear the other
         process.signal(15)
     for process in alive:
-        process.stop()
+        process.stop(timeout_s)
         print(process.said())

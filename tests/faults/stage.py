@@ -277,7 +277,7 @@ def stage(folder: Path, url: str = "") -> Iterator[Stage]:
         except NoDisk as error:
             lacking.append(str(error))
         found = Stage(folder, places, disk, lacking, url)
-        stack.callback(lambda: stop_all(found.started))
+        stack.callback(lambda: stop_all(found.started, READY_S))
         found.start()
         yield found
     hung = [process.name for process in found.now.values() if process.popen.returncode == -signal.SIGKILL]
