@@ -48,6 +48,7 @@ class Socket:
         self._pong = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self._writing_since: float | None = None
+        self._said_at = time.monotonic()
 
     # ── for whoever it belongs to ────────────────────────────────────────────────────────────────────────────────
 
@@ -164,18 +165,21 @@ class Socket:
                 if not frames:
                     await self._wait_for_something()
                 for text in frames:
-                    self._writing_since = time.monotonic()
+                    self._said_at = self._writing_since = time.monotonic()
                     await self.ws.send_str(text)
                 self._writing_since = None
         except ConnectionError:
             pass  # whoever reads hears of it, too
 
     async def _wait_for_something(self) -> None:
+        """Wait to be woken, which need not mean that there is anything; a browser that hears nothing gets a beat."""
+        left_s = self._said_at + self._hub.settings.beat_s - time.monotonic()
         try:
-            async with asyncio.timeout(self._hub.settings.beat_s):
+            async with asyncio.timeout(max(0.0, left_s)):
                 await self._something.wait()
             self._something.clear()
         except TimeoutError:
+            self._said_at = time.monotonic()
             await self.ws.send_str('{"t":"beat"}')
 
     async def _end(self, code: int, why: str, last: str) -> None:
