@@ -62,6 +62,16 @@ def test_wrong_words_to_soak_are_one_line(args: list[str], words: str) -> None:
     assert (done.returncode, done.stdout) == (2, "") and words in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["bench", "build-web", "check", "demo", "lab", "setup", "soak", "status"])
+@pytest.mark.parametrize("word", ["nonsense", "--nonsense"])
+def test_a_word_that_is_not_known_is_one_line_and_nothing_happens(copy: Path, name: str, word: str) -> None:
+    (copy / "nodes" / "web").mkdir(parents=True)
+    done = run(copy / "scripts" / name, word)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"scripts/{name}: '{word}' is not known") and done.stderr.count("\n") == 1
+    assert not (copy / ".venv").exists() and not (copy / "var").exists()
+
+
 def test_an_interpreter_that_is_too_old_is_named(copy: Path, tmp_path: Path) -> None:
     old = fake(tmp_path / "python3", 'case "$1" in --version) echo "Python 3.9.2" ;; *) exit 1 ;; esac')
     done = run(copy / "scripts/setup", PYTHON=str(old))
