@@ -21,10 +21,11 @@ from nodes.cli_options import (
     dumps,
     say,
 )
+from nodes.load_crew import LoadError, Watch
 from nodes.load_ledger import words
 from nodes.load_plot import SUFFIXES, plot
 from nodes.load_report import Round, as_json, ledger_rows, over_rows, round_rows, table
-from nodes.load_run import LoadError, LoadRun, Watch
+from nodes.load_run import LoadRun
 from nodes.load_schedule import STAMP_BYTES, Spec, default_filter, matched, topic_names
 from nodes.load_search import Search
 from nodes.load_view import live

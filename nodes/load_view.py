@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nodes.load_run import Progress, Watch
+from nodes.load_crew import Progress, Watch
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

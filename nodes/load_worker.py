@@ -1,6 +1,6 @@
 """The processes of a load test: a publisher or a subscriber, each one `Node`, driven over a pipe.
 
-The coordinator (`load_run`) sends tuples, a verb and its arguments; each process answers so, and tells in between how
+The coordinator (`load_crew`) sends tuples, a verb and its arguments; each process answers so, and tells in between how
 far it is. A process whose coordinator is gone ends. All run on one machine and count latencies with its one monotonic
 clock; if publishers and subscribers were on different hosts, their clocks' difference would be in every latency.
 

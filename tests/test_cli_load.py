@@ -63,7 +63,7 @@ def test_a_ledger_that_does_not_balance_ends_with_1(
 
     def claim(run: LoadRun, seconds: float) -> None:
         honest(run, seconds)
-        if run._doing != "first messages":
+        if run.crew._doing != "first messages":
             next(iter(run._published.values()))["cli/0001/x"] += 1
 
     monkeypatch.setattr(LoadRun, "_finished", claim)

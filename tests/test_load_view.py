@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from nodes import load_view
-from nodes.load_run import Progress
+from nodes.load_crew import Progress
 from nodes.load_view import Rates, live
 
 PROGRESS = Progress("1,000/s", 0.5, 1500, 3000, 7, 11, 0.0123, 0.5)
