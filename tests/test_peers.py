@@ -60,6 +60,15 @@ def test_without_the_bound_no_reason_is_made_up() -> None:
     assert "the figures do not tell why" in page(work(fabric=[100.0], nats=[200.0]))
 
 
+def test_at_a_glance_and_whether_the_aims_are_reached() -> None:
+    trip = work("round_trip", better="lower", fabric=[1.0], nats=[2.0], redis=[1.2])
+    text = page(work(fabric=[100.0], nats=[200.0], redis=[20.0]), trip)
+    assert "| Title, 1 | **0.5** | 5 |" in text and "| Title, 1 | 2 | 1.2 |" in text and "| Title, 4" not in text
+    assert "3 times every peer at every setting, is missed against NATS (at worst 0.5)." in text
+    assert "1.5 times every peer at every setting, is missed against Redis (at worst 1.2)." in text
+    assert "setting, is reached." in page(work(fabric=[100.0], nats=[10.0]))
+
+
 def test_even_is_not_ahead() -> None:
     assert "NATS is ahead" not in page(work(raw=[1.0], fabric=[100.0], nats=[104.0]))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import lab
 from benchmarks.peers.clients import PEERS, client_class
 from benchmarks.peers.figures import Results, Work
+from benchmarks.peers.summary import summary
 
 FOLDER = lab.ROOT / "benchmarks"
 NAMES = {
@@ -77,6 +78,7 @@ def _page(results: Results) -> Iterator[str]:
     for peer, words in results.skipped.items():
         yield f"| {NAMES[peer]} | left out: {words} lacked |"
     yield READING
+    yield from summary(results.works, {peer: name for peer, name in NAMES.items() if peer not in ("raw", "fabric")})
     for work in results.works:
         if _has_figures(work):
             yield from _section(work)
