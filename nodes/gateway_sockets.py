@@ -114,7 +114,8 @@ class Socket:
     async def say(self, frame: dict[str, Any]) -> None:
         if self._ending is None and not self.ws.closed:
             try:
-                await self.ws.send_str(dumps(frame))
+                # What a browser sent may come back in words, and need not be text that can be sent.
+                await self.ws.send_str(dumps(frame).encode("utf-8", "backslashreplace").decode())
             except ConnectionError:
                 raise Ended from None
 
@@ -170,6 +171,9 @@ class Socket:
                 self._writing_since = None
         except ConnectionError:
             pass  # whoever reads hears of it, too
+        except Exception:
+            log.exception("nothing more can be written to a browser")
+            self.end(1011, "an error of the gateway")
 
     async def _wait_for_something(self) -> None:
         """Wait to be woken, which need not mean that there is anything; a browser that hears nothing gets a beat."""

@@ -69,6 +69,8 @@ def test_a_page_that_strays_is_told_and_goes_on(url: str) -> None:
             assert "262144" in told["why"]
             await browser.send("dance", id=2)
             await browser.get("refused", of="dance")
+            await browser.ws.send_str('{"t":"\\ud800"}')
+            await browser.get("refused", of="\\ud800")
             for ident in range(10, 120):
                 await browser.send("subscribe", id=ident, filter=f"news/{ident}")
             refused = await browser.get("refused", of="subscribe")
@@ -139,6 +141,7 @@ def malformed(draw: random.Random) -> str | bytes:
         "~/x",
         "$fabric/x",
         "é" * 50,
+        "\ud800",
         {"$bin": 1},
         [[[[]]]],
     ]
