@@ -92,11 +92,13 @@ def test_secrets_appear_nowhere(browsers: Stack) -> None:
 
 
 FIELDS = """<!doctype html><title>Fields</title><h1>Fields</h1>
-<input id=text><input id=tel type=tel><input id=search type=search><input id=number type=number><input id=date type=date>
-<input id=hidden type=hidden value=secret-hidden><input id=emptied value=secret-emptied><input id=toggled type=password>
+<input id=text><input id=tel type=tel><input id=search type=search><input id=number type=number>
+<input id=date type=date><input id=hidden type=hidden value=secret-hidden><input id=emptied value=secret-emptied>
+<input id=toggled type=password>
 <textarea id=area>secret-area-before</textarea><textarea id=gone>secret-gone</textarea>
 <select id=choice><option>open</option><option>chosen</option></select>
-<div id=editable contenteditable>secret-editable</div><div contenteditable data-site-connect-show id=shown>shown-text</div>
+<div id=editable contenteditable>secret-editable</div>
+<div contenteditable data-site-connect-show id=shown>shown-text</div>
 <section data-site-connect-show><input id=marked><input id=card autocomplete="billing CC-number">
 <input id=pass type=password><p data-site-connect-mask>secret-masked</p></section>
 <p class=site-connect-block>secret-blocked</p><p data-site-connect-block><input value=secret-inside></p>
@@ -120,7 +122,7 @@ TYPE = """stage => { const all = root => [...root.querySelectorAll("input, texta
 
 
 def test_no_kind_of_field_tells_what_is_in_it(browsers: Stack) -> None:
-    """Typed before and while it is viewed, set by scripts, in shadow trees and inner pages; emptied, hidden, toggled."""
+    """Typed before and while it is viewed, set by scripts, in shadow trees and inner pages; emptied or hidden."""
     visitor = browsers.foreign(FIELDS)
     visitor.js(TYPE, "before")
     desk = browsers.desk().join(visitor.code())

@@ -67,6 +67,11 @@ def test_on_a_small_screen_as_at_200_percent_everything_can_be_reached(browsers:
     desk = browsers.desk(width=720, height=430)
     assert desk.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     desk.shot("console_at_200_percent")
+    for document in (visitor.frame, desk.page):
+        nameless = (
+            "all => all.filter(it => !(it.innerText || it.ariaLabel || it.labels?.length)).map(it => it.outerHTML)"
+        )
+        assert document.locator("button, input, textarea").evaluate_all(nameless) == []
 
 
 def test_a_frame_that_is_loaded_when_the_page_asks(browsers: Stack) -> None:
@@ -75,6 +80,23 @@ def test_a_frame_that_is_loaded_when_the_page_asks(browsers: Stack) -> None:
     assert visitor.js("() => document.querySelector('site-connect').shadowRoot.querySelector('iframe')") is None
     visitor.js("() => site_connect.publish('~/site_connect/load_frame')")
     assert visitor.hears("~/site_connect/ready")["code"] == visitor.code()
+
+
+def test_a_frame_that_was_there_before_the_script(browsers: Stack) -> None:
+    visitor = browsers.foreign("<!doctype html><iframe data-site-connect-frame src='{url}/frame.html'></iframe>")
+    visitor.page.add_script_tag(url=f"{browsers.url}/site_connect.js")
+    visitor.listen("~/site_connect/ready")
+    assert visitor.hears("~/site_connect/ready")["code"] == visitor.code()
+    visitor.js("() => site_connect.publish('~pagesession/show_frame')")
+    assert visitor.js("() => document.querySelector('iframe').getBoundingClientRect().width") == 360
+
+
+def test_a_page_with_a_strict_policy_of_its_own(browsers: Stack) -> None:
+    policy = "default-src 'none'; script-src {url}; frame-src {url}"
+    page = f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{policy}"><h1>Strict</h1>{FOREIGN_PAGE}'
+    visitor = browsers.foreign(page)
+    browsers.desk().join(visitor.code()).sees("Strict")
+    assert visitor.is_viewed()
 
 
 # --- the API
@@ -118,6 +140,9 @@ def test_the_fabric_as_far_as_it_is_public(browsers: Stack) -> None:
 def test_topics_of_the_page_alone_are_on_no_socket(browsers: Stack) -> None:
     visitor = browsers.visitor()
     visitor.code()
+    keep = "() => { window.crossed = []; addEventListener('message', e => crossed.push(JSON.stringify(e.data))); }"
+    visitor.frame.evaluate(keep)
+    visitor.js(keep)
     heard = visitor.js(
         """() => { let heard = 0; site_connect.subscribe("~/basket/#", () => { heard += 1; });
         for (let n = 0; n < 5000; n += 1) site_connect.publish(`~/basket/${n % 50}`, {secret: "Brook flask", n});
@@ -127,6 +152,10 @@ def test_topics_of_the_page_alone_are_on_no_socket(browsers: Stack) -> None:
     visitor.until(lambda: any("the last one" in frame for frame in visitor.sent), "what is for the session leaves")
     assert [frame for frame in visitor.sent if "~/" in frame or "Brook flask" in frame] == []
     assert [frame for frame in visitor.received if "basket" in frame] == []
+    browsers.desk().available()
+    visitor.until(lambda: "enabled" in str(visitor.js("() => crossed")), "the frame says something, too")
+    for crossed in (visitor.js("() => crossed"), visitor.frame.evaluate("() => crossed")):
+        assert crossed and [message for message in crossed if "~/" in message] == []
 
 
 # --- who may

@@ -49,6 +49,15 @@ test("hello comes first, and what waited follows the welcome, in order", () => {
   assert.deepEqual(last().sent.slice(1).map(({ t, id }) => [t, id]), [["subscribe", 1], ["publish", 1]]);
 });
 
+test("a page that greets again says which subscriptions it has", () => {
+  const { connection, last, open } = made();
+  connection.hold([{ id: 1, filter: "a" }, { id: 2, filter: "b" }]);
+  open();
+  connection.hold([{ id: 2, filter: "b" }, { id: 3, filter: "c" }]);
+  const said = last().sent.slice(1).map(({ t, id }) => [t, id]);
+  assert.deepEqual(said, [["subscribe", 1], ["subscribe", 2], ["unsubscribe", 1], ["subscribe", 3]]);
+});
+
 test("after a loss it comes back with its token and what it has seen; subscriptions and stops are said again", () => {
   const { connection, sockets, last, say, open, live, told } = made();
   open();

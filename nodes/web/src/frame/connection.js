@@ -44,6 +44,13 @@ export class Connection {
     this.dial();
   }
 
+  /** These are all the page's subscriptions: {id, filter}. */
+  hold(subscriptions) {
+    const wanted = new Set(subscriptions.map(({ id }) => id));
+    for (const id of [...this.filters.keys()]) if (!wanted.has(id)) this.send({ t: "unsubscribe", id });
+    for (const { id, filter } of subscriptions) if (!this.filters.has(id)) this.send({ t: "subscribe", id, filter });
+  }
+
   // ── what the page wants ────────────────────────────────────────────────────────────────────────────────────────
 
   send(message) {

@@ -46,7 +46,7 @@ window.addEventListener("message", ({ data, origin, source }) => {
 function greeted({ view, buttons, title, subscriptions }, origin) {
   const first = pageOrigin === null;
   pageOrigin = origin;
-  for (const { id, filter } of subscriptions) connection.send({ t: "subscribe", id, filter });
+  connection.hold(subscriptions);
   if (view) become({ ...state, view });
   else show(state);
   tellPage({ t: "ready" });
@@ -75,7 +75,7 @@ function fromGateway(said) {
   }
   if (said.t === "site" || (said.t === "message" && !said.ids)) become(see(state, said.topic, said.payload));
   if (said.t === "retained") return tellPage({ ...said, messages: said.messages.map(typed) });
-  return tellPage({ ...said, ...typed(said) });
+  return tellPage(typed(said));
 }
 
 /** No topic under ~/ crosses to the page: the frame says what happened by `name`, and the page's script publishes it. */

@@ -38,13 +38,13 @@ export class FrameLink {
     const there = document.querySelector("iframe[data-site-connect-frame]");
     this.iframe = there || document.createElement("iframe");
     this.iframe.addEventListener("load", () => this.greet());
+    this.style();
     if (there) {
       this.greet(); // it may have loaded before us
     } else {
       this.iframe.title = "Help: contact code and chat";
       this.iframe.src = `${this.origin}/frame.html`;
       this.iframe.referrerPolicy = "origin";
-      this.style();
       this.host.append(this.iframe);
     }
   }

@@ -121,6 +121,7 @@ export class View {
     const viewing = Boolean(visitor) && visitor.epoch !== null;
     get("bar").hidden = get("stage").hidden = !viewing;
     get("empty").hidden = viewing;
+    get("empty_head").textContent = visitor ? `${visitor.label}'s page is not open` : "Nobody's page is open";
     if (!viewing) return;
     get("live").dataset.level = visitor.synced ? "good" : "fair";
     get("live").textContent = visitor.synced ? "Live" : "Waiting for the page…";
