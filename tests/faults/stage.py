@@ -73,7 +73,8 @@ class Stage:
         return self.bases[number - 1 :] + self.bases[: number - 1]
 
     def _connect(self, number: int) -> list[str]:
-        return [word for base in self._known(number) for word in ("--connect", base)]
+        words = [word for base in self._known(number) for word in ("--connect", base)]
+        return [*words, "--connect-timeout", str(READY_S)]
 
     def _prefix(self, number: int) -> tuple[str, ...]:
         return self.places[number - 1].prefix if self.places else ()
@@ -94,23 +95,16 @@ class Stage:
 
     def start(self) -> None:
         """Return when all runs, and messages flow between all workers."""
-        for name in ("p1", "p2", "p3"):
+        for name in self._make:  # all at once: those who come too early try again
             self._start(name)
-        self.wait_ready("p")
-        self._until_whole()
-        for name in ("f1", "f2", "w1", "w2", "w3"):
-            self._start(name)
-        self.wait_ready("f", "w")
         updates = self.folder / "updates.jsonl"
         updates.write_text('{"text": "an update"}\n')
         pages = ["page", "--count", str(PAGES), "--updates", str(updates), "--rate", "50"]
-        patience = ["--attempts", "1000", "--max-delay", "0.5"]
-        page, agent = (
-            self._driven("pages", 1, [*pages, *patience]),
-            self._driven("ada", 3, ["agent", "ada", "--lease", "4"]),
-        )
-        self.visits = Visits(page, agent, PAGES)
+        page = self._driven("pages", 1, [*pages, "--attempts", "1000", "--max-delay", "0.5"])
+        self.visits = Visits(page, self._driven("ada", 3, ["agent", "ada", "--lease", "4"]), PAGES)
+        self.wait_ready("p", "f", "w")
         everybody = [worker.name for worker in self.workers]
+        self._until_whole()
         for worker in self.workers:
             worker.ask("subscribe", "subscribed", to=everybody)
         for worker in self.workers:
@@ -128,11 +122,6 @@ class Stage:
         for name, process in self.now.items():
             if name.startswith(kinds) and name != "pages":
                 process.wait_event("ready", READY_S)
-
-    def _until_whole(self) -> None:
-        """Until the mesh says of itself that all proxies are linked."""
-        said = self.fabric(1, "wait", "--proxies", str(HOSTS), "--timeout", str(READY_S), "--connect", self.bases[0])
-        assert said.wait(2 * READY_S) == 0, said.said()
 
     def fabric(self, number: int, *args: str) -> FabricProcess:
         """Run a fabric command on a host."""
@@ -218,9 +207,13 @@ class Stage:
 
         until(ended, f"these have ended: {self._ending}", READY_S)
         self.wait_ready("p", "f")
+        self._until_whole()
+        return time.monotonic() - begun
+
+    def _until_whole(self) -> None:
+        """Until each worker is connected, and every proxy covers it."""
         for worker in self.workers:
             until(lambda worker=worker: self._is_whole(worker), f"{worker.name} reaches all", READY_S)  # type: ignore[misc]
-        return time.monotonic() - begun
 
     def _is_whole(self, worker: WorkerProcess) -> bool:
         status = worker.ask("status", "status")
