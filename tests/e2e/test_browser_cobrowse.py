@@ -177,6 +177,32 @@ def test_a_reload_keeps_the_session_the_code_and_the_viewing(browsers: Stack) ->
     assert len(sessions) == 3 and len(set(sessions)) == 1
 
 
+def test_a_long_session_is_begun_afresh_now_and_then(browsers: Stack) -> None:
+    """So that the replay does not keep every event of a day."""
+    visitor, desk, _ = viewed(browsers)
+    visitor.js(
+        """async () => { const h1 = document.querySelector("h1");
+        for (let n = 0; n < 6000; n += 1) {
+            h1.textContent = `Change ${n}`;
+            await new Promise(done => { const {port1, port2} = new MessageChannel(); port1.onmessage = done;
+                                        port2.postMessage(0); });
+        } }"""
+    )
+    desk.until(lambda: sum('"snapshot":true' in each for each in desk.received) >= 2, "another snapshot")
+    desk.sees("Change 5999")
+
+
+def test_a_page_that_is_too_large_is_not_tried_again_and_again(browsers: Stack) -> None:
+    visitor = browsers.visitor()
+    visitor.js("() => { document.querySelector('h1').textContent = 'x'.repeat(4_100_000); }")
+    visitor.listen("~/site_connect/refused")
+    desk = browsers.desk().join(visitor.code())
+    assert visitor.hears("~/site_connect/refused")["what"] == "update"
+    desk.page.get_by_text("Waiting for the page").wait_for()
+    desk.until(lambda: sum("snapshot_request" in each for each in visitor.received) >= 4, "the agent asks again")
+    assert visitor.js("() => heard.length") == 1
+
+
 def test_after_its_gateway_was_killed_the_page_is_viewed_on(browsers: Stack) -> None:
     with browsers.another_gateway():
         visitor, desk, _ = viewed(browsers)

@@ -15,6 +15,7 @@ function made() {
     record: (epoch) => done.push(`record ${epoch}`),
     stopRecording: () => done.push("stop"),
     snapshot: () => done.push("snapshot"),
+    rest: () => done.push("rest"),
     later: (fun) => fun(),
     report: (error) => done.push(error.message),
   });
@@ -118,6 +119,12 @@ test("updates leave only while co-browsing runs, and a stop ends the recorder be
   assert.equal(stops.length, 1, "told once");
   page.fromFrame({ t: "stopped", id: told.at(-1).id });
   assert.equal(await over, true);
+});
+
+test("snapshots rest when one was too large", () => {
+  const { page, done } = made();
+  for (const what of ["trigger", "update", "size"]) page.fromFrame({ t: "site", name: "refused", payload: { what, why: "" } });
+  assert.deepEqual(done, ["rest", "rest"]);
 });
 
 test("a late start of a session that is over starts nothing; the next one does", () => {

@@ -35,6 +35,7 @@ function begin(script) {
       record: (epoch) => recording.start(epoch),
       stopRecording: () => recording.end(),
       snapshot: () => recording.snapshot(),
+      rest: () => recording.rest(),
       later: (fun) => queueMicrotask(fun),
       report,
     },

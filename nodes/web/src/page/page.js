@@ -5,7 +5,7 @@
 //   out.frame(message)         tell the frame; kept in order until there is one
 //   out.wantFrame()            the page needs its frame now, however it was to be loaded
 //   out.view(view)             the frame is to be "shown", "minimised" or "hidden"
-//   out.record(epoch) / out.stopRecording() / out.snapshot()
+//   out.record(epoch) / out.stopRecording() / out.snapshot() / out.rest(): no snapshot for a while, it is too large
 //   out.later(fun)             call it soon, after the caller has returned
 //   out.report(error)          a callback threw
 
@@ -13,6 +13,8 @@ import { Broker } from "./broker.js";
 import { DECIDED, HERE, LOAD_FRAME, SNAPSHOT_REQUEST, STARTED, STOPPED, UPDATE, VIEWS } from "./names.js";
 import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
 
+const REFUSED = `${HERE}refused`;
+const TOO_LARGE = new Set(["update", "size"]); // what the frame and the gateway call an update that is too large
 const LOCAL_ACK = { ok: true, covered: [], missing: [], elapsed_s: 0, error: null };
 
 export class Page {
@@ -127,6 +129,7 @@ export class Page {
 
   told(message) {
     if (this.paused !== null && message.payload.code) this.stopped(this.paused); // codes are for pages that nobody sees
+    if (message.topic === REFUSED && TOO_LARGE.has(message.payload.what)) this.out.rest();
     this.deliver(message);
   }
 

@@ -1,6 +1,7 @@
 // Co-browsing on the page: the recorder, which is loaded when a session starts and gone when it stops, and the sign that
 // says so. A stop ends the recorder before anything else happens.
 
+const REST_MS = 10_000;
 const SIGN = {
   position: "fixed",
   top: "0",
@@ -36,6 +37,7 @@ export class Recording {
   constructor(told) {
     Object.assign(this, told);
     this.epoch = null;
+    this.restsUntil = 0;
     this.script = this.recorder = this.sign = null;
   }
 
@@ -61,7 +63,12 @@ export class Recording {
 
   /** A fresh snapshot of the whole page; before the recorder is there its first one will do. */
   snapshot() {
-    this.recorder?.snapshot();
+    if (performance.now() >= this.restsUntil) this.recorder?.snapshot();
+  }
+
+  /** A snapshot of this page cannot be sent at present: the agent asks again and again, and making one takes time. */
+  rest() {
+    this.restsUntil = performance.now() + REST_MS;
   }
 
   end() {

@@ -29,6 +29,7 @@ const view = new View({
 
 const stage = new Stage(document.getElementById("stage"), {
   onMeta: (session, { href }) => become(addressed(desk, session, href)),
+  long: (session) => link.send({ t: "snapshot", session }),
   report: (words) => become({ ...desk, notice: words }),
 });
 

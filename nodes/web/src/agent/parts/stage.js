@@ -1,12 +1,15 @@
 // The visitor's page on the agent's screen: one at a time, scaled to fit. The replay itself is loaded when it is needed.
 
+const MAX_EVENTS = 5_000; // the replay keeps every event since a snapshot: then a fresh one is asked for
+
 export class Stage {
-  /** told: onMeta(session, {href, width, height}), report(words) */
+  /** told: onMeta(session, {href, width, height}), long(session): a fresh snapshot is wanted, report(words) */
   constructor(root, told) {
     Object.assign(this, { root, told });
     this.session = null;
     this.turn = 0; // goes up with each end: what waited for the replay to be loaded is not shown then
     this.replay = null;
+    this.count = 0; // events since the last snapshot
     this.size = null;
     this.loading = null;
     new ResizeObserver(() => this.fit()).observe(root);
@@ -31,7 +34,12 @@ export class Stage {
       this.fit();
       this.told.onMeta(session, meta);
     });
-    this.replay.show(JSON.parse(text), snapshot);
+    const events = JSON.parse(text);
+    this.replay.show(events, snapshot);
+    this.count = snapshot ? 0 : this.count + events.length;
+    if (this.count <= MAX_EVENTS) return;
+    this.count = 0;
+    this.told.long(session);
   }
 
   /** Show nothing any more, of `session` or whatever is shown. When this returns nothing of it is on the screen. */
