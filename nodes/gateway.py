@@ -6,7 +6,7 @@
 
 Reading order: `docs/web-protocol.md`; the decisions `gateway_policy`, `gateway_limits`, `gateway_tokens`,
 `gateway_outbox`, `gateway_frames`, all pure; `gateway_hub`, `gateway_page`, `gateway_sessions`; `gateway_credentials`,
-`gateway_sign_in`, `gateway_console`; `gateway_files`, `gateway_sockets`; this.
+`gateway_sign_in`, `gateway_console`, `gateway_consoles`; `gateway_files`, `gateway_sockets`; this.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aiohttp import web
 from fabric.node import Node
 from fabric.sockets import raise_descriptor_limit
 from nodes.cli_options import dumps
-from nodes.gateway_console import Consoles
+from nodes.gateway_consoles import Consoles
 from nodes.gateway_credentials import Credential
 from nodes.gateway_files import COMMON, Files
 from nodes.gateway_frames import parse_agent, parse_page

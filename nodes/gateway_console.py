@@ -1,4 +1,4 @@
-"""The consoles of agents at a gateway: each signed-in agent is a `nodes.agent.Agent`, its window a socket.
+"""The console of one agent at a gateway: a `nodes.agent.Agent`, and its window, a socket.
 
 A stop is confirmed to the frame node when the window has said that it shows nothing of that session any more, or it is
 gone. A window is welcomed with the state of all pages, and their snapshots are asked for; of what was told while none
@@ -8,33 +8,24 @@ was open it gets what people have written.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from fabric.errors import Busy, NotAllowed, TransportError
+from fabric.errors import Busy, NotAllowed
 from fabric.payloads import to_json
-from fabric.wire import Message
 from nodes.agent import Agent
 from nodes.cli_options import dumps
 from nodes.gateway_credentials import Credential
 from nodes.gateway_hub import Hub, numbered
 from nodes.gateway_outbox import Outbox
 from nodes.gateway_page import Line
-from nodes.page_host import BUTTONS
-
-log = logging.getLogger("nodes.gateway")
 
 LEASE_S = 15.0
-GATEWAYS = "site_connect/gateways"
-"""What gateways tell each other: a window of an agent was opened, a cookie has ended."""
 KEPT = ("chat_message", "message")
 """Events that no state map makes good."""
-READY_S = 2.0
-"""How long a window waits for the frame node before it is welcomed all the same, not signed in yet."""
 
 
 class Console:
@@ -52,6 +43,7 @@ class Console:
         self._confirms: dict[int, tuple[Callable[[], None], float]] = {}
         self._last_confirm = 0
         self._look_at_states = False
+        self.signed_in = asyncio.Event()
         self.agent = Agent(
             hub.node,
             credential.agent,
@@ -80,7 +72,7 @@ class Console:
             "buttons": list(self.credential.buttons),
             "serving": list(self._serving),
             "available": self._available,
-            "signed_in": self.agent.wait_ready(0),
+            "signed_in": self.signed_in.is_set(),
             "pages": [_shown(page) for page in pages],
             "connection": self._hub.connection,
         }
@@ -193,6 +185,8 @@ class Console:
 
     def _on_event(self, event: dict[str, Any]) -> None:
         self._look_at_states = self._look_at_states or event["event"] != "update"
+        if event["event"] in ("signed_in", "lease_lost"):
+            self._hub.call(self.signed_in.set if event["event"] == "signed_in" else self.signed_in.clear)
         frame = {"t": "event", **to_json(event)}
         if event["event"] not in KEPT:
             self.send(frame)
@@ -236,101 +230,3 @@ class Console:
 def _shown(state: dict[str, Any]) -> dict[str, Any]:
     """Return what an agent's browser may know of a page: not its code, which the session's space tells."""
     return {name: to_json(value) for name, value in state.items() if name not in ("code", "lease_s")}
-
-
-class Consoles:
-    """The agents that are signed in here. Used in the event loop."""
-
-    def __init__(self, hub: Hub, end_cookie: Callable[[str], None]) -> None:
-        self._hub, self._end_cookie = hub, end_cookie
-        self._here: dict[str, Console] = {}
-        self._ending: dict[str, asyncio.Task[None]] = {}
-        self._available: dict[str, Any] | None = None
-        hub.node.subscribe(BUTTONS, self._on_buttons)
-        hub.node.subscribe(GATEWAYS, lambda message: hub.call(self._heard, message.payload))
-        hub.on_connection.append(self._tell)
-
-    def __len__(self) -> int:
-        return len(self._here)
-
-    async def open(self, credential: Credential, line: Line, seen: int | None) -> Console:
-        """Give a window its agent, which is made if it is not here. The window is welcomed.
-
-        seen:  the last number that this window had, on its socket before
-        """
-        ending = self._ending.get(credential.agent)
-        if ending is not None:
-            await asyncio.shield(ending)
-        console = self._here.get(credential.agent)
-        if console is None:
-            console = self._here[credential.agent] = Console(self._hub, credential)
-            await asyncio.to_thread(console.agent.wait_ready, READY_S)
-        console.join(line, seen, self._available)
-        self._tell_gateways({"window": credential.agent})
-        return console
-
-    def sign_out(self, agent: str, nonce: str) -> None:
-        """Sign an agent out; its cookie ends at all gateways. Does not wait."""
-        self._tell_gateways({"signed_out": agent, "nonce": nonce})
-        self._end(agent, "signed out")
-
-    def tick(self, now: float) -> None:
-        """About every second."""
-        for agent, console in list(self._here.items()):
-            if console.left_at is not None and now - console.left_at > self._hub.settings.agent_s:
-                self._end(agent, "its window was closed")
-            else:
-                console.tick(now)
-
-    def drain(self, last: str) -> None:
-        """Send all windows away, with a last frame."""
-        for console in list(self._here.values()):
-            if console.line is not None:
-                console.line.end(1012, "the gateway restarts", last)
-
-    def close(self) -> None:
-        """Let all agents go; they stay signed in until their leases are over. Not in the event loop."""
-        for console in self._here.values():
-            console.agent.close(sign_out=False)
-        self._here.clear()
-
-    def _end(self, agent: str, why: str, sign_out: bool = True) -> None:
-        """Let an agent go, here; `sign_out`: everywhere."""
-        console = self._here.pop(agent, None)
-        if console is None:
-            return
-        if console.line is not None:
-            console.line.end(4001, why)
-            console.leave(console.line)
-        task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close, sign_out))
-        task.add_done_callback(lambda _: self._ending.pop(agent, None))
-
-    def _tell_gateways(self, news: dict[str, Any]) -> None:
-        try:
-            self._hub.node.publish(GATEWAYS, {**news, "home": self._hub.node.home}, timeout_s=0)
-        except TransportError as error:
-            log.warning("other gateways have not heard of %s: %s", ", ".join(news), error)
-
-    def _heard(self, news: Any) -> None:
-        """Another gateway says something."""
-        if not isinstance(news, dict) or news.get("home") == self._hub.node.home:
-            return
-        match news:
-            case {"window": str(agent)}:
-                self._end(agent, "another window of this agent was opened", sign_out=False)
-            case {"signed_out": str(agent), "nonce": str(nonce)}:
-                self._end_cookie(nonce)
-                self._end(agent, "signed out")
-
-    def _on_buttons(self, message: Message) -> None:
-        if isinstance(message.payload, dict):
-            self._hub.call(self._tell_buttons, to_json(message.payload))
-
-    def _tell_buttons(self, available: dict[str, Any]) -> None:
-        if available != self._available:
-            self._available = available
-            self._tell(dumps({"t": "buttons", "available": available}))
-
-    def _tell(self, text: str) -> None:
-        for console in self._here.values():
-            console.send(text)

@@ -194,3 +194,16 @@ async def console(url: str, agent: str) -> Line:
     status, body, cookie = await sign_in(url, agent)
     assert status == 200, body
     return Line(url, "/ws/agent", cookie=cookie)
+
+
+async def joined(browser: Browser, agent: Line) -> str:
+    """Bring an agent and a page into session; return the session."""
+    await browser.hello(buttons=["help"])
+    code = (await browser.told("~/site_connect/ready"))["code"]
+    await agent.get("welcome", signed_in=True)
+    await agent.send("join", id=1, code=code)
+    session = str((await agent.get("reply", id=1, ok=True))["state"]["session"])
+    await browser.told("~pagesession/cobrowsing/snapshot_request")
+    await browser.send("update", epoch=1, event={"all": 1}, snapshot=True)
+    await agent.get("event", event="update")
+    return session

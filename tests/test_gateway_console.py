@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-import aiohttp
 import pytest
 
-from tests.gateways import Browser, GatewayProcess, Line, agents_file, console, secret_file, start_gateway
+from tests.gateways import Browser, GatewayProcess, Line, agents_file, console, joined, start_gateway
 from tests.site import Site, site
 
 
@@ -21,12 +20,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def gateway(world: Site) -> GatewayProcess:
-    return start(world)
-
-
-def start(world: Site) -> GatewayProcess:
-    agents = agents_file(world.folder, "ada", "bob", "cyd", "dan", "eve", "fay", "gus")
-    return start_gateway(world, "--agents", agents, "--secret-file", secret_file(world.folder))
+    return start_gateway(world, "--agents", agents_file(world.folder, "ada", "bob", "cyd", "dan", "fay"))
 
 
 @pytest.fixture
@@ -36,19 +30,6 @@ def url(gateway: GatewayProcess) -> str:
 
 def play(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(story)
-
-
-async def joined(browser: Browser, agent: Line) -> str:
-    """Bring an agent and a page into session; return the session."""
-    await browser.hello(buttons=["help"])
-    code = (await browser.told("~/site_connect/ready"))["code"]
-    await agent.get("welcome", signed_in=True)
-    await agent.send("join", id=1, code=code)
-    session = str((await agent.get("reply", id=1, ok=True))["state"]["session"])
-    await browser.told("~pagesession/cobrowsing/snapshot_request")
-    await browser.send("update", epoch=1, event={"all": 1}, snapshot=True)
-    await agent.get("event", event="update")
-    return session
 
 
 def test_a_newer_window_takes_over_with_a_fresh_snapshot(url: str) -> None:
@@ -136,55 +117,3 @@ def test_what_a_visitor_wrote_while_no_window_was_open_is_not_lost(url: str) -> 
                         assert (await window.get("event", event="chat_message"))["message"] == {"text": text}
 
     play(story())
-
-
-def test_a_co_browse_outlives_its_gateway(world: Site) -> None:
-    with world.scene():
-        first = start(world)
-
-        async def story() -> None:
-            browser, agent = Browser(first.url), await console(first.url, "eve")
-            async with browser, agent:
-                session = await joined(browser, agent)
-                first.signal(15)
-                assert await agent.until_closed() == 1012 and await browser.until_closed() == 1012
-            await asyncio.to_thread(first.wait)
-            second = first.again()
-            world.started.append(second)
-            await asyncio.to_thread(second.wait_ready)
-            again, window = browser.comes_back(second.url), Line(second.url, "/ws/agent", cookie=agent.cookie)
-            async with again, window:
-                assert (await again.hello(seen=0))["resumed"]
-                await again.told("~pagesession/cobrowsing/start")
-                (page,) = (await window.get("welcome", signed_in=True))["pages"]
-                assert (page["session"], page["cobrowse"]) == (session, "joined")
-                await again.told("~pagesession/cobrowsing/snapshot_request")
-                await again.send("update", epoch=1, event={"after": 1}, snapshot=True)
-                assert (await window.get("event", event="update"))["update"] == {"after": 1}
-
-        play(story())
-
-
-def test_one_window_an_agent_also_with_several_gateways_and_one_end(world: Site, url: str) -> None:
-    with world.scene():
-        other = start(world)
-
-        async def story() -> None:
-            async with Browser(url) as browser, await console(url, "gus") as here:
-                session = await joined(browser, here)
-                async with Line(other.url, "/ws/agent", cookie=here.cookie) as there:
-                    (page,) = (await there.get("welcome"))["pages"]
-                    assert (page["session"], page["cobrowse"]) == (session, "joined")
-                    assert await here.until_closed() == 4001
-                    await browser.told("~pagesession/cobrowsing/snapshot_request")
-                    await browser.send("update", epoch=1, event={"all": 2}, snapshot=True)
-                    await there.get("event", event="update")
-                    async with aiohttp.ClientSession(headers={"Origin": url, "Cookie": here.cookie}) as http:
-                        async with http.post(f"{url}/agent/sign_out") as answer:
-                            assert answer.status == 200
-                        assert await there.until_closed() == 4001
-                        async with http.get(f"{other.url}/agent/me") as answer:
-                            assert answer.status == 401
-                await browser.told("~pagesession/cobrowsing/stop")
-
-        play(story())

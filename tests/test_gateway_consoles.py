@@ -1,0 +1,76 @@
+"""The agents of several gateways: one window each, one end for a cookie, and a co-browse that outlives a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from tests.gateways import Browser, GatewayProcess, Line, agents_file, console, joined, secret_file, start_gateway
+from tests.site import Site, site
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("site")) as found:
+        yield found
+
+
+def start(world: Site) -> GatewayProcess:
+    agents = agents_file(world.folder, "ada", "bob")
+    return start_gateway(world, "--agents", agents, "--secret-file", secret_file(world.folder))
+
+
+def test_a_co_browse_outlives_its_gateway(world: Site) -> None:
+    with world.scene():
+        first = start(world)
+
+        async def story() -> None:
+            browser, agent = Browser(first.url), await console(first.url, "bob")
+            async with browser, agent:
+                session = await joined(browser, agent)
+                first.signal(15)
+                assert await agent.until_closed() == 1012 and await browser.until_closed() == 1012
+            await asyncio.to_thread(first.wait)
+            second = first.again()
+            world.started.append(second)
+            await asyncio.to_thread(second.wait_ready)
+            again, window = browser.comes_back(second.url), Line(second.url, "/ws/agent", cookie=agent.cookie)
+            async with again, window:
+                assert (await again.hello(seen=0))["resumed"]
+                await again.told("~pagesession/cobrowsing/start")
+                (page,) = (await window.get("welcome", signed_in=True))["pages"]
+                assert (page["session"], page["cobrowse"]) == (session, "joined")
+                await again.told("~pagesession/cobrowsing/snapshot_request")
+                await again.send("update", epoch=1, event={"after": 1}, snapshot=True)
+                assert (await window.get("event", event="update"))["update"] == {"after": 1}
+
+        asyncio.run(story())
+
+
+def test_one_window_an_agent_also_with_several_gateways_and_one_end(world: Site) -> None:
+    with world.scene():
+        one, other = start(world), start(world)
+        url = one.url
+
+        async def story() -> None:
+            async with Browser(url) as browser, await console(url, "ada") as here:
+                session = await joined(browser, here)
+                async with Line(other.url, "/ws/agent", cookie=here.cookie) as there:
+                    (page,) = (await there.get("welcome"))["pages"]
+                    assert (page["session"], page["cobrowse"]) == (session, "joined")
+                    assert await here.until_closed() == 4001
+                    await browser.told("~pagesession/cobrowsing/snapshot_request")
+                    await browser.send("update", epoch=1, event={"all": 2}, snapshot=True)
+                    await there.get("event", event="update")
+                    async with aiohttp.ClientSession(headers={"Origin": url, "Cookie": here.cookie}) as http:
+                        async with http.post(f"{url}/agent/sign_out") as answer:
+                            assert answer.status == 200
+                        assert await there.until_closed() == 4001
+                        async with http.get(f"{other.url}/agent/me") as answer:
+                            assert answer.status == 401
+                await browser.told("~pagesession/cobrowsing/stop")
+
+        asyncio.run(story())
