@@ -25,7 +25,7 @@ from nodes.page_host import BUTTONS
 log = logging.getLogger("nodes.gateway")
 
 GATEWAYS = "site_connect/gateways"
-"""`{window: agent, home}`: a window of it was opened there; `{signed_out: agent, nonce, home}`: its cookie has ended."""
+"""`{window: agent, home}`: a window of it was opened; `{signed_out: agent, nonce, home}`: its cookie has ended."""
 READY_S = 2.0
 """How long a window waits for the frame node before it is welcomed all the same, not signed in yet."""
 

@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 from fabric.errors import NotAllowed, ScopeError
 from fabric.topics import covers, matches, scope, validate_filter, validate_topic
 
+OWN = "site_connect"
+"""First level of what frame nodes, agents and gateways tell each other: never a page's."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -32,8 +35,11 @@ class Policy:
         filters = tuple(subscribe), tuple(publish)
         for each in (*filters[0], *filters[1]):
             validate_filter(each)
-            if scope(each) != "":
-                raise ScopeError(f"{each!r} cannot be public; right would be a filter of the fabric, without ~ and $")
+            if scope(each) != "" or each.partition("/")[0] in ("+", "#", OWN):
+                raise ScopeError(
+                    f"{each!r} cannot be public; right would be a filter whose first level is written out, and is not "
+                    f"{OWN} or one with ~ or $"
+                )
         return cls(*filters, frozenset(origin_of(each) for each in origins))
 
     def check_subscribe(self, topic_filter: str) -> str:

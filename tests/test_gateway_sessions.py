@@ -209,8 +209,8 @@ def test_a_session_waits_for_its_page_and_then_is_over(pair: list[GatewayProcess
             await browser.hello()
             code = await code_of(browser)
             await browser.ws.close()
-            for figure in ("browsers", "sessions"):
-                await asyncio.to_thread(until, lambda each=figure: not pair[1].figure(each), f"{figure} are none")
+            await asyncio.to_thread(until, lambda: not pair[1].figure("browsers"), "its socket is gone")
+            await asyncio.to_thread(until, lambda: not pair[1].figure("sessions"), "its session is over")
             while True:  # the frame node hears of it a moment later
                 await agent.send("join", id=1, code=code)
                 reply = await agent.get("reply", id=1)
