@@ -113,14 +113,14 @@ class Receiver:
                     except Exception:
                         self._went_wrong(message, subscriptions, subscription if only is None else subscriptions[0])
                     continue
-            self._take_carefully(topic, body)
+            self._take_carefully(topic, subscriptions, lasts, body)
 
     def take(self, part: bytes) -> None:
         """Take one part."""
         self.receive(lambda: part, 1)
 
-    def _take_carefully(self, topic: str, body: bytes) -> None:
-        """Whatever the loop above did not take for plain: containers, headers, a first number, a gap, and garbage."""
+    def _take_carefully(self, topic: str, subscriptions: Any, lasts: dict[int, int], body: bytes) -> None:
+        """Whatever the loop above did not take for plain: large ones, headers, a first number, a gap, and garbage."""
         try:
             publisher, number, sent_ns, payload, headers = decode_body(body, self._max_payload_bytes)
         except RemoteWireError as error:
@@ -128,6 +128,13 @@ class Receiver:
             return
         if headers is not None and headers.get("cancelled") is True:
             self._on_notice(payload)
+            return
+        if headers is None and lasts.get(publisher) == number - 1:  # in order: a large one; no need to match again
+            lasts[publisher] = number
+            message = Message(topic, payload, publisher, number, sent_ns, NO_HEADERS)
+            for subscription in subscriptions:
+                if subscription.active:
+                    self.call(subscription.handler, message)
             return
         hold = self.hold or (headers is not None and headers.get("moved") is True)
         now = time.monotonic()

@@ -15,6 +15,8 @@ from fabric.receiver import Receiver
 from fabric.wire import Encoder, Message, encode
 
 PRIVATE = b"$ack/0123"
+SIZES = [None, b"x" * 2_000]
+"""Payloads on either side of what the receiving loop takes by itself."""
 
 
 class Node:
@@ -24,7 +26,7 @@ class Node:
         self.private: list[tuple[bytes, bytes]] = []
         self.gaps: list[Gap] = []
         self.notices: list[object] = []
-        limits = {"max_payload_bytes": 1_000, "reorder_window_s": 0.5, "max_entries": 1_000}
+        limits = {"max_payload_bytes": 10_000, "reorder_window_s": 0.5, "max_entries": 1_000}
         self.receiver = Receiver(
             threading.RLock(),
             PRIVATE,
@@ -84,11 +86,13 @@ def test_a_new_subscription_takes_effect_on_known_topics() -> None:
     assert numbers(first) == [1, 2] and numbers(second) == [2]
 
 
-def test_duplicates_are_dropped_and_gaps_are_told() -> None:
+@pytest.mark.parametrize("payload", SIZES)
+def test_duplicates_are_dropped_and_gaps_are_told(payload: Any) -> None:
     node = Node()
     heard = node.listen("a")
     for number in (1, 2, 2, 1, 5, 3, 6):
-        node.send("a", number)
+        node.send("a", number, payload)
+    assert all(message.payload == payload for message in heard)
     assert numbers(heard) == [1, 2, 5, 6]
     assert node.gaps == [Gap("a", 1, 3, 4, 2)]
     assert node.receiver.detector.duplicates == 3
@@ -128,7 +132,8 @@ def test_a_tail_shows_the_loss_of_the_last_and_is_not_delivered() -> None:
     assert numbers(heard) == [1] and node.gaps == [Gap("a", 1, 2, 3, 2)]
 
 
-def test_a_handler_that_raises_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("payload", SIZES)
+def test_a_handler_that_raises_harms_no_other(payload: Any, caplog: pytest.LogCaptureFixture) -> None:
     node = Node()
     first = node.listen("a")
 
@@ -138,19 +143,20 @@ def test_a_handler_that_raises_harms_no_other(caplog: pytest.LogCaptureFixture) 
     node.broker.subscribe("a", bad)
     last = node.listen("a")
     for number in (1, 2, 4):  # the usual way, and by the gap
-        node.send("a", number)
+        node.send("a", number, payload)
     assert numbers(first) == numbers(last) == [1, 2, 4]
     assert node.receiver.failed_callbacks == 3 and "deliberately" in caplog.text
 
 
-def test_a_handler_that_unsubscribes_another_silences_it_at_once() -> None:
+@pytest.mark.parametrize("payload", SIZES)
+def test_a_handler_that_unsubscribes_another_silences_it_at_once(payload: Any) -> None:
     node = Node()
     idents: list[int] = []
     node.broker.subscribe("a", lambda message: node.broker.unsubscribe(idents.pop()) if idents else None)
     heard: list[Message] = []
     idents.append(node.broker.subscribe("a", heard.append))
-    node.send("a", 1)
-    node.send("a", 2)
+    node.send("a", 1, payload)
+    node.send("a", 2, payload)
     assert not heard
 
 
@@ -189,7 +195,7 @@ GARBAGE: dict[str, tuple[bytes, str]] = {
     "extension type": (b"a\0\x95\1\1\1\1\xd4\1\1", "bad_payload"),
     "int as a key": (b"a\0\x95\1\1\1\1\x81\1\1", "bad_payload"),
     "nested too deep": (b"a\0\x95\1\1\1\1" + b"\x91" * 100 + b"\1", "bad_payload"),
-    "too large": (encode("a", 1, 1, 1, bytes(2_000)), "too_large"),
+    "too large": (encode("a", 1, 1, 1, bytes(20_000)), "too_large"),
     "headers that are none": (b"a\0\x96\1\1\1\1\1\1", "bad_body"),
 }
 
