@@ -117,7 +117,7 @@ def agent(
 
     with (
         status_page("agent", http) as status,
-        open_node(connect, connect_timeout_s) as node,
+        open_node(connect, connect_timeout_s, f"agent-{agent}") as node,
         Agent(node, agent, name or agent, buttons=served, lease_s=lease_s, on_event=tell) as running,
     ):
         driver = Driver(running, lines)

@@ -91,7 +91,7 @@ def frame(
     ):
         from nodes.frame import FrameNode
 
-        with open_node(connect, connect_timeout_s) as node:
+        with open_node(connect, connect_timeout_s, name) as node:
             running = FrameNode(node, store, options, max_in_flight=max_in_flight, name=name)
             try:
                 _watch(status, node, running)

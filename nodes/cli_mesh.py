@@ -15,6 +15,7 @@ import click
 from fabric import control
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.node import Node
+from fabric.payloads import to_json
 from fabric.proxy import Proxy
 from fabric.sockets import give_memory_back
 from nodes import logs
@@ -210,7 +211,7 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
         raise Fail(f"a proxy at {', '.join(connect)} answered, but none announced itself", Exit.NOBODY)
     if as_json:
         for each in view.as_json():
-            click.echo(dumps(each))
+            click.echo(dumps(to_json(each)))
     else:
         click.echo(table([tuple(plain(text) for text in row) for row in view.rows()]))
     return Exit.DONE

@@ -11,7 +11,9 @@ import contextlib
 import enum
 import json
 import math
+import os
 import re
+import socket
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -138,6 +140,16 @@ def connect_timeout_option(command: Command) -> Command:
     )(command)
 
 
-def open_node(connect: Sequence[str], connect_timeout_s: float) -> Node:
-    """Return a connected node; NotConnected when nobody answers."""
-    return Node(list(connect), connect_timeout_s=connect_timeout_s)
+def open_node(connect: Sequence[str], connect_timeout_s: float, name: str | None = None) -> Node:
+    """Return a connected node; NotConnected when nobody answers.
+
+    name: for people, in `fabric top` and `fabric why`; default: the command, its process id and its host
+    """
+    return Node(list(connect), name=name or _node_name(), connect_timeout_s=connect_timeout_s)
+
+
+def _node_name() -> str:
+    context = click.get_current_context(silent=True)
+    command = (context.info_name if context else None) or "fabric"
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:30]
+    return f"{command}-{os.getpid()}@{host}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fabric import Node
 from nodes import cli_mesh
 from nodes.cli_options import Exit
 from tests.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
@@ -102,6 +104,26 @@ def test_status_as_json(mesh: list[ProxyProcess], run_fabric: Run) -> None:
     assert first["id"] == "p1" and second["id"] == "p2" and first["state"] == second["state"] == "member"
     assert [peer["id"] for peer in first["peers"]] == ["p2"]
     assert set(first["rates"]) == {"in", "out", "relay", "guest"} and first["descriptors"]["used"] > 0
+
+
+def test_status_as_json_whatever_a_peer_announces(proxies: Proxies, run_fabric: Run) -> None:
+    (proxy,) = proxies(1)
+    odd = {"id": "odd", "incarnation": "0" * 32, "base": "tcp://127.0.0.1:1", "state": "member", "peers": []}
+    over = threading.Event()
+
+    def announce() -> None:
+        while not over.wait(0.01):
+            node._publish_system("$fabric/proxy/odd", {**odd, "uptime_s": math.nan, "rates": b"\xff"})
+
+    with Node(proxy.base) as node:
+        announcer = threading.Thread(target=announce)
+        announcer.start()
+        try:
+            done = run_fabric("status", "--json", "--connect", proxy.base)
+        finally:
+            over.set()
+            announcer.join()
+    assert done.returncode == Exit.DONE and "odd" in [json.loads(line)["id"] for line in done.stdout.splitlines()]
 
 
 def test_status_shows_who_has_died(proxies: Proxies, run_fabric: Run) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -87,7 +88,8 @@ def test_once(proxies: list[ProxyProcess], run_fabric: Run) -> None:
         "p1",
         "p2",
     ]
-    assert nodes_table.startswith("NODE ") and nodes_table.splitlines()[1].split()[1] == "p2"
+    name, proxy = nodes_table.splitlines()[1].split()[:2]
+    assert nodes_table.startswith("NODE ") and re.fullmatch(r"sub-\d+@\S+", name) and proxy == "p2"
 
 
 def test_as_json_once_and_line_by_line(
@@ -104,7 +106,7 @@ def test_as_json_once_and_line_by_line(
 
 
 def test_in_a_terminal_until_q(terminal: Terminal) -> None:
-    for words in (b"fabric top", b"p1", b"slowest nodes", b"node-"):
+    for words in (b"fabric top", b"p1", b"slowest nodes", b"sub-"):
         terminal.wait_for(words)
     os.write(terminal.ours, b"xq")
     assert terminal.ended() == Exit.DONE
