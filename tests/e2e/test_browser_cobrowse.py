@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -201,6 +202,34 @@ def test_a_page_that_is_too_large_is_not_tried_again_and_again(browsers: Stack) 
     desk.page.get_by_text("Waiting for the page").wait_for()
     desk.until(lambda: sum("snapshot_request" in each for each in visitor.received) >= 4, "the agent asks again")
     assert visitor.js("() => heard.length") == 1
+
+
+def test_what_a_page_forges_harms_no_console(browsers: Stack) -> None:
+    """A hand-made page sends no JSON, a snapshot that is none, and one with scripts; the next real one is shown."""
+    visitor, desk, _ = viewed(browsers)
+    node = {"type": 2, "id": 2, "tagName": "html", "attributes": {"onclick": "x"}, "childNodes": []}
+    script = {"type": 2, "id": 3, "tagName": "script", "attributes": {}, "childNodes": []}
+    script["childNodes"] = [{"type": 3, "id": 4, "textContent": "top.document.title = 'forged'"}]
+    image = {"type": 2, "id": 5, "tagName": "img", "childNodes": []}
+    image["attributes"] = {"src": "x:", "onerror": "top.document.title = 'forged'"}
+    node["childNodes"] = [script, image]
+    meta = {"type": 4, "data": {"href": "javascript:alert(1)", "width": 1e9, "height": -1}, "timestamp": 0}
+    page = {
+        "type": 2,
+        "data": {"node": {"type": 0, "id": 1, "childNodes": [node]}, "initialOffset": {}},
+        "timestamp": 0,
+    }
+    for event in ("no JSON", "[{}]", "[null]", json.dumps([meta, {"type": 2, "data": {}}]), json.dumps([meta, page])):
+        visitor.frame.evaluate(
+            """event => { const said = {site_connect: 1, t: "update", epoch: 1, event, snapshot: true};
+            dispatchEvent(new MessageEvent("message", {data: said, origin: location.origin, source: parent})); }""",
+            event,
+        )
+    desk.page.get_by_text("cannot be shown").wait_for()
+    desk.page.get_by_role("button", name="Refresh").click()
+    desk.sees("Made for wet weekends")
+    assert "forged" not in desk.page.title()
+    desk.errors.clear()  # the replay itself throws at some of these
 
 
 def test_after_its_gateway_was_killed_the_page_is_viewed_on(browsers: Stack) -> None:

@@ -34,9 +34,13 @@ export class Stage {
       this.fit();
       this.told.onMeta(session, meta);
     });
-    const events = JSON.parse(text);
-    this.replay.show(events, snapshot);
-    this.count = snapshot ? 0 : this.count + events.length;
+    try {
+      const events = JSON.parse(text);
+      this.replay.show(events, snapshot);
+      this.count = snapshot ? 0 : this.count + events.length;
+    } catch (error) {
+      this.told.report(`What this page sends cannot be shown: ${error.message}`);
+    }
     if (this.count <= MAX_EVENTS) return;
     this.count = 0;
     this.told.long(session);

@@ -139,7 +139,8 @@ export class View {
     get("say").hidden = chat !== "open";
     get("say").querySelector("button").disabled = !connected;
     const messages = visitor?.messages ?? [];
-    this.list("log", messages.map((each) => ({ ...each, active })), (each) => message(each));
+    // Whatever a page says it is: who writes here is the visitor.
+    this.list("log", messages.map((each) => ({ ...each, from: each.own ? "You" : visitor.label })), message);
     get("log").scrollTop = get("log").scrollHeight;
   }
 
@@ -189,7 +190,7 @@ function quality({ connected, lease, covered }, ms) {
 }
 
 function message({ from, text, own }) {
-  return element("li", { className: own ? "own" : "" }, element("span", { className: "from" }, own ? "You" : from), text);
+  return element("li", { className: own ? "own" : "" }, element("span", { className: "from" }, from), text);
 }
 
 function on(id, event, fun) {
