@@ -112,7 +112,7 @@ def offline(copy: Path, tmp_path: Path) -> Path:
 def test_it_installs_once_and_again_when_pyproject_changes(copy: Path, offline: Path, tmp_path: Path) -> None:
     env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     assert run(copy / "scripts/setup", **env).returncode == 0
-    assert len(offline.read_text().splitlines()) == 1 and offline.read_text().rstrip().endswith("--editable .[store]")
+    assert len(offline.read_text().splitlines()) == 1 and offline.read_text().rstrip().endswith("--editable .[store,ops]")
     again = run(copy / "scripts/setup", **env)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     assert len(offline.read_text().splitlines()) == 1, "nothing has changed, so nothing is installed"
@@ -134,7 +134,7 @@ def test_what_browsers_need_is_installed_beside_and_holds_what_running_needs(
     for extra in ([], ["web"], ["web"], []):
         assert run(copy / "scripts/setup", *extra, **env).returncode == 0
     asked = [line.rsplit("--editable ", 1)[1] for line in offline.read_text().splitlines()]
-    assert asked == [".[store]", ".[web]"]
+    assert asked == [".[store,ops]", ".[web,ops]"]
 
 
 def test_two_at_once_install_once(copy: Path, offline: Path, tmp_path: Path) -> None:
