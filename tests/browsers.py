@@ -105,6 +105,9 @@ class Tab:
             self.page.wait_for_timeout(20)
         return value
 
+    def leave(self) -> None:
+        """Before it is closed: what would live on for a while is ended."""
+
     def shot(self, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)
         (SHOTS / f"{name}.png").write_bytes(self.page.screenshot())
@@ -187,6 +190,11 @@ class Desk(Tab):
         self.page.keyboard.press("Enter")
         return self
 
+    def leave(self) -> None:
+        self.page.evaluate(
+            "() => fetch('/agent/sign_out', {method: 'POST'}).then(() => 1, () => 0)"
+        )  # its gateway may be gone
+
     def replayed(self) -> str:
         """Return the replayed page as HTML, with what its fields hold; empty when nothing is shown."""
         found: str = self.page.evaluate(
@@ -265,6 +273,7 @@ class Stack:
             assert [error for tab in self._tabs for error in tab.errors] == []
         finally:
             for tab in self._tabs:
+                tab.leave()
                 tab.context.close()
             self._tabs.clear()
 
