@@ -124,8 +124,17 @@ def test_a_small_run(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"wildcard.svg", "round_trip.svg"}
 
 
+def test_the_script_says_what_it_knows_before_it_does_anything() -> None:
+    for words in (["--nonsense"], ["--peers"], ["fan_out"]):
+        done = subprocess.run([ROOT / "scripts/bench", *words], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and words[0] in done.stderr
+    done = subprocess.run([ROOT / "scripts/bench", "--help"], cwd="/", capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0 and done.stdout.startswith("Measure the fabric") and "--install" in done.stdout
+
+
 def test_unknown_peers_and_works() -> None:
     for option in ("--peers", "--works"):
         command = [sys.executable, "-m", "benchmarks.peers.run", option, "nothing"]
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
         assert done.returncode == 2 and "'nothing' is not known; there are " in done.stderr
+        assert len(done.stderr.splitlines()) == 1

@@ -47,7 +47,7 @@ def names(_context: click.Context, option: click.Parameter, value: str) -> list[
 
 def fan_works(wanted: list[str], peers: list[str], quick: bool) -> list[Work]:
     """The works with one publisher and several subscribers; those with one server share its processes."""
-    repeats, run_s = (1, 0.3) if quick else (3, 1.0)
+    repeats, run_s = (1, 0.3) if quick else (5, 0.8)
     done = []
     for servers in (1, 2):
         of_these = [name for name in wanted if name in FANS and (name == "pair") == (servers == 2)]
@@ -69,7 +69,7 @@ def connection_works(wanted: list[str], peers: list[str], quick: bool) -> list[W
     if "acks" in wanted:
         done += connections.acks(peers, (1, 1_000) if quick else connections.LEVELS, 1 if quick else 3, say)
     if "storm" in wanted:
-        done += connections.storm(peers, 100 if quick else connections.STORM, 1 if quick else 2, say)
+        done += connections.storm(peers, 100 if quick else connections.STORM, 1 if quick else 3, say)
     return done
 
 
@@ -99,4 +99,10 @@ def main(quick: bool, peers: list[str], works: list[str], into: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main(standalone_mode=False)
+    except click.UsageError as error:
+        say(error.format_message())
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
