@@ -21,7 +21,7 @@ from nodes.cli_options import dumps
 from nodes.gateway_credentials import Credential
 from nodes.gateway_hub import Hub, numbered
 from nodes.gateway_outbox import Outbox
-from nodes.gateway_page import Line
+from nodes.gateway_page import BEAT, Line
 
 LEASE_S = 15.0
 KEPT = ("chat_message", "message")
@@ -118,6 +118,8 @@ class Console:
             return
         self.woken()
         self._tell_states()
+        if self.line.quiet_s >= self._hub.settings.beat_s:
+            self.send(BEAT)
         with self._lock:
             late = any(now - since > self._hub.settings.confirm_s for _, since in self._confirms.values())
         if late:

@@ -23,6 +23,8 @@ from nodes.gateway_outbox import Kind, Outbox
 from nodes.gateway_tokens import ROTATE_S, Rotation, Token, public_name, write_token
 from nodes.host_page import HostPage
 
+BEAT = '{"t":"beat"}'
+"""For a browser that hears nothing else: what is silent for twice as long is dead."""
 _SITE = "~/site_connect/#"
 _SESSION = "~pagesession/#"
 
@@ -32,6 +34,8 @@ class Line(Protocol):
 
     @property
     def is_stuck(self) -> bool: ...
+    @property
+    def quiet_s(self) -> float: ...
     def woken(self) -> None: ...
     def end(self, code: int, why: str, last: str = "") -> None: ...
     async def is_alive(self) -> bool: ...
@@ -148,6 +152,8 @@ class PageSession:
             return
         self.woken()
         self._tell_states()
+        if self.line.quiet_s >= self._hub.settings.beat_s:
+            self.pass_on(BEAT)
         if now - self._rotated_at > ROTATE_S and self.rotation.is_stored:
             self.rotation.rotate(self.rotation.generation, now)
             self.pass_on({"t": "token", "token": self._token()})

@@ -60,6 +60,11 @@ class Socket:
         """Whether the browser, or the way to it, has taken nothing for a while."""
         return self._writing_since is not None and time.monotonic() - self._writing_since > STUCK_S
 
+    @property
+    def quiet_s(self) -> float:
+        """How long nothing was written."""
+        return time.monotonic() - self._said_at
+
     def end(self, code: int, why: str, last: str = "") -> None:
         """Close it, with a code of docs/web-protocol.md, after a last frame. Does not wait."""
         if self._ending is None:
@@ -164,7 +169,8 @@ class Socket:
             while True:
                 frames = take()
                 if not frames:
-                    await self._wait_for_something()
+                    await self._something.wait()
+                    self._something.clear()
                 for text in frames:
                     self._said_at = self._writing_since = time.monotonic()
                     await self.ws.send_str(text)
@@ -174,17 +180,6 @@ class Socket:
         except Exception:
             log.exception("nothing more can be written to a browser")
             self.end(1011, "an error of the gateway")
-
-    async def _wait_for_something(self) -> None:
-        """Wait to be woken, which need not mean that there is anything; a browser that hears nothing gets a beat."""
-        left_s = self._said_at + self._hub.settings.beat_s - time.monotonic()
-        try:
-            async with asyncio.timeout(max(0.0, left_s)):
-                await self._something.wait()
-            self._something.clear()
-        except TimeoutError:
-            self._said_at = time.monotonic()
-            await self.ws.send_str('{"t":"beat"}')
 
     async def _end(self, code: int, why: str, last: str) -> None:
         try:

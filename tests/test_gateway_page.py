@@ -47,7 +47,7 @@ class Window:
         self._session = session
         self.frames: list[dict[str, Any]] = []
         self.ended: list[int] = []
-        self.is_stuck = False
+        self.is_stuck, self.quiet_s = False, 0.0
         self._changed = asyncio.Event()
 
     def woken(self) -> None:
@@ -190,6 +190,22 @@ def test_an_update_without_a_session_or_of_another_epoch_is_counted_and_dropped(
         session = PageSession(hub, "https://a.org", ())
         session.do({"t": "update", "epoch": 1, "event": 1, "snapshot": False})
         assert hub.counts["updates_of_no_session"] == 1
+        session.close(release=True)
+
+    play(story)
+
+
+def test_a_browser_that_hears_nothing_gets_a_beat(play: Callable[[Story], None]) -> None:
+    async def story(hub: Hub) -> None:
+        session = PageSession(hub, "https://a.org", ())
+        window = Window(session)
+        session.join(window, hello("a"), 0, False, None)
+        await window.get("retained")
+        session.tick(0.0)
+        window.quiet_s = hub.settings.beat_s
+        session.tick(0.0)
+        await window.get("beat")
+        assert len([frame for frame in window.frames if frame["t"] == "beat"]) == 1
         session.close(release=True)
 
     play(story)
