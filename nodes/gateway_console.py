@@ -104,19 +104,22 @@ class Console:
         if self._look_at_states:
             self._look_at_states = False
             self._tell_states()
-        with self._lock:
-            too_much = self._outbox.is_too_much(self.line.is_stuck)
-        if not too_much:
+        if not self._is_cut_off(self.line):
             self.line.woken()
-        else:
+
+    def _is_cut_off(self, line: Line) -> bool:
+        """End the socket if too much waits for its window."""
+        with self._lock:
+            too_much = self._outbox.is_too_much(line.is_stuck)
+        if too_much:
             self._hub.counts["too_slow"] += 1
-            self.line.end(4009, f"more than {self._hub.settings.limits.queue_frames} frames wait for this window")
+            line.end(4009, f"more than {self._hub.settings.limits.queue_frames} frames wait for this window")
+        return too_much
 
     def tick(self, now: float) -> None:
         """In the event loop, about every second."""
-        if self.line is None:
+        if self.line is None or self._is_cut_off(self.line):
             return
-        self.woken()
         self._tell_states()
         if self.line.quiet_s >= self._hub.settings.beat_s:
             self.send(BEAT)

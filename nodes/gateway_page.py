@@ -25,6 +25,8 @@ from nodes.host_page import HostPage
 
 BEAT = '{"t":"beat"}'
 """For a browser that hears nothing else: what is silent for twice as long is dead."""
+STATES_S = 5.0
+"""A state may go without a word, as a code does when its lease is lost; so long it may take to be noticed."""
 _SITE = "~/site_connect/#"
 _SESSION = "~pagesession/#"
 
@@ -78,6 +80,7 @@ class PageSession:
         self._held: dict[int, _Held] = {}
         self._retained: list[Any] = []
         self._look_at_states = False
+        self._looked_at = 0.0
         self.page = HostPage(
             session=session, buttons=buttons, lease_s=settings.lease_s, backoff=settings.backoff, echo=False
         )
@@ -138,20 +141,24 @@ class PageSession:
         if self._look_at_states:
             self._look_at_states = False
             self._tell_states()
-        with self._lock:
-            too_much = self._outbox.is_too_much(self.line.is_stuck)
-        if not too_much:
+        if not self._is_cut_off(self.line):
             self.line.woken()
-        else:
+
+    def _is_cut_off(self, line: Line) -> bool:
+        """End the socket if too much waits for its browser."""
+        with self._lock:
+            too_much = self._outbox.is_too_much(line.is_stuck)
+        if too_much:
             self._hub.counts["too_slow"] += 1
-            self.line.end(4009, f"more than {self._limits.queue_frames} frames wait for this browser")
+            line.end(4009, f"more than {self._limits.queue_frames} frames wait for this browser")
+        return too_much
 
     def tick(self, now: float) -> None:
         """In the event loop, about every second: what nobody calls for."""
-        if self.line is None:
+        if self.line is None or self._is_cut_off(self.line):
             return
-        self.woken()
-        self._tell_states()
+        if now - self._looked_at > STATES_S:
+            self._tell_states()
         if self.line.quiet_s >= self._hub.settings.beat_s:
             self.pass_on(BEAT)
         if now - self._rotated_at > ROTATE_S and self.rotation.is_stored:
@@ -255,6 +262,7 @@ class PageSession:
         """In the event loop: if what late subscribers are told has changed, hand on the whole of it."""
         if self.line is None:
             return
+        self._looked_at = time.monotonic()
         states = self._states()
         if states != self._retained:
             self._retained = states

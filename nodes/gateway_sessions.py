@@ -24,8 +24,8 @@ from nodes.gateway_tokens import TOKEN_S, Token, public_name, read_token
 
 log = logging.getLogger("nodes.gateway")
 
-MOVE_S = 1.5
-"""How long another gateway may take to let a session go; then it is taken for dead."""
+MOVE_S = 4.0
+"""How long another gateway may take to let a session go, longer than it is announced; then it is taken for dead."""
 SILENT_S = 10.0
 """So long it is not asked again; by then its announcements have ended."""
 MAX_MOVES = 3
