@@ -153,6 +153,16 @@ def forged(chance: Chance) -> Iterator[bytes]:
     yield b"".join(frame(part) for part in parts)
 
 
+def questions(chance: Chance) -> Iterator[bytes]:
+    """Right ones to inboxes of nobody, more than anybody answers; and wrong ones."""
+    good = {"ask": "why", "id": b"1", "reply_to": "$inbox/nobody/a", "topic": "k/1"}
+    wrong = [{"ask": "why"}, {"ask": b""}, *({**good, field: chance.randbytes(3)} for field in good)]
+    asked = [*({**good, "ask": ask} for ask in ("why", "stats", "ping", "trace") for _ in range(50)), *wrong]
+    parts = [encode_system(topic, each) for topic in ("$fabric/proxy/p1", "$ack/0/q") for each in asked]
+    parts += [encode("k/1", 1, 1, 1, None, {"tail": True, "trace": each}) for each in asked]
+    yield b"".join(frame(part) for part in parts)
+
+
 def markers(chance: Chance) -> Iterator[bytes]:
     ghost = Record("ghost", "00", "tcp://127.0.0.1:9")
     parts = [
@@ -210,6 +220,7 @@ AFTER_HANDSHAKE: list[Callable[[Chance], Iterator[bytes]]] = [
     odd_topics,
     odd_bodies,
     forged,
+    questions,
     markers,
     subscriptions,
     commands,
@@ -322,7 +333,7 @@ def test_no_garbage_after_a_handshake_harms_anybody(port: str, mesh: Proxies, by
     assert all(proxy.alive for proxy in mesh)
 
 
-@pytest.mark.parametrize("port", PORTS)
+@pytest.mark.parametrize("port", [*PORTS, "http"])
 def test_no_garbage_instead_of_a_handshake_harms_anybody(port: str, mesh: Proxies, bystanders: Bystanders) -> None:
     chance = Chance(port)
     for garbage in INSTEAD_OF_ONE:
@@ -421,8 +432,8 @@ def test_garbage_at_every_port_costs_no_memory(
         end = time.monotonic() + GARBAGE_S
         sent = 0
         while time.monotonic() < end:
-            port, base = chance.choice(list(PORTS)), chance.choice(pair).base
-            if chance.random() < 0.7:
+            port, base = chance.choice([*PORTS, "http"]), chance.choice(pair).base
+            if port != "http" and chance.random() < 0.7:
                 send_after_handshake(base, port, chance.choice(AFTER_HANDSHAKE), chance)
             else:
                 send_instead_of_one(base, port, chance.choice(INSTEAD_OF_ONE), chance)

@@ -23,7 +23,7 @@ PORTS = {"in": "PUSH", "out": "XSUB", "relay": "XSUB", "link": "XSUB", "guest": 
 
 
 def endpoint(base: str, port: str) -> str:
-    """Return the endpoint of the port `in`, `out`, `relay`, `link` or `guest` of the proxy at `base`."""
+    """Return the endpoint of the port `in`, `out`, `relay`, `link`, `guest` or `http` of the proxy at `base`."""
     endpoints = Endpoints.parse(base)
     return str(getattr(endpoints, "ingress" if port == "in" else port))
 
