@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import signal
 import ssl
@@ -64,6 +65,7 @@ READY_S = 10.0
 @click.option("--tls-cert", metavar="FILE", type=click.Path(), help="Certificate chain, PEM.")
 @click.option("--tls-key", metavar="FILE", type=click.Path(), help="Its key, PEM.")
 @click.option("--behind-proxy", is_flag=True, help="Trust X-Forwarded-Proto and X-Forwarded-For: a proxy sets them.")
+@click.option("--name", metavar="NAME", help="Its name, one topic level. [default: random]")
 @click.option("--verbose", is_flag=True, help="Say more; sessions are hashed.")
 @operating_options
 @connect_option
@@ -84,6 +86,7 @@ def gateway(
     tls_cert: str | None,
     tls_key: str | None,
     behind_proxy: bool,
+    name: str | None,
     verbose: bool,
     http: Address | None,
     log_json: bool,
@@ -108,6 +111,8 @@ def gateway(
     except ModuleNotFoundError as error:
         name = str(error.name).split(".")[0]
         raise Fail(f"{name} is not installed; right would be: pip install '.[web]'", Exit.LACKING) from None
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_.:@-]{1,64}", name):
+        raise click.UsageError(f"--name {name!r}: must be 1 to 64 letters, digits or _ . : @ -")
     logs.begin("fabric gateway", as_json=log_json, verbose=verbose)
     host, port, tls = _where(listen, tls_cert, tls_key)
     try:
@@ -130,7 +135,7 @@ def gateway(
         say(f"not built: {', '.join(files.lacking())}; co-browsing needs them: scripts/build-web")
     if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:
         say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
-    with status_page("gateway", http) as status, open_node(connect, connect_timeout_s) as node:
+    with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:
         status.watch_node(node)
         return asyncio.run(_run(node, settings, agents, files, (host, port, tls), status))
 
@@ -196,7 +201,7 @@ async def _serve(running: Gateway, url: str, node: Node, ended: asyncio.Event, s
     if not await running.is_ready(READY_S):
         say(f"other gateways cannot ask this one yet, after {READY_S:g} s: the mesh has not acknowledged its inbox")
     status.ready_with(node, running.problem)
-    click.echo(dumps({"event": "ready", "url": url, "home": node.home}))
+    click.echo(dumps({"event": "ready", "name": node.name, "url": url, "home": node.home}))
     say(f"serving browsers at {url}")
     notify(READY)
     await ended.wait()

@@ -58,6 +58,7 @@ def test_a_password_of_ones_own_comes_from_stdin(run_fabric: Run) -> None:
         (["--public-publish", "$fabric/#"], "cannot be public"),
         (["--public-subscribe", "a/#/b"], "#"),
         (["--max-pages", "0"], "--max-pages"),
+        (["--name", "a/b"], "letters, digits"),
     ],
 )
 def test_wrong_options_are_named(capfd: pytest.CaptureFixture[str], options: list[str], words: str) -> None:
