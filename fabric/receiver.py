@@ -170,7 +170,9 @@ class Receiver:
         """Count a part that could not be decoded; log the first of each kind."""
         self.refused[error.kind] += 1
         if self.refused[error.kind] == 1:
-            log.warning("refused a part (%s): %s; further ones of this kind are only counted", error.kind, error)
+            told = {"event": "part_refused", "fields": {"kind": error.kind, "why": str(error)}}
+            words = "refused a part (%s): %s; further ones of this kind are only counted"
+            log.warning(words, error.kind, error, extra=told)
 
     def forget(self, released: Collection[str]) -> None:
         """Filters are held no more: numbers of topics that nobody wants now mean nothing later.

@@ -30,6 +30,7 @@ from fabric.requests import Request, Server
 from nodes import frame_api
 from nodes.contact_codes import log_code
 from nodes.frame_work import Offers, Run, Touched, Turn, Work, in_order
+from nodes.logs import named
 from nodes.records import Page, StoreOptions
 from nodes.store import Store
 
@@ -186,14 +187,17 @@ class FrameNode:
                 patience_s = 0.0 if isinstance(error, TransportError) else patience_s
         if untold:
             self.untold += untold
-            log.warning("%d of %d events could not be published: %s", untold, len(events), why)
+            told = named("events_untold", untold=untold, of=len(events), why=str(why))
+            log.warning("%d of %d events could not be published: %s", untold, len(events), why, extra=told)
 
     def _log_page(self, page: Page) -> None:
         if log.isEnabledFor(logging.INFO):
             code = log_code(page.code, self._salt) if page.code else "none"
             what = "gone" if page.gone_at is not None else f"co-browsing {page.cobrowse}, chat {page.chat}"
             session = log_code(page.session, self._salt)
-            log.info("page %s version %d epoch %d: %s, code %s", session, page.version, page.epoch, what, code)
+            told = named("page_changed", session=session, version=page.version, epoch=page.epoch, what=what, code=code)
+            words = "page %s version %d epoch %d: %s, code %s"
+            log.info(words, session, page.version, page.epoch, what, code, extra=told)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -249,12 +253,15 @@ class FrameNode:
     def _lost_store(self, error: Busy) -> None:
         if self._away_since is None:
             self._away_since = time.monotonic()
-            log.warning("the store is away, and everybody is told to come back: %s", why_store(error))
+            why = why_store(error)
+            log.warning(
+                "the store is away, and everybody is told to come back: %s", why, extra=named("store_away", why=why)
+            )
 
     def _found_store(self) -> None:
         if self._away_since is not None:
             away_s, self._away_since = time.monotonic() - self._away_since, None
-            log.warning("the store answers again, after %.1f s", away_s)
+            log.warning("the store answers again, after %.1f s", away_s, extra=named("store_back", away_s=away_s))
 
 
 def why_store(error: Busy) -> str:

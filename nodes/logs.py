@@ -2,7 +2,8 @@
 
     {"ts": "2026-01-31T12:00:00.123Z", "level": "info", "logger": "fabric.proxy", "event": "link_up", "fields": {…}}
 
-`event` is what happened, `fields` what belongs to it. Quiet by default: warnings and errors, and what a command says.
+`event` is what happened, `fields` what belongs to it: a record that gives both (`extra={"event": …, "fields": …}`) is
+told by them, another one by its words. Quiet by default: warnings and errors, and what a command says.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import Any
 
 COMMAND = "fabric.command"
 """Logger of what a command says on stderr."""
-_FIELDS = "fields"
+_EVENT, _FIELDS = "event", "fields"
 
 
 class JsonFormatter(logging.Formatter):
     """One record as one line of strict JSON, whatever it holds."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = dict(getattr(record, _FIELDS, {}))
+        fields, event = dict(getattr(record, _FIELDS, {})), getattr(record, _EVENT, None)
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -30,13 +31,18 @@ class JsonFormatter(logging.Formatter):
             "ts": at.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            _EVENT: record.getMessage() if event is None else event,
             _FIELDS: fields,
         }
         try:
             return json.dumps(line, ensure_ascii=False, allow_nan=False, default=str)
         except ValueError:  # not a number, or a circle
             return json.dumps({**line, _FIELDS: {"unreadable": repr(fields)}}, ensure_ascii=False)
+
+
+def named(event: str, **fields: Any) -> dict[str, Any]:
+    """The `extra` of a record: what it is as JSON."""
+    return {_EVENT: event, _FIELDS: fields}
 
 
 def begin(command: str, *, as_json: bool, verbose: bool = False) -> None:

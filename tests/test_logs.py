@@ -41,6 +41,17 @@ def test_a_line_has_time_level_logger_event_and_fields(capsys: pytest.CaptureFix
     }
 
 
+def test_a_record_that_has_a_name_is_told_by_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("nodes.frame")
+    logs.begin("fabric frame", as_json=True)
+    log.warning("the store answers again, after %.1f s", 2.5, extra=logs.named("store_back", away_s=2.5))
+    (line,) = lines(capsys)
+    assert (line["event"], line["fields"]) == ("store_back", {"away_s": 2.5})
+    logs.begin("fabric frame", as_json=False)
+    log.warning("the store answers again, after %.1f s", 2.5, extra=logs.named("store_back", away_s=2.5))
+    assert capsys.readouterr().err == "fabric frame: the store answers again, after 2.5 s\n"
+
+
 def test_what_a_command_says_is_told_by_its_event(capsys: pytest.CaptureFixture[str]) -> None:
     logs.begin("fabric proxy", as_json=True)
     assert logs.tell("link_up", {"id": "p2"})
