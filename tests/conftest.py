@@ -22,7 +22,6 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.browsers import built
 from tests.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
 
 LEAK_GRACE_S = 3.0  # what is ending when the test ends may take this long
@@ -95,6 +94,8 @@ def proxies(tmp_path: Path, started: list[Process]) -> Callable[..., list[ProxyP
 @pytest.fixture(scope="session")
 def bundles() -> Path:
     """The folder of what browsers load, built; skips where that cannot be."""
+    from tests.browsers import built  # not for every test: it takes aiohttp
+
     return built()
 
 

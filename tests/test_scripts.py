@@ -112,7 +112,9 @@ def offline(copy: Path, tmp_path: Path) -> Path:
 def test_it_installs_once_and_again_when_pyproject_changes(copy: Path, offline: Path, tmp_path: Path) -> None:
     env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     assert run(copy / "scripts/setup", **env).returncode == 0
-    assert len(offline.read_text().splitlines()) == 1 and offline.read_text().rstrip().endswith("--editable .[store,ops]")
+    assert len(offline.read_text().splitlines()) == 1 and offline.read_text().rstrip().endswith(
+        "--editable .[store,ops]"
+    )
     again = run(copy / "scripts/setup", **env)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     assert len(offline.read_text().splitlines()) == 1, "nothing has changed, so nothing is installed"

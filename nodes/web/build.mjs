@@ -26,7 +26,9 @@ await Promise.all([
 ]);
 await writeFile(`${out}/assets/replay.css`, await readFile(here("node_modules/@rrweb/replay/dist/style.min.css")));
 
-for (const name of ["site_connect.js", "frame.js", "agent/agent.js", "assets/chat.js", "assets/recorder.js", "assets/replay.js"]) {
+const assets = ["chat", "recorder", "replay"].map((name) => `assets/${name}.js`);
+for (const name of ["site_connect.js", "frame.js", "agent/agent.js", ...assets]) {
   const text = await readFile(`${out}/${name}`);
-  console.log(`${name.padEnd(20)} ${String(text.length).padStart(8)} B ${String(gzipSync(text, { level: 9 }).length).padStart(8)} B gzipped`);
+  const zipped = gzipSync(text, { level: 9 });
+  console.log(`${name.padEnd(20)} ${String(text.length).padStart(8)} B ${String(zipped.length).padStart(8)} B gzipped`);
 }

@@ -116,6 +116,16 @@ def test_what_is_called_before_the_script_is_there_is_done(browsers: Stack) -> N
     assert visitor.js("() => heard.filter(m => m.topic === '~/x').map(m => m.payload)") == [1, 2]
 
 
+def test_a_callback_that_throws_is_reported_and_harms_no_other(browsers: Stack) -> None:
+    visitor = browsers.visitor()
+    visitor.js("() => { site_connect.subscribe('~/x', () => { throw new Error('of the page'); }); }")
+    visitor.listen("~/x")
+    visitor.js("() => site_connect.publish('~/x', 1)")
+    assert visitor.hears("~/x") == 1
+    visitor.until(lambda: visitor.errors == ["of the page"], "the error is reported as the page's own")
+    visitor.errors.clear()
+
+
 def test_the_fabric_as_far_as_it_is_public(browsers: Stack) -> None:
     visitor = browsers.visitor()
     visitor.js(

@@ -8,8 +8,8 @@ const OURS = ["site-connect { display: none !important; }"]; // the visitor's fr
  * A stage for one page in `root`. `onMeta({href, width, height})`: the visitor's address and window.
  * Returns {show(events, snapshot), end()}.
  *
- * Events are shown when they arrive: the visitor's clock may be wrong. Each snapshot is built beside what is shown, by a
- * replayer of its own, and takes its place when it is there: so a refresh does not flicker, and old events are let go.
+ * Events are shown when they arrive: the visitor's clock may be wrong. Each snapshot is built beside what is shown, by
+ * a replayer of its own, and takes its place when it is there: a refresh does not flicker, and old events are let go.
  */
 export function stage(root, onMeta) {
   const shown = []; // replayers with their places, the newest last; more than one only while that is being built

@@ -1,9 +1,9 @@
-// The frame's way to the gateway: one WebSocket at a time, come back to with back-off and jitter, the session resumed by
-// its token. Pure but for what it is given. The words on the wire: docs/web-protocol.md. Reading order: `send`, for what
-// the page wants; `heard`, for what the gateway says; `closed`, for what then.
+// The frame's way to the gateway: one WebSocket at a time, come back to with back-off and jitter, the session resumed
+// by its token. Pure but for what it is given. The words on the wire: docs/web-protocol.md. Reading order: `send`, for
+// what the page wants; `heard`, for what the gateway says; `closed`, for what then.
 //
-//   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1) · kept.get(name), kept.set(name, value): token and seen,
-//   which the next document of this tab finds
+//   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1)
+//   kept.get(name), kept.set(name, value): `token` and `seen`, which the next document of this tab finds
 //   tell(message): `welcome` (with `fresh`), `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`
 
 const FIRST_S = 0.5;

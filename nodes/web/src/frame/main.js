@@ -1,5 +1,5 @@
-// frame.js: the visitor's frame. It holds the WebSocket, stands between the page and the gateway, and shows the code and
-// the chat. It speaks with the one page that holds it, whose origin the browser says with its first greeting.
+// frame.js: the visitor's frame. It holds the WebSocket, stands between the page and the gateway, and shows the code
+// and the chat. It speaks with the one page that holds it, whose origin the browser says with its first greeting.
 
 import { Connection } from "./connection.js";
 import { recall, remember } from "./memory.js";
@@ -78,7 +78,7 @@ function fromGateway(said) {
   return tellPage(typed(said));
 }
 
-/** No topic under ~/ crosses to the page: the frame says what happened by `name`, and the page's script publishes it. */
+/** No topic under ~/ crosses to the page: the frame says what happened by `name`, and the script publishes it. */
 function typed({ topic, payload, ...rest }) {
   const own = "~/site_connect/";
   return topic?.startsWith(own) ? { ...rest, name: topic.slice(own.length), payload } : { ...rest, topic, payload };

@@ -66,5 +66,6 @@ export function resumed(state, kept, said) {
   const now = { ...state, view: kept.view ?? state.view, chat: chat ?? state.chat, messages: messages ?? [] };
   if (!said) return now;
   const known = { offered: "waiting" }[said.chat] ?? said.chat;
-  return { ...now, view: said.visibility, chat: known, messages: known === "open" || known === "closed" ? now.messages : [] };
+  const readable = ["open", "closed"].includes(known) ? now.messages : [];
+  return { ...now, view: said.visibility, chat: known, messages: readable };
 }

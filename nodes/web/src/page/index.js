@@ -3,8 +3,8 @@
 //   <script async src="https://gateway.example/site_connect.js" data-buttons="help"></script>
 //
 //   data-buttons="help sales"   ids of the page's chat buttons
-//   data-frame="manual"         the frame is loaded when the page asks: site_connect.frame(), `~/site_connect/load_frame`,
-//                               or show_frame; else as soon as the document is there
+//   data-frame="manual"         the frame is loaded when the page asks by site_connect.frame(), show_frame, or
+//                               `~/site_connect/load_frame`; else as soon as the document is there
 //
 // Two lines before it let the page call while the script is on its way:
 //
@@ -21,7 +21,7 @@ import { Recording } from "./recording.js";
 function begin(script) {
   const early = window.site_connect?.calls ?? [];
   const origin = new URL(script.src).origin;
-  const report = typeof reportError === "function" ? reportError : (error) => console.error(error);
+  const report = (error) => (typeof reportError === "function" ? reportError(error) : console.error(error));
 
   const host = document.createElement("site-connect"); // its own shadow: the page's style and scripts leave it alone
   Object.assign(host.style, { position: "fixed", width: "0", height: "0" });

@@ -10,6 +10,7 @@
 //   out.report(error)          a callback threw
 
 import { Broker } from "./broker.js";
+import { Calls } from "./calls.js";
 import { DECIDED, HERE, LOAD_FRAME, SNAPSHOT_REQUEST, STARTED, STOPPED, UPDATE, VIEWS } from "./names.js";
 import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
 
@@ -24,8 +25,7 @@ export class Page {
     this.ackFuns = new Map();
     this.stops = new Map(); // id -> what resolves its promise
     this.retained = []; // what a late subscriber is told: {topic, payload}
-    this.calls = []; // callbacks, one after the other
-    this.calling = false;
+    this.calls = new Calls(out.report);
     this.session = null;
     this.epoch = null; // of the co-browsing that runs
     this.paused = null; // the epoch of one that the gateway does not know at present
@@ -42,14 +42,14 @@ export class Page {
     const kind = scope(filter);
     if (typeof msgFun !== "function") throw problem("TypeError", `msg_fun is ${shown(msgFun)}, but must be a function`);
     const given = this.broker.subscribe(filter, msgFun, id);
-    if (ackFun && kind === "local") this.call(ackFun, { ...LOCAL_ACK });
+    if (ackFun && kind === "local") this.calls.add(ackFun, { ...LOCAL_ACK });
     else if (ackFun) this.ackFuns.set(given, ackFun);
     if (kind !== "local") this.out.frame({ t: "subscribe", id: given, filter });
     const one = [this.broker.subscriptions.get(given)];
     for (const { topic, payload } of this.retained) {
       if (matches(filter, topic)) this.hand(one, { topic, payload, retained: true });
     }
-    this.out.later(() => this.run()); // not before the caller has the id
+    this.out.later(() => this.calls.run()); // not before the caller has the id
     return given;
   }
 
@@ -62,19 +62,19 @@ export class Page {
   publish(topic, msg = null) {
     validateTopic(topic);
     const kind = scope(topic);
-    if (kind === "system") throw problem("ScopeError", `${shown(topic)}: topics that begin with $ belong to the fabric`);
-    if (DECIDED.has(topic)) throw problem("ScopeError", `${shown(topic)} is told by the frame, and cannot be published`);
+    if (kind === "system") throw problem("ScopeError", `${shown(topic)}: topics with $ belong to the fabric`);
+    if (DECIDED.has(topic)) throw problem("ScopeError", `${shown(topic)} is told by the frame; nobody publishes it`);
     if (kind === "local") {
       if (topic === LOAD_FRAME) this.out.wantFrame();
       this.deliver({ topic, payload: msg });
-      return this.run();
+      return this.calls.run();
     }
     const payload = plain(topic, msg);
     if (topic in VIEWS) this.out.wantFrame();
     this.out.frame({ t: "publish", topic, payload });
     if (kind === "pagesession") this.deliver({ topic, payload });
     if (topic in VIEWS) this.out.view(VIEWS[topic]);
-    return this.run();
+    return this.calls.run();
   }
 
   /** Stop co-browsing: when this returns, no update leaves any more. Resolves once no agent handles one any more. */
@@ -85,7 +85,7 @@ export class Page {
     this.out.frame({ t: "stop", id });
     const running = this.epoch ?? this.paused;
     if (running !== null) this.stopped(running);
-    this.run();
+    this.calls.run();
     return over;
   }
 
@@ -107,7 +107,7 @@ export class Page {
     this.updates += 1;
     this.out.frame({ t: "update", epoch, event, snapshot });
     this.deliver({ topic: UPDATE, payload: { epoch, n: this.updates, event, snapshot } });
-    this.run();
+    this.calls.run();
     return true;
   }
 
@@ -124,7 +124,7 @@ export class Page {
     else if (said.t === "view") this.out.view(said.view);
     else if (said.t === "act" && isBeyond(said.topic)) this.publish(said.topic, said.payload); // in the frame
     else if (said.t === "stop") this.stopSession();
-    this.run();
+    this.calls.run();
   }
 
   told(message) {
@@ -147,7 +147,7 @@ export class Page {
   acked({ id, ok, covered, missing, elapsed_s, error }) {
     const ackFun = this.ackFuns.get(id);
     this.ackFuns.delete(id); // a frame that comes back is acked again; the page is told once
-    if (ackFun) this.call(ackFun, { ok, covered, missing, elapsed_s, error });
+    if (ackFun) this.calls.add(ackFun, { ok, covered, missing, elapsed_s, error });
   }
 
   /** The frame has its session. `fresh`: what the table says is to be told, as nobody heard of it when it happened. */
@@ -235,28 +235,7 @@ export class Page {
   hand(subscriptions, { topic, payload, retained = false, number, publisher }) {
     for (const subscription of subscriptions) {
       const message = { topic, payload, retained, number, publisher };
-      this.calls.push(() => subscription.active && subscription.handler(message));
-    }
-  }
-
-  call(fun, ...args) {
-    this.calls.push(() => fun(...args));
-  }
-
-  /** Call back, one after the other; whoever is at it takes over what comes meanwhile. */
-  run() {
-    if (this.calling) return;
-    this.calling = true;
-    try {
-      while (this.calls.length) {
-        try {
-          this.calls.shift()();
-        } catch (error) {
-          this.out.report(error);
-        }
-      }
-    } finally {
-      this.calling = false;
+      this.calls.add(() => subscription.active && subscription.handler(message));
     }
   }
 }
@@ -270,7 +249,7 @@ function isBeyond(topic) {
   return typeof topic === "string" && scope(topic) !== "local";
 }
 
-/** A copy as JSON has it, made at once: what cannot be sent is refused, and what the page changes later changes nothing. */
+/** A copy as JSON has it, made at once: what cannot be sent is refused, and later changes of it change nothing. */
 function plain(topic, msg) {
   try {
     return JSON.parse(JSON.stringify(msg));

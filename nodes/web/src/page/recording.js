@@ -1,5 +1,5 @@
-// Co-browsing on the page: the recorder, which is loaded when a session starts and gone when it stops, and the sign that
-// says so. A stop ends the recorder before anything else happens.
+// Co-browsing on the page: the recorder, which is loaded when a session starts and gone when it stops, and the sign
+// that says so. A stop ends the recorder before anything else happens.
 
 const REST_MS = 10_000;
 const SIGN = {

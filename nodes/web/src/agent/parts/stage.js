@@ -1,4 +1,4 @@
-// The visitor's page on the agent's screen: one at a time, scaled to fit. The replay itself is loaded when it is needed.
+// The visitor's page on the agent's screen: one at a time, scaled to fit. The replay is loaded when it is needed.
 
 const MAX_EVENTS = 5_000; // the replay keeps every event since a snapshot: then a fresh one is asked for
 

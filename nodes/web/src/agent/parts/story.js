@@ -77,7 +77,8 @@ function joined(desk, { session, epoch }) {
 function change(desk, session, changes) {
   const known = desk.visitors[session];
   const counted = known ? desk.counted : desk.counted + 1;
-  const visitor = known ?? { label: `Visitor ${counted}`, state: {}, epoch: null, synced: false, chat: "idle", messages: [] };
+  const fresh = { label: `Visitor ${counted}`, state: {}, epoch: null, synced: false, chat: "idle", messages: [] };
+  const visitor = known ?? fresh;
   return { ...desk, counted, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
 }
 
@@ -87,12 +88,13 @@ function withState(desk, state) {
   if (known && known.state.version > state.version) return desk;
   const mine = state.chat_agent === desk.agent && state.gone !== true;
   const engaged = mine || (state.agent === desk.agent && state.gone !== true);
-  if (!engaged) return known ? left(change(desk, session, { state, chat: known.chat === "open" ? "closed" : known.chat }), session) : desk;
+  if (!engaged && !known) return desk;
+  if (!engaged) return left(change(desk, session, { state, chat: known.chat === "open" ? "closed" : known.chat }), session);
   const chat = mine ? state.chat : (known?.chat ?? "idle");
   return change(desk, session, { state, chat, button: state.button });
 }
 
-/** Whoever is neither seen nor in a chat is let go; a chat that has ended stays to be read while it is on the screen. */
+/** Whoever is neither seen nor in a chat is let go; a chat that has ended stays to be read while it is open here. */
 function left(desk, session) {
   const visitor = desk.visitors[session];
   const reading = desk.active === session && visitor.messages.length > 0;

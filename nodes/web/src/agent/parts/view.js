@@ -103,7 +103,7 @@ export class View {
   visitor({ session, label, active, chat, unread, live }) {
     const open = this.act(`open ${session}`, label, () => this.acts.open(session), "open");
     open.setAttribute("aria-current", String(active));
-    const marks = [live && "viewing", chat === "open" && "chat", chat === "invited" && "invited", chat === "closed" && "ended"];
+    const marks = [live ? "viewing" : "", { open: "chat", invited: "invited", closed: "ended" }[chat] ?? ""];
     open.append(element("small", {}, marks.filter(Boolean).join(" · ")));
     if (unread) open.append(element("em", { ariaLabel: `${unread} unread` }, String(unread)));
     return element("li", {}, open);
