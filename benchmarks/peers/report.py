@@ -23,6 +23,8 @@ COLOURS = {
     "raw": "#bbbbbb", "fabric": "#1f5fa8", "nats": "#2e9e5b", "mosquitto": "#7a4fa3", "redis": "#c23b22",
     "zenoh": "#d98e04",
 }  # fmt: skip
+LOGARITHMIC_FROM = 30
+"""Bars that differ by more than this would not be seen beside each other."""
 MARGIN = 1.05
 """Ahead by less than this is even: medians of a few repetitions say no more."""
 
@@ -86,7 +88,7 @@ def _page(results: Results) -> Iterator[str]:
 
 
 def _has_figures(work: Work) -> bool:
-    return any(figures.values for peers in work.figures.values() for figures in peers.values())
+    return any(figures.median for peers in work.figures.values() for figures in peers.values())
 
 
 def _section(work: Work) -> Iterator[str]:
@@ -194,7 +196,7 @@ def _plot(work: Work, path: Path) -> Path:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6.5, 2.8), layout="constrained")
-    there = [peer for peer in PEERS if any(work.of(setting, peer).values for setting in work.settings)]
+    there = [peer for peer in PEERS if any(work.of(setting, peer).median for setting in work.settings)]
     width = 0.8 / len(there)
     for at, peer in enumerate(there):
         for place, setting in enumerate(work.settings):
@@ -205,6 +207,9 @@ def _plot(work: Work, path: Path) -> Path:
                 spread = [[median - min(values)], [max(values) - median]]
                 axes.bar(place + at * width, median, width, yerr=spread, color=COLOURS[peer], label=label, capsize=2)
     axes.set_xticks([place + 0.4 - width / 2 for place in range(len(work.settings))], work.settings)
+    medians = [median for setting in work.settings for peer in there if (median := work.of(setting, peer).median)]
+    if max(medians) > LOGARITHMIC_FROM * min(medians):
+        axes.set_yscale("log")
     axes.set(ylabel=work.unit, title=f"{work.title} ({work.better} is better)")
     axes.yaxis.set_major_formatter(lambda value, _: number(value))
     axes.grid(axis="y", alpha=0.3)
