@@ -13,7 +13,8 @@ from collections import deque
 from typing import Literal, NamedTuple
 
 KEEP_FRAMES = 64
-KEEP_BYTES = 256 * 1024
+KEEP_BYTES = 128 * 1024
+"""Of each session. A message that went to many is kept once: they share its text."""
 BURST = 4
 """So many times as much as may wait may come at once for a browser that takes it."""
 
@@ -24,6 +25,11 @@ class _Frame(NamedTuple):
     kind: Kind
     seq: int
     text: str
+
+    @property
+    def whole(self) -> str:
+        """What goes out."""
+        return self.text if self.kind == "passing" else f'{{"seq":{self.seq},{self.text}'
 
 
 class Outbox:
@@ -48,7 +54,6 @@ class Outbox:
         """Add a frame; False when what waits is more than may wait."""
         if kind != "passing":
             self.seq += 1
-            text = f'{{"seq":{self.seq},{text}'
         self._waiting.append(_Frame(kind, self.seq, text))
         self._bytes += len(text)
         return self.fits
@@ -75,7 +80,7 @@ class Outbox:
         while self._waiting and len(taken) < most:
             frame = self._waiting.popleft()
             self._bytes -= len(frame.text)
-            taken.append(frame.text)
+            taken.append(frame.whole)
             if frame.kind != "passing":
                 self._keep(frame)
         return taken
