@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ import pytest
 from nodes import cli, cli_load
 from nodes.cli_options import Exit
 from nodes.load_run import LoadRun
-from tests.processes import FabricProcess, ProxyProcess, free_base
+from tests.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
 from tests.waiting import until
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -33,6 +37,30 @@ def test_tables_and_a_plot(mesh: list[ProxyProcess], run_fabric: Run, tmp_path: 
     assert ledger[0].startswith("subscriber") and len(ledger) == 3
     assert "over-delivered by filter" in over[0] and over[1].split()[:2] == ["1", "+/0001/x"]
     assert "covered: p1, p2" in done.stderr and "<svg" in plot.read_text()
+
+
+def test_a_person_who_watches_sees_it_live_and_stdout_stays_data(mesh: list[ProxyProcess]) -> None:
+    master, terminal = pty.openpty()
+    shown: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
+            while piece := os.read(master, 10_000):
+                shown.append(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    command = [*FABRIC, "load", *SHORT, "--rate", "200", "--json", "--connect", mesh[0].base]
+    env = environment(TERM="xterm", COLUMNS="100")
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, env=env, cwd=ROOT, timeout=60)
+    finally:
+        os.close(terminal)
+        reader.join()
+        os.close(master)
+    assert done.returncode == Exit.DONE and json.loads(done.stdout)["balances"]
+    seen = b"".join(shown).decode()
+    assert all(words in seen for words in ("fabric load: connecting", "delivered", "lag", "arrived unmatched"))
 
 
 def test_the_highest_rate_that_holds(mesh: list[ProxyProcess], run_fabric: Run) -> None:
