@@ -94,14 +94,18 @@ class StatusServer:
         self._listener.close()
 
     def _accept(self) -> None:
+        told = False
         while not self._closing:
             try:
                 connection, _ = self._listener.accept()
             except OSError as error:  # closing, or out of descriptors
                 if not self._closing:
-                    log.warning("cannot take a connection: %s", error)
+                    if not told:
+                        log.warning("cannot take a connection: %s; trying on", error)
+                    told = True
                     time.sleep(PAUSE_S)
                 continue
+            told = False
             if not self._slots.acquire(blocking=False):
                 connection.close()
                 continue

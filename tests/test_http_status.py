@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -144,3 +146,32 @@ def test_garbage_is_answered_or_let_go(server: StatusServer, garbage: bytes) -> 
             connection.shutdown(socket.SHUT_WR)
         assert answered(connection)[:10] in (b"HTTP/1.1 4", b"")
     assert get(server).startswith(b"HTTP/1.1 200 ")
+
+
+class Starved:
+    """A listener that finds no descriptor for the first three connections."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener, self.failures = listener, 3
+
+    def accept(self) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self._listener.accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listener, name)
+
+
+def test_out_of_descriptors_it_says_so_once_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    listen = http_status._listen
+    monkeypatch.setattr(http_status, "_listen", lambda address: Starved(listen(address)))
+    monkeypatch.setattr(http_status, "PAUSE_S", 0.001)
+    with StatusServer(LOOPBACK, {"/healthz": lambda: text(200, "alive")}) as server:
+        assert get(server).endswith(b"alive\n")
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot take a connection: [Errno 24] Too many open files; trying on"
+    ]
