@@ -33,7 +33,7 @@ function made(kept = {}) {
     last().onopen();
     welcome(fields);
   };
-  connection.start({ origin: "https://shop", buttons: ["help"], title: "Shop" });
+  connection.start({ origin: "https://shop", buttons: ["help"] });
   return { connection, sockets, told, last, say, welcome, open, live: () => timers.filter(({ off }) => !off), kept };
 }
 

@@ -21,7 +21,7 @@ const LOST = { t: "connection", connected: false, covered: [], missing: [] };
 export class Connection {
   constructor({ open, after, random, kept, instance, tell }) {
     Object.assign(this, { open, after, random, kept, instance, tell });
-    this.page = null; // {origin, buttons, title} of the page, from its first greeting
+    this.page = null; // {origin, buttons} of the page, from its first greeting
     this.socket = null;
     this.welcomed = false;
     this.seen = kept.get("seen");
@@ -109,11 +109,11 @@ export class Connection {
 
   dial() {
     const socket = (this.socket = this.open());
-    const { origin, buttons, title } = this.page;
+    const { origin, buttons } = this.page;
     socket.onopen = () => {
       const token = this.kept.get("token");
       const { instance, seen } = this;
-      this.put({ t: "hello", v: 1, origin, instance, token, seen, buttons, title });
+      this.put({ t: "hello", v: 1, origin, instance, token, seen, buttons });
     };
     socket.onmessage = ({ data }) => socket === this.socket && this.heard(JSON.parse(data));
     socket.onclose = ({ code }) => socket === this.socket && this.closed(code);

@@ -43,7 +43,7 @@ window.addEventListener("message", ({ data, origin, source }) => {
   else if (pageOrigin !== null) fromPage(data);
 });
 
-function greeted({ view, buttons, title, subscriptions }, origin) {
+function greeted({ view, buttons, subscriptions }, origin) {
   const first = pageOrigin === null;
   pageOrigin = origin;
   connection.hold(subscriptions);
@@ -52,7 +52,7 @@ function greeted({ view, buttons, title, subscriptions }, origin) {
   tellPage({ t: "ready" });
   tellPage({ t: "view", view: state.view });
   tellPage({ t: "room", tall: needsRoom(state) });
-  if (first) connection.start({ origin, buttons, title });
+  if (first) connection.start({ origin, buttons });
 }
 
 function fromPage({ site_connect: _, ...message }) {

@@ -47,7 +47,6 @@ function begin(script) {
     said: (message) => page.fromFrame(message),
     hello: () => ({
       buttons: (script.dataset.buttons ?? "").split(/[\s,]+/).filter(Boolean),
-      title: document.title,
       subscriptions: page.beyond(),
     }),
   });
