@@ -107,7 +107,7 @@ AGENT: dict[str, dict[str, Field]] = {
     "say": {"id": ID, "session": SESSION, "text": Field(_text(20_000), "a string of at most 20000 characters")},
     "snapshot": {"session": SESSION},
     "handled": {"confirm": ID},
-    "ping": {"at": Field(lambda value: type(value) in (int, float), "a number")},
+    "ping": {"at": Field(lambda value: type(value) in (int, float) and abs(value) < 2**63, "a number")},
 }
 
 

@@ -70,6 +70,13 @@ def test_what_is_no_json_object_is_malformed(text: str) -> None:
             parse(text)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 400])
+def test_a_ping_that_could_not_be_answered_in_json_is_malformed(number: str) -> None:
+    with pytest.raises(Malformed):
+        parse_agent(f'{{"t":"ping","at":{number}}}')
+    assert parse_agent('{"t":"ping","at":1.5}')["at"] == 1.5
+
+
 def test_whatever_comes_only_malformed_is_raised() -> None:
     """Seeded: real frames with values of all kinds in all fields, and with bytes of their text changed."""
     draw = random.Random(5)
