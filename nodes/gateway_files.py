@@ -97,9 +97,12 @@ class Files:
         """Return the file of this name, built or as it is; None for one that is not there, or not below the folder."""
         for folder in ("dist", "src"):
             root = (self._web / folder).resolve()
-            path = (root / name).resolve() if "\0" not in name else root
-            if path.is_relative_to(root) and path.is_file():
-                return path
+            try:
+                path = (root / name).resolve() if "\0" not in name else root
+                if path.is_relative_to(root) and path.is_file():
+                    return path
+            except OSError:  # no file has a name so long
+                return None
         return None
 
 

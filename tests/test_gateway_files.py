@@ -71,7 +71,8 @@ def test_who_may_hold_the_frame_and_what_it_may_load(folder: Path) -> None:
 
 def test_nothing_outside_its_folder_is_served(folder: Path) -> None:
     ways = ("/agent/../../secret.txt", "/agent/..%2f..%2fsecret.txt", "/assets/%2e%2e/%2e%2e/secret.txt",
-            "/assets//etc/passwd", "/agent/%00", "/agent/nothing.js", "/shop/", "/assets/")  # fmt: skip
+            "/assets//etc/passwd", "/agent/%00", "/agent/nothing.js", "/shop/", "/assets/",
+            f"/agent/{'a' * 300}", f"/assets/{'a/' * 3_000}")  # fmt: skip
     for status, text, _ in fetch(Files(frozenset(), web_folder=folder), *ways):
         assert status == 404 and "secret" not in text.replace("secret.txt", "")
 
