@@ -6,7 +6,7 @@
 
 Reading order: `docs/web-protocol.md`; the decisions `gateway_policy`, `gateway_limits`, `gateway_tokens`,
 `gateway_outbox`, `gateway_frames`, all pure; `gateway_hub`, `gateway_page`, `gateway_sessions`; `gateway_credentials`,
-`gateway_sign_in`, `gateway_console`, `gateway_consoles`; `gateway_files`, `gateway_sockets`; this.
+`gateway_sign_in`, `gateway_console`, `gateway_consoles`; `gateway_files`, `gateway_server`, `gateway_sockets`; this.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import contextlib
 import json
 import ssl
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ from nodes.gateway_files import COMMON, Files
 from nodes.gateway_frames import parse_agent, parse_page
 from nodes.gateway_hub import Hub, Settings
 from nodes.gateway_policy import origin_of
+from nodes.gateway_server import body, runner
 from nodes.gateway_sessions import Sessions
 from nodes.gateway_sign_in import Refused, SignIn
 from nodes.gateway_sockets import Ended, Socket, run
@@ -40,7 +42,6 @@ BACKLOG = 4_096
 MAX_BODY_BYTES = 16 * 1024
 PAGES_A_SECOND = 500
 """So many are expected to come back in a second when they are sent away together."""
-END_S = 1.0
 TICK_S = 1.0
 
 
@@ -55,7 +56,9 @@ class Gateway:
         self._settings, self._files = settings, files
         self._draining = False
         self._sockets: set[Socket] = set()
-        self._runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=END_S)
+        self._before_hello: Counter[str] = Counter()
+        """Sockets without a session yet, by address."""
+        self._runner = runner(self._app(), self.hub.counts)
         self._site: web.TCPSite | None = None
         self._ticking: asyncio.Task[None] | None = None
 
@@ -134,8 +137,9 @@ class Gateway:
     async def _page(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
         address = self._address(request)
-        full = len(self._sockets) >= self._settings.max_pages
-        if self._draining or full or self.sessions.count_of(address) >= self._settings.max_of_address:
+        of_address = self.sessions.count_of(address) + self._before_hello[address]
+        full = len(self._sockets) >= self._settings.max_pages or of_address >= self._settings.max_of_address
+        if self._draining or full:
             self.hub.counts["full"] += 1
             raise web.HTTPServiceUnavailable(
                 text="too many pages here\n", headers={"Retry-After": "5", "Connection": "close"}
@@ -145,21 +149,26 @@ class Gateway:
         self._sockets.add(socket)
         try:
             with contextlib.suppress(Ended):
-                hello = await self._hello(socket, _own_origin(request, self._settings.behind_proxy))
+                hello = await self._hello(socket, _own_origin(request, self._settings.behind_proxy), address)
                 await self._serve_page(socket, hello, address)
         finally:
             await socket.ended()
             self._sockets.discard(socket)
         return socket.ws
 
-    async def _hello(self, socket: Socket, own: str) -> dict[str, Any]:
+    async def _hello(self, socket: Socket, own: str, address: str) -> dict[str, Any]:
         """Return the first frame, which must be a `hello` from a page that may hold the frame. Errors: Ended."""
+        self._before_hello[address] += 1
         try:
             async with asyncio.timeout(self._settings.limits.hello_s):
                 hello = await socket.frame(parse_page)
         except TimeoutError:
             socket.end(1013, "no hello came in time")
             raise Ended from None
+        finally:
+            self._before_hello[address] -= 1
+            if not self._before_hello[address]:
+                del self._before_hello[address]
         if hello["t"] != "hello":
             socket.end(4000, "the first frame must be `hello`")
             raise Ended
@@ -218,8 +227,8 @@ class Gateway:
     async def _post_sign_in(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
         try:
-            body = json.loads(await request.read())
-            agent, password = body["agent"], body["password"]
+            said = json.loads(await body(request))
+            agent, password = said["agent"], said["password"]
         except (ValueError, TypeError, KeyError, RecursionError):
             agent = password = None
         if not isinstance(agent, str) or not isinstance(password, str):

@@ -249,6 +249,9 @@ def test_one_address_has_so_many_places(world: Site) -> None:
                 await two.send("bye")
                 await two.until_closed()
                 async with from_("10.0.0.1") as again:
+                    with pytest.raises(aiohttp.WSServerHandshakeError):  # it takes a place before it says hello
+                        async with from_("10.0.0.1"):
+                            pass
                     await again.hello()
 
         play(story())
