@@ -59,6 +59,8 @@ def test_the_wheel_holds_exactly_two_packages_both_typed(wheel: Path) -> None:
     folders = {name.split("/")[0] for name in names}
     assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"fabric", "nodes"}
     assert {"fabric/py.typed", "nodes/py.typed"} <= set(names)
+    served = {str(path.relative_to(ROOT)) for path in (ROOT / "nodes/web/src").rglob("*") if path.is_file()}
+    assert served <= set(names) and not [name for name in names if "node_modules" in name]
     modules = {f"{folder}/{path.name}" for folder in ("fabric", "nodes") for path in (ROOT / folder).glob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
 
