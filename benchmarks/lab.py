@@ -78,7 +78,7 @@ def proxy_processes(count: int) -> Iterator[list[tuple[str, subprocess.Popen[str
                 process.wait()
 
 
-def _wait_ready(process: subprocess.Popen[str], timeout_s: float = 20.0) -> None:
+def _wait_ready(process: subprocess.Popen[str], timeout_s: float = 60.0) -> None:
     assert process.stdout is not None
     end = time.monotonic() + timeout_s
     while select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))[0]:

@@ -67,6 +67,8 @@ def test_at_a_glance_and_whether_the_aims_are_reached() -> None:
     assert "3 times every peer at every setting, is missed against NATS (at worst 0.5)." in text
     assert "1.5 times every peer at every setting, is missed against Redis (at worst 1.2)." in text
     assert "setting, is reached." in page(work(fabric=[100.0], nats=[10.0]))
+    unmeasured = page(work(nats=[10.0]), trip)
+    assert "'Title', 3 times every peer at every setting, is not decided: it was not measured" in unmeasured
 
 
 def test_even_is_not_ahead() -> None:

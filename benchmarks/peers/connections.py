@@ -43,15 +43,23 @@ def round_trip(peers: Sequence[str], repeats: int, rounds: int, say: Say) -> Wor
                 ping.do("ping", address, 64)
                 ping.do("trips", WARM_TRIPS, 64)
                 pings[peer] = ping
-            except (RuntimeError, WorkerError) as error:
+            except RuntimeError as error:
                 work.of(setting, peer).note = str(error)
         times: dict[str, list[float]] = {peer: [] for peer in pings}
         for _ in range(repeats):
             for peer, ping in pings.items():
-                found = ping.do("trips", rounds, 64)
+                figures = work.of(setting, peer)
+                try:
+                    found = ping.do("trips", rounds, 64)
+                except WorkerError as error:
+                    figures.note = str(error)
+                    figures.values.append(0.0)
+                    continue
                 times[peer] += found
-                work.of(setting, peer).values.append(statistics.median(found))
+                figures.values.append(statistics.median(found))
     for peer, all_of_them in times.items():
+        if not all_of_them:
+            continue
         cuts = statistics.quantiles(all_of_them, n=1000)
         work.of(setting, peer).more = {"p99": cuts[989], "p99.9": cuts[998]}
         say(f"round trip: {peer} {statistics.median(all_of_them):,.0f} us, p99 {cuts[989]:,.0f} us")
@@ -83,11 +91,14 @@ def acks(peers: Sequence[str], levels: Sequence[int], repeats: int, say: Say) ->
     memory = Work("subscription_memory", "Memory of a subscription in the server", "bytes", "lower", [])
     memory.settings = [f"{level:,} filters" for level in levels if level > 1]
     with contextlib.ExitStack() as stack:
-        holders = {
-            peer: Holder(stack.enter_context(servers(peer)), stack.enter_context(workers(peer, 1))[0])
-            for peer in peers
-            if peer != "raw"
-        }
+        holders = {}
+        for peer in peers:
+            if peer != "raw":
+                try:
+                    running = stack.enter_context(servers(peer))
+                    holders[peer] = Holder(running, stack.enter_context(workers(peer, 1))[0])
+                except RuntimeError as error:
+                    work.of(work.settings[0], peer).note = str(error)
         for level, setting in zip(levels, work.settings, strict=True):
             for peer, holder in list(holders.items()):
                 try:
@@ -125,22 +136,26 @@ def storm(peers: Sequence[str], crowd: int, repeats: int, say: Say) -> tuple[Wor
         for peer in peers:
             if peer == "raw":
                 continue
-            with servers(peer) as running, workers(peer, STORM_PROCESSES) as hands:
-                share = crowd // STORM_PROCESSES
-                for each in hands:
-                    each.do("close")  # all are there, and have imported their client
-                before, began = _rss(running.pids[0]), time.monotonic()
-                try:
-                    for number, each in enumerate(hands):
-                        each.ask("crowd", running.addresses[0], number * share, share)
-                    took_s = max(each.answer() for each in hands) - began
-                except WorkerError as error:
-                    work.of(setting, peer).note = str(error)
-                    continue
-                work.of(setting, peer).values.append(took_s)
-                memory.of(setting, peer).values.append((_rss(running.pids[0]) - before) / crowd / 1000)
-                say(f"storm: {peer}, {crowd} clients ready in {took_s:.2f} s")
+            try:
+                took_s, bytes_each = _one_storm(peer, crowd)
+            except RuntimeError as error:
+                work.of(setting, peer).note = str(error)
+                took_s = bytes_each = 0.0
+            work.of(setting, peer).values.append(took_s)
+            memory.of(setting, peer).values.append(bytes_each / 1000)
+            say(f"storm: {peer}, {crowd} clients " + (f"ready in {took_s:.2f} s" if took_s else "were not ready"))
     return work, memory
+
+
+def _one_storm(peer: str, crowd: int) -> tuple[float, float]:
+    """Return the seconds until all were ready, and bytes of a connection in the server."""
+    share = crowd // STORM_PROCESSES
+    with servers(peer) as running, workers(peer, STORM_PROCESSES) as hands:
+        before, began = _rss(running.pids[0]), time.monotonic()
+        for number, each in enumerate(hands):
+            each.ask("crowd", running.addresses[0], number * share, share)
+        took_s = max(each.answer() for each in hands) - began
+        return took_s, (_rss(running.pids[0]) - before) / crowd
 
 
 def _rss(pid: int) -> int:

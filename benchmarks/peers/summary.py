@@ -48,6 +48,8 @@ def _aim(work: Work, aim: float, names: dict[str, str]) -> str:
     }
     short = {names[peer]: ratio for peer, ratio in lowest.items() if ratio < aim}
     words = f"- The aim of '{work.title}', {aim:g} times every peer at every setting, is "
+    if not lowest:
+        return f"{words}not decided: it was not measured beside any."
     if not short:
         return f"{words}reached."
     return f"{words}missed against {', '.join(f'{name} (at worst {ratio:.2g})' for name, ratio in short.items())}."

@@ -224,10 +224,14 @@ class Worker:
 
 @contextlib.contextmanager
 def workers(peer: str, count: int) -> Iterator[list[Worker]]:
-    """Start `count` workers; end them by their own process ids."""
+    """Start `count` workers, all of which have imported their client; end them by their own process ids."""
     started: list[Worker] = []
     try:
         started.extend(Worker(peer) for _ in range(count))
+        for each in started:
+            each.ask("close")
+        for each in started:
+            each.answer()
         yield started
     finally:
         for each in started:
