@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 
 from benchmarks.peers.clients import client_class
-from benchmarks.peers.figures import Work
+from benchmarks.peers.figures import Figures, Work
 from benchmarks.peers.servers import Servers, servers
 from benchmarks.peers.workers import Worker, WorkerError, workers
 
@@ -113,12 +113,19 @@ def acks(peers: Sequence[str], levels: Sequence[int], repeats: int, say: Say) ->
                     grown.note = work.of(setting, peer).note = _said_of(peer, holder.held, level)
             for repetition in range(repeats):
                 for peer, holder in holders.items():
-                    if client_class(peer).ack:
-                        times = holder.worker.do("acks", ACKS, f"{level}-{repetition}")
-                        work.of(setting, peer).values.append(statistics.median(times))
-                    else:
-                        work.of(setting, peer).note = "has no ack"
+                    _time_acks(work.of(setting, peer), peer, holder, f"{level}-{repetition}")
     return work, memory
+
+
+def _time_acks(figures: Figures, peer: str, holder: Holder, tag: str) -> None:
+    if not client_class(peer).ack:
+        figures.note = "has no ack"
+        return
+    try:
+        figures.values.append(statistics.median(holder.worker.do("acks", ACKS, tag)))
+    except WorkerError as error:
+        figures.note = str(error)
+        figures.values.append(0.0)
 
 
 def _said_of(peer: str, held: int, level: int) -> str:
