@@ -188,8 +188,10 @@ class Socket:
                     await self.ws.send_str(last)
                 await self.ws.close(code=code, message=why.encode()[:120])
         except (TimeoutError, ConnectionError):
-            if self._request.transport is not None:
-                self._request.transport.abort()
+            # One that has it all, and has not answered yet, may still read why; for one that does not read, no more.
+            transport = self._request.transport
+            if transport is not None and transport.get_write_buffer_size():
+                transport.abort()
 
 
 async def run(socket: Socket, take: Callable[[], list[str]], read: Callable[[], Any]) -> None:
