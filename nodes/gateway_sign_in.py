@@ -17,6 +17,9 @@ from nodes.gateway_lockout import LockOut
 from nodes.gateway_tokens import agent_of, read_cookie, write_cookie
 
 MAX_FAILURES = 5
+"""For one agent from one address: whoever guesses does not lock the agent out elsewhere."""
+MAX_FAILURES_OF_AGENT = 50
+"""From all addresses together."""
 MAX_FAILURES_OF_ADDRESS = 20
 WINDOW_S = 300.0
 AT_ONCE = 2
@@ -38,7 +41,8 @@ class SignIn:
 
     def __init__(self, secret: bytes, agents: Mapping[str, Credential]) -> None:
         self._secret, self._agents = secret, agents
-        self._by_agent = LockOut(MAX_FAILURES, WINDOW_S)
+        self._by_both = LockOut(MAX_FAILURES, WINDOW_S)
+        self._by_agent = LockOut(MAX_FAILURES_OF_AGENT, WINDOW_S)
         self._by_address = LockOut(MAX_FAILURES_OF_ADDRESS, WINDOW_S)
         self._checking = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
@@ -59,10 +63,10 @@ class SignIn:
             self._waiting -= 1
         now = time.monotonic()
         if not right or known is NOBODY:
-            self._by_agent.failed(agent, now)
-            self._by_address.failed(address, now)
+            for lock_out, key in self._locks(agent, address):
+                lock_out.failed(key, now)
             raise Refused("no agent has this id and password")
-        self._by_agent.succeeded(agent)
+        self._by_both.succeeded(f"{agent} {address}")
         return known, write_cookie(self._secret, agent, known.hashed, time.time(), secrets.token_urlsafe(16))
 
     def agent(self, cookie: str | None) -> Credential | None:
@@ -88,6 +92,10 @@ class SignIn:
 
     def _check_lock(self, agent: str, address: str) -> None:
         now = time.monotonic()
-        locked_s = max(self._by_agent.locked_s(agent, now), self._by_address.locked_s(address, now))
+        locked_s = max(lock_out.locked_s(key, now) for lock_out, key in self._locks(agent, address))
         if locked_s > 0:
             raise Refused("too many wrong passwords; try again later", locked_s)
+
+    def _locks(self, agent: str, address: str) -> tuple[tuple[LockOut, str], ...]:
+        both = f"{agent} {address}"
+        return (self._by_both, both), (self._by_agent, agent), (self._by_address, address)

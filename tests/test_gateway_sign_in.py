@@ -9,7 +9,7 @@ import pytest
 
 from nodes import gateway_sign_in
 from nodes.gateway_credentials import make
-from nodes.gateway_sign_in import MAX_FAILURES, MAX_FAILURES_OF_ADDRESS, Refused, SignIn
+from nodes.gateway_sign_in import MAX_FAILURES, MAX_FAILURES_OF_ADDRESS, MAX_FAILURES_OF_AGENT, Refused, SignIn
 
 PASSWORD, SECRET = "correct horse", b"s" * 32
 AGENTS = {name: make(name, name, [], PASSWORD, bytes(16)) for name in ("ada", "bob")}
@@ -50,11 +50,27 @@ def test_an_unknown_agent_and_a_wrong_password_are_refused_alike() -> None:
     asyncio.run(story())
 
 
-def test_after_too_many_failures_even_the_right_password_is_refused() -> None:
+def test_after_too_many_failures_even_the_right_password_is_refused_there_and_only_there() -> None:
     async def story() -> None:
         sign_in = SignIn(SECRET, AGENTS)
-        for number in range(MAX_FAILURES):
+        for _ in range(MAX_FAILURES):
+            assert (await refusal(sign_in, "ada", "wrong horse", "10.0.0.1")).retry_after_s == 0
+        assert (await refusal(sign_in, "ada", PASSWORD, "10.0.0.1")).retry_after_s > 60
+        await sign_in.sign_in("bob", PASSWORD, "10.0.0.1")
+        await sign_in.sign_in("ada", PASSWORD, "10.1.1.1")
+
+    asyncio.run(story())
+
+
+def test_many_addresses_together_have_few_guesses_for_one_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_sign_in, "is_right", lambda known, password: password == PASSWORD)
+
+    async def story() -> None:
+        sign_in = SignIn(SECRET, AGENTS)
+        for number in range(MAX_FAILURES_OF_AGENT):
             assert (await refusal(sign_in, "ada", "wrong horse", f"10.0.0.{number}")).retry_after_s == 0
+            if number == MAX_FAILURES:
+                await sign_in.sign_in("ada", PASSWORD, "10.1.1.1")  # does not make the others' guesses forgotten
         assert (await refusal(sign_in, "ada", PASSWORD, "10.1.1.1")).retry_after_s > 60
         await sign_in.sign_in("bob", PASSWORD, "10.0.0.1")
 
