@@ -3,9 +3,10 @@
     with StatusServer(Address.parse("http://127.0.0.1:9100"), pages):
         …
 
-One thread accepts, and each connection has a thread and five seconds, at most eight of them at once: whoever opens
-more, sends nothing, sends garbage or does not read is let go, and the process does not notice. Pages are made when they
-are asked for.
+One thread accepts, and each connection has a thread and five seconds, at most eight of them at once: whoever sends
+nothing, sends garbage or does not read is let go, and the process does not notice. When there is one more, whoever has
+taken longest to ask makes room: connections that ask nothing do not keep a probe out. Pages are made when they are
+asked for.
 """
 
 from __future__ import annotations
@@ -71,6 +72,9 @@ class StatusServer:
         self._pages = pages
         self._closing = False
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._asking: dict[socket.socket, None] = {}
+        """Connections that have not asked yet, the oldest first."""
         self._listener = _listen(address)
         self.address = Address(address.host, self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._accept, name="http-status", daemon=True)
@@ -107,20 +111,40 @@ class StatusServer:
                 continue
             told = False
             if not self._slots.acquire(blocking=False):
-                connection.close()
-                continue
+                self._make_room()
+                if not self._slots.acquire(timeout=PAUSE_S):
+                    connection.close()
+                    continue
             try:
                 threading.Thread(target=self._serve, args=(connection,), name="http-status", daemon=True).start()
             except RuntimeError:  # no thread to be had
                 self._slots.release()
                 connection.close()
 
+    def _make_room(self) -> None:
+        """End the connection that has taken longest to ask."""
+        with self._lock:
+            oldest = next(iter(self._asking), None)
+            if oldest is not None:
+                del self._asking[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+
+    def _head(self, connection: socket.socket, end: float) -> bytes:
+        with self._lock:
+            self._asking[connection] = None
+        try:
+            return _read_head(connection, end)
+        finally:
+            with self._lock:
+                self._asking.pop(connection, None)
+
     def _serve(self, connection: socket.socket) -> None:
         """Whatever it sends, and whatever becomes of it."""
         end = time.monotonic() + CONNECTION_S
         try:
             with connection:
-                head = _read_head(connection, end)
+                head = self._head(connection, end)
                 if head:
                     connection.settimeout(max(0.1, end - time.monotonic()))
                     connection.sendall(self._answer(head))

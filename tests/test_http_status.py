@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
 import threading
 import time
@@ -99,17 +100,27 @@ def test_closed_it_can_be_opened_again_at_once(server: StatusServer) -> None:
         assert get(again, "/a").endswith(b"again\n")
 
 
-def test_those_who_ask_slowly_or_not_at_all_have_no_more_than_their_slots_and_their_time(
+def test_those_who_ask_slowly_or_not_at_all_keep_no_probe_out(
     server: StatusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_status, "CONNECTION_S", 2.0)
+    monkeypatch.setattr(http_status, "PAUSE_S", 10.0)
     slow = [open_to(server) for _ in range(MAX_CONNECTIONS)]
     for connection in slow:
         connection.sendall(b"GET /healthz HT")
     until(lambda: workers() == MAX_CONNECTIONS, "all slots are taken")
-    assert get(server) == b"", "one more is let go at once"
-    assert workers() == MAX_CONNECTIONS
-    until(lambda: get(server), "a slot is free again")
+    assert get(server).endswith(b"alive\n")
+    assert sum(bool(select.select([each], [], [], 0)[0]) for each in slow) == 1, "one has made room"
+    for connection in slow:
+        connection.close()
+    until(lambda: workers() == 0, "all have ended")
+
+
+def test_those_who_ask_slowly_or_not_at_all_have_no_more_than_their_slots_and_their_time(
+    server: StatusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_status, "CONNECTION_S", 2.0)
+    slow = [open_to(server) for _ in range(MAX_CONNECTIONS + 1)]
+    until(lambda: workers() == MAX_CONNECTIONS, "all slots are taken")
     for connection in slow:
         assert answered(connection) == b""
         connection.close()
