@@ -96,6 +96,7 @@ def test_growing_leaves_what_runs_and_shrinking_is_refused(scripts: Scripts) -> 
     assert scripts.pids().keys() == {"p1", "p2"} and scripts.pids()["p1"] == before["p1"]
     refused = scripts.up("--proxies", "1")
     assert refused.returncode == 3 and "p2 runs, and is wanted no more" in refused.stderr
+    assert not (scripts.state / "plan.new").exists()
     assert scripts.run("down", "p2").returncode == 0
     assert scripts.up("--proxies", "1").returncode == 0 and scripts.pids() == before
 
