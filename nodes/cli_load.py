@@ -150,7 +150,7 @@ def _check_extra(plot_file: Path | None) -> None:
     needed = ["hdrh", *(["rich"] if sys.stderr.isatty() else []), *(["matplotlib"] if plot_file else [])]
     for module in needed:
         if importlib.util.find_spec(module) is None:
-            raise Fail(f"{module} lacks here; right would be pip install 'site-connect-fabric[bench]'", Exit.LACKING)
+            raise Fail(f"{module} is not installed; right would be: pip install '.[bench]'", Exit.LACKING)
 
 
 def _topics(pattern: str, count: int, publishers: int) -> tuple[str, ...]:

@@ -157,4 +157,4 @@ def test_what_lacks_is_named_with_its_extra(
 
     monkeypatch.setattr(cli_load.importlib.util, "find_spec", find_spec)
     assert cli.run(["load"]) == Exit.LACKING
-    assert "hdrh lacks here; right would be pip install 'site-connect-fabric[bench]'" in capsys.readouterr().err
+    assert "hdrh is not installed; right would be: pip install '.[bench]'" in capsys.readouterr().err
