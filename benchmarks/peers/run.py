@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -99,6 +100,7 @@ def main(quick: bool, peers: list[str], works: list[str], into: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of the blocks that end the servers
     try:
         main(standalone_mode=False)
     except click.UsageError as error:
