@@ -25,6 +25,8 @@ from nodes.tables import table
 from nodes.why_view import NODE_COLUMNS, PROXY_COLUMNS, Why
 
 LOOK_S = 0.05
+NAMED = 10
+"""Nodes named in a warning."""
 
 
 @click.command()
@@ -58,8 +60,9 @@ def why(topic: str, timeout_s: float, as_json: bool, connect: Sequence[str], con
         click.echo(dumps(found.as_json()))
     else:
         _print(found)
-    if found.in_vain:
-        lacking = f"{', '.join(found.in_vain)}: a filter matches, and nothing has come there in {timeout_s:g} s"
+    if in_vain := found.in_vain:
+        more = f" and {len(in_vain) - NAMED} more" if len(in_vain) > NAMED else ""
+        lacking = f"{', '.join(in_vain[:NAMED])}{more}: a filter matches, and nothing has come there in {timeout_s:g} s"
         say(f"{lacking}; `fabric status` shows the links, `fabric top` who is behind")
     return Exit.DONE if found.got else Exit.NOT_REACHED
 

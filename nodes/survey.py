@@ -31,6 +31,10 @@ SAMPLE, SAMPLE_TELLING = 200, 1_000
 SEND_TIMEOUT_S = 1.0
 MAX_REMEMBERED = 10_000
 """Questions whose answers are still taken."""
+MAX_ANSWERS = 20_000
+"""To one question; more than a mesh has nodes. Beyond, somebody makes them up."""
+MAX_NAME_CHARS = 80
+"""Longer names of nodes and proxies are cut: a peer must not fill the screen."""
 
 
 class Asked:
@@ -46,9 +50,11 @@ class Asked:
         self._changed = threading.Condition()
 
     def add(self, answer: dict[str, Any], now: float) -> None:
+        """Take an answer; beyond `MAX_ANSWERS` it is passed over."""
         with self._changed:
-            self.answers.append((now - self.sent_at, answer))
-            self._changed.notify_all()
+            if len(self.answers) < MAX_ANSWERS:
+                self.answers.append((now - self.sent_at, answer))
+                self._changed.notify_all()
 
     def new(self) -> list[tuple[float, dict[str, Any]]]:
         """Return the answers that this has not returned before."""
@@ -149,4 +155,9 @@ class Survey:
         with self.lock:
             asked = self._asked.get(ident) if isinstance(ident, bytes) else None
         if asked is not None and message.publisher != self.node._up.publisher:
-            asked.add({**answer, "publisher": message.publisher}, now)
+            asked.add({**answer, **_short(answer), "publisher": message.publisher}, now)
+
+
+def _short(answer: dict[str, Any]) -> dict[str, str]:
+    names = {key: answer.get(key) for key in ("node", "proxy")}
+    return {key: name[:MAX_NAME_CHARS] for key, name in names.items() if isinstance(name, str)}

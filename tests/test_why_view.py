@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -82,3 +83,18 @@ def test_a_filter_that_was_cut_is_shown_with_what_is_wrong_with_it() -> None:
     why = Why("a/b", {})
     why.hear(0.1, said(1, "n", "p", near=("a/#/x",)))
     assert "'#' is level 2 of 3" in why.rows()[0][4]
+
+
+def test_a_node_that_tells_more_than_the_rules_allow_is_cut_short() -> None:
+    found = Why("a/b", {"p1": 1})
+    found.hear(0.001, said(1, "n1", "p1", *["a/" + "x" * 5_000] * 50))
+    assert [len(row[3]) for row in found.rows()] == [200] * 3
+
+
+def test_peers_that_claim_to_be_at_as_many_proxies_cost_one_pass() -> None:
+    found = Why("a/b", {})
+    for number in range(20_000):
+        found.hear(0.001, said(number, "n", f"p{number}", "a/b"))
+    begun = time.process_time()
+    assert len(found.proxies()) == 20_000
+    assert time.process_time() - begun < 3.0, "it would be minutes, if each proxy looked at all nodes"
