@@ -5,8 +5,10 @@ const REST_MS = 10_000;
 const SIGN = {
   position: "fixed",
   top: "0",
-  left: "50%",
-  transform: "translateX(-50%)",
+  left: "0",
+  right: "0",
+  margin: "0 auto",
+  width: "fit-content", // `left: 50%` would leave it half the window
   display: "flex",
   gap: "12px",
   alignItems: "center",
