@@ -58,6 +58,13 @@ test("what is of the session is told here at once and goes to the frame; the fab
   assert.deepEqual(others, [["a/b", 2, false]]);
 });
 
+test("topics that are named like what every object has are topics like others", () => {
+  const { page, told, done } = made();
+  for (const topic of ["toString", "constructor", "__proto__"]) page.publish(topic, 1);
+  assert.deepEqual(told.map(({ topic }) => topic), ["toString", "constructor", "__proto__"]);
+  assert.deepEqual(done, [], "nothing is asked of the frame");
+});
+
 test("what may not be published is refused, and nothing happens", () => {
   const { page, told } = made();
   for (const topic of ["$x", "~pagesession/cobrowsing/start", "~pagesession/cobrowsing/update", "~other/x"]) {

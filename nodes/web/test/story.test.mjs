@@ -50,7 +50,9 @@ test("buttons, and topics that mean nothing here", () => {
     ["~/site_connect/chat_button/help/disabled", { button: "help" }],
     ["~pagesession/of/the/page", {}],
     ["~/site_connect/anything", null],
+    ...["constructor", "toString", "__proto__", "valueOf"].map((name) => [`~pagesession/${name}`, {}]), // of every object
   );
+  assert.equal(state.view, START.view);
   assert.deepEqual(state.buttons, { "a/b": true, help: false });
 });
 

@@ -15,7 +15,8 @@ export const START = {
   unread: 0,
 };
 const MAX_MESSAGES = 200;
-const VIEWS = { show_frame: "shown", minimize_frame: "minimised", hide_frame: "hidden" };
+// No prototype: what peers name is looked up in these, and `constructor` or `toString` is not there.
+const VIEWS = { __proto__: null, show_frame: "shown", minimize_frame: "minimised", hide_frame: "hidden" };
 
 export function see(state, topic, payload, own = false) {
   const name = topic.replace(/^~(site_connect|pagesession|)\/(site_connect\/)?/, "");
@@ -27,6 +28,7 @@ export function see(state, topic, payload, own = false) {
 }
 
 const STEPS = {
+  __proto__: null,
   ready: withCode,
   new_code: withCode,
   retry: (state) => ({ ...state, code: null, trouble: "Getting a contact code takes a little longer…" }),

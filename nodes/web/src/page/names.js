@@ -12,8 +12,8 @@ const SHOW = `${SESSION}show_frame`;
 const MINIMISE = `${SESSION}minimize_frame`;
 const HIDE = `${SESSION}hide_frame`;
 
-/** What each of these makes of the frame. */
-export const VIEWS = { [SHOW]: "shown", [MINIMISE]: "minimised", [HIDE]: "hidden" };
+/** What each of these makes of the frame. No prototype: `toString` is a topic like others. */
+export const VIEWS = { __proto__: null, [SHOW]: "shown", [MINIMISE]: "minimised", [HIDE]: "hidden" };
 
 /** What follows from the frame node's decisions: nobody may publish it. */
 export const DECIDED = new Set([
