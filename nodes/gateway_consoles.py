@@ -46,7 +46,8 @@ class Consoles:
         return len(self._here)
 
     async def open(self, credential: Credential, line: Line, seen: int | None) -> Console:
-        """Give a window its agent, which is made if it is not here. The window is welcomed.
+        """Give a window its agent, which is made if it is not here. The window is welcomed; or ended, if its agent was
+        let go while it waited.
 
         seen:  the last number that this window had, on its socket before
         """
@@ -58,6 +59,9 @@ class Consoles:
             console = self._here[credential.agent] = Console(self._hub, credential)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(console.signed_in.wait(), READY_S)
+        if self._here.get(credential.agent) is not console:  # ended meanwhile: nobody would look after it
+            line.end(4001, "this agent has signed out, or another window of it was opened")
+            return console
         console.join(line, seen, self._available)
         self._tell_gateways({"window": credential.agent})
         return console

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
 
+from nodes import gateway_consoles
+from nodes.gateway_consoles import Consoles
+from nodes.gateway_credentials import make
 from tests.gateways import Browser, GatewayProcess, Line, agents_file, console, joined, secret_file, start_gateway
 from tests.site import Site, site
 
@@ -74,3 +79,24 @@ def test_one_window_an_agent_also_with_several_gateways_and_one_end(world: Site)
                 await browser.told("~pagesession/cobrowsing/stop")
 
         asyncio.run(story())
+
+
+def test_a_window_whose_agent_signs_out_while_it_waits_is_closed_not_welcomed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def console_of(hub: object, credential: object) -> Any:
+        made.append(Mock(signed_in=asyncio.Event(), line=None))
+        return made[-1]
+
+    async def story() -> None:
+        consoles, line = Consoles(Mock(on_connection=[]), lambda nonce: None), Mock()
+        opening = asyncio.create_task(consoles.open(make("ada", "Ada", [], "correct horse", bytes(16)), line, None))
+        await asyncio.sleep(0)
+        consoles.sign_out("ada", "nonce")
+        made[0].signed_in.set()
+        await opening
+        assert line.end.call_args.args[0] == 4001
+        made[0].join.assert_not_called()
+
+    monkeypatch.setattr(gateway_consoles, "Console", console_of)
+    asyncio.run(story())
