@@ -40,6 +40,7 @@ from nodes.notify import READY, STOPPING, notify
 from nodes.operating import http_of_proxy, operating_options, status_page
 
 MAX_WAITING_LINES = 1_000  # for a slow reader of stdout or stderr; beyond that, lines are dropped
+JOIN_PATIENCE_S = 10.0  # then it says, once, what it waits for; it asks the addresses of --join for as long as it runs
 _STATES = {"ready": READY, "draining": STOPPING}
 """What a service manager is told of."""
 
@@ -111,7 +112,7 @@ def proxy(
             status.name = running.name
             status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
             status.ready(lambda: proxy_problem(running.stats()))
-            with _drained_by_signals(running.drain):
+            with _drained_by_signals(running.drain), _told_when_late(running, join, tell):
                 running.run()
     return Exit.DONE
 
@@ -120,6 +121,23 @@ def _warn_of_others(listen: str) -> None:
     if not Endpoints.parse(listen).is_local:
         say(f"{listen} can be reached from other machines, and peers are not authenticated yet: whoever reaches these "
             "ports can read and write everything")  # fmt: skip
+
+
+@contextlib.contextmanager
+def _told_when_late(running: Proxy, join: Sequence[str], tell: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Whoever mistyped an address of `join` would else see a proxy that says nothing."""
+
+    def late() -> None:
+        if not running.wait_ready(0):
+            tell({"event": "waiting", "why": proxy_problem(running.stats()), "join": list(join)})
+
+    timer = threading.Timer(JOIN_PATIENCE_S, late)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager

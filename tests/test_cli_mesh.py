@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from fabric import Node
+from fabric import Node, Proxy
 from nodes import cli_mesh
 from nodes.cli_options import Exit
 from tests.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
+from tests.waiting import Box
 
 Proxies = Callable[..., list[ProxyProcess]]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -72,6 +73,14 @@ def test_a_reader_that_has_gone_does_not_end_the_proxy(started: list[Process], p
     finally:
         child.terminate()
         assert child.wait(10) == Exit.DONE
+
+
+def test_a_proxy_that_nobody_lets_in_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_mesh, "JOIN_PATIENCE_S", 0.5)
+    nobody, told = free_base(), Box()
+    with Proxy(free_base(), join=[nobody]) as running, cli_mesh._told_when_late(running, [nobody], told):
+        told.wait()
+    assert told.items == [{"event": "waiting", "why": "joining", "join": [nobody]}]
 
 
 def test_a_wider_address_warns(fabric: Callable[..., FabricProcess]) -> None:
