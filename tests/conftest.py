@@ -11,6 +11,7 @@ checked for threads, ZeroMQ contexts and sockets, and child processes that it st
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 import time
@@ -23,6 +24,10 @@ import pytest
 import zmq
 
 from tests.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
+
+# A shell without job control starts what runs in the background with SIGINT ignored, and all its children inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LEAK_GRACE_S = 3.0  # what is ending when the test ends may take this long
 
