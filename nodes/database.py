@@ -5,6 +5,8 @@ Only this module and `transaction` know that there are two.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text
@@ -22,6 +24,8 @@ IDLE_TIMEOUT_MS = 30_000
 CONNECT_S = 5
 """How long a connection may take, in seconds."""
 
+WAL_AGAIN_S = 0.01
+
 SCHEMA_LOCK = 0x5C0DB
 
 _POSTGRES_SETTINGS = (
@@ -31,7 +35,6 @@ _POSTGRES_SETTINGS = (
 )
 _SQLITE_SETTINGS = (
     f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}",
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a commit is on the disk before it returns, also over a loss of power
 )
 _TAKEN_BACK = ("40001", "40P01")  # serialisation failure, deadlock
@@ -106,9 +109,21 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 begins no transaction of its own; the "begin" event does
     for setting in _SQLITE_SETTINGS:
         connection.execute(setting)
-    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    mode = _switch_to_wal(connection)
     if mode != "wal":
         raise ValueError(f"SQLite's journal mode is {mode!r} and cannot be 'wal': is the file on a network drive?")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> str:
+    """Return the journal mode that came of it. Here alone SQLite does not wait while another one does the same."""
+    end = time.monotonic() + LOCK_TIMEOUT_MS / 1000
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(WAL_AGAIN_S)
 
 
 def _create_tables(connection: Connection) -> None:
