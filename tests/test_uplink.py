@@ -209,7 +209,7 @@ def test_a_full_queue_refuses_after_the_time_out_and_takes_no_number(make: Calla
     with pytest.raises(HighWaterMarkReached, match="for 0 s"):
         link.up.publish(TOPIC, bytes(900_000), timeout_s=0)
     until(lambda: len(link.ingress.read(5)) == accepted, "the queue has emptied")
-    assert link.up.waits == 2 and 0.3 <= link.up.waited_s < 20
+    assert link.up.waits >= 2 and 0.3 <= link.up.waited_s < 20, "one before may have waited for a moment"
     assert link.up.publish(TOPIC, "next") == accepted + 1
 
 
