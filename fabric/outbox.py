@@ -78,8 +78,10 @@ class Outbox:
         return self.sent - self._confirmed
 
     def take_uncertain(self) -> int:
-        """The connection broke: return how many unconfirmed parts can not be sent again, and forget them."""
-        self.count_fresh()
+        """The connection broke: return how many unconfirmed parts can not be sent again, and forget them.
+
+        Without the lock: what is fresh is not touched, and counts when this is called again behind `kept`.
+        """
         uncertain = max(0, self.given_up - self._confirmed)
         self._confirmed = max(self._confirmed, self.given_up)
         return uncertain

@@ -290,6 +290,9 @@ class Uplink:
         """The connection is lost: publishers wait. Return how many accepted parts can not be sent again."""
         self._open = self._clear = self._plain = False
         self._forget_resending()
+        if self._lock.acquire(blocking=False):  # a publisher may be adding a part; then `proven` counts it
+            self._outbox.count_fresh()
+            self._lock.release()
         uncertain = self._outbox.take_uncertain()
         self.uncertain += uncertain
         return uncertain
@@ -314,6 +317,7 @@ class Uplink:
         """Both ways are open: send again what is kept, in order; publishers go on behind it."""
         with self._lock:
             self._resend, self._resend_at = self._outbox.kept(), 0
+            self.uncertain += self._outbox.take_uncertain()  # what was not counted yet when the connection broke
             self.resent += len(self._resend)
             self._headers = _MOVED if self._serial > 1 else None
             self._moved_until = now + moved_s

@@ -146,3 +146,12 @@ class Twin(RuleBasedStateMachine):
 
 TestTwin = Twin.TestCase
 TestTwin.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_what_is_fresh_is_uncertain_only_once_it_is_counted() -> None:
+    """`take_uncertain` is called without the lock: a part that is being added meanwhile must not get lost."""
+    outbox = Outbox(max_bytes=200)
+    outbox.fresh += [bytes(40)] * 5
+    assert outbox.take_uncertain() == 0 and len(outbox.fresh) == 5
+    assert len(outbox.kept()) == 2 and outbox.take_uncertain() == 3
+    assert outbox.take_uncertain() == 0 and outbox.unconfirmed == 2
