@@ -21,8 +21,8 @@ from typing import Any
 import click
 
 from benchmarks import lab
-from nodes.demo import Stage
-from nodes.demo_web import AGENT, start
+from nodes.demo.browsers import AGENT, start
+from nodes.demo.flights import Stage
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 PATIENCE_MS = 20_000

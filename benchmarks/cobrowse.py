@@ -25,8 +25,8 @@ import click
 from benchmarks import lab
 from benchmarks.codes import frame_node
 from fabric import Node
-from nodes.agent import Agent
-from nodes.host_page import HostPage
+from nodes.agent.agent import Agent
+from nodes.page.hosted_page import HostPage
 
 START_S = 60.0
 BODY = "x" * 200

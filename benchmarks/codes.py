@@ -3,7 +3,7 @@
     python -m benchmarks.codes [--pages N] [--in-flight N] [--codes N] [--store URL]
 
     crowd   N pages of one host ask at the same moment; the frame node takes 500 requests at once and tells the others
-            when to come back, which they do as pages do (`nodes.retry`). Time to code counts from that moment
+            when to come back, which they do as pages do (`nodes.rules.backoff`). Time to code counts from that moment
     steady  as many requests as the frame node takes are always open; codes a second over the whole run
 
 A proxy, a frame node (SQLite, synchronous=FULL, in a new folder) and the host are processes of their own. Every code is
@@ -35,7 +35,7 @@ from benchmarks import lab
 from fabric import Node
 from fabric.errors import Busy, FabricError
 from fabric.requests import Client
-from nodes.retry import Backoff
+from nodes.rules.backoff import Backoff
 
 SLOT_S = 0.5
 DEADLINE_S = 30.0

@@ -2,7 +2,7 @@
 
     proxies(2)                  two meshed `fabric proxy` processes on free ports, ready; `.base` is each one's address
     mesh                        two meshed proxies shared by all tests that ask for them: quicker, not to be stopped
-    fabric("sub", "a/#", …)     any other `fabric` command, started; see tests/processes.py for what it can do
+    fabric("sub", "a/#", …)     any other `fabric` command, started; see tests/support/processes.py for what it can do
     run_fabric("match", …)      any `fabric` command, run to its end: a CompletedProcess with text
 
 All are stopped, by process id, when the test ends, and their output is shown when it fails. Every test is also
@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
+from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
 
 # A shell without job control starts what runs in the background with SIGINT ignored, and all its children inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -99,7 +99,7 @@ def proxies(tmp_path: Path, started: list[Process]) -> Callable[..., list[ProxyP
 @pytest.fixture(scope="session")
 def bundles() -> Path:
     """The folder of what browsers load, built; skips where that cannot be."""
-    from tests.browsers import built  # not for every test: it takes aiohttp
+    from tests.support.browsers import built  # not for every test: it takes aiohttp
 
     return built()
 

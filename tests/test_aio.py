@@ -15,8 +15,8 @@ import pytest
 from fabric import AsyncNode, AsyncSubscription, Gap, Message, Node
 from fabric.aio import Dropped
 from fabric.errors import InvalidFilter, InvalidTopic, NotConnected, ScopeError, StateError
-from tests.processes import ProxyProcess, free_base
-from tests.waiting import PATIENCE_S, Box, mesh, until
+from tests.support.processes import ProxyProcess, free_base
+from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
 STOP, CONTINUE = 19, 18
 

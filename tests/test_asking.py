@@ -10,7 +10,7 @@ from hypothesis import given
 from fabric import asking
 from fabric.asking import Budget, Question, is_asked, read_question, why
 from fabric.topics import explain
-from tests.payload_strategies import PAYLOADS
+from tests.support.payload_strategies import PAYLOADS
 
 GOOD = {"ask": "why", "id": b"1", "reply_to": "$inbox/x/a", "topic": "a/b", "one_in": 3, "tell_one_in": 2}
 

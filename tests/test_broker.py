@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fabric.broker import Broker, Route, Subscription
 from fabric.errors import InvalidFilter, RemoteWireError
 from fabric.topics import matches
-from tests import small_world
+from tests.support import small_world
 
 
 def publish(broker: Broker[object], topic: str, message: object) -> None:

@@ -15,9 +15,9 @@ import pytest
 from fabric import AsyncNode, Node
 from fabric.errors import Busy, LocalWireError, RequestTimeout, StateError
 from fabric.requests import Client, Request, Server, each
-from tests.processes import ProxyProcess
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import PATIENCE_S, Box, mesh, until
 from tests.test_server import junk
-from tests.waiting import PATIENCE_S, Box, mesh, until
 
 
 @pytest.fixture(scope="module")

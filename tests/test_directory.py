@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.directory import MAX_LEASE_S, Change, Directory, Instance, instance_from, is_inbox, valid_service, weight
-from tests.payload_strategies import PAYLOADS
+from tests.support.payload_strategies import PAYLOADS
 
 CLOCK = Instance("clock", "run-1", "$inbox/run-1/requests", "1.0", 0.25, "serving", 3.5, {"zone": "UTC"})
 

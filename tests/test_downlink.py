@@ -13,8 +13,8 @@ from fabric.control import decode_marker
 from fabric.downlink import Downlink
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
-from tests.processes import free_base
-from tests.waiting import until
+from tests.support.processes import free_base
+from tests.support.waiting import until
 
 TOKEN = "0123"
 PRIVATE = b"\x01$ack/0123"

@@ -9,8 +9,8 @@ import pytest
 
 from fabric import Node
 from fabric.errors import StateError
-from tests.processes import ProxyProcess
-from tests.waiting import until
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import until
 
 
 @pytest.fixture

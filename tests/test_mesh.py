@@ -1,8 +1,8 @@
 """Mesh: scenarios as transcripts, single rules by hand, and storms in which the one promise must hold: no hole.
 
 The transcripts, `tests/transcripts/mesh_*.txt`, are the tests. A line that starts with `> ` is done to a small world of
-proxies (`tests/mesh_world.py`), where every message takes 1 ms; below it stands what the proxies then do, at which
-second. `REWRITE=1` writes what happens into the files: read the difference before you believe it.
+proxies (`tests/support/mesh_world.py`), where every message takes 1 ms; below it stands what the proxies then do, at
+which second. `REWRITE=1` writes what happens into the files: read the difference before you believe it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from fabric import mesh
 from fabric.mesh import DOUBT_S, FRESH_S, MAX_HOMES, MEMORY_S, Admit, Ask, Fatal, Link, Mesh, Probe, Tell, Unlink
 from fabric.views import MAX_PEERS, PeerView, Record, View, record_from, valid_name
-from tests.mesh_world import Process, World
+from tests.support.mesh_world import Process, World
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("mesh_*.txt"))
 STORMS = int(os.environ.get("STORMS", "12"))

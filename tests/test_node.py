@@ -22,8 +22,8 @@ from fabric.errors import (
     ScopeError,
     StateError,
 )
-from tests.processes import ROOT, Process, ProxyProcess, environment, free_base
-from tests.waiting import Box, mesh, until
+from tests.support.processes import ROOT, Process, ProxyProcess, environment, free_base
+from tests.support.waiting import Box, mesh, until
 
 Proxies = list[ProxyProcess]
 STOP, CONTINUE = 19, 18

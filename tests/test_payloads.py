@@ -14,7 +14,7 @@ from hypothesis import given
 
 from fabric.errors import LocalWireError
 from fabric.payloads import MAX_NESTING, flaw, from_json, to_json
-from tests.payload_strategies import NO_PAYLOADS, PAYLOADS, nested, shared_many_times
+from tests.support.payload_strategies import NO_PAYLOADS, PAYLOADS, nested, shared_many_times
 
 LIMIT = 1_000_000
 

@@ -13,8 +13,8 @@ from fabric import sockets
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
 from fabric.plumbing import Plumbing
-from tests.processes import free_base
-from tests.waiting import Box, until
+from tests.support.processes import free_base
+from tests.support.waiting import Box, until
 
 PART = b"a/b\0body"
 

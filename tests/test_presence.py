@@ -12,8 +12,8 @@ from fabric import Ack, Node
 from fabric.directory import SERVICE, Change, Instance
 from fabric.errors import LocalWireError, ScopeError
 from fabric.presence import Announcer, Held, Watcher
-from tests.processes import ProxyProcess
-from tests.waiting import PATIENCE_S, Box, mesh, until
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
 
 @pytest.fixture(scope="module")

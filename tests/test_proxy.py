@@ -21,8 +21,8 @@ from fabric.control import PROTOCOL
 from fabric.endpoints import Endpoints
 from fabric.errors import NotConnected, TransportError
 from fabric.wire import Encoder, decode
-from tests.processes import FabricProcess, Process, ProxyProcess, free_base
-from tests.waiting import PATIENCE_S, Box, until
+from tests.support.processes import FabricProcess, Process, ProxyProcess, free_base
+from tests.support.waiting import PATIENCE_S, Box, until
 
 Start = Callable[..., tuple[Proxy, Box]]
 

@@ -34,7 +34,7 @@ from fabric.replies import (
     request_payload,
 )
 from fabric.wire import Message, decode, encode
-from tests.payload_strategies import PAYLOADS
+from tests.support.payload_strategies import PAYLOADS
 
 SECOND = 1_000_000_000
 SENT_NS = 1_700_000_000 * SECOND

@@ -14,17 +14,17 @@ import pytest
 from fabric import Node
 from fabric.errors import RequestTimeout
 from fabric.requests import Client
-from tests.processes import Process, ProxyProcess
-from tests.waiting import PATIENCE_S, mesh, stop_all, until
+from tests.support.processes import Process, ProxyProcess
+from tests.support.waiting import PATIENCE_S, mesh, stop_all, until
 
 STOP, CONTINUE = 19, 18
 
 
 class Service(Process):
-    """`python -m tests.service`; `handled` are the requests that its handler was given."""
+    """`python -m tests.support.service`; `handled` are the requests that its handler was given."""
 
     def __init__(self, base: str, log_dir: Path, name: str = "work") -> None:
-        super().__init__([sys.executable, "-m", "tests.service", base, name], log_dir, name="service")
+        super().__init__([sys.executable, "-m", "tests.support.service", base, name], log_dir, name="service")
         self.instance: str = self.wait_event("ready")["instance"]
 
     def end(self) -> None:

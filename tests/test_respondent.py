@@ -12,8 +12,8 @@ from fabric import Node
 from fabric.asking import MAX_QUESTIONS_A_SECOND, Question, question_topic, trace_headers
 from fabric.errors import NotConnected
 from fabric.respondent import Respondent
-from tests.processes import ProxyProcess
-from tests.waiting import Box, mesh, until
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import Box, mesh, until
 
 REPLY = "$inbox/asker/a"
 

@@ -13,8 +13,8 @@ import pytest
 from fabric import Node
 from fabric.errors import Busy, NotAllowed, RequestTimeout, ServiceError, StateError
 from fabric.requests import Client, Request, Server, each
-from tests.processes import ProxyProcess
-from tests.waiting import PATIENCE_S, Box, mesh, until
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import zmq
 from fabric import Node, sockets
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
-from tests.processes import ProxyProcess, free_base
-from tests.waiting import Box, mesh, until
+from tests.support.processes import ProxyProcess, free_base
+from tests.support.waiting import Box, mesh, until
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import zmq
 
 from fabric import sockets
 from fabric.stream import Stream
-from tests.waiting import Box, until
+from tests.support.waiting import Box, until
 
 
 @pytest.fixture

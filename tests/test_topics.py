@@ -27,7 +27,7 @@ from fabric.topics import (
     validate_filter,
     validate_topic,
 )
-from tests.small_world import LEVELS, filters, oracle, topics
+from tests.support.small_world import LEVELS, filters, oracle, topics
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("vectors.json").read_text())
 TEXT = st.text(st.sampled_from("a/$~é\n.\\*"), min_size=1, max_size=12)

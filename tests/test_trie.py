@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fabric.errors import InvalidFilter
 from fabric.trie import SubscriptionTrie
-from tests.small_world import filters, oracle, topics
+from tests.support.small_world import filters, oracle, topics
 
 SMALL = ("a", "", "$s")
 OPERATIONS = st.lists(st.tuples(st.booleans(), st.sampled_from(filters(SMALL)), st.integers(0, 2)), max_size=40)

@@ -15,7 +15,7 @@ from fabric import sockets
 from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, StateError
 from fabric.uplink import REMARK_S, Uplink
 from fabric.wire import Message, decode
-from tests.waiting import until
+from tests.support.waiting import until
 
 TOKEN = "0123"
 TOPIC, OTHER = b"a/b\0", b"c\0"

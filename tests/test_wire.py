@@ -36,7 +36,7 @@ from fabric.wire import (
     encode_control,
     message_to_json,
 )
-from tests.payload_strategies import KEYS, NO_PAYLOADS, PAYLOADS, nested, shared_many_times
+from tests.support.payload_strategies import KEYS, NO_PAYLOADS, PAYLOADS, nested, shared_many_times
 
 U64 = 2**64 - 1
 GOOD = (1, 5, 1, 0, "payload")

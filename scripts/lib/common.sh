@@ -28,7 +28,7 @@ find_fabric() { # sets `fabric`
     fabric="$(command -v "$fabric")" || die 3 "FABRIC=$FABRIC is no command; right would be the path of an installed fabric"
 }
 
-# --- the plan: what `fabric plan --lines` prints, see nodes/plan.py
+# --- the plan: what `fabric plan --lines` prints, see nodes/deployment/plan.py
 
 declare -a names=()
 # shellcheck disable=SC2034 # not every script uses all of them

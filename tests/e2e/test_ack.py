@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from fabric import Message, Node
-from tests.processes import ProxyProcess
-from tests.waiting import PATIENCE_S, Box, mesh
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import PATIENCE_S, Box, mesh
 
 Proxies = list[ProxyProcess]
 ROUNDS = int(os.environ.get("FABRIC_TEST_ACK_ROUNDS", "1000"))

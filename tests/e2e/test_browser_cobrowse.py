@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browsers import Desk, Stack, Visitor, stack, wire
+from tests.support.browsers import Desk, Stack, Visitor, stack, wire
 
 SECRETS = ("hunter2-correct", "4929 1234 5678 9012", "5678 9", "csc 737", "Happy birthday", "ada@example.org")
 

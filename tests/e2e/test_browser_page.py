@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from fabric import Node
-from tests.browsers import Stack, Visitor, stack
-from tests.waiting import until
+from tests.support.browsers import Stack, Visitor, stack
+from tests.support.waiting import until
 
 STUB = """<script>
 window.site_connect = { calls: [] };

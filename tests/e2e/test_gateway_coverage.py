@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.gateways import Browser, start_gateway
-from tests.site import site
+from tests.support.gateways import Browser, start_gateway
+from tests.support.site import site
 
 
 def test_coverage_lost_and_regained_is_told_and_subscriptions_hold_again(tmp_path: Path) -> None:

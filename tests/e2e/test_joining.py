@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from fabric import CoverageEvent, Node, Proxy
-from tests.processes import FABRIC, Process, ProxyProcess, free_base
-from tests.waiting import Box, mesh, stop_all, until
+from tests.support.processes import FABRIC, Process, ProxyProcess, free_base
+from tests.support.waiting import Box, mesh, stop_all, until
 
 Proxies = list[ProxyProcess]
 STOP, CONTINUE = 19, 18

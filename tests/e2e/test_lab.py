@@ -21,9 +21,9 @@ import pytest
 
 from fabric import Node
 from tests.faults.ledger import TOPICS, Books, Steady
-from tests.processes import ROOT
-from tests.stacks import SCRIPTS, Scripts, runs
-from tests.waiting import Box, until
+from tests.support.processes import ROOT
+from tests.support.stacks import SCRIPTS, Scripts, runs
+from tests.support.waiting import Box, until
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

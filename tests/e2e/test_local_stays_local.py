@@ -12,12 +12,12 @@ from fabric import Node
 from fabric.endpoints import Endpoints
 from fabric.errors import ScopeError
 from fabric.wire import Encoder
-from nodes.agent import Agent
-from nodes.host_page import HostPage
+from nodes.agent.agent import Agent
+from nodes.page.hosted_page import HostPage
 from tests.e2e.test_scope import Capture
-from tests.site import Site, site
-from tests.test_host_page import Watched
-from tests.waiting import Box, until
+from tests.nodes.page.test_hosted_page import Watched
+from tests.support.site import Site, site
+from tests.support.waiting import Box, until
 
 
 @pytest.fixture(scope="module")

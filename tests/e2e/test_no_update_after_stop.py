@@ -19,10 +19,10 @@ from pathlib import Path
 
 from fabric import Node
 from fabric.wire import Message
-from nodes.retry import Backoff
-from tests.site import Driven, Site, site
-from tests.test_host_page import Watched
-from tests.waiting import until
+from nodes.rules.backoff import Backoff
+from tests.nodes.page.test_hosted_page import Watched
+from tests.support.site import Driven, Site, site
+from tests.support.waiting import until
 
 ROUNDS = int(os.environ.get("FABRIC_STOP_ROUNDS", "100"))
 SEED = int(os.environ.get("FABRIC_STOP_SEED", "1"))

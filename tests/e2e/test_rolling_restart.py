@@ -16,9 +16,9 @@ import pytest
 
 from fabric import Node
 from tests.faults.ledger import Books, Steady
-from tests.processes import ProxyProcess
-from tests.stacks import Scripts
-from tests.waiting import Box, until
+from tests.support.processes import ProxyProcess
+from tests.support.stacks import Scripts
+from tests.support.waiting import Box, until
 
 PROXIES = 3
 ROLLS = int(os.environ.get("FABRIC_ROLLS", "1"))

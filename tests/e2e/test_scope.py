@@ -12,8 +12,8 @@ from fabric import Node
 from fabric.endpoints import Endpoints
 from fabric.errors import ScopeError
 from fabric.wire import Encoder
-from tests.processes import ProxyProcess
-from tests.waiting import Box, mesh, until
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import Box, mesh, until
 
 Proxies = list[ProxyProcess]
 

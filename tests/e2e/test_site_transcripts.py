@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import ROOT, FabricProcess
-from tests.site import Driven, Site, site
+from tests.support.processes import ROOT, FabricProcess
+from tests.support.site import Driven, Site, site
 
 TRANSCRIPTS = sorted((ROOT / "tests" / "transcripts").glob("site_*.txt"))
 

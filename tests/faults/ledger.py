@@ -19,7 +19,7 @@ from fabric import Message, Node
 from fabric.errors import FabricError
 from fabric.numbers import Gap
 from fabric.topics import matches
-from tests.waiting import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S, until
 
 TOPICS = 10
 

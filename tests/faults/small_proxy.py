@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fabric.proxy import Proxy
-from tests.processes import READY_TIMEOUT_S, Process, free_base
+from tests.support.processes import READY_TIMEOUT_S, Process, free_base
 
 HWM_MSGS = 500
 DRAIN_S = 2.0

@@ -28,9 +28,9 @@ from tests.faults.hosts import Host, NoHosts, hosts
 from tests.faults.schedule import Fault
 from tests.faults.visits import Visits
 from tests.faults.worker import WorkerProcess
-from tests.processes import FABRIC, FabricProcess, Process, free_base
-from tests.site import Driven
-from tests.waiting import PATIENCE_S, stop_all, until
+from tests.support.processes import FABRIC, FabricProcess, Process, free_base
+from tests.support.site import Driven
+from tests.support.waiting import PATIENCE_S, stop_all, until
 
 HOSTS = 3
 PAGES = 3

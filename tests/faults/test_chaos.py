@@ -15,8 +15,8 @@ from pathlib import Path
 
 from fabric import Node
 from tests.faults.ledger import TOPICS, Books, Steady
-from tests.processes import Process, ProxyProcess, free_base
-from tests.waiting import until
+from tests.support.processes import Process, ProxyProcess, free_base
+from tests.support.waiting import until
 
 CHAOS_S = float(os.environ.get("FABRIC_CHAOS_S", "3"))
 RATE = 150

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.stage import Stage, stage
-from tests.waiting import until
+from tests.support.waiting import until
 
 CUT_S = float(os.environ.get("FABRIC_CUT_S", "5"))
 HEALED_S = float(os.environ.get("FABRIC_HEALED_S", "20"))

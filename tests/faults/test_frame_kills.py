@@ -20,19 +20,19 @@ import pytest
 from sqlalchemy import select
 
 from fabric.errors import Busy, RequestTimeout, UnknownContactCode
-from nodes.cli_options import Exit
-from nodes.records import StoreOptions
-from nodes.retry import Backoff
-from nodes.schema import codes, pages
-from nodes.store import Store
-from tests.frames import Asker, start_frame, until_known
-from tests.processes import FabricProcess, Process
-from tests.waiting import mesh, until
+from nodes.cli.options import Exit
+from nodes.rules.backoff import Backoff
+from nodes.store.records import StoreOptions
+from nodes.store.schema import codes, pages
+from nodes.store.store import Store
+from tests.support.frames import Asker, start_frame, until_known
+from tests.support.processes import FabricProcess, Process
+from tests.support.waiting import mesh, until
 
 if TYPE_CHECKING:
-    from tests.postgres import PostgresServer
+    from tests.support.postgres import PostgresServer
 
-pytest_plugins = ("tests.stores",)
+pytest_plugins = ("tests.support.stores",)
 
 CODES = int(os.environ.get("FABRIC_CODES", "1000"))
 IN_FLIGHT = 400

@@ -27,8 +27,8 @@ from fabric.wire import encode, encode_control
 from tests.faults.ledger import TOPICS, Books, Steady
 from tests.faults.memory import resident_bytes
 from tests.faults.zmtp import COMMAND, GREETING, LONG, MORE, PORTS, RawPeer, connect, endpoint, frame, ready
-from tests.processes import ProxyProcess
-from tests.waiting import Box, until
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import Box, until
 
 GARBAGE_S = float(os.environ.get("FABRIC_GARBAGE_S", "6"))
 MIB = 1024 * 1024

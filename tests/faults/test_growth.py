@@ -12,8 +12,8 @@ from fabric import Node
 from fabric.errors import NotConnected
 from tests.faults.memory import open_files, resident_bytes
 from tests.faults.zmtp import PORTS, RawPeer, connect, endpoint
-from tests.processes import ProxyProcess
-from tests.waiting import Box, until
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import Box, until
 
 ROUNDS = 20
 NODES = 10

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from fabric import Node, NodeState
 from tests.faults.ledger import Books, Steady
-from tests.processes import Process, ProxyProcess, free_base
-from tests.waiting import Box, until
+from tests.support.processes import Process, ProxyProcess, free_base
+from tests.support.waiting import Box, until
 
 KILLS = int(os.environ.get("FABRIC_KILLS", "20"))
 BACK_S = 5.0

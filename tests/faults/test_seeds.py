@@ -18,9 +18,9 @@ import pytest
 
 from tests.faults.schedule import Fault, draw, steps
 from tests.faults.stage import Stage, stage
-from tests.waiting import until
+from tests.support.waiting import until
 
-pytest_plugins = ("tests.stores",)
+pytest_plugins = ("tests.support.stores",)
 
 SEEDS = (
     [int(os.environ["FABRIC_SEED"])]

@@ -16,8 +16,8 @@ import pytest
 from fabric import Message, Node
 from tests.faults.ledger import Books, Steady
 from tests.faults.small_proxy import HWM_MSGS, SmallProxy
-from tests.processes import Process
-from tests.waiting import until
+from tests.support.processes import Process
+from tests.support.waiting import until
 
 PAYLOAD = "x" * 4_000
 """So large that the system's own buffers hold few of them."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from fabric import Message, Node
 from tests.faults.ledger import Books, Steady
 from tests.faults.small_proxy import HWM_MSGS, SmallProxy
-from tests.processes import Process, ProxyProcess
-from tests.waiting import PATIENCE_S, until
+from tests.support.processes import Process, ProxyProcess
+from tests.support.waiting import PATIENCE_S, until
 
 STALL_S = float(os.environ.get("FABRIC_STALL_S", "6"))
 """Longer than every time-out: heartbeats 2 s, silence and death 3 s, acks 5 s."""

@@ -16,11 +16,11 @@ from collections.abc import Callable
 
 from sqlalchemy import select
 
-from nodes.records import StoreOptions
-from nodes.schema import pages as page_table
-from nodes.store import Store
-from tests.site import Driven
-from tests.waiting import until
+from nodes.store.records import StoreOptions
+from nodes.store.schema import pages as page_table
+from nodes.store.store import Store
+from tests.support.site import Driven
+from tests.support.waiting import until
 
 VISITED = 1
 """The number of the page that is visited."""

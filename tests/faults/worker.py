@@ -27,8 +27,8 @@ from typing import Any
 
 from fabric import Message, Node
 from tests.faults.ledger import TOPICS, Books, Steady
-from tests.processes import Process
-from tests.waiting import until
+from tests.support.processes import Process
+from tests.support.waiting import until
 
 HWM_MSGS = 300
 PAYLOAD = "x" * 1_000

@@ -1,5 +1,5 @@
 // One page: its broker, what it may publish, its co-browsing. Pure: what it wants done goes through `out`, and what the
-// frame says comes in by `fromFrame`. The rules are those of nodes/page.py; the state machines behind them run in the
+// frame says comes in by `fromFrame`. The rules are those of nodes/page/page_core.py; the state machines behind them run in the
 // gateway. Reading order: the four calls; `fromFrame`; `started` and `stopped`.
 //
 //   out.frame(message)         tell the frame; kept in order until there is one

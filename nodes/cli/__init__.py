@@ -1,0 +1,1 @@
+"""The `fabric` command; one module a command."""

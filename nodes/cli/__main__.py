@@ -1,0 +1,5 @@
+"""`python -m nodes.cli`: the `fabric` command out of a checkout."""
+
+from nodes.cli.main import main
+
+main()

@@ -1,0 +1,139 @@
+"""`fabric agent`: an agent that a shell script can drive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import click
+
+from nodes.agent.agent import Agent
+from nodes.cli.driven import Command, Lines, field, warn_of_dropped
+from nodes.cli.operating import Status, operating_options, status_page
+from nodes.cli.options import Exit, PositiveNumber, check, connect_option, connect_timeout_option, open_node
+from nodes.frame_node import operations
+from nodes.operate import logs
+from nodes.operate.http_server import Address
+
+_ON_PAGE = ("accept", "decline", "stop_chat", "proactive")
+
+
+class Driver:
+    """An agent's commands."""
+
+    def __init__(self, agent: Agent, lines: Lines) -> None:
+        self._agent, self._lines = agent, lines
+
+    def do(self, command: Command) -> None:
+        """Do what a line of stdin says; ValueError or a FabricError for what is wrong with it."""
+        agent, what = self._agent, command["do"]
+        if what == "available":
+            agent.set_available(field(command, "on", bool, True))
+        elif what == "join":
+            agent.join(field(command, "code", str)).add_done_callback(self._over(command))
+        elif what == "stop":
+            agent.stop(self._session(command))
+        elif what == "say":
+            agent.say(self._session(command), field(command, "text", str))
+        elif what in _ON_PAGE:
+            agent.request(what, session=self._session(command)).add_done_callback(self._over(command))
+        elif what == "stats":
+            self._lines.tell("stats", **agent.stats())
+        else:
+            known = ("available", "join", "stop", "say", *_ON_PAGE, "stats", "quit")
+            raise ValueError(f"do {what!r:.40}: there are {', '.join(known)}")
+
+    def _session(self, command: Command) -> str:
+        """The session that is named, or else the only one there is."""
+        if "session" in command:
+            return str(field(command, "session", str))
+        sessions = [state["session"] for state in self._agent.pages()]
+        if len(sessions) != 1:
+            raise ValueError(f"{command['do']}: 'session' is missing, and {len(sessions)} pages are engaged")
+        return str(sessions[0])
+
+    def _over(self, command: Command) -> Callable[[Future[Any]], None]:
+        def over(done: Future[Any]) -> None:
+            error = done.exception()
+            if error is not None:
+                self._lines.refuse(command, error)
+            elif command["do"] == "decline":
+                self._lines.tell("declined", session=done.result()["session"])
+
+        return over
+
+
+@click.command()
+@click.argument("agent", metavar="ID")
+@click.option("--name", help="The name visitors see. [default: the id]")
+@click.option("--buttons", default="", metavar="ID,…", help="Ids of the chat buttons served.")
+@click.option("--available", is_flag=True, help="Take chats from the beginning.")
+@click.option("--join", "code", metavar="CODE", help="Join the page that holds this contact code.")
+@click.option("--lease", "lease_s", metavar="S", default=10.0, show_default=True, type=PositiveNumber(),
+              help="How long the agent is taken for present when nothing is heard of it.")  # fmt: skip
+@operating_options
+@connect_option
+@connect_timeout_option
+def agent(
+    agent: str,
+    name: str | None,
+    buttons: str,
+    available: bool,
+    code: str | None,
+    lease_s: float,
+    http: Address | None,
+    log_json: bool,
+    connect: Sequence[str],
+    connect_timeout_s: float,
+) -> Exit:
+    """Be the agent ID until SIGTERM, Ctrl-C or {"do": "quit"}.
+
+    Events come as lines of JSON on stdout: signed_in, joined, update, stopped, chat_offered, chat_open, chat_message,
+    chat_closed and others. Commands are lines of JSON on stdin; "session" may be left out while there is only one.
+
+    \b
+      {"do": "join", "code": "482913"}   {"do": "stop", "session": …}
+      {"do": "available", "on": true}    {"do": "accept"}  {"do": "decline"}
+      {"do": "say", "text": "hello"}     {"do": "stop_chat"}  {"do": "proactive"}
+      {"do": "stats"}  {"do": "quit"}
+
+    \b
+    Example:
+      fabric agent ada --name 'Ada' --buttons help --available
+    """
+    served = [each for each in buttons.split(",") if each]
+    for what, value, field_of in (
+        ("ID", agent, operations.AGENT),
+        ("--name", name or agent, operations.NAME),
+        ("--buttons", served, operations.BUTTONS),
+        ("--lease", lease_s, operations.LEASE_S),
+    ):
+        check(what, value, field_of)
+    logs.begin("fabric agent", as_json=log_json)
+    lines = Lines()
+
+    def tell(event: dict[str, Any]) -> None:
+        lines.tell(**event)
+
+    with (
+        status_page("agent", http) as status,
+        open_node(connect, connect_timeout_s, f"agent-{agent}") as node,
+        Agent(node, agent, name or agent, buttons=served, lease_s=lease_s, on_event=tell) as running,
+    ):
+        driver = Driver(running, lines)
+        _watch(status, running)
+        if available:
+            running.set_available(True)
+        if code is not None and running.wait_ready(connect_timeout_s):
+            driver.do({"do": "join", "code": code})
+        lines.run(driver.do)
+    warn_of_dropped(lines)
+    return Exit.DONE
+
+
+def _watch(status: Status, agent: Agent) -> None:
+    status.watch_node(agent.node)
+    status.name = agent.agent
+    status.watch("agent", lambda: {**agent.stats(), "signed_in": agent.signed_in, "pages": agent.pages()})
+    status.ready_with(agent.node, lambda: "" if agent.signed_in else "not signed in: no frame node has answered")

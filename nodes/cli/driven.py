@@ -1,0 +1,149 @@
+"""Programs driven by a shell: events as lines of JSON on stdout, commands as lines of JSON on stdin.
+
+    {"event": "ready", "at": 12.5, …}      out; `at` is this machine's monotonic clock, in seconds
+    {"do": "stop_session", …}              in; `quit` ends the program, the end of stdin does not
+
+A command that is wrong is answered by an event `refused` with `why`, and nothing else happens. Three threads: whoever
+has an event puts it into a queue and never waits; the main thread writes; one reads stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fabric.errors import FabricError
+from fabric.payloads import from_json, to_json
+from nodes.cli.options import dumps, plain, say
+
+MAX_WAITING = 500_000
+"""Events that wait for a slow reader of stdout; beyond, they are counted and dropped."""
+END_S = 0.5
+"""How often to look whether it is to end: `flush` may have cleared the event that said so."""
+MAX_LINE_BYTES = 16 * 1024 * 1024
+Command = dict[str, Any]
+
+
+class Lines:
+    """Stdin and stdout of such a program."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._something = threading.Event()
+        self._ended = False
+
+    def tell(self, event: str, **data: Any) -> None:
+        """Put one event into the queue; from any thread."""
+        if len(self._waiting) >= MAX_WAITING:
+            self.dropped += 1
+            return
+        self._waiting.append({"event": event, "at": round(time.monotonic(), 6), **data})
+        if not self._something.is_set():
+            self._something.set()
+
+    def end(self) -> None:
+        """Have `run` return."""
+        self._ended = True
+        self._something.set()
+
+    def run(self, do: Callable[[Command], None]) -> None:
+        """Write events, and call `do(command)` in a thread of its own, until `end`, `quit`, SIGTERM or SIGINT."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        reader = threading.Thread(target=self._read, args=(do,), name="stdin", daemon=True)
+        reader.start()
+        try:
+            while not self._ended:
+                self._something.wait(END_S)
+                self.flush()
+            self.flush()
+        except BrokenPipeError:
+            pass  # nobody reads: the same as being told to end
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._something.clear()  # first, so that what comes meanwhile sets it again
+        lines = []
+        while self._waiting:
+            lines.append(dumps(to_json(self._waiting.popleft())))
+        if lines:
+            sys.stdout.buffer.write(("\n".join(lines) + "\n").encode())
+            sys.stdout.buffer.flush()
+
+    def _on_signal(self, *_: object) -> None:
+        self.end()
+
+    def _read(self, do: Callable[[Command], None]) -> None:
+        for line in _lines(sys.stdin.fileno()):
+            if not line.strip():
+                continue
+            command: bytes | Command = line
+            try:
+                command = parse(line)
+                if command["do"] == "quit":
+                    self.end()
+                    return
+                do(command)
+            except (ValueError, KeyError, TypeError, FabricError) as error:
+                self.refuse(command, error)
+
+    def refuse(self, command: bytes | Command, error: BaseException) -> None:
+        """Tell that a command, or a line that is none, was not done, and why."""
+        what = command["do"] if isinstance(command, dict) else plain(command[:80].decode(errors="replace").strip())
+        self.tell("refused", what=what, why=words(error), error=type(error).__name__)
+
+
+def _lines(descriptor: int) -> Iterator[bytes]:
+    """The lines of a file as they come. Not by `sys.stdin`: its lock, held by a thread that waits, aborts the end."""
+    rest = b""
+    while chunk := os.read(descriptor, 65_536):
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+        if len(rest) > MAX_LINE_BYTES:
+            rest = b""  # its other end will be refused as no JSON
+    if rest:
+        yield rest
+
+
+def parse(line: bytes) -> Command:
+    """Return a command from its line; ValueError says what is wrong with it."""
+    try:
+        command = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError('this is no JSON; right would be a map like {"do": "quit"}') from None
+    if not isinstance(command, dict) or not isinstance(command.get("do"), str):
+        raise ValueError('a command is a map with a string `do`, like {"do": "quit"}')
+    return {name: from_json(value) for name, value in command.items()}
+
+
+def field(command: Command, name: str, kind: type, *default: Any) -> Any:
+    """Return a field of a command; ValueError when it is missing without a default, or of another type."""
+    value = command.get(name, *default)
+    if name not in command and default:
+        return value
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{command['do']}: {name!r} is {value!r:.60}; it takes {_KINDS[kind]}")
+    return value
+
+
+def words(error: BaseException) -> str:
+    """An error's message; a KeyError's without the quotes that str() puts around it."""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def warn_of_dropped(lines: Lines) -> None:
+    if lines.dropped:
+        say(f"dropped {lines.dropped} events: stdout did not take them fast enough")
+
+
+_KINDS = {str: "a string", int: "a whole number", bool: "true or false"}

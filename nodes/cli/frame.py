@@ -1,0 +1,174 @@
+"""`fabric frame`: run a frame node."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from fabric.errors import Busy
+from fabric.node import Node
+from nodes.cli.operating import Status, operating_options, status_page
+from nodes.cli.options import (
+    Exit,
+    Fail,
+    PositiveNumber,
+    connect_option,
+    connect_timeout_option,
+    dumps,
+    open_node,
+    plain,
+    say,
+)
+from nodes.operate import logs
+from nodes.operate.http_server import Address
+from nodes.operate.systemd import READY, STOPPING, notify
+from nodes.rules.contact_codes import CodeFormat
+from nodes.store.records import StoreOptions
+
+if TYPE_CHECKING:
+    from nodes.frame_node.frame_node import FrameNode
+    from nodes.store.store import Store
+
+REACHABLE_S = 10.0
+"""After this time a frame node that cannot be reached yet says so."""
+
+
+@click.command()
+@click.option("--store", "url", metavar="URL", required=True,
+              help="sqlite:///PATH, or postgresql://USER@HOST/DATABASE for several frame nodes.")  # fmt: skip
+@click.option("--capacity", default=10_000, show_default=True, help="Live pages at most.")
+@click.option("--max-in-flight", type=click.IntRange(1), default=1_000, show_default=True,
+              help="Requests at once at most; beyond it is busy.")  # fmt: skip
+@click.option("--code-length", default=6, show_default=True, help="Characters of a contact code.")
+@click.option("--alphabet", default="0123456789", show_default=True, help="Characters to choose from.")
+@click.option("--quarantine", "quarantine_s", metavar="S", type=PositiveNumber(), default=600.0, show_default=True,
+              help="How long a code rests before it is given to another page.")  # fmt: skip
+@click.option("--name", metavar="NAME", help="Its name, one topic level. [default: random]")
+@click.option("--verbose", is_flag=True, help="Say each change of a page; codes and sessions are hashed.")
+@operating_options
+@connect_option
+@connect_timeout_option
+def frame(
+    url: str,
+    capacity: int,
+    max_in_flight: int,
+    code_length: int,
+    alphabet: str,
+    quarantine_s: float,
+    name: str | None,
+    verbose: bool,
+    http: Address | None,
+    log_json: bool,
+    connect: tuple[str, ...],
+    connect_timeout_s: float,
+) -> Exit:
+    """Run a frame node until SIGTERM or Ctrl-C, which drain it: it owns contact codes, sessions and chats.
+
+    When it can be asked it prints one line of JSON on stdout, with "event": "ready". While its store is away it says
+    so, and goes on when the store is back.
+
+    \b
+    Example:
+      fabric frame --store sqlite:///frame.db --capacity 10000
+    """
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_.:@-]{1,64}", name):
+        raise click.UsageError(f"--name {name!r}: must be 1 to 64 letters, digits or _ . : @ -")
+    try:
+        options = StoreOptions(capacity=capacity, codes=CodeFormat(code_length, alphabet), quarantine_s=quarantine_s)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    logs.begin("fabric frame", as_json=log_json, verbose=verbose)
+    with (
+        _ended_by_signals() as ended,
+        status_page("frame", http) as status,
+        contextlib.closing(_open_store(url, options)) as store,
+    ):
+        from nodes.frame_node.frame_node import FrameNode
+
+        with open_node(connect, connect_timeout_s, name) as node:
+            running = FrameNode(node, store, options, max_in_flight=max_in_flight, name=name)
+            try:
+                _watch(status, node, running)
+                _serve(running, node, capacity, ended, status)
+            finally:
+                running.close()
+    return Exit.DONE
+
+
+def _watch(status: Status, node: Node, running: FrameNode) -> None:
+    status.name = running.name
+    status.watch_node(node)
+    status.watch("frame", running.figures)
+    status.watch("store", running.store_figures)
+
+
+def _serve(running: FrameNode, node: Node, capacity: int, ended: threading.Event, status: Status) -> None:
+    if not _is_ready(running, ended):
+        return
+    status.ready_with(node, running.problem)
+    ready = {"event": "ready", "name": running.name, "instance": running.server.instance, "capacity": capacity}
+    click.echo(dumps(ready))
+    say(f"frame node {running.name} is ready")
+    notify(READY)
+    ended.wait()
+    notify(STOPPING)
+    status.ready(lambda: "draining")
+    say("draining")
+
+
+def _is_ready(running: FrameNode, ended: threading.Event) -> bool:
+    waited_s = 0.0
+    while not ended.is_set():
+        if running.wait_ready(0.1):
+            return True
+        waited_s += 0.1
+        if 0 <= waited_s - REACHABLE_S < 0.1:
+            say(f"cannot be reached yet, after {REACHABLE_S:g} s: the mesh has not acknowledged its inbox")
+    return False
+
+
+def _open_store(url: str, options: StoreOptions) -> Store:
+    """Errors: Fail or UsageError, in words; a password in `url` is in none."""
+    try:
+        from sqlalchemy.exc import ArgumentError
+
+        from nodes.frame_node.frame_node import why_store
+        from nodes.store.store import Store
+    except ModuleNotFoundError as error:
+        name = str(error.name).split(".")[0]
+        raise Fail(f"{name} is not installed; right would be: pip install '.[store]'", Exit.LACKING) from None
+    try:
+        return Store(url, options)
+    except ArgumentError:
+        raise click.UsageError(
+            "--store is no URL: must be sqlite:///path/to/file or postgresql://user@host/database"
+        ) from None
+    except ValueError as error:
+        if isinstance(error.__cause__, ModuleNotFoundError):
+            raise Fail(plain(str(error)), Exit.LACKING) from None
+        raise click.UsageError(f"--store cannot be used: {error}") from None
+    except Busy as error:
+        raise Fail(f"cannot open the store: {why_store(error)}", Exit.LACKING) from None
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[threading.Event]:
+    """Yield an event that the first SIGTERM or SIGINT sets; a second one ends the process as it would any other."""
+    ended = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        ended.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

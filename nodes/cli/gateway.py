@@ -1,0 +1,252 @@
+"""`fabric gateway`: pages and agents in browsers. `fabric gateway-token`: a line for the file of its agents."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import signal
+import ssl
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from fabric.errors import TopicError
+from fabric.node import Node
+from nodes.cli.operating import Status, operating_options, status_page
+from nodes.cli.options import (
+    Exit,
+    Fail,
+    PositiveNumber,
+    connect_option,
+    connect_timeout_option,
+    dumps,
+    open_node,
+    say,
+)
+from nodes.gateway.credentials import SALT_BYTES, Credential, make, read_agents
+from nodes.gateway.policy import Policy, origin_of
+from nodes.gateway.tokens import MIN_SECRET_BYTES
+from nodes.operate import logs
+from nodes.operate.http_server import Address
+from nodes.operate.systemd import READY, STOPPING, notify
+
+if TYPE_CHECKING:
+    from nodes.gateway.files import Files
+    from nodes.gateway.gateway import Gateway
+    from nodes.gateway.hub import Settings
+
+READY_S = 10.0
+
+
+@click.command()
+@click.option("--listen", metavar="URL", default="http://127.0.0.1:8080", show_default=True,
+              help="Where browsers connect: http://HOST:PORT; port 0 is any that is free.")  # fmt: skip
+@click.option("--allow-origin", "origins", metavar="URL", multiple=True,
+              help="A site whose pages may use this gateway; repeat it. Its own pages always may.")  # fmt: skip
+@click.option("--agents", "agents_path", metavar="FILE", type=click.Path(),
+              help="The agents that may sign in: lines of `fabric gateway-token`.")  # fmt: skip
+@click.option("--secret-file", metavar="FILE", type=click.Path(),
+              help="What signs tokens, 16 bytes or more; gateways with the same share sessions.")  # fmt: skip
+@click.option("--public-subscribe", metavar="FILTER", multiple=True, help="What pages may subscribe to; repeat it.")
+@click.option("--public-publish", metavar="FILTER", multiple=True, help="What pages may publish; repeat it.")
+@click.option("--demo-shop", is_flag=True, help="Serve a shop to try it out with, under /shop/.")
+@click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
+@click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
+              help="Of these, from one address.")  # fmt: skip
+@click.option("--rate", default=100.0, show_default=True, type=PositiveNumber(), help="Frames a second and page.")
+@click.option("--queue", default=1_000, show_default=True, type=click.IntRange(10),
+              help="Frames that wait for a slow browser until it is cut off.")  # fmt: skip
+@click.option("--resume", "resume_s", metavar="S", default=30.0, show_default=True, type=PositiveNumber(),
+              help="How long a session waits for its page to come back.")  # fmt: skip
+@click.option("--tls-cert", metavar="FILE", type=click.Path(), help="Certificate chain, PEM.")
+@click.option("--tls-key", metavar="FILE", type=click.Path(), help="Its key, PEM.")
+@click.option("--behind-proxy", is_flag=True, help="Trust X-Forwarded-Proto and X-Forwarded-For: a proxy sets them.")
+@click.option("--name", metavar="NAME", help="Its name, one topic level. [default: random]")
+@click.option("--verbose", is_flag=True, help="Say more; sessions are hashed.")
+@operating_options
+@connect_option
+@connect_timeout_option
+def gateway(
+    listen: str,
+    origins: tuple[str, ...],
+    agents_path: str | None,
+    secret_file: str | None,
+    public_subscribe: tuple[str, ...],
+    public_publish: tuple[str, ...],
+    demo_shop: bool,
+    max_pages: int,
+    max_of_address: int,
+    rate: float,
+    queue: int,
+    resume_s: float,
+    tls_cert: str | None,
+    tls_key: str | None,
+    behind_proxy: bool,
+    name: str | None,
+    verbose: bool,
+    http: Address | None,
+    log_json: bool,
+    connect: tuple[str, ...],
+    connect_timeout_s: float,
+) -> Exit:
+    """Run a gateway for browsers until SIGTERM or Ctrl-C, which drain it.
+
+    It serves site_connect.js and the frame to pages, a console under /agent/ to agents, /healthz and /readyz; figures
+    are at --http, apart from what browsers reach. When it can be used it prints one line of JSON on stdout, with
+    "event": "ready".
+
+    \b
+    Example:
+      fabric gateway-token ada --buttons help >agents.jsonl
+      fabric gateway --agents agents.jsonl --allow-origin https://shop.example.org
+    """
+    try:
+        from nodes.gateway.files import Files
+        from nodes.gateway.hub import Settings
+        from nodes.gateway.limits import Limits
+    except ModuleNotFoundError as error:
+        name = str(error.name).split(".")[0]
+        raise Fail(f"{name} is not installed; right would be: pip install '.[web]'", Exit.LACKING) from None
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_.:@-]{1,64}", name):
+        raise click.UsageError(f"--name {name!r}: must be 1 to 64 letters, digits or _ . : @ -")
+    logs.begin("fabric gateway", as_json=log_json, verbose=verbose)
+    host, port, tls = _where(listen, tls_cert, tls_key)
+    try:
+        policy = Policy.of(public_subscribe, public_publish, origins)
+    except (TopicError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    settings = Settings(
+        secret=secrets.token_bytes(32) if secret_file is None else _read_secret(secret_file),
+        policy=policy,
+        limits=Limits(rate=rate, burst=2 * rate, queue_frames=queue),
+        resume_s=resume_s,
+        lease_s=max(10.0, resume_s),
+        max_pages=max_pages,
+        max_of_address=max_of_address,
+        behind_proxy=behind_proxy,
+    )
+    agents = {} if agents_path is None else _read_agents(agents_path)
+    files = Files(policy.origins, shop=demo_shop)
+    if files.lacking():
+        say(f"not built: {', '.join(files.lacking())}; co-browsing needs them: scripts/build-web")
+    if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:
+        say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
+    with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:
+        status.watch_node(node)
+        return asyncio.run(_run(node, settings, agents, files, (host, port, tls), status))
+
+
+@click.command("gateway-token")
+@click.argument("agent", metavar="ID")
+@click.option("--name", help="The name visitors see. [default: the id]")
+@click.option("--buttons", default="", metavar="ID,…", help="Ids of the chat buttons it may serve.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin instead of drawing one.")
+def gateway_token(agent: str, name: str | None, buttons: str, password_stdin: bool) -> Exit:
+    """Print a line that lets the agent ID sign in at a gateway, for the file of --agents.
+
+    The password goes to stderr once, and is nowhere kept: the line holds only its hash.
+
+    \b
+    Example:
+      fabric gateway-token ada --name Ada --buttons help,sales >>agents.jsonl
+    """
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else secrets.token_urlsafe(12)
+    served = [each for each in buttons.split(",") if each]
+    try:
+        credential = make(agent, name or agent, served, password, secrets.token_bytes(SALT_BYTES))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(credential.to_line())
+    if not password_stdin:
+        say(f"the password of {agent} is {password}")
+    return Exit.DONE
+
+
+async def _run(
+    node: Node,
+    settings: Settings,
+    agents: dict[str, Credential],
+    files: Files,
+    where: tuple[str, int, ssl.SSLContext | None],
+    status: Status,
+) -> Exit:
+    from nodes.gateway.gateway import Gateway
+
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def end(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)  # a second one ends the process as it would any other
+        ended.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
+    running = Gateway(node, settings, agents, files)
+    status.watch("gateway", running.figures)
+    host, port, tls = where
+    try:
+        port = await running.start(host, port, tls)
+    except OSError as error:
+        await running.drain()
+        raise Fail(f"cannot listen at {host}:{port}: {error.strerror or error}", Exit.LACKING) from None
+    await _serve(running, f"{'https' if tls else 'http'}://{_bracketed(host)}:{port}", node, ended, status)
+    await running.drain()
+    return Exit.DONE
+
+
+async def _serve(running: Gateway, url: str, node: Node, ended: asyncio.Event, status: Status) -> None:
+    if not await running.is_ready(READY_S):
+        say(f"other gateways cannot ask this one yet, after {READY_S:g} s: the mesh has not acknowledged its inbox")
+    status.ready_with(node, running.problem)
+    click.echo(dumps({"event": "ready", "name": node.name, "url": url, "home": node.home}))
+    say(f"serving browsers at {url}")
+    notify(READY)
+    await ended.wait()
+    notify(STOPPING)
+    say("draining")
+
+
+def _where(listen: str, cert: str | None, key: str | None) -> tuple[str, int, ssl.SSLContext | None]:
+    """Return host, port and TLS. Errors: UsageError; Fail for files that cannot be read."""
+    if (cert is None) != (key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    try:
+        parts = urlsplit(origin_of(listen))
+        port = urlsplit(listen).port
+    except ValueError:
+        raise click.UsageError(f"--listen {listen!r} is no address; right would be http://HOST:PORT") from None
+    if (parts.scheme == "https") != (cert is not None):
+        raise click.UsageError("https and --tls-cert go together; behind a proxy it is http and --behind-proxy")
+    tls = None
+    if cert is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            tls.load_cert_chain(cert, key)
+        except (OSError, ssl.SSLError) as error:
+            raise Fail(f"{cert} and {key} cannot be used: {error}", Exit.LACKING) from None
+    default = 443 if tls else 80
+    return parts.hostname or "127.0.0.1", default if port is None else port, tls
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _read_secret(path: str) -> bytes:
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise Fail(f"{path} cannot be read: {error}", Exit.LACKING) from None
+    if len(secret) < MIN_SECRET_BYTES:
+        raise Fail(f"{path} holds {len(secret)} bytes; right would be {MIN_SECRET_BYTES} or more", Exit.LACKING)
+    return secret
+
+
+def _read_agents(path: str) -> dict[str, Credential]:
+    try:
+        return read_agents(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Fail(f"{path} cannot be used: {error}", Exit.LACKING) from None

@@ -1,0 +1,230 @@
+"""`fabric load`: a load test with real processes, latencies from the intended send time, and books that balance."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fabric.topics import scope
+from nodes.cli.options import (
+    Exit,
+    Fail,
+    PositiveNumber,
+    connect_option,
+    connect_timeout_option,
+    dumps,
+    say,
+)
+from nodes.load.books import words
+from nodes.load.crew import LoadError, Watch
+from nodes.load.plot import SUFFIXES, plot
+from nodes.load.report import Round, as_json, ledger_rows, over_rows, round_rows, table
+from nodes.load.run import LoadRun
+from nodes.load.schedule import STAMP_BYTES, Spec, default_filter, matched, topic_names
+from nodes.load.search import Search
+from nodes.load.view import live
+
+MAX_PROCESSES = 200
+MAX_TOPICS = 100_000
+MAX_PAIRS = 1_000_000  # of topic and publisher, which a node keeps the last numbers of
+SHOWN_WRONGS = 10
+FIRST_RATE = 1_000.0
+
+
+class Rate(PositiveNumber):
+    """Messages a second, or `max`."""
+
+    name = "RATE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "max" else super().convert(value, param, ctx)
+
+
+class Plot(click.ParamType):  # type: ignore[type-arg]
+    """A file to be written, with a suffix that says which kind."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        if path.suffix not in SUFFIXES:
+            self.fail(f"{value!r} ends in neither of {', '.join(SUFFIXES)}", param, ctx)
+        if not path.absolute().parent.is_dir():
+            self.fail(f"{str(path.absolute().parent)!r} is no folder to write {path.name} to", param, ctx)
+        return path
+
+
+@click.command()
+@connect_option
+@connect_timeout_option
+@click.option("--publishers", metavar="P", type=click.IntRange(1, MAX_PROCESSES), default=1, show_default=True,
+              help="Processes that publish.")  # fmt: skip
+@click.option("--subscribers", metavar="S", type=click.IntRange(1, MAX_PROCESSES), default=1, show_default=True,
+              help="Processes that subscribe.")  # fmt: skip
+@click.option("--topics", metavar="T", type=click.IntRange(1, MAX_TOPICS), default=100, show_default=True,
+              help="Different topics.")  # fmt: skip
+@click.option("--topic", "pattern", metavar="PATTERN", default="load/{n}/value", show_default=True,
+              help="The topics, {n} standing for their numbers.")  # fmt: skip
+@click.option("--filter", "filters", metavar="FILTER", multiple=True,
+              help="Give several: dealt to the subscribers in turn. [default: one for all topics]")  # fmt: skip
+@click.option("--size", "size_bytes", metavar="B", type=click.IntRange(STAMP_BYTES, 8 * 1024 * 1024), default=64,
+              show_default=True, help="Bytes of a payload.")  # fmt: skip
+@click.option("--rate", metavar="R", type=Rate(), default=FIRST_RATE, show_default=True,
+              help="Messages a second of all publishers together, or max.")  # fmt: skip
+@click.option("--warm-up", "warm_up_s", metavar="S", type=PositiveNumber(), default=1.0, show_default=True,
+              help="Before the measurement; in the ledger, but in no figure.")  # fmt: skip
+@click.option("--duration", "duration_s", metavar="S", type=PositiveNumber(), default=10.0, show_default=True,
+              help="Of the measurement; with --find-max, at each rate.")  # fmt: skip
+@click.option("--find-max", is_flag=True, help="Raise the rate from R until it no longer holds, and find the last.")
+@click.option("--max-p99-ms", metavar="MS", type=PositiveNumber(), default=50.0, show_default=True,
+              help="With --find-max: a rate holds while p99 is not above this,")  # fmt: skip
+@click.option("--max-loss", metavar="SHARE", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="and no larger share than this is lost.")  # fmt: skip
+@click.option("--plot", "plot_file", metavar="FILE", type=Plot(), help="Draw it as .svg or .png.")
+@click.option("--json", "as_json_", is_flag=True, help="Print one JSON object instead of tables.")
+def load(
+    connect: Sequence[str],
+    connect_timeout_s: float,
+    publishers: int,
+    subscribers: int,
+    topics: int,
+    pattern: str,
+    filters: tuple[str, ...],
+    size_bytes: int,
+    rate: Any,
+    warm_up_s: float,
+    duration_s: float,
+    find_max: bool,
+    max_p99_ms: float,
+    max_loss: float,
+    plot_file: Path | None,
+    as_json_: bool,
+) -> Exit:
+    """Put the fabric under load, and say what it delivered, how late, and that nothing is unaccounted for.
+
+    Starts publishers and subscribers as processes of this machine, dealt in turn to the proxies that --connect names.
+    Latency counts from the moment a message was to be sent, so that a stall does not hide what it delays; with
+    --rate max, from when it was sent. One clock serves all, as all are on one machine: for a load from several hosts,
+    run one `fabric load` on each, with a --topic of its own, and compare no times between them.
+
+    The ledger: for every subscriber and publisher, published on what its filters match = delivered + reported lost +
+    on its way still at the end. Ends with 1 when it does not balance, or when not even the lowest rate held.
+
+    \b
+    Examples:
+      fabric load --publishers 2 --subscribers 4 --rate 20000 --duration 30
+      fabric load --subscribers 2 --filter 'load/0001/value' --filter 'load/#' --json
+      fabric load --find-max --rate 5000 --max-p99-ms 20 --plot knee.svg
+    """
+    _check_extra(plot_file)
+    if find_max and rate == "max":
+        raise click.UsageError("--find-max begins with a rate; right would be --rate 1000, or without --find-max")
+    spec = _spec(
+        publishers=publishers, subscribers=subscribers, topics=_topics(pattern, topics, publishers),
+        filters=filters or (default_filter(pattern),), size_bytes=size_bytes, rate=None if rate == "max" else rate,
+        warm_up_s=warm_up_s, duration_s=duration_s, connect=tuple(connect), connect_timeout_s=connect_timeout_s,
+    )  # fmt: skip
+    try:
+        with _watch() as watch, LoadRun(spec, watch) as run:
+            run.prime()
+            rounds, best = _search(run, max_p99_ms, max_loss) if find_max else _once(run)
+    except LoadError as error:
+        nobody = "no proxy answered" in str(error)
+        raise Fail(str(error), Exit.NOBODY if nobody else Exit.NOT_REACHED) from None
+    if plot_file is not None:
+        plot(plot_file, rounds, best, max_p99_ms if find_max else None)
+    if as_json_:
+        click.echo(dumps(as_json(spec, rounds, best, run.unconfirmed)))
+    else:
+        _show(rounds, run.covered)
+    return _end(rounds, best, run.unconfirmed)
+
+
+def _check_extra(plot_file: Path | None) -> None:
+    needed = ["hdrh", *(["rich"] if sys.stderr.isatty() else []), *(["matplotlib"] if plot_file else [])]
+    for module in needed:
+        if importlib.util.find_spec(module) is None:
+            raise Fail(f"{module} is not installed; right would be: pip install '.[bench]'", Exit.LACKING)
+
+
+def _topics(pattern: str, count: int, publishers: int) -> tuple[str, ...]:
+    if count * publishers > MAX_PAIRS:
+        raise click.UsageError(
+            f"{count:,} topics at {publishers} publishers are more than the {MAX_PAIRS:,} pairs that a node counts"
+        )
+    try:
+        names = topic_names(pattern, count)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if scope(names[0]):
+        raise click.UsageError(f"--topic {pattern!r} is not everybody's; right would be one without ~ or $ in front")
+    return names
+
+
+def _spec(**values: Any) -> Spec:
+    spec = Spec(**values)
+    for each in spec.filters:
+        if scope(each.strip()):
+            raise click.UsageError(f"--filter {each!r} is not everybody's; right would be one without ~ or $ in front")
+        if not matched((each,), spec.topics):
+            raise click.UsageError(f"--filter {each!r} matches none of the topics {spec.topics[0]} … {spec.topics[-1]}")
+    return spec
+
+
+@contextlib.contextmanager
+def _watch() -> Iterator[Watch]:
+    if sys.stderr.isatty():
+        with live() as watch:
+            yield watch
+    else:
+        yield lambda progress: None
+
+
+def _once(run: LoadRun) -> tuple[list[Round], Round]:
+    found = run.measure(run.spec.rate)
+    return [found], found
+
+
+def _search(run: LoadRun, max_p99_ms: float, max_loss: float) -> tuple[list[Round], Round | None]:
+    search, rounds = Search(run.spec.rate or FIRST_RATE), []
+    best: Round | None = None
+    while (rate := search.rate) is not None:
+        found = run.measure(rate)
+        rounds.append(found)
+        why = found.fell(max_p99_ms, max_loss)
+        search.tell(held=not why)
+        best = best if why else found
+        say(f"{rate:,.0f}/s {f'did not hold: {why}' if why else 'held'}")
+        if not found.balances:
+            break
+    return rounds, best
+
+
+def _show(rounds: list[Round], covered: tuple[str, ...]) -> None:
+    say(f"covered: {', '.join(covered)}; latency in ms from the intended send time")
+    blocks = [round_rows(rounds), ledger_rows(rounds[-1].lines), over_rows(rounds[-1].over)]
+    click.echo("\n\n".join(table(rows) for rows in blocks if len(rows) > 1))
+
+
+def _end(rounds: list[Round], best: Round | None, unconfirmed: int) -> Exit:
+    if unconfirmed:
+        say(f"{unconfirmed:,} messages are not known to have reached a proxy")
+    if rounds[-1].unsent:
+        say(f"the publishers did not keep the schedule: {rounds[-1].unsent:,} messages were not sent in time, and "
+            "their latency is in no figure; right would be more --publishers, or a lower --rate")  # fmt: skip
+    wrong = [line for line in rounds[-1].lines if not line.balances]
+    for line in wrong[:SHOWN_WRONGS]:
+        say(f"the ledger does not balance: {words(line)}")
+    if len(wrong) > SHOWN_WRONGS:
+        say(f"and {len(wrong) - SHOWN_WRONGS} pairs of subscriber and publisher more")
+    if best is None:
+        say("no rate held")
+    elif len(rounds) > 1:
+        say(f"the last rate that held: {best.rate:,.0f}/s")
+    return Exit.NOT_REACHED if wrong or best is None else Exit.DONE

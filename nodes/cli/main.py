@@ -1,0 +1,137 @@
+"""The `fabric` command: its group, its exit codes, and `fabric match`.
+
+The other commands are in mesh (proxy, status, wait), pub, sub, services (services, request),
+frame, page, agent, gateway, plan and load; for an operator ping, why and top.
+
+`run` is the one place where an end of any kind becomes an exit code; see `nodes.cli.options.Exit`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
+from fabric.topics import explain, matches
+from nodes.cli import agent, frame, gateway, load, mesh, page, ping, plan, pub, services, sub, top, why
+from nodes.cli.options import Exit, Fail, dumps, plain, say
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; when the reader of stdout has gone, it had what it wanted. (click itself would say 1.)"""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            # Python flushes stdout once more at its own end, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.DONE
+
+
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, help="Print the version and end.")
+@click.pass_context
+def fabric(context: click.Context, version: bool) -> None:
+    """A publish/subscribe fabric with MQTT-style topics over ZeroMQ.
+
+    \b
+    In three terminals:
+      fabric proxy --listen tcp://127.0.0.1:5570
+      fabric sub 'truck/+/temperature'
+      fabric pub truck/0001/temperature 21.5
+
+    \b
+    Data goes to stdout, words to stderr. Exit codes: 0 done, 1 not reached in time or
+    no match, 2 wrong usage, 3 something lacking here, 4 nobody there, 130 interrupted.
+    """
+    if version:
+        click.echo(f"fabric {_version()}")
+    elif context.invoked_subcommand is None:
+        raise click.UsageError(f"a command is missing; there are {', '.join(fabric.list_commands(context))}")
+
+
+@fabric.command()
+@click.argument("topic_filter", metavar="FILTER")
+@click.argument("topics", metavar="TOPIC...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a topic.")
+def match(topic_filter: str, topics: tuple[str, ...], as_json: bool) -> Exit:
+    """Say which TOPICs the FILTER matches, and why the others not.
+
+    Ends with 0 when at least one matches, else with 1. Asks no proxy.
+
+    \b
+    Example:
+      fabric match 'truck/+/temperature' truck/0001/temperature truck/0001
+    """
+    found = [matches(topic_filter, topic) for topic in topics]
+    for topic, hit in zip(topics, found, strict=True):
+        why = explain(topic_filter, topic)
+        if as_json:
+            click.echo(dumps({"filter": topic_filter, "topic": topic, "matches": hit, "why": why}))
+        else:
+            click.echo(f"{plain(topic)}\t{plain(why)}")
+    return Exit.DONE if any(found) else Exit.NOT_REACHED
+
+
+for _command in (
+    mesh.proxy,
+    pub.pub,
+    sub.sub,
+    mesh.status,
+    mesh.wait,
+    ping.ping,
+    why.why,
+    top.top,
+    services.services,
+    services.request,
+    frame.frame,
+    page.page,
+    agent.agent,
+    gateway.gateway,
+    gateway.gateway_token,
+    plan.plan,
+    load.load,
+):
+    fabric.add_command(_command)
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    try:
+        return int(fabric.main(args, prog_name="fabric", standalone_mode=False) or 0)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "fabric"
+        click.echo(f"{path}: {plain(error.format_message())} (see {path} --help)", err=True)
+        return Exit.USAGE
+    except Fail as error:
+        say(str(error))
+        return error.code
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    except NotConnected as error:
+        say(str(error))
+        return Exit.NOBODY
+    except (TopicError, LocalWireError) as error:
+        say(str(error))
+        return Exit.USAGE
+    except (FabricError, OSError) as error:
+        say(str(error))
+        return Exit.LACKING
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("site-connect-fabric")
+    except importlib.metadata.PackageNotFoundError:
+        return "(run from a checkout, not installed)"
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    sys.exit(run())

@@ -1,0 +1,155 @@
+"""What the commands of `fabric` share: exit codes, addresses and times as options, words on stderr.
+
+Data goes to stdout, words to stderr through `say`. A command returns an `Exit`, or raises: `Fail` for an end with words
+and a code, click's `UsageError` for wrong usage, errors of the fabric as they come. `nodes.cli.main.run` turns all of
+them into exit codes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import math
+import os
+import re
+import socket
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from fabric.endpoints import DEFAULT_BASE, Endpoints
+from fabric.node import Node
+from nodes.frame_node.operations import Field
+from nodes.operate import logs
+
+CONNECT_TIMEOUT_S = 10.0
+MESH_TIMEOUT_S = 2.5
+"""How long to listen for the proxies, which announce themselves every second."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Exit(enum.IntEnum):
+    """The exit codes of every command."""
+
+    DONE = 0
+    NOT_REACHED = 1  # not in time, or nothing matched, or a line was refused
+    USAGE = 2
+    LACKING = 3  # something is lacking here: a port that is taken, a file that cannot be read
+    NOBODY = 4  # no proxy answered
+    INTERRUPTED = 130
+
+
+class Fail(Exception):
+    """The command ends here, with these words and this code."""
+
+    def __init__(self, words: str, code: Exit) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+def say(words: str) -> None:
+    """Write one line to stderr, after the command's name. Whoever closed stderr does not want to hear it."""
+    context = click.get_current_context(silent=True)
+    if logs.tell(words):
+        return
+    with contextlib.suppress(OSError):
+        click.echo(f"{context.command_path if context else 'fabric'}: {plain(words)}", err=True)
+
+
+def plain(text: str) -> str:
+    """Write control characters out (`\\u000a`): text from a peer must not break lines or drive the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) == "Cc" else c for c in text)
+
+
+# One encoder for all: `json.dumps` makes a new one on each call that asks for anything special, at twice the cost.
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def dumps(value: Any) -> str:
+    """One line of strict JSON."""
+    return _encoder.encode(value)
+
+
+class Base(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
+    """A base address; in an environment variable several, with spaces or commas between."""
+
+    name = "URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return Endpoints.parse(value).base
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return re.split(r"[,\s]+", rv.strip(", \t\n"))
+
+
+class PositiveNumber(click.ParamType):  # type: ignore[type-arg]
+    """A finite number above zero, for seconds and rates. (click's FloatRange lets `nan` through.)"""
+
+    name = "NUMBER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            self.fail(f"{value!r} is not right here; it takes a number above 0", param, ctx)
+        return number
+
+
+def check(what: str, value: Any, field: Field) -> None:
+    """Raise wrong usage for a value that a frame node would refuse; nobody would hear of it there."""
+    if not field.is_right(value):
+        raise click.UsageError(f"{what} {plain(repr(value)):.80} is not right; it takes {field.right}")
+
+
+def connect_option(command: Command) -> Command:
+    """Add --connect: the argument `connect`, one base address or several."""
+    return click.option(
+        "--connect",
+        metavar="URL",
+        multiple=True,
+        type=Base(),
+        envvar="FABRIC_CONNECT",
+        default=[DEFAULT_BASE],
+        show_default=True,
+        show_envvar=True,
+        help="Base address of a proxy; give several and the node moves to the next when one is lost.",
+    )(command)
+
+
+def connect_timeout_option(command: Command) -> Command:
+    """Add --connect-timeout: the argument `connect_timeout_s`."""
+    return click.option(
+        "--connect-timeout",
+        "connect_timeout_s",
+        metavar="S",
+        type=PositiveNumber(),
+        default=CONNECT_TIMEOUT_S,
+        show_default=True,
+        help="How long to wait for a proxy to answer.",
+    )(command)
+
+
+def open_node(connect: Sequence[str], connect_timeout_s: float, name: str | None = None) -> Node:
+    """Return a connected node; NotConnected when nobody answers.
+
+    name: for people, in `fabric top` and `fabric why`; default: the command, its process id and its host
+    """
+    return Node(list(connect), name=name or _node_name(), connect_timeout_s=connect_timeout_s)
+
+
+def _node_name() -> str:
+    context = click.get_current_context(silent=True)
+    command = (context.info_name if context else None) or "fabric"
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:30]
+    return f"{command}-{os.getpid()}@{host}"

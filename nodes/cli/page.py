@@ -1,0 +1,258 @@
+"""`fabric page`: visitors' pages that a shell script can drive."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fabric.coverage import Ack
+from fabric.node import Node
+from fabric.wire import Message
+from nodes.cli.driven import Command, Lines, field, warn_of_dropped
+from nodes.cli.operating import operating_options, status_page
+from nodes.cli.options import (
+    Exit,
+    Fail,
+    PositiveNumber,
+    check,
+    connect_option,
+    connect_timeout_option,
+    open_node,
+    plain,
+)
+from nodes.frame_node import operations
+from nodes.operate import logs
+from nodes.operate.health import pages_problem
+from nodes.operate.http_server import Address
+from nodes.page import events
+from nodes.page.host import host_of, new_token
+from nodes.page.hosted_page import HostPage
+from nodes.rules.backoff import Backoff
+
+RELEASE_S = 2.0
+_PATIENCE = Backoff()
+_SHORT = ("~/site_connect/", "~pagesession/")
+_VISITORS = {
+    "show": events.SHOW,
+    "minimise": events.MINIMISE,
+    "hide": events.HIDE,
+    "stop_chat": events.CHAT_STOPPED,
+}
+
+
+class Pages:
+    """The pages of this process, numbered from 1, and what may be done with them."""
+
+    def __init__(self, lines: Lines, updates: Sequence[Any], rate: float, make: Callable[[str | None], HostPage]):
+        self._lines, self._updates, self._rate, self._make = lines, updates, rate, make
+        self._pages: dict[int, HostPage] = {}
+        self._sent: dict[int, int] = {}
+        self._subscribed: dict[int, int] = {}
+        self._last_subscribed = 0
+        self._ended = threading.Event()
+        self._sender = threading.Thread(target=self._send_updates, name="updates", daemon=True)
+
+    def open(self, number: int, session: str | None = None) -> HostPage:
+        """Make a page; what it sees is told."""
+        page = self._pages[number] = self._make(session)
+        page.subscribe("~/#", lambda message: self._saw(number, message))
+        page.subscribe("~pagesession/#", lambda message: self._saw(number, message))
+        return page
+
+    def start(self, node: Node) -> None:
+        for number, page in self._pages.items():
+            self._lines.tell("page", page=number, session=page.session)
+            page.attach(node)
+        if self._updates:
+            self._sender.start()
+
+    def close(self) -> None:
+        """Let all go, without waiting for each."""
+        self._ended.set()
+        if self._sender.is_alive():
+            self._sender.join()
+        for page in self._pages.values():
+            page.close()
+
+    def _saw(self, number: int, message: Message) -> None:
+        topic = message.topic
+        if topic == events.UPDATE:
+            return  # it is this page's own
+        if topic == events.SNAPSHOT_REQUEST and self._updates:
+            self._pages[number].send_update({"sent": self._sent.get(number, 0)}, snapshot=True)
+        name = next((topic[len(prefix) :] for prefix in _SHORT if topic.startswith(prefix)), topic)
+        retained = {"retained": True} if message.headers.get("retained") else {}
+        self._lines.tell(name, page=number, payload=message.payload, **retained)
+
+    def _send_updates(self) -> None:
+        """Each page in session sends the file's events, round and round; all pages of one turn together."""
+        due = time.monotonic()
+        while not self._ended.wait(max(0.0, due - time.monotonic())):
+            due = max(due + 1 / self._rate, time.monotonic() - 1.0)
+            for number, page in list(self._pages.items()):
+                sent = self._sent.get(number, 0)
+                if page.try_update(self._updates[sent % len(self._updates)]):
+                    self._sent[number] = sent + 1
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def do(self, command: Command) -> None:
+        """Do what a line of stdin says; ValueError or a FabricError for what is wrong with it."""
+        doing = getattr(self, f"_do_{command['do']}", None)
+        if doing is None and command["do"] not in _VISITORS:
+            known = [name[4:] for name in dir(self) if name.startswith("_do_")]
+            raise ValueError(f"do {command['do']!r:.40}: there are {', '.join([*known, *_VISITORS, 'quit'])}")
+        numbers = list(self._pages) if command.get("page") == "all" else [field(command, "page", int, 1)]
+        for number in numbers:
+            if number not in self._pages:
+                raise ValueError(f"page {number} is not here; there are 1 to {len(self._pages)}")
+            if doing is None:
+                self._pages[number].publish(_VISITORS[command["do"]], command.get("payload"))
+            else:
+                doing(number, self._pages[number], command)
+
+    def _do_publish(self, number: int, page: HostPage, command: Command) -> None:
+        page.publish(field(command, "topic", str), command.get("payload"))
+
+    def _do_subscribe(self, number: int, page: HostPage, command: Command) -> None:
+        def acked(ack: Ack) -> None:
+            error = {} if ack.error is None else {"error": ack.error}
+            self._lines.tell("ack", page=number, subscription=ident, ok=ack.ok, covered=list(ack.covered), **error)
+
+        def arrived(message: Message) -> None:
+            retained = {"retained": True} if message.headers.get("retained") else {}
+            told = {"topic": message.topic, "payload": message.payload, **retained}
+            self._lines.tell("message", page=number, **told)
+
+        self._last_subscribed += 1
+        ident = self._last_subscribed
+        self._subscribed[ident] = page.subscribe(field(command, "topic", str), arrived, acked)
+
+    def _do_unsubscribe(self, number: int, page: HostPage, command: Command) -> None:
+        ident = field(command, "subscription", int)
+        if ident not in self._subscribed:
+            raise ValueError(f"subscription {ident} is not here; right would be one that an `ack` named")
+        page.unsubscribe(self._subscribed.pop(ident))
+
+    def _do_trigger(self, number: int, page: HostPage, command: Command) -> None:
+        page.publish(events.TRIGGER, {"button": field(command, "button", str)})
+
+    def _do_chat(self, number: int, page: HostPage, command: Command) -> None:
+        payload = {"from": "visitor", "text": field(command, "text", str), "id": new_token()}
+        page.publish(events.MESSAGE, payload)
+
+    def _do_update(self, number: int, page: HostPage, command: Command) -> None:
+        sent = page.send_update(command.get("event"), field(command, "snapshot", bool, False))
+        self._lines.tell("update_sent" if sent else "update_not_sent", page=number)
+
+    def _do_stop_session(self, number: int, page: HostPage, command: Command) -> None:
+        stop = page.stop_session()
+        self._lines.tell("stopped_here", page=number)
+        stop.on_acknowledged(lambda: self._lines.tell("stop_acknowledged", page=number))
+
+    def _do_retry(self, number: int, page: HostPage, command: Command) -> None:
+        page.retry()
+
+    def _do_reload(self, number: int, page: HostPage, command: Command) -> None:
+        """The visitor loads the page again: the session goes on in a new page."""
+        node = page.node
+        page.close(release=False)
+        again = self.open(number, page.session)
+        if node is not None:
+            again.attach(node)
+
+    def _do_close(self, number: int, page: HostPage, command: Command) -> None:
+        page.close()
+
+
+@click.command()
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="How many pages.")
+@click.option("--buttons", default="", metavar="ID,…", help="Ids of each page's chat buttons.")
+@click.option("--updates", "path", metavar="FILE", type=click.Path(), help="Lines of JSON that pages in session send.")
+@click.option("--rate", default=10.0, show_default=True, type=PositiveNumber(), help="Updates a second and page.")
+@click.option("--lease", "lease_s", metavar="S", default=10.0, show_default=True, type=PositiveNumber(),
+              help="How long a contact code is kept without a heartbeat.")  # fmt: skip
+@click.option("--attempts", default=_PATIENCE.attempts, show_default=True, type=click.IntRange(1),
+              help="How often to ask for a contact code before giving up.")  # fmt: skip
+@click.option("--max-delay", "cap_s", metavar="S", default=_PATIENCE.cap_s, show_default=True, type=PositiveNumber(),
+              help="Longest pause between two attempts.")  # fmt: skip
+@operating_options
+@connect_option
+@connect_timeout_option
+def page(
+    count: int,
+    buttons: str,
+    path: str | None,
+    rate: float,
+    lease_s: float,
+    attempts: int,
+    cap_s: float,
+    http: Address | None,
+    log_json: bool,
+    connect: Sequence[str],
+    connect_timeout_s: float,
+) -> Exit:
+    """Host visitors' pages, numbered from 1, until SIGTERM, Ctrl-C or {"do": "quit"}.
+
+    Events come as lines of JSON on stdout: what each page sees under ~/site_connect/ and ~pagesession/, by the rest of
+    its topic. Commands are lines of JSON on stdin; "page" is a number (default 1) or "all".
+
+    \b
+      {"do": "publish", "page": 1, "topic": "~pagesession/x", "payload": …}
+      {"do": "subscribe", "topic": "truck/#"}     {"do": "unsubscribe", "subscription": 3}
+      {"do": "stop_session"}                      {"do": "update", "event": …, "snapshot": true}
+      {"do": "trigger", "button": "help"}         {"do": "chat", "text": "hello"}
+      {"do": "stop_chat"}  {"do": "show"}  {"do": "minimise"}  {"do": "hide"}
+      {"do": "retry"}  {"do": "reload"}  {"do": "close"}  {"do": "quit"}
+
+    \b
+    Example:
+      fabric page --buttons help
+    """
+    names = tuple(name for name in buttons.split(",") if name)
+    check("--buttons", list(names), operations.BUTTONS)
+    check("--lease", lease_s, operations.LEASE_S)
+    logs.begin("fabric page", as_json=log_json)
+    lines = Lines()
+    backoff = Backoff(base_s=min(_PATIENCE.base_s, cap_s), cap_s=cap_s, attempts=attempts)
+    updates = [] if path is None else _read_updates(path)
+
+    def make(session: str | None) -> HostPage:
+        return HostPage(session=session, buttons=names, lease_s=lease_s, backoff=backoff)
+
+    with status_page("page", http) as status, open_node(connect, connect_timeout_s) as node:
+        pages = Pages(lines, updates, rate, make)
+        for number in range(1, count + 1):
+            pages.open(number)
+        pages.start(node)
+        hosted = host_of(node).stats
+        status.watch_node(node)
+        status.watch("page", hosted)
+        status.ready_with(node, lambda: pages_problem(hosted()))
+        lines.run(pages.do)
+        pages.close()
+        host_of(node).flush(RELEASE_S)
+    warn_of_dropped(lines)
+    return Exit.DONE
+
+
+def _read_updates(path: str) -> list[Any]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Fail(f"{path} cannot be read: {error}", Exit.LACKING) from None
+    updates = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            updates.append(json.loads(line))
+        except ValueError:
+            raise click.UsageError(f"{plain(path)}, line {number}, is no JSON: {plain(line[:60])}") from None
+    if not updates:
+        raise click.UsageError(f"{plain(path)} is empty; right would be a line of JSON for each update")
+    return updates

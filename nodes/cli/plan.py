@@ -1,0 +1,64 @@
+"""`fabric plan`: what `scripts/up` would start."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fabric.endpoints import DEFAULT_BASE
+from nodes.cli.options import Base, Exit, Fail
+from nodes.deployment import description
+from nodes.deployment.plan import Plan, make
+
+
+@click.command()
+@click.argument("path", metavar="[FILE]", required=False, type=click.Path())
+@click.option("--proxies", type=click.IntRange(1), help="How many proxies. [default: 1]")
+@click.option("--frames", type=click.IntRange(0), help="How many frame nodes. [default: 0]")
+@click.option("--pages", type=click.IntRange(0), help="How many host pages, in one process. [default: 0]")
+@click.option("--store", metavar="URL", help="The frame nodes' store. [default: SQLite in the state folder]")
+@click.option("--listen", metavar="URL", type=Base(),
+              help=f"Base of the first proxy; others are 10 ports apart. [default: {DEFAULT_BASE}]")  # fmt: skip
+@click.option("--state", metavar="FOLDER", type=click.Path(), default="var", envvar="FABRIC_STATE", show_default=True,
+              show_envvar=True, help="Where logs, process ids and the default store are.")  # fmt: skip
+@click.option("--command", metavar="PATH", help="The fabric command to write into the plan. [default: this one]")
+@click.option("--lines", is_flag=True, help="Print fields for scripts; see nodes/deployment/plan.py.")
+def plan(path: str | None, state: str, command: str | None, lines: bool, **flags: Any) -> Exit:
+    """Show the processes that a TOML file, or flags, describe; start none.
+
+    \b
+    Examples:
+      fabric plan --proxies 3 --frames 2 --pages 200
+      fabric plan fabric.toml
+    """
+    wanted = {key: value for key, value in flags.items() if value is not None}
+    if path is not None and wanted:
+        raise click.UsageError(f"{path} and --{next(iter(wanted))}: right would be one, a file or flags")
+    fabric = command or shutil.which(sys.argv[0]) or "fabric"
+    try:
+        if path is not None:
+            wanted = description.read(_text(path))
+        made = make(wanted, fabric=fabric, state=str(Path(state).absolute()))
+    except ValueError as error:
+        raise click.UsageError(f"{path}: {error}" if path else str(error)) from None
+    for line in made.lines() if lines else _words(made):
+        click.echo(line)
+    return Exit.DONE
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("this is no text in UTF-8") from None
+    except OSError as error:
+        raise Fail(f"{path} cannot be read: {error.strerror}", Exit.LACKING) from None
+
+
+def _words(made: Plan) -> list[str]:
+    return [f"{each.name}\ton {each.host}\t{shlex.join(each.command)}" for each in made.processes]

@@ -1,0 +1,237 @@
+"""`fabric pub`: publish one message, or many from standard input or a CSV file."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, ScopeError, TopicError
+from fabric.node import Node
+from fabric.topics import scope, validate_topic
+from nodes.cli import ingest
+from nodes.cli.operating import operating_options, status_page
+from nodes.cli.options import (
+    Exit,
+    Fail,
+    PositiveNumber,
+    connect_option,
+    connect_timeout_option,
+    dumps,
+    open_node,
+    say,
+)
+from nodes.operate import logs
+from nodes.operate.http_server import Address
+
+SHOWN_REFUSALS = 10  # lines that are named one by one; the others are only counted
+SHOW_S = 0.25  # how often progress is shown
+CLOSE_TIMEOUT_S = 10.0
+
+
+class _NumbersAreNoOptions(click.Command):
+    """Lets `fabric pub truck/0001/temperature -5` mean the number, without `--` before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" not in args:
+            numbers = [arg for arg in args if arg[:1] == "-" and arg[1:2].isdigit()]
+            if numbers:
+                args = [arg for arg in args if arg not in numbers] + ["--", *numbers]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_NumbersAreNoOptions)
+@click.argument("topic", required=False)
+@click.argument("payload", required=False)
+@connect_option
+@connect_timeout_option
+@click.option("--raw", is_flag=True, help="Send PAYLOAD as bytes; without PAYLOAD, all of standard input.")
+@click.option("--csv", "csv_file", metavar="[FILE]", is_flag=False, flag_value="-",
+              help="Send one message for each row of FILE (may be .gz; - or none is standard input).")  # fmt: skip
+@click.option("--topic", "topic_template", metavar="TEMPLATE", help="With --csv: the topic, columns in braces.")
+@click.option("--payload", "payload_template", metavar="TEMPLATE",
+              help="With --csv: the payload, columns in braces. [default: the row as a map]")  # fmt: skip
+@click.option("--rate", metavar="N", type=PositiveNumber(), help="Send at most N messages a second, evenly.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@operating_options
+def pub(
+    topic: str | None,
+    payload: str | None,
+    connect: Sequence[str],
+    connect_timeout_s: float,
+    raw: bool,
+    csv_file: str | None,
+    topic_template: str | None,
+    payload_template: str | None,
+    rate: float | None,
+    as_json: bool,
+    http: Address | None,
+    log_json: bool,
+) -> Exit:
+    """Publish one message, or many from standard input or a CSV file.
+
+    PAYLOAD is sent as what it says in JSON, and as a string if it is none; without PAYLOAD, nil is sent. Without
+    TOPIC, lines of JSON are read from standard input: {"topic": ..., "payload": ...}, as `fabric sub --json` prints.
+
+    With --csv, a row whose topic lacks a value (empty or NA) is skipped. A payload of one column becomes a number if it
+    is written as one, and nil if it is empty or NA. Lines that are no message are reported and counted; then the
+    exit code is 1.
+
+    \b
+    Examples:
+      fabric pub truck/0001/temperature 21.5
+      fabric pub truck/0001/photo --raw < photo.jpg
+      fabric sub 'a/#' --json | fabric pub --connect tcp://10.0.0.2:5570
+      fabric pub --csv flights.csv.gz --topic 'flight/{carrier}/{tailnum}/dep_delay' --payload '{dep_delay}'
+    """
+    items, single = _items(topic, payload, raw, csv_file, topic_template, payload_template)
+    logs.begin("fabric pub", as_json=log_json)
+    with status_page("pub", http) as status:
+        node = open_node(connect, connect_timeout_s)
+        status.watch_node(node)
+        status.ready_with(node)
+        return _publish(node, items, single, rate, as_json)
+
+
+def _publish(node: Node, items: Iterator[ingest.Item], single: bool, rate: float | None, as_json: bool) -> Exit:
+    run, close_timeout_s = _Run(), CLOSE_TIMEOUT_S
+    try:
+        run.send(node.publish, items, rate)
+    except (HighWaterMarkReached, NotConnected) as error:
+        close_timeout_s = 1.0  # it has been waited for already
+        nobody = isinstance(error, NotConnected)
+        raise Fail(f"{error} (after {run.sent:,} messages)", Exit.NOBODY if nobody else Exit.NOT_REACHED) from None
+    finally:
+        run.unconfirmed = node.close(close_timeout_s)
+        run.clear()
+        if run.unconfirmed or not single:
+            say(run.words())
+        if as_json:
+            click.echo(dumps(run.as_json()))
+    return Exit.NOT_REACHED if run.refused or run.unconfirmed else Exit.DONE
+
+
+def _items(
+    topic: str | None,
+    payload: str | None,
+    raw: bool,
+    csv_file: str | None,
+    topic_template: str | None,
+    payload_template: str | None,
+) -> tuple[Iterator[ingest.Item], bool]:
+    """What to send, and whether it is the one message of the command line. Raises for wrong usage before connecting."""
+    if csv_file is not None:
+        if topic is not None or raw:
+            raise click.UsageError("--csv takes its topics from --topic, not from TOPIC, and does not go with --raw")
+        if topic_template is None:
+            raise click.UsageError("--csv needs --topic, for example --topic 'flight/{carrier}/{tailnum}/dep_delay'")
+        lines = _lines(csv_file, "utf-8-sig")
+        try:
+            into = ingest.Template(topic_template)
+            value = ingest.Template(payload_template) if payload_template is not None else None
+            return ingest.from_csv(lines, into, value), False
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    if topic_template is not None or payload_template is not None:
+        raise click.UsageError("--topic and --payload go with --csv; a single message is `fabric pub TOPIC PAYLOAD`")
+    if topic is None:
+        if raw:
+            raise click.UsageError("--raw needs a TOPIC")
+        if sys.stdin.isatty():
+            say('reading lines of JSON from the keyboard: {"topic": "a/b", "payload": 1}')
+        return ingest.from_json_lines(_lines("-", "utf-8")), False
+    validate_topic(topic)
+    return iter([ingest.Outgoing(0, topic, _payload(payload, raw))]), True
+
+
+def _payload(text: str | None, raw: bool) -> Any:
+    if raw:
+        return sys.stdin.buffer.read() if text is None else text.encode("utf-8", "surrogateescape")
+    return None if text is None else ingest.payload_of(text)
+
+
+def _lines(name: str, encoding: str) -> Iterator[str]:
+    """Yield a file's lines. Bytes that are no UTF-8 come as surrogates, which the wire refuses line by line."""
+    how: dict[str, Any] = {"encoding": encoding, "errors": "surrogateescape", "newline": ""}
+    try:
+        if name == "-":
+            with open(sys.stdin.fileno(), closefd=False, **how) as lines:
+                yield from lines
+        else:
+            with (gzip.open if Path(name).suffix == ".gz" else open)(name, "rt", **how) as lines:
+                yield from lines
+    except (OSError, EOFError, zlib.error) as error:  # the latter two: a .gz that is cut off or damaged
+        raise Fail(f"cannot read {name}: {error}", Exit.LACKING) from None
+
+
+class _Run:
+    """One run of `fabric pub`: what was sent, skipped and refused so far."""
+
+    def __init__(self) -> None:
+        self.sent = self.skipped = self.refused = self.unconfirmed = 0
+        self._started = self._shown = time.monotonic()
+        self._watched = sys.stderr.isatty()
+
+    def send(self, publish: Callable[[str, Any], int], items: Iterator[ingest.Item], rate: float | None) -> None:
+        """Publish every item; with `rate`, the n-th at n/rate seconds from the start."""
+        self._started = self._shown = time.monotonic()
+        for item in items:
+            if isinstance(item, ingest.Outgoing):
+                if rate:
+                    time.sleep(max(0.0, self._started + self.sent / rate - time.monotonic()))
+                try:
+                    if scope(item.topic) == "local":
+                        raise ScopeError(
+                            f"{item.topic!r} would stay in this command; right would be a topic without ~/"
+                        )
+                    publish(item.topic, item.payload)
+                    self.sent += 1
+                except (TopicError, LocalWireError) as error:
+                    if not item.line:
+                        raise  # the one message of the command line: wrong usage
+                    self._refuse(item.line, str(error))
+            elif isinstance(item, ingest.Refused):
+                self._refuse(item.line, item.why)
+            else:
+                self.skipped += 1
+            if self._watched:
+                self._show()
+
+    def _refuse(self, line: int, why: str) -> None:
+        self.refused += 1
+        if self.refused <= SHOWN_REFUSALS:
+            say(f"line {line}: {why}" if line else why)
+        elif self.refused == SHOWN_REFUSALS + 1:
+            say("more lines are refused; they are only counted from here")
+
+    def _show(self) -> None:
+        """Progress, for a person who watches: from one second on, a few times a second, in one line."""
+        now = time.monotonic()
+        if now - self._shown > SHOW_S and now - self._started > 1:
+            self._shown = now
+            click.echo(f"\r{self.words()} ", err=True, nl=False)
+
+    def clear(self) -> None:
+        """Take the line of progress away."""
+        if self._shown > self._started:
+            click.echo("\r\033[K", err=True, nl=False)
+
+    def words(self) -> str:
+        rate = f"{self.sent / self._elapsed_s:,.0f}/s"
+        words = f"sent {self.sent:,}, skipped {self.skipped:,}, refused {self.refused:,}"
+        words += f", {self.unconfirmed:,} not known to have arrived" if self.unconfirmed else ""
+        return f"{words} in {self._elapsed_s:.2f} s, {rate}"
+
+    def as_json(self) -> dict[str, Any]:
+        counts = {"sent": self.sent, "skipped": self.skipped, "refused": self.refused, "unconfirmed": self.unconfirmed}
+        return {**counts, "elapsed_s": round(self._elapsed_s, 6)}
+
+    @property
+    def _elapsed_s(self) -> float:
+        return max(time.monotonic() - self._started, 1e-6)

@@ -1,0 +1,1 @@
+"""Demos of several processes on one machine."""

@@ -1,0 +1,137 @@
+"""The description of a fabric, checked: its keys, values and hosts; `plan` makes processes from it. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RUNNER = "ssh -o BatchMode=yes {host}"
+"""BatchMode: a host that asks for a password is one that cannot be reached."""
+MAX_COUNT = 100_000
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]{0,252}")
+_PLACED = {"name": str, "host": str, "args": list}
+_KEYS: dict[str, dict[str, type]] = {
+    "": {
+        "proxies": object, "frames": object, "pages": object, "hosts": dict, "store": str, "listen": str,
+        "runner": str, "ready_s": float, "grace_s": float,
+    },
+    "hosts": {"address": str, "fabric": str, "state": str, "runner": str},
+    "proxies": {**_PLACED, "listen": str},
+    "frames": {**_PLACED, "store": str},
+    "pages": {**_PLACED, "count": int},
+}  # fmt: skip
+_WANTED = {str: "text in quotes", list: "a list of texts", int: "a whole number", float: "a number", dict: "tables"}
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where processes run. `name` is empty for this machine; `runner`: the words before a command to run it there."""
+
+    name: str
+    runner: tuple[str, ...]
+    address: str
+    fabric: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"host {self.name}" if self.name else "this machine"
+
+    def base(self, port: int) -> tuple[str, str]:
+        """Return where a proxy here listens, and the base that others connect to."""
+        try:
+            version = ipaddress.ip_address(self.address).version
+        except ValueError:
+            return f"tcp://*:{port}", f"tcp://{self.address}:{port}"  # ZeroMQ binds to no name
+        base = f"tcp://[{self.address}]:{port}" if version == 6 else f"tcp://{self.address}:{port}"
+        return base, base
+
+
+def read(text: str) -> dict[str, Any]:
+    """Return the description that a TOML file holds; ValueError says what is wrong with it."""
+    try:
+        description = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"this is no TOML: {error}") from None
+    check(description, "")
+    return description
+
+
+def hosts_of(description: Mapping[str, Any], fabric: str, state: str) -> list[Host]:
+    """Return its hosts; without any, this machine. `fabric`, `state`: for hosts that name none of their own."""
+    found = []
+    for name, table in description.get("hosts", {}).items():
+        where = f"hosts.{name}"
+        if not _HOST.fullmatch(name):
+            raise ValueError(
+                f"hosts.{name!r}: right would be letters, digits and _ . @ : -, such as agent@h1.example.org"
+            )
+        check(table, "hosts", where)
+        words = table.get("runner", description.get("runner", RUNNER)).split()
+        if any(mark in word for word in words for mark in "'\"\\"):
+            raise ValueError(f"{where}: a runner is plain words, without quotes; right would be {RUNNER!r}")
+        runner = tuple(word.replace("{host}", name) for word in words)
+        address = table.get("address", name.rpartition("@")[2])
+        found.append(Host(name, runner, address, table.get("fabric", fabric), table.get("state", state)))
+    return found or [Host("", (), "127.0.0.1", fabric, state)]
+
+
+def place(table: Mapping[str, Any], hosts: list[Host], number: int) -> Host:
+    """Return the host that a table names; without one, they take turns, from number 1 on."""
+    if "host" not in table:
+        return hosts[(number - 1) % len(hosts)]
+    for host in hosts:
+        if host.name == table["host"]:
+            return host
+    known = ", ".join(host.name for host in hosts if host.name) or "none"
+    raise ValueError(f"host {table['host']!r} is not known (there is {known}); right would be [hosts.{table['host']}]")
+
+
+def tables(description: Mapping[str, Any], kind: str, default: int) -> list[dict[str, Any]]:
+    """Return a table for each process of a kind, from `kind = 3` or from `[[kind]]`."""
+    wanted = description.get(kind, default)
+    if not isinstance(wanted, list):
+        return [{}] * whole(wanted, kind)
+    for number, table in enumerate(wanted, 1):
+        check(table, kind, f"{kind}[{number}]")
+    return wanted
+
+
+def whole(wanted: object, kind: str) -> int:
+    """Return a count that may be 0."""
+    if type(wanted) is not int or not 0 <= wanted <= MAX_COUNT:
+        raise ValueError(f"{kind} = {wanted!r}; right would be 0 to {MAX_COUNT}, or tables [[{kind}]]")
+    return wanted
+
+
+def seconds(description: Mapping[str, Any], key: str, default: int) -> int:
+    """Return a time in whole seconds, which is what bash counts in."""
+    value: float = description.get(key, default)
+    if not 1 <= value <= 3600:
+        raise ValueError(f"{key} = {value}; right would be 1 to 3600 seconds")
+    return round(value)
+
+
+def check(table: object, kind: str, where: str = "") -> None:
+    """Check that every key is known, and each value of its type and printable: it becomes part of a line for bash."""
+    prefix = f"{where}: " if where else ""
+    keys = _KEYS[kind]
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{prefix}{table!r} is no table")
+    for key, value in table.items():
+        if key not in keys:
+            raise ValueError(f"{prefix}{key!r} is not known; there are {', '.join(keys)}")
+        wanted = keys[key]
+        if wanted is not object and not _fits(value, wanted):
+            raise ValueError(f"{prefix}{key} = {value!r}; right would be {_WANTED[wanted]}")
+
+
+def _fits(value: object, wanted: type) -> bool:
+    if wanted is list:
+        return isinstance(value, list) and all(_fits(each, str) for each in value)
+    if wanted is str:
+        return isinstance(value, str) and value.strip() != "" and value.isprintable()
+    return isinstance(value, (int, float) if wanted is float else wanted) and not isinstance(value, bool)

@@ -1,0 +1,226 @@
+"""From a short description of a fabric to its processes: names, hosts, commands, and the order they start in. Pure.
+
+    proxies = 3                     # how many, or a table for each, see below
+    frames = 2                      # frame nodes
+    pages = 200                     # host pages: one process of them on each host
+    store = "postgresql://…"        # default: SQLite in the state folder of the first host
+    listen = "tcp://127.0.0.1:5570" # the first proxy's; the others' ports are 10, 20, … above it
+    runner = "ssh {host}"           # what brings a command to a host: `ip netns exec {host}` does as well
+    ready_s = 30                    # a process that is not ready after so long has failed
+    grace_s = 10                    # from SIGTERM to SIGKILL
+
+    [hosts.h1]                      # without hosts, all is on this machine; with them, in turn on each
+    address = "10.0.0.1"            # at which the others reach it; default: its name
+    fabric = "/opt/fabric/bin/fabric"
+    state = "/var/lib/fabric"       # folder there for logs and process ids
+
+    [[proxies]]                     # instead of `proxies = 3`; every key may be left out
+    name = "p1"
+    host = "h1"
+    listen = "tcp://10.0.0.1:5570"
+    args = ["--drain", "20"]        # added to the command
+
+`[[frames]]` has name, host, store, args; `[[pages]]` has name, host, count, args. A node connects to the proxies of its
+own host first, then to all others, so that it can move.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fabric.endpoints import DEFAULT_BASE, PORTS, Endpoints
+from nodes.deployment.description import Host, check, hosts_of, place, seconds, tables, whole
+
+PORT_STEP = 10
+SEPARATOR = "\x1f"
+"""Between the fields of a line: no text of a description holds it, and bash keeps the empty field between two."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process.
+
+    kind:   `proxy`, `frame` or `page`
+    base:   a proxy's address for others, else empty
+    alone:  one more word for the command when no proxy runs yet: this one may start the mesh
+    readies: how many `ready` lines it prints
+    """
+
+    name: str
+    kind: str
+    host: Host
+    command: tuple[str, ...]
+    base: str = ""
+    alone: str = ""
+    readies: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All processes in the order they start in: proxies, frame nodes, pages."""
+
+    processes: tuple[Process, ...]
+    ready_s: int
+    grace_s: int
+
+    def lines(self) -> Iterator[str]:
+        """Yield lines for scripts, fields between SEPARATOR; what a shell shall run is quoted for it.
+
+        ready_s, grace_s; then for each process: name, kind, host, runner, state, fabric, base, readies, alone, command
+        """
+        yield f"{self.ready_s}{SEPARATOR}{self.grace_s}"
+        for each in self.processes:
+            host = each.host
+            where = (host.name, " ".join(host.runner), shlex.quote(host.state), shlex.quote(host.fabric))
+            how = (each.base, str(each.readies), each.alone, shlex.join(each.command))
+            yield SEPARATOR.join((each.name, each.kind, *where, *how))
+
+
+def make(description: Mapping[str, Any], *, fabric: str, state: str) -> Plan:
+    """Return the plan of a description, see above; ValueError says what is wrong and what would be right.
+
+    fabric: the command on this machine, and on hosts that name no other
+    state:  the state folder on this machine, and on hosts that name no other
+    """
+    check({"fabric": fabric, "state": state}, "hosts")
+    check(description, "")
+    hosts = hosts_of(description, fabric, state)
+    proxies = _proxies(description, hosts)
+    frames = _frames(description, hosts, proxies)
+    pages = _pages(description, hosts, proxies)
+    if pages and not frames:
+        raise ValueError("pages need a frame node; right would be frames = 1, or more")
+    processes = (*proxies, *frames, *pages)
+    _check_names(processes)
+    _check_reach(proxies, processes)
+    return Plan(processes, seconds(description, "ready_s", 30), seconds(description, "grace_s", 10))
+
+
+def _proxies(description: Mapping[str, Any], hosts: list[Host]) -> list[Process]:
+    placed: list[tuple[str, Host, str, str, list[str]]] = []
+    taken: Counter[Host] = Counter()
+    for number, table in enumerate(tables(description, "proxies", 1), 1):
+        host = place(table, hosts, number)
+        if "listen" in table:
+            listen, base = _given_base(table["listen"], host)
+        else:
+            listen, base = _next_base(description.get("listen", DEFAULT_BASE), host, taken[host])
+            taken[host] += 1
+        placed.append((table.get("name", f"p{number}"), host, listen, base, table.get("args", [])))
+    if not placed:
+        raise ValueError("there is no proxy; right would be proxies = 1, or more")
+    bases = [base for _, _, _, base, _ in placed]
+    _check_apart(bases)
+    alone = "--first" if len(bases) > 1 else ""
+    processes = []
+    for name, host, listen, base, args in placed:
+        command = [host.fabric, "proxy", "--listen", listen, "--name", name]
+        command += ["--advertise", base] if base != listen else []
+        command += [word for other in bases if other != base for word in ("--join", other)]
+        processes.append(Process(name, "proxy", host, (*command, *args), base, alone))
+    return processes
+
+
+def _check_apart(bases: Iterable[str]) -> None:
+    """ValueError when two proxies would want the same port, or the same path."""
+    last: dict[str, str] = {}
+    for base in sorted(bases, key=lambda base: 0 if base.startswith("ipc:") else _port(base)):
+        host = Endpoints.parse(base).host or base
+        before = last.get(host)
+        if before is not None and (host == base or _port(base) - _port(before) < PORTS):
+            right = f"right would be {PORT_STEP} ports apart"
+            raise ValueError(f"the proxies at {before} and {base} are in each other's way; {right}")
+        last[host] = base
+
+
+def _given_base(listen: str, host: Host) -> tuple[str, str]:
+    endpoints = Endpoints.parse(listen)
+    return listen, host.base(_port(listen))[1] if endpoints.is_wildcard else listen
+
+
+def _next_base(first: str, host: Host, taken: int) -> tuple[str, str]:
+    """Where the next proxy of this host listens, and what others connect to."""
+    if Endpoints.parse(first).host is None:
+        if taken or host.name:
+            raise ValueError(
+                f"listen = {first!r} has room for one proxy on this machine; right would be tcp://HOST:PORT"
+            )
+        return first, first
+    port = _port(first) + PORT_STEP * taken
+    if host.name:
+        listen, base = host.base(port)
+        Endpoints.parse(base)
+        return listen, base
+    return _given_base(f"{first.rpartition(':')[0]}:{port}", host)
+
+
+def _port(base: str) -> int:
+    return int(base.rpartition(":")[2])
+
+
+def _frames(description: Mapping[str, Any], hosts: list[Host], proxies: list[Process]) -> list[Process]:
+    processes: list[Process] = []
+    users: dict[str, Host] = {}
+    for number, table in enumerate(tables(description, "frames", 0), 1):
+        store = table.get("store", description.get("store"))
+        in_a_file = store is None or store.startswith("sqlite:")
+        host = place(table, hosts, 1 if in_a_file else number)
+        store = store or f"sqlite:///{host.state}/frame.db"
+        if in_a_file and users.setdefault(store, host) != host:
+            raise ValueError(
+                f"frame nodes on {users[store]} and on {host} cannot share {store}; "
+                "right would be store = 'postgresql://USER@HOST/DATABASE'"
+            )
+        name = table.get("name", f"f{number}")
+        command = (host.fabric, "frame", "--store", store, "--name", name, *_connect(host, proxies, number))
+        processes.append(Process(name, "frame", host, (*command, *table.get("args", []))))
+    return processes
+
+
+def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Process]) -> list[Process]:
+    if isinstance(description.get("pages"), list):
+        wanted = tables(description, "pages", 0)
+    else:
+        count = whole(description.get("pages", 0), "pages")
+        shares = [count // len(hosts) + (at < count % len(hosts)) for at in range(len(hosts))]
+        wanted = [{"count": share} for share in shares if share]
+    processes = []
+    for number, table in enumerate(wanted, 1):
+        host, count = place(table, hosts, number), table.get("count", 1)
+        if count < 1:
+            raise ValueError(f"pages[{number}]: count = {count}; right would be 1, or more")
+        name = table.get("name", "pages" if len(wanted) == 1 else f"pages{number}")
+        command = (host.fabric, "page", "--count", str(count), *_connect(host, proxies, number))
+        processes.append(Process(name, "page", host, (*command, *table.get("args", [])), readies=count))
+    return processes
+
+
+def _connect(host: Host, proxies: list[Process], number: int) -> Iterator[str]:
+    """The proxies of its own host, then the others; nodes begin at different ones."""
+    at = (number - 1) % len(proxies)
+    for proxy in sorted(proxies[at:] + proxies[:at], key=lambda proxy: proxy.host != host):
+        yield from ("--connect", proxy.base)
+
+
+def _check_names(processes: Iterable[Process]) -> None:
+    for name, count in Counter(each.name for each in processes).items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name; right would be 1 to 64 letters, digits and _ . -")
+        if count > 1:
+            raise ValueError(f"{count} processes are called {name}; right would be a name for each")
+
+
+def _check_reach(proxies: Iterable[Process], processes: Iterable[Process]) -> None:
+    for proxy in (each for each in proxies if Endpoints.parse(each.base).is_local):
+        for each in processes:
+            if each.host != proxy.host:
+                raise ValueError(
+                    f"{each.name} on {each.host} cannot reach {proxy.name} at {proxy.base}; "
+                    f"right would be an address of {proxy.host} that the other hosts reach"
+                )

@@ -1,0 +1,133 @@
+"""The agents that are signed in at a gateway, and what gateways tell each other of them.
+
+One window an agent, at whichever gateway; a cookie that was ended at one ends at all that hear of it. They hear by
+messages on `GATEWAYS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from fabric.errors import TransportError
+from fabric.payloads import to_json
+from fabric.wire import Message
+from nodes.cli.options import dumps
+from nodes.gateway.console import Console
+from nodes.gateway.credentials import Credential
+from nodes.gateway.hub import Hub
+from nodes.gateway.page_session import Line
+from nodes.page.host import BUTTONS
+
+log = logging.getLogger("nodes.gateway.gateway")
+
+GATEWAYS = "site_connect/gateways"
+"""`{window: agent, home}`: a window of it was opened; `{signed_out: agent, nonce, home}`: its cookie has ended."""
+READY_S = 2.0
+"""How long a window waits for the frame node before it is welcomed all the same, not signed in yet."""
+
+
+class Consoles:
+    """The agents that are signed in here. Used in the event loop."""
+
+    def __init__(self, hub: Hub, end_cookie: Callable[[str], None]) -> None:
+        self._hub, self._end_cookie = hub, end_cookie
+        self._here: dict[str, Console] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._available: dict[str, Any] | None = None
+        hub.node.subscribe(BUTTONS, self._on_buttons)
+        hub.node.subscribe(GATEWAYS, lambda message: hub.call(self._heard, message.payload))
+        hub.on_connection.append(self._tell)
+
+    def __len__(self) -> int:
+        return len(self._here)
+
+    async def open(self, credential: Credential, line: Line, seen: int | None) -> Console:
+        """Give a window its agent, which is made if it is not here. The window is welcomed; or ended, if its agent was
+        let go while it waited.
+
+        seen:  the last number that this window had, on its socket before
+        """
+        ending = self._ending.get(credential.agent)
+        if ending is not None:
+            await asyncio.shield(ending)
+        console = self._here.get(credential.agent)
+        if console is None:
+            console = self._here[credential.agent] = Console(self._hub, credential)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(console.signed_in.wait(), READY_S)
+        if self._here.get(credential.agent) is not console:  # ended meanwhile: nobody would look after it
+            line.end(4001, "this agent has signed out, or another window of it was opened")
+            return console
+        console.join(line, seen, self._available)
+        self._tell_gateways({"window": credential.agent})
+        return console
+
+    def sign_out(self, agent: str, nonce: str) -> None:
+        """Sign an agent out; its cookie ends at all gateways. Does not wait."""
+        self._tell_gateways({"signed_out": agent, "nonce": nonce})
+        self._end(agent, "signed out")
+
+    def tick(self, now: float) -> None:
+        """About every second."""
+        for agent, console in list(self._here.items()):
+            if console.left_at is not None and now - console.left_at > self._hub.settings.agent_s:
+                self._end(agent, "its window was closed")
+            else:
+                console.tick(now)
+
+    def drain(self, last: str) -> None:
+        """Send all windows away, with a last frame."""
+        for console in list(self._here.values()):
+            if console.line is not None:
+                console.line.end(1012, "the gateway restarts", last)
+
+    def close(self) -> None:
+        """Let all agents go; they stay signed in until their leases are over. Not in the event loop."""
+        for console in self._here.values():
+            console.agent.close(sign_out=False)
+        self._here.clear()
+
+    def _end(self, agent: str, why: str, sign_out: bool = True) -> None:
+        """Let an agent go, here; `sign_out`: everywhere."""
+        console = self._here.pop(agent, None)
+        if console is None:
+            return
+        if console.line is not None:
+            console.line.end(4001, why)
+            console.leave(console.line)
+        task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close, sign_out))
+        task.add_done_callback(lambda _: self._ending.pop(agent, None))
+
+    def _tell_gateways(self, news: dict[str, Any]) -> None:
+        try:
+            self._hub.node.publish(GATEWAYS, {**news, "home": self._hub.node.home}, timeout_s=0)
+        except TransportError as error:
+            log.warning("other gateways have not heard of %s: %s", ", ".join(news), error)
+
+    def _heard(self, news: Any) -> None:
+        """Another gateway says something."""
+        if not isinstance(news, dict) or news.get("home") == self._hub.node.home:
+            return
+        match news:
+            case {"window": str(agent)}:
+                self._end(agent, "another window of this agent was opened", sign_out=False)
+            case {"signed_out": str(agent), "nonce": str(nonce)}:
+                self._end_cookie(nonce)
+                self._end(agent, "signed out")
+
+    def _on_buttons(self, message: Message) -> None:
+        if isinstance(message.payload, dict):
+            self._hub.call(self._tell_buttons, to_json(message.payload))
+
+    def _tell_buttons(self, available: dict[str, Any]) -> None:
+        if available != self._available:
+            self._available = available
+            self._tell(dumps({"t": "buttons", "available": available}))
+
+    def _tell(self, text: str) -> None:
+        for console in self._here.values():
+            console.send(text)

@@ -1,0 +1,113 @@
+"""The files that a gateway serves, and the headers that go with them.
+
+They lie in `nodes/web`: `dist/` holds what `scripts/build-web` built, `src/` what is served as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from aiohttp import web
+
+WEB = Path(__file__).resolve().parent.parent / "web"
+BUILT = ("site_connect.js", "frame.js", "assets/recorder.js", "agent/agent.js", "assets/replay.js")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+COMMON = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".json": "application/json",
+    ".woff2": "font/woff2",
+}
+
+
+def page_policy(origins: frozenset[str]) -> str:
+    """Return the CSP of the frame: it may be held by these origins, and by the gateway's own."""
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors " + " ".join(["'self'", *sorted(origins)])
+    )
+
+
+CONSOLE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
+    "img-src 'self' data: blob: http: https:; font-src 'self' data: http: https:; media-src http: https: data:; "
+    "frame-src 'self' blob: data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+SCRIPT_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+
+class Files:
+    """What is served under which path. `web`: the folder; `shop`: whether the demo shop is served, too."""
+
+    def __init__(self, origins: frozenset[str], *, shop: bool = False, web_folder: Path = WEB) -> None:
+        self._web = web_folder
+        self._frame = {"Content-Security-Policy": page_policy(origins), "Cross-Origin-Resource-Policy": "cross-origin"}
+        self._shop = shop
+
+    def lacking(self) -> list[str]:
+        """Return what was not built."""
+        return [name for name in BUILT if self._find(name) is None]
+
+    def routes(self) -> list[web.RouteDef]:
+        any_site = {"Content-Security-Policy": SCRIPT_POLICY, "Cross-Origin-Resource-Policy": "cross-origin"}
+        console = {"Content-Security-Policy": CONSOLE_POLICY}
+        found = [web.get("/site_connect.js", self._one("site_connect.js", any_site))]
+        found += [web.get(f"/{name}", self._one(name, self._frame)) for name in ("frame.html", "frame.js", "frame.css")]
+        found += [
+            web.get("/assets/{name:.+}", self._below("assets", {**any_site, "Access-Control-Allow-Origin": "*"})),
+            web.get("/agent", _to("/agent/")),
+            web.get("/agent/{name:.*}", self._below("agent", console)),
+        ]
+        if self._shop:
+            found += [web.get("/shop", _to("/shop/")), web.get("/shop/{name:.*}", self._below("shop", {}))]
+        return found
+
+    def _one(self, name: str, headers: Mapping[str, str]) -> Handler:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            return self._answer(name, headers)
+
+        return serve
+
+    def _below(self, folder: str, headers: Mapping[str, str]) -> Handler:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            return self._answer(f"{folder}/{request.match_info['name'] or 'index.html'}", headers)
+
+        return serve
+
+    def _answer(self, name: str, headers: Mapping[str, str]) -> web.StreamResponse:
+        path = self._find(name)
+        if path is None:
+            return web.Response(status=404, text=f"{name} is not here\n", headers=COMMON)
+        kind = TYPES.get(path.suffix, "application/octet-stream")
+        return web.FileResponse(path, headers={**COMMON, **headers, "Content-Type": kind})
+
+    def _find(self, name: str) -> Path | None:
+        """Return the file of this name, built or as it is; None for one that is not there, or not below the folder."""
+        for folder in ("dist", "src"):
+            root = (self._web / folder).resolve()
+            try:
+                path = (root / name).resolve() if "\0" not in name else root
+                if path.is_relative_to(root) and path.is_file():
+                    return path
+            except OSError:  # no file has a name so long
+                return None
+        return None
+
+
+def _to(path: str) -> Handler:
+    async def redirect(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMovedPermanently(path)
+
+    return redirect

@@ -1,0 +1,1 @@
+"""Load tests: a schedule of intended send times, workers, and books that balance."""

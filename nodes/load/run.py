@@ -1,0 +1,158 @@
+"""Runs a load test: drives its processes through warm-up and measurement, and has the books balanced.
+
+    with LoadRun(spec, watch) as run:          # everybody connected, every subscription acknowledged
+        run.prime()                            # the first message of every topic has arrived
+        round = run.measure(10_000.0)          # one stretch; again as often as wanted
+    run.unconfirmed
+
+The ledger covers everything that was published since the beginning, over all rounds.
+"""
+
+from __future__ import annotations
+
+import time
+
+from nodes.load.books import Line, due_to, judge
+from nodes.load.crew import READY_S, Crew, LoadError, Watch, Worker
+from nodes.load.latency import curve_ms, merged, quantiles_ms
+from nodes.load.report import Over, Round
+from nodes.load.schedule import Schedule, Spec, let_through, matched
+from nodes.load.worker import Accounts
+
+PRIME_RATE = 10_000.0
+START_S = 0.1
+"""From the order to the first message: every process has heard by then."""
+FINISH_S = 60.0
+QUIET_S = 6.0
+"""Nothing new anywhere for so long: what is missing then was forgotten. A last number comes after 1 s, and once more
+4 s later, for it may be lost as well."""
+SETTLE_S = 60.0
+BUSY_S = 1.0
+
+
+class LoadRun:
+    """See the module. errors: LoadError; on any error all processes are ended."""
+
+    def __init__(self, spec: Spec, watch: Watch) -> None:
+        self.spec = spec
+        self.covered: tuple[str, ...] = ()
+        self.unconfirmed = 0
+        self.crew = Crew(spec, watch)
+        self._wanted = [set(matched(spec.filters_of(each), spec.topics)) for each in range(spec.subscribers)]
+        self._seen_refused = 0
+        self._seen_lost = 0
+        self._published: dict[int, dict[str, int]] = {}
+
+    def __enter__(self) -> LoadRun:
+        self.crew.__enter__()
+        self.covered = tuple(sorted({name for each in self.crew.subscribers for name in each.said["ready"][1]}))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                for workers in (self.crew.publishers, self.crew.subscribers):
+                    self.crew.order(workers, "close")
+                    self.crew.wait_for("closed", workers, FINISH_S)
+                self.unconfirmed = sum(each.said["closed"][0] for each in self.crew.publishers)
+        finally:
+            self.crew.__exit__()
+
+    def prime(self) -> None:
+        """Publish every topic once at every publisher, and wait until all have arrived."""
+        seconds = len(self.spec.topics) * self.spec.publishers / PRIME_RATE
+        self.crew.doing("first messages", seconds)
+        self.crew.order(self.crew.subscribers, "begin", tuple(each.said["ready"][0] for each in self.crew.publishers))
+        self.crew.wait_for("begun", self.crew.subscribers, READY_S)
+        self.crew.order(self.crew.publishers, "prime", PRIME_RATE / self.spec.publishers)
+        self._finished(seconds)
+        self._settle()
+        short = [
+            f"{each}: {each.said['told'][1]:,} of {self._due(each):,}"
+            for each in self.crew.subscribers
+            if each.said["told"][1] != self._due(each)
+        ]
+        if short:
+            raise LoadError(f"of the first message of every topic not all arrived: {'; '.join(short[:5])}")
+
+    def measure(self, rate: float | None) -> Round:
+        """Warm up, measure, wait until everything is told of, and return what was found."""
+        spec = self.spec
+        self.crew.order(self.crew.subscribers, "measure")
+        self.crew.wait_for("begun", self.crew.subscribers, READY_S)
+        start = time.monotonic_ns() + int(START_S * 1e9)
+        warm = start + int(spec.warm_up_s * 1e9)
+        schedule = Schedule(start, warm, warm + int(spec.duration_s * 1e9), rate, spec.publishers)
+        self.crew.doing("at the highest rate" if rate is None else f"{rate:,.0f}/s", spec.warm_up_s + spec.duration_s)
+        self.crew.order(self.crew.publishers, "run", schedule)
+        self._finished(spec.warm_up_s + spec.duration_s)
+        self._settle()
+        self.crew.order(self.crew.subscribers, "accounts")
+        self.crew.wait_for("accounts", self.crew.subscribers, FINISH_S)
+        return self._round(schedule)
+
+    def _finished(self, seconds: float) -> None:
+        self.crew.wait_for("finished", self.crew.publishers, seconds + FINISH_S)
+        self._published = {each.said["ready"][0]: each.said["finished"][0] for each in self.crew.publishers}
+
+    def _settle(self) -> None:
+        """Wait until every subscriber was told of all that is due, or nothing comes any more."""
+        self.crew.doing("until all is told of", 0.0)
+        for each in self.crew.subscribers:
+            each.said["told"] = (0, 0, 0, 0.0, 0)
+            each.news_at = time.monotonic()
+        end = time.monotonic() + SETTLE_S
+        due = [self._due(each) for each in self.crew.subscribers]
+        while any(each.said["told"][0] < count for each, count in zip(self.crew.subscribers, due, strict=True)):
+            now = time.monotonic()
+            if now > end or all(now - each.news_at > QUIET_S for each in self.crew.subscribers):
+                break
+            self.crew.listen()
+
+    def _due(self, subscriber: Worker) -> int:
+        return due_to(self._wanted[subscriber.index], self._published)
+
+    # ── the result of a stretch ──────────────────────────────────────────────────────────────────────────────────
+
+    def _round(self, schedule: Schedule) -> Round:
+        found: list[Accounts] = [each.said["accounts"][0] for each in self.crew.subscribers]
+        whole = merged(each.latencies for each in found)
+        lines = self._lines(found)
+        lost, refused = sum(line.lost for line in lines), sum(each.said["finished"][3] for each in self.crew.publishers)
+        lost_now, self._seen_lost = lost - self._seen_lost, lost
+        refused_now, self._seen_refused = refused - self._seen_refused, refused
+        window = sum(each.window for each in found)
+        elapsed_s = (max([schedule.end_ns, *(each.last_ns for each in found)]) - schedule.warm_ns) / 1e9
+        return Round(
+            rate=schedule.rate,
+            sent=sum(each.said["finished"][1] for each in self.crew.publishers),
+            unsent=sum(each.said["finished"][2] for each in self.crew.publishers),
+            refused=refused_now,
+            elapsed_s=elapsed_s,
+            delivered=window,
+            delivered_per_s=window / elapsed_s,
+            lost=lost_now,
+            quantiles_ms=quantiles_ms(whole),
+            lines=tuple(lines),
+            over=tuple(self._over(index, each) for index, each in enumerate(found)),
+            curve_ms=tuple(curve_ms(whole)),
+        )
+
+    def _lines(self, found: list[Accounts]) -> list[Line]:
+        now = time.monotonic()
+        return [
+            line
+            for each, accounts in zip(self.crew.subscribers, found, strict=True)
+            for line in judge(
+                each.index, self._wanted[each.index], self._published, accounts.accounts, now - each.news_at < BUSY_S
+            )
+        ]
+
+    def _over(self, index: int, found: Accounts) -> Over:
+        counts: dict[str, int] = {}
+        for each in self._published.values():
+            for topic, count in each.items():
+                counts[topic] = counts.get(topic, 0) + count
+        through = let_through(self.spec.filters_of(index), self.spec.topics)
+        by_filter = {key: sum(counts.get(topic, 0) for topic in topics) for key, topics in through.items()}
+        return Over(index, found.stats["over_delivered"], by_filter)

@@ -1,0 +1,225 @@
+"""The processes of a load test: a publisher or a subscriber, each one `Node`, driven over a pipe.
+
+The coordinator (`crew`) sends tuples, a verb and its arguments; each process answers so, and tells in between how
+far it is. A process whose coordinator is gone ends. All run on one machine and count latencies with its one monotonic
+clock; if publishers and subscribers were on different hosts, their clocks' difference would be in every latency.
+
+    to both         ("close",)
+    to publishers   ("prime", messages a second)   ("run", schedule)
+    to subscribers  ("begin", publisher ids)   ("measure",)   ("accounts",)
+    from both       ("ready", publisher id, covered proxies)   ("failed", words)   ("closed", unconfirmed)
+    from publishers ("sent", accepted, refused, behind_s)   ("finished", published, sent, unsent, refused)
+    from subscribers ("told", told, delivered, lost, lag_s, over_delivered)   ("begun",)   ("accounts", Accounts)
+
+A payload begins with its intended time, or with 0 when it belongs to no measurement.
+"""
+
+from __future__ import annotations
+
+import signal
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, TypeAlias
+
+from fabric import Gap, Message, Node
+from fabric.errors import FabricError
+from nodes.load.books import Account, Books
+from nodes.load.latency import Latencies
+from nodes.load.schedule import STAMP_BYTES, Schedule, Spec
+
+TELL_S = 0.2
+CLOSE_TIMEOUT_S = 10.0
+LOOK_MSGS = 64
+"""Messages between two looks at the clock while a publisher is behind its schedule."""
+GRACE_NS = 200_000_000
+"""After the end of a stretch, for what was due within it."""
+_stamp = struct.Struct("<Q")
+assert _stamp.size == STAMP_BYTES
+Pipe: TypeAlias = "Connection[Any, Any]"
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """What a subscriber has to say after a stretch. Latencies and `window` are of its measured part."""
+
+    accounts: dict[int, dict[str, Account]]
+    latencies: bytes
+    window: int
+    last_ns: int
+    strangers: int
+    stats: dict[str, Any]
+
+
+def work(kind: str, spec: Spec, index: int, pipe: Pipe) -> None:
+    """Run one process to its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
+    worker: Publisher | Subscriber
+    try:
+        worker = Publisher(spec, index, pipe) if kind == "publisher" else Subscriber(spec, index, pipe)
+        try:
+            while (command := worker.next_command())[0] != "close":
+                getattr(worker, command[0])(*command[1:])
+        finally:
+            unconfirmed = worker.node.close(CLOSE_TIMEOUT_S)
+        pipe.send(("closed", unconfirmed))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the coordinator is gone, and nobody is left to hear it
+    except (FabricError, OSError) as error:
+        pipe.send(("failed", str(error)))
+
+
+class Publisher:
+    """Sends by the schedule, each topic in turn."""
+
+    def __init__(self, spec: Spec, index: int, pipe: Pipe) -> None:
+        self._spec, self._index, self._pipe = spec, index, pipe
+        self._filler = b"x" * (spec.size_bytes - STAMP_BYTES)
+        self._at = index * len(spec.topics) // spec.publishers
+        self._published: dict[str, int] = {}
+        self._accepted = self._refused = self._behind_ns = 0
+        self._told_at = 0
+        self.node = Node(spec.bases_of(index), connect_timeout_s=spec.connect_timeout_s)
+        pipe.send(("ready", self.node.publisher, ()))
+
+    def next_command(self) -> Any:
+        return self._pipe.recv()
+
+    def prime(self, rate: float) -> None:
+        """One message on each topic: a loss can be reported from a topic's first message on."""
+        interval_s, due = 1 / rate, time.monotonic()
+        for topic in self._spec.topics:
+            self._publish(topic, 0)
+            due += interval_s
+            self._sleep_until(int(due * 1e9))
+        self._finish(len(self._spec.topics), 0)
+
+    def run(self, schedule: Schedule) -> None:
+        before = self._accepted + self._refused
+        self._sleep_until(schedule.start_ns)
+        if schedule.rate is None:
+            self._run_at_most(schedule)
+        else:
+            self._run_at_rate(schedule)
+        sent = self._accepted + self._refused - before
+        self._finish(sent, 0 if schedule.rate is None else schedule.scheduled(self._index) - sent)
+
+    def _run_at_rate(self, schedule: Schedule) -> None:
+        k, whole = 0, schedule.scheduled(self._index)
+        while k < whole and (now := time.monotonic_ns()) < schedule.end_ns + GRACE_NS:
+            self._behind_ns = max(0, now - schedule.due_ns(self._index, k))
+            self._tell(now)
+            due = schedule.due(self._index, now)
+            if k == due:
+                self._sleep_until(min(schedule.due_ns(self._index, k), now + int(TELL_S * 1e9)))
+            for each in range(k, min(due, k + LOOK_MSGS)):
+                intended_ns = schedule.due_ns(self._index, each)
+                self._send(intended_ns if intended_ns >= schedule.warm_ns else 0)
+                k = each + 1
+
+    def _run_at_most(self, schedule: Schedule) -> None:
+        while (now := time.monotonic_ns()) < schedule.end_ns:
+            self._tell(now)
+            for _ in range(LOOK_MSGS):
+                self._send(time.monotonic_ns() if now >= schedule.warm_ns else 0)
+
+    def _send(self, intended_ns: int) -> None:
+        topics = self._spec.topics
+        self._publish(topics[self._at % len(topics)], intended_ns)
+        self._at += 1
+
+    def _publish(self, topic: str, intended_ns: int) -> None:
+        try:
+            self._published[topic] = self.node.publish(topic, _stamp.pack(intended_ns) + self._filler)
+            self._accepted += 1
+        except FabricError:
+            self._refused += 1
+
+    def _tell(self, now: int) -> None:
+        if now - self._told_at > TELL_S * 1e9:
+            self._told_at = now
+            self._pipe.send(("sent", self._accepted, self._refused, self._behind_ns / 1e9))
+
+    def _sleep_until(self, at_ns: int) -> None:
+        left_ns = at_ns - time.monotonic_ns()
+        if left_ns > 0:
+            time.sleep(left_ns / 1e9)
+
+    def _finish(self, sent: int, unsent: int) -> None:
+        self._pipe.send(("sent", self._accepted, self._refused, 0.0))
+        self._pipe.send(("finished", dict(self._published), sent, unsent, self._refused))
+
+
+class Subscriber:
+    """Keeps the books of what arrives, and the latencies."""
+
+    def __init__(self, spec: Spec, index: int, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._books = Books(())
+        self._latencies = Latencies()
+        self._window = self._last_ns = self._strangers = self._lag_ns = 0
+        self.node = Node(spec.bases_of(spec.publishers + index), connect_timeout_s=spec.connect_timeout_s)
+        self.node.on_gap(self._gap)
+        filters = spec.filters_of(index)
+        take: Callable[[Message], None] = self._take if len(filters) == 1 else _Once(self._take)
+        covered = set()
+        for held in [self.node.subscribe(each, take) for each in filters]:
+            ack = self.node.wait_ack(held, 60.0)
+            if not ack.ok:
+                raise FabricError(f"{', '.join(filters)} was not acknowledged: {ack.error}")
+            covered |= set(ack.covered)
+        pipe.send(("ready", None, tuple(sorted(covered))))
+
+    def next_command(self) -> Any:
+        while not self._pipe.poll(TELL_S):
+            self._tell()
+        return self._pipe.recv()
+
+    def begin(self, publishers: tuple[int, ...]) -> None:
+        self._books = Books(publishers)
+        self._pipe.send(("begun",))
+
+    def measure(self) -> None:
+        self._latencies = Latencies()
+        self._window = self._last_ns = 0
+        self._pipe.send(("begun",))
+
+    def accounts(self) -> None:
+        books = self._books.accounts()
+        latencies = self._latencies.encoded()
+        found = Accounts(books, latencies, self._window, self._last_ns, self._strangers, self.node.stats())
+        self._pipe.send(("accounts", found))
+
+    def _tell(self) -> None:
+        books, stats = self._books, self.node.stats()
+        self._pipe.send(("told", books.told, books.delivered, books.lost, self._lag_ns / 1e9, stats["over_delivered"]))
+
+    def _take(self, message: Message) -> None:
+        now = time.monotonic_ns()
+        if not self._books.take(message.publisher, message.topic, message.number):
+            self._strangers += 1
+            return
+        (intended,) = _stamp.unpack_from(message.payload)
+        if intended:
+            self._lag_ns = now - intended
+            self._latencies.add(now - intended)
+            self._window += 1
+            self._last_ns = now
+
+    def _gap(self, gap: Gap) -> None:
+        self._books.gap(gap.publisher, gap.topic, gap.first, gap.last)
+
+
+class _Once:
+    """Passes a message on once, though several filters of the node match it: it comes for each, one after the other."""
+
+    def __init__(self, take: Callable[[Message], None]) -> None:
+        self._take = take
+        self._last: Message | None = None
+
+    def __call__(self, message: Message) -> None:
+        if message is not self._last:
+            self._last = message
+            self._take(message)

@@ -1,0 +1,1 @@
+"""What an operator asks a running mesh: announcements, ping, why, top."""

@@ -1,0 +1,145 @@
+"""What the announcements of proxies say of their mesh, for `fabric status` and `fabric wait`. Pure.
+
+Feed it every payload of `$fabric/proxy/+`; what comes from a peer and is no announcement is passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fabric.views import Record, View
+from nodes.observe import tables
+
+COLUMNS = ("PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s", "REFUSED")
+NUMERIC_FROM = COLUMNS.index("UP")  # these columns hold figures
+
+
+class MeshView:
+    """The latest announcement of each proxy."""
+
+    def __init__(self) -> None:
+        self._views: dict[str, View] = {}
+        self._payloads: dict[str, dict[str, Any]] = {}
+
+    def hear(self, payload: Any) -> None:
+        """Take one announcement; that of a proxy which has gone takes it out."""
+        view = View.from_map(payload)
+        if view is None:
+            return
+        if view.state == "gone":
+            self._views.pop(view.record.id, None)
+            self._payloads.pop(view.record.id, None)
+        else:
+            self._views[view.record.id] = view
+            self._payloads[view.record.id] = payload
+
+    def is_complete(self) -> bool:
+        """True when someone has announced, and so has everyone whom they name and do not call dead."""
+        return bool(self._views) and not self._unheard()
+
+    def problem(self, proxies: int | None = None) -> str:
+        """Say why the mesh is not ready; nothing when `proxies` or more are there, all members, all linked."""
+        dead = self._dead()
+        live = {name: view for name, view in self._views.items() if name not in dead}
+        if not live:
+            return "no proxy has announced itself"
+        if self._unheard():
+            return f"not heard of yet: {', '.join(sorted(self._unheard()))}"
+        for name, view in sorted(live.items()):
+            if view.state != "member":
+                return f"{name} is {view.state}"
+            linked = {peer.record.id for peer in view.peers if peer.linked}
+            if lacking := sorted(live.keys() - linked - {name}):
+                return f"{name} is not linked with {', '.join(lacking)}"
+        if proxies is not None and len(live) < proxies:
+            return f"{len(live)} of {proxies} proxies are there: {', '.join(sorted(live))}"
+        return ""
+
+    @property
+    def names(self) -> list[str]:
+        """The proxies that announced themselves and are not called dead by another."""
+        return sorted(self._views.keys() - self._dead())
+
+    def records(self) -> list[Record]:
+        """What is known of every proxy, also of those that are only named by others, by name."""
+        found = {peer.record.id: peer.record for view in self._views.values() for peer in view.peers}
+        found |= {name: view.record for name, view in self._views.items()}
+        return [found[name] for name in sorted(found)]
+
+    def nodes(self) -> dict[str, int]:
+        """How many nodes each proxy has announced."""
+        counts = {name: _number(self._payloads[name], "nodes") for name in self.names}
+        return {name: int(count) if 0 <= count < 1e9 else 0 for name, count in counts.items()}
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The announcements as they came, sorted by name."""
+        return [self._payloads[name] for name in sorted(self._payloads)]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """One row a proxy, in the order of COLUMNS; who is only named by others has the first three."""
+        dead = self._dead()
+        rows = [_row(view, self._payloads[name], name in dead) for name, view in self._views.items()]
+        blank = ("",) * (len(COLUMNS) - NUMERIC_FROM)
+        for name, base in self._named().items():
+            if name not in self._views:
+                rows.append((name, "dead" if name in dead else "silent", base, *blank))
+        return sorted(rows)
+
+    def _named(self) -> dict[str, str]:
+        return {peer.record.id: peer.record.base for view in self._views.values() for peer in view.peers}
+
+    def _dead(self) -> set[str]:
+        """Who is called dead, in the incarnation that we know, by someone who has not been called so."""
+        return {
+            peer.record.id
+            for view in self._views.values()
+            for peer in view.peers
+            if peer.dead and (peer.record.id not in self._views or self._views[peer.record.id].record == peer.record)
+        }
+
+    def _unheard(self) -> set[str]:
+        return self._named().keys() - self._views.keys() - self._dead()
+
+
+def _row(view: View, payload: dict[str, Any], dead: bool) -> tuple[str, ...]:
+    linked = sum(peer.linked for peer in view.peers)
+    known = sum(not peer.dead for peer in view.peers)
+    return (
+        view.record.id,
+        "dead" if dead else view.state,
+        view.record.base,
+        duration(_number(payload, "uptime_s")),
+        f"{linked}/{known}",
+        f"{_number(payload, 'nodes'):.0f}",
+        "/".join(f"{_number(payload, 'subscriptions', leg):.0f}" for leg in ("ingress", "relay")),
+        *(f"{_number(payload, 'rates', stream):,.0f}" for stream in ("in", "out", "relay", "guest")),
+        f"{_sum(payload.get('refused')):.0f}",
+    )
+
+
+def _number(payload: Any, *path: str) -> float:
+    """The number at this path, or 0: a peer may have sent anything."""
+    for key in path:
+        payload = payload.get(key) if isinstance(payload, dict) else None
+    return payload if isinstance(payload, int | float) and not isinstance(payload, bool) else 0
+
+
+def _sum(counts: Any) -> float:
+    return sum(_number(counts, kind) for kind in counts) if isinstance(counts, dict) else 0
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units that say something: `7s`, `3m12s`, `5h02m`, `3d04h`."""
+    whole = int(seconds) if abs(seconds) < 1e15 else 0
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Rows under COLUMNS as text, columns padded."""
+    return tables.table(COLUMNS, rows, right=COLUMNS[NUMERIC_FROM:])

@@ -1,0 +1,1 @@
+"""What a long-running process offers its operator: health, readiness, metrics, logs, the status page."""

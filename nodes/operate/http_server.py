@@ -1,0 +1,195 @@
+"""A status page over HTTP: `/healthz`, `/readyz` and `/metrics` of one process.
+
+    with StatusServer(Address.parse("http://127.0.0.1:9100"), pages):
+        …
+
+One thread accepts, and each connection has a thread and five seconds, at most eight of them at once: whoever sends
+nothing, sends garbage or does not read is let go, and the process does not notice. When there is one more, whoever has
+taken longest to ask makes room: connections that ask nothing do not keep a probe out. Pages are made when they are
+asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fabric.errors import TransportError
+from nodes.operate.http_answer import END_OF_HEAD, MAX_HEAD_BYTES, Page, answer, text
+
+log = logging.getLogger("nodes.http")
+
+MAX_CONNECTIONS = 8
+CONNECTION_S = 5.0
+"""For all of a connection: to ask, and to take the answer."""
+PAUSE_S = 0.2
+_URL = re.compile(r"(?:http://)?(\[[0-9A-Fa-f:.%a-z]+\]|[^\[\]:/\s]+):([0-9]{1,5})/?")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen; `parse` is the way to get one. Port 0: any that is free."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Return the address in `http://HOST:PORT`; ValueError says what would be right."""
+        found = _URL.fullmatch(url)
+        if found is None or int(found[2]) > 65535:
+            raise ValueError(f"{url!r} is no address; right would be http://127.0.0.1:9100, or off")
+        host = found[1].strip("[]")
+        return cls("0.0.0.0" if host == "*" else host, int(found[2]))
+
+    @property
+    def is_local(self) -> bool:
+        """True when only this machine can reach it."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+class StatusServer:
+    """Serves `pages` by their paths from when it is made until it is closed.
+
+    errors: TransportError when it cannot listen at `address`
+    """
+
+    def __init__(self, address: Address, pages: Mapping[str, Callable[[], Page]]) -> None:
+        self._pages = pages
+        self._closing = False
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._asking: dict[socket.socket, None] = {}
+        """Connections that have not asked yet, the oldest first."""
+        self._listener = _listen(address)
+        self.address = Address(address.host, self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._accept, name="http-status", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> StatusServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening. A connection that is being answered may go on for its five seconds."""
+        self._closing = True
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)  # on Linux this ends a blocking accept
+        except OSError:
+            with contextlib.suppress(OSError):
+                socket.create_connection(self._listener.getsockname()[:2], 1.0).close()
+        self._thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        told = False
+        while not self._closing:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError as error:  # closing, or out of descriptors
+                if not self._closing:
+                    if not told:
+                        log.warning("cannot take a connection: %s; trying on", error)
+                    told = True
+                    time.sleep(PAUSE_S)
+                continue
+            told = False
+            if not self._slots.acquire(blocking=False):
+                self._make_room()
+                if not self._slots.acquire(timeout=PAUSE_S):
+                    connection.close()
+                    continue
+            try:
+                threading.Thread(target=self._serve, args=(connection,), name="http-status", daemon=True).start()
+            except RuntimeError:  # no thread to be had
+                self._slots.release()
+                connection.close()
+
+    def _make_room(self) -> None:
+        """End the connection that has taken longest to ask."""
+        with self._lock:
+            oldest = next(iter(self._asking), None)
+            if oldest is not None:
+                del self._asking[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+
+    def _head(self, connection: socket.socket, end: float) -> bytes:
+        with self._lock:
+            self._asking[connection] = None
+        try:
+            return _read_head(connection, end)
+        finally:
+            with self._lock:
+                self._asking.pop(connection, None)
+
+    def _serve(self, connection: socket.socket) -> None:
+        """Whatever it sends, and whatever becomes of it."""
+        end = time.monotonic() + CONNECTION_S
+        try:
+            with connection:
+                head = self._head(connection, end)
+                if head:
+                    connection.settimeout(max(0.1, end - time.monotonic()))
+                    connection.sendall(self._answer(head))
+                    connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it has gone, or did not read; nobody else is concerned
+        finally:
+            self._slots.release()
+
+    def _answer(self, head: bytes) -> bytes:
+        try:
+            return answer(head, self._pages)
+        except Exception:
+            log.exception("a page could not be made")
+            return answer(head, dict.fromkeys(self._pages, lambda: text(500, "this page could not be made")))
+
+
+def _read_head(connection: socket.socket, end: float) -> bytes:
+    """Return what comes until the end of the head, the limit, the end of the connection, or the end of its time."""
+    head = b""
+    while END_OF_HEAD not in head and len(head) < MAX_HEAD_BYTES:
+        left = end - time.monotonic()
+        if left <= 0:
+            return b""
+        connection.settimeout(left)
+        chunk = connection.recv(MAX_HEAD_BYTES)
+        if not chunk:
+            break
+        head += chunk
+    return head
+
+
+def _listen(address: Address) -> socket.socket:
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(where)
+            listener.listen(MAX_CONNECTIONS)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise TransportError(f"cannot listen at {address}: {error.strerror or error}") from error
+    return listener

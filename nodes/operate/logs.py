@@ -1,0 +1,63 @@
+"""Logs of the long-running commands: words on stderr, or, with `--log-json`, one JSON object a line.
+
+    {"ts": "2026-01-31T12:00:00.123Z", "level": "info", "logger": "fabric.proxy", "event": "link_up", "fields": {…}}
+
+`event` is what happened, `fields` what belongs to it: a record that gives both (`extra={"event": …, "fields": …}`) is
+told by them, another one by its words. Quiet by default: warnings and errors, and what a command says.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+COMMAND = "fabric.command"
+"""Logger of what a command says on stderr."""
+_EVENT, _FIELDS = "event", "fields"
+
+
+class JsonFormatter(logging.Formatter):
+    """One record as one line of strict JSON, whatever it holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields, event = dict(getattr(record, _FIELDS, {})), getattr(record, _EVENT, None)
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "ts": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            _EVENT: record.getMessage() if event is None else event,
+            _FIELDS: fields,
+        }
+        try:
+            return json.dumps(line, ensure_ascii=False, allow_nan=False, default=str)
+        except ValueError:  # not a number, or a circle
+            return json.dumps({**line, _FIELDS: {"unreadable": repr(fields)}}, ensure_ascii=False)
+
+
+def named(event: str, **fields: Any) -> dict[str, Any]:
+    """The `extra` of a record: what it is as JSON."""
+    return {_EVENT: event, _FIELDS: fields}
+
+
+def begin(command: str, *, as_json: bool, verbose: bool = False) -> None:
+    """Have this process log to stderr. `command` stands before each line of words."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(f"{command}: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
+    # What a command says is meant to be read; with words it goes its own way, see cli.options.say.
+    logging.getLogger(COMMAND).setLevel(logging.INFO if as_json else logging.WARNING)
+
+
+def tell(event: str, fields: Mapping[str, Any] | None = None) -> bool:
+    """Log what a command says of itself; False when logs are words, and it has to say it in its own."""
+    log = logging.getLogger(COMMAND)
+    if not log.isEnabledFor(logging.INFO):
+        return False
+    log.info("%s", event, extra={_FIELDS: fields or {}})
+    return True

@@ -1,0 +1,1 @@
+"""The rules of site-connect, pure: machines as tables, back-off, contact codes."""

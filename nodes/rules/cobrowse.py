@@ -1,0 +1,70 @@
+"""A page's co-browsing and its epoch.
+
+The epoch is what makes a stop safe: every page update carries the epoch it was sent in, a stop raises the epoch at
+once, and whoever receives an update of another epoch refuses it. The page raises its own copy before any network; the
+frame node raises the stored one to the same number; `merged` brings the two together. A stop is acknowledged when the
+agent has confirmed the new epoch or can no longer act (`agent_lost`: its lease ran out).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nodes.rules.machine import Machine
+
+TRANSITIONS: dict[tuple[str, str], str] = {
+    ("idle", "join"): "joined",
+    ("idle", "stop"): "idle",
+    ("idle", "page_lost"): "idle",
+    ("joined", "stop"): "stopping",
+    ("joined", "agent_lost"): "idle",
+    ("joined", "page_lost"): "idle",
+    ("stopping", "stop"): "stopping",
+    ("stopping", "confirm"): "idle",
+    ("stopping", "agent_lost"): "idle",
+    ("stopping", "page_lost"): "idle",
+}
+
+# A stop at idle raises the epoch too: a join may be on its way that the page has not heard of yet, and must not start
+# what the visitor has just stopped.
+RAISING = frozenset({("idle", "stop"), ("joined", "stop"), ("joined", "agent_lost"), ("joined", "page_lost")})
+
+MACHINE = Machine("co-browsing", "idle", TRANSITIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Cobrowse:
+    """State and epoch, as the store, the page and the agent each hold them."""
+
+    state: str = MACHINE.start
+    epoch: int = 1
+
+    def after(self, event: str) -> Cobrowse:
+        """Return what follows `event`; an event that does not belong is a StateError."""
+        return Cobrowse(MACHINE.after(self.state, event), self.epoch + ((self.state, event) in RAISING))
+
+    def stopped(self, epoch: int) -> Cobrowse:
+        """Return what follows a stop that was meant for `epoch`: nothing, if that epoch is over.
+
+        The sender may be ahead of us, when it stopped more than once while it could not reach us; then we catch up.
+        """
+        if epoch < self.epoch:
+            return self
+        after = self.after("stop")
+        return Cobrowse(after.state, max(after.epoch, epoch + 1))
+
+    def accepts(self, epoch: int) -> bool:
+        """Say whether an update of `epoch` may be handled now."""
+        return self.state == "joined" and epoch == self.epoch
+
+    def acknowledged(self, epoch: int) -> bool:
+        """Say whether the stop that ended `epoch` is over: no agent handles its updates any more.
+
+        While any stop is under way this is False, also for epochs that ended before: the epoch may have been raised by
+        more than one, so it does not tell which of them the agent still holds.
+        """
+        return epoch < self.epoch and self.state != "stopping"
+
+    def merged(self, seen: Cobrowse) -> Cobrowse:
+        """Return what to hold after the store's `seen` arrived: an older epoch never undoes a local stop."""
+        return self if seen.epoch < self.epoch else seen

@@ -1,0 +1,141 @@
+"""The store's operations on chats: the queue of each button, offers, proactive chats.
+
+A page that waits has a number; the lowest is offered first, to the available agent of its button with the fewest chats,
+one offer at a time for each agent. A chat that is declined keeps its number, and rests for the agent who let it go.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, func, select, text
+
+from fabric.errors import NotAllowed
+from nodes.store.agents import AgentOperations
+from nodes.store.records import Page
+from nodes.store.schema import agent_buttons, agents, pages, refusals
+
+_NEXT_NUMBER = select(func.coalesce(func.max(pages.c.queue_no), 0) + 1)
+_REFUSE = text(
+    "INSERT INTO refusals (session, agent, until) VALUES (:session, :agent, :until)"
+    " ON CONFLICT (session, agent) DO UPDATE SET until = excluded.until"
+)
+
+_chat_of = pages.alias("chat_of")
+_OPEN_CHATS = (
+    select(func.count())
+    .select_from(_chat_of)
+    .where(_chat_of.c.chat_agent == agents.c.agent, _chat_of.c.chat.in_(("open", "invited")))
+    .scalar_subquery()
+)
+_HAS_OFFER = select(_chat_of.c.session).where(_chat_of.c.chat_agent == agents.c.agent, _chat_of.c.chat == "offered")
+_FREE_AGENTS = (
+    select(agent_buttons.c.button, agents.c.agent)
+    .join(agents, agents.c.agent == agent_buttons.c.agent)
+    .where(
+        agents.c.available,
+        agents.c.lease_until > bindparam("now"),
+        ~_HAS_OFFER.exists(),
+        bindparam("chats_per_agent") > _OPEN_CHATS,
+    )
+)
+_HAS_REFUSED = select(refusals.c.session).where(
+    refusals.c.session == bindparam("session"), refusals.c.agent == agents.c.agent, refusals.c.until > bindparam("now")
+)
+_AGENT_FOR = (
+    _FREE_AGENTS.where(agent_buttons.c.button == bindparam("button"), ~_HAS_REFUSED.exists())
+    .order_by(_OPEN_CHATS, agents.c.agent)
+    .limit(1)
+    .with_for_update(of=agents, skip_locked=True)
+)
+_HEAD_OF_QUEUE = (
+    select(pages)
+    .where(
+        pages.c.chat == "waiting",
+        pages.c.lease_until > bindparam("now"),
+        pages.c.button.in_(select(_FREE_AGENTS.subquery("free").c.button)),
+    )
+    .order_by(pages.c.queue_no, pages.c.session)
+    .limit(bindparam("limit"))
+    .with_for_update(of=pages, skip_locked=True)
+)
+
+
+class ChatOperations(AgentOperations):
+    """What visitors and agents ask of the store about chats."""
+
+    def trigger(self, session: str, button: str) -> Page:
+        """Put a page into the queue of `button`, or take up the agent's invitation; the frame is shown.
+
+        errors: LeaseExpired; StateError while a chat waits or runs
+        """
+        page = self._live_page(session)
+        after = page.after_chat("trigger").after_visibility("show")
+        if after.chat == "waiting":
+            after = after._replace(button=button, queue_no=self._sql.execute(_NEXT_NUMBER).scalar_one())
+        return self._save_page(after)
+
+    def offer_chats(self, limit: int = 100) -> list[Page]:
+        """Offer what waits to whoever is free; return the pages offered, each with its `chat_agent`.
+
+        Call it after anything that could have freed an agent or filled a queue, in the same transaction.
+        cost: one statement when nothing can be offered, two more for each page that waits for a free agent's button
+        """
+        now = {"now": self.now, "chats_per_agent": self._options.chats_per_agent}
+        if not self._may_offer():
+            return []
+        offered = []
+        for page in [Page._make(row) for row in self._sql.execute(_HEAD_OF_QUEUE, {"limit": limit, **now})]:
+            asking = {"session": page.session, "button": page.button, **now}
+            found = self._sql.execute(_AGENT_FOR, asking).first()
+            if found is not None:
+                until = self.now + self._options.offer_s
+                after = page.after_chat("offer")._replace(chat_agent=found.agent, offer_until=until)
+                offered.append(self._save_page(after))
+        return offered
+
+    def accept(self, agent: str, session: str) -> Page:
+        """Open the chat that `agent` was offered.
+
+        errors: LeaseExpired; NotAllowed when it is offered to another; StateError when it is offered to nobody
+        """
+        page = self._offered_to(agent, session, "accept")
+        return self._save_page(page.after_chat("accept").after_visibility("show"))
+
+    def decline(self, agent: str, session: str) -> Page:
+        """Put the chat that `agent` was offered back into its place. errors: as for `accept`."""
+        return self._requeue(self._offered_to(agent, session, "decline"), "decline")
+
+    def stop_chat(self, session: str, agent: str | None = None) -> Page:
+        """End a chat for the page (`agent` None) or for its agent; the frame is hidden. Again: nothing changes.
+
+        errors: LeaseExpired; NotAllowed for an agent that is not in this chat; StateError when there was none
+        """
+        page = self._live_page(session)
+        if page.chat == "closed":
+            return page
+        if agent is not None and (page.chat_agent != agent or page.chat == "offered"):
+            raise NotAllowed("only the agent in a chat may stop it; one that is offered may be declined")
+        return self._save_page(page.after_chat("stop").after_visibility("hide"))
+
+    def proactive(self, agent: str, session: str) -> Page:
+        """Let `agent` propose a chat to a page whose session it knows; the frame is shown, the visitor decides.
+
+        errors: LeaseExpired; StateError while another chat waits or runs
+        """
+        self._live_agent(agent)
+        page = self._live_page(session)
+        return self._save_page(page.after_chat("proactive").after_visibility("show")._replace(chat_agent=agent))
+
+    # --- shared by the operations
+
+    def _offered_to(self, agent: str, session: str, event: str) -> Page:
+        self._live_agent(agent)
+        page = self._live_page(session)
+        page.after_chat(event)  # nothing is offered: a StateError, which says more than whose it is
+        if page.chat_agent != agent:
+            raise NotAllowed("this chat is offered to another agent")
+        return page
+
+    def _requeue(self, page: Page, event: str) -> Page:
+        until = self.now + self._options.refusal_s
+        self._sql.execute(_REFUSE, {"session": page.session, "agent": page.chat_agent, "until": until})
+        return self._save_page(page.after_chat(event))

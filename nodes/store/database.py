@@ -1,0 +1,137 @@
+"""The two databases: how each is opened, what is durable, and which of their errors mean what.
+
+Only this module and `transaction` know that there are two.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Any, TypeGuard
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text
+from sqlalchemy.exc import DBAPIError
+
+from fabric.errors import Busy
+from nodes.store.schema import SCHEMA_VERSION, about, metadata
+
+LOCK_TIMEOUT_MS = 5_000
+"""How long a statement waits for somebody else's lock, in milliseconds; sqlite3 has the same default."""
+
+IDLE_TIMEOUT_MS = 30_000
+"""After this a server ends the transaction of a frame node that stopped in the middle, and frees what it had locked."""
+
+CONNECT_S = 5
+"""How long a connection may take, in seconds."""
+
+WAL_AGAIN_S = 0.01
+
+SCHEMA_LOCK = 0x5C0DB
+
+_POSTGRES_SETTINGS = (
+    "SET synchronous_commit = on",
+    f"SET lock_timeout = {LOCK_TIMEOUT_MS}",
+    f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}",
+)
+_SQLITE_SETTINGS = (
+    f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}",
+    "PRAGMA synchronous = FULL",  # a commit is on the disk before it returns, also over a loss of power
+)
+_TAKEN_BACK = ("40001", "40P01")  # serialisation failure, deadlock
+
+
+def open_database(url: str) -> Engine:
+    """Return an engine for `url`, with its tables made.
+
+    url:     `sqlite:///path/to/file`, or `postgresql://…`, which means psycopg 3
+    errors:  ValueError for any other; Busy when the database does not answer
+    """
+    kind = url.split(":", 1)[0]
+    file = url.removeprefix("sqlite:///")
+    if kind in ("postgresql", "postgresql+psycopg"):
+        engine = _open_postgres(url)
+    elif kind == "sqlite" and file not in (url, "", ":memory:"):
+        engine = create_engine(url, hide_parameters=True)
+        event.listen(engine, "connect", _set_up_sqlite)
+        # The write lock is taken before the first read: a lock taken later could not wait for the other writer.
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    else:
+        raise ValueError(
+            f"store URL begins with {kind!r}: must be sqlite:///path/to/file or postgresql://user@host/database"
+        )
+    try:
+        with engine.begin() as connection:
+            _create_tables(connection)
+    except DBAPIError as error:
+        engine.dispose()
+        raise as_busy(error) from error
+    return engine
+
+
+def is_taken_back(error: DBAPIError) -> bool:
+    """Say whether the transaction is gone through no fault of its own, and may simply be run again."""
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TAKEN_BACK
+
+
+def ends_transaction(error: BaseException) -> TypeGuard[DBAPIError]:
+    """Say whether the whole transaction is lost with `error`: it was taken back, or the database is out of reach."""
+    return isinstance(error, DBAPIError) and (is_taken_back(error) or type(error.orig).__name__ == "OperationalError")
+
+
+def as_busy(error: DBAPIError) -> Busy:
+    """Return what a sender is told when the database does not serve us now."""
+    return Busy(f"the store does not answer: {type(error.orig).__name__}; try again later", retry_after_s=1.0)
+
+
+def _open_postgres(url: str) -> Engine:
+    parsed = make_url(url).set(drivername="postgresql+psycopg")
+    try:
+        engine = create_engine(
+            parsed,
+            isolation_level="READ COMMITTED",
+            connect_args={"connect_timeout": CONNECT_S},
+            hide_parameters=True,  # codes and session ids stay out of messages and logs; the same for SQLite
+        )
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the store is PostgreSQL, but {error}: install the extra 'postgres'") from error
+    event.listen(engine, "connect", _set_up_postgres)
+    return engine
+
+
+def _set_up_postgres(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        for setting in _POSTGRES_SETTINGS:
+            cursor.execute(setting)
+    connection.commit()
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 begins no transaction of its own; the "begin" event does
+    for setting in _SQLITE_SETTINGS:
+        connection.execute(setting)
+    mode = _switch_to_wal(connection)
+    if mode != "wal":
+        raise ValueError(f"SQLite's journal mode is {mode!r} and cannot be 'wal': is the file on a network drive?")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> str:
+    """Return the journal mode that came of it. Here alone SQLite does not wait while another one does the same."""
+    end = time.monotonic() + LOCK_TIMEOUT_MS / 1000
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(WAL_AGAIN_S)
+
+
+def _create_tables(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":  # two frame nodes that start at once
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
+    metadata.create_all(connection)
+    found = connection.execute(select(about.c.schema_version)).scalar()
+    if found is None:
+        connection.execute(insert(about).values(schema_version=SCHEMA_VERSION))
+    elif found != SCHEMA_VERSION:
+        raise ValueError(f"the store has schema version {found}; this program knows version {SCHEMA_VERSION} only")

@@ -1,0 +1,152 @@
+"""What the store keeps and hands out, as plain values: a page, an agent, a change, and the store's limits.
+
+A `Page` is the whole row. Operations read one, compute the next with the machines' tables, and save it; only then does
+anyone hear of it. `version` grows by one with every change, so a listener sees whether it has missed something.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
+
+from nodes.rules import chat, cobrowse, visibility
+from nodes.rules.cobrowse import Cobrowse
+from nodes.rules.contact_codes import CodeFormat
+
+
+class Page(NamedTuple):
+    """One page session. `code` is None while an agent is in session, and when the page is gone."""
+
+    session: str
+    home: str
+    version: int
+    code: str | None
+    lease_s: float
+    lease_until: float
+    gone_at: float | None
+    cobrowse: str
+    epoch: int
+    agent: str | None
+    visibility: str
+    chat: str
+    button: str | None
+    chat_agent: str | None
+    queue_no: int | None
+    offer_until: float | None
+
+    def is_live(self, now: float) -> bool:
+        """Say whether its lease still runs at `now` (store's clock)."""
+        return self.gone_at is None and self.lease_until > now
+
+    def cobrowsing(self) -> Cobrowse:
+        return Cobrowse(self.cobrowse, self.epoch)
+
+    def with_cobrowsing(self, after: Cobrowse) -> Page:
+        """Return the page in that state; the agent leaves it with the session."""
+        return self._replace(
+            cobrowse=after.state, epoch=after.epoch, agent=None if after.state == "idle" else self.agent
+        )
+
+    def after_visibility(self, event: str) -> Page:
+        """Return the page after `show`, `minimise` or `hide`; StateError if that is not possible."""
+        return self._replace(visibility=visibility.MACHINE.after(self.visibility, event))
+
+    def after_chat(self, event: str) -> Page:
+        """Return the page after an event of its chat; StateError if that does not belong.
+
+        What no longer holds is cleared: the agent and the offer's end outside a chat, the place in the queue after it.
+        """
+        state = chat.MACHINE.after(self.chat, event)
+        return self._replace(
+            chat=state,
+            chat_agent=self.chat_agent if state in ("offered", "invited", "open") else None,
+            offer_until=self.offer_until if state == "offered" else None,
+            queue_no=self.queue_no if state in ("waiting", "offered") else None,
+            button=self.button if state not in ("idle", "closed") else None,
+        )
+
+
+def new_page(session: str, home: str, lease_s: float, now: float) -> Page:
+    """Return a page as it begins, with no code yet."""
+    return Page(
+        session=session,
+        home=home,
+        version=0,
+        code=None,
+        lease_s=lease_s,
+        lease_until=now + lease_s,
+        gone_at=None,
+        cobrowse=cobrowse.MACHINE.start,
+        epoch=1,
+        agent=None,
+        visibility=visibility.MACHINE.start,
+        chat=chat.MACHINE.start,
+        button=None,
+        chat_agent=None,
+        queue_no=None,
+        offer_until=None,
+    )
+
+
+class Agent(NamedTuple):
+    """One agent that is signed in, and every page it is engaged with: joined, stopping, offered, invited or in chat."""
+
+    agent: str
+    name: str
+    available: bool
+    lease_s: float
+    buttons: tuple[str, ...]
+    pages: tuple[Page, ...]
+
+
+class Change(NamedTuple):
+    """What became of one page or agent, for whoever tells the others after the commit.
+
+    what:    `page_gone`, `agent_gone`, `stopped` (co-browsing ended with its agent), `chat_requeued`, `chat_closed`
+    page:    the page as it is now; None for `agent_gone`
+    agents:  whom it concerns: the agents that were in session or chat with the page, or the one that is gone
+    """
+
+    what: str
+    page: Page | None
+    agents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Limits of the store. Frame nodes on one database must be given the same.
+
+    capacity:           live pages, default 10,000. A page in session holds no code but keeps its place for the next
+    quarantine_s:       how long a code rests after use, default 600: longer than anyone keeps a number in mind
+    busy_retry_after_s: what a page is told to wait when there is no place, default 2
+    wrong_codes:        an agent's wrong codes within `window_s` before it is locked out for `lockout_s`; default 5 in
+                        60 s, then 60 s: with a hundredth of all codes live (10,000 of six digits) guessing finds one in
+                        20 minutes on average
+    node_wrong_codes:   the same for a frame node with all its agents, default 200; then joins are busy until the window
+                        is over
+    offer_s:            how long an agent may think about a chat, default 20
+    refusal_s:          for how long a chat is not offered again to an agent that let it go, default 30
+    chats_per_agent:    open chats at once, default 5
+    reply_s:            how long an answered request can be replayed, default 300: longer than any client retries
+    forget_s:           how long a page that is gone can come back to its epoch and version, default 3600
+    """
+
+    capacity: int = 10_000
+    codes: CodeFormat = field(default_factory=CodeFormat)
+    quarantine_s: float = 600.0
+    busy_retry_after_s: float = 2.0
+    wrong_codes: int = 5
+    node_wrong_codes: int = 200
+    window_s: float = 60.0
+    lockout_s: float = 60.0
+    offer_s: float = 20.0
+    refusal_s: float = 30.0
+    chats_per_agent: int = 5
+    reply_s: float = 300.0
+    forget_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        self.codes.check_capacity(self.capacity)
+        for each in fields(self):
+            if each.name not in ("codes", "capacity") and not getattr(self, each.name) > 0:
+                raise ValueError(f"{each.name}={getattr(self, each.name)}: must be above 0")

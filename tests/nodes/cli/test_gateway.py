@@ -1,0 +1,132 @@
+"""`fabric gateway` and `fabric gateway-token`: what they refuse to start with, TLS, and what they print."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nodes.cli.main import run
+from nodes.cli.options import Exit
+from nodes.gateway.credentials import is_right, read_agents
+from tests.support.gateways import PASSWORD, agents_file, start_gateway
+from tests.support.site import Site, site
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("site"), "none") as found:
+        yield found
+
+
+def test_a_token_is_a_line_whose_password_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["gateway-token", "ada", "--name", "Ada", "--buttons", "help,sales"]) == Exit.DONE
+    line, said = capfd.readouterr()
+    agent = read_agents(line)["ada"]
+    password = said.split()[-1]
+    assert (agent.name, agent.buttons) == ("Ada", ("help", "sales"))
+    assert is_right(agent, password) and password not in line
+
+
+def test_a_password_of_ones_own_comes_from_stdin(run_fabric: Run) -> None:
+    done = run_fabric("gateway-token", "ada", "--password-stdin", input="correct horse\n")
+    assert done.returncode == Exit.DONE and done.stderr == ""
+    assert is_right(read_agents(done.stdout)["ada"], "correct horse")
+    done = run_fabric("gateway-token", "ada", "--password-stdin", input="short\n")
+    assert done.returncode == Exit.USAGE and "8 to 1000" in done.stderr and "short" not in done.stderr
+    assert run(["gateway-token", "a b"]) == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--listen", "tcp://127.0.0.1:1"], "http://HOST:PORT"),
+        (["--listen", "https://127.0.0.1:1"], "--tls-cert"),
+        (["--tls-cert", "x"], "go together"),
+        (["--allow-origin", "shop.example.org"], "no origin"),
+        (["--allow-origin", "*"], "no origin"),
+        (["--public-subscribe", "~/#"], "cannot be public"),
+        (["--public-publish", "$fabric/#"], "cannot be public"),
+        (["--public-subscribe", "a/#/b"], "#"),
+        (["--max-pages", "0"], "--max-pages"),
+        (["--name", "a/b"], "letters, digits"),
+    ],
+)
+def test_wrong_options_are_named(capfd: pytest.CaptureFixture[str], options: list[str], words: str) -> None:
+    assert run(["gateway", *options]) == Exit.USAGE
+    assert words in capfd.readouterr().err
+
+
+def test_files_that_cannot_be_used_are_named(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("secret\n")
+    (tmp_path / "agents").write_text("{}\n")
+    for options, words in (
+        (["--secret-file", str(tmp_path / "nothing")], "cannot be read"),
+        (["--secret-file", str(tmp_path / "short")], "16 or more"),
+        (["--agents", str(tmp_path / "nothing")], "cannot be used"),
+        (["--agents", str(tmp_path / "agents")], "line 1"),
+        (
+            ["--listen", "https://127.0.0.1:0", "--tls-cert", str(tmp_path / "short"), "--tls-key", "x"],
+            "cannot be used",
+        ),
+    ):
+        assert run(["gateway", *options]) == Exit.LACKING
+        said = capfd.readouterr().err
+        assert words in said and "secret\n" not in said
+
+
+def test_a_port_that_is_taken_ends_it_with_3(world: Site, run_fabric: Run) -> None:
+    with world.scene():
+        gateway = start_gateway(world)
+        done = run_fabric("gateway", "--listen", gateway.url, "--connect", world.base)
+        assert done.returncode == Exit.LACKING and "cannot listen" in done.stderr
+
+
+def test_over_tls_the_cookie_is_secure_and_the_page_is_served(world: Site, tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip("openssl cannot make a certificate here")
+    trust = ssl.create_default_context(cafile=str(cert))
+    with world.scene():
+        tls = ("--tls-cert", str(cert), "--tls-key", str(key), "--listen", "https://127.0.0.1:0")
+        gateway = start_gateway(world, "--agents", agents_file(tmp_path, "ada"), *tls)
+        assert gateway.url.startswith("https://127.0.0.1:")
+        with urllib.request.urlopen(f"{gateway.url}/readyz", context=trust) as answer:
+            assert json.load(answer)["ready"] is True
+        body = json.dumps({"agent": "ada", "password": PASSWORD}).encode()
+        asked = urllib.request.Request(f"{gateway.url}/agent/sign_in", body, {"Origin": gateway.url})
+        with urllib.request.urlopen(asked, context=trust) as answer:
+            assert "Secure" in answer.headers["Set-Cookie"]
+
+
+def test_behind_a_proxy_its_words_count_and_otherwise_not(world: Site) -> None:
+    with world.scene():
+        for options, status in ((("--behind-proxy",), 401), ((), 403)):
+            gateway = start_gateway(world, *options)
+            origin = gateway.url.replace("http://", "https://")
+            headers = {"Origin": origin, "X-Forwarded-Proto": "https", "X-Forwarded-For": "10.0.0.9, 10.0.0.1"}
+            asked = urllib.request.Request(f"{gateway.url}/agent/sign_in", b'{"agent":"x","password":"y"}', headers)
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(asked)
+            assert caught.value.code == status
+            caught.value.close()
+
+
+def test_without_aiohttp_it_says_which_extra_is_lacking(world: Site) -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from nodes.cli.main import run; sys.exit(run(['gateway']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == Exit.LACKING and "pip install '.[web]'" in done.stderr

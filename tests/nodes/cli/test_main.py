@@ -1,0 +1,192 @@
+"""The `fabric` command as a whole: exit codes, `match`, what every command has; the others have files of their own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import click
+import pytest
+
+from fabric import Node
+from fabric.errors import FabricError, HighWaterMarkReached, InvalidTopic, LocalWireError, NotConnected
+from nodes.cli import main
+from nodes.cli.options import Exit, Fail
+from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
+
+COMMANDS = ["match", "proxy", "pub", "status", "sub", "wait"]
+
+
+def test_the_commands() -> None:
+    assert [name for name in COMMANDS if name in main.fabric.commands] == COMMANDS
+
+
+@pytest.mark.parametrize("command", main.fabric.commands)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([command, "--help"]) == Exit.DONE
+    help_text = capsys.readouterr().out
+    assert help_text.startswith(f"Usage: fabric {command} ") and len(help_text.splitlines()) > 8
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "fabric: a command is missing; there are "),
+        (["nothing"], "fabric: No such command 'nothing'."),
+        (["match", "a"], "fabric match: Missing argument 'TOPIC"),
+        (["match", "a/#/b", "a"], "fabric: filter 'a/#/b': '#' is level 2 of 3"),
+        (["match", "#", "a/+"], "fabric: topic 'a/+'"),
+        (["sub"], "fabric sub: Missing argument 'FILTER"),
+        (["sub", "a#"], "fabric: filter 'a#'"),
+        (["sub", "~mine/a"], "fabric: '~mine' is no scope"),
+        (["sub", "a", "--count", "0"], "fabric sub: Invalid value for '--count'"),
+        (["sub", "a", "--timeout", "nan"], "'nan' is not right here; it takes a number above 0"),
+        (["sub", "a", "--timeout", "-1"], "'-1' is not right here"),
+        (["sub", "a", "--connect", "127.0.0.1:5570"], "right would be tcp://HOST:PORT or ipc://PATH"),
+        (["pub", "a/+", "1"], "fabric: topic 'a/+'"),
+        (["pub", "a", "1", "2"], "fabric pub: Got unexpected extra argument (2)"),
+        (["pub", "a", '{"$bin": 1}'], 'fabric: {"$bin": 1}'),
+        (["pub", "--raw"], "--raw needs a TOPIC"),
+        (["pub", "--topic", "a"], "--topic and --payload go with --csv"),
+        (["pub", "--csv", "-"], "--csv needs --topic"),
+        (["pub", "a", "--csv", "-", "--topic", "b"], "--csv takes its topics from --topic"),
+        (["pub", "a", "--rate", "0"], "'0' is not right here"),
+        (["pub", "a", "--nonsense"], "No such option"),
+        (["proxy", "--listen", "tcp://127.0.0.1:65533"], "leaves no room; right would be 1 to 65530"),
+        (["proxy", "--listen", "ipc://" + "x" * 120], "is longer than 100 bytes"),
+        (["proxy", "--listen", "tcp://*:5570"], "others cannot connect to 'tcp://*:5570'"),
+        (["proxy", "--name", "a/b"], "'a/b' is no name"),
+        (["wait", "--proxies", "0"], "fabric wait: Invalid value for '--proxies'"),
+    ],
+)
+def test_wrong_usage_is_2_in_one_line_on_stderr(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(args) == Exit.USAGE
+    out, err = capsys.readouterr()
+    assert out == "" and words in err
+    lines = [line for line in err.splitlines() if "can be reached from other machines" not in line]
+    assert len(lines) == 1, err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (Fail("no", Exit.LACKING), Exit.LACKING),
+        (NotConnected("no"), Exit.NOBODY),
+        (InvalidTopic("no"), Exit.USAGE),
+        (LocalWireError("no"), Exit.USAGE),
+        (HighWaterMarkReached("no"), Exit.LACKING),
+        (FabricError("no"), Exit.LACKING),
+        (OSError("no"), Exit.LACKING),
+        (click.UsageError("no"), Exit.USAGE),
+        (click.Abort(), Exit.INTERRUPTED),
+        (KeyboardInterrupt(), Exit.INTERRUPTED),
+    ],
+)
+def test_every_end_has_its_code(raised: BaseException, code: Exit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explain(*_: Any) -> str:
+        raise raised
+
+    monkeypatch.setattr(main, "explain", explain)
+    assert main.run(["match", "a", "a"]) == code
+
+
+def test_match(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["match", "a/+", "a/b", "a", "b/b"]) == Exit.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["a/b", "a", "b/b"]
+    assert [line.split("\t")[1].startswith("matches") for line in lines] == [True, False, False]
+    assert main.run(["match", "a/+", "a"]) == Exit.NOT_REACHED
+
+
+def test_match_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["match", "--json", "a/#", "a", "b"]) == Exit.DONE
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["filter"], each["topic"], each["matches"]) for each in found] == [
+        ("a/#", "a", True),
+        ("a/#", "b", False),
+    ]
+
+
+def test_a_topic_cannot_break_the_line_or_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    main.run(["match", "#", "a\tb\n\x1b[2Jc\x9b"])
+    assert capsys.readouterr().out.startswith("a\\u0009b\\u000a\\u001b[2Jc\\u009b\tmatches")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--version"]) == Exit.DONE
+    assert capsys.readouterr().out.startswith("fabric ")
+
+
+@pytest.mark.parametrize("command", [["status"], ["sub", "a"], ["pub", "a", "1"]])
+def test_nobody_there_is_4(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    base = free_base()
+    assert main.run([*command, "--connect", base, "--connect-timeout", "0.3"]) == Exit.NOBODY
+    out, err = capsys.readouterr()
+    assert out == "" and base in err and len(err.splitlines()) == 1
+
+
+def test_fabric_connect_may_hold_several(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = free_base(), free_base()
+    monkeypatch.setenv("FABRIC_CONNECT", f" {first}, {second} ")
+    assert main.run(["status", "--connect-timeout", "0.3"]) == Exit.NOBODY
+    err = capsys.readouterr().err
+    assert first in err and second in err
+    monkeypatch.setenv("FABRIC_CONNECT", "nonsense")
+    assert main.run(["status"]) == Exit.USAGE
+
+
+def test_a_closed_pipe_is_silent_and_done() -> None:
+    topics = [f"a/{n}" for n in range(5_000)]
+    command = [*FABRIC, "match", "a/#", *topics]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), cwd=ROOT)
+    assert process.stdout and process.stderr
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(20)) == (b"", Exit.DONE)
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("command", [["sub", "a"], ["pub"], ["wait", "--proxies", "9"]])
+def test_ctrl_c_is_130_without_a_traceback(
+    command: list[str], proxies: Callable[..., list[ProxyProcess]], fabric: Callable[..., FabricProcess]
+) -> None:
+    (proxy,) = proxies(1)
+    process = fabric(*command, "--connect", proxy.base)
+    if command[0] == "sub":
+        process.wait_stderr("acknowledged")
+    else:  # what it does is to wait: ready once it has its handlers, which it has when it is connected
+        wait_connected(proxy)
+    process.signal(signal.SIGINT)
+    assert process.wait() == Exit.INTERRUPTED
+    assert "Traceback" not in "\n".join(process.stderr)
+
+
+def wait_connected(proxy: ProxyProcess) -> None:
+    """Wait until a node besides our own is at this proxy."""
+    two = threading.Event()
+    with Node(proxy.base) as node:
+        node.subscribe("$fabric/proxy/+", lambda message: two.set() if message.payload["nodes"] >= 2 else None)
+        assert two.wait(10)
+
+
+def test_a_port_that_is_taken_is_3_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    base = free_base()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(base.rpartition(":")[2]) + 2))
+        taken.listen()
+        assert main.run(["proxy", "--listen", base]) == Exit.LACKING
+    out, err = capsys.readouterr()
+    assert out == "" and "the address is in use" in err and len(err.splitlines()) == 1
+
+
+def test_completion_for_the_shell() -> None:
+    env = environment(_FABRIC_COMPLETE="bash_complete", COMP_WORDS="fabric st", COMP_CWORD="1")
+    done = subprocess.run(FABRIC, env=env, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "plain,status\n"

@@ -1,0 +1,52 @@
+"""`fabric plan`: files and flags, for people and for scripts."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nodes.cli.options import Exit
+from nodes.deployment.plan import SEPARATOR
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_flags_for_people(run_fabric: Run) -> None:
+    done = run_fabric("plan", "--proxies", "2", "--frames", "1", "--pages", "20", "--listen", "tcp://127.0.0.1:7000")
+    lines = done.stdout.splitlines()
+    assert done.returncode == Exit.DONE and [line.split("\t")[0] for line in lines] == ["p1", "p2", "f1", "pages"]
+    assert "--listen tcp://127.0.0.1:7010" in lines[1] and "on this machine" in lines[0]
+
+
+def test_a_file_for_scripts(run_fabric: Run, tmp_path: Path) -> None:
+    file = tmp_path / "fabric.toml"
+    file.write_text('proxies = 2\nready_s = 5\n[hosts.h1]\naddress = "10.0.0.1"\n')
+    done = run_fabric("plan", str(file), "--lines", "--command", "/opt/fabric", FABRIC_STATE=str(tmp_path / "s"))
+    head, first, _ = done.stdout.splitlines()
+    assert head == SEPARATOR.join(["5", "10"])
+    assert first.split(SEPARATOR)[:6] == [
+        "p1", "proxy", "h1", "ssh -o BatchMode=yes h1", str(tmp_path / "s"), "/opt/fabric",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["/nowhere.toml"], Exit.LACKING, "/nowhere.toml cannot be read: No such file"),
+        (["BAD"], Exit.USAGE, "'x' is not known"),
+        (["BINARY"], Exit.USAGE, "this is no text in UTF-8"),
+        (["BAD", "--proxies", "2"], Exit.USAGE, "right would be one, a file or flags"),
+        (["--pages", "3"], Exit.USAGE, "pages need a frame node"),
+        (["--proxies", "0"], Exit.USAGE, "--proxies"),
+    ],
+)
+def test_what_is_wrong_is_one_line(run_fabric: Run, tmp_path: Path, args: list[str], code: Exit, words: str) -> None:
+    (tmp_path / "bad").write_text("x = 1")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    names = {"BAD": str(tmp_path / "bad"), "BINARY": str(tmp_path / "binary")}
+    done = run_fabric("plan", *(names.get(word, word) for word in args))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,129 @@
+"""Requests from the wire: what is right passes, everything else is refused with the field and what would be right."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabric.errors import FabricError, NotAllowed, UnknownContactCode
+from nodes.frame_node.operations import OPERATIONS, for_agent, for_page, parse
+from nodes.rules.contact_codes import CodeFormat
+from nodes.store.records import new_page
+from nodes.store.store import Transaction
+
+CODES = CodeFormat()
+SESSION = "0123456789abcdef0123456789abcdef"
+GOOD: dict[str, Any] = {
+    "session": SESSION,
+    "sessions": [SESSION, SESSION[::-1]],
+    "home": "host-1",
+    "lease_s": 30,
+    "event": "minimise",
+    "button": "help",
+    "epoch": 1,
+    "agent": "ann",
+    "name": "Ann Noël",
+    "buttons": ["help", "sales"],
+    "on": True,
+    "code": "012 345",
+}
+BAD: dict[str, list[Any]] = {
+    "session": ["", "short", "x" * 65, "a/b" * 10, 5, b"0123456789abcdef", ["x"], True],
+    "sessions": [SESSION, [SESSION, "short"], [SESSION, 5], [[SESSION]], [SESSION] * 1_001, {SESSION: 1}, 7],
+    "home": ["", "a/b", "a b", "+", "x" * 256, "a\0b", 1, {}],
+    "lease_s": [0, -1, 601, 1e300, float("nan"), float("inf"), "30", True, 10**400],
+    "event": ["open", "", 1, [], {}],
+    "button": ["", "a/b", "#", "x" * 65, 7],
+    "epoch": [-1, 1.0, "1", True, 2**53 + 1, 10**400],
+    "agent": ["", "a/b", "x" * 65, 7, []],
+    "name": ["", "a\nb", "x" * 256, "a\0", 3],
+    "buttons": ["help", [""], [1], ["a"] * 101, {"help": 1}, [["help"]]],
+    "on": [0, 1, "true", []],
+    "code": [123456, [], "0" * 201, b"012345"],
+}
+
+
+def body_of(operation: str) -> dict[str, Any]:
+    return {name: GOOD[name] for name in OPERATIONS[operation]}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_is_right_passes_and_unknown_fields_are_ignored(operation: str) -> None:
+    expected = {**body_of(operation), **({"code": "012345"} if operation == "join" else {})}
+    assert parse(operation, body_of(operation), CODES) == expected
+    assert parse(operation, {**body_of(operation), "later": 1, "extra": None}, CODES) == expected
+
+
+@pytest.mark.parametrize(("operation", "name"), [(op, name) for op, fields in OPERATIONS.items() for name in fields])
+def test_a_field_that_is_missing_or_wrong_is_named(operation: str, name: str) -> None:
+    body = body_of(operation)
+    for bad in BAD[name]:
+        with pytest.raises(NotAllowed, match=f"{operation}: field '{name}' is .*: must be ") as caught:
+            parse(operation, {**body, name: bad}, CODES)
+        assert len(str(caught.value)) < 300
+    without = {key: value for key, value in body.items() if key != name}
+    if OPERATIONS[operation][name].optional:
+        assert parse(operation, without, CODES) == without
+    else:
+        with pytest.raises(NotAllowed, match=f"{operation}: field '{name}' is missing: must be "):
+            parse(operation, without, CODES)
+        with pytest.raises(NotAllowed, match="is missing"):
+            parse(operation, {**body, name: None}, CODES)
+
+
+@pytest.mark.parametrize("operation", [None, "", "drop_tables", "_end_page", 5, ["renew"], "x" * 10_000])
+def test_an_operation_that_is_not_offered_is_refused(operation: object) -> None:
+    with pytest.raises(NotAllowed, match="must be one of grant_code, renew") as caught:
+        parse(operation, {}, CODES)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("body", [None, [], "renew", 5, b""])
+def test_a_body_that_is_no_map_is_refused(body: object) -> None:
+    with pytest.raises(NotAllowed, match="must be a map of its fields"):
+        parse("renew", body, CODES)
+
+
+def test_codes_and_session_ids_are_not_repeated_in_messages() -> None:
+    with pytest.raises(NotAllowed) as wrong_session:
+        parse("renew", {"session": SESSION + "/" + SESSION}, CODES)
+    with pytest.raises(NotAllowed) as wrong_sessions:
+        parse("renew_many", {"sessions": [SESSION, SESSION + "/"]}, CODES)
+    with pytest.raises(UnknownContactCode) as wrong_code:
+        parse("join", {"agent": "ann", "code": "01234x"}, CODES)
+    assert SESSION not in str(wrong_session.value) and SESSION not in str(wrong_sessions.value)
+    assert "01234" not in str(wrong_code.value).replace(CODES.alphabet, "")
+
+
+def test_every_operation_is_one_of_the_store_with_these_arguments() -> None:
+    for operation, fields in OPERATIONS.items():
+        arguments = set(inspect.signature(getattr(Transaction, operation)).parameters) - {"self"}
+        assert set(fields) == arguments - {"node"}, operation
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from([*OPERATIONS, "other"]), st.dictionaries(st.sampled_from([*GOOD, "x"]), JSON) | JSON)
+def test_any_body_is_parsed_or_refused(operation: str, body: object) -> None:
+    try:
+        arguments = parse(operation, body, CODES)
+    except FabricError as error:
+        assert len(str(error)) < 600
+    else:
+        assert set(arguments) <= set(OPERATIONS[operation])
+
+
+def test_an_agent_never_sees_a_code() -> None:
+    page = new_page(SESSION, "host-1", 30.0, 0.0)._replace(code="012345")
+    assert for_page(page)["code"] == "012345"
+    assert "012345" not in map(str, for_agent(page).values())
+    assert for_agent(page)["gone"] is False and for_agent(page._replace(gone_at=1.0))["gone"] is True

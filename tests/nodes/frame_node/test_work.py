@@ -1,0 +1,418 @@
+"""What requests and ticks do to the store, on both databases: replies, whom they concern, and what bad input leaves."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event, func, select
+
+from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.replies import Address, Request
+from nodes.frame_node import work as work_module
+from nodes.frame_node.operations import OPERATIONS
+from nodes.frame_node.work import Offers, Touched, Turn, Work, in_order
+from nodes.rules.contact_codes import CodeFormat
+from nodes.store.schema import pages
+from nodes.store.store import Store, Transaction
+
+if TYPE_CHECKING:
+    from tests.support.postgres import PostgresServer
+    from tests.support.stores import Bench
+
+pytest_plugins = ("tests.support.stores",)
+
+CODES = CodeFormat()
+PAGE, OTHER, NEVER = "page-1-aaaaaaaaaaaaaaa", "page-2-bbbbbbbbbbbbbbb", "page-3-ccccccccccccccc"
+PAGE_BODY: dict[str, Any] = {"session": PAGE, "home": "home", "lease_s": 30}
+_numbers = itertools.count()
+
+
+def request(operation: str, key: str | None = None, **body: Any) -> Request:
+    return raw(operation, body, key)
+
+
+def raw(operation: str, body: Any, key: str | None = None) -> Request:
+    return Request(operation, body, key or f"key {next(_numbers)}", Address("$inbox/x/replies", 1), 1, 1e18)
+
+
+def work(operation: str, key: str | None = None, **body: Any) -> Work:
+    return Work(request(operation, key, **body), CODES, "node")
+
+
+def ask(bench: Bench, operation: str, key: str | None = None, **body: Any) -> tuple[dict[str, Any], Touched]:
+    """Do one request; return its reply and whom it concerns."""
+    asked = work(operation, key, **body)
+    (reply,) = bench.store.commit_together([asked])
+    if isinstance(reply, Exception):
+        raise reply
+    return reply, asked.touched
+
+
+def granted(bench: Bench, session: str = PAGE) -> dict[str, Any]:
+    return ask(bench, "grant_code", session=session, home="home", lease_s=30)[0]
+
+
+def signed_in(bench: Bench, agent: str = "ann", *buttons: str) -> None:
+    ask(bench, "sign_in", agent=agent, name=agent.title(), buttons=list(buttons), lease_s=30)
+    ask(bench, "availability", agent=agent, on=bool(buttons))
+
+
+def joined(bench: Bench, session: str = PAGE, agent: str = "ann") -> dict[str, Any]:
+    signed_in(bench, agent)
+    return ask(bench, "join", agent=agent, code=granted(bench, session)["code"])[0]
+
+
+# --- replies, and whom they concern
+
+
+def test_a_page_sees_its_code_and_its_agent_does_not(bench: Bench) -> None:
+    page, touched = ask(bench, "grant_code", session=PAGE, home="home", lease_s=30)
+    assert (page["session"], page["home"], page["version"], page["lease_s"]) == (PAGE, "home", 1, 30)
+    assert len(page["code"]) == 6 and touched.pages[PAGE].code == page["code"] and touched.agents == {PAGE: set()}
+    signed_in(bench)
+    seen, touched = ask(bench, "join", agent="ann", code=page["code"])
+    assert (seen["cobrowse"], seen["agent"], seen["epoch"]) == ("joined", "ann", 1) and "code" not in seen
+    assert touched.agents == {PAGE: {"ann"}}
+    stopped, touched = ask(bench, "stop", session=PAGE, epoch=1)
+    assert (stopped["cobrowse"], stopped["epoch"], stopped["code"]) == ("stopping", 2, None)
+    assert touched.agents == {PAGE: {"ann"}}
+    idle, touched = ask(bench, "confirm_stop", agent="ann", session=PAGE, epoch=2)
+    assert (idle["cobrowse"], idle["agent"]) == ("idle", None) and "code" not in idle
+    assert touched.pages[PAGE].code not in (None, page["code"]), "a new code is drawn when the stop is acknowledged"
+    assert touched.agents == {PAGE: {"ann"}}, "who has confirmed is told that it is over"
+
+
+def test_renewals_touch_nobody_and_say_which_pages_are_gone(bench: Bench) -> None:
+    code = granted(bench)["code"]
+    one, touched = ask(bench, "renew", session=PAGE)
+    assert one["code"] == code and not touched.pages
+    many, touched = ask(bench, "renew_many", sessions=[PAGE, NEVER])
+    assert many == {"pages": {PAGE: one, NEVER: None}} and not touched.pages
+    signed_in(bench, "ann", "help")
+    agent, touched = ask(bench, "renew_agent", agent="ann")
+    assert (agent["name"], agent["available"], agent["buttons"], agent["pages"]) == ("Ann", True, ["help"], [])
+    assert not touched.pages and not touched.offers and not touched.availability
+    assert ask(bench, "buttons_available")[0] == {"help": 1}
+
+
+@pytest.mark.parametrize("state", ["offered", "open", "invited"])
+def test_the_agent_of_a_chat_hears_that_the_page_has_stopped_it(bench: Bench, state: str) -> None:
+    granted(bench), signed_in(bench, "ann", "help")
+    if state == "invited":
+        ask(bench, "proactive", agent="ann", session=PAGE)
+    else:
+        ask(bench, "trigger", session=PAGE, button="help")
+        bench.do(lambda tx: tx.offer_chats())
+        if state == "open":
+            ask(bench, "accept", agent="ann", session=PAGE)
+    closed, touched = ask(bench, "stop_chat", session=PAGE)
+    assert (closed["chat"], closed["chat_agent"]) == ("closed", None)
+    assert touched.agents == {PAGE: {"ann"}} and touched.offers
+
+
+def test_a_page_that_closes_lets_its_agents_know(bench: Bench) -> None:
+    joined(bench)
+    reply, touched = ask(bench, "release_page", session=PAGE)
+    assert reply == {} and touched.agents == {PAGE: {"ann"}} and touched.pages[PAGE].gone_at is not None
+    assert ask(bench, "release_page", session=PAGE) == ({}, Touched())
+
+
+def test_an_agent_that_signs_out_leaves_its_pages(bench: Bench) -> None:
+    joined(bench)
+    reply, touched = ask(bench, "sign_out", agent="ann")
+    assert reply == {} and touched.availability and touched.offers
+    assert touched.pages[PAGE].cobrowse == "idle" and touched.agents == {PAGE: {"ann"}}
+
+
+def test_a_waiting_chat_is_offered_in_the_transaction_that_found_its_agent(bench: Bench) -> None:
+    granted(bench), signed_in(bench, "ann", "help")
+    trigger = work("trigger", session=PAGE, button="help")
+    offers = Offers([trigger])
+    reply, _ = bench.store.commit_together([trigger, offers])
+    assert isinstance(reply, dict) and reply["chat"] == "waiting"
+    assert offers.touched.pages[PAGE].chat == "offered" and offers.touched.agents == {PAGE: {"ann"}}
+    whole = Touched()
+    for each in (offers.touched, trigger.touched):
+        whole.merge(each)
+    assert whole.pages[PAGE].chat == "offered", "the newer version is told, in whatever order"
+    renew = work("renew", session=PAGE)
+    offers = Offers([renew])
+    bench.store.commit_together([renew, offers])
+    assert not offers.touched.pages
+
+
+# --- time
+
+
+def test_a_turn_ends_what_is_over_and_offers_what_waits(bench: Bench) -> None:
+    granted(bench), signed_in(bench, "ann", "help"), signed_in(bench, "bob", "help")
+    ask(bench, "trigger", session=PAGE, button="help")
+    turn = Turn(offers=True, buttons=True, clean=True)
+    bench.do(turn)
+    assert turn.touched.agents == {PAGE: {"ann"}} and turn.available == {"help": 2} and not turn.is_full
+    bench.pass_time(25)
+    ask(bench, "renew_agent", agent="bob"), ask(bench, "renew", session=PAGE)
+    bench.pass_time(10)
+    turn = Turn(offers=False, buttons=False, clean=False)
+    bench.do(turn)  # ann's lease is over: her offer goes to bob, and her button has one agent less
+    assert turn.touched.agents == {PAGE: {"ann", "bob"}} and turn.touched.pages[PAGE].chat_agent == "bob"
+    assert turn.available == {"help": 1}
+    bench.pass_time(25)
+    bench.do(turn)
+    assert turn.touched.pages[PAGE].gone_at is not None and turn.available == {}
+    bench.do(turn)
+    assert turn.touched == Touched() and turn.available is None, "nothing twice"
+
+
+def test_a_turn_says_when_there_may_be_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_module, "EXPIRE_LIMIT", 2)
+    for session in (PAGE, OTHER, NEVER):
+        granted(bench, session)
+    bench.pass_time(31)
+    turn, gone = Turn(offers=False, buttons=False, clean=False), []
+    for is_full in (True, False):
+        bench.do(turn)
+        gone += turn.touched.pages
+        assert turn.is_full == is_full
+    assert sorted(gone) == [PAGE, OTHER, NEVER]
+
+
+# --- the order within a batch
+
+
+def test_grants_come_last_and_what_their_pages_ask_after_them() -> None:
+    stop, other = work("stop", session=OTHER, epoch=1), work("renew", session=OTHER)
+    grant, renew = work("grant_code", session=PAGE, home="home", lease_s=30), work("renew", session=PAGE)
+    junk = [Work(raw("grant_code", body), CODES, "node") for body in (None, {"session": [PAGE]}, {"session": PAGE})]
+    late = work("grant_code", session=OTHER, home="home", lease_s=30)
+    again = work("stop", session=OTHER, epoch=1)
+    order = in_order([stop, grant, renew, other, *junk, late, again])
+    assert [each for each in order if isinstance(each, Work)] == [stop, other, *junk, grant, late, renew, again]
+    assert [type(each).__name__ for each in order if not isinstance(each, Work)] == ["Offers", "Expected", "function"]
+
+
+def test_a_batch_of_everything_is_as_if_each_had_been_alone(bench: Bench) -> None:
+    """New pages, one that is there, one that comes back, one twice, a replayed key, and none left for the last."""
+    bench.store = bench.open(capacity=6)
+    there, gone = granted(bench, "there-aaaaaaaaaaaaaaaaa"), granted(bench, "gone-aaaaaaaaaaaaaaaaaa")
+    ask(bench, "release_page", session=gone["session"])
+    first, _ = ask(bench, "grant_code", "one", **PAGE_BODY)
+    bodies = [{**PAGE_BODY, "session": f"new-{n}-aaaaaaaaaaaaaaaaaaaa"} for n in range(3)]
+    works = [
+        *(work("grant_code", **body) for body in bodies[:2]),
+        work("grant_code", **{**PAGE_BODY, "session": there["session"], "home": "moved"}),
+        work("renew_many", sessions=[there["session"], NEVER]),
+        work("grant_code", **{**PAGE_BODY, "session": gone["session"]}),
+        work("grant_code", **bodies[1]),
+        work("grant_code", "one", **PAGE_BODY),
+        work("grant_code", "two", **bodies[2]),
+        work("grant_code", "two", **bodies[2]),
+        work("grant_code", "two", **bodies[0]),
+        work("grant_code", **{**PAGE_BODY, "session": NEVER}),
+        work("renew", session=bodies[0]["session"]),
+    ]
+    runs = in_order(works)
+    outcomes = dict(zip(runs, bench.store.commit_together(runs), strict=True))
+    new, second, moved, renewed, back, twice, replayed, two, again, misused, full, after = map(outcomes.get, works)
+    assert isinstance(full, Busy) and isinstance(misused, NotAllowed)
+    assert moved["code"] == there["code"] and moved["home"] == "moved"
+    assert renewed["pages"][there["session"]]["home"] == "home" and renewed["pages"][NEVER] is None
+    assert back["version"] > gone["version"] and back["code"] not in (None, gone["code"])
+    assert (twice["code"], twice["version"]) == (second["code"], second["version"] + 1)
+    assert replayed == first and two == again and after == new
+    live = {row[0]: row[3] for row in bench.tables("pages")["pages"] if row[6] is None}
+    assert live == {each["session"]: each["code"] for each in (new, second, moved, back, first, two)}
+    rows = bench.tables("codes", "replies")
+    assert {row[0] for row in rows["codes"] if row[1] is None} == set(live.values()), "what was drawn too many is free"
+    assert all(row[2] for row in rows["replies"]), "no key is kept without its reply"
+
+
+def test_many_grants_take_few_statements(bench: Bench) -> None:
+    count = 0
+
+    def counted(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    works = [work("grant_code", **{**PAGE_BODY, "session": f"new-{n}-aaaaaaaaaaaaaaaaaaaa"}) for n in range(50)]
+    event.listen(bench.store._engine, "before_cursor_execute", counted)
+    outcomes = bench.store.commit_together(in_order(works))
+    assert sum(isinstance(outcome, dict) for outcome in outcomes) == 50
+    assert count < 25, "a code that was drawn twice, or is taken, costs more"
+
+
+def test_two_frame_nodes_with_the_same_pages_at_once(postgres: PostgresServer) -> None:
+    """Each finds the pages new; one writes them first, the other one runs again."""
+    from tests.support.stores import Bench
+
+    bench = Bench(postgres.create_database())
+    sessions = [f"new-{n}-aaaaaaaaaaaaaaaaaaaa" for n in range(20)]
+    both_have_looked = threading.Barrier(2)
+    outcomes: dict[str, list[Any]] = {}
+
+    def grant_all(name: str, store: Store) -> None:
+        works = [work("grant_code", **{**PAGE_BODY, "session": session}) for session in sessions]
+        runs = in_order(works)
+        prepare = next(index for index, run in enumerate(runs) if type(run).__name__ == "Expected")
+        expected, waited = runs[prepare], threading.Event()
+
+        def meet(tx: Transaction) -> None:
+            if not waited.is_set():
+                waited.set()
+                bound = tx._sql.execute(select(func.count()).select_from(pages)).scalar_one()
+                assert bound == 0
+                both_have_looked.wait(10)
+            expected(tx)
+
+        runs[prepare] = meet
+        outcomes[name] = [each for each in store.commit_together(runs) if isinstance(each, dict)]
+
+    threads = [threading.Thread(target=grant_all, args=(name, bench.open())) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    known = [{page["session"]: page["code"] for page in outcomes[name]} for name in ("a", "b")]
+    assert known[0] == known[1] and len(set(known[0].values())) == 20
+    bench.close()
+
+
+# --- the same request again
+
+
+def test_a_request_that_comes_again_is_answered_as_before_by_any_frame_node(bench: Bench) -> None:
+    joined(bench)
+    stop = {"session": PAGE, "epoch": 1}
+    first, _ = ask(bench, "stop", key="one", **stop)
+    ask(bench, "confirm_stop", agent="ann", session=PAGE, epoch=2)
+    before, again = bench.tables(), work("stop", "one", **stop)
+    assert bench.open().commit_together([again]) == [first] and not again.touched.pages
+    assert bench.tables() == before
+    bench.refused(NotAllowed, work("stop", "one", session=PAGE, epoch=2), "has been used for another request")
+    bench.refused(NotAllowed, work("release_page", "one", session=PAGE), "has been used for another request")
+    bench.refused(NotAllowed, work("stop", "one", session=OTHER, epoch=1), "has been used for another request")
+
+
+def test_a_wrong_code_costs_one_attempt_however_often_it_is_sent(bench: Bench) -> None:
+    signed_in(bench)
+    for _ in range(10):
+        bench.refused(UnknownContactCode, work("join", "one", agent="ann", code="000000"), "no page holds")
+    code = granted(bench)["code"]
+    assert ask(bench, "join", agent="ann", code=code)[0]["agent"] == "ann", "she is not locked out"
+
+
+@pytest.mark.parametrize("key", ["x" * 200, "a\0b", "ключ", " "])
+def test_any_key_will_do(bench: Bench, key: str) -> None:
+    first, _ = ask(bench, "grant_code", key, session=PAGE, home="home", lease_s=30)
+    assert ask(bench, "grant_code", key, session=PAGE, home="home", lease_s=30)[0] == first
+
+
+# --- bad input: a clear error, and nothing has changed
+
+FIELDS: dict[str, Any] = {
+    "session": PAGE,
+    "sessions": [PAGE],
+    "home": "home",
+    "lease_s": 30,
+    "event": "hide",
+    "button": "help",
+    "epoch": 1,
+    "agent": "ann",
+    "name": "Ann",
+    "buttons": ["help"],
+    "on": True,
+    "code": "000000",
+}
+WRONG = [
+    None,
+    True,
+    -1,
+    2**63,
+    1e308,
+    float("nan"),
+    "",
+    "\0",
+    "+",
+    "x" * 100_000,
+    b"\xff" * 100_000,
+    [],
+    [[]],
+    {},
+    {"a": {}},
+]
+"""Values, one of each kind and size. Whatever is right for a field is none of these, but for those in `FITTING`."""
+FITTING = {("on", "True"), ("name", "'+'"), ("buttons", "[]"), ("sessions", "[]")}
+
+
+def all_refused(bench: Bench, asked: list[Work], match: str) -> None:
+    """Do these in one batch: each must be refused with words of a reasonable length, and nothing may have changed."""
+    before = bench.tables()
+    for number, outcome in enumerate(bench.store.commit_together(asked)):
+        assert isinstance(outcome, FabricError), f"number {number}: {outcome!r:.300}"
+        assert re.search(match, str(outcome)) and len(str(outcome)) < 500, f"number {number}: {outcome!r:.300}"
+    assert bench.tables() == before
+
+
+@pytest.mark.parametrize("operation", [name for name, fields in OPERATIONS.items() if fields])
+def test_fields_that_are_missing_wrong_or_huge(bench: Bench, operation: str) -> None:
+    joined(bench)
+    body = {name: FIELDS[name] for name in OPERATIONS[operation]}
+    for name, field in OPERATIONS[operation].items():
+        without = {other: value for other, value in body.items() if other != name}
+        if not field.optional:
+            all_refused(bench, [work(operation, **without)], f"{operation}: field '{name}' is missing: must be ")
+        wrong = [value for value in WRONG if not ((value is None and field.optional) or (name, repr(value)) in FITTING)]
+        asked = [work(operation, **{**body, name: value}) for value in wrong]
+        all_refused(bench, asked, f"{operation}: field '{name}' is .*must be |a contact code has 6 characters")
+    asked = [Work(raw(operation, junk), CODES, "node") for junk in (None, 5, "x", [body], b"x" * 100_000)]
+    all_refused(bench, asked, "must be a map of its fields")
+
+
+def test_operations_that_are_not_offered(bench: Bench) -> None:
+    names = ("", "commit", "_end_page", "once", "expire", "clean", "x" * 100_000)
+    all_refused(bench, [work(operation, **FIELDS) for operation in names], "must be one of grant_code, renew")
+
+
+def test_unknown_codes_agents_and_pages(bench: Bench) -> None:
+    joined(bench)
+    granted(bench, OTHER)
+    for code in ("000000", "99999", "1234567", "abcdef", "0" * 200, "", "'; --", "٣٣٣٣٣٣"):
+        bench.refused(UnknownContactCode, work("join", agent="ann", code=code))
+    for operation, fields in OPERATIONS.items():
+        body = {name: FIELDS[name] for name in fields}
+        if operation in ("grant_code", "sign_in", "release_page", "sign_out", "renew_many", "buttons_available"):
+            continue  # these begin something, or say themselves that there is nothing
+        unknown = {"session": NEVER} if "session" in fields else {"agent": "nobody"}
+        bench.refused(LeaseExpired, work(operation, **{**body, **unknown}), "no such page|has run out")
+        if {"session", "agent"} <= set(fields):
+            bench.refused((LeaseExpired, NotAllowed, StateError), work(operation, **{**body, "agent": "nobody"}))  # type: ignore[arg-type]
+    before = bench.tables()
+    assert ask(bench, "release_page", session=NEVER)[0] == ask(bench, "sign_out", agent="nobody")[0] == {}
+    assert ask(bench, "renew_many", sessions=[NEVER])[0] == {"pages": {NEVER: None}}
+    assert bench.tables() == before
+
+
+def test_what_belongs_to_another(bench: Bench) -> None:
+    """An agent that is engaged with one page, and names another's, or says that it is another."""
+    joined(bench, PAGE, "ann"), joined(bench, OTHER, "bob")
+    for agent in ("bob", "eve"):
+        bench.refused(NotAllowed, work("stop", agent=agent, session=PAGE, epoch=1), "only the agent in session")
+        bench.refused(
+            NotAllowed, work("confirm_stop", agent=agent, session=PAGE, epoch=1), "another agent is in session"
+        )
+    bench.refused(NotAllowed, work("confirm_stop", agent="ann", session=PAGE, epoch=2), "epoch 2 has not begun")
+    bench.refused(StateError, work("confirm_stop", agent="ann", session=PAGE, epoch=1), "'confirm' is not possible")
+    ask(bench, "trigger", session=PAGE, button="help")
+    (
+        ask(bench, "availability", agent="ann", on=True),
+        ask(bench, "sign_in", agent="ann", name="A", buttons=["help"], lease_s=30),
+    )
+    bench.do(lambda tx: tx.offer_chats())
+    for operation in ("accept", "decline"):
+        bench.refused(NotAllowed, work(operation, agent="bob", session=PAGE), "offered to another agent")
+    bench.refused(NotAllowed, work("stop_chat", agent="bob", session=PAGE), "only the agent in a chat")
+    bench.refused(StateError, work("accept", agent="bob", session=OTHER), "'accept' is not possible in state 'idle'")

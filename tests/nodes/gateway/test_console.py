@@ -1,0 +1,119 @@
+"""Consoles of agents: one window an agent, what a new window is told, a window that does not confirm a stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.gateways import Browser, GatewayProcess, Line, agents_file, console, joined, start_gateway
+from tests.support.site import Site, site
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("site")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def gateway(world: Site) -> GatewayProcess:
+    return start_gateway(world, "--agents", agents_file(world.folder, "ada", "bob", "cyd", "dan", "fay"))
+
+
+@pytest.fixture
+def url(gateway: GatewayProcess) -> str:
+    return gateway.url
+
+
+def play(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(story)
+
+
+def test_a_newer_window_takes_over_with_a_fresh_snapshot(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as browser, await console(url, "ada") as old:
+            session = await joined(browser, old)
+            async with await console(url, "ada") as new:
+                welcome = await new.get("welcome")
+                assert [page["session"] for page in welcome["pages"]] == [session]
+                assert welcome["pages"][0]["cobrowse"] == "joined" and "code" not in welcome["pages"][0]
+                assert await old.until_closed() == 4001
+                await browser.told("~pagesession/cobrowsing/snapshot_request")
+                await browser.send("update", epoch=1, event={"not": "before the snapshot"})
+                await browser.send("update", epoch=1, event={"all": 2}, snapshot=True)
+                assert (await new.get("event", event="update"))["update"] == {"all": 2}
+                await new.send("snapshot", session=session)
+                await browser.told("~pagesession/cobrowsing/snapshot_request")
+
+    play(story())
+
+
+def test_a_window_that_does_not_confirm_a_stop_is_closed_and_the_stop_goes_on(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as browser, await console(url, "bob") as agent:
+            await joined(browser, agent)
+            await browser.send("stop", id=1)
+            await agent.get("confirm")
+            assert await agent.until_closed() == 4009
+            await browser.get("stopped", id=1)
+
+    play(story())
+
+
+def test_a_stop_with_no_window_open_is_confirmed_at_once(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as browser:
+            async with await console(url, "cyd") as agent:
+                await joined(browser, agent)
+            await browser.send("stop", id=1)
+            await browser.get("stopped", id=1)
+
+    play(story())
+
+
+def test_what_an_agent_may_not_serve_is_refused(url: str) -> None:
+    async def story() -> None:
+        async with await console(url, "dan") as agent, Browser(url) as browser:
+            await browser.hello(buttons=["help"])
+            await agent.get("welcome", buttons=["help"], serving=["help"], available=False)
+            await agent.send("available", on=True, buttons=["sales"])
+            assert "may serve help" in (await agent.get("refused", of="available"))["why"]
+            await agent.send("available", on=True)
+            await browser.told("~/site_connect/chat_button/help/enabled")
+            await agent.get("buttons", available={"help": 1})
+            await agent.send("available", on=True, buttons=[])
+            await browser.told("~/site_connect/chat_button/help/disabled")
+            await agent.send("say", id=5, session="x" * 22, text="hi")
+            assert "not in chat" in (await agent.get("refused", id=5))["why"]
+            await agent.send("join", id=6, code="0")
+            assert (await agent.get("reply", id=6))["ok"] is False
+
+    play(story())
+
+
+def test_what_a_visitor_wrote_while_no_window_was_open_is_not_lost(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as browser:
+            async with await console(url, "fay") as agent:
+                session = await joined(browser, agent)
+                await agent.send("proactive", id=2, session=session)
+                await agent.get("reply", id=2, ok=True)
+                await browser.send("publish", topic="~pagesession/chat/trigger", payload={"button": "help"})
+                await agent.get("event", event="chat_open")
+                await browser.send("publish", topic="~pagesession/chat/message", payload={"text": "one"})
+                one = await agent.get("event", event="chat_message")
+            await browser.send("publish", id=5, topic="~pagesession/chat/message", payload={"text": "two"})
+            await browser.get("done", id=5)
+            for query, texts in (
+                ("", ["two"]),
+                (f"?seen={one['seq'] - 1}", ["one", "two"]),
+                (f"?seen={one['seq']}", ["two"]),
+            ):
+                async with Line(url, f"/ws/agent{query}", cookie=agent.cookie) as window:
+                    for text in texts:
+                        assert (await window.get("event", event="chat_message"))["message"] == {"text": text}
+
+    play(story())

@@ -1,0 +1,111 @@
+"""The agents of several gateways: one window each, one end for a cookie, and a co-browse that outlives a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+
+from nodes.gateway import console_registry
+from nodes.gateway.console_registry import Consoles
+from nodes.gateway.credentials import make
+from tests.support.gateways import (
+    Browser,
+    GatewayProcess,
+    Line,
+    agents_file,
+    console,
+    joined,
+    secret_file,
+    start_gateway,
+)
+from tests.support.site import Site, site
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("site")) as found:
+        yield found
+
+
+def start(world: Site) -> GatewayProcess:
+    agents = agents_file(world.folder, "ada", "bob")
+    return start_gateway(world, "--agents", agents, "--secret-file", secret_file(world.folder))
+
+
+def test_a_co_browse_outlives_its_gateway(world: Site) -> None:
+    with world.scene():
+        first = start(world)
+
+        async def story() -> None:
+            browser, agent = Browser(first.url), await console(first.url, "bob")
+            async with browser, agent:
+                session = await joined(browser, agent)
+                first.signal(15)
+                assert await agent.until_closed() == 1012 and await browser.until_closed() == 1012
+            await asyncio.to_thread(first.wait)
+            second = first.again()
+            world.started.append(second)
+            await asyncio.to_thread(second.wait_ready)
+            again, window = browser.comes_back(second.url), Line(second.url, "/ws/agent", cookie=agent.cookie)
+            async with again, window:
+                assert (await again.hello(seen=0))["resumed"]
+                await again.told("~pagesession/cobrowsing/start")
+                (page,) = (await window.get("welcome", signed_in=True))["pages"]
+                assert (page["session"], page["cobrowse"]) == (session, "joined")
+                await again.told("~pagesession/cobrowsing/snapshot_request")
+                await again.send("update", epoch=1, event={"after": 1}, snapshot=True)
+                assert (await window.get("event", event="update"))["update"] == {"after": 1}
+
+        asyncio.run(story())
+
+
+def test_one_window_an_agent_also_with_several_gateways_and_one_end(world: Site) -> None:
+    with world.scene():
+        one, other = start(world), start(world)
+        url = one.url
+
+        async def story() -> None:
+            async with Browser(url) as browser, await console(url, "ada") as here:
+                session = await joined(browser, here)
+                async with Line(other.url, "/ws/agent", cookie=here.cookie) as there:
+                    (page,) = (await there.get("welcome"))["pages"]
+                    assert (page["session"], page["cobrowse"]) == (session, "joined")
+                    assert await here.until_closed() == 4001
+                    await browser.told("~pagesession/cobrowsing/snapshot_request")
+                    await browser.send("update", epoch=1, event={"all": 2}, snapshot=True)
+                    await there.get("event", event="update")
+                    async with aiohttp.ClientSession(headers={"Origin": url, "Cookie": here.cookie}) as http:
+                        async with http.post(f"{url}/agent/sign_out") as answer:
+                            assert answer.status == 200
+                        assert await there.until_closed() == 4001
+                        async with http.get(f"{other.url}/agent/me") as answer:
+                            assert answer.status == 401
+                await browser.told("~pagesession/cobrowsing/stop")
+
+        asyncio.run(story())
+
+
+def test_a_window_whose_agent_signs_out_while_it_waits_is_closed_not_welcomed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def console_of(hub: object, credential: object) -> Any:
+        made.append(Mock(signed_in=asyncio.Event(), line=None))
+        return made[-1]
+
+    async def story() -> None:
+        consoles, line = Consoles(Mock(on_connection=[]), lambda nonce: None), Mock()
+        opening = asyncio.create_task(consoles.open(make("ada", "Ada", [], "correct horse", bytes(16)), line, None))
+        await asyncio.sleep(0)
+        consoles.sign_out("ada", "nonce")
+        made[0].signed_in.set()
+        await opening
+        assert line.end.call_args.args[0] == 4001
+        made[0].join.assert_not_called()
+
+    monkeypatch.setattr(console_registry, "Console", console_of)
+    asyncio.run(story())

@@ -1,0 +1,81 @@
+"""Which file is served under which path, built before source; nothing outside its folder; headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from nodes.gateway.files import Files, page_policy
+
+SHOP = "https://shop.example.org"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    for name, text in {
+        "src/site_connect.js": "source", "dist/site_connect.js": "built", "src/frame.html": "frame",
+        "src/frame.js": "f", "src/frame.css": "c", "src/agent/index.html": "console", "src/agent/app.js": "app",
+        "src/shop/index.html": "shop", "src/assets/chat.js": "chat", "dist/assets/replay.js": "replay",
+        "secret.txt": "secret",
+    }.items():  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    yield tmp_path
+
+
+def fetch(files: Files, *paths: str) -> list[tuple[int, str, Mapping[str, str]]]:
+    """Serve the files, and get these paths, written as they are."""
+
+    async def run() -> list[tuple[int, str, Mapping[str, str]]]:
+        app = web.Application()
+        app.add_routes(files.routes())
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        found: list[tuple[int, str, Mapping[str, str]]] = []
+        async with aiohttp.ClientSession() as http:
+            for path in paths:
+                async with http.get(URL(f"http://127.0.0.1:{port}{path}", encoded=True)) as answer:
+                    found.append((answer.status, await answer.text(), answer.headers.copy()))
+        await runner.cleanup()
+        return found
+
+    return asyncio.run(run())
+
+
+def test_what_was_built_stands_before_its_source(folder: Path) -> None:
+    paths = ("/site_connect.js", "/frame.html", "/assets/chat.js", "/assets/replay.js", "/agent/", "/agent", "/shop/")
+    found = fetch(Files(frozenset({SHOP}), shop=True, web_folder=folder), *paths)
+    assert [text for _, text, _ in found] == ["built", "frame", "chat", "replay", "console", "console", "shop"]
+
+
+def test_who_may_hold_the_frame_and_what_it_may_load(folder: Path) -> None:
+    files = Files(frozenset({SHOP}), web_folder=folder)
+    frame, console, script = fetch(files, "/frame.html", "/agent/", "/site_connect.js")
+    assert f"frame-ancestors 'self' {SHOP}" in frame[2]["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in console[2]["Content-Security-Policy"]
+    assert "unsafe" not in page_policy(frozenset()) and "script-src 'self';" in console[2]["Content-Security-Policy"]
+    assert script[2]["Cross-Origin-Resource-Policy"] == "cross-origin"
+    for _, _, headers in (frame, console, script):
+        assert headers["X-Content-Type-Options"] == "nosniff" and headers["Referrer-Policy"] == "no-referrer"
+        assert "ETag" in headers and "charset" in headers["Content-Type"]
+
+
+def test_nothing_outside_its_folder_is_served(folder: Path) -> None:
+    ways = ("/agent/../../secret.txt", "/agent/..%2f..%2fsecret.txt", "/assets/%2e%2e/%2e%2e/secret.txt",
+            "/assets//etc/passwd", "/agent/%00", "/agent/nothing.js", "/shop/", "/assets/",
+            f"/agent/{'a' * 300}", f"/assets/{'a/' * 3_000}")  # fmt: skip
+    for status, text, _ in fetch(Files(frozenset(), web_folder=folder), *ways):
+        assert status == 404 and "secret" not in text.replace("secret.txt", "")
+
+
+def test_what_was_not_built_is_named(folder: Path) -> None:
+    assert Files(frozenset(), web_folder=folder).lacking() == ["assets/recorder.js", "agent/agent.js"]

@@ -1,0 +1,257 @@
+"""What one browser can do to a gateway: too much, nonsense, nothing, or not reading. Others notice nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from fabric import Node
+from tests.support.gateways import Browser, GatewayProcess, Line, agents_file, sign_in, start_gateway
+from tests.support.site import Site, site
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("site")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def gateway(world: Site) -> GatewayProcess:
+    public = ("--public-subscribe", "news/#", "--public-publish", "news/+", "--rate", "200", "--queue", "50")
+    return start_gateway(world, "--agents", agents_file(world.folder, "ada"), "--max-pages", "40", *public)
+
+
+@pytest.fixture
+def url(gateway: GatewayProcess) -> Iterator[str]:
+    yield gateway.url
+    assert gateway.alive
+
+
+def play(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(story)
+
+
+def test_a_page_over_its_rate_is_told_and_then_closed(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as browser, Browser(url) as other:
+            await other.hello()
+            await browser.hello()
+            flood = [json.dumps({"t": "publish", "topic": "news/flood", "payload": n}) for n in range(1_500)]
+            for text in flood:
+                if browser.ws.closed:
+                    break
+                try:
+                    await browser.ws.send_str(text)
+                except ConnectionError:
+                    break
+            assert await browser.until_closed() == 4008
+            limits = [frame for frame in browser.frames if frame["t"] == "limit"]
+            assert limits and limits[0]["what"] == "rate" and "200" in limits[0]["why"]
+            await other.send("publish", id=1, topic="news/other", payload=1)
+            await other.get("done", id=1)
+
+    play(story())
+
+
+def test_a_page_that_strays_is_told_and_goes_on(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as browser:
+            await browser.hello()
+            await browser.send("publish", id=1, topic="news/a", payload="x" * 300_000)
+            told = await browser.get("limit", what="size")
+            assert "262144" in told["why"]
+            await browser.send("dance", id=2)
+            await browser.get("refused", of="dance")
+            await browser.ws.send_str('{"t":"\\ud800"}')
+            await browser.get("refused", of="\ud800")
+            for ident in range(10, 120):
+                await browser.send("subscribe", id=ident, filter=f"news/{ident}")
+            refused = await browser.get("refused", of="subscribe")
+            assert "at most 100" in refused["why"]
+            await browser.send("publish", id=3, topic="news/a", payload=1)
+            await browser.get("done", id=3)
+
+    play(story())
+
+
+def test_a_frame_beyond_all_measure_is_not_read(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as browser:
+            await browser.hello()
+            try:
+                await browser.ws.send_str("x" * (9 * 1024 * 1024))
+            except ConnectionError:
+                pass
+            assert await browser.until_closed() in (1009, 1006)
+
+    play(story())
+
+
+def test_who_does_not_read_is_cut_off_with_a_reason_and_others_get_everything(
+    url: str, world: Site, gateway: GatewayProcess
+) -> None:
+    async def story() -> None:
+        async with Browser(url) as slow, Browser(url) as quick:
+            for browser in (slow, quick):
+                await browser.hello()
+                await browser.send("subscribe", id=1, filter="news/#")
+                await browser.get("ack", id=1, ok=True)
+            sent = 0  # nobody reads `slow` any more: TCP holds the gateway up
+            while not gateway.refused("too_slow"):
+                for _ in range(5):
+                    sent += 1
+                    node.publish("news/big", {"n": sent, "fill": "x" * 100_000})
+                    assert (await quick.get("message", topic="news/big"))["payload"]["n"] == sent
+                quick.forget()
+            node.publish("news/big", {"n": sent + 1})
+            assert (await quick.get("message", topic="news/big"))["payload"]["n"] == sent + 1
+            assert await slow.until_closed() in (4009, 1006)
+            assert len(slow.frames) < sent
+
+    with Node(world.base) as node:
+        play(story())
+
+
+def malformed(draw: random.Random) -> str | bytes:
+    """A frame that is none: noise, JSON of other shapes, or a real one with something changed."""
+    real = [
+        {"t": "subscribe", "id": 1, "filter": "news/#"},
+        {"t": "publish", "id": 2, "topic": "news/a", "payload": {"x": 1}},
+        {"t": "update", "epoch": 1, "event": [], "snapshot": True},
+        {"t": "hello", "v": 1, "origin": "x", "instance": "i" * 16, "token": None},
+        {"t": "stop", "id": 3},
+    ]
+    wrong: list[Any] = [
+        None,
+        "",
+        -1,
+        2**80,
+        1.5,
+        [],
+        {},
+        "\x00",
+        "#",
+        "~/x",
+        "$fabric/x",
+        "é" * 50,
+        "\ud800",
+        {"$bin": 1},
+        [[[[]]]],
+    ]
+    kind = draw.randrange(5)
+    if kind == 0:
+        return draw.randbytes(draw.randrange(200))
+    if kind == 1:
+        return "".join(chr(draw.randrange(32, 0x300)) for _ in range(draw.randrange(100)))
+    if kind == 2:
+        return json.dumps(draw.choice(wrong))
+    if kind == 3:
+        text = json.dumps(draw.choice(real))
+        return text[: draw.randrange(len(text))]
+    frame = {**draw.choice(real)}
+    for name in draw.sample(sorted(frame), draw.randrange(1, len(frame))):
+        frame[name] = draw.choice(wrong)
+    return json.dumps(frame)
+
+
+def test_ten_thousand_malformed_frames_get_nothing_and_break_nothing(url: str, gateway: GatewayProcess) -> None:
+    """Each socket that sends them is closed after a while; seeded, so that what breaks something is found again."""
+
+    async def story() -> None:
+        draw, sent, closed = random.Random(11), 0, 0
+        async with Browser(url) as witness:
+            await witness.hello()
+            code = (await witness.told("~/site_connect/ready"))["code"]
+            while sent < 10_000:
+                async with Browser(url) as browser:
+                    if draw.random() < 0.8:
+                        await browser.hello()
+                    for _ in range(draw.randrange(100, 400)):
+                        sent += 1
+                        frame = malformed(draw)
+                        try:
+                            await (browser.ws.send_str if isinstance(frame, str) else browser.ws.send_bytes)(frame)
+                        except ConnectionError:
+                            break
+                    reading = asyncio.create_task(browser.until_closed())
+                    await asyncio.wait({reading}, timeout=0.2)
+                    closed += reading.done()
+                    reading.cancel()
+                    told = [frame for frame in browser.frames if frame["t"] == "message"]
+                    assert code not in str(browser.frames) and all(m["topic"] == "news/a" for m in told)
+            assert closed > 10
+            await witness.send("publish", id=1, topic="news/after", payload=1)
+            await witness.get("done", id=1)
+            assert gateway.refused("limit_malformed") > 1_000
+
+    play(story())
+
+
+def test_an_agent_s_window_is_bounded_alike(url: str) -> None:
+    async def story() -> None:
+        status, _, cookie = await sign_in(url, "ada")
+        assert status == 200
+        async with Line(url, "/ws/agent", cookie=cookie) as agent:
+            await agent.get("welcome")
+            for _ in range(150):
+                try:
+                    await agent.ws.send_str("nonsense")
+                except ConnectionError:
+                    break
+            assert await agent.until_closed() == 4008
+
+    play(story())
+
+
+def test_beyond_its_places_a_gateway_says_so(url: str) -> None:
+    async def story() -> None:
+        browsers = [Browser(url) for _ in range(40)]
+        try:
+            for browser in browsers:
+                await browser.__aenter__()
+                await browser.hello()
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                async with Browser(url):
+                    pass
+            assert caught.value.status == 503
+            assert caught.value.headers is not None and caught.value.headers["Retry-After"] == "5"
+        finally:
+            for browser in browsers:
+                await browser.__aexit__()
+
+    play(story())
+
+
+def test_one_address_has_so_many_places(world: Site) -> None:
+    with world.scene():
+        gateway = start_gateway(world, "--max-of-address", "2", "--behind-proxy")
+
+        async def story() -> None:
+            def from_(address: str) -> Browser:
+                return Browser(gateway.url, headers={"X-Forwarded-For": f"6.6.6.6, {address}"})
+
+            async with from_("10.0.0.1") as one, from_("10.0.0.1") as two:
+                await one.hello()
+                await two.hello()
+                with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                    async with from_("10.0.0.1"):
+                        pass
+                assert caught.value.status == 503
+                async with from_("10.0.0.2") as other:
+                    await other.hello()
+                await two.send("bye")
+                await two.until_closed()
+                async with from_("10.0.0.1") as again:
+                    with pytest.raises(aiohttp.WSServerHandshakeError):  # it takes a place before it says hello
+                        async with from_("10.0.0.1"):
+                            pass
+                    await again.hello()
+
+        play(story())

@@ -1,0 +1,93 @@
+"""Co-browsing and its epoch, also with page and store apart and put together again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabric.errors import StateError
+from nodes.rules.cobrowse import MACHINE, RAISING, Cobrowse
+from tests.support.machines import assert_sound
+
+
+def test_the_table_is_sound() -> None:
+    assert_sound(MACHINE)
+    assert set(MACHINE.transitions) >= RAISING
+
+
+def test_leaving_joined_always_raises_the_epoch() -> None:
+    leaving = {pair for pair, after in MACHINE.transitions.items() if pair[0] == "joined" and after != "joined"}
+    assert leaving <= RAISING
+
+
+def test_a_session_from_join_to_idle() -> None:
+    joined = Cobrowse().after("join")
+    assert joined == Cobrowse("joined", 1)
+    stopping = joined.after("stop")
+    assert stopping == Cobrowse("stopping", 2)
+    assert stopping.after("stop") == stopping
+    assert stopping.after("confirm") == Cobrowse("idle", 2)
+    assert stopping.after("agent_lost") == Cobrowse("idle", 2)
+    assert joined.after("agent_lost") == Cobrowse("idle", 2)
+
+
+def test_what_does_not_belong_is_refused() -> None:
+    for state, event in (("idle", "confirm"), ("joined", "confirm"), ("joined", "join"), ("stopping", "join")):
+        with pytest.raises(StateError):
+            Cobrowse(state, 7).after(event)
+
+
+def test_updates_are_accepted_in_their_own_epoch_while_joined_only() -> None:
+    assert Cobrowse("joined", 3).accepts(3)
+    assert not Cobrowse("joined", 3).accepts(2)
+    assert not Cobrowse("joined", 3).accepts(4)
+    assert not Cobrowse("stopping", 3).accepts(3)
+    assert not Cobrowse("idle", 3).accepts(3)
+
+
+def test_a_stop_counts_once_for_its_epoch() -> None:
+    first = Cobrowse("joined", 4).stopped(4)
+    assert first == Cobrowse("stopping", 5)
+    assert first.stopped(4) == first
+    assert Cobrowse("joined", 5).stopped(4) == Cobrowse("joined", 5)
+
+
+def test_a_stop_at_idle_ends_the_join_that_is_on_its_way() -> None:
+    page = Cobrowse("idle", 1).after("stop")
+    assert page == Cobrowse("idle", 2)
+    assert page.merged(Cobrowse("joined", 1)) == page
+    assert Cobrowse("joined", 1).stopped(1) == Cobrowse("stopping", 2)
+
+
+def test_a_stop_is_acknowledged_when_nobody_is_left_to_confirm() -> None:
+    assert not Cobrowse("joined", 1).acknowledged(1)
+    assert not Cobrowse("stopping", 2).acknowledged(1)
+    assert not Cobrowse("stopping", 5).acknowledged(1), "the epoch was raised by more than one"
+    assert Cobrowse("idle", 2).acknowledged(1)
+    assert Cobrowse("joined", 2).acknowledged(1)
+
+
+EVENTS = st.lists(st.sampled_from(["join", "page stops", "page hears", "store hears a stop", "confirm", "agent_lost"]))
+
+
+@given(EVENTS)
+def test_page_and_store_agree_in_the_end_and_no_epoch_ever_falls(events: list[str]) -> None:
+    page = store = Cobrowse()
+    stops: list[int] = []
+    for event in events:
+        before = page.epoch, store.epoch
+        if event == "page stops":
+            stops.append(page.epoch)
+            page = page.after("stop")
+        elif event == "page hears":
+            page = page.merged(store)
+        elif event == "store hears a stop" and stops:
+            store = store.stopped(stops.pop(0))
+        elif MACHINE.allows(store.state, event):
+            store = store.after(event)
+        assert page.epoch >= before[0] and store.epoch >= before[1]
+    for epoch in stops:
+        store = store.stopped(epoch)
+    page = page.merged(store)
+    assert page == store

@@ -1,0 +1,259 @@
+"""scripts/up and its sisters: what they start, what they end, and what they say when something is wrong.
+
+Most tests use a stand-in for the fabric command, which is ready at once or does what a test wants; the first one and
+the last one use the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT
+from tests.support.stacks import REAL, SCRIPTS, Scripts, runs
+from tests.support.waiting import until
+
+STAND_IN = f"""
+case "$1 $*" in
+    plan*) {REAL} ;;
+    wait* | status*) exit 0 ;;
+    *"--name stubborn"*) trap '' TERM; echo '{{"event":"ready"}}'; while true; do sleep 0.1; done ;;
+    *"--name mute"*) echo here I am; exec sleep 600 ;;
+    *"--name broken"*) echo "cannot start: no room"; exit 3 ;;
+    *) echo '{{"event":"ready"}}'; exec sleep 600 ;;
+esac
+"""
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Iterator[Scripts]:
+    found = Scripts(tmp_path)
+    found.use(STAND_IN)
+    yield found
+    for pid in found.pids().values():
+        os.kill(pid, signal.SIGKILL)
+
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests read Linux's /proc")
+
+
+def test_a_whole_fabric_up_looked_at_restarted_and_down(scripts: Scripts) -> None:
+    """With the real command, frame nodes and pages where their store is installed."""
+    scripts.use(REAL)
+    nodes = ["--frames", "1", "--pages", "3"] if can_store() else []
+    done = scripts.up("--proxies", "2", "--listen", scripts.base, *nodes)
+    assert done.returncode == 0, done.stderr
+    before = scripts.pids()
+    assert set(before) == {"p1", "p2", *(["f1", "pages"] if nodes else [])}
+    assert all(re.search(rf"^{name} .*pid {pid}\b", done.stdout, re.MULTILINE) for name, pid in before.items())
+    assert f"export FABRIC_CONNECT='{scripts.base} " in done.stdout
+
+    shown = scripts.run("status")
+    assert shown.returncode == 0 and "running" in shown.stdout and re.search(r"p2 +member", shown.stdout)
+
+    again = scripts.run("restart", "p1")
+    assert again.returncode == 0, again.stderr
+    after = scripts.pids()
+    assert after.pop("p1") != before.pop("p1") and after == before
+    assert '"peers":["p2"]' in scripts.log("p1"), "it joined its mesh, and began none of its own"
+
+    down = scripts.run("down")
+    assert down.returncode == 0 and not scripts.pids() and not list((scripts.state / "run").iterdir())
+    assert scripts.run("status").returncode == 1
+    assert {path.name for path in scripts.state.iterdir()} <= {"plan", "run", "log", "frame.db"}
+
+
+def can_store() -> bool:
+    return subprocess.run([sys.executable, "-c", "import sqlalchemy"], capture_output=True).returncode == 0
+
+
+def test_what_runs_already_is_left_alone_and_what_ended_is_started_again(scripts: Scripts) -> None:
+    assert scripts.up("--proxies", "3").returncode == 0
+    before = scripts.pids()
+    os.kill(before["p2"], signal.SIGKILL)
+    until(lambda: not runs(before["p2"]), "it is dead")
+    assert scripts.run("status").returncode == 1
+    done = scripts.up()
+    assert done.returncode == 0 and "p1 runs already" in done.stderr and "p2 runs already" not in done.stderr
+    after = scripts.pids()
+    assert after.pop("p2") != before.pop("p2") and after == before
+
+
+def test_growing_leaves_what_runs_and_shrinking_is_refused(scripts: Scripts) -> None:
+    assert scripts.up("--proxies", "1").returncode == 0
+    before = scripts.pids()
+    grown = scripts.up("--proxies", "2")
+    assert grown.returncode == 0 and "scripts/restart p1 takes the present one" in grown.stderr
+    assert scripts.pids().keys() == {"p1", "p2"} and scripts.pids()["p1"] == before["p1"]
+    refused = scripts.up("--proxies", "1")
+    assert refused.returncode == 3 and "p2 runs, and is wanted no more" in refused.stderr
+    assert not (scripts.state / "plan.new").exists()
+    assert scripts.run("down", "p2").returncode == 0
+    assert scripts.up("--proxies", "1").returncode == 0 and scripts.pids() == before
+
+
+def test_only_the_first_of_a_mesh_that_is_not_there_may_begin_one(scripts: Scripts) -> None:
+    scripts.use(STAND_IN.replace("*) echo", '*) echo "$@"; echo'))
+    assert scripts.up("--proxies", "2").returncode == 0
+    assert "--first" in scripts.log("p1") and "--first" not in scripts.log("p2")
+    assert scripts.run("restart", "p1").returncode == 0
+    assert "--first" not in scripts.log("p1"), "the other one runs: it joins that"
+
+
+def test_a_start_that_fails_shows_why_and_leaves_nothing_of_this_call(scripts: Scripts) -> None:
+    assert scripts.up("--proxies", "1").returncode == 0
+    before = scripts.pids()
+    file = scripts.describe("proxies = [{}, {}, {name = 'broken'}]")
+    done = scripts.up(file)
+    assert done.returncode == 1 and "broken ended before it was ready" in done.stderr
+    assert "broken| cannot start: no room" in done.stderr
+    assert scripts.pids() == before, "p2 is ended again, p1 was there before"
+
+
+def test_a_process_that_is_never_ready_has_failed(scripts: Scripts) -> None:
+    done = scripts.up(scripts.describe("proxies = [{name = 'mute'}]", "ready_s = 1"))
+    assert done.returncode == 1 and "was not ready in 1 s" in done.stderr and "mute| here I am" in done.stderr
+    assert not scripts.pids()
+
+
+def test_down_ends_what_an_up_that_was_killed_had_started(scripts: Scripts) -> None:
+    file = scripts.describe("proxies = [{}, {name = 'mute'}]", "ready_s = 3")
+    up = subprocess.Popen([SCRIPTS / "up", file], env=scripts.env, stderr=subprocess.PIPE)
+    until(lambda: len(scripts.pids()) == 2, "both are started")
+    up.kill()
+    up.wait()
+    assert up.stderr
+    up.stderr.close()
+    done = scripts.run("down")
+    assert done.returncode == 0 and "stopped mute" in done.stderr and not scripts.pids()
+    until(lambda: not list(scripts.state.glob("lock")), "its lock was taken over")
+
+
+def test_an_up_that_is_interrupted_ends_what_it_started(scripts: Scripts) -> None:
+    file = scripts.describe("proxies = [{}, {name = 'mute'}]")
+    up = subprocess.Popen([SCRIPTS / "up", file], env=scripts.env, stderr=subprocess.PIPE, start_new_session=True)
+    until(lambda: len(scripts.pids()) == 2, "both are started")
+    os.killpg(up.pid, signal.SIGTERM)
+    _, said = up.communicate(timeout=30)
+    assert up.returncode == 130 and b"interrupted" in said and not scripts.pids()
+
+
+def test_two_at_once_do_not_get_into_each_others_way(scripts: Scripts) -> None:
+    file = scripts.describe("proxies = [{name = 'mute'}]", "ready_s = 20")
+    up = subprocess.Popen([SCRIPTS / "up", file], env=scripts.env, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        until(lambda: scripts.pids(), "it is at work")
+        other = scripts.run("down")
+        assert other.returncode == 3 and f"process {up.pid} works on" in other.stderr
+    finally:
+        os.killpg(up.pid, signal.SIGTERM)
+        up.wait(30)
+
+
+def test_down_ends_only_the_very_process_that_was_recorded(scripts: Scripts) -> None:
+    """Another process was given the same id later: its start time is another one."""
+    assert scripts.up("--proxies", "1").returncode == 0
+    (pid,) = scripts.pids().values()
+    with subprocess.Popen(["sleep", "600"]) as bystander:
+        try:
+            record = scripts.state / "run" / "p1.pid"
+            record.write_text(record.read_text().replace(str(pid), str(bystander.pid)))
+            assert scripts.run("down").returncode == 0
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_what_does_not_heed_sigterm_is_killed_after_its_grace(scripts: Scripts) -> None:
+    assert scripts.up(scripts.describe("proxies = [{name = 'stubborn'}]", "grace_s = 1")).returncode == 0
+    done = scripts.run("down")
+    assert done.returncode == 0 and "did not end in 1 s and was killed" in done.stderr and not scripts.pids()
+
+
+def test_hosts_are_reached_through_the_runner_alone(scripts: Scripts) -> None:
+    runner = scripts.folder / "to"
+    runner.write_text(f'#!/bin/sh\nhost="$1"; shift\necho "$host" >> {scripts.folder}/hosts\nexec "$@"\n')
+    runner.chmod(0o755)
+    hosts = '[hosts.a]\naddress = "127.0.0.2"\n[hosts.b]\naddress = "127.0.0.3"'
+    file = scripts.describe("proxies = 2", f'runner = "{runner} {{host}}"', hosts)
+    assert "cannot reach" in scripts.up(file).stderr, "loopback is no address for another host"
+    file.write_text(file.read_text().replace("127.0.0.", "10.0.0."))
+    done = scripts.up(file)
+    assert done.returncode == 0, done.stderr
+    assert "a, pid" in done.stdout and "tcp://10.0.0.3:5570" in done.stdout
+    assert set((scripts.folder / "hosts").read_text().split()) == {"a", "b"}
+    assert scripts.run("logs", "p2").stdout == '{"event":"ready"}\n'
+    assert scripts.run("rolling-restart").returncode == 0
+    assert scripts.run("down").returncode == 0 and not scripts.pids()
+
+
+@pytest.mark.parametrize(
+    ("verb", "args", "code", "words"),
+    [
+        ("up", ["--proxies", "0"], 2, "--proxies"),
+        ("up", ["BAD"], 2, "this is no TOML"),
+        ("up", ["/nowhere.toml"], 3, "/nowhere.toml cannot be read"),
+        ("up", ["HOST"], 3, "nothing can run on nowhere"),
+        ("up", ["LACKS"], 3, "there is no command /nowhere/fabric"),
+        ("status", [], 3, "holds no fabric; right would be scripts/up first"),
+        ("restart", ["p1"], 3, "holds no fabric"),
+        ("rolling-restart", [], 3, "holds no fabric"),
+        ("logs", [], 3, "holds no fabric"),
+        ("down", [], 0, "nothing was started from"),
+    ],
+)
+def test_wrong_input_is_one_line_and_starts_nothing(
+    scripts: Scripts, verb: str, args: list[str], code: int, words: str
+) -> None:
+    files = {
+        "BAD": "proxies = ",
+        "HOST": 'runner = "ip netns exec {host}"\n[hosts.nowhere]\naddress = "10.0.0.1"',
+        "LACKS": 'runner = "env"\n[hosts.h]\naddress = "10.0.0.1"\nfabric = "/nowhere/fabric"',
+    }
+    done = scripts.run(verb, *(scripts.describe(files[word]) if word in files else word for word in args))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert not scripts.pids() and not (scripts.state / "lock").exists()
+
+
+def test_names_that_are_not_known_and_a_command_that_is_not_there(scripts: Scripts) -> None:
+    assert scripts.up("--proxies", "1").returncode == 0
+    for verb in ("restart", "rolling-restart", "logs", "down"):
+        done = scripts.run(verb, "p9")
+        assert done.returncode == 2 and "'p9' is not known; there are p1" in done.stderr
+    assert scripts.run("restart").returncode == 2
+    assert "nowhere for its nodes to move" in scripts.run("rolling-restart").stderr
+    assert len(scripts.pids()) == 1
+    scripts.env["FABRIC"] = "/nowhere/fabric"
+    done = scripts.up()
+    assert done.returncode == 3 and "FABRIC=/nowhere/fabric is no command" in done.stderr
+
+
+def test_a_port_that_is_taken(scripts: Scripts) -> None:
+    scripts.use(REAL)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(scripts.base.rpartition(":")[2]) + 10))
+        taken.listen()
+        done = scripts.up("--proxies", "2", "--listen", scripts.base)
+    assert done.returncode == 1 and re.search(r"^p2\| .*cannot listen at ", done.stderr, re.MULTILINE)
+    assert not scripts.pids()
+
+
+VERBS = sorted(path for path in SCRIPTS.glob("**/*") if path.is_file() and path.suffix in ("", ".sh"))
+VERBS.append(ROOT / ".ci" / "run")
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_finds_nothing() -> None:
+    done = subprocess.run(["shellcheck", "-x", *VERBS], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,66 @@
+"""What browsers load: its own tests run by Node.js, the bundles built by scripts/build-web and their size."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT
+
+WEB = ROOT / "nodes" / "web"
+MAX_SCRIPT_BYTES = 12_000
+"""Of site_connect.js, minified and gzipped: every page of a site loads it."""
+
+
+def run(*command: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | changes
+    return subprocess.run(list(map(str, command)), env=env, capture_output=True, text=True, timeout=300, cwd=WEB)
+
+
+@pytest.fixture
+def node() -> str:
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("Node.js is not installed")
+    return found
+
+
+def test_what_is_pure_in_it(node: str) -> None:
+    """The broker (against the vectors of the Python matcher), the page, the frame's connection, what is shown."""
+    tests = sorted((WEB / "test").glob("*.test.mjs"))
+    assert tests
+    done = run(node, "--test", *tests)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    assert "http" not in "".join(
+        line for line in (WEB / "package-lock.json").read_text().splitlines() if "resolved" in line
+    )
+
+
+def test_the_bundles(bundles: Path) -> None:
+    script = (bundles / "site_connect.js").read_bytes()
+    assert len(gzip.compress(script, 9)) < MAX_SCRIPT_BYTES
+    assert b"import" not in script.split(b"(", 1)[0], "a classic script, for one tag"
+    for name in ("frame.js", "agent/agent.js", "assets/chat.js", "assets/recorder.js", "assets/replay.js"):
+        assert (bundles / name).stat().st_size > 1000, name
+
+
+def test_building_again_does_nothing(bundles: Path) -> None:
+    before = (bundles / "site_connect.js").stat().st_mtime_ns
+    done = run(ROOT / "scripts" / "build-web")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (bundles / "site_connect.js").stat().st_mtime_ns == before
+
+
+def test_without_node_it_says_what_lacks(tmp_path: Path) -> None:
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    done = run(ROOT / "scripts" / "build-web", PATH=str(tmp_path))
+    assert done.returncode == 3 and "there is no 'node'" in done.stderr and done.stdout == ""

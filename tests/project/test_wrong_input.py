@@ -1,0 +1,118 @@
+"""Wrong input to every command: one clear line on stderr, the exit code that says what kind, and nothing begun."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nodes.cli import main
+from nodes.cli.options import Exit
+from nodes.operate import logs
+from tests.support.processes import free_base
+
+AWAY = "tcp://192.0.2.1:5570"  # TEST-NET-1: an address of nobody, RFC 5737
+NOBODY = ("--connect-timeout", "0.2", "--connect", "NOBODY")
+
+USAGE = [
+    (["nonsense"], "No such command 'nonsense'"),
+    (["proxy", "extra"], "unexpected extra argument (extra)"),
+    (["proxy", "--listen", "tcp://127.0.0.1"], "'tcp://127.0.0.1' is no address; right would be tcp://HOST:PORT"),
+    (["proxy", "--listen", "FREE", "--name", "a/b"], "'a/b' is no name"),
+    (["proxy", "--listen", "FREE", "--join", "p1"], "'p1' is no address"),
+    (["proxy", "--listen", "tcp://*:15570"], "others cannot connect to 'tcp://*:15570'"),
+    (["proxy", "--http", "5575"], "'5575' is no address; right would be http://127.0.0.1:9100, or off"),
+    (["frame"], "Missing option '--store'"),
+    (["frame", "--store", "mysql://h/d"], "must be sqlite:///path/to/file or postgresql://user@host/database"),
+    (["frame", "--store", "sqlite://", "--capacity", "0"], "capacity 0: must be 1 or more"),
+    (["frame", "--store", "sqlite://", "--name", "a b"], "--name 'a b': must be 1 to 64 letters"),
+    (
+        ["page", "--buttons", "a b/c"],
+        "--buttons ['a b/c'] is not right; it takes a list of at most 100 chat button ids",
+    ),
+    (["page", "--lease", "0.01"], "--lease 0.01 is not right; it takes seconds, from 0.5 to 600"),
+    (["page", "--updates", "EMPTY"], "is empty; right would be a line of JSON for each update"),
+    (["agent", "a/b"], "ID 'a/b' is not right; it takes an agent's id, 1 to 64 letters"),
+    (["agent", "ada", "--name", "\x1b"], "--name '\\x1b' is not right; it takes a name"),
+    (["sub", "a/#/b"], "'#' is level 2 of 3, but it must be the last one"),
+    (["sub", "~x/y"], "'~x' is no scope"),
+    (["sub", "a", "--timeout", "0"], "'0' is not right here; it takes a number above 0"),
+    (["pub", "a/+", "1"], "holds a wildcard"),
+    (["ping", "--count", "0"], "0 is not in the range"),
+    (["why", "a/#"], "holds a wildcard"),
+    (["top", "--interval", "nan"], "'nan' is not right here"),
+    (["wait", "--proxies", "0"], "0 is not in the range"),
+    (["plan", "BAD"], "this is no TOML"),
+    (["plan", "--proxies", "2", "--listen", "ipc:///tmp/x"], "has room for one proxy on this machine"),
+    (["match", "a/#/b", "a"], "it must be the last one"),
+]
+LACKING = [
+    (["proxy", "--listen", "TAKEN"], "cannot listen at tcp://127.0.0.1:"),
+    (["proxy", "--listen", AWAY], f"cannot listen at {AWAY}: "),
+    (["proxy", "--listen", "tcp://no.such.host.invalid:5570"], "no such interface or host name on this machine"),
+    (["proxy", "--listen", "ipc:///nowhere/p"], "cannot listen at ipc:///nowhere/p.out: No such file or directory"),
+    (["proxy", "--listen", "FREE", "--http", "http://192.0.2.1:80"], "cannot listen at http://192.0.2.1:80: "),
+    (["frame", "--store", "sqlite:////nowhere/x.db"], "cannot open the store: OperationalError: unable to open"),
+    (["page", "--updates", "/nowhere"], "/nowhere cannot be read"),
+    (["pub", "--csv", "/nowhere", "--topic", "a"], "cannot read /nowhere"),
+    (["plan", "/nowhere.toml"], "/nowhere.toml cannot be read: No such file or directory"),
+]
+CONNECTING = (["frame", "--store", "STORE"], ["page"], ["agent", "ada"], ["sub", "a"], ["pub", "a", "1"], ["status"],
+              ["ping"], ["why", "a"], ["top", "--once"], ["services"], ["request", "a", "b"])  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root, command = logging.getLogger(), logging.getLogger(logs.COMMAND)
+    before = root.level, root.handlers[:], command.level
+    yield
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    command.setLevel(before[2])
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What the words in capitals stand for."""
+    (tmp_path / "empty").touch()
+    (tmp_path / "bad.toml").write_text("proxies = ")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield {
+            "FREE": free_base(),
+            "TAKEN": f"tcp://127.0.0.1:{taken.getsockname()[1]}",
+            "NOBODY": free_base(),
+            "EMPTY": str(tmp_path / "empty"),
+            "BAD": str(tmp_path / "bad.toml"),
+            "STORE": f"sqlite:///{tmp_path}/store.db",
+        }
+
+
+def said(args: list[str], words: dict[str, str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code, and the one line it said."""
+    code = main.run([words.get(arg, arg) for arg in args])
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("fabric"), err
+    return code, err
+
+
+@pytest.mark.parametrize(("args", "why"), USAGE, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_wrong_usage(args: list[str], why: str, words: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = said(args, words, capsys)
+    assert code == Exit.USAGE and why in line
+
+
+@pytest.mark.parametrize(("args", "why"), LACKING, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_what_is_lacking_here(
+    args: list[str], why: str, words: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = said(args, words, capsys)
+    assert code == Exit.LACKING and why in line
+
+
+@pytest.mark.parametrize("args", CONNECTING, ids=lambda args: args[0])
+def test_nobody_there(args: list[str], words: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = said([*args, *NOBODY], words, capsys)
+    assert code == Exit.NOBODY and f"no proxy answered at {words['NOBODY']} within 0.2 s" in line

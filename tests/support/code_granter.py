@@ -1,0 +1,41 @@
+"""A process that asks a store for codes, to be killed.
+
+    python -m tests.support.code_granter URL NAME FIRST COUNT CAPACITY
+
+It begins the pages NAME-FIRST, … in batches, and after each commit prints a line `session code …` for the batch: what
+is printed has been promised. Random source and keys are its own, as for any frame node.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from nodes.store.records import Page, StoreOptions
+from nodes.store.store import Store, Transaction
+
+BATCH = 25
+
+
+def main(url: str, name: str, first: int, count: int, capacity: int) -> None:
+    store = Store(url, StoreOptions(capacity=capacity))
+    for begin in range(first, count, BATCH):
+        sessions = [f"{name}-{number}" for number in range(begin, min(begin + BATCH, count))]
+        promised: list[str] = []
+        for page in store.commit_together([_grant(session) for session in sessions]):
+            assert isinstance(page, Page), page
+            promised += [page.session, str(page.code)]
+        print(*promised, flush=True)
+    store.close()
+
+
+def _grant(session: str) -> Callable[[Transaction], Page]:
+    def grant(tx: Transaction) -> Page:
+        reply = tx.once(f"key-{session}", {"session": session}, lambda: tx.grant_code(session, "home", 600.0)._asdict())
+        return Page(**reply)
+
+    return grant
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6]))

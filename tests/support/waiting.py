@@ -1,0 +1,92 @@
+"""What tests with nodes share: a box that callbacks fill and tests wait at, waiting for a condition, one mesh a module.
+
+    box = Box()
+    node.subscribe("a/#", box)          # every message lands in box.items
+    box.wait(3)                         # returns the items once there are three
+
+Nothing here sleeps blindly: a box wakes who waits at it; `until` looks every 5 ms, and says what did not come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import Process, ProxyProcess, free_base
+
+PATIENCE_S = 15.0  # two shared cores; what is waited for comes within milliseconds on a quiet machine
+
+
+class Box:
+    """Items that a callback was given, in order."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, item: Any) -> None:
+        with self._changed:
+            self.items.append(item)
+            self._changed.notify_all()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def wait(self, count: int = 1, timeout_s: float = PATIENCE_S) -> list[Any]:
+        """Return all items once there are at least `count`."""
+        return self.wait_for(lambda items: len(items) >= count, f"{count} items", timeout_s)
+
+    def wait_for(self, fits: Callable[[list[Any]], bool], what: str, timeout_s: float = PATIENCE_S) -> list[Any]:
+        """Return all items once `fits(items)`; it is not asked while there are none."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: bool(self.items) and fits(self.items), timeout_s):
+                raise AssertionError(
+                    f"waited {timeout_s:g} s for {what}; there are {len(self.items)}, the last: {self.items[-5:]!r}"
+                )
+            return list(self.items)
+
+    def payloads(self) -> list[Any]:
+        return [message.payload for message in list(self.items)]
+
+
+def until(true: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:
+    """Return the first true value of `true()`."""
+    end = time.monotonic() + timeout_s
+    while not (value := true()):
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout_s:g} s in vain until {what}")
+        time.sleep(0.005)
+    return value
+
+
+@contextlib.contextmanager
+def mesh(log_dir: Path, count: int, *args: str) -> Iterator[list[ProxyProcess]]:
+    """`count` meshed proxies p1, p2, … as processes of their own, ready; stopped at the end. `args` go to each."""
+    proxies: list[ProxyProcess] = []
+    try:
+        for number in range(1, count + 1):
+            joins = ["--join", proxies[0].base] if proxies else []
+            proxies.append(ProxyProcess(free_base(), [*joins, *args], log_dir, name=f"p{number}"))
+        for proxy in proxies:
+            proxy.wait_ready()
+        yield proxies
+    finally:
+        stop_all(proxies)
+
+
+def stop_all(processes: list[Any], timeout_s: float = 10.0) -> None:
+    """SIGTERM to all at once, then wait for each, and SIGKILL when that takes too long.
+
+    Their last lines are printed: seen when a test fails.
+    """
+    alive: list[Process] = [process for process in reversed(processes) if process.alive]
+    for process in alive:
+        process.signal(18)  # SIGCONT: one that a test left stopped could not hear the other
+        process.signal(15)
+    for process in alive:
+        process.stop(timeout_s)
+        print(process.said())
