@@ -34,7 +34,7 @@ import click
 from benchmarks import lab
 from fabric import Node
 from fabric.errors import Busy, FabricError
-from fabric.requests import Client
+from fabric.services import Client
 from nodes.rules.backoff import Backoff
 
 SLOT_S = 0.5

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fabric.coverage import Ack, CoverageEvent
-from fabric.node import Node, NodeState
-from fabric.numbers import Gap
-from fabric.proxy import Proxy
+from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.node import Node, NodeState
+from fabric.node.numbering import Gap
+from fabric.proxy.proxy import Proxy
 from fabric.wire import Message
 
 if TYPE_CHECKING:
-    from fabric.aio import AsyncNode, AsyncSubscription
+    from fabric.node.aio import AsyncNode, AsyncSubscription
 
 __all__ = ["Ack", "AsyncNode", "AsyncSubscription", "CoverageEvent", "Gap", "Message", "Node", "NodeState", "Proxy"]
 
@@ -25,7 +25,7 @@ __all__ = ["Ack", "AsyncNode", "AsyncSubscription", "CoverageEvent", "Gap", "Mes
 def __getattr__(name: str) -> Any:
     # asyncio is a third of the time that `import fabric` takes: only who asks for it pays.
     if name in ("AsyncNode", "AsyncSubscription"):
-        from fabric import aio
+        from fabric.node import aio
 
         return getattr(aio, name)
     raise AttributeError(f"module 'fabric' has no attribute {name!r}")

@@ -23,17 +23,17 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from fabric.coverage import Ack
 from fabric.errors import FabricError, LeaseExpired, NotAllowed, StateError, TransportError
-from fabric.node import Node
-from fabric.requests import Client
+from fabric.node.coverage import Ack
+from fabric.node.node import Node
+from fabric.services import Client
 from fabric.wire import Message
 from nodes.agent.agent_core import RENEWALS, AgentCore, Ask, Effect, Say, Tell, Unwatch, Update, Watch
 from nodes.page.host import BY, SERVICE, SPACE
 
 EventFun = Callable[[dict[str, Any]], object]
 ConfirmFun = Callable[[str, Callable[[], None]], object]
-log = logging.getLogger("nodes.agent.agent")
+log = logging.getLogger("nodes.agent")
 
 ASK_DEADLINE_S = 5.0
 SIGN_OUT_S = 2.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fabric.errors import Busy
-from fabric.node import Node
+from fabric.node.node import Node
 from nodes.cli.operating import Status, operating_options, status_page
 from nodes.cli.options import (
     Exit,

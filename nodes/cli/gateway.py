@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from fabric.errors import TopicError
-from fabric.node import Node
+from fabric.node.node import Node
 from nodes.cli.operating import Status, operating_options, status_page
 from nodes.cli.options import (
     Exit,

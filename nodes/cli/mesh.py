@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
-from fabric import control
 from fabric.endpoints import DEFAULT_BASE, Endpoints
-from fabric.node import Node
+from fabric.node.node import Node
 from fabric.payloads import to_json
-from fabric.proxy import Proxy
+from fabric.protocol import markers
+from fabric.proxy.proxy import Proxy
 from fabric.sockets import give_memory_back
 from nodes.cli.operating import http_of_proxy, operating_options, status_page
 from nodes.cli.options import (
@@ -266,7 +266,7 @@ def wait(connect: Sequence[str], timeout_s: float, proxies: int | None, as_json:
 def _announcements(node: Node, view: MeshView, deadline: float) -> Iterator[None]:
     """Feed announcements to `view` and yield after each, until `deadline` (monotonic)."""
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    node.subscribe(f"{control.ANNOUNCE}+", lambda message: heard.put(message.payload))
+    node.subscribe(f"{markers.ANNOUNCE}+", lambda message: heard.put(message.payload))
     while (left := deadline - time.monotonic()) > 0:
         with contextlib.suppress(queue.Empty):
             view.hear(heard.get(timeout=left))

@@ -22,7 +22,7 @@ import click
 
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
-from fabric.node import Node
+from fabric.node.node import Node
 from nodes.cli.options import Command, say
 from nodes.operate.exposition import CONTENT_TYPE, Exposition
 from nodes.operate.health import node_death, node_problem

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
-from fabric.node import Node
+from fabric.node.node import Node
 from nodes.frame_node.operations import Field
 from nodes.operate import logs
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from fabric.coverage import Ack
-from fabric.node import Node
+from fabric.node.coverage import Ack
+from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.operating import operating_options, status_page

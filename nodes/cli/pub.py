@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, ScopeError, TopicError
-from fabric.node import Node
+from fabric.node.node import Node
 from fabric.topics import scope, validate_topic
 from nodes.cli import ingest
 from nodes.cli.operating import operating_options, status_page

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import click
 
-from fabric.directory import Instance
 from fabric.errors import Busy, RequestTimeout, ServiceError, StateError
 from fabric.payloads import to_json
-from fabric.presence import ANNOUNCE_S, Watcher
-from fabric.requests import Client
+from fabric.services import Client
+from fabric.services.directory import Instance
+from fabric.services.presence import ANNOUNCE_S, Watcher
 from nodes.cli.ingest import payload_of
 from nodes.cli.options import (
     Exit,

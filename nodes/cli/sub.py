@@ -16,9 +16,9 @@ from functools import partial
 
 import click
 
-from fabric.coverage import Ack, CoverageEvent
-from fabric.node import NodeState
-from fabric.numbers import Gap
+from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.node import NodeState
+from fabric.node.numbering import Gap
 from fabric.payloads import to_json
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json

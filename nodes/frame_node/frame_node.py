@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fabric.errors import Busy, FabricError, TransportError
-from fabric.node import Node
-from fabric.requests import Request, Server
+from fabric.node.node import Node
+from fabric.services import Request, Server
 from nodes.frame_node import operations
 from nodes.frame_node.work import Offers, Run, Touched, Turn, Work, in_order
 from nodes.operate.logs import named
@@ -34,7 +34,7 @@ from nodes.rules.contact_codes import log_code
 from nodes.store.records import Page, StoreOptions
 from nodes.store.store import Store
 
-log = logging.getLogger("nodes.frame_node.frame_node")
+log = logging.getLogger("nodes.frame_node")
 
 SERVICE = "frame"
 BUTTONS = "site_connect/buttons"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fabric.errors import FabricError
-from fabric.replies import Request
+from fabric.services.messages import Request
 from nodes.frame_node import operations
 from nodes.rules.contact_codes import CodeFormat
 from nodes.store.records import Agent, Change, Page

@@ -22,7 +22,7 @@ from nodes.gateway.hub import Hub
 from nodes.gateway.page_session import Line
 from nodes.page.host import BUTTONS
 
-log = logging.getLogger("nodes.gateway.gateway")
+log = logging.getLogger("nodes.gateway")
 
 GATEWAYS = "site_connect/gateways"
 """`{window: agent, home}`: a window of it was opened; `{signed_out: agent, nonce, home}`: its cookie has ended."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
-from fabric.node import Node
+from fabric.node.node import Node
 from fabric.sockets import raise_descriptor_limit
 from nodes.cli.options import dumps
 from nodes.gateway.browser_protocol import parse_agent, parse_page

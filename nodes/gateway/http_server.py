@@ -28,7 +28,7 @@ def runner(app: web.Application, counts: Counter[str], idle_s: float = IDLE_S) -
         shutdown_timeout=END_S,
         keepalive_timeout=idle_s,
         lingering_time=END_S,
-        logger=_Log(logging.getLogger("nodes.gateway.gateway"), counts),
+        logger=_Log(logging.getLogger("nodes.gateway"), counts),
     )
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from fabric.coverage import CoverageEvent
-from fabric.node import Node, NodeState
+from fabric.node.coverage import CoverageEvent
+from fabric.node.node import Node, NodeState
 from fabric.payloads import to_json
 from fabric.wire import Message
 from nodes.cli.options import dumps

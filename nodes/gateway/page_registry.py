@@ -16,13 +16,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fabric.errors import FabricError, StateError
-from fabric.presence import Watcher
-from fabric.requests import Client, Request, Server, each
+from fabric.services import Client, Request, Server, each
+from fabric.services.presence import Watcher
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_session import Line, PageSession
 from nodes.gateway.tokens import TOKEN_S, Token, public_name, read_token
 
-log = logging.getLogger("nodes.gateway.gateway")
+log = logging.getLogger("nodes.gateway")
 
 MOVE_S = 4.0
 """How long another gateway may take to let a session go, longer than it is announced; then it is taken for dead."""

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fabric.coverage import Ack
 from fabric.errors import FabricError, NotAllowed
+from fabric.node.coverage import Ack
 from fabric.payloads import to_json
 from fabric.wire import Message
 from nodes.cli.options import dumps

@@ -21,7 +21,7 @@ from nodes.gateway.hub import Hub
 from nodes.gateway.limits import Allowance, Verdict
 from nodes.gateway.page_session import refused
 
-log = logging.getLogger("nodes.gateway.gateway")
+log = logging.getLogger("nodes.gateway")
 
 END_S = 2.0
 STUCK_S = 0.5

@@ -5,7 +5,7 @@
     asked = survey.ping(record)
     asked.wait(1, timeout_s=1.0)                 # [(0.0004, {"answer": "ping", …})]
 
-What is asked and answered is in `fabric.asking`.
+What is asked and answered is in `fabric.protocol.questions`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from fabric import asking, control
-from fabric.asking import Question
 from fabric.errors import NotConnected, TransportError
-from fabric.node import Node
-from fabric.views import Record
+from fabric.node.node import Node
+from fabric.protocol import markers, questions
+from fabric.protocol.questions import Question
+from fabric.protocol.views import Record
 from fabric.wire import Message
 from nodes.observe.mesh_view import MeshView
 
@@ -76,11 +76,11 @@ class Survey:
         self.node, self.view = node, MeshView()
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
-        self._inbox = f"{asking.INBOX}{secrets.token_hex(16)}/a"
+        self._inbox = f"{questions.INBOX}{secrets.token_hex(16)}/a"
         self._serial = itertools.count(1)
         self._asked: dict[bytes, Asked] = {}
         self._held = node.subscribe(self._inbox, self._heard)
-        node.subscribe(f"{control.ANNOUNCE}+", self._announced)
+        node.subscribe(f"{markers.ANNOUNCE}+", self._announced)
 
     def open(self, timeout_s: float) -> bool:
         """Wait until answers can arrive, and then until all proxies have announced themselves; False: not all have.
@@ -109,7 +109,7 @@ class Survey:
     def ping(self, record: Record) -> Asked:
         """Ask a proxy whether it is there."""
         ident, asked = self._new()
-        self._send(asking.question_topic(record.incarnation), Question("ping", ident, self._inbox).to_map())
+        self._send(questions.question_topic(record.incarnation), Question("ping", ident, self._inbox).to_map())
         return asked
 
     def ask_nodes(self, ask: str, proxies: Iterable[str], topic: str = "") -> Asked:
@@ -119,13 +119,13 @@ class Survey:
         one_in, tell_one_in = max(1, total // SAMPLE), max(1, total // SAMPLE_TELLING)
         question = Question(ask, ident, self._inbox, topic, one_in, tell_one_in).to_map()
         for name in proxies:
-            self._send(control.ANNOUNCE + name, question)
+            self._send(markers.ANNOUNCE + name, question)
         return asked
 
     def trace(self, topic: str) -> Asked:
         """Send a message on `topic` that is for nobody to handle; every node whose filters match answers."""
         ident, asked = self._new()
-        headers = asking.trace_headers(ident, self._inbox)
+        headers = questions.trace_headers(ident, self._inbox)
         with contextlib.suppress(TransportError):
             self.node._publish_system(topic, None, headers, timeout_s=SEND_TIMEOUT_S)
         return asked

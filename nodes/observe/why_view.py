@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fabric.asking import MAX_FILTER_CHARS, MAX_TOLD
 from fabric.errors import TopicError
+from fabric.protocol.questions import MAX_FILTER_CHARS, MAX_TOLD
 from fabric.topics import explain
 from nodes.observe.tables import milliseconds
 

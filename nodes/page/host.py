@@ -22,14 +22,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, Protocol
 
-from fabric.coverage import Ack
 from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
-from fabric.node import Node
-from fabric.requests import Client
+from fabric.node.coverage import Ack
+from fabric.node.node import Node
+from fabric.services import Client
 from fabric.wire import Message
 from nodes.page.frame_core import Ask
 
-log = logging.getLogger("nodes.page.page_core")
+log = logging.getLogger("nodes.page")
 
 SERVICE = "frame"
 BUTTONS = "site_connect/buttons"

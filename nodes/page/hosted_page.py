@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from fabric.coverage import Ack
 from fabric.errors import FabricError, StateError, TransportError
-from fabric.node import Node
+from fabric.node.coverage import Ack
+from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.page.events import Event
 from nodes.page.frame_core import Ask, FrameCore, StopAcknowledged
@@ -30,7 +30,7 @@ from nodes.page.page_core import Acked, Deliver, Effect, Hold, MessageFun, PageC
 from nodes.rules.backoff import Backoff
 
 AckFun = Callable[[Ack], object]
-log = logging.getLogger("nodes.page.page_core")
+log = logging.getLogger("nodes.page")
 
 _BY_PAGE = {BY: "page"}
 _RETAINED = {"retained": True}

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fabric.broker import Broker, Subscription
-from fabric.coverage import Ack
 from fabric.errors import HighWaterMarkReached, ScopeError
+from fabric.node.coverage import Ack
 from fabric.topics import matches, scope, validate_topic
 from fabric.wire import Message, encode
 from nodes.page import events

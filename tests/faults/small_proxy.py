@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fabric.proxy import Proxy
+from fabric.proxy.proxy import Proxy
 from tests.support.processes import READY_TIMEOUT_S, Process, free_base
 
 HWM_MSGS = 500

@@ -21,8 +21,8 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 
 from fabric import Node
-from fabric.control import encode_marker
-from fabric.views import Record
+from fabric.protocol.markers import encode_marker
+from fabric.protocol.views import Record
 from fabric.wire import encode, encode_control
 from tests.faults.ledger import TOPICS, Books, Steady
 from tests.faults.memory import resident_bytes

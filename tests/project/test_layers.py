@@ -17,11 +17,12 @@ from tests.support.processes import ROOT
 
 # fmt: off
 PURE_SPINE = (
-    "fabric.errors", "fabric.topics", "fabric.trie", "fabric.wire", "fabric.numbers", "fabric.interest",
-    "fabric.broker", "fabric.mesh", "fabric.coverage",
+    "fabric.errors", "fabric.topics", "fabric.trie", "fabric.wire", "fabric.node.numbering", "fabric.node.interest",
+    "fabric.broker", "fabric.proxy.membership", "fabric.node.coverage",
 )
 IO_SPINE = (
-    "fabric.sockets", "fabric.proxy", "fabric.node", "fabric.aio", "fabric.presence", "fabric.requests",
+    "fabric.sockets", "fabric.proxy.proxy", "fabric.node.node", "fabric.node.aio", "fabric.services.presence",
+    "fabric.services.client",
 )
 PURE_NODES = (
     "nodes.rules.machine", "nodes.rules.frame_loading", "nodes.rules.cobrowse", "nodes.rules.visibility",
@@ -59,14 +60,26 @@ def imported(module: str) -> frozenset[str]:
 
 
 @cache
+def exported(package: str) -> frozenset[str]:
+    """The modules from which a package's face takes what it hands on: `fabric`, `fabric.services`."""
+    face = (ROOT / package.replace(".", "/") / "__init__.py").read_text()
+    return frozenset(
+        node.module for node in ast.walk(ast.parse(face)) if isinstance(node, ast.ImportFrom) and node.module in FILES
+    )
+
+
+PACKAGES = frozenset(".".join(name.split(".")[:depth]) for name in FILES for depth in range(1, name.count(".") + 1))
+
+
+@cache
 def ours(module: str) -> frozenset[str]:
     """The modules of this project that it imports. `from fabric import Node` is everything that `fabric` exports."""
-    found = imported(module) & FILES.keys()
-    if "fabric" in imported(module) and any(
-        name.startswith("fabric.") and name.removeprefix("fabric.")[0].isupper() for name in imported(module)
-    ):
-        exported = ast.walk(ast.parse((ROOT / "fabric/__init__.py").read_text()))
-        found |= {node.module for node in exported if isinstance(node, ast.ImportFrom) and node.module in FILES}
+    names = imported(module)
+    found = set(names & FILES.keys())
+    for name in names - FILES.keys() - PACKAGES:
+        package = name.rpartition(".")[0]
+        if package in PACKAGES:
+            found |= exported(package)
     return frozenset(found)
 
 

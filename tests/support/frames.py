@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fabric import Message, Node
-from fabric.requests import Client
+from fabric.services import Client
 from nodes.frame_node.frame_node import AGENT, BUTTONS, SERVICE, session_topic
 from tests.support.processes import FabricProcess
 from tests.support.waiting import PATIENCE_S, Box, until

@@ -1,4 +1,4 @@
-"""A world for `fabric.mesh`: proxies with a virtual clock, on a network that delays, loses, breaks and heals. No I/O.
+"""A world for `membership`: proxies with a virtual clock, on a network that delays, loses, breaks and heals. No I/O.
 
     world = World(seed=1)
     world.start("p1"); world.start("p2", join=["p1"])
@@ -24,9 +24,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from fabric import mesh, views
-from fabric.mesh import FRESH_S, Mesh
-from fabric.views import Record
+from fabric.protocol import views
+from fabric.protocol.views import Record
+from fabric.proxy import membership
+from fabric.proxy.membership import FRESH_S, Mesh
 
 HEARTBEAT_S = 2.0
 RETRY_S = 0.7
@@ -59,12 +60,12 @@ class Process:
     def __init__(self, world: World, host: str, record: Record, join: Iterable[str], first: bool) -> None:
         self.world, self.name, self.base = world, host, record.base
         self.alive, self.stopped, self.left = True, False, False
-        self.inbox: list[Callable[[], list[mesh.Effect]]] = []
+        self.inbox: list[Callable[[], list[membership.Effect]]] = []
         self.links: dict[str, Connection] = {}
         self.scouts: dict[str, Connection] = {}
         self.mesh = Mesh(record, world.now, world.random.randbytes, join=join, first=first)
 
-    def receive(self, fun: Callable[[], list[mesh.Effect]]) -> None:
+    def receive(self, fun: Callable[[], list[membership.Effect]]) -> None:
         if self.stopped:
             self.inbox.append(fun)
         elif self.alive:
@@ -82,7 +83,7 @@ class Process:
         if self.alive:
             self.world.after(self.world.tick_s, self.tick)
 
-    def perform(self, effects: list[mesh.Effect]) -> None:
+    def perform(self, effects: list[membership.Effect]) -> None:
         for effect in effects:
             self.world.perform(self, effect)
 
@@ -110,7 +111,7 @@ class World:
         *,
         loss: float = 0.0,
         tick_s: float = 0.02,
-        watch: Callable[[Process, mesh.Effect], None] = lambda process, effect: None,
+        watch: Callable[[Process, membership.Effect], None] = lambda process, effect: None,
     ) -> None:
         self.now = 100.0
         self.random = random.Random(seed or 0)
@@ -184,37 +185,37 @@ class World:
 
     # --- what the effects do
 
-    def perform(self, process: Process, effect: mesh.Effect) -> None:
+    def perform(self, process: Process, effect: membership.Effect) -> None:
         match effect:
-            case mesh.Link(base):
+            case membership.Link(base):
                 assert base != process.base, f"{process.name} links to itself"
                 assert base not in process.links, f"{process.name} links twice to {base}"
                 process.links[base] = connection = Connection(process, base)
                 self.after(self.delay(), lambda: self._open(connection))
-            case mesh.Unlink(base):
+            case membership.Unlink(base):
                 assert base in process.links, f"{process.name} unlinks {base}, to which it is not linked"
                 process.links.pop(base).serial += 1
-            case mesh.Probe(nonce):
+            case membership.Probe(nonce):
                 for connection in process.links.values():
                     self._probe(connection, nonce)
-            case mesh.Announce():
+            case membership.Announce():
                 view = process.mesh.view()
                 for connection in self._connections():
                     if connection.target is process and not connection.scout:
                         self._send(connection, "down", partial(self._see, connection.owner, view))
-            case mesh.Ask(bases):
+            case membership.Ask(bases):
                 for base in process.scouts.keys() - set(bases):
                     process.scouts.pop(base).serial += 1
                 for base in bases:
                     process.scouts[base] = process.scouts.get(base) or self._new_scout(process, base)
                 for connection in process.scouts.values():
                     self._ask(connection)
-            case mesh.Admit():
+            case membership.Admit():
                 self._admit(process)
-            case mesh.Tell(event):
+            case membership.Tell(event):
                 if event["event"] == "link_down":
                     self.unlinked_at[process.name, event["id"]] = self.now
-            case mesh.Fatal(why):
+            case membership.Fatal(why):
                 self.fatal[process.name] = why
                 self.after(0.0, lambda: self._end(process))
         self.watch(process, effect)
@@ -338,7 +339,7 @@ class World:
         if target is None or self.random.random() < self.loss:
             return
 
-        def ask() -> list[mesh.Effect]:
+        def ask() -> list[membership.Effect]:
             effects = target.mesh.contact(owner.mesh.record, self.now)
             view = target.mesh.view()
             self._send(connection, "down", lambda: owner.receive(lambda: owner.mesh.answered(view, nonce, self.now)))
@@ -360,7 +361,7 @@ class World:
         if target is None or self.random.random() < self.loss:
             return
 
-        def ask() -> list[mesh.Effect]:
+        def ask() -> list[membership.Effect]:
             effects = target.mesh.contact(owner.mesh.record, self.now)
             view = target.mesh.view()
             self._send(connection, "down", lambda: owner.receive(lambda: owner.mesh.asked(base, view, self.now)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fabric.coverage import Ack
+from fabric.node.coverage import Ack
 from fabric.wire import Message
 from nodes.page.events import START
 from nodes.page.frame_core import Ask, FrameCore, StopAcknowledged

@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from fabric import Node
-from fabric.requests import Request, Server, each
+from fabric.services import Request, Server, each
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fabric import Node
-from fabric.directory import Instance
 from fabric.errors import Busy, NotAllowed, StateError
-from fabric.requests import Request, Server, each
+from fabric.services import Request, Server, each
+from fabric.services.directory import Instance
 from nodes.cli.options import Exit
 from nodes.cli.services import table
 from tests.support.processes import ProxyProcess

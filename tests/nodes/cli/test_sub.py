@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fabric import Node
-from fabric.coverage import Ack, CoverageEvent
-from fabric.node import NodeState
-from fabric.numbers import Gap
+from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.node import NodeState
+from fabric.node.numbering import Gap
 from fabric.wire import Message
 from nodes.cli import sub
 from nodes.cli.options import Exit

@@ -345,7 +345,7 @@ def test_while_postgresql_is_away_everybody_is_busy_and_then_all_goes_on(
             frame.close()
     except NoPostgres as lacking:
         pytest.skip(str(lacking))
-    said = [record.message for record in caplog.records if record.name == "nodes.frame_node.frame_node"]
+    said = [record.message for record in caplog.records if record.name == "nodes.frame_node"]
     assert len(said) == 2, said
     assert "the store is away" in said[0] and "Error: " in said[0] and "answers again, after " in said[1]
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
-from fabric.replies import Address, Request
+from fabric.services.messages import Address, Request
 from nodes.frame_node import work as work_module
 from nodes.frame_node.operations import OPERATIONS
 from nodes.frame_node.work import Offers, Touched, Turn, Work, in_order

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, cast
 
-from fabric.coverage import CoverageEvent
-from fabric.node import Node, NodeState
+from fabric.node.coverage import CoverageEvent
+from fabric.node.node import Node, NodeState
 from fabric.wire import Message
 from nodes.gateway.hub import Hub, Settings, numbered
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from fabric import Node
-from fabric.coverage import Ack
 from fabric.errors import NotConnected
-from fabric.views import Record
+from fabric.node.coverage import Ack
+from fabric.protocol.views import Record
 from fabric.wire import Message
 from nodes.observe import survey as module
 from nodes.observe.survey import Survey

@@ -42,7 +42,7 @@ def test_a_line_has_time_level_logger_event_and_fields(capsys: pytest.CaptureFix
 
 
 def test_a_record_that_has_a_name_is_told_by_it(capsys: pytest.CaptureFixture[str]) -> None:
-    log = logging.getLogger("nodes.frame_node.frame_node")
+    log = logging.getLogger("nodes.frame_node")
     logs.begin("fabric frame", as_json=True)
     log.warning("the store answers again, after %.1f s", 2.5, extra=logs.named("store_back", away_s=2.5))
     (line,) = lines(capsys)
@@ -70,7 +70,7 @@ def test_words_are_left_to_the_command_that_says_them(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(("verbose", "count"), [(False, 0), (True, 1)])
 def test_quiet_unless_asked(capsys: pytest.CaptureFixture[str], verbose: bool, count: int) -> None:
     logs.begin("fabric frame", as_json=True, verbose=verbose)
-    logging.getLogger("nodes.frame_node.frame_node").info("page changed")
+    logging.getLogger("nodes.frame_node").info("page changed")
     assert len(lines(capsys)) == count
 
 
@@ -79,7 +79,7 @@ def test_an_exception_is_one_line_with_its_traceback(capsys: pytest.CaptureFixtu
     try:
         raise RuntimeError("broken")
     except RuntimeError:
-        logging.getLogger("nodes.frame_node.frame_node").exception("a tick failed")
+        logging.getLogger("nodes.frame_node").exception("a tick failed")
     (line,) = lines(capsys)
     assert line["event"] == "a tick failed" and "RuntimeError: broken" in line["fields"]["traceback"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from fabric import Node
 from fabric.errors import Busy, LeaseExpired, NotAllowed, StateError
-from fabric.requests import Request, Server, each
+from fabric.services import Request, Server, each
 from nodes.page import host as host_module
 from nodes.page.frame_core import Ask
 from nodes.page.host import SERVICE, PageHost, host_of

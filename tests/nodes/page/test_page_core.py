@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fabric.coverage import Ack
 from fabric.errors import HighWaterMarkReached, InvalidFilter, InvalidTopic, LocalWireError, ScopeError
+from fabric.node.coverage import Ack
 from fabric.wire import Message
 from nodes.page import events
 from nodes.page.page_core import MAX_WAITING, UNSENT_AGAIN_S, Hold, Release, Send

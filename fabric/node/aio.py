@@ -1,0 +1,332 @@
+"""`Node` for asyncio: an adapter on the node's one I/O thread.
+
+    async with AsyncNode("tcp://127.0.0.1:5570") as node:
+        subscription = await node.subscribe("truck/+/temperature")
+        await subscription.ack()
+        async for message in subscription:
+            print(message.topic, message.payload)
+
+The I/O thread puts messages into the queues of the subscriptions and wakes the loop once for all that came since the
+loop last looked: `call_soon_threadsafe` costs more than receiving a message. A queue is bounded, for the I/O thread
+waits for nobody; what does not fit is dropped, counted and told.
+
+Reading order: `AsyncSubscription`, then `AsyncNode`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fabric.errors import HighWaterMarkReached, NotConnected, StateError
+from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.node import Node, NodeState
+from fabric.node.numbering import Gap
+from fabric.wire import Message
+
+T = TypeVar("T")
+
+MAX_QUEUED_MSGS = 10_000
+MAX_QUEUED_EVENTS = 10_000
+TURN_MSGS = 100
+"""Messages taken, or sent, before other tasks have their turn: a quarter of a millisecond."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """`dropped` messages did not fit the queue of a subscription since the last such event."""
+
+    subscription: int
+    topic_filter: str
+    dropped: int
+
+
+class AsyncSubscription:
+    """An async iterator of messages, made by `AsyncNode.subscribe`. Ends when it is unsubscribed or the node closed.
+
+    id:       the node's id of it
+    dropped:  messages that did not fit the queue, the newest each time
+    """
+
+    def __init__(self, node: AsyncNode, topic_filter: str, max_queued_msgs: int) -> None:
+        self._node, self.topic_filter, self._max_queued_msgs = node, topic_filter, max_queued_msgs
+        self.id = 0
+        self.dropped = 0
+        self._told = 0
+        self._queue: deque[Message] = deque()
+        self._woken = False
+        self._ended = False
+        self._turn = TURN_MSGS
+        self._something = asyncio.Event()
+        self._acked: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait to be taken."""
+        return len(self._queue)
+
+    async def ack(self, timeout_s: float = 10.0) -> Ack:
+        """Wait for the ack, and return it; TimeoutError when it did not come in time."""
+        return await asyncio.wait_for(asyncio.shield(self._acked), timeout_s)
+
+    def __aiter__(self) -> AsyncSubscription:
+        return self
+
+    async def __anext__(self) -> Message:
+        # Nothing is awaited between taking a message and returning it: a cancelled wait loses none.
+        while True:
+            if self._queue:
+                if self._turn > 0:
+                    self._turn -= 1
+                    return self._queue.popleft()
+                self._turn = TURN_MSGS
+                await asyncio.sleep(0)
+            elif self._ended:
+                raise StopAsyncIteration
+            else:
+                self._turn = TURN_MSGS
+                self._something.clear()
+                await self._something.wait()
+
+    def _take(self, message: Message) -> None:
+        """In the I/O thread."""
+        if len(self._queue) < self._max_queued_msgs:
+            self._queue.append(message)
+        else:
+            self.dropped += 1
+        if not self._woken:
+            self._woken = True
+            self._node._hand_over(self._wake)
+
+    def _wake(self) -> None:
+        self._woken = False
+        self._something.set()
+        dropped = self.dropped - self._told
+        if dropped:
+            self._told += dropped
+            self._node._tell_dropped(Dropped(self.id, self.topic_filter, dropped))
+
+    def _acknowledge(self, ack: Ack) -> None:
+        if not self._acked.done():
+            self._acked.set_result(ack)
+
+    def _end(self, why: str) -> None:
+        self._ended = True
+        self._something.set()
+        self._acknowledge(Ack(False, (), (), 0.0, why))
+
+
+class AsyncNode:
+    """A connection to the fabric, for one event loop. Use it with `async with`, or `open` and `close`.
+
+    connect:          base address of a proxy, or several
+    max_queued_msgs:  queue of each subscription; what does not fit is dropped and told to `on_drop`
+    options:          as for `Node`
+    """
+
+    def __init__(self, connect: str | Iterable[str], *, max_queued_msgs: int = MAX_QUEUED_MSGS, **options: Any) -> None:
+        self._connect = connect if isinstance(connect, str) else list(connect)
+        self._options, self._max_queued_msgs = options, max_queued_msgs
+        self._node: Node | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: deque[Callable[[], None]] = deque()
+        self._scheduled = False
+        self._loop_is_gone = False
+        self._drop_funs: list[Callable[[Dropped], object]] = []
+        self._subscriptions: dict[int, AsyncSubscription] = {}
+        self._publisher = ThreadPoolExecutor(1, "fabric-aio-publish")
+        self._begun = self._done = self._turn = 0
+        self._closing: Future[int] | None = None
+        self._lost_events = self._failed_callbacks = 0
+
+    async def __aenter__(self) -> AsyncNode:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> AsyncNode:
+        """Connect; errors as for `Node`. A cancelled call leaves nothing behind."""
+        if self._loop is not None:
+            raise StateError("AsyncNode", "open", "open", "right would be a new AsyncNode")
+        self._loop = asyncio.get_running_loop()
+        opening = _in_thread(lambda: Node(self._connect, **self._options))
+        try:
+            self._node = await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unwanted)
+            raise
+        return self
+
+    # ── the API ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def node(self) -> Node:
+        """The node below, for what lives on one: `Client`, `Server`. Errors: StateError before `open`."""
+        if self._node is None:
+            raise StateError("AsyncNode", "not open", "use", "right would be `async with AsyncNode(…) as node`")
+        return self._node
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def home(self) -> str:
+        return self.node.home
+
+    @property
+    def state(self) -> NodeState:
+        return self.node.state
+
+    async def subscribe(self, topic_filter: str, *, max_queued_msgs: int | None = None) -> AsyncSubscription:
+        """Subscribe, and return the messages as an async iterator. Does not wait for the ack. Errors as for `Node`."""
+        node = self.node
+        limit = self._max_queued_msgs if max_queued_msgs is None else max_queued_msgs
+        if limit < 1:
+            raise ValueError(f"max_queued_msgs is {limit}; it must be at least 1")
+        subscription = AsyncSubscription(self, topic_filter, limit)
+        acknowledge = subscription._acknowledge
+        subscription.id = node.subscribe(
+            topic_filter, subscription._take, lambda ack: self._hand_over(lambda: acknowledge(ack))
+        )
+        self._subscriptions[subscription.id] = subscription
+        return subscription
+
+    async def unsubscribe(self, subscription: AsyncSubscription) -> None:
+        """End a subscription; its iterator ends, and what waits in its queue is let go. KeyError if it has ended."""
+        self.node.unsubscribe(subscription.id)
+        del self._subscriptions[subscription.id]
+        subscription._queue.clear()
+        subscription._end("unsubscribed before the ack")
+
+    async def publish(self, topic: str, payload: Any, headers: dict[str, Any] | None = None) -> int:
+        """Send one message, and return its number; see `Node.publish`. Never blocks the loop.
+
+        What can be sent at once is sent here. What has to wait, for a connection or for room, waits in a thread, and
+        all that is published meanwhile queues behind it. A call that is cancelled while it waits may still be sent.
+        """
+        node = self.node
+        self._turn += 1
+        if self._turn >= TURN_MSGS:
+            self._turn = 0
+            await asyncio.sleep(0)
+        if self._begun == self._done:
+            try:
+                return node.publish(topic, payload, headers, timeout_s=0)
+            except (HighWaterMarkReached, NotConnected):
+                pass
+        self._begun += 1
+        return await asyncio.wrap_future(self._publisher.submit(self._publish_waiting, node, topic, payload, headers))
+
+    def _publish_waiting(self, node: Node, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
+        try:
+            return node.publish(topic, payload, headers)
+        finally:
+            self._done += 1  # only this one thread counts here
+
+    def on_gap(self, fun: Callable[[Gap], object]) -> None:
+        """Have `fun(gap)` called in the loop for every loss."""
+        self.node.on_gap(lambda gap: self._tell(fun, gap))
+
+    def on_state(self, fun: Callable[[NodeState], object]) -> None:
+        """Have `fun(state)` called in the loop when the connection changes."""
+        self.node.on_state(lambda state: self._tell(fun, state))
+
+    def on_coverage(self, fun: Callable[[CoverageEvent], object]) -> None:
+        """Have `fun(event)` called in the loop when coverage changes."""
+        self.node.on_coverage(lambda event: self._tell(fun, event))
+
+    def on_drop(self, fun: Callable[[Dropped], object]) -> None:
+        """Have `fun(dropped)` called in the loop when a queue was full, once for all since the loop last looked."""
+        self._drop_funs.append(fun)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the node's figures, and those of the queues of the present subscriptions."""
+        subscriptions = self._subscriptions.values()
+        return {
+            **self.node.stats(),
+            "queued": sum(each.queued for each in subscriptions),
+            "dropped": sum(each.dropped for each in subscriptions),
+            "lost_events": self._lost_events,
+            "failed_loop_callbacks": self._failed_callbacks,
+            "waited_publishes": self._begun,
+        }
+
+    async def close(self, timeout_s: float = 5.0) -> int:
+        """End the node; return the number of accepted messages that are not known to have arrived.
+
+        Iterators end after what is in their queues. May be called again, and from another loop when this one is gone;
+        a call that is cancelled goes on in its thread.
+        """
+        if self._node is None:
+            return 0
+        if self._closing is None:
+            self._closing = _in_thread(self._node.close, timeout_s)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(self._closing))
+        finally:
+            self._publisher.shutdown(wait=False)
+            if asyncio.get_running_loop() is self._loop:
+                for subscription in self._subscriptions.values():
+                    subscription._end("the node was closed")
+
+    # ── from the I/O thread to the loop ──────────────────────────────────────────────────────────────────────────
+
+    def _hand_over(self, call: Callable[[], None]) -> None:
+        """In the I/O thread: have `call` done in the loop, which is woken once for all that it finds."""
+        self._calls.append(call)
+        if self._scheduled or self._loop_is_gone:
+            return
+        self._scheduled = True
+        try:
+            self._loop.call_soon_threadsafe(self._take_over)  # type: ignore[union-attr]
+        except RuntimeError:
+            # The loop was closed and nobody closed the node. Nobody can hear it any more: end it.
+            self._loop_is_gone = True
+            self._calls.clear()
+            if self._closing is None:
+                with contextlib.suppress(RuntimeError):  # the interpreter is ending too
+                    self._closing = _in_thread(self.node.close, 0)
+
+    def _take_over(self) -> None:
+        self._scheduled = False  # first: what is added from now on wakes the loop again
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
+
+    def _tell(self, fun: Callable[[T], object], event: T) -> None:
+        if len(self._calls) < MAX_QUEUED_EVENTS:
+            self._hand_over(lambda: self._call(fun, event))
+        else:
+            self._lost_events += 1
+
+    def _tell_dropped(self, event: Dropped) -> None:
+        for fun in self._drop_funs:
+            self._call(fun, event)
+
+    def _call(self, fun: Callable[[T], object], event: T) -> None:
+        try:
+            fun(event)
+        except Exception as error:
+            self._failed_callbacks += 1
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"a callback of a node raised: {fun!r}", "exception": error}
+            )
+
+
+def _in_thread(fun: Callable[..., T], *args: Any) -> Future[T]:
+    """Run `fun` in a thread that ends with it, whatever becomes of the loop."""
+    executor = ThreadPoolExecutor(1, "fabric-aio")
+    future = executor.submit(fun, *args)
+    executor.shutdown(wait=False)
+    return future
+
+
+def _close_unwanted(opening: Future[Node]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close(0)

@@ -1,0 +1,185 @@
+"""Which proxy a node is at, and what it does when that one falls silent, breaks or drains. Pure.
+
+    connecting ──proven──► connected ──lost──► connecting …        (to the next base, if there are several)
+                               └──draining──► moving ──proven──► connected
+
+The node is *connected* when a watermark that it sent through the proxy's ingress came back by the proxy's out: both
+ways are open. `Session` decides; the shell (`fabric.node.node`) opens and closes what the effects say, and tells what
+happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+RETRY_FIRST_S = 0.02
+RETRY_LAST_S = 0.5
+PROBE_S = 0.05
+ATTEMPT_S = 1.5
+"""How long one base is tried before the next one's turn, when there are several."""
+
+
+@dataclass(frozen=True)
+class Attach:
+    """Receive from `base`: connect to its out and relay, send every held prefix."""
+
+    base: str
+
+
+@dataclass(frozen=True)
+class Detach:
+    """Receive no more from the base before, once what it had sent is read."""
+
+
+@dataclass(frozen=True)
+class OpenUplink:
+    """Make a new connection to `base`'s ingress; give up the one before, if any."""
+
+    base: str
+
+
+@dataclass(frozen=True)
+class SendProbe:
+    """Send a watermark through the ingress."""
+
+
+@dataclass(frozen=True)
+class Connected:
+    """Both ways are proven: send again what is not confirmed, then let publishers go on."""
+
+    base: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The proxy is gone: publishers wait, nothing is covered."""
+
+    base: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Move:
+    """Connect to `base` beside the present proxy, and let go of that only when the new one covers everything."""
+
+    base: str
+
+
+Effect = Attach | Detach | OpenUplink | SendProbe | Connected | Lost | Move
+
+
+class Session:
+    """The connection of one node to one of `bases`.
+
+    silence_s: a proxy of which nothing was heard for so long, with nothing waiting to be read, is lost
+    """
+
+    def __init__(self, bases: Sequence[str], *, silence_s: float = 3.0) -> None:
+        if not bases:
+            raise ValueError("no address to connect to; right would be at least one, such as tcp://127.0.0.1:5570")
+        self.bases = tuple(dict.fromkeys(bases))
+        self.state = "connecting"
+        self._silence_s = silence_s
+        self._at = 0
+        self._heard_at = 0.0
+        self._attempt_until = 0.0
+        self._retry_at: float | None = None
+        self._retry_s = RETRY_FIRST_S
+        self._probe_at: float | None = None
+
+    @property
+    def base(self) -> str:
+        """The base that is connected, or tried at present."""
+        return self.bases[self._at]
+
+    def start(self, now: float) -> list[Effect]:
+        return [Attach(self.base), *self._open(now)]
+
+    def opened(self, now: float) -> list[Effect]:
+        """The connection to the ingress is open: probe it."""
+        if self.state != "connecting":
+            return []
+        self._probe_at = now + PROBE_S
+        return [SendProbe()]
+
+    def closed(self, now: float, why: str) -> list[Effect]:
+        """The connection to the ingress broke or could not be made."""
+        self._probe_at = None
+        if self.state == "connected":
+            return self._lose(now, why)
+        if self._retry_at is None:
+            self._retry_at = now + self._retry_s
+            self._retry_s = min(self._retry_s * 2, RETRY_LAST_S)
+        return []
+
+    def proven(self, now: float) -> list[Effect]:
+        """A watermark sent over the present connection came back."""
+        self._heard_at = now
+        if (
+            self.state != "connecting" or self._retry_at is not None
+        ):  # it came back, and the connection has closed since
+            return []
+        self.state = "connected"
+        self._probe_at = self._retry_at = None
+        return [Connected(self.base)]
+
+    def heard(self, now: float) -> None:
+        """The proxy announced itself, or answered."""
+        self._heard_at = now
+
+    def draining(self, now: float) -> list[Effect]:
+        """The proxy said that it will go."""
+        if self.state != "connected" or len(self.bases) == 1:
+            return []
+        self.state = "moving"
+        self._attempt_until = now + ATTEMPT_S * 2
+        return [Move(self._next())]
+
+    def moved(self, now: float) -> list[Effect]:
+        """The new proxy covers everything, and the old one's way is flushed: receive from the new one from now on."""
+        if self.state != "moving":
+            return []
+        self._at = (self._at + 1) % len(self.bases)
+        self.state = "connecting"
+        return self._open(now)
+
+    def tick(self, now: float, idle: bool) -> list[Effect]:
+        """What time demands. `idle`: nothing waits to be read, so silence is silence."""
+        effects: list[Effect] = []
+        if self.state == "connected":
+            if idle and now - self._heard_at > self._silence_s:
+                return self._lose(now, f"nothing heard for {self._silence_s:g} s")
+            return []
+        if self.state == "moving":
+            return self._lose(now, "the move took too long") if now > self._attempt_until else []
+        if len(self.bases) > 1 and now > self._attempt_until:
+            return self._turn_to_next(now)
+        if self._retry_at is not None and now >= self._retry_at:
+            effects += self._open(now, fresh=False)
+        if self._probe_at is not None and now >= self._probe_at:
+            self._probe_at = now + PROBE_S
+            effects.append(SendProbe())
+        return effects
+
+    def _open(self, now: float, *, fresh: bool = True) -> list[Effect]:
+        if fresh:
+            self._attempt_until = now + ATTEMPT_S
+            self._retry_s = RETRY_FIRST_S
+        self._retry_at = self._probe_at = None
+        return [OpenUplink(self.base)]
+
+    def _lose(self, now: float, why: str) -> list[Effect]:
+        lost = Lost(self.base, why)
+        self.state = "connecting"
+        if len(self.bases) > 1:
+            return [lost, *self._turn_to_next(now)]
+        return [lost, *self._open(now)]
+
+    def _turn_to_next(self, now: float) -> list[Effect]:
+        self._at = (self._at + 1) % len(self.bases)
+        # The new connection first: what is read while letting go may hold a watermark, which must not prove this one.
+        return [*self._open(now), Detach(), Attach(self.base)]
+
+    def _next(self) -> str:
+        return self.bases[(self._at + 1) % len(self.bases)]

@@ -1,0 +1,295 @@
+"""What a node's subscriptions reach: markers out, answers in, acks and changes of coverage as effects. Pure.
+
+A marker follows the subscriptions that were sent before it on the same connections, through the node's own proxy and
+its relay to every other proxy. Each answers, through its own ingress, so the way back is proven as well. One marker
+speaks for all subscriptions before it: they have *generations*, one for each loop turn that sent any.
+
+Each answer carries the answering proxy's view: whom it was told to link, and whether it is. An attempt is complete
+when the own proxy is a member, has answered at its ingress and at its relay, and everyone whom any answer of this
+attempt calls linked has answered. Whoever is known but not linked is *missing*. Markers may be lost: they are repeated,
+with a new nonce each time, and each attempt is judged by its own answers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fabric.protocol.views import View
+
+REPEAT_FIRST_S = 0.1
+REPEAT_LAST_S = 1.0
+MAX_ATTEMPTS = 64
+"""Attempts kept open; an older one is given up for a newer one, which speaks for its subscriptions too."""
+
+Identity = tuple[str, str]
+"""(proxy id, incarnation)"""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """The mesh's word on one subscription.
+
+    ok:        what is published from now on at a covered proxy, and matches, arrives or its loss is reported
+    covered:   ids of the proxies that this holds for
+    missing:   ids of proxies that are known and not covered
+    elapsed_s: from subscribe to this ack
+    error:     why `ok` is False, else None
+    """
+
+    ok: bool
+    covered: tuple[str, ...]
+    missing: tuple[str, ...]
+    elapsed_s: float
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class CoverageEvent:
+    """What the acked subscriptions of a node reach has changed: ids of proxies, each tuple sorted."""
+
+    covered: tuple[str, ...]
+    missing: tuple[str, ...]
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SendMarker:
+    nonce: bytes
+
+
+@dataclass(frozen=True)
+class Acked:
+    subscription: int
+    ack: Ack
+
+
+Effect = SendMarker | Acked | CoverageEvent
+
+
+@dataclass
+class _Waiting:
+    generation: int
+    since: float
+    deadline: float
+
+
+@dataclass
+class _Attempt:
+    generation: int
+    views: dict[Identity, View] = field(default_factory=dict)
+    own: Identity | None = None
+    """Who answered at its relay: only the proxy that this node is connected to does."""
+
+
+class Coverage:
+    """The markers of one node.
+
+    ack_timeout_s: an ack comes after this time at the latest, with what is missing by then
+    """
+
+    def __init__(self, random_bytes: Callable[[int], bytes], *, ack_timeout_s: float = 5.0) -> None:
+        self._random_bytes = random_bytes
+        self._ack_timeout_s = ack_timeout_s
+        self._sent = 0
+        self._acked = 0
+        self._waiting: dict[int, _Waiting] = {}
+        self._attempts: dict[bytes, _Attempt] = {}
+        self._covered: dict[str, str] = {}
+        self._missing: tuple[str, ...] = ()
+        self._own: Identity | None = None
+        self._renew = False
+        self._next_marker = 0.0
+        self._repeat_s = REPEAT_FIRST_S
+
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """Ids of the proxies that the acked subscriptions reach."""
+        return tuple(sorted(self._covered))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Ids of the proxies that are known and not reached."""
+        return self._missing
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether `tick` has anything to do, now or later."""
+        return bool(self._waiting) or self._renew
+
+    @property
+    def generation(self) -> int:
+        """The generation of what was sent last."""
+        return self._sent
+
+    # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def sent(self, now: float) -> list[Effect]:
+        """New prefixes went out in this loop turn: a marker follows them."""
+        self._sent += 1
+        self._repeat_s = REPEAT_FIRST_S
+        return [self._marker(now)]
+
+    def want(self, subscription: int, generation: int, since: float) -> list[Effect]:
+        """An ack is wanted for a subscription whose prefixes were sent in `generation`."""
+        if generation <= self._acked and self._covered:
+            return [Acked(subscription, Ack(True, self.covered, self._missing, 0.0))]
+        self._waiting[subscription] = _Waiting(generation, since, since + self._ack_timeout_s)
+        return []
+
+    def cancel(self, subscription: int, now: float, why: str) -> list[Effect]:
+        """The subscription ends before its ack."""
+        waiting = self._waiting.pop(subscription, None)
+        if waiting is None:
+            return []
+        return [Acked(subscription, Ack(False, (), self._missing, now - waiting.since, why))]
+
+    def cancel_all(self, now: float, why: str) -> list[Effect]:
+        """The node ends: whoever still waits is told."""
+        return [effect for subscription in list(self._waiting) for effect in self.cancel(subscription, now, why)]
+
+    def answer(self, nonce: bytes, leg: str, view: View, now: float) -> list[Effect]:
+        """A proxy answered a marker, at its `ingress` or at its `relay`."""
+        attempt = self._attempts.get(nonce)
+        if attempt is None:
+            return []
+        identity = (view.record.id, view.record.incarnation)
+        if leg == "relay":
+            attempt.own = identity
+        else:
+            attempt.views[identity] = view
+        if not self._complete(attempt):
+            return []
+        self._forget_up_to(attempt.generation)
+        return self._settle(attempt, attempt.generation, now)
+
+    def announced(self, view: View, now: float) -> list[Effect]:
+        """The own proxy announced itself: what it lost is not covered any more, what it gained is asked for."""
+        if self._own is None or view.record.id != self._own[0]:
+            return []
+        if view.record.incarnation != self._own[1]:
+            return self.lost_proxy(now)
+        linked = {peer.record.id: peer.record.incarnation for peer in view.peers if peer.linked}
+        linked[view.record.id] = view.record.incarnation
+        for attempt in self._attempts.values():
+            # Who answered, and is not linked any more, must answer anew.
+            attempt.views = {who: said for who, said in attempt.views.items() if linked.get(who[0]) == who[1]}
+        kept = {name: run for name, run in self._covered.items() if linked.get(name) == run}
+        known = set(self._covered) | {peer.record.id for peer in view.peers if peer.linked or not peer.joining}
+        known &= {view.record.id} | {peer.record.id for peer in view.peers}
+        if linked != kept and not self._renew:
+            self._renew = True
+            self._repeat_s = REPEAT_FIRST_S
+            self._next_marker = now
+        return self._change(kept, tuple(sorted(known - set(kept))))
+
+    def lost_proxy(self, now: float) -> list[Effect]:
+        """The connection to the own proxy broke, or moves: nothing is covered until markers are answered again."""
+        self._attempts.clear()
+        self._own = None
+        self._renew = True
+        self._repeat_s = REPEAT_FIRST_S
+        self._next_marker = now
+        return self._change({}, tuple(sorted({*self._covered, *self._missing})))
+
+    def switched(self, now: float) -> None:
+        """The node moved to a proxy that was proven to cover everything: ask anew, while what is covered stays so."""
+        self._attempts.clear()
+        self._own = None
+        self._renew = True
+        self._repeat_s = REPEAT_FIRST_S
+        self._next_marker = now
+
+    def tick(self, now: float) -> list[Effect]:
+        """Repeat what was not answered; tell those whose time is up."""
+        effects: list[Effect] = []
+        overdue = [key for key, waiting in self._waiting.items() if now >= waiting.deadline]
+        if overdue:
+            effects += self._give_up(overdue, now)
+        if (self._waiting or self._renew) and now >= self._next_marker:
+            effects.append(self._marker(now))
+            self._repeat_s = min(self._repeat_s * 1.5, REPEAT_LAST_S)
+        return effects
+
+    # ── decisions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _marker(self, now: float) -> SendMarker:
+        nonce = self._random_bytes(8)
+        self._attempts[nonce] = _Attempt(self._sent)
+        while len(self._attempts) > MAX_ATTEMPTS:
+            del self._attempts[next(iter(self._attempts))]
+        self._next_marker = now + self._repeat_s
+        return SendMarker(nonce)
+
+    def _expected(self, attempt: _Attempt) -> set[Identity]:
+        """Everyone whom any answer calls linked. cost: O(proxies squared), for each answer."""
+        expected = set(attempt.views)
+        for view in attempt.views.values():
+            expected |= {(peer.record.id, peer.record.incarnation) for peer in view.peers if peer.linked}
+        return expected
+
+    def _own_is_member(self, attempt: _Attempt) -> bool:
+        own = attempt.views.get(attempt.own) if attempt.own else None
+        return own is not None and own.state in ("member", "draining")
+
+    def _complete(self, attempt: _Attempt) -> bool:
+        return self._own_is_member(attempt) and self._expected(attempt) <= attempt.views.keys()
+
+    def _settle(self, attempt: _Attempt, generation: int, now: float) -> list[Effect]:
+        """Take the answers of this attempt as the coverage; ack whoever waits for its generation or an older one."""
+        assert attempt.own is not None
+        covered = dict(attempt.views.keys())
+        known = {identity[0] for identity in self._expected(attempt)}
+        for view in attempt.views.values():
+            known |= {peer.record.id for peer in view.peers if not peer.joining}
+        missing = tuple(sorted(known - covered.keys()))
+        self._own = attempt.own
+        self._acked = max(self._acked, generation)
+        self._renew = False
+        effects = self._change(covered, missing)
+        for subscription, waiting in list(self._waiting.items()):
+            if waiting.generation <= generation:
+                del self._waiting[subscription]
+                ack = Ack(True, self.covered, missing, now - waiting.since)
+                effects.append(Acked(subscription, ack))
+        return effects
+
+    def _give_up(self, overdue: list[int], now: float) -> list[Effect]:
+        """At the deadline the attempt that most proxies answered counts; who is silent in it is missing."""
+        effects: list[Effect] = []
+        needed = max(self._waiting[subscription].generation for subscription in overdue)
+        answered = [attempt for attempt in self._attempts.values() if self._own_is_member(attempt)]
+        if answered:
+            best = max(answered, key=lambda each: (each.generation >= needed, len(each.views), each.generation))
+            # An answer to an older marker says nothing of what is acked now.
+            self._forget_up_to(best.generation - 1)
+            effects += self._settle(best, best.generation, now)
+            self._renew = True
+        for subscription in overdue:
+            effects += self.cancel(subscription, now, self._reason())
+        return effects
+
+    def _reason(self) -> str:
+        states = {
+            attempt.views[attempt.own].state
+            for attempt in self._attempts.values()
+            if attempt.own is not None and attempt.own in attempt.views
+        }
+        if "joining" in states:
+            return f"the proxy is still joining the mesh after {self._ack_timeout_s:g} s"
+        return f"no proxy answered within {self._ack_timeout_s:g} s"
+
+    def _forget_up_to(self, generation: int) -> None:
+        for nonce in [key for key, attempt in self._attempts.items() if attempt.generation <= generation]:
+            del self._attempts[nonce]
+
+    def _change(self, covered: dict[str, str], missing: tuple[str, ...]) -> list[Effect]:
+        before = self._covered
+        lost = tuple(sorted(name for name in before if before[name] != covered.get(name)))
+        gained = tuple(sorted(name for name in covered if covered[name] != before.get(name)))
+        changed = missing != self._missing
+        self._covered, self._missing = covered, missing
+        if not lost and not gained and not changed:
+            return []
+        return [CoverageEvent(self.covered, missing, lost, gained)]

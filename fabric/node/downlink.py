@@ -1,0 +1,73 @@
+"""The way from a proxy to its node: one XSUB at the proxy's out and relay, and the bell. Only for the I/O thread.
+
+Each connection has a token of its own for its markers, so that an answer that came by another one says nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fabric import sockets
+from fabric.endpoints import Endpoints
+from fabric.protocol.markers import encode_marker
+
+TICK_MS = 10
+
+
+class Downlink:
+    """The receiving half of one node.
+
+    token:  the node's; the markers of the n-th connection carry `<token>-n`
+    bell:   endpoint of the bell, see `fabric.node.node`
+    """
+
+    def __init__(self, context: sockets.Context, token: str, serial: int, bell: str, *, hwm_msgs: int) -> None:
+        self.token = f"{token}-{serial}"
+        self.base: str | None = None
+        self.socket = sockets.xsub(context, recv_hwm=hwm_msgs)
+        self.socket.rcvtimeo = TICK_MS
+        self._send = sockets.fast_send(self.socket)
+        self._waiting: list[bytes] = []
+        self.poll = sockets.something_waits(self.socket)
+        """Whether something waits to be read."""
+        sockets.connect(self.socket, bell)
+        # Everything that is addressed to this node: `$ack/<token>/…` and `$ack/<token>-n/…`.
+        self.own_prefix = b"$ack/" + token.encode()
+        self.socket.send(b"\x01" + self.own_prefix)
+
+    def attach(self, base: str) -> None:
+        """Connect; XSUB sends what is subscribed on every new connection, and again after each reconnect."""
+        endpoints = Endpoints.parse(base)
+        sockets.connect(self.socket, endpoints.out)
+        sockets.connect(self.socket, endpoints.relay)
+        self.base = base
+
+    def detach(self) -> None:
+        """Disconnect. What was not read yet is gone: read first."""
+        if self.base is not None:
+            endpoints = Endpoints.parse(self.base)
+            sockets.disconnect(self.socket, endpoints.out)
+            sockets.disconnect(self.socket, endpoints.relay)
+            self.base = None
+
+    def change(self, subscribe: Iterable[bytes], cancel: Iterable[bytes]) -> None:
+        """Subscribe to prefixes, then cancel others: what both cover is never uncovered. Goes out with `flush`."""
+        self._waiting += [b"\x01" + prefix for prefix in subscribe]
+        self._waiting += [b"\x00" + prefix for prefix in cancel]
+
+    def mark(self, nonce: bytes, claims: Iterable[bytes] = ()) -> None:
+        """Send a marker behind all subscriptions before it. `claims`: what the proxy gave up, and is held here.
+
+        It leaves together with them: at each place on the way of an ack a thread is woken once instead of twice.
+        """
+        self._waiting.append(encode_marker(self.token, nonce, None, claims))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what `change` has left waiting."""
+        waiting, self._waiting = self._waiting, []
+        for part in waiting:
+            self._send(part)
+
+    def close(self) -> None:
+        self.socket.close(linger=0)

@@ -1,0 +1,552 @@
+"""The I/O side of a node: one thread that receives, decodes and calls the handlers, and performs every decision.
+
+What application threads want of it they put into a queue and ring the *bell*, an inproc PUB to which the receiving XSUB
+is connected too, so that the thread can sit in a blocking receive: three to five times as fast as polling.
+
+The decisions are elsewhere, pure: `session` (which proxy), `interest` (which prefixes), `coverage` (markers and acks),
+`numbers` (order, gaps), `broker` (who wants what). This module performs their effects.
+
+Reading order: `_run`, `_receive`, `_tick`; then commands, what is addressed to this node, effects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import zmq
+
+from fabric import sockets
+from fabric.endpoints import Endpoints
+from fabric.errors import RemoteWireError, StateError
+from fabric.node import connection, coverage
+from fabric.node.connection import Session
+from fabric.node.coverage import Ack, Coverage, CoverageEvent
+from fabric.node.downlink import TICK_MS, Downlink
+from fabric.node.interest import Change, Interest
+from fabric.node.numbering import Gap
+from fabric.node.receiver import Receiver
+from fabric.node.uplink import Uplink
+from fabric.protocol import markers
+from fabric.protocol.questions import is_question
+from fabric.protocol.views import View, valid_name
+from fabric.topics import scope
+from fabric.wire import Message, decode_body
+
+AckFun = Callable[[Ack], object]
+log = logging.getLogger("fabric.node")
+
+TICK_S = TICK_MS / 1000
+QUIET_MS = 500
+"""How long the I/O thread sleeps while nothing is under way: 1,000 idle nodes need 0.4 cores, with 200 ms 0.8, and with
+a tick every 10 ms six. Who is idle notices so late that its connection broke; messages and commands wake it at once."""
+BURST = 16
+"""Messages between two looks at the clock while there is always one to read."""
+CROWD = 150
+"""Messages in one tick from which on waking up for each costs more than the work itself."""
+COALESCE_S = 0.0003
+"""Then, when all is read, the thread sleeps so long, and finds several where it would have been woken for each."""
+DRAIN_MSGS = 1_000_000
+"""At most so many messages are read from a proxy that is lost, before it is let go."""
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """`connected`, `connecting`, `moving` or `closed`, at which proxy, and why.
+
+    uncertain: parts that were accepted and, with this change, may be lost: more were unconfirmed than could be kept
+    """
+
+    state: str
+    base: str
+    reason: str = ""
+    uncertain: int = 0
+
+
+class Attached(Protocol):
+    """What lives on a node: `tick` comes in the I/O thread every 10 ms, `idle` when nothing waits to be read."""
+
+    def tick(self, now: float, idle: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Engine:
+    """What a Node stands on; see there for the arguments. Application threads only queue commands and set callbacks."""
+
+    def __init__(
+        self,
+        bases: Sequence[str],
+        *,
+        name: str | None,
+        ack_timeout_s: float,
+        send_timeout_s: float,
+        silence_s: float,
+        max_prefixes: int,
+        max_payload_bytes: int,
+        max_unconfirmed_bytes: int,
+        max_entries: int,
+        hwm_msgs: int,
+        reorder_window_s: float,
+    ) -> None:
+        self._session = Session([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
+        self._token = secrets.token_hex(16)
+        self.name = name or f"node-{self._token[:8]}"
+        if not valid_name(self.name):
+            raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
+        self._reorder_window_s, self._hwm_msgs = reorder_window_s, hwm_msgs
+        self.max_payload_bytes = max_payload_bytes
+        self._lock = threading.RLock()
+        self._acked = threading.Condition(self._lock)
+        self._acks: dict[int, Ack] = {}
+        self._ack_funs: dict[int, AckFun | None] = {}
+        self._gap_funs: list[Callable[[Gap], object]] = []
+        self._state_funs: list[Callable[[NodeState], object]] = []
+        self._coverage_funs: list[Callable[[CoverageEvent], object]] = []
+        self._attached: tuple[Attached, ...] = ()
+        self._commands: deque[Callable[[], None]] = deque()
+        self._interest = Interest(max_prefixes + 1)  # one for what its proxy says of itself
+        self._generations: dict[bytes, int] = {}
+        self._fresh = False
+        self._released: list[str] = []
+        self._claims: set[bytes] = set()
+        self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
+        self._next_coverage: Coverage | None = None
+        self._flush: Coverage | None = None
+        self._flushed = False
+        self._own: str | None = None
+        self._own_filter: int | None = None
+        self._want_uplink: str | None = None
+        self._hold_until = 0.0
+        self._next_tick = 0.0
+        self._quiet = self._crowded = False
+        self.stats_extra: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
+        self._state = NodeState("connecting", self._session.base)
+        self._connected = threading.Event()
+        self._closing = False
+        self._receiver = Receiver(
+            self._lock,
+            f"{markers.ACK}{self._token}".encode(),
+            self._on_private,
+            self._tell_gap,
+            self._on_notice,
+            max_payload_bytes=max_payload_bytes,
+            reorder_window_s=reorder_window_s,
+            max_entries=max_entries,
+        )
+        self._broker = self._receiver.broker
+        self._asked: Callable[[object], None] = lambda payload: None
+        self._context = sockets.new_context()
+        self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
+        self._thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
+
+    def _open_sockets(self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float) -> None:
+        self._bell_lock = threading.Lock()
+        self._bell_endpoint = "inproc://bell"
+        self._bell = sockets.doorbell(self._context)
+        self._bell.bind(self._bell_endpoint)
+        self._bell_part = f"{markers.ACK}{self._token}/b".encode() + b"\0"
+        self._serial = 0
+        self._down = self._new_downlink()
+        self._next: Downlink | None = None
+        self._up = Uplink(
+            self._context,
+            self._token,
+            lambda: secrets.randbits(64),
+            hwm_msgs=self._hwm_msgs,
+            max_payload_bytes=max_payload_bytes,
+            max_unconfirmed_bytes=max_unconfirmed_bytes,
+            send_timeout_s=send_timeout_s,
+        )
+
+    def _new_downlink(self) -> Downlink:
+        self._serial += 1
+        return Downlink(self._context, self._token, self._serial, self._bell_endpoint, hwm_msgs=self._hwm_msgs)
+
+    # ── commands: from application threads to the I/O thread ──────────────────────────────────────────────────────
+
+    def _command(self, command: Callable[[], None]) -> None:
+        commands = self._commands
+        commands.append(command)
+        if len(commands) == 1:
+            self._ring()
+
+    def _ring(self) -> None:
+        with self._bell_lock, contextlib.suppress(zmq.ZMQError):
+            self._bell.send(self._bell_part, zmq.NOBLOCK)
+
+    def _run_commands(self) -> None:
+        commands = self._commands
+        end = time.monotonic() + TICK_S
+        while commands:
+            command = commands[0]
+            command()
+            commands.popleft()
+            if time.monotonic() > end:  # local messages may answer each other for ever
+                self._ring()
+                break
+        if self._released:
+            released, self._released = self._released, []
+            self._receiver.forget(released)
+        if self._fresh:
+            self._fresh = False
+            self._perform_coverage(self._coverage.sent(time.monotonic()))
+        for link in self._links():
+            link.flush()
+
+    def _hold(self, ident: int, topic_filter: str, since: float) -> None:
+        if scope(topic_filter) == "local":
+            self._acknowledge(ident, Ack(True, (), (), time.monotonic() - since))
+            return
+        change = self._interest.hold(topic_filter)
+        self._apply(change)
+        generation = max((self._generations.get(prefix, 0) for prefix in change.needs), default=0)
+        self._perform_coverage(self._coverage.want(ident, generation, since))
+
+    def _release(self, ident: int, topic_filter: str) -> None:
+        if scope(topic_filter) != "local":
+            self._apply(self._interest.release(topic_filter))
+            self._released.append(topic_filter)
+        self._perform_coverage(self._coverage.cancel(ident, time.monotonic(), "unsubscribed before the ack"))
+        with self._lock:
+            self._ack_funs.pop(ident, None)
+
+    def _apply(self, change: Change) -> None:
+        if change.subscribe or change.cancel:
+            for link in self._links():
+                link.change(change.subscribe, change.cancel)
+        for prefix in change.cancel:
+            self._generations.pop(prefix, None)
+        if change.subscribe:
+            self._fresh = True
+            generation = self._coverage.generation + 1
+            self._generations.update(dict.fromkeys(change.subscribe, generation))
+
+    def _links(self) -> list[Downlink]:
+        return [self._down] if self._next is None else [self._down, self._next]
+
+    # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        self._up.io_thread = threading.get_ident()
+        try:
+            self._perform_session(self._session.start(time.monotonic()))
+            while not self._closing:
+                if self._next is None:
+                    self._receive()
+                else:
+                    self._receive_from_both()
+        except Exception as error:
+            log.exception("the I/O thread of node %s ended", self.name)
+            self._up.abandon(StateError("node", "failed", "publish", f"its I/O thread ended: {error}"))
+        finally:
+            now = time.monotonic()
+            self._perform_coverage(self._coverage.cancel_all(now, "the node was closed"))
+            self._set_state(NodeState("closed", self._session.base))
+            for link in self._links():
+                link.close()
+
+    def _receive(self) -> None:
+        """Read until a tick is due. This loop is the speed of a subscriber."""
+        if self._quiet and not self._woken():
+            self._tick(idle=True)
+            return
+        recv, receive, clock = self._down.socket.recv, self._receiver.receive, time.monotonic
+        next_tick, before = self._next_tick, self._receiver.received
+        try:
+            receive(recv, BURST)  # at least these, even if a tick took longer than a tick
+            while clock() < next_tick:
+                receive(recv, BURST)
+                if self._crowded and not self._down.poll():
+                    time.sleep(COALESCE_S)
+        except zmq.Again:
+            self._crowded = False
+            self._tick(idle=True)
+        else:
+            self._crowded = self._receiver.received - before > CROWD
+            self._tick(idle=False)
+
+    def _woken(self) -> bool:
+        """Sleep longer than a tick; whether a message or the bell came, behind which ticks are frequent again."""
+        socket = self._down.socket
+        socket.rcvtimeo = QUIET_MS
+        try:
+            self._receiver.receive(socket.recv, 1)
+        except zmq.Again:
+            return False
+        finally:
+            socket.rcvtimeo = TICK_MS
+        return True
+
+    def _receive_from_both(self) -> None:
+        """While moving: read from the old proxy and from the new one. What comes twice is dropped by its number."""
+        assert self._next is not None
+        old, new = self._down.socket, self._next.socket
+        poller = zmq.Poller()
+        poller.register(old, zmq.POLLIN)
+        poller.register(new, zmq.POLLIN)
+        for socket, _ in poller.poll(TICK_MS):
+            with contextlib.suppress(zmq.Again):
+                for _ in range(100):
+                    self._receiver.take(socket.recv(zmq.NOBLOCK))
+        if time.monotonic() >= self._next_tick:
+            self._tick(idle=False)
+
+    def _tick(self, idle: bool) -> None:
+        """Everything that is not a message: commands, the connection, markers, watermarks, what was held."""
+        now = time.monotonic()
+        self._next_tick = now + TICK_S
+        if self._commands or self._fresh:
+            self._run_commands()
+        for event in self._up.events():
+            if event == "opened":
+                self._perform_session(self._session.opened(now))
+            else:
+                self._perform_session(self._session.closed(now, "the connection broke"))
+        self._perform_session(self._session.tick(now, idle))
+        self._open_uplink()
+        self._up.tick(now)
+        for tracker in (self._coverage, self._next_coverage, self._flush):
+            if tracker is not None:
+                self._perform_coverage(tracker.tick(now), tracker)
+        if self._flushed:
+            self._let_go(now)
+        if self._receiver.hold and now > self._hold_until and self._session.state == "connected":
+            self._receiver.hold = False
+        self._receiver.tick(now)
+        if self._claims:
+            self._send_claims()
+        for service in self._attached:
+            self._receiver.call(service.tick, now, idle)
+        self._quiet = idle and not self._is_under_way()
+
+    def _is_under_way(self) -> bool:
+        """Whether anything here waits for the next tick."""
+        return bool(
+            self._session.state != "connected"
+            or self._next
+            or self._attached
+            or self._commands
+            or self._fresh
+            or self._claims
+            or self._receiver.holds
+            or self._coverage.is_waiting
+            or not self._up.is_settled
+        )
+
+    def _on_notice(self, prefix: object) -> None:
+        """The proxy's relay gave up a prefix, perhaps by a stray cancel: claim it if it is held here."""
+        if isinstance(prefix, bytes) and (self._interest.carries(prefix) or prefix == self._down.own_prefix):
+            self._claims.add(prefix)
+
+    def _send_claims(self) -> None:
+        claims, self._claims = list(self._claims), set()
+        while claims:
+            chunk, size = [], 0
+            while claims and size < markers.MAX_CLAIM_BYTES:
+                chunk.append(claims.pop())
+                size += len(chunk[-1])
+            for link in self._links():
+                link.mark(b"claim", chunk)
+
+    # ── what is addressed to this node ───────────────────────────────────────────────────────────────────────────
+
+    def _on_private(self, raw: bytes, body: bytes) -> None:
+        """Answers to markers, watermarks that came back, and the bell."""
+        kind = raw[-2:]
+        if kind == b"/b":
+            self._run_commands()
+            return
+        try:
+            payload = decode_body(body)[3]
+        except RemoteWireError as error:
+            self._receiver.refuse(error)
+            return
+        now = time.monotonic()
+        if kind == b"/w":
+            # While the next connection could not be made yet, the lock being busy, this came of the one before.
+            if self._up.returned(payload, now) and self._want_uplink is None:
+                self._perform_session(self._session.proven(now))
+            return
+        answer = markers.read_answer(payload)
+        if answer is None:
+            self.stats_extra["refused_answers"] += 1
+            return
+        token = raw[len(markers.ACK) : -2].decode(errors="replace")
+        self._answered(token, answer, now)
+
+    def _answered(self, token: str, answer: markers.Answer, now: float) -> None:
+        if self._next is not None and token == self._next.token:
+            assert self._next_coverage is not None
+            self._perform_coverage(
+                self._next_coverage.answer(answer.nonce, answer.leg, answer.view, now), self._next_coverage
+            )
+            return
+        if token != self._down.token:
+            return
+        if answer.leg == "relay":
+            self._session.heard(now)
+            self._know_proxy(answer.view)
+        for tracker in (self._coverage, self._flush):
+            if tracker is not None:
+                self._perform_coverage(tracker.answer(answer.nonce, answer.leg, answer.view, now), tracker)
+
+    def _know_proxy(self, view: View) -> None:
+        """Only the proxy that this node is connected to answers at its relay. Listen to what it says of itself."""
+        if view.record.id == self._own:
+            return
+        with self._lock:
+            if self._own_filter is not None:
+                old = self._broker.unsubscribe(self._own_filter)
+                self._apply(self._interest.release(old))
+            self._own = view.record.id
+            topic = markers.ANNOUNCE + self._own
+            self._own_filter = self._broker.subscribe(topic, self._on_announcement)
+            self._apply(self._interest.hold(topic))
+            self._down.flush()
+
+    def _on_announcement(self, message: Message) -> None:
+        if is_question(message.payload):
+            self._asked(message.payload)
+            return
+        view = View.from_map(message.payload)
+        if view is None:
+            self.stats_extra["refused_answers"] += 1
+            return
+        now = time.monotonic()
+        self._session.heard(now)
+        self._perform_coverage(self._coverage.announced(view, now))
+        if view.state == "draining":
+            self._perform_session(self._session.draining(now))
+
+    # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _perform_session(self, effects: Iterable[connection.Effect]) -> None:
+        now = time.monotonic()
+        for effect in effects:
+            match effect:
+                case connection.Attach(base):
+                    self._down.attach(base)
+                    self._perform_coverage(self._coverage.lost_proxy(now))
+                case connection.Detach():
+                    self._abandon_move()
+                    self._read_out()
+                    self._down.detach()
+                    self._own = None
+                case connection.OpenUplink(base):
+                    self._want_uplink = Endpoints.parse(base).ingress
+                    self._open_uplink()
+                case connection.SendProbe():
+                    self._up.probe()
+                case connection.Connected(base):
+                    self._hold_on(now)
+                    self._up.proven(now, self._reorder_window_s)
+                    self._set_state(NodeState("connected", base))
+                    self._connected.set()
+                case connection.Lost(base, why):
+                    self.stats_extra["reconnects"] += 1
+                    uncertain = self._up.close_gate()
+                    self._perform_coverage(self._coverage.lost_proxy(now))
+                    self._hold_on(now)
+                    self._set_state(NodeState("connecting", base, why, uncertain))
+                case connection.Move(base):
+                    self._begin_move(base, now)
+
+    def _hold_on(self, now: float) -> None:
+        if self._state.state != "connecting" or self._connected.is_set():
+            self._receiver.hold = True
+            self._hold_until = now + self._reorder_window_s
+
+    def _open_uplink(self) -> None:
+        if self._want_uplink is not None and self._up.open(self._want_uplink):
+            self._want_uplink = None
+
+    def _read_out(self) -> None:
+        """Read what the lost proxy had sent, before its connection is let go."""
+        with contextlib.suppress(zmq.Again):
+            for _ in range(DRAIN_MSGS):
+                self._receiver.take(self._down.socket.recv(zmq.NOBLOCK))
+
+    def _begin_move(self, base: str, now: float) -> None:
+        """Connect to the next proxy beside the present one; both are read until the new one covers everything."""
+        self.stats_extra["moves"] += 1
+        self._set_state(NodeState("moving", base, "the proxy drains"))
+        self._receiver.hold = True
+        self._hold_until = now + 3600.0
+        self._next = self._new_downlink()
+        self._next.change(self._interest.wire(), ())
+        self._next.attach(base)
+        self._next_coverage = Coverage(secrets.token_bytes, ack_timeout_s=60.0)
+        self._perform_coverage(self._next_coverage.sent(now), self._next_coverage)
+        self._next_coverage.want(0, self._next_coverage.generation, now)
+
+    def _covered_by_next(self, now: float) -> None:
+        """The new proxy covers all. One marker more through the old one: what is behind it is all that is to come."""
+        self._flush = Coverage(secrets.token_bytes, ack_timeout_s=0.5)
+        self._perform_coverage(self._flush.sent(now), self._flush)
+        self._flush.want(0, self._flush.generation, now)
+
+    def _let_go(self, now: float) -> None:
+        """Receive from the new proxy alone. Only from `_tick`: nobody is reading the old connection then."""
+        self._flushed = False
+        if self._next is None:
+            return
+        self._read_out()
+        self._down.close()
+        self._down, self._next = self._next, None
+        self._flush = self._next_coverage = None
+        self._coverage.switched(now)
+        self._own = None
+        self._up.close_gate()
+        self._perform_session(self._session.moved(now))
+
+    def _abandon_move(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._next = self._next_coverage = self._flush = None
+            self._flushed = False
+
+    def _perform_coverage(self, effects: Iterable[coverage.Effect], tracker: Coverage | None = None) -> None:
+        tracker = tracker or self._coverage
+        for effect in effects:
+            match effect:
+                case coverage.SendMarker(nonce):
+                    link = self._next if tracker is self._next_coverage and self._next is not None else self._down
+                    link.mark(nonce)
+                case coverage.Acked(ident, ack):
+                    if tracker is self._coverage:
+                        self._acknowledge(ident, ack)
+                    elif tracker is self._next_coverage and ack.ok and self._flush is None:
+                        self._covered_by_next(time.monotonic())
+                    elif tracker is self._flush:
+                        self._flushed = True
+                case CoverageEvent():
+                    if tracker is self._coverage:
+                        for fun in self._coverage_funs:
+                            self._receiver.call(fun, effect)
+
+    def _acknowledge(self, ident: int, ack: Ack) -> None:
+        with self._acked:
+            fun = self._ack_funs.pop(ident, None)
+            with contextlib.suppress(KeyError):
+                self._broker.get(ident)
+                self._acks[ident] = ack
+            self._acked.notify_all()
+        if fun is not None:
+            self._receiver.call(fun, ack)
+
+    def _set_state(self, state: NodeState) -> None:
+        self._state = state
+        for fun in self._state_funs:
+            self._receiver.call(fun, state)
+
+    def _tell_gap(self, gap: Gap) -> None:
+        for fun in self._gap_funs:
+            self._receiver.call(fun, gap)

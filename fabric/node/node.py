@@ -1,0 +1,329 @@
+"""A node: the API that programs publish and subscribe with. The thread behind it is in `fabric.node.engine`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fabric import sockets
+from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError
+from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.engine import AckFun, Attached, Engine, NodeState
+from fabric.node.numbering import Gap
+from fabric.node.receiver import MessageFun
+from fabric.node.respondent import Respondent
+from fabric.topics import scope, validate_filter, validate_topic
+from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
+
+log = logging.getLogger("fabric.node")
+
+
+class Node(Engine):
+    """A connection to the fabric. A context manager; safe to use from several threads, not after `fork`.
+
+    connect:            base address of a proxy, or several: when one is lost, the next is taken
+    name:               one topic level, for people; default: random
+    connect_timeout_s:  how long this waits until both ways to a proxy are proven open
+    ack_timeout_s:      an ack comes after this time at the latest
+    send_timeout_s:     how long `publish` waits for a connection, or for room in the queue
+    max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for
+    hwm_msgs:           queue of messages to the proxy, and from it
+    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies
+    reorder_window_s:   how long a gap is held open after a move or a reconnect
+    errors:             NotConnected when no proxy answers in time; ValueError for an address that is none
+    """
+
+    def __init__(
+        self,
+        connect: str | Iterable[str],
+        *,
+        name: str | None = None,
+        connect_timeout_s: float = 10.0,
+        ack_timeout_s: float = 5.0,
+        send_timeout_s: float = 5.0,
+        silence_s: float = 3.0,
+        max_prefixes: int = 1_000,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        max_unconfirmed_bytes: int = 64 * 1024 * 1024,
+        max_entries: int = 1_000_000,
+        hwm_msgs: int = sockets.HWM_MSGS,
+        reorder_window_s: float = 0.5,
+    ) -> None:
+        bases = [connect] if isinstance(connect, str) else list(connect)
+        super().__init__(
+            bases,
+            name=name,
+            ack_timeout_s=ack_timeout_s,
+            send_timeout_s=send_timeout_s,
+            silence_s=silence_s,
+            max_prefixes=max_prefixes,
+            max_payload_bytes=max_payload_bytes,
+            max_unconfirmed_bytes=max_unconfirmed_bytes,
+            max_entries=max_entries,
+            hwm_msgs=hwm_msgs,
+            reorder_window_s=reorder_window_s,
+        )
+        respondent = Respondent(
+            self._token,
+            lambda: {"node": self.name, "proxy": self._own or ""},
+            self._filters_matching,
+            self._filters_held,
+            self.stats,
+            lambda topic, answer: self._publish_system(topic, answer, timeout_s=0),
+        )
+        self._asked, self._receiver.on_trace = respondent.asked, respondent.traced
+        self._prefixes: dict[str, bytes] = {}
+        self._local_number = 0
+        self._closed = False
+        self._pid = os.getpid()
+        _nodes.add(self)
+        self._thread.start()
+        if not self._connected.wait(connect_timeout_s):
+            self.close(0)
+            raise NotConnected(f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ── the API ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def state(self) -> NodeState:
+        return self._state
+
+    @property
+    def home(self) -> str:
+        """The level that stands for this node in `~pagesession/<home>/<session>/…`."""
+        return self._token
+
+    @property
+    def publisher(self) -> int:
+        """The id that this node's messages carry; another one after a million topics."""
+        return self._up.publisher
+
+    def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
+        """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
+
+        msg_fun:  called in the I/O thread with each Message, in order per publisher
+        ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
+        errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed
+        """
+        self._check()
+        validate_filter(topic_filter)
+        self._check_scope(topic_filter)
+        since = time.monotonic()
+        with self._lock:
+            ident = self._broker.subscribe(topic_filter, msg_fun)
+            self._ack_funs[ident] = ack_fun
+        self._command(lambda: self._hold(ident, topic_filter, since))
+        return ident
+
+    def unsubscribe(self, subscription: int) -> None:
+        """End a subscription: its handler is called no more. KeyError when there is none of this id."""
+        self._check()
+        with self._lock:
+            topic_filter = self._broker.unsubscribe(subscription)
+            self._acks.pop(subscription, None)
+        self._command(lambda: self._release(subscription, topic_filter))
+
+    def publish(
+        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> int:
+        """Send one message, and return its number: 1 for this node's first on this topic.
+
+        When it returns, the message is accepted: it survives the death of the proxy (up to `max_unconfirmed_bytes`).
+        In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once.
+        payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
+        timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
+        errors:  InvalidTopic; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that cannot be
+                 sent; HighWaterMarkReached or NotConnected when it was not accepted within `send_timeout_s`;
+                 StateError when closed
+        """
+        prefix = self._prefixes.get(topic)
+        if prefix is None:
+            prefix = self._admit(topic)
+            if prefix is None:
+                return self._publish_locally(topic, payload, headers)
+        return self._up.publish(prefix, payload, headers, timeout_s)
+
+    def wait_ack(self, subscription: int, timeout_s: float) -> Ack:
+        """Wait for the ack of a subscription, and return it; TimeoutError when it did not come in time.
+
+        errors: StateError in a callback, which would wait for itself; KeyError for an unknown id
+        """
+        self._check()
+        if threading.current_thread() is self._thread:
+            raise StateError("node", "in a callback", "wait_ack", "right would be an ack_fun")
+        end = time.monotonic() + timeout_s
+        with self._acked:
+            while subscription not in self._acks:
+                self._broker.get(subscription)
+                rest = end - time.monotonic()
+                if rest <= 0:
+                    raise TimeoutError(f"no ack for subscription {subscription} within {timeout_s:g} s")
+                self._acked.wait(rest)
+            return self._acks[subscription]
+
+    def on_gap(self, fun: Callable[[Gap], object]) -> None:
+        """Have `fun(gap)` called in the I/O thread for every loss: `.topic .publisher .first .last .lost`."""
+        self._gap_funs.append(fun)
+
+    def on_state(self, fun: Callable[[NodeState], object]) -> None:
+        """Have `fun(state)` called in the I/O thread when the connection changes."""
+        self._state_funs.append(fun)
+
+    def on_coverage(self, fun: Callable[[CoverageEvent], object]) -> None:
+        """Have `fun(event)` called in the I/O thread when coverage changes: `.covered .missing .lost .gained`."""
+        self._coverage_funs.append(fun)
+
+    def stats(self) -> dict[str, Any]:
+        """Return figures: counts since the start, and what is held at present."""
+        receiver, detector = self._receiver, self._receiver.detector
+        return {
+            "name": self.name,
+            "state": self._state.state,
+            "base": self._state.base,
+            "proxy": self._own,
+            "published": self._up.published,
+            "unconfirmed": self._up.unconfirmed,
+            "uncertain": self._up.uncertain,
+            "resent": self._up.resent,
+            "waits": self._up.waits,
+            "waited_s": round(self._up.waited_s, 6),
+            "received": receiver.received,
+            "over_delivered": receiver.unmatched,
+            "refused": dict(receiver.refused),
+            "duplicates": detector.duplicates,
+            "gaps": detector.gaps,
+            "lost": detector.lost,
+            "started_late": detector.started_late,
+            "evicted": detector.evicted,
+            "failed_callbacks": receiver.failed_callbacks,
+            "subscriptions": len(self._broker),
+            "interest": self._interest.stats(),
+            "covered": list(self._coverage.covered),
+            "missing": list(self._coverage.missing),
+            **self.stats_extra,
+        }
+
+    def close(self, timeout_s: float = 5.0) -> int:
+        """End the node. Returns when everything accepted has reached the ingress, or after `timeout_s`.
+
+        A callback that is running is waited for, however long it takes.
+
+        returns: number of accepted messages that are not known to have arrived
+        errors:  StateError in a callback
+        """
+        if threading.current_thread() is self._thread:
+            raise StateError("node", "in a callback", "close", "right would be another thread")
+        if os.getpid() == self._pid:
+            for service in reversed(self._attached):
+                service.close()
+        with self._lock:
+            if self._closed or os.getpid() != self._pid:
+                return 0
+            self._closed = True
+        self._up.finish()
+        self._ring()
+        left = self._up.wait_confirmed(timeout_s) if self._connected.is_set() else self._up.unconfirmed
+        if left:
+            log.warning("closed with %d messages that are not known to have reached a proxy", left)
+        self._closing = True
+        self._ring()
+        self._thread.join()
+        self._up.close()
+        self._bell.close()
+        self._context.term()
+        return left
+
+    # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StateError("node", "closed", "use", "right would be a new Node")
+        if os.getpid() != self._pid:
+            raise _forked_error()
+
+    def _check_scope(self, topic_filter: str) -> None:
+        if scope(topic_filter) != "pagesession":
+            return
+        levels = topic_filter.split("/")
+        home, page = (levels + ["", ""])[1:3]
+        if home in ("", "+", "#") or (page in ("", "+", "#") and home != self.home):
+            raise ScopeError(
+                f"{topic_filter!r} would hear other pages; right would be ~pagesession/<home>/<session>/…, both named"
+            )
+
+    def _admit(self, topic: str) -> bytes | None:
+        """Check a topic at its first use, and keep its prefix; None for a local one."""
+        self._check()
+        validate_topic(topic)
+        kind = scope(topic)
+        if kind == "local":
+            return None
+        if kind == "system":
+            raise ScopeError(f"{topic!r}: topics that begin with $ belong to the fabric; right would be another level")
+        prefix = self._up.prefix(topic)
+        if len(self._prefixes) >= 100_000:
+            self._prefixes.clear()
+        self._prefixes[topic] = prefix
+        return prefix
+
+    # ── for the fabric's own services: presence, requests ─────────────────────────────────────────────────────────
+
+    def _publish_system(
+        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> int:
+        """`publish` for topics that begin with `$`. With timeout_s=0 also for the I/O thread."""
+        self._check()
+        return self._up.publish(self._up.prefix(topic), payload, headers, timeout_s)
+
+    def _attach(self, service: Attached) -> None:
+        """Have a service of this node called in the I/O thread, and closed before the node is."""
+        with self._lock:
+            self._attached = (*self._attached, service)
+
+    def _detach(self, service: Attached) -> None:
+        with self._lock:
+            self._attached = tuple(each for each in self._attached if each is not service)
+
+    def _filters_matching(self, topic: str) -> list[str]:
+        with self._lock:
+            return [subscription.filter for subscription in self._broker.match(topic)]
+
+    def _filters_held(self) -> tuple[str, ...]:
+        with self._lock:
+            return self._broker.filters()
+
+    def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
+        with self._lock:
+            self._local_number += 1
+            number = self._local_number
+        message = Message(topic, payload, self._up.publisher, number, time.time_ns(), headers or {})
+        self._command(lambda: self._receiver.deliver(message))
+        return number
+
+
+_nodes: weakref.WeakSet[Node] = weakref.WeakSet()
+
+
+def _forked_error() -> FabricError:
+    return StateError("node", "forked", "use", "sockets and threads do not survive fork; make a new Node in the child")
+
+
+def _after_fork_in_child() -> None:
+    for node in _nodes:
+        node._up.abandon(_forked_error())
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+__all__ = ["Ack", "CoverageEvent", "Gap", "InvalidFilter", "Message", "Node", "NodeState"]

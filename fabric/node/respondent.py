@@ -1,0 +1,61 @@
+"""A node's answers to an operator's questions, decided by `protocol.questions`. Costs nothing while nobody asks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from fabric.errors import FabricError
+from fabric.protocol import questions
+
+
+class Respondent:
+    """Answers for one node, in its I/O thread. What a peer sends never raises, and nothing here waits.
+
+    token:    of this run of the node
+    identity: gives what stands in every answer
+    matching: gives the filters that match a topic
+    held:     gives all filters
+    stats:    gives the node's figures
+    publish:  sends an answer to a topic, without waiting
+    """
+
+    def __init__(
+        self,
+        token: str,
+        identity: Callable[[], Mapping[str, Any]],
+        matching: Callable[[str], Iterable[str]],
+        held: Callable[[], Iterable[str]],
+        stats: Callable[[], Mapping[str, Any]],
+        publish: Callable[[str, dict[str, Any]], object],
+    ) -> None:
+        self._token, self._identity, self._matching, self._held = token, identity, matching, held
+        self._stats, self._publish = stats, publish
+        self._budget = questions.Budget(questions.MAX_QUESTIONS_A_SECOND)
+
+    def asked(self, payload: object) -> None:
+        """A question to all nodes of this one's proxy."""
+        question = questions.read_question(payload)
+        if question is None or not self._budget.take(time.monotonic()):
+            return
+        if question.ask == "why":
+            matching = list(self._matching(question.topic))
+            if questions.is_asked(question, self._token, bool(matching)):
+                self._answer(question, questions.why(question.topic, matching, self._held()))
+        elif question.ask == "stats":
+            figures = questions.figures(self._stats())
+            if questions.is_asked(question, self._token, figures["lost"] > 0):
+                self._answer(question, figures)
+
+    def traced(self, topic: str, payload: object) -> None:
+        """A trace came, on a topic that a filter here matches."""
+        question = questions.read_question(payload)
+        if question is not None and question.ask == "trace" and self._budget.take(time.monotonic()):
+            self._answer(question, {"topic": topic})
+
+    def _answer(self, question: questions.Question, body: dict[str, Any]) -> None:
+        answer = {"answer": question.ask, "id": question.id, **self._identity(), **body}
+        with contextlib.suppress(FabricError):  # whoever asked may ask again
+            self._publish(question.reply_to, answer)

@@ -1,0 +1,457 @@
+"""The way from a node to its proxy's ingress: numbering, encoding, one PUSH at a time, and what must be sent again.
+
+Application threads publish; the node's I/O thread opens and closes the connection. One lock orders the sends and guards
+everything here; the I/O thread never waits for it, nor for a full queue.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from time import time_ns
+from typing import Any, NoReturn
+
+import zmq
+from msgpack import Packer  # type: ignore[import-untyped]
+
+from fabric import sockets
+from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, StateError
+from fabric.node.numbering import Numbering
+from fabric.node.unconfirmed import FRESH_PARTS, Outbox
+from fabric.payloads import FLAT, NUMERIC
+from fabric.protocol.markers import ACK
+from fabric.wire import FORMAT_VERSION, PACKING_ERRORS, Encoder
+
+TAILS_PER_TICK = 1_000
+REPEAT_TAILS_S = (4.0, 16.0, 64.0)
+"""A tail is sent again so long after the one before, while its topic stays quiet. It meets the same full queue as the
+messages whose loss it tells of: one alone would often be lost with them. Each costs a quiet topic 0.1 kB meanwhile."""
+SMALL = 1024
+"""Characters, or bytes, of a payload that need not be measured once it is packed."""
+REMARK_S = 0.5
+"""A watermark that did not come back is sent again: the way back drops like any other when this node is too slow."""
+_EVENTS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_CONNECT_RETRIED
+    | sockets.FAILED_EVENTS
+)
+_OUT_OF_THE_WAY = (*PACKING_ERRORS, zmq.ZMQError)
+_MOVED: dict[str, Any] = {"moved": True}
+"""Header of what is sent for a while after a move: what is missing before it may still come by the other way."""
+_TAIL: dict[str, Any] = {"tail": True}
+
+
+class Uplink:
+    """The sending half of one node.
+
+    random_u64:      source of publisher ids
+    send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
+    """
+
+    def __init__(
+        self,
+        context: sockets.Context,
+        token: str,
+        random_u64: Any,
+        *,
+        hwm_msgs: int,
+        max_payload_bytes: int,
+        max_unconfirmed_bytes: int,
+        send_timeout_s: float,
+    ) -> None:
+        self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
+        self._random_u64 = random_u64
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._numbering = Numbering(random_u64())
+        self._encoder = Encoder(self._numbering.publisher, max_payload_bytes)
+        self._pack: Callable[[Any], bytes] = Packer().pack
+        self._small = SMALL if max_payload_bytes >= 4 * SMALL else -1
+        self._control_prefix = f"{ACK}{token}/w".encode() + b"\0"
+        self._outbox = Outbox(max_bytes=max_unconfirmed_bytes)
+        self._socket: sockets.Socket | None = None
+        self._send: Callable[[bytes], object] = _no_socket
+        self._monitor: sockets.Socket | None = None
+        self._serial = 0
+        self._open = False
+        self._stalled = False
+        self._clear = False
+        self._plain = False
+        """`_clear`, and nothing is added to the headers."""
+        self._headers: dict[str, Any] | None = None
+        self._moved_until = 0.0
+        self._resend: list[bytes] = []
+        self._resend_at = 0
+        self._marked, self._marked_at = -1, 0.0
+        self._tails: list[tuple[bytes, int]] = []
+        self._tails_sent = 0
+        self._repeats: list[deque[tuple[float, bytes, int]]] = [deque() for _ in REPEAT_TAILS_S]
+        self._ended: FabricError | None = None
+        self.uncertain = 0
+        """Parts that were accepted, and may be lost: they did not fit the bound when the connection broke."""
+        self.resent = 0
+        self.waits, self.waited_s = 0, 0.0
+        """Messages that had to wait for room or for a connection, and for how long in all."""
+        self.io_thread: int | None = None
+        """Ident of the thread that calls `tick`."""
+
+    @property
+    def publisher(self) -> int:
+        return self._numbering.publisher
+
+    @property
+    def published(self) -> int:
+        """Messages accepted; tails are none."""
+        return self._outbox.sent - self._tails_sent
+
+    @property
+    def unconfirmed(self) -> int:
+        return self._outbox.unconfirmed
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was accepted is confirmed, and nothing waits to be sent."""
+        return self._open and not self._tails and not self.unconfirmed
+
+    # ── application threads ──────────────────────────────────────────────────────────────────────────────────────
+
+    def prefix(self, topic: str) -> bytes:
+        return self._encoder.prefix(topic)
+
+    def publish(
+        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None = None, timeout_s: float | None = None
+    ) -> int:
+        """Number, encode and send one message; return its number. See `Node.publish` for the errors.
+
+        timeout_s: instead of `send_timeout_s`; 0: this does not wait, and may be called in the I/O thread
+        """
+        kind = type(payload)
+        if self._plain and headers is None and (kind in NUMERIC or (kind in FLAT and len(payload) <= self._small)):
+            # Everything that a small payload on a known topic needs: 1.2 us, of which sending is a half. Calls are dear
+            # in Python. Whatever is out of the way changes nothing here, and goes the careful way.
+            with self._lock:
+                numbering = self._numbering
+                if self._plain and (last := numbering.numbers.get(prefix)):
+                    # The number is taken first: whatever interrupts this, it never goes to another message.
+                    numbering.numbers[prefix] = number = last + 1
+                    try:
+                        part = prefix + self._pack((FORMAT_VERSION, numbering.publisher, number, time_ns(), payload))
+                        self._send(part)
+                    except _OUT_OF_THE_WAY:
+                        numbering.numbers[prefix] = last
+                    else:
+                        numbering.recent[prefix] = number
+                        fresh = self._outbox.fresh
+                        fresh.append(part)
+                        if len(fresh) >= FRESH_PARTS:
+                            self._outbox.count_fresh()
+                        return number
+        return self._publish_carefully(prefix, payload, headers, timeout_s)
+
+    def _publish_carefully(
+        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, timeout_s: float | None
+    ) -> int:
+        if timeout_s is None:
+            timeout_s = self._send_timeout_s
+        elif timeout_s <= 0 and not self._clear:
+            self._refuse(0.0)  # before the lock: whoever sends again after a reconnect holds it for long
+        with self._lock:
+            if not self._clear:
+                self._wait_clear(timeout_s)
+            numbering = self._numbering
+            try:
+                number = numbering.next(prefix)
+            except StateError:
+                self._renumber()
+                numbering = self._numbering
+                number = numbering.next(prefix)
+            if self._headers is not None:
+                headers = {**self._headers, **(headers or {})}
+            try:
+                part = self._encoder.part(prefix, number, time_ns(), payload, headers)
+                self._send(part)
+            except zmq.Again:
+                self._send_when_there_is_room(prefix, part, timeout_s)
+            except BaseException as error:
+                numbering.take_back(prefix)
+                if isinstance(error, zmq.ZMQError):
+                    raise NotConnected(f"the connection to the proxy was closed: {error}") from error
+                raise
+            self._outbox.add(part)
+            return number
+
+    def _wait_clear(self, timeout_s: float) -> None:
+        """Wait for a proven connection, and for whoever waits for room. Called, and returns, with the lock held.
+
+        The I/O thread does not wait for a connection, which only itself can make: a callback is refused at once.
+        """
+        if not self._open and threading.get_ident() == self.io_thread:
+            self._refuse(0.0)
+        since = time.monotonic()
+        end = since + timeout_s
+        try:
+            while self._ended is None and not self._clear:
+                rest = end - time.monotonic()
+                if rest <= 0 or not self._changed.wait(rest):
+                    self._refuse(timeout_s)
+        finally:
+            self._count_wait(since)
+        if self._ended is not None:
+            raise self._ended
+
+    def _refuse(self, timeout_s: float) -> NoReturn:
+        if self._ended is not None:
+            raise self._ended
+        if self._stalled and self._open:
+            raise HighWaterMarkReached(
+                f"the proxy took nothing for {timeout_s:g} s ({self._hwm_msgs} messages wait); "
+                "the message was not accepted"
+            )
+        raise NotConnected(f"no proxy for {timeout_s:g} s; the message was not accepted")
+
+    def _send_when_there_is_room(self, prefix: bytes, part: bytes, timeout_s: float) -> None:
+        """The queue is full. Try on every millisecond, between which the I/O thread may replace a dead connection.
+
+        Other publishers wait: the number is taken, and nothing may overtake it.
+        """
+        self._stalled = True
+        self._settle()
+        since = time.monotonic()
+        end = since + timeout_s
+        try:
+            while time.monotonic() < end and self._ended is None:
+                self._changed.wait(0.001)
+                if self._open and self._send_now(part):
+                    return
+            self._refuse(timeout_s)
+        except BaseException:
+            self._numbering.take_back(prefix)
+            raise
+        finally:
+            self._stalled = False
+            self._count_wait(since)
+            self._settle()
+
+    def _count_wait(self, since: float) -> None:
+        self.waits += 1
+        self.waited_s += time.monotonic() - since
+
+    def _settle(self) -> None:
+        """Work out whether `publish` may go on at once; wake who waits for it."""
+        self._clear = self._open and not self._stalled and self._ended is None
+        self._plain = self._clear and self._headers is None
+        self._changed.notify_all()
+
+    def _renumber(self) -> None:
+        """Too many topics are counted: go on under a new publisher id, never with a number used before."""
+        self._tails += self._numbering.restart(self._random_u64())
+        for prefix, number in self._tails:
+            self._send_now(self._encoder.part(prefix, number, time.time_ns(), None, _TAIL))
+        self._tails = []
+        self._repeats = [deque() for _ in REPEAT_TAILS_S]
+        self._encoder = Encoder(self._numbering.publisher, self._encoder.max_payload_bytes)
+
+    # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self, endpoint: str) -> bool:
+        """Replace the connection; publishers wait until `proven`. False: the lock is busy, try again."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._drop()
+            self._serial += 1
+            self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=0)
+            self._send = sockets.fast_send(self._socket)
+            self._monitor = sockets.monitor(self._context, self._socket, _EVENTS)
+            sockets.connect(self._socket, endpoint)
+            return True
+        finally:
+            self._lock.release()
+
+    def events(self) -> list[str]:
+        """Return `opened` and `closed`, as they happened to the present connection."""
+        found: list[str] = []
+        monitor = self._monitor
+        while monitor is not None:
+            try:
+                event = int.from_bytes(monitor.recv_multipart(zmq.NOBLOCK)[0][:2], "little")
+            except zmq.Again:
+                break
+            found.append("opened" if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else "closed")
+            if found[-1] == "closed":
+                break  # it is closed for good; there may be several words for one end
+        return found
+
+    def close_gate(self) -> int:
+        """The connection is lost: publishers wait. Return how many accepted parts can not be sent again."""
+        self._open = self._clear = self._plain = False
+        self._forget_resending()
+        if self._lock.acquire(blocking=False):  # a publisher may be adding a part; then `proven` counts it
+            self._outbox.count_fresh()
+            self._lock.release()
+        uncertain = self._outbox.take_uncertain()
+        self.uncertain += uncertain
+        return uncertain
+
+    def probe(self) -> None:
+        """Send a watermark, whatever waits; nothing when the queue is full."""
+        self._send_watermark()
+
+    def returned(self, payload: object, now: float) -> bool:
+        """A watermark came back. True when it was sent over the present connection."""
+        if not (isinstance(payload, list) and len(payload) == 2 and all(type(field) is int for field in payload)):
+            return False
+        serial, count = payload
+        if serial != self._serial:
+            return False
+        with self._changed:
+            self._outbox.confirmed(count, now)
+            self._changed.notify_all()
+        return True
+
+    def proven(self, now: float, moved_s: float) -> None:
+        """Both ways are open: send again what is kept, in order; publishers go on behind it."""
+        with self._lock:
+            self._resend, self._resend_at = self._outbox.kept(), 0
+            self.uncertain += self._outbox.take_uncertain()  # what was not counted yet when the connection broke
+            self.resent += len(self._resend)
+            self._headers = _MOVED if self._serial > 1 else None
+            self._moved_until = now + moved_s
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Go on sending again, send a watermark where there was traffic, and tails that are due."""
+        if self._socket is None or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._resend:
+                self._go_on_resending()
+            elif not self._open and self._moved_until:
+                self._open = True
+                self._settle()
+            if self._open:
+                if self._headers is not None and now > self._moved_until:
+                    self._headers = None
+                    self._plain = self._clear
+                self._send_tails(now)
+                if self._marked != self._outbox.sent or (self.unconfirmed and now > self._marked_at + REMARK_S):
+                    self._marked_at = now
+                    self._send_watermark_locked()
+            self._outbox.tick(now)
+        finally:
+            self._lock.release()
+
+    def finish(self) -> None:
+        """No message is accepted any more; the tails of what was sent follow it."""
+        with self._lock:
+            self._ended = StateError("node", "closed", "publish", "the node was closed")
+            self._tails += self._numbering.all_tails()
+            self._settle()
+
+    def wait_confirmed(self, timeout_s: float) -> int:
+        """Wait until everything accepted has come back through the ingress; return how many parts have not."""
+        end = time.monotonic() + timeout_s
+        with self._changed:
+            while self._outbox.unconfirmed or self._tails:
+                rest = end - time.monotonic()
+                if rest <= 0:
+                    break
+                self._changed.wait(min(rest, 0.05))
+            return self._outbox.unconfirmed
+
+    def abandon(self, why: FabricError) -> None:
+        """In a forked child, or when the I/O thread ends: nothing can be sent any more."""
+        self._ended = why
+        self._open = self._clear = self._plain = False
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+            self._ended = self._ended or StateError("node", "closed", "publish", "the node was closed")
+            self._settle()
+
+    def _drop(self) -> None:
+        self._open = self._clear = self._plain = False
+        self._forget_resending()
+        if self._socket is not None:
+            self._socket.disable_monitor()
+            self._socket.close(linger=0)
+        if self._monitor is not None:
+            self._monitor.close()
+        self._socket = self._monitor = None
+        self._send = _no_socket
+
+    def _forget_resending(self) -> None:
+        """Until `proven`, which begins anew: going on in the middle, on another connection, would leave a hole."""
+        self._moved_until = 0.0
+        self._resend = []
+
+    def _go_on_resending(self) -> None:
+        while self._resend_at < len(self._resend):
+            if not self._send_now(self._resend[self._resend_at]):
+                return
+            self._resend_at += 1
+        self._resend = []
+        self._marked = -1
+        self._open = True
+        self._settle()
+
+    def _send_tails(self, now: float) -> None:
+        if not self._tails:
+            self._tails = self._numbering.due_tails(now, TAILS_PER_TICK)
+        while self._tails:
+            prefix, number = self._tails[-1]
+            part = self._encoder.part(prefix, number, time.time_ns(), None, _TAIL)
+            if not self._send_now(part):
+                return
+            self._outbox.add(part)
+            self._tails_sent += 1
+            self._tails.pop()
+            self._repeats[0].append((now + REPEAT_TAILS_S[0], prefix, number))
+        for stage, repeats in enumerate(self._repeats):
+            self._repeat_tails(stage, repeats, now)
+
+    def _repeat_tails(self, stage: int, repeats: deque[tuple[float, bytes, int]], now: float) -> None:
+        for _ in range(TAILS_PER_TICK):
+            if not repeats or repeats[0][0] > now:
+                return
+            _, prefix, number = repeats[0]
+            if self._numbering.last(prefix) == number:
+                part = self._encoder.part(prefix, number, time.time_ns(), None, _TAIL)
+                if not self._send_now(part):
+                    return
+                self._outbox.add(part)
+                self._tails_sent += 1
+                if stage + 1 < len(self._repeats):
+                    self._repeats[stage + 1].append((now + REPEAT_TAILS_S[stage + 1], prefix, number))
+            repeats.popleft()
+
+    def _send_watermark(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                self._send_watermark_locked()
+            finally:
+                self._lock.release()
+
+    def _send_watermark_locked(self) -> None:
+        count = self._outbox.sent
+        part = self._encoder.part(self._control_prefix, 1, time.time_ns(), [self._serial, count])
+        if self._send_now(part):
+            self._marked = count
+
+    def _send_now(self, part: bytes) -> bool:
+        if self._socket is None:
+            return False
+        try:
+            self._socket.send(part, zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return False
+        return True
+
+
+def _no_socket(part: bytes) -> object:
+    raise NotConnected("there is no connection to a proxy")

@@ -1,0 +1,1 @@
+"""The proxy: the process that carries streams, and its membership in the mesh."""

@@ -1,0 +1,455 @@
+"""Who belongs to the mesh, as one proxy sees it. Pure: inputs in, effects out; time and randomness are arguments.
+
+Three things come in: *contacts* (a proxy's record, seen on a marker, in an answer or in an announcement), *answers*
+to this proxy's own markers, and *link* events from the transport. `tick(now)` decides what follows from time.
+
+A peer is `linked` when a marker that this proxy's relay sent over the link was answered, and the answer came back over
+it: subscriptions flow one way, messages the other. Linked is mutual when the peer says the same of us.
+
+Joining without a hole. The joiner asks every proxy it knows of; each records the joiner before it answers with its own
+list; the lists are merged until they stop growing, so of two concurrent joiners with a common member one sees the
+other. It becomes a member, and only then lets publishers in, when it is mutually linked with every known proxy
+that is not declared dead, and one of them is a member already. Hence nobody publishes where part of the mesh does not
+hear. (Where nobody is a member, all start together once nobody *seeks*: each has listened for a while, and has met
+everyone it was told to join.)
+
+A name has one owner, and so has an address. What is heard at first hand, from the proxy itself, counts for more than
+what others say of it; an answer to a marker counts most, since it was given after the marker was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from fabric.protocol.views import MAX_PEERS, PeerView, Record, View
+
+PROBE_FAST_S = 0.03
+PROBE_IDLE_S = 1.0
+ANNOUNCE_S = 1.0
+ASK_FAST_S = 0.1
+ASK_S = 0.5
+"""How often a member asks where it knows nobody: at `join` addresses, which heals a forgotten split, and where proxies
+lived that left. Shorter than `settle_s`: a proxy that starts again alone must be met before it is a member."""
+ANEW_S = 5.0
+"""How often these connections are made anew, so that what waits for an address without a proxy does not pile up."""
+FRESH_S = 1.0
+"""So long counts a peer's word that it has linked us, from when it was asked: to become a member takes fresh ones."""
+DOUBT_S = 0.5
+"""So long a joiner tries a proxy that others call dead: it may be out of their reach only."""
+MEMORY_S = 60.0
+"""How long a nonce, an incarnation that has ended, and a dead proxy known by hearsay only, are remembered."""
+MAX_HOMES = 16
+"""Addresses of proxies that left, where they are expected back: one that starts alone would know nobody."""
+MAX_RIVALS = 8
+"""Addresses at which this proxy's name may be in use; beyond, one will do."""
+
+
+# ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Link:
+    """Connect the relay to `base`'s link."""
+
+    base: str
+
+
+@dataclass(frozen=True)
+class Unlink:
+    """Disconnect the relay from `base`'s link."""
+
+    base: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask the proxies at exactly these addresses, and no others, who they are, each over a connection of its own."""
+
+    bases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Send a marker with nonce `nonce` through the own out and the own relay."""
+
+    nonce: bytes
+
+
+@dataclass(frozen=True)
+class Announce:
+    """Publish the view."""
+
+
+@dataclass(frozen=True)
+class Admit:
+    """This proxy is a member now: bind `in`."""
+
+
+@dataclass(frozen=True)
+class Tell:
+    """An event for whoever runs the proxy: a flat map with `event` and more."""
+
+    event: dict[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """This proxy cannot go on; `why` is for a person."""
+
+    why: str
+
+
+Effect = Link | Unlink | Ask | Probe | Announce | Admit | Tell | Fatal
+
+
+@dataclass
+class Peer:
+    """What this proxy knows of another one."""
+
+    record: Record
+    heard_at: float
+    broken_at: float
+    """When the link last broke: what was sent before proves nothing."""
+    joining: bool = True
+    seeking: bool = False
+    dead: bool = False
+    met: bool = True
+    """Heard of at first hand, or called alive by others."""
+    linked: bool = False
+    answered_at: float = 0.0
+    linked_us_at: float = -inf
+    """When the marker was sent that it answered by calling this run of us linked."""
+
+
+class Mesh:
+    """The membership of one proxy.
+
+    join:      bases of proxies to ask; empty, or `first`, lets it become a member on its own after `settle_s`
+    settle_s:  how long it listens before it becomes a member, so that nodes and peers of an earlier run are back
+    dead_s:    a peer not linked and not heard of for so long is declared dead; several times the time between ticks
+    forget_s:  a dead peer is dropped from the list after so long
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        now: float,
+        random_bytes: Callable[[int], bytes],
+        *,
+        join: Iterable[str] = (),
+        first: bool = False,
+        settle_s: float = 1.0,
+        dead_s: float = 3.0,
+        forget_s: float = 3600.0,
+    ) -> None:
+        self.record = record
+        self.state = "joining"
+        self.peers: dict[str, Peer] = {}
+        self._join = tuple(dict.fromkeys(base for base in join if base != record.base))
+        self._alone_allowed = first or not self._join
+        self._random_bytes = random_bytes
+        self._settle_s, self._dead_s, self._forget_s = settle_s, dead_s, forget_s
+        self._last_tick = now
+        self._listened_s = 0.0
+        self._contacted: dict[str, str] = {}
+        self._rivals: set[str] = set()
+        self._left: dict[tuple[str, str], float] = {}
+        self._homes: dict[str, float] = {}
+        self._next_probe = self._next_announce = self._next_ask = now
+        self._next_anew = now + ANEW_S
+        self._probes: dict[bytes, float] = {}
+
+    # ── what is asked of it ──────────────────────────────────────────────────────────────────────────────────────
+
+    def view(self) -> View:
+        """Return what answers and announcements say."""
+        peers = sorted(self.peers.values(), key=lambda peer: peer.record.id)
+        return View(
+            self.record,
+            self.state,
+            tuple(PeerView(peer.record, peer.linked, peer.dead, peer.joining) for peer in peers),
+            self.state == "joining" and (not self._settled or bool(self._sought())),
+        )
+
+    # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def contact(self, record: Record, now: float) -> list[Effect]:
+        """A proxy showed itself on a marker: it lives, at this moment, under this incarnation."""
+        if record.id == self.record.id:
+            return self._namesake(record)
+        return self._hear(record, now)
+
+    def seen(self, view: View, now: float) -> list[Effect]:
+        """A proxy's view arrived, in an answer or in an announcement."""
+        if view.record.id == self.record.id:
+            return self._namesake(view.record)
+        if view.state == "gone":
+            return self._leave(view.record, now)
+        effects = self._hear(view.record, now)
+        peer = self.peers.get(view.record.id)
+        if peer is None or peer.record != view.record:
+            return effects
+        peer.joining, peer.seeking = view.state == "joining", view.seeking
+        if not self._links_us(view):
+            peer.linked_us_at = -inf
+        for each in view.peers:
+            if each.record.id != self.record.id:
+                effects += self._hear_say(each, now)
+            elif each.record.base != self.record.base and each.linked and len(self._rivals) < MAX_RIVALS:
+                self._rivals.add(each.record.base)
+        return effects
+
+    def asked(self, base: str, view: View, now: float) -> list[Effect]:
+        """The proxy asked at `base` answered; it may call itself by another address."""
+        if view.record == self.record:
+            # It was told to join itself, by another name of its own address.
+            self._join = tuple(each for each in self._join if each != base)
+            self._alone_allowed = self._alone_allowed or not self._join
+            return []
+        self._contacted[base] = view.record.id
+        return self.seen(view, now)
+
+    def answered(self, view: View, nonce: bytes, now: float) -> list[Effect]:
+        """A peer answered the marker of our relay, and the answer came back over the link: the link is proven."""
+        asked_at = self._probes.get(nonce, -inf)
+        run = (view.record.id, view.record.incarnation)
+        if self._left.get(run, inf) < asked_at:
+            del self._left[run]  # it is alive after all
+        effects = self.seen(view, now)
+        peer = self.peers.get(view.record.id)
+        if peer is None or peer.record != view.record or asked_at < peer.broken_at:
+            return effects
+        if self._links_us(view):
+            peer.linked_us_at = max(peer.linked_us_at, asked_at)
+        peer.answered_at = now
+        if not peer.linked:
+            peer.linked = True
+            effects += [self._tell("link_up", peer), Announce()]
+            self._next_probe = now
+        return effects
+
+    def link_lost(self, base: str, now: float) -> list[Effect]:
+        """The transport says that the connection to this peer's link broke."""
+        self._next_probe = now
+        for peer in self.peers.values():
+            if peer.record.base == base:
+                peer.broken_at = now
+                return self._unlink(peer)
+        return []
+
+    def link_opened(self, base: str, now: float) -> list[Effect]:
+        """The transport says that the connection is open. It says whom to probe, never that the link is proven.
+
+        What was proven before belongs to the connection that was, even if its end was not noticed.
+        """
+        return self.link_lost(base, now)
+
+    def drain(self) -> list[Effect]:
+        """Leave in good order: peers and nodes are told. Whoever is no member yet is gone at once."""
+        if self.state in ("draining", "gone"):
+            return []
+        self.state = "draining" if self.state == "member" else "gone"
+        return [Tell({"event": "draining"}), Announce()]
+
+    def leave(self) -> list[Effect]:
+        """The last word."""
+        self.state = "gone"
+        return [Announce()]
+
+    def tick(self, now: float) -> list[Effect]:
+        """Return what time demands. To be called every 20 ms or so."""
+        pause = now - self._last_tick
+        self._last_tick = now
+        if pause > self._dead_s / 2:
+            # This process stood still: that is no evidence against the others. It listens anew.
+            self._listened_s = 0.0
+            for peer in self.peers.values():
+                if not peer.dead:
+                    peer.heard_at = peer.answered_at = now
+        else:
+            self._listened_s += pause
+        effects: list[Effect] = []
+        for peer in list(self.peers.values()):
+            effects += self._judge(peer, now)
+        effects += self._try_to_become_member(now)
+        effects += self._ask(now)
+        if now >= self._next_probe:
+            self._next_probe = now + (PROBE_IDLE_S if self._at_rest(now) else PROBE_FAST_S)
+            effects.append(self._new_probe(now))
+        if now >= self._next_announce:
+            self._next_announce = now + ANNOUNCE_S
+            effects.append(Announce())
+        return effects
+
+    # ── decisions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hear(self, record: Record, now: float) -> list[Effect]:
+        """Somebody lives. Record it before anything is answered."""
+        peer = self.peers.get(record.id)
+        if peer is None or peer.record != record:
+            return self._take_in(record, now, first_hand=True)
+        peer.heard_at, peer.met = now, True
+        if not peer.dead:
+            return []
+        peer.dead = False
+        return [self._tell("peer_back", peer), Announce()]
+
+    def _hear_say(self, each: PeerView, now: float) -> list[Effect]:
+        """A peer knows of another. It is news only when we know nobody of that name, or have lost it."""
+        peer = self.peers.get(each.record.id)
+        if peer is not None and (peer.record == each.record or not each.linked):
+            return []
+        if not each.dead:
+            return self._take_in(each.record, now, first_hand=False)
+        if self.state != "joining" or self._in_place_of(each.record):
+            return []  # or the dead would be handed on from one to the other for ever
+        effects = self._take_in(each.record, now, first_hand=False)
+        peer = self.peers.get(each.record.id)
+        if peer is not None:
+            peer.joining = peer.met = False
+            peer.heard_at = min(now, now + DOUBT_S - self._dead_s)
+        return effects
+
+    def _take_in(self, record: Record, now: float, *, first_hand: bool) -> list[Effect]:
+        """A newcomer, or a new incarnation: nothing that was proven for those whose place it takes holds for it."""
+        if (record.id, record.incarnation) in self._left or record.base == self.record.base:
+            return []
+        olds = self._in_place_of(record)
+        if not all(self._gives_way(old, record, first_hand) for old in olds):
+            return []
+        if not olds and len(self.peers) >= MAX_PEERS:
+            return []
+        effects: list[Effect] = []
+        for old in olds:
+            effects += self._unlink(old)
+            del self.peers[old.record.id]
+            if old.record.base != record.base:
+                effects.append(Unlink(old.record.base))
+            elif first_hand:
+                self._left[old.record.id, old.record.incarnation] = now
+            if old.record.id != record.id:
+                effects.append(self._tell("peer_forgotten", old))
+        if not any(old.record.base == record.base for old in olds):
+            effects.append(Link(record.base))
+        self._homes.pop(record.base, None)
+        self.peers[record.id] = peer = Peer(record, heard_at=now, broken_at=now)
+        self._next_probe = now
+        restarted = any(old.record.id == record.id for old in olds)
+        return [*effects, self._tell("peer_restarted" if restarted else "peer_joined", peer), Announce()]
+
+    def _in_place_of(self, record: Record) -> list[Peer]:
+        """Who has this name or this address at present, if it is another. cost: O(peers)"""
+        found = (peer for peer in self.peers.values() if peer.record.id == record.id or peer.record.base == record.base)
+        return [peer for peer in found if peer.record != record]
+
+    def _gives_way(self, old: Peer, record: Record, first_hand: bool) -> bool:
+        """Only a new run at the same address ends one that lives; a name, or an address, stays with who has it."""
+        if old.dead or not first_hand:
+            return old.dead
+        return old.record.base == record.base and (old.record.id == record.id or not old.linked)
+
+    def _leave(self, record: Record, now: float) -> list[Effect]:
+        self._left[record.id, record.incarnation] = now
+        peer = self.peers.get(record.id)
+        if peer is None or peer.record != record:
+            return []
+        del self.peers[record.id]
+        self._homes[record.base] = self._next_ask = now
+        while len(self._homes) > MAX_HOMES:
+            del self._homes[next(iter(self._homes))]
+        return [Unlink(record.base), self._tell("peer_left", peer), Announce()]
+
+    def _namesake(self, record: Record) -> list[Effect]:
+        if record.incarnation == self.record.incarnation or self.state != "joining":
+            return []
+        if record.base == self.record.base:
+            return []  # our own earlier run, in a message that outlived it
+        return [
+            Fatal(
+                f"the name {record.id!r} is taken by the proxy at {record.base}; right would be another name (--name)"
+            )
+        ]
+
+    def _unlink(self, peer: Peer) -> list[Effect]:
+        if not peer.linked:
+            return []
+        peer.linked = False
+        return [self._tell("link_down", peer), Announce()]
+
+    def _judge(self, peer: Peer, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if peer.linked and now - peer.answered_at > self._dead_s:
+            effects += self._unlink(peer)
+        if not peer.linked and not peer.dead and now - peer.heard_at > self._dead_s:
+            peer.dead = True
+            effects += [self._tell("peer_dead", peer), Announce()]
+        if peer.dead and now - peer.heard_at > (self._forget_s if peer.met else MEMORY_S):
+            del self.peers[peer.record.id]
+            effects += [Unlink(peer.record.base), self._tell("peer_forgotten", peer), Announce()]
+        return effects
+
+    def _try_to_become_member(self, now: float) -> list[Effect]:
+        if self.state != "joining" or not self._settled:
+            return []
+        alive = [peer for peer in self.peers.values() if not peer.dead]
+        if not self._may_start(alive):
+            return []
+        if not all(peer.linked and now - peer.linked_us_at <= FRESH_S for peer in alive):
+            return []
+        self.state = "member"
+        peers = [peer.record.id for peer in alive]
+        return [Admit(), Tell({"event": "ready", "peers": sorted(peers)}), Announce()]
+
+    def _ask(self, now: float) -> list[Effect]:
+        if now < self._next_ask:
+            return []
+        self._next_ask = now + (ASK_FAST_S if self.state == "joining" else ASK_S)
+        self._homes = {base: at for base, at in self._homes.items() if now - at <= self._forget_s}
+        rivals = sorted(self._rivals) if self.state == "joining" else []
+        ask = Ask(tuple(dict.fromkeys((*self._sought(), *self._homes, *rivals))))
+        if now < self._next_anew:
+            return [ask]
+        self._next_anew = now + ANEW_S
+        return [Ask(()), ask]
+
+    def _sought(self) -> list[str]:
+        """The addresses of `join` at which nobody lives whom we know; a proxy may call itself by another address."""
+        if not self._join:
+            return []
+        alive = {peer.record.id: peer.record.base for peer in self.peers.values() if not peer.dead}
+        met = {base for base, name in self._contacted.items() if name in alive} | set(alive.values())
+        return [base for base in self._join if base not in met]
+
+    @property
+    def _settled(self) -> bool:
+        return self._listened_s >= self._settle_s
+
+    def _may_start(self, alive: list[Peer]) -> bool:
+        """Whether there is a mesh to be a member of, or it may start with these."""
+        if self._alone_allowed or any(not peer.joining for peer in alive):
+            return True
+        return not self._sought() and not any(peer.seeking for peer in alive)
+
+    def _at_rest(self, now: float) -> bool:
+        """Whether there is nothing to be proven soon. Markers may be lost: one alone is never relied on."""
+        late = now - PROBE_IDLE_S * 1.5
+        return self.state != "joining" and all(
+            peer.answered_at > late if peer.linked else peer.dead and peer.broken_at < late
+            for peer in self.peers.values()
+        )
+
+    def _new_probe(self, now: float) -> Probe:
+        self._probes = {key: at for key, at in self._probes.items() if now - at <= MEMORY_S}
+        self._left = {key: at for key, at in self._left.items() if now - at <= MEMORY_S}
+        nonce = self._random_bytes(8)
+        self._probes[nonce] = now
+        return Probe(nonce)
+
+    def _links_us(self, view: View) -> bool:
+        return any(each.linked and each.record == self.record for each in view.peers)
+
+    def _tell(self, event: str, peer: Peer) -> Tell:
+        return Tell({"event": event, **peer.record.to_map()})

@@ -1,0 +1,475 @@
+"""A proxy: four streams in C (`fabric.proxy.plumbing`), and one control thread in Python that never touches a message.
+
+The control thread hears subscriptions and markers at the two beacons, answers the markers, feeds `membership` and
+performs its effects. Reading order: `_turn`; `_on_beacon`, what nodes and peers say; `_on_ear`, what came back.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import zmq
+
+from fabric import sockets
+from fabric.endpoints import Endpoints
+from fabric.errors import FabricError, RemoteWireError, TransportError
+from fabric.protocol import markers, questions, stray, views
+from fabric.proxy import membership
+from fabric.proxy.figures import Figures, open_files
+from fabric.proxy.plumbing import Plumbing
+from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
+
+log = logging.getLogger("fabric.proxy")
+
+TICK_MS = 20
+SILENCE_S = 20.0
+"""A stream of our own that lets no marker through for so long is dead: the process ends rather than pretend. A busy one
+may be silent for seconds: forgetting a peer with 100,000 prefixes takes 0.3 s, and many may leave at once."""
+TOPIC_BYTES = 65_535 + 1
+
+
+class Proxy:
+    """One proxy of the mesh. `run()` in this thread, or `start()` in one of its own.
+
+    listen:     base address, see `fabric.endpoints`
+    join:       bases of proxies to join; empty: it is a mesh of its own until others join it
+    name:       its name in the mesh, one topic level; default from the address
+    advertise:  the base that others connect to, when it is not `listen`
+    first:      it may become a member though no address of `join` answers
+    on_event:   called from the control thread with a map `{"event": …}`: ready, link_up, link_down, peer_joined,
+                peer_restarted, peer_dead, peer_back, peer_left, draining, …
+    errors:     ValueError for an address that is none, TransportError for one that cannot be bound
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        *,
+        join: Iterable[str] = (),
+        name: str | None = None,
+        advertise: str | None = None,
+        first: bool = False,
+        hwm_msgs: int = sockets.HWM_MSGS,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        settle_s: float = 1.0,
+        dead_s: float = 3.0,
+        drain_s: float = 5.0,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.endpoints = Endpoints.parse(listen)
+        public = Endpoints.parse(advertise) if advertise else self.endpoints
+        if public.is_wildcard:
+            raise ValueError(f"others cannot connect to {public.base!r}; right would be `advertise` with a real host")
+        self.name = name or public.default_name()
+        if not views.valid_name(self.name):
+            raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
+        self._join = tuple(Endpoints.parse(base).base for base in join)
+        self._drain_s = drain_s
+        self._event_fun = on_event
+        self._incarnation = secrets.token_hex(16)
+        self._encoder = Encoder(secrets.randbits(64))
+        self._numbers: Counter[str] = Counter()
+        record = views.Record(self.name, self._incarnation, public.base)
+        self._mesh = membership.Mesh(
+            record,
+            time.monotonic(),
+            secrets.token_bytes,
+            join=self._join,
+            first=first,
+            settle_s=settle_s,
+            dead_s=dead_s,
+        )
+        self._thread: threading.Thread | None = None
+        self._began = False
+        self._ready = threading.Event()
+        self._ended = threading.Event()
+        self._drain_asked = self._stop_asked = False
+        self._drain_since: float | None = None
+        self._failure: str | None = None
+        self._announce_now = False
+        self._last_loop = time.monotonic()
+        self._heard_self = {"ingress": self._last_loop, "relay": self._last_loop}
+        self.refused: Counter[str] = Counter()
+        self.mended = 0
+        """Prefixes that a stray cancel had taken from nodes here, and that were subscribed anew."""
+        self._prefixes = {"ingress": 0, "relay": 0}
+        self._given_up, self._claims = stray.GivenUp(), set[bytes]()
+        self._next_mend = self._next_tick = 0.0
+        self._beacon_is_open = False
+        self._guard_is_gone = False
+        self._nodes = 0
+        self._figures = Figures()
+        self._announced: dict[str, Any] = {}
+        self._questions, self._answers = questions.Budget(questions.MAX_PINGS_A_SECOND), 0
+        self._scouts: dict[str, sockets.Socket] = {}
+        sockets.raise_descriptor_limit()
+        self._plumbing = Plumbing(
+            self.endpoints,
+            self._incarnation,
+            hwm_msgs=hwm_msgs,
+            max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
+            on_death=self._stream_died,
+        )
+        self._own_prefixes = (markers.ack_prefix(self._incarnation), markers.ANNOUNCE.encode())
+        for prefix in self._own_prefixes:
+            self._plumbing.ear.send(b"\x01" + prefix)
+        self._poller = zmq.Poller()
+        self._readers: dict[sockets.Socket, Callable[[], None]] = {self._plumbing.link_events: self._on_link_events}
+        self._readers[self._plumbing.ear] = self._on_ear
+        for leg, beacon in self._plumbing.beacons.items():
+            self._readers[beacon] = lambda leg=leg, beacon=beacon: self._on_beacon(leg, beacon)  # type: ignore[misc]
+        for socket in self._readers:
+            self._poller.register(socket, zmq.POLLIN)
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Run in a thread of its own."""
+        self._thread = threading.Thread(target=self._run_quietly, name=f"fabric-proxy-{self.name}", daemon=True)
+        self._thread.start()
+
+    def run(self) -> None:
+        """Run until drained or closed. Raises TransportError when it cannot go on."""
+        self._began = True
+        self._plumbing.start()
+        try:
+            while not self._finished():
+                self._turn()
+        finally:
+            self._shut()
+        if self._failure is not None:
+            raise TransportError(self._failure)
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until it is a member of the mesh; False when it is not in time, or has ended."""
+        return self._ready.wait(timeout_s) and not self._ended.is_set()
+
+    def drain(self) -> None:
+        """Ask it to leave in good order; safe in a signal handler. `run` returns when its nodes have gone, or later."""
+        self._drain_asked = True
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End it now, telling peers and nodes; wait for its thread."""
+        self._stop_asked = True
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        elif not self._began:
+            self._plumbing.abandon()
+            self._ready.set()
+            self._ended.set()
+
+    def __enter__(self) -> Proxy:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ready_line(self) -> dict[str, Any]:
+        """What `fabric proxy` prints when it is a member."""
+        view = self._mesh.view()
+        return {
+            "event": "ready",
+            "name": self.name,
+            "listen": self.endpoints.base,
+            "protocol": list(markers.PROTOCOL),
+            "peers": [peer.record.id for peer in view.peers if peer.linked],
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Return what was last announced, a second ago at most, and `turned_s_ago`: when its thread last turned.
+
+        Empty but for that before it runs. From any thread.
+        """
+        return {**self._announced, "turned_s_ago": time.monotonic() - self._last_loop}
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _turn(self) -> None:
+        for socket, _ in self._poller.poll(TICK_MS):
+            reader = self._readers.get(socket)
+            if reader is not None:
+                reader()
+        now = time.monotonic()
+        if now - self._last_loop > SILENCE_S / 2:
+            self._heard_self = dict.fromkeys(self._heard_self, now)  # this process stood still; so did its streams
+        self._last_loop = now
+        if now >= self._next_mend:
+            self._mend(now)
+        if self._drain_asked and self._drain_since is None:
+            self._drain_since = now
+            self._perform(self._mesh.drain())
+        if now >= self._next_tick:
+            self._tick(now)
+        if self._announce_now:
+            self._announce_now = False
+            self._announce(now)
+
+    def _tick(self, now: float) -> None:
+        """What time demands; not at each turn, of which every ack takes some."""
+        self._next_tick = now + TICK_MS / 2000
+        self._perform(self._mesh.tick(now))
+        silent = [leg for leg, heard in self._heard_self.items() if now - heard > SILENCE_S]
+        if silent:
+            self._failure = f"the own {' and '.join(silent)} let no marker through for {SILENCE_S:g} s"
+
+    def _finished(self) -> bool:
+        if self._stop_asked or self._failure is not None:
+            return True
+        if self._drain_since is None:
+            return False
+        return self._nodes <= 0 or time.monotonic() - self._drain_since > self._drain_s
+
+    def _perform(self, effects: Iterable[membership.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case membership.Link(base):
+                    self._change_link(base, self._plumbing.link)
+                case membership.Unlink(base):
+                    self._change_link(base, self._plumbing.unlink)
+                case membership.Probe(nonce):
+                    self._plumbing.ear.send(markers.encode_marker(self._incarnation, nonce, self._mesh.record))
+                case membership.Ask(bases):
+                    self._ask(bases)
+                case membership.Announce():
+                    self._announce_now = True
+                case membership.Admit():
+                    self._plumbing.admit()
+                    self._ready.set()
+                case membership.Tell(event):
+                    self._on_event(event)
+                case membership.Fatal(why):
+                    self._failure = why
+
+    def _change_link(self, base: str, change: Callable[[str], object]) -> None:
+        try:
+            change(Endpoints.parse(base).link)
+        except zmq.ZMQError as error:
+            self.refused["peer_address"] += 1
+            self._on_event({"event": "bad_peer", "base": base, "error": str(error)})
+
+    def _ask(self, bases: tuple[str, ...]) -> None:
+        for base in [base for base in self._scouts if base not in bases]:
+            scout = self._scouts.pop(base)
+            self._poller.unregister(scout)
+            del self._readers[scout]
+            scout.close()
+        for base in bases:
+            if base not in self._scouts:
+                self._scouts[base] = scout = self._plumbing.scout(Endpoints.parse(base).link)
+                scout.send(b"\x01" + markers.ack_prefix(self._incarnation))
+                self._readers[scout] = lambda base=base: self._on_scout(base)  # type: ignore[misc]
+                self._poller.register(scout, zmq.POLLIN)
+            self._scouts[base].send(markers.encode_marker(self._incarnation, b"ask", self._mesh.record))
+
+    # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_beacon(self, leg: str, beacon: sockets.Socket) -> None:
+        """Subscriptions, cancels and markers that reached this XSUB. Whatever the bytes, it goes on."""
+        say = self._plumbing.say if leg == "ingress" else sockets.fast_send(beacon)
+        for part in sockets.read_waiting(beacon):
+            kind = part[:1]
+            if kind in (b"\x00", b"\x01"):
+                self._count_prefix(leg, part)
+                if leg == "relay":
+                    self._watch_relay(beacon, part[1:], subscribed=kind == b"\x01")
+                elif part == b"\x00":
+                    self._guard_is_gone = True
+                continue
+            try:
+                marker = markers.decode_marker(part)
+            except RemoteWireError as error:
+                self.refused[error.kind] += 1
+                continue
+            if marker.sender is not None and leg == "ingress":
+                self._perform(self._mesh.contact(marker.sender, time.monotonic()))
+            if marker.claims and leg == "relay":
+                self._claims.update(marker.claims)
+            payload = markers.answer_payload(marker.nonce, leg, self._mesh.view())
+            say(self._part(f"{markers.ACK}{marker.token}/m", payload, number=1))
+
+    def _count_prefix(self, leg: str, part: bytes) -> None:
+        step = 1 if part[0] else -1
+        self._prefixes[leg] += step
+        if leg == "relay" and part.startswith(b"$ack/", 1) and self._incarnation.encode() not in part:
+            self._nodes += step
+
+    def _watch_relay(self, beacon: sockets.Socket, prefix: bytes, *, subscribed: bool) -> None:
+        """A cancel may be a stray one: ask those who still hold the prefix. See `fabric.protocol.stray`."""
+        if not self._beacon_is_open:
+            self._beacon_is_open = True
+            sockets.open_beacon(beacon)
+        if subscribed:
+            self._given_up.subscribed(prefix)
+        elif len(prefix) <= TOPIC_BYTES and stray.notice_prefix(prefix) is not None:
+            self._given_up.cancelled(prefix)
+            if prefix in self._own_prefixes:
+                self._claims.add(prefix)
+
+    def _mend(self, now: float) -> None:
+        """Ask who holds what was cancelled; subscribe anew to what is held, all at once: it costs the stream 0.2 ms."""
+        self._next_mend = now + TICK_MS / 1000
+        for prefix in self._given_up.take_unasked():
+            about = stray.notice_prefix(prefix)
+            if about is not None:
+                self._plumbing.beacons["relay"].send(
+                    self._encoder.part(about, 1, time.time_ns(), prefix, markers.NOTICE)
+                )
+        prefixes = self._given_up.claim(self._claims)
+        self._claims.clear()
+        if prefixes:
+            self.mended += len(prefixes)
+            self._plumbing.subscribe_relay(prefixes)
+        if self._guard_is_gone:
+            self._guard_is_gone = False
+            self.mended += 1
+            self._plumbing.guard_ingress()
+
+    def _on_ear(self) -> None:
+        """Answers to the own probes, and announcements of all proxies."""
+        for part in sockets.read_waiting(self._plumbing.ear):
+            found = self._read(part)
+            if found is None:
+                continue
+            topic, payload = found
+            now = time.monotonic()
+            if topic.startswith(markers.ANNOUNCE):
+                view = views.View.from_map(payload)
+                if view is not None and view.record.incarnation != self._incarnation:
+                    self._perform(self._mesh.seen(view, now))
+                continue
+            if topic.endswith("/q"):
+                self._on_question(payload)
+                continue
+            answer = markers.read_answer(payload)
+            if answer is None:
+                self.refused["answer"] += 1
+            elif answer.view.record.incarnation == self._incarnation:
+                self._heard_self[answer.leg] = now
+            elif answer.leg == "ingress":
+                self._perform(self._mesh.answered(answer.view, answer.nonce, now))
+
+    def _on_question(self, payload: Any) -> None:
+        """See `protocol.questions`. One count numbers the answers to all: what others ask grows nothing."""
+        question = questions.read_question(payload)
+        if question is not None and question.ask == "ping" and self._questions.take(time.monotonic()):
+            self._answers += 1
+            answer = {"answer": "ping", "id": question.id, "proxy": self.name}
+            self._plumbing.say(self._part(question.reply_to, answer, number=self._answers))
+
+    def _on_scout(self, base: str) -> None:
+        scout = self._scouts[base]
+        for part in sockets.read_waiting(scout):
+            found = self._read(part)
+            answer = markers.read_answer(found[1]) if found else None
+            if answer is not None:
+                self._perform(self._mesh.asked(base, answer.view, time.monotonic()))
+            if scout.closed:
+                return
+
+    def _read(self, part: bytes) -> tuple[str, Any] | None:
+        try:
+            message = decode(part)
+        except RemoteWireError as error:
+            self.refused[error.kind] += 1
+            return None
+        return message.topic, message.payload
+
+    def _on_link_events(self) -> None:
+        now = time.monotonic()
+        for event, endpoint in sockets.events_of(self._plumbing.link_events):
+            base = next(
+                (peer.record.base for peer in self._mesh.view().peers if _same_link(peer.record.base, endpoint)), None
+            )
+            if base is not None:
+                change = self._mesh.link_lost if event == zmq.EVENT_DISCONNECTED else self._mesh.link_opened
+                self._perform(change(base, now))
+
+    def _count_refusals(self) -> None:
+        """Once a second will do: each socket that is polled costs every turn a microsecond."""
+        for monitor in self._plumbing.refusals:
+            for _ in sockets.events_of(monitor):
+                self.refused["handshake"] += 1
+
+    # ── what goes out ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _part(self, topic: str, payload: dict[str, Any], *, number: int | None = None) -> bytes:
+        if number is None:
+            self._numbers[topic] += 1
+            number = self._numbers[topic]
+        return self._encoder.part(topic.encode() + b"\0", number, time.time_ns(), payload)
+
+    def _announce(self, now: float) -> None:
+        self._count_refusals()
+        self._figures.update(now, self._plumbing.counts())
+        payload = {
+            **self._mesh.view().to_map(),
+            "name": self.name,
+            "protocol": list(markers.PROTOCOL),
+            "uptime_s": round(now - self._figures.started, 3),
+            "subscriptions": dict(self._prefixes),
+            "nodes": max(self._nodes, 0),
+            "counts": self._figures.counts,
+            "bytes": self._figures.bytes,
+            "rates": self._figures.rates,
+            "refused": dict(self.refused),
+            "mended": self.mended,
+            "descriptors": {"used": open_files(), "limit": sockets.descriptor_limit()},
+        }
+        self._announced = payload
+        self._plumbing.say(self._part(markers.ANNOUNCE + self.name, payload))
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if self._event_fun is not None:
+            try:
+                self._event_fun(event)
+            except Exception:  # a user's: it must not end the proxy
+                log.exception("a handler of events raised at %r", event)
+
+    def _stream_died(self, why: str) -> None:
+        self._failure = why
+
+    def _run_quietly(self) -> None:
+        try:
+            self.run()
+        except FabricError as error:
+            self._on_event({"event": "failed", "error": str(error)})
+
+    def _shut(self) -> None:
+        """Say good-bye behind everything that was accepted, and close."""
+        try:
+            if self._failure is None:
+                self._flush()
+                self._perform(self._mesh.leave())
+                self._announce(time.monotonic())
+                self._flush()
+        except TransportError as error:
+            self._failure = self._failure or str(error)
+        finally:
+            # What is queued for live connections gets half a second to leave.
+            self._plumbing.stop(linger_ms=0 if self._failure else 500)
+            self._ready.set()
+            self._ended.set()
+
+    def _flush(self) -> None:
+        """Wait, at most a second, until the streams stand still: what publishers handed over has left the ingress."""
+        end = time.monotonic() + 1.0
+        before = None
+        while time.monotonic() < end:
+            now = self._plumbing.counts()
+            if now == before:
+                return
+            before = now
+            self._ended.wait(0.02)
+
+
+def _same_link(base: str, endpoint: str) -> bool:
+    return Endpoints.parse(base).link == endpoint

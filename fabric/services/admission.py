@@ -1,0 +1,154 @@
+"""What a server decides of a request that arrives: do it, answer as before, let it wait, or refuse it. Pure.
+
+By its key a request is done once in each run of a server: one that comes again while it is being done waits for the
+same answer, one that comes again later gets the answer that is kept. Answers are kept for `keep_s`, and bounded in
+number and in bytes; the oldest go first. A key that comes with another operation or body is refused.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from fabric.errors import Busy, FabricError, NotAllowed
+from fabric.services.messages import Address, Request
+
+MAX_IN_FLIGHT = 1_000
+MAX_KEPT = 100_000
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+KEEP_S = 120.0
+MAX_ADDRESSES = 16
+RETRY_AFTER_S = (0.05, 5.0)
+_OVERHEAD_BYTES = 500
+"""Of one entry, beside its answer; measured, 450 to 500."""
+
+
+@dataclass(frozen=True)
+class Accept:
+    """Hand it to the handler."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The same request is being done: its answer goes here too."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """It was done before; this was the answer."""
+
+    payload: Any
+
+
+@dataclass(frozen=True)
+class Refused:
+    error: FabricError
+
+
+Verdict = Accept | Joined | Again | Refused
+
+
+@dataclass
+class _Entry:
+    digest: bytes
+    addresses: list[Address] = field(default_factory=list)
+    payload: Any = None
+    done: bool = False
+    bytes: int = 0
+
+
+class Ledger:
+    """The requests of one server.
+
+    max_in_flight: requests that wait or are being done; beyond, Busy
+    """
+
+    def __init__(
+        self,
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        max_kept: int = MAX_KEPT,
+        max_kept_bytes: int = MAX_KEPT_BYTES,
+        keep_s: float = KEEP_S,
+    ) -> None:
+        self._max_in_flight, self._max_kept, self._max_kept_bytes = max_in_flight, max_kept, max_kept_bytes
+        self._keep_s = keep_s
+        self._entries: dict[str, _Entry] = {}
+        self._kept: deque[tuple[float, str]] = deque()
+        self._kept_bytes = 0
+        self._each_s = 0.001
+        self.in_flight = 0
+        self.closed = False
+        self.duplicates = 0
+        self.busy = 0
+
+    @property
+    def kept(self) -> int:
+        """Answers that are kept."""
+        return len(self._kept)
+
+    @property
+    def load(self) -> float:
+        """0 idle, 1 at the limit."""
+        return round(self.in_flight / self._max_in_flight, 3)
+
+    def admit(self, request: Request, digest: bytes, now: float) -> Verdict:
+        """Decide on a request. `digest` stands for its operation and body."""
+        self.expire(now)
+        entry = self._entries.get(request.key)
+        if entry is None:
+            return self._admit_new(request, digest)
+        if entry.digest != digest:
+            return Refused(
+                NotAllowed(f"key {request.key!r:.40} was used for another request; right would be a new key")
+            )
+        self.duplicates += 1
+        if entry.done:
+            return Again(entry.payload)
+        if request.address not in entry.addresses and len(entry.addresses) < MAX_ADDRESSES:
+            entry.addresses.append(request.address)
+        return Joined()
+
+    def finish(self, key: str, payload: Any, size_bytes: int, now: float, *, keep: bool) -> list[Address]:
+        """A request is over. Return where its answer goes.
+
+        keep: whether to answer the same when it comes again; False: it is done again then
+        """
+        entry = self._entries[key]
+        self.in_flight -= 1
+        if keep:
+            entry.payload, entry.done, entry.bytes = payload, True, size_bytes + _OVERHEAD_BYTES
+            self._kept_bytes += entry.bytes
+            self._kept.append((now + self._keep_s, key))
+            while len(self._kept) > self._max_kept or self._kept_bytes > self._max_kept_bytes:
+                self._forget_oldest()
+        else:
+            del self._entries[key]
+        return entry.addresses
+
+    def took(self, count: int, elapsed_s: float) -> None:
+        """The handler took so long for so many requests: what a busy server tells others to wait follows from it."""
+        self._each_s += (elapsed_s / count - self._each_s) / 8
+
+    def expire(self, now: float) -> None:
+        """Forget the answers whose time is over."""
+        while self._kept and self._kept[0][0] <= now:
+            self._forget_oldest()
+
+    def _admit_new(self, request: Request, digest: bytes) -> Verdict:
+        if self.closed or self.in_flight >= self._max_in_flight:
+            self.busy += 1
+            least, most = RETRY_AFTER_S
+            wait_s = min(max(self._each_s * self.in_flight / 2, least), most)
+            what = "it is closing" if self.closed else f"{self.in_flight} requests are in flight, and no more are taken"
+            return Refused(Busy(f"{what}; right would be to try again in {wait_s:.2f} s", round(wait_s, 3)))
+        self.in_flight += 1
+        self._entries[request.key] = _Entry(digest, [request.address])
+        return Accept(request)
+
+    def _forget_oldest(self) -> None:
+        entry = self._entries.pop(self._kept.popleft()[1])
+        self._kept_bytes -= entry.bytes

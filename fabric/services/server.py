@@ -1,0 +1,283 @@
+"""The answering side of `fabric.services`: an inbox, a queue, worker threads, and what is said of them in presence.
+
+The I/O thread reads requests and has them judged by `admission`; workers call the handler with all that waits, at
+most a batch, so that a service which commits to a store can commit once for many. Reading order: `Server`; `_take`;
+`_work`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+
+from fabric.errors import Busy, FabricError, LocalWireError, RequestTimeout, ServiceError, StateError
+from fabric.node.node import Node
+from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Again, Ledger, Refused
+from fabric.services.messages import (
+    MAX_MESSAGE_CHARS,
+    Address,
+    Request,
+    error_payload,
+    ok_payload,
+    read_address,
+    read_request,
+)
+from fabric.services.presence import LEASE_S, Announcer, Held
+from fabric.wire import Message, encode
+
+BatchHandler = Callable[[list[Request]], Sequence[Any]]
+"""Gets requests that waited together; returns a reply for each, a payload or an exception, in the same order."""
+log = logging.getLogger("fabric.services")
+
+MAX_BATCH = 100
+SKEW_S = 1.0
+"""How far the wall clocks of client and server may be apart before live requests are taken for late ones."""
+CLOSE_S = 5.0
+_NO_KEEP = (Busy, RequestTimeout)
+"""Errors that say that nothing was done: the same request may be tried again."""
+
+
+def each(handler: Callable[[Request], Any]) -> BatchHandler:
+    """Make a handler of lists from one of single requests; one that raises harms no other."""
+
+    def handle(requests: list[Request]) -> list[Any]:
+        replies: list[Any] = []
+        for request in requests:
+            try:
+                replies.append(handler(request))
+            except Exception as error:
+                replies.append(error)
+        return replies
+
+    return handle
+
+
+class Server:
+    """Serves requests to one service until it is closed, or its node is.
+
+    handler:       called in a worker thread with the requests that wait, at most `max_batch`; see `each`. It may
+                   publish, and may take its time. An exception is sent as the reply: those of `fabric.errors` as they
+                   are, others as a ServiceError that names only their class
+    info:          told to everybody with the announcements
+    workers:       threads that call the handler
+    max_in_flight: requests that wait or are being done; beyond, the sender is told Busy
+    keep_s:        how long an answer is kept for a request that comes again
+    errors:        ValueError for a name that is no topic level
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        handler: BatchHandler,
+        *,
+        version: str = "",
+        info: Mapping[str, Any] | None = None,
+        workers: int = 1,
+        max_batch: int = MAX_BATCH,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        keep_s: float = KEEP_S,
+        lease_s: float = LEASE_S,
+        skew_s: float = SKEW_S,
+    ) -> None:
+        if workers < 1 or max_batch < 1 or max_in_flight < 1:
+            raise ValueError("workers, max_batch and max_in_flight must be at least 1")
+        self._node, self._handler, self._max_batch, self._skew_s = node, handler, max_batch, skew_s
+        self._max_bytes = node.max_payload_bytes
+        self.name = name
+        self.instance = secrets.token_hex(16)
+        self.inbox = f"$inbox/{self.instance}/requests"
+        self._ledger = Ledger(max_in_flight=max_in_flight, keep_s=keep_s)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._queue: deque[tuple[float, Request]] = deque()
+        self._waited_s = 0.0
+        self._counts: Counter[str] = Counter()
+        self._stopping = False
+        self._closed = False
+        self._ready = threading.Event()
+        self._announcer = Announcer(
+            node,
+            name,
+            self.instance,
+            inbox=self.inbox,
+            version=version,
+            info=info,
+            load=lambda: self._ledger.load,
+            lease_s=lease_s,
+            announce=False,
+        )
+        self._workers = [
+            threading.Thread(target=self._work, name=f"fabric-server-{name}-{n}", daemon=True) for n in range(workers)
+        ]
+        for worker in self._workers:
+            worker.start()
+        node._attach(self)
+        self._held = Held(node, self.inbox, self._take, self._reachable)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def wait_ready(self, timeout_s: float = 10.0) -> bool:
+        """Wait until requests can reach it, and it is about to be announced; False when that took longer."""
+        return self._ready.wait(timeout_s)
+
+    def stats(self) -> dict[str, Any]:
+        """Return figures. `malformed`: parts in the inbox that were no request, and named nobody to tell.
+
+        `waited_s`: how long those that came to the handler had waited for it, in all.
+        """
+        with self._lock:
+            ledger = self._ledger
+            names = ("requests", "handled", "batches", "replies", "unsent", "malformed", "refused", "expired", "failed")
+            return {
+                **{name: self._counts[name] for name in names},
+                "busy": ledger.busy,
+                "duplicates": ledger.duplicates,
+                "in_flight": ledger.in_flight,
+                "kept": ledger.kept,
+                "waited_s": round(self._waited_s, 6),
+            }
+
+    def tick(self, now: float, idle: bool) -> None:
+        """In the I/O thread."""
+        with self._lock:
+            self._ledger.expire(now)
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Take no more, finish what is in flight, say the last word. After `timeout_s` what is left goes unanswered.
+
+        errors: StateError in the handler, or in a callback of the node, which it would wait for
+        """
+        if threading.current_thread() in (*self._workers, self._node._thread):
+            raise StateError("server", "in its handler or a callback", "close", "right would be another thread")
+        end = time.monotonic() + timeout_s
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = self._ledger.closed = True
+            self._announcer.drain()
+            self._changed.wait_for(lambda: not self._ledger.in_flight, timeout_s)
+            self._stopping = True
+            self._changed.notify_all()
+        self._announcer.close()
+        self._node._detach(self)
+        self._held.close()
+        for worker in self._workers:
+            worker.join(max(0.0, end - time.monotonic()))
+            if worker.is_alive():
+                log.warning("a handler of service %s has not returned; its thread is left behind", self.name)
+
+    # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _reachable(self) -> None:
+        self._announcer.announce()
+        self._ready.set()
+
+    def _take(self, message: Message) -> None:
+        """A part came to the inbox. Whatever it is, this returns."""
+        address = read_address(message)
+        if address is None:
+            self._count("malformed")
+            return
+        now = time.monotonic()
+        try:
+            request = read_request(message, address, now, time.time_ns(), self._skew_s)
+        except FabricError as error:
+            self._count("expired" if isinstance(error, RequestTimeout) else "refused")
+            self._answer([address], error_payload(self.instance, error), 0)
+            return
+        digest = blake2b(msgpack.packb((request.op, request.body)), digest_size=16).digest()
+        with self._changed:
+            self._counts["requests"] += 1
+            verdict = self._ledger.admit(request, digest, now)
+            if isinstance(verdict, Accept):
+                self._queue.append((now, request))
+                self._changed.notify()
+        if isinstance(verdict, Again):
+            self._answer([address], verdict.payload, 0)
+        elif isinstance(verdict, Refused):
+            self._answer([address], error_payload(self.instance, verdict.error), 0)
+
+    def _answer(self, addresses: list[Address], payload: Any, timeout_s: float) -> None:
+        for address in addresses:
+            try:
+                self._node._publish_system(address.reply_to, payload, {"id": address.id}, timeout_s=timeout_s)
+                self._count("replies")
+            except FabricError:  # the client asks again; what was done is kept under its key
+                self._count("unsent")
+
+    def _count(self, what: str, number: int = 1) -> None:
+        with self._lock:
+            self._counts[what] += number
+
+    # ── the workers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._stopping)
+                if self._stopping:
+                    return
+                waiting = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+                batch = [request for _, request in waiting]
+                self._waited_s += time.monotonic() * len(waiting) - sum(since for since, _ in waiting)
+            self._handle(batch)
+
+    def _handle(self, batch: list[Request]) -> None:
+        started = time.monotonic()
+        live = [request for request in batch if request.deadline > started]
+        if live:
+            replies = self._call_handler(live)
+            with self._lock:
+                self._ledger.took(len(live), time.monotonic() - started)
+                self._counts["batches"] += 1
+                self._counts["handled"] += len(live)
+            for request, reply in zip(live, replies, strict=True):
+                self._finish(request, reply)
+        for request in batch:
+            if request.deadline <= started:
+                self._count("expired")
+                self._finish(request, RequestTimeout("the deadline passed while it waited here; nothing was done"))
+
+    def _call_handler(self, live: list[Request]) -> list[Any]:
+        try:
+            replies = list(self._handler(live))
+        except Exception as error:
+            return [error] * len(live)
+        if len(replies) == len(live):
+            return replies
+        return [TypeError(f"the handler returned {len(replies)} replies to {len(live)} requests")] * len(live)
+
+    def _finish(self, request: Request, reply: Any) -> None:
+        payload, size_bytes, keep = self._payload(request, reply)
+        with self._changed:
+            addresses = self._ledger.finish(request.key, payload, size_bytes, time.monotonic(), keep=keep)
+            self._changed.notify_all()
+        self._answer(addresses, payload, max(0.0, min(request.deadline - time.monotonic(), CLOSE_S)))
+
+    def _payload(self, request: Request, reply: Any) -> tuple[dict[str, Any], int, bool]:
+        """Return the reply as it is sent, its size, and whether it is kept."""
+        if not isinstance(reply, BaseException):
+            payload = ok_payload(self.instance, reply)
+            try:
+                return payload, len(encode("reply", 0, 1, 0, payload, max_payload_bytes=self._max_bytes)), True
+            except LocalWireError as unsendable:
+                reply = unsendable
+        if isinstance(reply, ServiceError | StateError | RequestTimeout):
+            return error_payload(self.instance, reply), MAX_MESSAGE_CHARS, not isinstance(reply, _NO_KEEP)
+        self._count("failed")
+        log.error("service %s failed at %s", self.name, request.op, exc_info=reply)
+        hidden = ServiceError(f"the service failed with {type(reply).__name__}")
+        return error_payload(self.instance, hidden), MAX_MESSAGE_CHARS, False

@@ -1,0 +1,119 @@
+"""Nodes and proxies that are asked: over a real mesh, and what wrong questions do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fabric import Node
+from fabric.errors import NotConnected
+from fabric.node.respondent import Respondent
+from fabric.protocol.questions import MAX_QUESTIONS_A_SECOND, Question, question_topic, trace_headers
+from tests.support.processes import ProxyProcess
+from tests.support.waiting import Box, mesh, until
+
+REPLY = "$inbox/asker/a"
+
+
+@pytest.fixture(scope="module")
+def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ProxyProcess]]:
+    with mesh(tmp_path_factory.mktemp("mesh"), 2) as proxies:
+        yield proxies
+
+
+@pytest.fixture
+def asker(proxies: list[ProxyProcess]) -> Iterator[Node]:
+    with Node(proxies[0].base, name="asker") as node:
+        yield node
+
+
+@pytest.fixture
+def node(proxies: list[ProxyProcess]) -> Iterator[Node]:
+    """A node at the other proxy."""
+    with Node(proxies[1].base, name="n2") as node:
+        for topic_filter in ("a/+/c", "x/y", "~/secret"):
+            assert node.wait_ack(node.subscribe(topic_filter, lambda message: None), 10).ok
+        until(lambda: node.stats()["proxy"], "it knows its proxy")
+        yield node
+
+
+def answers(asker: Node) -> Box:
+    box = Box()
+    assert asker.wait_ack(asker.subscribe(REPLY, lambda message: box(message.payload)), 10).ok
+    return box
+
+
+def ask(asker: Node, question: Question, proxy: str = "p2") -> None:
+    asker._publish_system(f"$fabric/proxy/{proxy}", question.to_map())
+
+
+def test_the_nodes_of_a_proxy_say_why(asker: Node, node: Node) -> None:
+    box = answers(asker)
+    ask(asker, Question("why", b"1", REPLY, "a/b/c"))
+    (answer,) = box.wait(1)
+    found = {"answer": "why", "id": b"1", "node": "n2", "proxy": "p2", "matches": ["a/+/c"], "near": []}
+    assert answer == found
+    ask(asker, Question("why", b"2", REPLY, "a/b/d"))
+    assert box.wait(2)[1] == {**found, "id": b"2", "matches": [], "near": ["a/+/c", "x/y"]}
+
+
+def test_they_give_their_figures(asker: Node, node: Node) -> None:
+    box = answers(asker)
+    ask(asker, Question("stats", b"1", REPLY))
+    (answer,) = box.wait(1)
+    assert (answer["node"], answer["lost"]) == ("n2", 0) and answer["subscriptions"] == node.stats()["subscriptions"]
+
+
+def test_a_trace_is_answered_by_who_gets_it_and_handled_by_nobody(asker: Node, node: Node) -> None:
+    box, handled = answers(asker), Box()
+    held = node.subscribe("a/#", handled)
+    assert node.wait_ack(held, 10).ok
+    asker._up.publish(asker._up.prefix("a/b/c"), None, trace_headers(b"7", REPLY))
+    (answer,) = box.wait(1)
+    assert answer == {"answer": "trace", "id": b"7", "node": "n2", "proxy": "p2", "topic": "a/b/c"}
+    asker.publish("a/z", 1)
+    assert [message.topic for message in handled.wait(1)] == ["a/z"]
+
+
+def test_a_proxy_answers_where_its_incarnation_is_asked(asker: Node) -> None:
+    box, announced = answers(asker), Box()
+    asker.subscribe("$fabric/proxy/p2", lambda message: announced(message.payload))
+    topic = question_topic(announced.wait(1)[0]["incarnation"])
+    for ident in (b"1", b"2"):
+        asker._publish_system(topic, Question("ping", ident, REPLY).to_map())
+    assert box.wait(2) == [{"answer": "ping", "id": ident, "proxy": "p2"} for ident in (b"1", b"2")]
+
+
+@pytest.mark.parametrize("payload", [{"ask": "why"}, {"ask": []}, {"ask": "ping", "id": b"", "reply_to": "a"}])
+def test_wrong_questions_are_passed_over(asker: Node, node: Node, payload: Any) -> None:
+    box, announced = answers(asker), Box()
+    asker.subscribe("$fabric/proxy/p2", lambda message: announced(message.payload))
+    topic = question_topic(announced.wait_for(lambda items: "incarnation" in items[0], "one")[0]["incarnation"])
+    for where in ("$fabric/proxy/p2", topic):
+        asker._publish_system(where, payload)
+    asker._up.publish(asker._up.prefix("a/b/c"), None, {"tail": True, "trace": payload})
+    ask(asker, Question("stats", b"1", REPLY))
+    asker._publish_system(topic, Question("ping", b"2", REPLY).to_map())
+    assert {each["id"] for each in box.wait(2)} == {b"1", b"2"}
+    assert node.stats()["refused_answers"] == 0 and node.stats()["failed_callbacks"] == 0
+
+
+def test_more_questions_than_it_answers_in_a_second_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[str] = []
+    respondent = Respondent("t", dict, lambda topic: [], list, dict, lambda topic, answer: published.append(topic))
+    monkeypatch.setattr("fabric.node.respondent.time", SimpleNamespace(monotonic=lambda: 5.0))
+    for _ in range(3 * MAX_QUESTIONS_A_SECOND):
+        respondent.asked(Question("why", b"1", REPLY, "a").to_map())
+    assert published == [REPLY] * MAX_QUESTIONS_A_SECOND
+
+
+def test_one_that_cannot_be_answered_harms_nobody() -> None:
+    def publish(topic: str, answer: dict[str, Any]) -> None:
+        raise NotConnected("no proxy")
+
+    respondent = Respondent("t", dict, lambda topic: ["a"], list, dict, publish)
+    respondent.asked(Question("why", b"1", REPLY, "a").to_map())
+    respondent.traced("a", Question("trace", b"1", REPLY).to_map())

@@ -1,0 +1,176 @@
+"""Control: markers and answers there and back; whatever else arrives is refused in the one way that is documented."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabric.errors import RemoteWireError
+from fabric.protocol.markers import (
+    MAX_VIEW_BYTES,
+    ack_prefix,
+    answer_payload,
+    decode_marker,
+    encode_marker,
+    read_answer,
+)
+from fabric.protocol.views import STATES, PeerView, Record, View
+from fabric.wire import encode_control
+
+RECORD = Record("p1", "i1", "tcp://127.0.0.1:5570")
+VIEW = View(RECORD, "member", (PeerView(Record("p2", "i2", "ipc:///run/p2"), True, False, False),))
+
+names = st.text("aé9.:- ", min_size=1, max_size=8)
+records = st.builds(Record, names, names, st.sampled_from(["tcp://127.0.0.1:5570", "ipc:///run/p1", "tcp://[::1]:9"]))
+peer_views = st.builds(PeerView, records, st.booleans(), st.booleans(), st.booleans())
+views = st.builds(View, records, st.sampled_from(STATES), st.lists(peer_views, max_size=4).map(tuple))
+
+junk = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = ["id", "incarnation", "base", "state", "peers", "linked", "dead", "joining", "nonce", "leg", "view"]
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, whole: Any) -> Any:
+    """A valid tree of maps and lists in which one place holds junk, lacks, or has more than it should."""
+    if isinstance(whole, dict) and whole and draw(st.integers(0, 3)):
+        key = draw(st.sampled_from(sorted(whole)))
+        if draw(st.booleans()):
+            return {**whole, key: draw(spoiled(whole[key]))}
+        return {name: value for name, value in whole.items() if name != key}
+    if isinstance(whole, list) and whole and draw(st.integers(0, 3)):
+        index = draw(st.integers(0, len(whole) - 1))
+        return [*whole[:index], draw(spoiled(whole[index])), *whole[index + 1 :]]
+    return draw(junk)
+
+
+# --- markers
+
+
+@given(names, st.binary(max_size=64), st.none() | records)
+def test_a_marker_comes_back_as_it_was(token: str, nonce: bytes, sender: Record | None) -> None:
+    assert decode_marker(encode_marker(token, nonce, sender))[:3] == (token, nonce, sender)
+
+
+def test_a_later_version_may_say_more_in_a_marker() -> None:
+    assert decode_marker(encode_control("marker", "t", b"n", None, [], "more"))[:3] == ("t", b"n", None)
+
+
+def test_a_marker_is_no_subscription() -> None:
+    assert encode_marker("t", b"n", None)[0] not in (0, 1), "XPUB would take it as a subscription or a cancel"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        ("t", b"n"),
+        (b"t", b"n", None),
+        ("", b"n", None),
+        ("a/b", b"n", None),
+        ("+", b"n", None),
+        ("a\0b", b"n", None),
+        ("t" * 101, b"n", None),
+        ("t", "n", None),
+        ("t", bytes(65), None),
+        ("t", b"n", 1),
+        ("t", b"n", {}),
+        ("t", b"n", {"id": "p1", "incarnation": "i1", "base": "nowhere"}),
+    ],
+)
+def test_what_is_no_marker(fields: tuple[object, ...]) -> None:
+    with pytest.raises(RemoteWireError):
+        decode_marker(encode_control("marker", *fields))
+
+
+def test_another_kind_is_no_marker() -> None:
+    with pytest.raises(RemoteWireError, match="no marker"):
+        decode_marker(encode_control("market", "t", b"n", None))
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda rest: b"\x02" + rest))
+def test_any_bytes_are_a_marker_or_a_remote_wire_error(part: bytes) -> None:
+    with pytest.raises(RemoteWireError):
+        decode_marker(part)
+
+
+@given(st.lists(junk, max_size=5))
+def test_any_fields_are_a_marker_or_a_remote_wire_error(fields: list[Any]) -> None:
+    part = b"\x02" + msgpack.packb([1, "marker", *fields])
+    try:
+        marker = decode_marker(part)
+    except RemoteWireError:
+        return
+    assert marker[:2] == tuple(fields[:2]), "what is taken is what was sent"
+
+
+@given(st.data())
+def test_a_spoiled_marker_is_a_marker_or_a_remote_wire_error(data: st.DataObject) -> None:
+    fields = data.draw(spoiled([1, "marker", "t", b"n", RECORD.to_map()]))
+    try:
+        decode_marker(b"\x02" + msgpack.packb(fields))
+    except RemoteWireError:
+        return
+
+
+# --- answers
+
+
+@given(st.binary(max_size=16), st.sampled_from(["ingress", "relay"]), views)
+def test_an_answer_comes_back_as_it_was(nonce: bytes, leg: str, view: View) -> None:
+    payload = msgpack.unpackb(msgpack.packb(answer_payload(nonce, leg, view)))
+    assert read_answer(payload) == (nonce, leg, view)
+
+
+def test_a_later_version_may_say_more_in_an_answer() -> None:
+    assert read_answer({**answer_payload(b"n", "relay", VIEW), "more": 1}) == (b"n", "relay", VIEW)
+
+
+@pytest.mark.parametrize("change", [{"nonce": "n"}, {"leg": "guest"}, {"leg": []}, {"view": None}, {"view": {}}])
+def test_what_is_no_answer(change: dict[str, Any]) -> None:
+    assert read_answer({**answer_payload(b"n", "ingress", VIEW), **change}) is None
+
+
+@given(junk | st.dictionaries(st.sampled_from(FIELDS), junk))
+def test_junk_is_no_answer_and_no_view(payload: Any) -> None:
+    assert read_answer(payload) is None
+    assert View.from_map(payload) is None
+
+
+@given(st.data())
+def test_a_spoiled_answer_is_read_whole_or_not_at_all(data: st.DataObject) -> None:
+    payload = data.draw(spoiled(answer_payload(b"n", "ingress", VIEW)))
+    answer = read_answer(payload)
+    if answer is not None:
+        assert View.from_map(answer.view.to_map()) == answer.view
+        assert answer.leg in ("ingress", "relay")
+
+
+def test_the_prefix_of_an_incarnation_ends_at_a_level() -> None:
+    assert ack_prefix("abc") == b"$ack/abc/"
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", b"\x02", encode_control("view"), encode_control("marker", VIEW.to_map()), encode_control("view", 7)]
+)
+def test_bytes_that_are_no_view_are_no_answer(packed: bytes) -> None:
+    assert read_answer({"nonce": b"n", "leg": "ingress", "view": packed}) is None
+
+
+def test_a_view_beyond_its_limit_is_not_read_and_a_thousand_peers_fit() -> None:
+    peers = tuple(PeerView(Record(f"{n:0100}", "i" * 64, f"tcp://h:{n + 1}"), True, False, False) for n in range(1000))
+    answer = answer_payload(b"n", "relay", View(RECORD, "member", peers))
+    assert read_answer(answer) is not None
+    assert read_answer({**answer, "view": answer["view"] + bytes(MAX_VIEW_BYTES)}) is None

@@ -1,0 +1,586 @@
+"""Mesh: scenarios as transcripts, single rules by hand, and storms in which the one promise must hold: no hole.
+
+The transcripts, `tests/transcripts/mesh_*.txt`, are the tests. A line that starts with `> ` is done to a small world of
+proxies (`tests/support/mesh_world.py`), where every message takes 1 ms; below it stands what the proxies then do, at
+which second. `REWRITE=1` writes what happens into the files: read the difference before you believe it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from fabric.protocol.views import MAX_PEERS, PeerView, Record, View, record_from, valid_name
+from fabric.proxy import membership
+from fabric.proxy.membership import (
+    DOUBT_S,
+    FRESH_S,
+    MAX_HOMES,
+    MEMORY_S,
+    Admit,
+    Ask,
+    Fatal,
+    Link,
+    Mesh,
+    Probe,
+    Tell,
+    Unlink,
+)
+from tests.support.mesh_world import Process, World
+
+TRANSCRIPTS = sorted((Path(__file__).parents[2] / "transcripts").glob("mesh_*.txt"))
+STORMS = int(os.environ.get("STORMS", "12"))
+"""How many storms of each kind; hundreds take minutes and find more."""
+
+# --- transcripts
+
+
+class Transcript:
+    """Performs the commands of one transcript, and says what the proxies do."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.asked: dict[Process, tuple[str, ...]] = {}
+        self.world = World(watch=self.watch)
+        self.started = self.world.now
+
+    def perform(self, command: str) -> list[str]:
+        self.lines = []
+        verb, *words = command.split()
+        plain = [word for word in words if "=" not in word]
+        options = dict(word.split("=") for word in words if "=" in word)
+        if verb == "run":
+            self.world.run(float(plain[0]))
+        elif verb == "start":
+            join = options["join"].split(",") if "join" in options else []
+            self.world.start(plain[0], join, known_as=options.get("name", ""), first="first" in plain)
+        elif verb == "alias":
+            self.world.aliases[self.world.base(plain[0])] = self.world.base(plain[1])
+        elif verb == "show":
+            self.lines = [self.show(process) for _, process in sorted(self.world.processes.items())]
+        else:
+            getattr(self.world, verb)(*plain)
+        return self.lines
+
+    def watch(self, process: Process, effect: membership.Effect) -> None:
+        said = self.words(process, effect)
+        if said:
+            self.lines.append(f"{self.world.now - self.started:6.3f} {process.name} {said}")
+
+    def words(self, process: Process, effect: membership.Effect) -> str:
+        match effect:
+            case Link(base) | Unlink(base):
+                return f"{type(effect).__name__.lower()} {self.host(base)}"
+            case Ask(bases) if bases != self.asked.get(process, ()):
+                self.asked[process] = bases
+                return f"ask {' '.join(map(self.host, bases)) or 'nobody'}"
+            case Tell(event) if "incarnation" in event:
+                return f"tell {event['event']} {event['incarnation']}"
+            case Tell(event):
+                return f"tell {event['event']} {' '.join(event.get('peers', ()))}".rstrip()
+            case Admit():
+                return "admit"
+            case Fatal(why):
+                return f"fatal: {why}"
+        return ""
+
+    def host(self, base: str) -> str:
+        return base.removeprefix("ipc://")
+
+    def show(self, process: Process) -> str:
+        view = process.mesh.view()
+        peers = [f"{peer.record.incarnation} {self.state(peer)}" for peer in view.peers]
+        return f"{view.record.incarnation} {view.state}: {', '.join(peers) or 'knows nobody'}"
+
+    def state(self, peer: PeerView) -> str:
+        return "dead" if peer.dead else "linked" if peer.linked else "not linked"
+
+
+def perform_transcript(text: str) -> str:
+    """Return the transcript as it should be: its comments and commands, and what they do now."""
+    transcript, lines = Transcript(), []
+    for line in text.splitlines():
+        if line.startswith("> "):
+            lines += [line, *transcript.perform(line[2:])]
+        elif line.startswith("#") or not line:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+def test_transcript(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    happened = perform_transcript(text)
+    if os.environ.get("REWRITE"):
+        path.write_text(happened, encoding="utf-8")
+    assert happened == text
+
+
+def test_there_are_transcripts() -> None:
+    assert len(TRANSCRIPTS) >= 12
+
+
+# --- storms
+
+
+def storm(seed: int, *, cuts: bool) -> World:
+    """Start, kill, stop, resume, drain (and cut and heal) some proxies at random; then let everything heal.
+
+    p1 starts alone, each other one joins one or two of those before it. p1 is never drained: whoever starts alone again
+    after everybody has forgotten it is a mesh of its own until somebody asks for it.
+    """
+    chance = random.Random(seed)
+    world = World(seed, loss=0.05, tick_s=0.05)
+    hosts = [f"p{number}" for number in range(1, chance.randint(3, 6) + 1)]
+    joins = {host: chance.sample(hosts[:at], min(at, chance.randint(1, 2))) for at, host in enumerate(hosts)}
+
+    def start() -> None:
+        down = sorted(set(hosts) - world.processes.keys())
+        if down:
+            host = chance.choice(down)
+            world.start(host, joins[host])
+
+    def to_one(act: Callable[[str], None], fits: Callable[[Process], bool]) -> None:
+        found = sorted(host for host, process in world.processes.items() if fits(process))
+        if found:
+            act(chance.choice(found))
+
+    def heal() -> None:
+        if world.cuts:
+            world.heal(*sorted(chance.choice(sorted(map(sorted, world.cuts)))))
+
+    happenings: list[tuple[int, Callable[[], None]]] = [
+        (30, lambda: to_one(world.kill, lambda process: not process.stopped)),
+        (30, start),
+        (10, lambda: to_one(world.stop, lambda process: not process.stopped)),
+        (10, lambda: to_one(world.go_on, lambda process: process.stopped)),
+        (5, lambda: to_one(world.leave, lambda each: each.name != "p1" and not each.stopped and not each.left)),
+        (8 * cuts, lambda: world.cut(*chance.sample(hosts, 2))),
+        (7 * cuts, heal),
+    ]
+    for _ in hosts:
+        start()
+        world.run(chance.choice([0.0, 0.01, 0.3, 1.5]))
+    for _ in range(25):
+        world.run(chance.choice([0.01, 0.1, 0.5, 1.2, 4.0]))
+        chance.choices([act for _, act in happenings], [weight for weight, _ in happenings])[0]()
+    while world.cuts:
+        heal()
+    for host in sorted(world.processes):
+        world.go_on(host)
+    world.run(0.2)  # who was leaving has left
+    while world.processes.keys() != set(hosts):
+        start()
+    world.run(20.0)
+    return world
+
+
+@pytest.mark.parametrize("cuts", [False, True], ids=["kills", "kills and cuts"])
+@pytest.mark.parametrize("seed", range(STORMS))
+def test_after_a_storm_all_are_members_and_linked(seed: int, cuts: bool) -> None:
+    """During the storm `World` asserts that there never is a hole; see `World._admit`."""
+    world = storm(seed, cuts=cuts)
+    for process in world.processes.values():
+        assert process.mesh.state == "member"
+        for other in world.processes.values():
+            assert process is other or process.links_to(other), f"{process.name} has not linked {other.name}"
+        for peer in process.mesh.view().peers:
+            assert peer.linked or peer.dead, f"{process.name} does not know what has become of {peer.record}"
+
+
+def test_a_hole_is_noticed() -> None:
+    """The promise is worth its test: a proxy that does not wait for the others' word trips over it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(membership, "FRESH_S", float("inf"))
+        patch.setattr(
+            membership.Peer, "linked_us_at", property(lambda peer: 0.0, lambda peer, value: None), raising=False
+        )
+        with pytest.raises(AssertionError, match="has not linked it"):
+            for seed in range(100):
+                storm(seed, cuts=False)
+
+
+# --- single rules
+
+SELF = Record("p1", "run1", "ipc://p1")
+OTHER = Record("p2", "run2", "ipc://p2")
+THIRD = Record("p3", "run3", "ipc://p3")
+
+
+class Hand:
+    """One mesh, driven by hand. Its clock starts at 0."""
+
+    def __init__(self, *, join: tuple[str, ...] = (), first: bool = False, forget_s: float = 3600.0) -> None:
+        serial = count()
+        self.now = 0.0
+        self.mesh = Mesh(
+            SELF, 0.0, lambda size: next(serial).to_bytes(size, "big"), join=join, first=first, forget_s=forget_s
+        )
+
+    def tick(self, seconds: float = 0.02) -> list[membership.Effect]:
+        """Let time pass in steps of at most 20 ms; return what was done in it."""
+        effects: list[membership.Effect] = []
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(self.now + 0.02, end)
+            effects += self.mesh.tick(self.now)
+        return effects
+
+    def nonce(self) -> bytes:
+        """The nonce of the newest marker, after one more tick or as many as it takes."""
+        while True:
+            for effect in self.tick():
+                if isinstance(effect, Probe):
+                    return effect.nonce
+
+    def link(self, record: Record = OTHER, state: str = "member", *others: PeerView) -> list[membership.Effect]:
+        """This peer answers the next marker, and calls us linked."""
+        return self.mesh.answered(view_of(record, state, us(True), *others), self.nonce(), self.now)
+
+    def peer(self, name: str = "p2") -> membership.Peer:
+        return self.mesh.peers[name]
+
+
+def view_of(record: Record, state: str, *peers: PeerView, seeking: bool = False) -> View:
+    return View(record, state, peers, seeking)
+
+
+def us(linked: bool) -> PeerView:
+    return PeerView(SELF, linked, False, True)
+
+
+def alive(record: Record) -> PeerView:
+    return PeerView(record, True, False, False)
+
+
+def dead(record: Record) -> PeerView:
+    return PeerView(record, False, True, False)
+
+
+def count_probes(effects: list[membership.Effect]) -> int:
+    return sum(isinstance(effect, Probe) for effect in effects)
+
+
+def is_member(hand: Hand) -> bool:
+    hand.tick()
+    return hand.mesh.state == "member"
+
+
+def test_only_an_answer_to_an_own_marker_proves_a_link() -> None:
+    hand = Hand(join=("ipc://p2",))
+    hand.mesh.contact(OTHER, hand.now)
+    hand.mesh.seen(view_of(OTHER, "member", us(True)), hand.now)
+    hand.mesh.answered(view_of(OTHER, "member", us(True)), b"never sent", hand.now)
+    assert not hand.peer().linked
+    hand.link()
+    assert hand.peer().linked
+
+
+def test_a_marker_sent_before_the_link_broke_proves_nothing() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    hand.link()
+    before = hand.nonce()
+    hand.tick()
+    assert Tell({"event": "link_down", **OTHER.to_map()}) in hand.mesh.link_lost(OTHER.base, hand.now)
+    hand.mesh.answered(view_of(OTHER, "member", us(True)), before, hand.now)
+    assert not hand.peer().linked
+    hand.link()
+    assert hand.peer().linked
+
+
+def test_a_connection_that_opens_voids_what_was_proven_over_the_one_before() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    hand.link()
+    assert Tell({"event": "link_down", **OTHER.to_map()}) in hand.mesh.link_opened(OTHER.base, hand.now)
+    assert hand.mesh.link_lost("ipc://nobody", hand.now) == []
+
+
+def test_a_member_needs_the_peers_word_and_a_fresh_one() -> None:
+    hand = Hand(join=("ipc://p2",))
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(1.0)
+    hand.mesh.answered(view_of(OTHER, "member", us(False)), hand.nonce(), hand.now)
+    assert not is_member(hand), "the peer has not linked us"
+    old = hand.nonce()
+    hand.tick(FRESH_S + 0.1)
+    hand.mesh.answered(view_of(OTHER, "member", us(True)), old, hand.now)
+    assert not is_member(hand), "it had when it was asked, which is long ago"
+    hand.mesh.answered(view_of(OTHER, "member", us(True)), hand.nonce(), hand.now)
+    hand.mesh.seen(view_of(OTHER, "member", us(False)), hand.now)
+    assert not is_member(hand), "it has taken its word back"
+    hand.link()
+    assert is_member(hand)
+
+
+def test_the_word_for_another_run_of_us_does_not_count() -> None:
+    hand = Hand(join=("ipc://p2",))
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(1.0)
+    earlier = PeerView(Record("p1", "run0", SELF.base), True, False, False)
+    hand.mesh.answered(view_of(OTHER, "member", earlier), hand.nonce(), hand.now)
+    assert not is_member(hand)
+
+
+def test_whoever_joins_waits_for_a_member() -> None:
+    hand = Hand(join=("ipc://p2", "ipc://p3"))
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(1.0)
+    hand.link(OTHER, "joining")
+    assert not is_member(hand), "two who are joining are no mesh, while one address did not answer"
+    hand.link(OTHER, "member")
+    assert is_member(hand)
+
+
+def test_where_all_are_joining_they_start_when_nobody_seeks_any_more() -> None:
+    hand = Hand(join=("ipc://p2",))
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(1.0)
+    hand.mesh.answered(view_of(OTHER, "joining", us(True), seeking=True), hand.nonce(), hand.now)
+    assert not is_member(hand)
+    hand.link(OTHER, "joining")
+    assert is_member(hand)
+
+
+def test_it_seeks_until_it_has_listened_and_met_everyone() -> None:
+    hand = Hand(join=("ipc://p2",))
+    assert hand.mesh.view().seeking
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(0.9)
+    assert hand.mesh.view().seeking, "it has not listened for long enough"
+    hand.tick(0.2)
+    assert not hand.mesh.view().seeking
+    hand.tick(3.0)
+    assert hand.peer().dead
+    assert hand.mesh.view().seeking, "it has lost whom it had met"
+
+
+def test_whoever_stood_still_listens_anew() -> None:
+    hand = Hand()
+    hand.tick(0.9)
+    hand.now += 60.0
+    hand.tick(0.9)
+    assert hand.mesh.state == "joining"
+    hand.tick(0.2)
+    assert hand.mesh.state == "member"
+
+
+def test_standing_still_declares_nobody_dead_and_lets_nobody_live_longer() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(2.9)
+    hand.now += 60.0
+    hand.mesh.contact(THIRD, hand.now)  # read before the clock was looked at
+    assert not [effect for effect in hand.tick(2.9) if isinstance(effect, Tell) and "dead" in effect.event["event"]]
+    hand.tick(0.2)
+    assert hand.peer("p2").dead and hand.peer("p3").dead
+
+
+def test_first_may_start_alone_though_nobody_answers() -> None:
+    hand = Hand(join=("ipc://p2",), first=True)
+    hand.tick(1.1)
+    assert hand.mesh.state == "member"
+
+
+def test_its_own_address_is_nobody_to_join() -> None:
+    hand = Hand(join=(SELF.base,))
+    hand.tick(1.1)
+    assert hand.mesh.state == "member"
+
+
+@pytest.mark.parametrize("state", ["joining", "member"])
+def test_a_dead_proxy_is_hearsay_to_a_joiner_only_and_only_for_a_while(state: str) -> None:
+    hand = Hand(join=("ipc://p2",) if state == "joining" else ())
+    if state == "member":
+        hand.tick(1.1)
+    hand.mesh.seen(view_of(OTHER, "member", dead(THIRD)), hand.now)
+    assert ("p3" in hand.mesh.peers) == (state == "joining")
+    if state == "member":
+        return
+    hand.tick(DOUBT_S - 0.05)
+    assert not hand.peer("p3").dead, "it may be out of the other's reach only"
+    hand.tick(0.1)
+    assert hand.peer("p3").dead
+    assert Unlink(THIRD.base) in hand.tick(MEMORY_S + 1.0)
+    assert "p3" not in hand.mesh.peers
+
+
+def test_the_dead_take_nobodys_place() -> None:
+    hand = Hand(join=("ipc://p2",))
+    hand.mesh.seen(view_of(OTHER, "member", dead(THIRD)), hand.now)
+    hand.tick(1.0)
+    assert hand.peer("p3").dead
+    moved = Record("p4", "run4", THIRD.base)
+    assert Link(moved.base) not in hand.mesh.seen(view_of(OTHER, "member", dead(moved)), hand.now)
+    assert "p4" not in hand.mesh.peers
+
+
+def test_hearsay_moves_nobody_who_lives() -> None:
+    hand = Hand()
+    hand.mesh.contact(THIRD, hand.now)
+    earlier, elsewhere = Record("p3", "run0", THIRD.base), Record("p3", "run9", "ipc://p9")
+    for hearsay in (earlier, elsewhere, Record("p9", "run9", THIRD.base)):
+        hand.mesh.seen(view_of(OTHER, "member", alive(hearsay)), hand.now)
+        assert hand.peer("p3").record == THIRD
+    hand.tick(3.1)
+    effects = hand.mesh.seen(view_of(OTHER, "member", alive(elsewhere)), hand.now)
+    assert [each for each in effects if isinstance(each, Link | Unlink)] == [Unlink(THIRD.base), Link(elsewhere.base)]
+
+
+def test_an_address_has_one_owner() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    renamed = Record("p9", "run9", OTHER.base)
+    hand.link()
+    assert hand.mesh.contact(renamed, hand.now) == [], "the address is answered for by another"
+    hand.mesh.link_lost(OTHER.base, hand.now)
+    effects = hand.mesh.contact(renamed, hand.now)
+    assert not [each for each in effects if isinstance(each, Link | Unlink)], "the connection stays as it is"
+    assert Tell({"event": "peer_forgotten", **OTHER.to_map()}) in effects
+    assert list(hand.mesh.peers) == ["p9"]
+
+
+def test_a_name_has_one_owner() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    moved = Record("p2", "run9", "ipc://p9")
+    assert hand.mesh.contact(moved, hand.now) == []
+    hand.tick(3.1)
+    effects = hand.mesh.contact(moved, hand.now)
+    assert [each for each in effects if isinstance(each, Link | Unlink)] == [Unlink(OTHER.base), Link(moved.base)]
+    hand.link(moved)
+    assert hand.mesh.contact(OTHER, hand.now) == [], "the one before has lost it"
+
+
+def test_an_earlier_run_that_answers_a_new_marker_lives_after_all() -> None:
+    hand = Hand()
+    earlier = Record("p2", "run0", OTHER.base)
+    hand.mesh.contact(OTHER, hand.now)
+    hand.mesh.contact(earlier, hand.now)  # a message that came late; nobody can tell
+    hand.tick()
+    assert hand.mesh.contact(OTHER, hand.now) == []
+    hand.link(OTHER)
+    assert hand.peer().record == OTHER and hand.peer().linked
+
+
+def test_a_new_run_starts_unlinked() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    hand.link()
+    effects = hand.mesh.contact(Record("p2", "run9", OTHER.base), hand.now)
+    assert Tell({"event": "link_down", **OTHER.to_map()}) in effects
+    assert not [each for each in effects if isinstance(each, Link | Unlink)], "the connection stays as it is"
+    assert not hand.peer().linked
+
+
+def test_a_message_of_our_own_earlier_run_does_not_end_us() -> None:
+    assert Hand().mesh.contact(Record("p1", "run0", SELF.base), 0.0) == []
+    (fatal,) = Hand().mesh.contact(Record("p1", "run0", "ipc://p9"), 0.0)
+    assert isinstance(fatal, Fatal) and "'p1' is taken by the proxy at ipc://p9" in fatal.why
+
+
+def test_a_lost_marker_is_made_up_for_long_before_the_link_is_given_up() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(1.1)
+    hand.link()
+    assert is_member(hand)
+    hand.link()
+    assert count_probes(hand.tick(1.0)) <= 2, "at rest"
+    assert count_probes(hand.tick(1.5)) > 10
+    assert hand.peer().linked
+
+
+def test_a_connection_to_the_dead_is_asked_at_once_and_more_than_once() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    hand.tick(6.0)
+    assert hand.peer().dead and count_probes(hand.tick(2.0)) <= 2
+    hand.mesh.link_opened(OTHER.base, hand.now)
+    assert count_probes(hand.tick(1.0)) > 10
+
+
+def test_nobody_links_to_its_own_address() -> None:
+    hand = Hand()
+    assert hand.mesh.contact(Record("p2", "run2", SELF.base), hand.now) == []
+    hand.mesh.contact(OTHER, hand.now)
+    assert hand.mesh.contact(Record("p2", "run9", SELF.base), hand.now) == []
+
+
+def test_who_left_is_asked_for_at_its_address_and_nowhere_in_the_list() -> None:
+    hand = Hand()
+    hand.mesh.contact(OTHER, hand.now)
+    effects = hand.mesh.seen(view_of(OTHER, "gone"), hand.now)
+    assert Unlink(OTHER.base) in effects and not hand.mesh.peers
+    assert Ask((OTHER.base,)) in hand.tick()
+    for late in (hand.mesh.contact(OTHER, hand.now), hand.mesh.seen(view_of(THIRD, "member", alive(OTHER)), hand.now)):
+        assert Link(OTHER.base) not in late
+    again = Record("p2", "run9", OTHER.base)
+    assert Link(OTHER.base) in hand.mesh.contact(again, hand.now)
+    assert Ask(()) in hand.tick(1.0)
+
+
+def test_only_so_many_addresses_are_remembered() -> None:
+    hand = Hand()
+    for number in range(MAX_HOMES + 1):
+        record = Record(f"x{number}", "run", f"ipc://x{number}")
+        hand.mesh.contact(record, hand.now)
+        hand.mesh.seen(view_of(record, "gone"), hand.now)
+    assert Ask(tuple(f"ipc://x{number}" for number in range(1, MAX_HOMES + 1))) in hand.tick()
+
+
+def test_what_waits_for_an_address_without_a_proxy_does_not_pile_up() -> None:
+    hand = Hand(join=("ipc://p2",))
+    asked = [each for each in hand.tick(5.2) if isinstance(each, Ask)]
+    assert asked.count(Ask(())) == 1 and asked[-1] == Ask(("ipc://p2",))
+
+
+def test_a_dead_peer_is_forgotten_in_the_end() -> None:
+    hand = Hand(forget_s=10.0)
+    hand.mesh.contact(OTHER, hand.now)
+    assert Unlink(OTHER.base) not in hand.tick(9.9)
+    assert Unlink(OTHER.base) in hand.tick(0.2)
+    assert not hand.mesh.peers
+
+
+def test_the_list_has_an_end() -> None:
+    hand = Hand()
+    for number in range(MAX_PEERS + 1):
+        hand.mesh.contact(Record(f"x{number}", "run", f"ipc://x{number}"), hand.now)
+    assert len(hand.mesh.peers) == MAX_PEERS
+    again = Record("x0", "run again", "ipc://x0")
+    hand.mesh.contact(again, hand.now)
+    assert hand.peer("x0").record == again, "who is in it may restart"
+
+
+def test_whoever_drains_before_it_is_a_member_is_gone() -> None:
+    hand = Hand()
+    assert Tell({"event": "draining"}) in hand.mesh.drain()
+    assert hand.mesh.state == "gone"
+    assert hand.mesh.drain() == []
+    hand.tick(2.0)
+    assert hand.mesh.state == "gone", "and never becomes one"
+
+
+@pytest.mark.parametrize("name", ["p1", "127.0.0.1:5570", "[::1]:5570", "a b", "é" * 100])
+def test_names(name: str) -> None:
+    assert valid_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "+", "a#", "$a", "~a", "a\0", "a\n", "\udcff", "a" * 101])
+def test_no_names(name: str) -> None:
+    assert not valid_name(name)
+
+
+@pytest.mark.parametrize(
+    "change", [{"id": 1}, {"id": ""}, {"incarnation": ""}, {"incarnation": "x" * 65}, {"base": "x"}, {"base": None}]
+)
+def test_no_records(change: dict[str, object]) -> None:
+    assert record_from(OTHER.to_map()) == OTHER
+    assert record_from({**OTHER.to_map(), **change}) is None
