@@ -134,7 +134,7 @@ def test_only_sockets_creates_zeromq_sockets(module: str) -> None:
 def test_the_walk_sees_what_it_should() -> None:
     """So that the tests above cannot pass by looking at nothing."""
     assert {"fabric.topics", "fabric.errors"} <= ours("fabric.wire")
-    assert "fabric.sockets" in reached("nodes.cli") and "zmq" in imported("fabric.sockets")
+    assert "fabric.sockets" in reached("nodes.cli.main") and "zmq" in imported("fabric.sockets")
     assert set(PURE_SPINE) <= set(PURE) and len(PURE) > 20
     assert set(SPINE) & FILES.keys() > set(PURE_SPINE)
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from nodes.gateway import sign_in
+from nodes.gateway import sign_in as sign_in_module
 from nodes.gateway.credentials import make
 from nodes.gateway.sign_in import MAX_FAILURES, MAX_FAILURES_OF_ADDRESS, MAX_FAILURES_OF_AGENT, Refused, SignIn
 
@@ -63,7 +63,7 @@ def test_after_too_many_failures_even_the_right_password_is_refused_there_and_on
 
 
 def test_many_addresses_together_have_few_guesses_for_one_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sign_in, "is_right", lambda known, password: password == PASSWORD)
+    monkeypatch.setattr(sign_in_module, "is_right", lambda known, password: password == PASSWORD)
 
     async def story() -> None:
         sign_in = SignIn(SECRET, AGENTS)
@@ -78,7 +78,7 @@ def test_many_addresses_together_have_few_guesses_for_one_agent(monkeypatch: pyt
 
 
 def test_one_address_cannot_go_through_all_agents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sign_in, "is_right", lambda known, password: password == PASSWORD)
+    monkeypatch.setattr(sign_in_module, "is_right", lambda known, password: password == PASSWORD)
 
     async def story() -> None:
         sign_in = SignIn(SECRET, AGENTS)
@@ -97,13 +97,13 @@ def test_tries_at_once_do_not_pass_the_lock_out(monkeypatch: pytest.MonkeyPatch)
         checked.append(time.monotonic())
         return False
 
-    monkeypatch.setattr(sign_in, "is_right", slow)
+    monkeypatch.setattr(sign_in_module, "is_right", slow)
 
     async def story() -> None:
         sign_in = SignIn(SECRET, AGENTS)
         tries = [sign_in.sign_in("ada", f"guess number {n}", "1.2.3.4") for n in range(100)]
         refused = await asyncio.gather(*tries, return_exceptions=True)
         assert all(isinstance(each, Refused) for each in refused)
-        assert len(checked) <= MAX_FAILURES + sign_in.AT_ONCE
+        assert len(checked) <= MAX_FAILURES + sign_in_module.AT_ONCE
 
     asyncio.run(story())

@@ -51,7 +51,7 @@ def test_one_host_for_a_node_and_none_when_it_is_closed(node: Node, host: PageHo
     with pytest.raises(StateError):
         host.add(Page())
     node.close()
-    assert node not in host._hosts
+    assert node not in host_module._hosts
     with pytest.raises(StateError):
         host.add(Page("t" * 22))
 
