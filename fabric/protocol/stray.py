@@ -47,15 +47,15 @@ class GivenUp:
         self._unasked: dict[bytes, None] = {}
         self._bytes = 0
 
-    def cancelled(self, prefix: bytes) -> None:
+    def relay_cancelled(self, prefix: bytes) -> None:
         """The relay cancelled `prefix`."""
-        self.subscribed(prefix)
+        self.relay_subscribed(prefix)
         self._prefixes[prefix] = self._unasked[prefix] = None
         self._bytes += len(prefix) + _OVERHEAD
         while self._bytes > self._max_bytes:
-            self.subscribed(next(iter(self._prefixes)))
+            self.relay_subscribed(next(iter(self._prefixes)))
 
-    def subscribed(self, prefix: bytes) -> None:
+    def relay_subscribed(self, prefix: bytes) -> None:
         """The relay subscribed to `prefix`: nothing is to be mended."""
         if prefix in self._prefixes:
             del self._prefixes[prefix]
@@ -71,7 +71,7 @@ class GivenUp:
         """Return those of `prefixes` that are given up, each once: the relay is to subscribe to them again."""
         mended = [prefix for prefix in dict.fromkeys(prefixes) if prefix in self._prefixes]
         for prefix in mended:
-            self.subscribed(prefix)
+            self.relay_subscribed(prefix)
         return mended
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """What proxies say of themselves and of each other: records and views. Pure.
 
-They travel in markers, answers and announcements, and are the only things of a peer that `mesh`, `coverage` and the
-command line look at. What a peer sent is read by `from_map` and `record_from`, which answer None for anything else.
+They travel in markers, answers and announcements. Nothing else of a peer is looked at by `membership`, `coverage` and
+the command line. `from_map` and `record_from` read what a peer sent, and return None for anything else.
 """
 
 from __future__ import annotations

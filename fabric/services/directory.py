@@ -133,7 +133,7 @@ class Directory:
         self.refused = 0
         """Announcements that were none, or too many."""
 
-    def hear(self, topic: str, payload: object, now: float) -> Change | None:
+    def announcement_heard(self, topic: str, payload: object, now: float) -> Change | None:
         """Take an announcement. Returns None when it is none, or says nothing of interest."""
         instance = instance_from(topic, payload)
         if instance is None:

@@ -105,7 +105,7 @@ class Announcer:
         self._announcing = announce
         self._last = self._due = 0.0
         encode(self.instance.topic, 0, 1, 0, self.instance.to_map(), max_payload_bytes=MAX_INFO_BYTES)
-        self._questions = [Held(node, topic, self._asked) for topic in (WHO, f"{WHO}/{name}")]
+        self._questions = [Held(node, topic, self._question_heard) for topic in (WHO, f"{WHO}/{name}")]
         node._attach(self)
 
     @property
@@ -153,7 +153,7 @@ class Announcer:
         instance = self.instance
         self._node._publish_system(instance.topic, instance.to_map(), timeout_s=timeout_s)
 
-    def _asked(self, message: Message) -> None:
+    def _question_heard(self, message: Message) -> None:
         self._due = min(self._due, self._last + ANSWER_S)
         self.tick(time.monotonic(), False)
 
@@ -181,7 +181,7 @@ class Watcher:
             if name in self._held:
                 return False
             topic_filter = f"{SERVICE}{'+' if name is None else name}/+"
-            self._held[name] = Held(self._node, topic_filter, self._heard, lambda: self.ask(name))
+            self._held[name] = Held(self._node, topic_filter, self._announcement_heard, lambda: self.ask(name))
             return True
 
     def ask(self, name: str | None = None) -> None:
@@ -213,8 +213,8 @@ class Watcher:
         for each in held:
             each.close()
 
-    def _heard(self, message: Message) -> None:
+    def _announcement_heard(self, message: Message) -> None:
         with self.lock:
-            change = self.directory.hear(message.topic, message.payload, time.monotonic())
+            change = self.directory.announcement_heard(message.topic, message.payload, time.monotonic())
         if change is not None:
             self._on_change(change)

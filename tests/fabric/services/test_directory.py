@@ -25,7 +25,7 @@ CLOCK = Instance("clock", "run-1", "$inbox/run-1/requests", "1.0", 0.25, "servin
 
 
 def hear(directory: Directory, instance: Instance, now: float) -> Change | None:
-    return directory.hear(instance.topic, instance.to_map(), now)
+    return directory.announcement_heard(instance.topic, instance.to_map(), now)
 
 
 def test_an_announcement_there_and_back() -> None:
@@ -63,7 +63,7 @@ def test_an_announcement_there_and_back() -> None:
 )
 def test_what_is_no_announcement(change: dict[str, Any]) -> None:
     directory = Directory()
-    assert directory.hear(CLOCK.topic, CLOCK.to_map() | change, 0.0) is None
+    assert directory.announcement_heard(CLOCK.topic, CLOCK.to_map() | change, 0.0) is None
     assert directory.refused == 1 and directory.live() == []
 
 
