@@ -36,8 +36,8 @@ from fabric.node.receiver import Receiver
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers
 from fabric.protocol.questions import is_question
-from fabric.protocol.views import View, valid_name
-from fabric.topics import scope
+from fabric.protocol.views import View
+from fabric.topics import require_name, scope
 from fabric.wire import Message, decode_body
 
 AckFun = Callable[[Ack], object]
@@ -99,8 +99,7 @@ class Engine:
         self._connection = Connection([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
         self._token = secrets.token_hex(16)
         self.name = name or f"node-{self._token[:8]}"
-        if not valid_name(self.name):
-            raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
+        require_name("name", self.name)
         self._reorder_window_s, self._hwm_msgs = reorder_window_s, hwm_msgs
         self.max_payload_bytes = max_payload_bytes
         self._lock = threading.RLock()
@@ -133,7 +132,7 @@ class Engine:
         self._closing = False
         self._receiver = Receiver(
             self._lock,
-            f"{markers.ACK}{self._token}".encode(),
+            markers.node_prefix(self._token),
             self._on_private,
             self._tell_gap,
             self._on_notice,
@@ -152,7 +151,7 @@ class Engine:
         self._bell_endpoint = "inproc://bell"
         self._bell = sockets.doorbell(self._context)
         self._bell.bind(self._bell_endpoint)
-        self._bell_part = f"{markers.ACK}{self._token}/b".encode() + b"\0"
+        self._bell_part = markers.bell_topic(self._token).encode() + b"\0"
         self._serial = 0
         self._down = self._new_downlink()
         self._next: Downlink | None = None
@@ -362,8 +361,8 @@ class Engine:
 
     def _on_private(self, raw: bytes, body: bytes) -> None:
         """Answers to markers, watermarks that came back, and the bell."""
-        kind = raw[-2:]
-        if kind == b"/b":
+        kind = markers.kind_of(raw)
+        if kind is markers.Kind.BELL:
             self._run_commands()
             return
         try:
@@ -372,17 +371,16 @@ class Engine:
             self._receiver.refuse(error)
             return
         now = time.monotonic()
-        if kind == b"/w":
+        if kind is markers.Kind.WATERMARK:
             # While the next connection could not be made yet, the lock being busy, this came of the one before.
             if self._up.watermark_returned(payload, now) and self._want_uplink is None:
                 self._perform_connection(self._connection.watermark_returned(now))
             return
-        answer = markers.read_answer(payload)
+        answer = markers.read_answer(payload) if kind is markers.Kind.ANSWER else None
         if answer is None:
             self.stats_extra["refused_answers"] += 1
             return
-        token = raw[len(markers.ACK) : -2].decode(errors="replace")
-        self._marker_answered(token, answer, now)
+        self._marker_answered(markers.token_of(raw), answer, now)
 
     def _marker_answered(self, token: str, answer: markers.Answer, now: float) -> None:
         if self._next is not None and token == self._next.token:

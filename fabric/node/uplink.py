@@ -21,7 +21,7 @@ from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, State
 from fabric.node.numbering import Numbering
 from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
 from fabric.payloads import FLAT, NUMERIC
-from fabric.protocol.markers import ACK
+from fabric.protocol.markers import watermark_topic
 from fabric.wire import FORMAT_VERSION, PACKING_ERRORS, Encoder
 
 TAILS_PER_TICK = 1_000
@@ -71,7 +71,7 @@ class Uplink:
         self._encoder = Encoder(self._numbering.publisher, max_payload_bytes)
         self._pack: Callable[[Any], bytes] = Packer().pack
         self._small = SMALL if max_payload_bytes >= 4 * SMALL else -1
-        self._control_prefix = f"{ACK}{token}/w".encode() + b"\0"
+        self._control_prefix = watermark_topic(token).encode() + b"\0"
         self._unconfirmed = Unconfirmed(max_bytes=max_unconfirmed_bytes)
         self._socket: sockets.Socket | None = None
         self._send: Callable[[bytes], object] = _no_socket

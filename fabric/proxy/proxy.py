@@ -23,6 +23,7 @@ from fabric.protocol import markers, questions, stray, views
 from fabric.proxy import membership
 from fabric.proxy.figures import Figures, open_files
 from fabric.proxy.plumbing import Plumbing
+from fabric.topics import require_name
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
 
 log = logging.getLogger("fabric.proxy")
@@ -67,8 +68,7 @@ class Proxy:
         if public.is_wildcard:
             raise ValueError(f"others cannot connect to {public.base!r}; right would be `advertise` with a real host")
         self.name = name or public.default_name()
-        if not views.valid_name(self.name):
-            raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
+        require_name("name", self.name)
         self._join = tuple(Endpoints.parse(base).base for base in join)
         self._drain_s = drain_s
         self._event_fun = on_event
@@ -292,12 +292,12 @@ class Proxy:
             if marker.claims and leg == "relay":
                 self._claims.update(marker.claims)
             payload = markers.answer_payload(marker.nonce, leg, self._membership.view())
-            say(self._part(f"{markers.ACK}{marker.token}/m", payload, number=1))
+            say(self._part(markers.answer_topic(marker.token), payload, number=1))
 
     def _count_prefix(self, leg: str, part: bytes) -> None:
         step = 1 if part[0] else -1
         self._prefixes[leg] += step
-        if leg == "relay" and part.startswith(b"$ack/", 1) and self._incarnation.encode() not in part:
+        if leg == "relay" and markers.is_addressed(part[1:]) and self._incarnation.encode() not in part:
             self._nodes += step
 
     def _watch_relay(self, beacon: sockets.Socket, prefix: bytes, *, subscribed: bool) -> None:
@@ -344,7 +344,7 @@ class Proxy:
                 if view is not None and view.record.incarnation != self._incarnation:
                     self._perform(self._membership.view_heard(view, now))
                 continue
-            if topic.endswith("/q"):
+            if markers.kind_of(topic.encode()) is markers.Kind.QUESTION:
                 self._on_question(payload)
                 continue
             answer = markers.read_answer(payload)

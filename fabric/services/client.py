@@ -18,6 +18,7 @@ from typing import Any
 from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError
 from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node
+from fabric.protocol.inboxes import inbox_topic
 from fabric.services.calls import ATTEMPTS, Calls, Effect, Failed, Send
 from fabric.services.directory import Change, Instance
 from fabric.services.messages import (
@@ -43,7 +44,7 @@ class Client:
 
     def __init__(self, node: Node, *, attempts: int = ATTEMPTS) -> None:
         self._node = node
-        self._inbox = f"$inbox/{secrets.token_hex(16)}/replies"
+        self._inbox = inbox_topic(secrets.token_hex(16), "replies")
         self._watcher = Watcher(node, self._on_change)
         self._lock = self._watcher.lock
         self._calls = Calls(self._watcher.directory, attempts=attempts)

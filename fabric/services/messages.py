@@ -24,7 +24,7 @@ from fabric.errors import (
     StateError,
     UnknownContactCode,
 )
-from fabric.services.directory import is_inbox
+from fabric.protocol.inboxes import is_inbox
 from fabric.wire import Message
 
 MAX_KEY_CHARS = 200
@@ -88,9 +88,9 @@ def flaw_of_request(op: object, key: object) -> str | None:
 def read_address(message: Message) -> Address | None:
     """Where to answer a message; None when it names no inbox: then nobody can be told anything."""
     reply_to, ident = message.headers.get("reply_to"), message.headers.get("id")
-    if not (isinstance(reply_to, str) and is_inbox(reply_to) and type(ident) is int and ident >= 0):
+    if not is_inbox(reply_to) or type(ident) is not int or ident < 0:
         return None
-    return Address(reply_to, ident)
+    return Address(str(reply_to), ident)
 
 
 def read_request(message: Message, address: Address, now: float, wall_ns: int, skew_s: float) -> Request:

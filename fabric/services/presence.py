@@ -20,7 +20,8 @@ from typing import Any
 from fabric.errors import FabricError, StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
-from fabric.services.directory import MAX_INFO_BYTES, SERVICE, WHO, Change, Directory, Instance, valid_service
+from fabric.services.directory import MAX_INFO_BYTES, SERVICE, WHO, Change, Directory, Instance
+from fabric.topics import require_name
 from fabric.wire import Message, encode
 
 ANNOUNCE_S = 1.0
@@ -95,9 +96,8 @@ class Announcer:
         lease_s: float = LEASE_S,
         announce: bool = True,
     ) -> None:
-        for each in (name, instance):
-            if not valid_service(each):
-                raise ValueError(f"{each!r:.120} is no name; right would be 1 to 100 characters without / + # and NUL")
+        require_name("service", name)
+        require_name("instance", instance)
         self._node, self._name, self._id, self._inbox, self._version = node, name, instance, inbox, version
         self._info, self._load, self._lease_s = dict(info or {}), load, lease_s
         self._lock = threading.Lock()
@@ -175,8 +175,8 @@ class Watcher:
 
     def watch(self, name: str | None = None) -> bool:
         """Watch a service, or all; False when it is watched already. Errors: ValueError for a name that is none."""
-        if name is not None and not valid_service(name):
-            raise ValueError(f"{name!r:.120} is no name; right would be 1 to 100 characters without / + # and NUL")
+        if name is not None:
+            require_name("service", name)
         with self.lock:
             if name in self._held:
                 return False

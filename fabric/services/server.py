@@ -20,6 +20,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from fabric.errors import Busy, FabricError, LocalWireError, RequestTimeout, ServiceError, StateError
 from fabric.node.node import Node
+from fabric.protocol.inboxes import inbox_topic
 from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Admission, Again, Refused
 from fabric.services.messages import (
     MAX_MESSAGE_CHARS,
@@ -94,7 +95,7 @@ class Server:
         self._max_bytes = node.max_payload_bytes
         self.name = name
         self.instance = secrets.token_hex(16)
-        self.inbox = f"$inbox/{self.instance}/requests"
+        self.inbox = inbox_topic(self.instance, "requests")
         self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)

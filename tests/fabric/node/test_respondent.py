@@ -11,7 +11,8 @@ import pytest
 from fabric import Node
 from fabric.errors import NotConnected
 from fabric.node.respondent import Respondent
-from fabric.protocol.questions import MAX_QUESTIONS_A_SECOND, Question, question_topic, trace_headers
+from fabric.protocol.markers import question_topic
+from fabric.protocol.questions import MAX_QUESTIONS_A_SECOND, Question, trace_headers
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, mesh, until
 

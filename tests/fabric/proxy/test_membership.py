@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric.protocol.views import MAX_PEERS, PeerView, Record, View, record_from, valid_name
+from fabric.protocol.views import MAX_PEERS, PeerView, Record, View, record_from
 from fabric.proxy import membership
 from fabric.proxy.membership import (
     DOUBT_S,
@@ -569,16 +569,6 @@ def test_whoever_drains_before_it_is_a_member_is_gone() -> None:
     assert hand.membership.drain() == []
     hand.tick(2.0)
     assert hand.membership.state == "gone", "and never becomes one"
-
-
-@pytest.mark.parametrize("name", ["p1", "127.0.0.1:5570", "[::1]:5570", "a b", "é" * 100])
-def test_names(name: str) -> None:
-    assert valid_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "a/b", "+", "a#", "$a", "~a", "a\0", "a\n", "\udcff", "a" * 101])
-def test_no_names(name: str) -> None:
-    assert not valid_name(name)
 
 
 @pytest.mark.parametrize(

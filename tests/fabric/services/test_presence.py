@@ -187,11 +187,11 @@ def test_forged_announcements_are_counted_and_harm_nobody(here: Node, there: Nod
 def test_names_are_checked(here: Node) -> None:
     watcher = Watcher(here)
     for bad in ("", "a/b", "+", "x" * 101):
-        with pytest.raises(ValueError, match="right would be"):
+        with pytest.raises(ValueError, match=r"invalid service .*: expected 1 to 100 characters"):
             watcher.watch(bad)
-        with pytest.raises(ValueError, match="right would be"):
+        with pytest.raises(ValueError, match="invalid service"):
             Announcer(here, bad, "run-1")
-        with pytest.raises(ValueError, match="right would be"):
+        with pytest.raises(ValueError, match="invalid instance"):
             Announcer(here, "clock", bad)
     for info in ({"x": 2**70}, {"x": {1}}, {"x": "y" * 70_000}):
         with pytest.raises(LocalWireError):
