@@ -5,7 +5,7 @@
     ├─ WireError                 LocalWireError (we built it wrong) · RemoteWireError (a peer did)
     ├─ StateError                carries machine, state, event
     ├─ TransportError            from zmq.ZMQError · HighWaterMarkReached · NotConnected · RequestTimeout
-    └─ ServiceError              UnknownContactCode · Busy · NotAllowed · LeaseExpired
+    └─ ServiceError              Busy · NotAllowed; services add their own, see `services.messages.register_error`
 
 A message says what was wrong, with the offending value, and what was expected; `expected` words it.
 """
@@ -101,10 +101,6 @@ class ServiceError(FabricError):
     """A service understood the request and refused it."""
 
 
-class UnknownContactCode(ServiceError):
-    """No live page holds this contact code."""
-
-
 class Busy(ServiceError):
     """The service is at its capacity. `retry_after_s` says when to try again."""
 
@@ -115,7 +111,3 @@ class Busy(ServiceError):
 
 class NotAllowed(ServiceError):
     """The sender may not do this."""
-
-
-class LeaseExpired(ServiceError):
-    """The lease this request relied on has run out."""

@@ -22,12 +22,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, Protocol
 
-from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.errors import Busy, FabricError, NotAllowed, StateError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.services import Client
 from fabric.wire import Message
 from nodes.page.frame_core import Ask
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.rules.topics import BUTTONS, BY, FRAME_SERVICE, SPACE, on_the_wire, session_space
 
 log = logging.getLogger("nodes.page")
