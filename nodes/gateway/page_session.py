@@ -1,4 +1,4 @@
-"""One visitor's page at a gateway: a `HostPage`, what its browser may do, and what waits for that browser.
+"""One visitor's page at a gateway: a `HostedPage`, what its browser may do, and what waits for that browser.
 
 The page itself runs in the browser and has a broker of its own; here is its session, which outlives a socket. Frames
 from the browser come to `do`, in the event loop; what the fabric says comes in the node's I/O thread and goes into the
@@ -21,7 +21,7 @@ from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.outbox import Kind, Outbox
 from nodes.gateway.tokens import ROTATE_S, Rotation, Token, public_name, write_token
-from nodes.page.hosted_page import HostPage
+from nodes.page.hosted_page import HostedPage
 
 BEAT = '{"t":"beat"}'
 """For a browser that hears nothing else: what is silent for twice as long is dead."""
@@ -81,7 +81,7 @@ class PageSession:
         self._retained: list[Any] = []
         self._look_at_states = False
         self._looked_at = 0.0
-        self.page = HostPage(
+        self.page = HostedPage(
             session=session, buttons=buttons, lease_s=settings.lease_s, backoff=settings.backoff, echo=False
         )
         self.name = public_name(self.page.session)
