@@ -23,13 +23,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Self
 
-from fabric.errors import FabricError, LeaseExpired, NotAllowed, StateError, TransportError
+from fabric.errors import FabricError, NotAllowed, StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.services import Client
 from fabric.wire import Message
 from nodes.agent.agent_core import RENEWALS, AgentCore, Ask, Effect, Say, Tell, Unwatch, Update, Watch
 from nodes.rules import topics
+from nodes.rules.errors import LeaseExpired
 from nodes.rules.topics import BY, FRAME_SERVICE, SPACE
 
 EventFun = Callable[[dict[str, Any]], object]

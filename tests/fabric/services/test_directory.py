@@ -16,8 +16,6 @@ from fabric.services.directory import (
     Directory,
     Instance,
     instance_from,
-    is_inbox,
-    valid_service,
     weight,
 )
 from tests.support.payload_strategies import PAYLOADS
@@ -26,7 +24,7 @@ CLOCK = Instance("clock", "run-1", "$inbox/run-1/requests", "1.0", 0.25, "servin
 
 
 def hear(directory: Directory, instance: Instance, now: float) -> Change | None:
-    return directory.hear(instance.topic, instance.to_map(), now)
+    return directory.announcement_heard(instance.topic, instance.to_map(), now)
 
 
 def test_an_announcement_there_and_back() -> None:
@@ -64,7 +62,7 @@ def test_an_announcement_there_and_back() -> None:
 )
 def test_what_is_no_announcement(change: dict[str, Any]) -> None:
     directory = Directory()
-    assert directory.hear(CLOCK.topic, CLOCK.to_map() | change, 0.0) is None
+    assert directory.announcement_heard(CLOCK.topic, CLOCK.to_map() | change, 0.0) is None
     assert directory.refused == 1 and directory.live() == []
 
 
@@ -164,15 +162,6 @@ def test_against_a_dumb_model(steps: list[tuple[str, str, float]]) -> None:
             told = told - {change.instance.id} if change.kind == "left" else told | {change.instance.id}
         assert {each.id: each.state for each in directory.live()} == {name: entry[0] for name, entry in model.items()}
         assert told == set(model)
-
-
-def test_names() -> None:
-    assert valid_service("frame") and valid_service("ä b") and valid_service("x" * 100)
-    for bad in ("", "a/b", "+", "a#", "a\0", "x" * 101, None, 5, b"x"):
-        assert not valid_service(bad)
-    assert is_inbox("$inbox/x/replies")
-    for bad in ("", "inbox/x/replies", "$inbox//replies", "$inbox/x", "$inbox/x/a/b", "$inbox/+/x", "$fabric/x/y"):
-        assert not is_inbox(bad)
 
 
 def test_when_one_goes_only_its_own_keys_move() -> None:

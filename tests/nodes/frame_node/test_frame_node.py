@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from fabric import Node
-from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, RequestTimeout, ServiceError, UnknownContactCode
+from fabric.errors import Busy, FabricError, NotAllowed, RequestTimeout, ServiceError
 from nodes.frame_node import frame_node as frame_module
 from nodes.frame_node.frame_node import FrameNode
 from nodes.frame_node.operations import OPERATIONS
 from nodes.frame_node.work import Work
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.rules.topics import FRAME_SERVICE
 from nodes.store.records import StoreOptions
 from nodes.store.store import Store

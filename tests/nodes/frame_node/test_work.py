@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, func, select
 
-from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.errors import Busy, FabricError, NotAllowed, StateError
 from fabric.services.messages import Address, Request
 from nodes.frame_node import work as work_module
 from nodes.frame_node.operations import OPERATIONS
 from nodes.frame_node.work import Offers, Touched, Turn, Work, in_order
 from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.store.schema import pages
 from nodes.store.store import Store, Transaction
 
