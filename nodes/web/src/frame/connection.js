@@ -74,14 +74,14 @@ export class Connection {
   }
 
   update(message) {
-    const text = JSON.stringify(message);
     if (!this.welcomed) return false; // `welcome` asks for a snapshot
-    if (text.length > MAX_UPDATE_BYTES) {
-      return this.refused("update", `${text.length} bytes; at most ${MAX_UPDATE_BYTES} can be sent`);
-    }
-    if (this.socket.bufferedAmount > MAX_BUFFERED_BYTES || (this.dropped && !message.snapshot)) {
+    const text = JSON.stringify(message);
+    const isTooLarge = isLongerThan(MAX_UPDATE_BYTES, text);
+    const isFull = this.socket.bufferedAmount > MAX_BUFFERED_BYTES;
+    if (isTooLarge || isFull || (this.dropped && !message.snapshot)) {
       if (!this.dropped) this.cancels.push(this.after(0.2, () => this.catchUp()));
       this.dropped = true;
+      if (isTooLarge) this.refused("update", `it has more than ${MAX_UPDATE_BYTES} bytes`);
       return false;
     }
     this.dropped = false;
@@ -221,4 +221,9 @@ export class Connection {
     this.closed(1006);
     socket.close();
   }
+}
+
+/** Whether `text` has more bytes than this in UTF-8, where a unit of its length takes three at most. */
+function isLongerThan(bytes, text) {
+  return text.length * 3 > bytes && new TextEncoder().encode(text).length > bytes;
 }

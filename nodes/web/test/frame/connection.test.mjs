@@ -152,6 +152,20 @@ test("updates never wait: without a socket or behind a full one they are dropped
   assert.equal(update(false), true);
 });
 
+test("behind an update that is too large, counted in bytes, nothing is sent but a snapshot", () => {
+  const { connection, last, open, told, live } = made();
+  const update = (n, event, snapshot = false) => connection.send({ t: "update", epoch: 1, n, event, snapshot });
+  open();
+  assert.equal(update(1, "x", true), true);
+  assert.equal(update(2, "•".repeat(1_400_000)), false);
+  assert.equal(told.at(-1).payload.what, "update");
+  assert.equal(update(3, "x"), false, "not behind a hole");
+  live().find(({ seconds }) => seconds === 0.2).fun();
+  assert.deepEqual(told.at(-1), { t: "snapshot" });
+  assert.equal(update(4, "•".repeat(1_300_000), true), true, "3.9 MB");
+  assert.deepEqual(last().sent.slice(1).map(({ n }) => n), [1, 4]);
+});
+
 test("a welcome is fresh for a new document, a new session, or after something was missed", () => {
   const { last, open, told, live, say } = made();
   const again = (fields) => {
