@@ -74,7 +74,7 @@ class Node(Engine):
             self._filters_matching,
             self._filters_held,
             self.stats,
-            lambda topic, answer: self._publish_system(topic, answer, timeout_s=0),
+            lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
         )
         self._on_question, self._receiver.on_trace = respondent.question_heard, respondent.trace_heard
         self._prefixes: dict[str, bytes] = {}
@@ -160,7 +160,7 @@ class Node(Engine):
         errors: StateError in a callback, which would wait for itself; KeyError for an unknown id
         """
         self._check()
-        if threading.current_thread() is self._thread:
+        if self.in_io_thread:
             raise StateError("node", "in a callback", "wait_ack", "right would be an ack_fun")
         end = time.monotonic() + timeout_s
         with self._acked:
@@ -214,6 +214,40 @@ class Node(Engine):
             **self.stats_extra,
         }
 
+    # ── for what lives on a node: services, pages, agents, surveys ───────────────────────────────────────────────
+
+    @property
+    def in_io_thread(self) -> bool:
+        """Whether the caller is this node's I/O thread, that is, in a callback: it may not wait for one then."""
+        return threading.current_thread() is self._thread
+
+    def attach(self, service: Attached) -> None:
+        """Let `service` live on this node: its `tick` is called in the I/O thread every 10 ms from now on.
+
+        `Node.close` calls its `close` first, and those of services attached later before it. A `tick` that raises is
+        logged and counted, and is called again. While anything is attached the node never sleeps longer than a tick.
+        """
+        with self._lock:
+            self._attached = (*self._attached, service)
+
+    def detach(self, service: Attached) -> None:
+        """Call `service` no more. A tick that is running ends as it would. Nothing happens when it is not attached."""
+        with self._lock:
+            self._attached = tuple(each for each in self._attached if each is not service)
+
+    def publish_system(
+        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> int:
+        """`publish` for topics that begin with `$`, which are the fabric's, and any other that is not local.
+
+        timeout_s: as for `publish`; in the I/O thread it has to be 0, since nothing there may wait for room
+        errors:    those of `publish`, but for the ScopeError of `$…`. The topic is checked at each call: 3 us
+        """
+        self._check()
+        return self._up.publish(self._up.prefix(topic), payload, headers, timeout_s)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
+
     def close(self, timeout_s: float = 5.0) -> int:
         """End the node. Returns when everything accepted has reached the ingress, or after `timeout_s`.
 
@@ -222,7 +256,7 @@ class Node(Engine):
         returns: number of accepted messages that are not known to have arrived
         errors:  StateError in a callback
         """
-        if threading.current_thread() is self._thread:
+        if self.in_io_thread:
             raise StateError("node", "in a callback", "close", "right would be another thread")
         if os.getpid() == self._pid:
             for service in reversed(self._attached):
@@ -276,24 +310,6 @@ class Node(Engine):
             self._prefixes.clear()
         self._prefixes[topic] = prefix
         return prefix
-
-    # ── for the fabric's own services: presence, requests ─────────────────────────────────────────────────────────
-
-    def _publish_system(
-        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
-    ) -> int:
-        """`publish` for topics that begin with `$`. With timeout_s=0 also for the I/O thread."""
-        self._check()
-        return self._up.publish(self._up.prefix(topic), payload, headers, timeout_s)
-
-    def _attach(self, service: Attached) -> None:
-        """Have a service of this node called in the I/O thread, and closed before the node is."""
-        with self._lock:
-            self._attached = (*self._attached, service)
-
-    def _detach(self, service: Attached) -> None:
-        with self._lock:
-            self._attached = tuple(each for each in self._attached if each is not service)
 
     def _filters_matching(self, topic: str) -> list[str]:
         with self._lock:

@@ -7,7 +7,6 @@ time-outs. Reading order: `Client.submit`; `_perform`; `_on_reply`.
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -53,7 +52,7 @@ class Client:
         self._ask_at = 0.0
         self._closed = False
         self._counts: Counter[str] = Counter()
-        node._attach(self)
+        node.attach(self)
         node.on_coverage(self._on_coverage)
         self._held = Held(node, self._inbox, self._on_reply, self._on_acked)
 
@@ -71,7 +70,7 @@ class Client:
         errors: RequestTimeout, also when no instance is there; Busy when all are; what the service raised;
                 LocalWireError for a body that cannot be sent; StateError when closed, or in a callback of the node
         """
-        if threading.current_thread() is self._node._thread:
+        if self._node.in_io_thread:
             raise StateError("client", "in a callback", "request", "right would be `submit`")
         future = self.submit(name, op, body, deadline_s=deadline_s, key=key)
         try:
@@ -148,7 +147,7 @@ class Client:
             for ident in self._open:
                 self._calls.call_ended(ident)
             self._open.clear()
-        self._node._detach(self)
+        self._node.detach(self)
         self._held.close()
         self._watcher.close()
         _settle(over)
@@ -232,7 +231,7 @@ class Client:
         payload = request_payload(call.op, call.key, call.body)
         headers = request_headers(Address(self._inbox, ident), call.deadline_ns)
         try:
-            self._node._publish_system(instance.inbox, payload, headers, timeout_s=0)
+            self._node.publish_system(instance.inbox, payload, headers, timeout_s=0)
         except TransportError:
             self._calls.send_failed(ident, now)
         except FabricError as error:

@@ -121,7 +121,7 @@ class Server:
         ]
         for worker in self._workers:
             worker.start()
-        node._attach(self)
+        node.attach(self)
         self._held = Held(node, self.inbox, self._take, self._reachable)
 
     def __enter__(self) -> Server:
@@ -161,7 +161,7 @@ class Server:
 
         errors: StateError in the handler, or in a callback of the node, which it would wait for
         """
-        if threading.current_thread() in (*self._workers, self._node._thread):
+        if threading.current_thread() in self._workers or self._node.in_io_thread:
             raise StateError("server", "in its handler or a callback", "close", "right would be another thread")
         end = time.monotonic() + timeout_s
         with self._changed:
@@ -173,7 +173,7 @@ class Server:
             self._stopping = True
             self._changed.notify_all()
         self._announcer.close()
-        self._node._detach(self)
+        self._node.detach(self)
         self._held.close()
         for worker in self._workers:
             worker.join(max(0.0, end - time.monotonic()))
@@ -214,7 +214,7 @@ class Server:
     def _answer(self, addresses: list[Address], payload: Any, timeout_s: float) -> None:
         for address in addresses:
             try:
-                self._node._publish_system(address.reply_to, payload, {"id": address.id}, timeout_s=timeout_s)
+                self._node.publish_system(address.reply_to, payload, {"id": address.id}, timeout_s=timeout_s)
                 self._count("replies")
             except FabricError:  # the client asks again; what was done is kept under its key
                 self._count("unsent")

@@ -59,12 +59,12 @@ def test_what_lives_on_a_node_is_ticked_and_closed_before_it_last_one_first(mesh
         def close(self) -> None:
             assert not node._closed
             closed.append(self.name)
-            node._detach(self)
+            node.detach(self)
 
     with Node(mesh[0].base) as node:
         services = [Service("first"), Service("second")]
         for service in services:
-            node._attach(service)
+            node.attach(service)
         assert all(service.ticked.wait(5) for service in services)
         until(lambda: node.stats()["failed_callbacks"] >= 2, "both raised")
     assert closed == ["second", "first"]
