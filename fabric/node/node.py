@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fabric import sockets
-from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError
+from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError, expected
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import AckFun, Attached, Engine, NodeState
 from fabric.node.numbering import Gap
@@ -161,7 +161,7 @@ class Node(Engine):
         """
         self._check()
         if self.in_io_thread:
-            raise StateError("node", "in a callback", "wait_ack", "right would be an ack_fun")
+            raise StateError("node", "in a callback", "wait_ack", "give `subscribe` an ack_fun")
         end = time.monotonic() + timeout_s
         with self._acked:
             while subscription not in self._acks:
@@ -257,7 +257,7 @@ class Node(Engine):
         errors:  StateError in a callback
         """
         if self.in_io_thread:
-            raise StateError("node", "in a callback", "close", "right would be another thread")
+            raise StateError("node", "in a callback", "close", "call it in another thread")
         if os.getpid() == self._pid:
             for service in reversed(self._attached):
                 service.close()
@@ -282,7 +282,7 @@ class Node(Engine):
 
     def _check(self) -> None:
         if self._closed:
-            raise StateError("node", "closed", "use", "right would be a new Node")
+            raise StateError("node", "closed", "use", "make a new Node")
         if os.getpid() != self._pid:
             raise _forked_error()
 
@@ -293,7 +293,7 @@ class Node(Engine):
         home, page = (levels + ["", ""])[1:3]
         if home in ("", "+", "#") or (page in ("", "+", "#") and home != self.home):
             raise ScopeError(
-                f"{topic_filter!r} would hear other pages; right would be ~pagesession/<home>/<session>/…, both named"
+                expected("filter", topic_filter, "~pagesession/<home>/<session>/…, both named, to hear one page only")
             )
 
     def _admit(self, topic: str) -> bytes | None:
@@ -304,7 +304,7 @@ class Node(Engine):
         if kind == "local":
             return None
         if kind == "system":
-            raise ScopeError(f"{topic!r}: topics that begin with $ belong to the fabric; right would be another level")
+            raise ScopeError(expected("topic", topic, "a first level without $: those belong to the fabric"))
         prefix = self._up.prefix(topic)
         if len(self._prefixes) >= 100_000:
             self._prefixes.clear()

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError
+from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError, expected
 from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node
 from fabric.protocol.inboxes import inbox_topic
@@ -71,7 +71,7 @@ class Client:
                 LocalWireError for a body that cannot be sent; StateError when closed, or in a callback of the node
         """
         if self._node.in_io_thread:
-            raise StateError("client", "in a callback", "request", "right would be `submit`")
+            raise StateError("client", "in a callback", "request", "use `submit`")
         future = self.submit(name, op, body, deadline_s=deadline_s, key=key)
         try:
             # The I/O thread ends it at its deadline; this is for one that is held up by somebody's callback.
@@ -99,14 +99,14 @@ class Client:
         if what is not None:
             raise ValueError(what)
         if not 0 < deadline_s <= MAX_BUDGET_S:
-            raise ValueError(f"deadline_s is {deadline_s!r}; right would be above 0, and at most {MAX_BUDGET_S:g}")
+            raise ValueError(expected("deadline_s", deadline_s, f"above 0, and at most {MAX_BUDGET_S:g}"))
         now, wall_ns = time.monotonic(), time.time_ns()
         if self._watcher.watch(name):
             self._ask_at = now + ASK_AGAIN_S  # the watcher asks first
         call = _Open(op, key or secrets.token_hex(16), body, wall_ns + int(deadline_s * 1e9), Future())
         with self._lock:
             if self._closed:
-                raise StateError("client", "closed", "request", "right would be a new Client")
+                raise StateError("client", "closed", "request", "make a new Client")
             self._last_id += 1
             ident = self._last_id
             if len(self._open) >= MAX_OPEN_CALLS:

@@ -67,8 +67,8 @@ def test_nesting_ends_at_64() -> None:
 
 
 def test_a_flaw_says_what_would_be_right() -> None:
-    assert "keys must be str" in str(flaw({1: 2}, LIMIT))
-    assert "builtins.set is no payload" in str(flaw([{1}], LIMIT))
+    assert "expected a str, not builtins.int" in str(flaw({1: 2}, LIMIT))
+    assert "invalid payload of type builtins.set" in str(flaw([{1}], LIMIT))
     assert "flatten" in str(flaw(nested(65), LIMIT))
     assert "send less" in str(flaw("x" * 11, 10))
 
