@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Self
 
 from fabric.errors import FabricError, NotAllowed, StateError, TransportError
 from fabric.node.coverage import Ack
@@ -79,7 +79,7 @@ class Agent:
     def _subscribe(self) -> None:
         self._states = self.node.subscribe(topics.agent_state(self.agent), self._on_state, self._on_ack)
 
-    def __enter__(self) -> Agent:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

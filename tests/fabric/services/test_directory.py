@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -143,7 +144,9 @@ STEPS = st.tuples(
 @given(st.lists(STEPS, max_size=40))
 def test_against_a_dumb_model(steps: list[tuple[str, str, float]]) -> None:
     """The model: a dict from instance to (state, end of lease). Changes alone must tell who is live."""
-    directory, model, told, now = Directory(), {}, set(), 0.0
+    directory, now = Directory(), 0.0
+    model: dict[str, tuple[str, float]] = {}
+    told: set[str] = set()
     for action, ident, passed in steps:
         now += passed
         if action == "expire":
@@ -163,8 +166,8 @@ def test_against_a_dumb_model(steps: list[tuple[str, str, float]]) -> None:
 
 def test_when_one_goes_only_its_own_keys_move() -> None:
     keys, idents = [f"key-{n}" for n in range(1_000)], ["a", "b", "c", "d"]
-    before = {key: max(idents, key=lambda ident, key=key: weight(key, ident)) for key in keys}
-    after = {key: max("abd", key=lambda ident, key=key: weight(key, ident)) for key in keys}
+    before = {key: max(idents, key=partial(weight, key)) for key in keys}
+    after = {key: max("abd", key=partial(weight, key)) for key in keys}
     assert all(before[key] == after[key] for key in keys if before[key] != "c")
     shares = [sum(owner == ident for owner in before.values()) for ident in idents]
     assert all(200 < share < 300 for share in shares), shares

@@ -173,7 +173,16 @@ def test_forged_announcements_are_counted_and_harm_nobody(here: Node, there: Nod
     watcher.watch("forged")
     real = Announcer(there, "forged", "run-1")
     changes.wait(1)
-    junk = [None, 5, "x", b"\0" * 100, [], {}, {"name": "forged"}, real.instance.to_map() | {"lease_s": "long"}]
+    junk: list[Any] = [
+        None,
+        5,
+        "x",
+        b"\0" * 100,
+        [],
+        {},
+        {"name": "forged"},
+        real.instance.to_map() | {"lease_s": "long"},
+    ]
     for payload in junk:
         there.publish_system(f"{SERVICE}forged/run-1", payload)
         there.publish_system(f"{SERVICE}forged/other", payload)
