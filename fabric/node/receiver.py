@@ -3,7 +3,7 @@
 The hot path is `receive`: one look-up from the topic's raw bytes to its route, one decoding, one comparison of numbers,
 and the calls. Everything rare (a first sight, a gap, a duplicate, headers) is behind a branch.
 
-What a body may be is said in `fabric.wire`, and what its number means in `fabric.node.numbering`. The hot path says neither in
+What a body may be is said in `fabric.wire`, and what its number means in `numbering`. The hot path says neither in
 full. It takes what is plainly a message in order, and leaves everything else to `decode_body` and the `GapDetector`,
 the only ones to refuse, hold or drop. The tests hold it against these two on any bytes, in any order.
 """
