@@ -137,14 +137,13 @@ class Uplink:
                 numbering = self._numbering
                 if self._plain and (last := numbering.numbers.get(prefix)):
                     # The number is taken first: whatever interrupts this, it never goes to another message.
-                    numbering.numbers[prefix] = number = last + 1
+                    numbering.numbers[prefix] = numbering.recent[prefix] = number = last + 1
                     try:
                         part = prefix + self._pack((FORMAT_VERSION, numbering.publisher, number, time_ns(), payload))
                         self._send(part)
                     except _OUT_OF_THE_WAY:
-                        numbering.numbers[prefix] = last
+                        numbering.numbers[prefix] = numbering.recent[prefix] = last
                     else:
-                        numbering.recent[prefix] = number
                         fresh = self._unconfirmed.fresh
                         fresh.append(part)
                         if len(fresh) >= FRESH_PARTS:
@@ -169,18 +168,21 @@ class Uplink:
                 self._renumber()
                 numbering = self._numbering
                 number = numbering.next(prefix)
-            if self._headers is not None:
-                headers = {**self._headers, **(headers or {})}
             try:
+                if self._headers is not None and (not headers or isinstance(headers, dict)):
+                    headers = {**self._headers, **(headers or {})}
                 part = self._encoder.part(prefix, number, time_ns(), payload, headers)
+            except BaseException:
+                numbering.take_back(prefix)  # nothing was sent
+                raise
+            try:
                 self._send(part)
             except zmq.Again:
                 self._send_when_there_is_room(prefix, part, timeout_s)
-            except BaseException as error:
+            except zmq.ZMQError as error:
                 numbering.take_back(prefix)
-                if isinstance(error, zmq.ZMQError):
-                    raise NotConnected(f"the connection to the proxy was closed: {error}") from error
-                raise
+                raise NotConnected(f"the connection to the proxy was closed: {error}") from error
+            # Any other exception came from outside, a Ctrl-C say: the part may be on its way, its number stays taken.
             self._unconfirmed.add(part)
             return number
 
@@ -222,14 +224,19 @@ class Uplink:
         self._settle()
         since = time.monotonic()
         end = since + timeout_s
+        may_be_sent = False
         try:
             while time.monotonic() < end and self._ended is None:
                 self._changed.wait(0.001)
-                if self._open and self._send_now(part):
-                    return
+                if self._open:
+                    may_be_sent = True  # until it is known: see the end of `_publish_carefully`
+                    if self._send_now(part):
+                        return
+                    may_be_sent = False
             self._refuse(timeout_s)
         except BaseException:
-            self._numbering.take_back(prefix)
+            if not may_be_sent:
+                self._numbering.take_back(prefix)
             raise
         finally:
             self._stalled = False
@@ -248,12 +255,15 @@ class Uplink:
 
     def _renumber(self) -> None:
         """Too many topics are counted: go on under a new publisher id, never with a number used before."""
-        self._tails += self._numbering.restart(self._random_u64())
-        for prefix, number in self._tails:
-            self._send_now(self._encoder.part(prefix, number, time.time_ns(), None, _TAIL))
-        self._tails = []
+        # The encoder and the numbering change together, before anything is sent: an interrupt while the tails leave
+        # would else give numbers from 1 to messages of the old publisher, which receivers drop as duplicates.
+        publisher, before = self._random_u64(), self._encoder
+        encoder = Encoder(publisher, before.max_payload_bytes)
+        tails = self._tails + self._numbering.restart(publisher)
+        self._encoder, self._tails = encoder, []
         self._repeats = [deque() for _ in REPEAT_TAILS_S]
-        self._encoder = Encoder(self._numbering.publisher, self._encoder.max_payload_bytes)
+        for prefix, number in tails:
+            self._send_now(before.part(prefix, number, time.time_ns(), None, _TAIL))
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -454,4 +464,4 @@ class Uplink:
 
 
 def _no_socket(part: bytes) -> object:
-    raise NotConnected("there is no connection to a proxy")
+    raise zmq.ZMQError(zmq.ENOTSOCK)  # as a closed socket does
