@@ -116,7 +116,7 @@ class Work:
             case Page():
                 if operation not in _READS:
                     self.touched.page(outcome, until_now if agent is None else (agent, *until_now))
-                return operations.for_page(outcome) if agent is None else operations.for_agent(outcome)
+                return dict(operations.for_page(outcome) if agent is None else operations.for_agent(outcome))
             case Agent():
                 return agent_map(outcome)
             case dict() if operation == "renew_many":

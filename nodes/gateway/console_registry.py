@@ -13,18 +13,17 @@ from collections.abc import Callable
 from typing import Any
 
 from fabric.errors import TransportError
-from fabric.payloads import to_json
+from fabric.payloads import dumps, to_json
 from fabric.wire import Message
-from nodes.cli.options import dumps
+from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console import Console
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_session import Line
-from nodes.page.host import BUTTONS
+from nodes.rules.topics import BUTTONS, GATEWAYS
 
 log = logging.getLogger("nodes.gateway")
 
-GATEWAYS = "site_connect/gateways"
 """`{window: agent, home}`: a window of it was opened; `{signed_out: agent, nonce, home}`: its cookie has ended."""
 READY_S = 2.0
 """How long a window waits for the frame node before it is welcomed all the same, not signed in yet."""
@@ -60,7 +59,7 @@ class Consoles:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(console.signed_in.wait(), READY_S)
         if self._here.get(credential.agent) is not console:  # ended meanwhile: nobody would look after it
-            line.end(4001, "this agent has signed out, or another window of it was opened")
+            line.end(CloseCode.ENDED_ELSEWHERE, "this agent has signed out, or another window of it was opened")
             return console
         console.join(line, seen, self._available)
         self._tell_gateways({"window": credential.agent})
@@ -83,7 +82,7 @@ class Consoles:
         """Send all windows away, with a last frame."""
         for console in list(self._here.values()):
             if console.line is not None:
-                console.line.end(1012, "the gateway restarts", last)
+                console.line.end(CloseCode.RESTARTING, last=last)
 
     def close(self) -> None:
         """Let all agents go; they stay signed in until their leases are over. Not in the event loop."""
@@ -97,7 +96,7 @@ class Consoles:
         if console is None:
             return
         if console.line is not None:
-            console.line.end(4001, why)
+            console.line.end(CloseCode.ENDED_ELSEWHERE, why)
             console.leave(console.line)
         task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close, sign_out))
         task.add_done_callback(lambda _: self._ending.pop(agent, None))

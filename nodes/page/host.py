@@ -22,20 +22,17 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, Protocol
 
-from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.errors import Busy, FabricError, NotAllowed, StateError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.services import Client
 from fabric.wire import Message
 from nodes.page.frame_core import Ask
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
+from nodes.rules.topics import BUTTONS, BY, FRAME_SERVICE, SPACE, on_the_wire, session_space
 
 log = logging.getLogger("nodes.page")
 
-SERVICE = "frame"
-BUTTONS = "site_connect/buttons"
-BY = "by"
-"""Header of what is published in a page's session: `page`, or an agent's id; what the frame node says has none."""
-SPACE = "~pagesession/"
 MAX_RENEWED = 1_000
 ASK_DEADLINE_S = 3.0
 HEARTBEATS = 3
@@ -46,7 +43,7 @@ RELEASE_S = 2.0
 REJECTIONS = (NotAllowed, UnknownContactCode, StateError)
 
 
-class HostedPage(Protocol):
+class Page(Protocol):
     """What a host wants of its pages; all of it is called in the node's I/O thread."""
 
     session: str
@@ -75,7 +72,7 @@ class PageHost:
         """`unknown_session`: parts for pages that are not here; `dropped`: sends after the node was closed."""
         self._client = Client(node)
         self._lock = threading.Lock()
-        self._pages: dict[str, HostedPage] = {}
+        self._pages: dict[str, Page] = {}
         self._timers: list[tuple[float, int, str]] = []
         self._timer_no = itertools.count()
         self._ack: Ack | None = None
@@ -84,7 +81,7 @@ class PageHost:
         self._renew_at = 0.0
         self._releases: set[Future[Any]] = set()
         self._closed = False
-        self._space = f"{SPACE}{self.home}/"
+        self._space = session_space(self.home)
         node._attach(self)
         self._subscribe()
         node.subscribe(BUTTONS, self._on_buttons)
@@ -109,7 +106,7 @@ class PageHost:
 
     # ── pages ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, page: HostedPage) -> tuple[Ack | None, dict[str, Any] | None]:
+    def add(self, page: Page) -> tuple[Ack | None, dict[str, Any] | None]:
         """Take a page in; return the ack of the sessions' subscription and what buttons are available, if known.
 
         errors: StateError for a session that is here already, or when the node is closed
@@ -123,7 +120,7 @@ class PageHost:
             self._renew_at = min(self._renew_at, time.monotonic() + page.lease_s / HEARTBEATS)
             return self._ack, self._available
 
-    def remove(self, page: HostedPage, release: bool) -> None:
+    def remove(self, page: Page, release: bool) -> None:
         """Let a page go; `release`: tell the frame node that it is gone, in the background."""
         with self._lock:
             if self._pages.get(page.session) is page:
@@ -131,7 +128,7 @@ class PageHost:
             if self._closed or not release:
                 return
         try:
-            future = self._client.submit(SERVICE, "release_page", {"session": page.session}, deadline_s=RELEASE_S)
+            future = self._client.submit(FRAME_SERVICE, "release_page", {"session": page.session}, deadline_s=RELEASE_S)
         except StateError:
             return  # closed meanwhile
         with self._lock:
@@ -148,18 +145,18 @@ class PageHost:
             releases = list(self._releases)
         return not wait(releases, timeout_s).not_done
 
-    def wake_at(self, page: HostedPage, due: float) -> None:
+    def wake_at(self, page: Page, due: float) -> None:
         """Have `page.ticked` called at `due`, or soon after."""
         with self._lock:
             heapq.heappush(self._timers, (due, next(self._timer_no), page.session))
 
     def topic(self, session: str, topic: str) -> str:
         """Return the name on the wire of a page's `~pagesession/…`."""
-        return f"{self._space}{session}/{topic[len(SPACE) :]}" if topic.startswith(SPACE) else topic
+        return on_the_wire(self.home, session, topic) if topic.startswith(SPACE) else topic
 
     # ── the frame node ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def ask(self, page: HostedPage, ask: Ask) -> None:
+    def ask(self, page: Page, ask: Ask) -> None:
         """Ask the frame node; the page hears of it in the I/O thread."""
 
         def over(future: Future[Any]) -> None:
@@ -181,7 +178,7 @@ class PageHost:
 
         asked_at = time.monotonic()
         try:
-            future = self._client.submit(SERVICE, ask.operation, ask.body, deadline_s=ASK_DEADLINE_S, key=ask.key)
+            future = self._client.submit(FRAME_SERVICE, ask.operation, ask.body, deadline_s=ASK_DEADLINE_S, key=ask.key)
         except StateError:
             self.counts["dropped"] += 1  # closed meanwhile
             return
@@ -196,10 +193,10 @@ class PageHost:
         for start in range(0, len(pages), MAX_RENEWED):
             some = pages[start : start + MAX_RENEWED]
             sessions = [page.session for page in some]
-            future = self._client.submit(SERVICE, "renew_many", {"sessions": sessions}, deadline_s=2 * period_s)
+            future = self._client.submit(FRAME_SERVICE, "renew_many", {"sessions": sessions}, deadline_s=2 * period_s)
             future.add_done_callback(self._renewed(some, now))
 
-    def _renewed(self, pages: list[HostedPage], asked_at: float) -> Callable[[Future[Any]], None]:
+    def _renewed(self, pages: list[Page], asked_at: float) -> Callable[[Future[Any]], None]:
         def over(future: Future[Any]) -> None:
             if self._closed or future.cancelled():
                 return

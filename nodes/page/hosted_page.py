@@ -1,6 +1,6 @@
 """A visitor's page, hosted by a Python process: the shell around `nodes.page.page_core`.
 
-    page = HostPage(buttons=["help"])                     # the local broker works at once
+    page = HostedPage(buttons=["help"])                     # the local broker works at once
     page.subscribe("~/site_connect/ready", show_the_code)
     page.attach(node)                                     # now, or later: with it comes the contact code
     stop = page.stop_session()                            # no update leaves any more
@@ -25,9 +25,10 @@ from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.page.events import Event
 from nodes.page.frame_core import Ask, FrameCore, StopAcknowledged
-from nodes.page.host import BY, PageHost, draw, host_of, new_token
+from nodes.page.host import PageHost, draw, host_of, new_token
 from nodes.page.page_core import Acked, Deliver, Effect, Hold, MessageFun, PageCore, Release, Send
 from nodes.rules.backoff import Backoff
+from nodes.rules.topics import BY
 
 AckFun = Callable[[Ack], object]
 log = logging.getLogger("nodes.page")
@@ -68,7 +69,7 @@ class Stop:
             _call(fun)
 
 
-class HostPage:
+class HostedPage:
     """One page. Safe to use from several threads, and in its own callbacks.
 
     node:     the frame's way out; without one the page works alone until `attach`

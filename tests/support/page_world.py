@@ -1,6 +1,6 @@
 """A page's pure core in a test: a clock, what its handlers were called with, and a frame node that is a real state map.
 
-`World` performs effects as `HostPage` does; what would go to the fabric is kept in `sent`, `asked`, `held`.
+`World` performs effects as `HostedPage` does; what would go to the fabric is kept in `sent`, `asked`, `held`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import Any
 
 from fabric.node.coverage import Ack
 from fabric.wire import Message
-from nodes.page.events import START
 from nodes.page.frame_core import Ask, FrameCore, StopAcknowledged
 from nodes.page.page_core import Acked, Deliver, Effect, Hold, PageCore, Release, Send
 from nodes.rules.backoff import Backoff
+from nodes.rules.state_map import START
 
 SESSION, HOME = "s" * 22, "h" * 32
 
