@@ -42,7 +42,9 @@ def _paragraph(paragraph: str) -> str:
 def _options(command: click.Command, context: click.Context) -> str:
     rows = [param.get_help_record(context) for param in command.get_params(context)]
     lines = ["| option | meaning |", "|---|---|"]
-    lines += [f"| <code>{_cell(names)}</code> | {_cell(meaning)} |" for names, meaning in filter(None, rows)]
+    for names, meaning in filter(None, rows):
+        if meaning:  # an argument that the help text explains has no meaning here
+            lines.append(f"| <code>{_cell(names)}</code> | {_cell(meaning)} |")
     return "\n".join(lines)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from griffe import Extension, Object
 
-_FIELD = re.compile(r"(?P<name>[A-Za-z_][\w, ]{0,40}):\s+(?P<meaning>\S.*)")
+_FIELD = re.compile(r"(?P<name>[a-z_]\w*(?:, [a-z_]\w*)*):\s+(?P<meaning>\S.*)")
+"""One identifier, or several: a sentence that holds a colon begins with a capital, and has words between."""
 
 
 def as_list(docstring: str) -> str:

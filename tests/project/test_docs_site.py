@@ -131,8 +131,8 @@ def test_a_line_that_is_no_transition_is_refused() -> None:
 
 
 def test_a_field_becomes_an_item_with_its_further_lines() -> None:
-    assert as_list("Do it.\n\nname:   what it\n        is called\nerrors: none\n\nEnd.").split("\n") == [
-        "Do it.", "", "", "- `name`: what it", "    is called", "- `errors`: none", "", "End.",
+    assert as_list("Do it: now.\n\nname:   what it\n        is called\nerrors: none\n\nEnd.").split("\n") == [
+        "Do it: now.", "", "", "- `name`: what it", "    is called", "- `errors`: none", "", "End.",
     ]  # fmt: skip
 
 
