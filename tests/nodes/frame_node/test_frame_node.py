@@ -204,7 +204,7 @@ def test_close_finishes_what_is_in_flight(asker: Asker, start: START) -> None:
         until(lambda: frame.server.stats()["in_flight"] == 20, "all wait")
         closing = threading.Thread(target=frame.close)
         closing.start()
-        until(lambda: frame.server._ledger.closed, "it is closing")
+        until(lambda: frame.server._admission.closed, "it is closing")
     closing.join(10)
     assert len({future.result(10)["code"] for future in asked}) == 20
     assert not frame._ticker.is_alive()
