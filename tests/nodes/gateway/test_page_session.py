@@ -11,6 +11,7 @@ import pytest
 
 from fabric import Node
 from fabric.errors import FabricError
+from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.hub import Hub, Settings
 from nodes.gateway.limits import Limits
 from nodes.gateway.page_session import PageSession, refused
@@ -55,7 +56,7 @@ class Window:
             self.frames += map(json.loads, self._session.take())
             self._changed.set()
 
-    def end(self, code: int, why: str, last: str = "") -> None:
+    def end(self, code: CloseCode, why: str = "", last: str = "") -> None:
         self.ended.append(code)
         self._changed.set()
 
