@@ -28,9 +28,11 @@ from fabric.errors import Busy, FabricError, TransportError
 from fabric.node.node import Node
 from fabric.services import Request, Server
 from nodes.frame_node import operations
-from nodes.frame_node.work import Offers, Run, Touched, Turn, Work, in_order
+from nodes.frame_node.touched import Touched
+from nodes.frame_node.work import Offers, Run, Turn, Work, in_order
 from nodes.operate.logs import named
 from nodes.rules.contact_codes import log_code
+from nodes.store import expiry
 from nodes.store.records import Page, StoreOptions
 from nodes.store.store import Store
 
@@ -104,7 +106,7 @@ class FrameNode:
     def stats(self) -> dict[str, Any]:
         """Return figures: of the requests, and of the store. Errors: Busy while the store is away."""
         with self._store_lock, self._store.transaction() as tx:
-            counts = tx.counts()
+            counts = expiry.counts(tx)
         return {**self.figures(), **counts}
 
     def figures(self) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from nodes.store import pages, replies
 from nodes.store.records import Page, StoreOptions
-from nodes.store.store import Store, Transaction
+from nodes.store.store import Store
+from nodes.store.transaction import Transaction
 
 BATCH = 25
 
@@ -31,7 +33,9 @@ def main(url: str, name: str, first: int, count: int, capacity: int) -> None:
 
 def _grant(session: str) -> Callable[[Transaction], Page]:
     def grant(tx: Transaction) -> Page:
-        reply = tx.once(f"key-{session}", {"session": session}, lambda: tx.grant_code(session, "home", 600.0)._asdict())
+        reply = replies.once(
+            tx, f"key-{session}", {"session": session}, lambda: pages.grant_code(tx, session, "home", 600.0)._asdict()
+        )
         return Page(**reply)
 
     return grant

@@ -261,9 +261,9 @@ def test_a_request_that_fails_says_so_and_harms_no_other(
     frame = start()
     broken, do = asker.page(), Work._do
 
-    def failing(self: Work, tx: Any, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        reply = do(self, tx, operation, arguments)
-        if arguments.get("session") == broken["session"]:
+    def failing(self: Work, tx: Any, operation: Any) -> dict[str, Any]:
+        reply = do(self, tx, operation)
+        if self.session == broken["session"]:
             raise ZeroDivisionError
         return reply
 
@@ -359,7 +359,7 @@ def test_a_database_that_is_full_is_away_too(asker: Asker, start: START, caplog:
             frame._store_lock,
             frame._store.transaction() as tx,
         ):  # SQLite's own limit, which says what a full disk says
-            tx._sql.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+            tx.sql.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
     limit(1)  # as many as there are
     granted, busy = [page], None
@@ -396,7 +396,7 @@ def test_codes_and_sessions_are_logged_as_hashes_only(
         with contextlib.suppress(FabricError):
             asker.ask(operation, **body)
     with frame._store.transaction() as tx:
-        tx._sql.exec_driver_sql("DROP TABLE refusals")
+        tx.sql.exec_driver_sql("DROP TABLE refusals")
     with contextlib.suppress(FabricError):
         asker.ask("release_page", session=session)
     frame.close()
