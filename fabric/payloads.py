@@ -11,6 +11,7 @@ and so is never mistaken for one: `from_json(to_json(x))` is x, with tuples as l
 from __future__ import annotations
 
 import base64
+import json
 import math
 import sys
 from typing import Any
@@ -152,3 +153,15 @@ def _unmark(mark: str, marked: Any) -> Any:
     raise LocalWireError(
         f'{{"{mark}": {marked!r:.40}}}: "$bin" takes base64, "$float" nan, inf or -inf, and "$map" a map'
     )
+
+
+# One encoder for all: `json.dumps` makes a new one on each call that asks for anything special, at twice the cost.
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def dumps(value: Any) -> str:
+    """Return `value` as one line of strict JSON. Payloads go through `to_json` first.
+
+    errors: ValueError for NaN and infinities, TypeError for what JSON has no form for
+    """
+    return _encoder.encode(value)

@@ -29,7 +29,8 @@ from fabric.node.node import Node
 from fabric.services import Client
 from fabric.wire import Message
 from nodes.agent.agent_core import RENEWALS, AgentCore, Ask, Effect, Say, Tell, Unwatch, Update, Watch
-from nodes.page.host import BY, SERVICE, SPACE
+from nodes.rules import topics
+from nodes.rules.topics import BY, FRAME_SERVICE, SPACE
 
 EventFun = Callable[[dict[str, Any]], object]
 ConfirmFun = Callable[[str, Callable[[], None]], object]
@@ -75,7 +76,7 @@ class Agent:
         node._attach(self)
 
     def _subscribe(self) -> None:
-        self._states = self.node.subscribe(f"site_connect/agent/{self.agent}/state", self._on_state, self._on_ack)
+        self._states = self.node.subscribe(topics.agent_state(self.agent), self._on_state, self._on_ack)
 
     def __enter__(self) -> Agent:
         return self
@@ -145,14 +146,14 @@ class Agent:
             raise StateError("agent", "not in chat", "say", "right would be a page whose chat was accepted")
         ident = secrets.token_hex(8)
         payload = {"from": self._core.name, "text": text, "id": ident}
-        self.node.publish(f"{SPACE}{home}/{session}/chat/message", payload, {BY: self.agent})
+        self.node.publish(topics.on_the_wire(home, session, topics.MESSAGE), payload, {BY: self.agent})
         return ident
 
     def request(self, operation: str, **fields: Any) -> Future[Any]:
         """Ask the frame node for anything that an agent may ask."""
         over: Future[Any] = Future()
         body = {"agent": self.agent, **fields}
-        future = self._client.submit(SERVICE, operation, body, deadline_s=ASK_DEADLINE_S)
+        future = self._client.submit(FRAME_SERVICE, operation, body, deadline_s=ASK_DEADLINE_S)
 
         def answered(done: Future[Any]) -> None:
             error = done.exception()
@@ -193,7 +194,7 @@ class Agent:
             self._closed = True
         if sign_out:
             try:
-                self._client.request(SERVICE, "sign_out", {"agent": self.agent}, deadline_s=SIGN_OUT_S)
+                self._client.request(FRAME_SERVICE, "sign_out", {"agent": self.agent}, deadline_s=SIGN_OUT_S)
             except FabricError as error:
                 log.info("not signed out: %s", error)  # its lease ends by itself
         self.node._detach(self)
@@ -220,16 +221,16 @@ class Agent:
 
     def _on_session(self, session: str, message: Message) -> None:
         by = message.headers.get(BY)
-        rest = message.topic.split("/", 3)[3]
+        topic = SPACE + message.topic.split("/", 3)[3]
         if by == self.agent:
             return
-        if rest == "cobrowsing/update":
+        if topic == topics.UPDATE:
             self._do(lambda now: self._core.update(session, message.payload, now))
-        elif rest == "frame/state":
+        elif topic == topics.STATE:
             if by is None:
                 self._do(lambda now: self._core.heard(message.payload, now))
-        elif rest != "cobrowsing/snapshot_request":
-            self._do(lambda now: self._core.message(session, rest, message.payload))
+        elif topic != topics.SNAPSHOT_REQUEST:
+            self._do(lambda now: self._core.message(session, topic, message.payload))
 
     # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -267,8 +268,8 @@ class Agent:
                 self._watch(session, home)
             case Unwatch(session):
                 self._unwatch(session)
-            case Say(session, home, rest, payload):
-                self._publish(f"{SPACE}{home}/{session}/{rest}", payload)
+            case Say(session, home, topic, payload):
+                self._publish(topics.on_the_wire(home, session, topic), payload)
 
     def _call(self, event: dict[str, Any]) -> None:
         if self._on_event is not None:
@@ -293,7 +294,7 @@ class Agent:
 
         deadline_s = min(ASK_DEADLINE_S, self._core.lease_s / RENEWALS)
         try:
-            self._client.submit(SERVICE, ask.operation, ask.body, deadline_s=deadline_s).add_done_callback(over)
+            self._client.submit(FRAME_SERVICE, ask.operation, ask.body, deadline_s=deadline_s).add_done_callback(over)
         except StateError:
             pass  # closed meanwhile
 
@@ -305,7 +306,7 @@ class Agent:
                 self._unwatch(session)
                 self._watch(session, home)
 
-        topic_filter = f"{SPACE}{home}/{session}/#"
+        topic_filter = topics.on_the_wire(home, session, "#")
         ident = self.node.subscribe(topic_filter, lambda message: self._on_session(session, message), acked)
         self._watching[session] = ident
 

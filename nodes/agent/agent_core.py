@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.page.events import START, is_state
+from nodes.rules import topics
 from nodes.rules.cobrowse import Cobrowse
+from nodes.rules.state_map import START, StateMap, is_state
 
 AGAIN_S = 0.5
 """How long a stop, a confirmation or a snapshot is waited for before it is asked for again."""
@@ -71,7 +72,7 @@ class Say:
 
     session: str
     home: str
-    rest: str
+    topic: str
     payload: Any
 
 
@@ -80,7 +81,7 @@ Effect = Tell | Update | Ask | Watch | Unwatch | Say
 
 @dataclass
 class _Page:
-    state: Mapping[str, Any]
+    state: StateMap
     seen_at: float
     cobrowsing: Cobrowse = field(default_factory=lambda: Cobrowse("idle", 0))
     told_epoch: int | None = None
@@ -205,21 +206,20 @@ class AgentCore:
         session = state.get("session") if isinstance(state, Mapping) else None
         if not isinstance(session, str) or not is_state(state, session):
             return []
-        assert isinstance(state, Mapping)
         page = self._pages.get(session)
         known = self._let_go.get(session, (-1, 0.0))[0] if page is None else page.state["version"]
         if page is not None:
             page.seen_at = now
         if state["version"] <= known or not isinstance(state.get("home"), str):
             return []
-        state = {**START, **state}
-        engaged = state.get("gone") is not True and self.agent in (state["agent"], state["chat_agent"])
+        whole: StateMap = {**START, **state}
+        engaged = whole.get("gone") is not True and self.agent in (whole["agent"], whole["chat_agent"])
         if page is None:
             if not engaged:
-                self._let_go[session] = (state["version"], now)
+                self._let_go[session] = (whole["version"], now)
                 return []
-            page = self._pages[session] = _Page(state, now)
-        page.state = state
+            page = self._pages[session] = _Page(whole, now)
+        page.state = whole
         effects = [*self._take_cobrowsing(page, now), *self._take_chat(page)]
         if engaged:
             return [*effects, *self._watch(page)]
@@ -253,13 +253,13 @@ class AgentCore:
         data = {"session": session, "epoch": epoch, "n": n, "update": payload.get("event"), "snapshot": snapshot}
         return [Update(session, epoch, data)]
 
-    def message(self, session: str, rest: str, payload: Any) -> list[Effect]:
+    def message(self, session: str, topic: str, payload: Any) -> list[Effect]:
         """Anything else came that was published in the session's space."""
         if session not in self._pages:
             return []
-        if rest == "chat/message":
+        if topic == topics.MESSAGE:
             return [Tell("chat_message", {"session": session, "message": payload})] if self.may_chat(session) else []
-        return [Tell("message", {"session": session, "topic": f"~pagesession/{rest}", "payload": payload})]
+        return [Tell("message", {"session": session, "topic": topic, "payload": payload})]
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -379,7 +379,7 @@ class AgentCore:
             return []
         page.snapshot_at = now + AGAIN_S
         payload = {"epoch": page.cobrowsing.epoch, "agent": self.agent}
-        return [Say(page.state["session"], page.home, "cobrowsing/snapshot_request", payload)]
+        return [Say(page.state["session"], page.home, topics.SNAPSHOT_REQUEST, payload)]
 
     def _drop(self, session: str, now: float) -> list[Effect]:
         """Let a page go."""

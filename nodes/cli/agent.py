@@ -12,9 +12,9 @@ from nodes.agent.agent import Agent
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.operating import Status, operating_options, status_page
 from nodes.cli.options import Exit, PositiveNumber, check, connect_option, connect_timeout_option, open_node
-from nodes.frame_node import operations
 from nodes.operate import logs
 from nodes.operate.http_server import Address
+from nodes.rules import fields
 
 _ON_PAGE = ("accept", "decline", "stop_chat", "proactive")
 
@@ -104,10 +104,10 @@ def agent(
     """
     served = [each for each in buttons.split(",") if each]
     for what, value, field_of in (
-        ("ID", agent, operations.AGENT),
-        ("--name", name or agent, operations.NAME),
-        ("--buttons", served, operations.BUTTONS),
-        ("--lease", lease_s, operations.LEASE_S),
+        ("ID", agent, fields.AGENT),
+        ("--name", name or agent, fields.NAME),
+        ("--buttons", served, fields.BUTTONS),
+        ("--lease", lease_s, fields.LEASE_S),
     ):
         check(what, value, field_of)
     logs.begin("fabric agent", as_json=log_json)

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fabric.errors import FabricError
-from fabric.payloads import from_json, to_json
-from nodes.cli.options import dumps, plain, say
+from fabric.payloads import dumps, from_json, to_json
+from nodes.cli.options import plain, say
 
 MAX_WAITING = 500_000
 """Events that wait for a slow reader of stdout; beyond, they are counted and dropped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,22 +12,14 @@ import click
 
 from fabric.errors import Busy
 from fabric.node.node import Node
+from fabric.payloads import dumps
 from nodes.cli.operating import Status, operating_options, status_page
-from nodes.cli.options import (
-    Exit,
-    Fail,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    dumps,
-    open_node,
-    plain,
-    say,
-)
+from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, plain, say
 from nodes.operate import logs
 from nodes.operate.http_server import Address
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.fields import is_id
 from nodes.store.records import StoreOptions
 
 if TYPE_CHECKING:
@@ -77,7 +68,7 @@ def frame(
     Example:
       fabric frame --store sqlite:///frame.db --capacity 10000
     """
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9_.:@-]{1,64}", name):
+    if name is not None and not is_id(name):
         raise click.UsageError(f"--name {name!r}: must be 1 to 64 letters, digits or _ . : @ -")
     try:
         options = StoreOptions(capacity=capacity, codes=CodeFormat(code_length, alphabet), quarantine_s=quarantine_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import signal
 import ssl
@@ -16,23 +15,16 @@ import click
 
 from fabric.errors import TopicError
 from fabric.node.node import Node
+from fabric.payloads import dumps
 from nodes.cli.operating import Status, operating_options, status_page
-from nodes.cli.options import (
-    Exit,
-    Fail,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    dumps,
-    open_node,
-    say,
-)
+from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, say
 from nodes.gateway.credentials import SALT_BYTES, Credential, make, read_agents
 from nodes.gateway.policy import Policy, origin_of
 from nodes.gateway.tokens import MIN_SECRET_BYTES
 from nodes.operate import logs
 from nodes.operate.http_server import Address
 from nodes.operate.systemd import READY, STOPPING, notify
+from nodes.rules.fields import is_id
 
 if TYPE_CHECKING:
     from nodes.gateway.files import Files
@@ -111,7 +103,7 @@ def gateway(
     except ModuleNotFoundError as error:
         name = str(error.name).split(".")[0]
         raise Fail(f"{name} is not installed; right would be: pip install '.[web]'", Exit.LACKING) from None
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9_.:@-]{1,64}", name):
+    if name is not None and not is_id(name):
         raise click.UsageError(f"--name {name!r}: must be 1 to 64 letters, digits or _ . : @ -")
     logs.begin("fabric gateway", as_json=log_json, verbose=verbose)
     host, port, tls = _where(listen, tls_cert, tls_key)

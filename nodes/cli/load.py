@@ -11,16 +11,9 @@ from typing import Any
 
 import click
 
+from fabric.payloads import dumps
 from fabric.topics import scope
-from nodes.cli.options import (
-    Exit,
-    Fail,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    dumps,
-    say,
-)
+from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, say
 from nodes.load.books import words
 from nodes.load.crew import LoadError, Watch
 from nodes.load.plot import SUFFIXES, plot

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 import click
 
 from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
+from fabric.payloads import dumps
 from fabric.topics import explain, matches
 from nodes.cli import agent, frame, gateway, load, mesh, page, ping, plan, pub, services, sub, top, why
-from nodes.cli.options import Exit, Fail, dumps, plain, say
+from nodes.cli.options import Exit, Fail, plain, say
 
 
 class _Group(click.Group):

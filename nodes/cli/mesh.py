@@ -14,7 +14,7 @@ import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.node.node import Node
-from fabric.payloads import to_json
+from fabric.payloads import dumps, to_json
 from fabric.protocol import markers
 from fabric.proxy.proxy import Proxy
 from fabric.sockets import give_memory_back
@@ -27,7 +27,6 @@ from nodes.cli.options import (
     PositiveNumber,
     connect_option,
     connect_timeout_option,
-    dumps,
     open_node,
     plain,
     say,

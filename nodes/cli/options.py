@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import json
 import math
 import os
 import re
@@ -22,8 +21,8 @@ import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.node.node import Node
-from nodes.frame_node.operations import Field
 from nodes.operate import logs
+from nodes.rules.fields import Field
 
 CONNECT_TIMEOUT_S = 10.0
 MESH_TIMEOUT_S = 2.5
@@ -67,15 +66,6 @@ def plain(text: str) -> str:
     return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) == "Cc" else c for c in text)
 
 
-# One encoder for all: `json.dumps` makes a new one on each call that asks for anything special, at twice the cost.
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def dumps(value: Any) -> str:
-    """One line of strict JSON."""
-    return _encoder.encode(value)
-
-
 class Base(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
     """A base address; in an environment variable several, with spaces or commas between."""
 
@@ -108,8 +98,8 @@ class PositiveNumber(click.ParamType):  # type: ignore[type-arg]
 
 def check(what: str, value: Any, field: Field) -> None:
     """Raise wrong usage for a value that a frame node would refuse; nobody would hear of it there."""
-    if not field.is_right(value):
-        raise click.UsageError(f"{what} {plain(repr(value)):.80} is not right; it takes {field.right}")
+    if not field.fits(value):
+        raise click.UsageError(f"{what} {plain(repr(value)):.80} is not right; it takes {field.expected}")
 
 
 def connect_option(command: Command) -> Command:

@@ -26,23 +26,22 @@ from nodes.cli.options import (
     open_node,
     plain,
 )
-from nodes.frame_node import operations
 from nodes.operate import logs
 from nodes.operate.health import pages_problem
 from nodes.operate.http_server import Address
-from nodes.page import events
 from nodes.page.host import host_of, new_token
 from nodes.page.hosted_page import HostPage
+from nodes.rules import fields, topics
 from nodes.rules.backoff import Backoff
 
 RELEASE_S = 2.0
 _PATIENCE = Backoff()
 _SHORT = ("~/site_connect/", "~pagesession/")
 _VISITORS = {
-    "show": events.SHOW,
-    "minimise": events.MINIMISE,
-    "hide": events.HIDE,
-    "stop_chat": events.CHAT_STOPPED,
+    "show": topics.SHOW,
+    "minimise": topics.MINIMISE,
+    "hide": topics.HIDE,
+    "stop_chat": topics.CHAT_STOPPED,
 }
 
 
@@ -82,9 +81,9 @@ class Pages:
 
     def _saw(self, number: int, message: Message) -> None:
         topic = message.topic
-        if topic == events.UPDATE:
+        if topic == topics.UPDATE:
             return  # it is this page's own
-        if topic == events.SNAPSHOT_REQUEST and self._updates:
+        if topic == topics.SNAPSHOT_REQUEST and self._updates:
             self._pages[number].send_update({"sent": self._sent.get(number, 0)}, snapshot=True)
         name = next((topic[len(prefix) :] for prefix in _SHORT if topic.startswith(prefix)), topic)
         retained = {"retained": True} if message.headers.get("retained") else {}
@@ -141,11 +140,11 @@ class Pages:
         page.unsubscribe(self._subscribed.pop(ident))
 
     def _do_trigger(self, number: int, page: HostPage, command: Command) -> None:
-        page.publish(events.TRIGGER, {"button": field(command, "button", str)})
+        page.publish(topics.TRIGGER, {"button": field(command, "button", str)})
 
     def _do_chat(self, number: int, page: HostPage, command: Command) -> None:
         payload = {"from": "visitor", "text": field(command, "text", str), "id": new_token()}
-        page.publish(events.MESSAGE, payload)
+        page.publish(topics.MESSAGE, payload)
 
     def _do_update(self, number: int, page: HostPage, command: Command) -> None:
         sent = page.send_update(command.get("event"), field(command, "snapshot", bool, False))
@@ -216,8 +215,8 @@ def page(
       fabric page --buttons help
     """
     names = tuple(name for name in buttons.split(",") if name)
-    check("--buttons", list(names), operations.BUTTONS)
-    check("--lease", lease_s, operations.LEASE_S)
+    check("--buttons", list(names), fields.BUTTONS)
+    check("--lease", lease_s, fields.LEASE_S)
     logs.begin("fabric page", as_json=log_json)
     lines = Lines()
     backoff = Backoff(base_s=min(_PATIENCE.base_s, cap_s), cap_s=cap_s, attempts=attempts)

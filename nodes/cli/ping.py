@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from fabric.payloads import dumps
 from nodes.cli.options import (
     MESH_TIMEOUT_S,
     Exit,
@@ -14,7 +15,6 @@ from nodes.cli.options import (
     PositiveNumber,
     connect_option,
     connect_timeout_option,
-    dumps,
     open_node,
     plain,
     say,

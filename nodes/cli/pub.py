@@ -14,19 +14,11 @@ import click
 
 from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, ScopeError, TopicError
 from fabric.node.node import Node
+from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
 from nodes.cli import ingest
 from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import (
-    Exit,
-    Fail,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    dumps,
-    open_node,
-    say,
-)
+from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, say
 from nodes.operate import logs
 from nodes.operate.http_server import Address
 

@@ -8,21 +8,12 @@ from collections.abc import Sequence
 import click
 
 from fabric.errors import Busy, RequestTimeout, ServiceError, StateError
-from fabric.payloads import to_json
+from fabric.payloads import dumps, to_json
 from fabric.services import Client
 from fabric.services.directory import Instance
 from fabric.services.presence import ANNOUNCE_S, Watcher
 from nodes.cli.ingest import payload_of
-from nodes.cli.options import (
-    Exit,
-    Fail,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    dumps,
-    open_node,
-    plain,
-)
+from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, plain
 
 LISTEN_S = ANNOUNCE_S + 0.5  # everybody announces once in this time, also one who did not hear the question
 COLUMNS = ("SERVICE", "INSTANCE", "STATE", "LOAD", "VERSION", "INFO")

@@ -19,20 +19,11 @@ import click
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.node import NodeState
 from fabric.node.numbering import Gap
-from fabric.payloads import to_json
+from fabric.payloads import dumps, to_json
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json
 from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import (
-    Exit,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    dumps,
-    open_node,
-    plain,
-    say,
-)
+from nodes.cli.options import Exit, PositiveNumber, connect_option, connect_timeout_option, open_node, plain, say
 from nodes.operate import logs
 from nodes.operate.http_server import Address
 

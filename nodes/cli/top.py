@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fabric.payloads import to_json
+from fabric.payloads import dumps, to_json
 from nodes.cli.options import (
     MESH_TIMEOUT_S,
     Exit,
@@ -22,7 +22,6 @@ from nodes.cli.options import (
     PositiveNumber,
     connect_option,
     connect_timeout_option,
-    dumps,
     open_node,
     plain,
 )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from fabric.errors import ScopeError
+from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
 from nodes.cli.options import (
     MESH_TIMEOUT_S,
@@ -15,7 +16,6 @@ from nodes.cli.options import (
     PositiveNumber,
     connect_option,
     connect_timeout_option,
-    dumps,
     open_node,
     plain,
     say,

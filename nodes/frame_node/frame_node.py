@@ -21,7 +21,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fabric.errors import Busy, FabricError, TransportError
@@ -31,6 +31,7 @@ from nodes.frame_node import operations
 from nodes.frame_node.touched import Touched
 from nodes.frame_node.work import Offers, Run, Turn, Work, in_order
 from nodes.operate.logs import named
+from nodes.rules import topics
 from nodes.rules.contact_codes import log_code
 from nodes.store import expiry
 from nodes.store.records import Page, StoreOptions
@@ -38,9 +39,6 @@ from nodes.store.store import Store
 
 log = logging.getLogger("nodes.frame_node")
 
-SERVICE = "frame"
-BUTTONS = "site_connect/buttons"
-AGENT = "site_connect/agent/"
 MAX_BATCH = 200
 """Requests to a commit: some 0.1 s of work, which is what the last one of them waits for the others."""
 TICK_S = 0.2
@@ -50,11 +48,6 @@ BUTTONS_S = 2.0
 CLEAN_S = 10.0
 PUBLISH_S = 1.0
 """How long a batch waits for room for its events, before it leaves them to the heartbeats."""
-
-
-def session_topic(home: str, session: str, rest: str) -> str:
-    """The topic on the wire of a page session's `~pagesession/<rest>`."""
-    return f"~pagesession/{home}/{session}/{rest}"
 
 
 class FrameNode:
@@ -90,7 +83,7 @@ class FrameNode:
         """Events that could not be published; heartbeats make them good."""
         self.server = Server(
             node,
-            SERVICE,
+            topics.FRAME_SERVICE,
             self._handle,
             max_batch=max_batch,
             max_in_flight=max_in_flight,
@@ -168,18 +161,18 @@ class FrameNode:
         whole = Touched()
         for each in touched:
             whole.merge(each)
-        events: list[tuple[str, dict[str, Any]]] = []
+        events: list[tuple[str, Mapping[str, object]]] = []
         for session, page in whole.pages.items():
             self._log_page(page)
-            events.append((session_topic(page.home, session, "frame/state"), operations.for_page(page)))
-            events += [(f"{AGENT}{agent}/state", operations.for_agent(page)) for agent in whole.agents[session]]
+            events.append((topics.on_the_wire(page.home, session, topics.STATE), operations.for_page(page)))
+            events += [(topics.agent_state(agent), operations.for_agent(page)) for agent in whole.agents[session]]
         self._publish(events)
         if whole.offers or whole.availability:
             self._offers = self._offers or whole.offers
             self._availability = self._availability or whole.availability
             self._wake.set()
 
-    def _publish(self, events: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    def _publish(self, events: Sequence[tuple[str, Mapping[str, object]]]) -> None:
         patience_s, untold = PUBLISH_S, 0
         for topic, payload in events:
             try:
@@ -248,7 +241,7 @@ class FrameNode:
     def _tell_buttons(self, available: dict[str, int] | None, always: bool) -> None:
         if available is not None and (always or available != self._buttons):
             self._buttons = available
-            self._publish([(BUTTONS, dict(available))])
+            self._publish([(topics.BUTTONS, dict(available))])
 
     # ── the store, away and back ─────────────────────────────────────────────────────────────────────────────────
 

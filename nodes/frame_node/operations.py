@@ -7,86 +7,32 @@ leaves again: an agent never sees a page's code. Codes and session ids must not 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fabric.errors import NotAllowed
-from nodes.rules.contact_codes import MAX_TYPED_CHARACTERS, CodeFormat
+from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.fields import (
+    AGENT,
+    BUTTON,
+    BUTTONS,
+    BY_AGENT,
+    CODE,
+    EPOCH,
+    HOME,
+    LEASE_S,
+    NAME,
+    ON,
+    SESSION,
+    SESSIONS,
+    VISIBILITY_EVENT,
+    Field,
+)
+from nodes.rules.state_map import StateMap
 from nodes.store import agents, chats, pages
 from nodes.store.records import Agent, Page
 from nodes.store.transaction import Transaction
-
-MAX_BUTTONS = 100
-MAX_SESSIONS = 1_000
-"""Pages that one `renew_many` may renew; a host of more asks more than once."""
-MIN_LEASE_S = 0.5
-MAX_LEASE_S = 600.0
-MAX_EPOCH = 2**53
-"""The largest whole number that every language on the wire reads exactly."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of a request: whether a value is right, and how to say what would be."""
-
-    is_right: Callable[[Any], bool]
-    right: str
-    secret: bool = False
-    optional: bool = False
-
-
-def _matches(pattern: str) -> Callable[[Any], bool]:
-    compiled = re.compile(pattern)
-    return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= 255 and value.isprintable()
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_EPOCH
-
-
-_is_id = _matches(r"[A-Za-z0-9_.:@-]{1,64}")
-
-
-_is_session = _matches(r"[A-Za-z0-9_-]{16,64}")
-
-
-def _are(each: Callable[[Any], bool], most: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list | tuple) and len(value) <= most and all(map(each, value))
-
-
-_ID = "1 to 64 letters, digits or _ . : @ -"
-
-SESSION = Field(_is_session, "a session id, 16 to 64 letters, digits or _ -", secret=True)
-SESSIONS = Field(_are(_is_session, MAX_SESSIONS), f"a list of at most {MAX_SESSIONS} session ids", secret=True)
-HOME = Field(_matches(r"[A-Za-z0-9_.:@-]{1,255}"), "the page's home, 1 to 255 letters, digits or _ . : @ -")
-AGENT = Field(_is_id, f"an agent's id, {_ID}")
-BUTTON = Field(_is_id, f"a chat button's id, {_ID}")
-BUTTONS = Field(_are(_is_id, MAX_BUTTONS), f"a list of at most {MAX_BUTTONS} chat button ids, each {_ID}")
-NAME = Field(_is_name, "a name, 1 to 255 printable characters")
-LEASE_S = Field(
-    lambda value: _is_number(value) and MIN_LEASE_S <= value <= MAX_LEASE_S,
-    f"seconds, from {MIN_LEASE_S:g} to {MAX_LEASE_S:g}",
-)
-EPOCH = Field(_is_count, "an epoch, a whole number from 0")
-ON = Field(lambda value: isinstance(value, bool), "true or false")
-EVENT = Field(lambda value: value in ("show", "minimise", "hide"), "'show', 'minimise' or 'hide'")
-CODE = Field(
-    lambda value: isinstance(value, str) and len(value) <= MAX_TYPED_CHARACTERS,
-    "a contact code as typed, a string",
-    secret=True,
-)
-
-_BY_AGENT = Field(_is_id, AGENT.right, optional=True)
 
 
 @dataclass(frozen=True)
@@ -117,12 +63,12 @@ OPERATIONS: dict[str, Operation] = {
     "renew": Operation(pages.renew, {"session": SESSION}, reads=True),
     "renew_many": Operation(pages.renew_many, {"sessions": SESSIONS}, reads=True),
     "release_page": Operation(pages.release, {"session": SESSION}),
-    "set_visibility": Operation(pages.set_visibility, {"session": SESSION, "event": EVENT}),
+    "set_visibility": Operation(pages.set_visibility, {"session": SESSION, "event": VISIBILITY_EVENT}),
     "trigger": Operation(chats.trigger, {"session": SESSION, "button": BUTTON}, frees_agents=True),
     # a page's, or an agent's, who then says who it is
-    "stop": Operation(pages.stop, {"session": SESSION, "epoch": EPOCH, "agent": _BY_AGENT}),
+    "stop": Operation(pages.stop, {"session": SESSION, "epoch": EPOCH, "agent": BY_AGENT}),
     "stop_chat": Operation(
-        chats.stop, {"session": SESSION, "agent": _BY_AGENT}, frees_agents=True, former_agents=pages.engaged
+        chats.stop, {"session": SESSION, "agent": BY_AGENT}, frees_agents=True, former_agents=pages.engaged
     ),
     # an agent's
     "sign_in": Operation(
@@ -161,21 +107,21 @@ def parse(operation: object, body: object, codes: CodeFormat) -> dict[str, Any]:
     for name, field in found.fields.items():
         value = body.get(name)
         if value is None and not field.optional:
-            raise NotAllowed(f"{operation}: field {name!r} is missing: must be {field.right}")
+            raise NotAllowed(f"{operation}: field {name!r} is missing: must be {field.expected}")
         if value is not None:
-            if not field.is_right(value):
+            if not field.fits(value):
                 shown = f"not right ({type(value).__name__})" if field.secret else _shown(value)
-                raise NotAllowed(f"{operation}: field {name!r} is {shown}: must be {field.right}")
+                raise NotAllowed(f"{operation}: field {name!r} is {shown}: must be {field.expected}")
             arguments[name] = codes.normalise(value) if field is CODE else value
     return arguments
 
 
-def for_page(page: Page) -> dict[str, Any]:
+def for_page(page: Page) -> StateMap:
     """Return what a page may know of itself."""
     return {**for_agent(page), "code": page.code, "lease_s": page.lease_s}
 
 
-def for_agent(page: Page) -> dict[str, Any]:
+def for_agent(page: Page) -> StateMap:
     """Return what an agent may know of a page it is engaged with: all but its code and its lease."""
     return {
         "session": page.session,

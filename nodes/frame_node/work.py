@@ -97,7 +97,7 @@ class Work:
             case Page():
                 if not operation.reads:
                     self.touched.page(outcome, former if agent is None else (agent, *former))
-                return for_page(outcome) if agent is None else for_agent(outcome)
+                return dict(for_page(outcome) if agent is None else for_agent(outcome))
             case Agent():
                 return agent_map(outcome)
             case dict() if operation.call is pages.renew_many:

@@ -7,17 +7,24 @@ raise `Malformed`, which says what is wrong and what would be right, and never r
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from fabric.errors import FabricError
 from fabric.payloads import from_json
-from nodes.frame_node.operations import MAX_BUTTONS, MAX_EPOCH
-
-Check = Callable[[Any], bool]
-_MISSING: Any = object()
+from nodes.rules.fields import (
+    BUTTONS,
+    CODE,
+    EPOCH,
+    REQUIRED,
+    SESSION_WORDS,
+    Field,
+    is_session,
+    is_true_or_false,
+    or_none,
+    string,
+    whole,
+)
 
 
 class Malformed(ValueError):
@@ -32,66 +39,26 @@ class Malformed(ValueError):
         self.of, self.ident = of, ident
 
 
-@dataclass(frozen=True)
-class Field:
-    """One field: whether a value is right, what would be, and what it is when it is left out."""
-
-    is_right: Check
-    right: str
-    default: Any = _MISSING
-    payload: bool = False
-
-
-def _fits(pattern: str) -> Check:
-    compiled = re.compile(pattern)
-    return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
-
-
-def _whole(least: int) -> Check:
-    return lambda value: type(value) is int and least <= value <= MAX_EPOCH
-
-
-def _text(most: int) -> Check:
-    return lambda value: isinstance(value, str) and len(value) <= most
-
-
-def _or_none(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-def _true_or_false(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-_is_button = _fits(r"[A-Za-z0-9_.:@-]{1,64}")
-
-
-def _buttons(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= MAX_BUTTONS and all(map(_is_button, value))
-
-
-_BUTTONS = f"a list of at most {MAX_BUTTONS} button ids, each 1 to 64 letters, digits or _ . : @ -"
-ID = Field(_whole(1), "a whole number from 1")
-OPTIONAL_ID = Field(_or_none(_whole(1)), "a whole number from 1, or null", None)
-TOPIC = Field(_text(65_535), "a string")
-PAYLOAD = Field(lambda value: True, "anything", None, payload=True)
-EPOCH = Field(_whole(0), "a whole number from 0")
-SESSION = Field(_fits(r"[A-Za-z0-9_-]{16,64}"), "a session that `welcome` or an event named")
+ID = Field(whole(1), "a whole number from 1")
+OPTIONAL_ID = Field(or_none(whole(1)), "a whole number from 1, or null", default=None)
+TOPIC = Field(string(65_535), "a string")
+PAYLOAD = Field(lambda value: True, "anything", default=None, payload=True)
+SESSION = Field(is_session, "a session that `welcome` or an event named")
 
 PAGE: dict[str, dict[str, Field]] = {
     "hello": {
         "v": Field(lambda value: type(value) is int and value == 1, "1, the version of the protocol"),
-        "origin": Field(_text(500), "the origin of the page that holds the frame"),
-        "instance": Field(_fits(r"[A-Za-z0-9_-]{16,64}"), "16 to 64 letters, digits or _ -, drawn by each document"),
-        "token": Field(_or_none(_text(1_000)), "the token that came last, or null", None),
-        "seen": Field(_or_none(_whole(0)), "the last `seq`, or null", None),
-        "buttons": Field(_buttons, _BUTTONS, ()),
-        "title": Field(_or_none(_text(1_000)), "a string of at most 1000 characters", None),
+        "origin": Field(string(500), "the origin of the page that holds the frame"),
+        "instance": Field(is_session, f"{SESSION_WORDS}, drawn by each document"),
+        "token": Field(or_none(string(1_000)), "the token that came last, or null", default=None),
+        "seen": Field(or_none(whole(0)), "the last `seq`, or null", default=None),
+        "buttons": Field(BUTTONS.fits, BUTTONS.expected, default=()),
+        "title": Field(or_none(string(1_000)), "a string of at most 1000 characters", default=None),
     },
     "subscribe": {"id": ID, "filter": TOPIC},
     "unsubscribe": {"id": ID},
     "publish": {"id": OPTIONAL_ID, "topic": TOPIC, "payload": PAYLOAD},
-    "update": {"epoch": EPOCH, "event": PAYLOAD, "snapshot": Field(_true_or_false, "true or false", False)},
+    "update": {"epoch": EPOCH, "event": PAYLOAD, "snapshot": Field(is_true_or_false, "true or false", default=False)},
     "stop": {"id": ID},
     "retry": {},
     "token": {},
@@ -99,12 +66,12 @@ PAGE: dict[str, dict[str, Field]] = {
 }
 AGENT: dict[str, dict[str, Field]] = {
     "available": {
-        "on": Field(_true_or_false, "true or false"),
-        "buttons": Field(_or_none(_buttons), _BUTTONS, None),
+        "on": Field(is_true_or_false, "true or false"),
+        "buttons": Field(or_none(BUTTONS.fits), BUTTONS.expected, default=None),
     },
-    "join": {"id": ID, "code": Field(_text(100), "a contact code as typed")},
+    "join": {"id": ID, "code": CODE},
     **{name: {"id": ID, "session": SESSION} for name in ("accept", "decline", "stop_chat", "proactive", "stop")},
-    "say": {"id": ID, "session": SESSION, "text": Field(_text(20_000), "a string of at most 20000 characters")},
+    "say": {"id": ID, "session": SESSION, "text": Field(string(20_000), "a string of at most 20000 characters")},
     "snapshot": {"session": SESSION},
     "handled": {"confirm": ID},
     "ping": {"at": Field(lambda value: type(value) in (int, float) and abs(value) < 2**63, "a number")},
@@ -130,13 +97,13 @@ def _parse(text: str, kinds: Mapping[str, Mapping[str, Field]]) -> dict[str, Any
     if not isinstance(kind, str) or kind not in kinds:
         raise Malformed(f"`t` must be one of {', '.join(kinds)}", kind[:40] if isinstance(kind, str) else "")
     ident = frame.get("id")
-    ident = ident if ID.is_right(ident) else None
+    ident = ident if ID.fits(ident) else None
     found: dict[str, Any] = {"t": kind}
     for name, field in kinds[kind].items():
         value = frame.get(name, field.default)
-        if value is _MISSING or (name in frame and not field.is_right(value)):
-            state = "missing" if value is _MISSING else "not right"
-            raise Malformed(f"{kind}: `{name}` is {state}: must be {field.right}", kind, ident)
+        if value is REQUIRED or (name in frame and not field.fits(value)):
+            state = "missing" if value is REQUIRED else "not right"
+            raise Malformed(f"{kind}: `{name}` is {state}: must be {field.expected}", kind, ident)
         try:
             found[name] = from_json(value) if field.payload else value
         except FabricError as error:

@@ -15,9 +15,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from fabric.errors import Busy, NotAllowed
-from fabric.payloads import to_json
+from fabric.payloads import dumps, to_json
 from nodes.agent.agent import Agent
-from nodes.cli.options import dumps
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.outbox import Outbox

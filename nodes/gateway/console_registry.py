@@ -13,18 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 from fabric.errors import TransportError
-from fabric.payloads import to_json
+from fabric.payloads import dumps, to_json
 from fabric.wire import Message
-from nodes.cli.options import dumps
 from nodes.gateway.console import Console
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_session import Line
-from nodes.page.host import BUTTONS
+from nodes.rules.topics import BUTTONS, GATEWAYS
 
 log = logging.getLogger("nodes.gateway")
 
-GATEWAYS = "site_connect/gateways"
 """`{window: agent, home}`: a window of it was opened; `{signed_out: agent, nonce, home}`: its cookie has ended."""
 READY_S = 2.0
 """How long a window waits for the frame node before it is welcomed all the same, not signed in yet."""

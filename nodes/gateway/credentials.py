@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import scrypt, sha256
 
+from nodes.rules.fields import is_id, is_name
+
 N, R, P = 2**14, 8, 1
 SALT_BYTES = 16
 MIN_PASSWORD_CHARS = 8
 MAX_PASSWORD_CHARS = 1_000
-_ID = re.compile(r"[A-Za-z0-9_.:@-]{1,64}")
 _HASH = re.compile(r"[0-9a-f]{32}\$[0-9a-f]{64}")
 
 
@@ -73,13 +74,13 @@ def read_agents(text: str) -> dict[str, Credential]:
 
 
 def _checked(agent: object, name: object, buttons: object, hashed: object) -> Credential:
-    if not isinstance(agent, str) or not _ID.fullmatch(agent):
+    if not isinstance(agent, str) or not is_id(agent):
         raise ValueError(f"agent {agent!r:.80} is no id: 1 to 64 letters, digits or _ . : @ -")
     if name is None:
         name = agent
-    if not isinstance(name, str) or not 1 <= len(name) <= 255 or not name.isprintable():
+    if not isinstance(name, str) or not is_name(name):
         raise ValueError(f"name {name!r:.80} is none: 1 to 255 printable characters")
-    if not isinstance(buttons, list) or not all(isinstance(each, str) and _ID.fullmatch(each) for each in buttons):
+    if not isinstance(buttons, list) or not all(map(is_id, buttons)):
         raise ValueError(f"buttons {buttons!r:.80} are none: a list of ids, each 1 to 64 letters, digits or _ . : @ -")
     if not isinstance(hashed, str) or not _HASH.fullmatch(hashed):
         raise ValueError("scrypt is not a salt of 32 and a hash of 64 hexadecimal digits, with $ between")

@@ -23,8 +23,8 @@ from typing import Any
 from aiohttp import web
 
 from fabric.node.node import Node
+from fabric.payloads import dumps
 from fabric.sockets import raise_descriptor_limit
-from nodes.cli.options import dumps
 from nodes.gateway.browser_protocol import parse_agent, parse_page
 from nodes.gateway.console_registry import Consoles
 from nodes.gateway.credentials import Credential

@@ -15,9 +15,8 @@ from typing import Any, Protocol
 
 from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node, NodeState
-from fabric.payloads import to_json
+from fabric.payloads import dumps, to_json
 from fabric.wire import Message
-from nodes.cli.options import dumps
 from nodes.gateway.limits import Limits
 from nodes.gateway.policy import Policy
 from nodes.rules.backoff import Backoff

@@ -15,9 +15,8 @@ from typing import Any, Protocol
 
 from fabric.errors import FabricError, NotAllowed
 from fabric.node.coverage import Ack
-from fabric.payloads import to_json
+from fabric.payloads import dumps, to_json
 from fabric.wire import Message
-from nodes.cli.options import dumps
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.outbox import Kind, Outbox
 from nodes.gateway.tokens import ROTATE_S, Rotation, Token, public_name, write_token

@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from fabric.errors import FabricError
-from nodes.cli.options import dumps
+from fabric.payloads import dumps
 from nodes.gateway.browser_protocol import Malformed
 from nodes.gateway.hub import Hub
 from nodes.gateway.limits import Allowance, Verdict

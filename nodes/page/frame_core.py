@@ -16,9 +16,11 @@ from typing import Any
 from fabric.errors import HighWaterMarkReached
 from nodes.page import events
 from nodes.page.events import Event
+from nodes.rules import state_map, topics
 from nodes.rules.backoff import Backoff
 from nodes.rules.cobrowse import Cobrowse
 from nodes.rules.frame_loading import MACHINE as LOADING
+from nodes.rules.state_map import StateMap
 
 AGAIN_S = 0.5
 """How long a request rests that the frame node was too busy for, or did not hear."""
@@ -85,7 +87,7 @@ class FrameCore:
         backoff: Backoff | None = None,
     ) -> None:
         self.session, self.lease_s = session, lease_s
-        self.state: Mapping[str, Any] = events.START
+        self.state: StateMap = state_map.START
         self.cobrowsing = Cobrowse()
         self.home: str | None = None
         self.loading = LOADING.start
@@ -98,7 +100,7 @@ class FrameCore:
         self._any_version = False
         self._was_ready = False
         self._session_told = False
-        self._told: dict[str, Any] = dict(events.START)
+        self._told: StateMap = state_map.START.copy()
         self._buttons: dict[str, bool | None] = dict.fromkeys(buttons)
         self._visitors: deque[_Request] = deque()
         self._stop_ask: _Request | None = None
@@ -147,7 +149,7 @@ class FrameCore:
             shown = {"show": "shown", "minimise": "minimised", "hide": "hidden"}
             self._told["visibility"] = shown[body["event"]]
         elif operation == "stop_chat" and self._told["chat"] != "idle":
-            self._told.update(chat="closed", chat_agent=None)
+            self._told.update({"chat": "closed", "chat_agent": None})
         return self._pump(now)
 
     # ── from the frame node ──────────────────────────────────────────────────────────────────────────────────────
@@ -181,16 +183,16 @@ class FrameCore:
             return []
         if delay_s is None:
             self.loading = LOADING.after(self.loading, "gave_up")
-            return [Tell(Event(events.ERROR, {"attempts": self._attempt, "reason": why}))]
+            return [Tell(Event(topics.ERROR, {"attempts": self._attempt, "reason": why}))]
         self.loading = LOADING.after(self.loading, "busy")
         self._grant.due = now + delay_s
         payload = {"attempt": self._attempt, "next_try_s": round(delay_s, 3), "reason": why}
-        return [Tell(Event(events.RETRY, payload))]
+        return [Tell(Event(topics.RETRY, payload))]
 
     def rejected(self, ask: Ask, why: str, now: float) -> list[Out]:
         """The frame node understood, and will not do it. The visitor is told; a stop is never wrong."""
         self._done(ask)
-        told = [] if ask.operation == "stop" else [Tell(Event(events.REFUSED, {"what": ask.operation, "why": why}))]
+        told = [] if ask.operation == "stop" else [Tell(Event(topics.REFUSED, {"what": ask.operation, "why": why}))]
         return [*told, *self._reconcile(), *self._pump(now)]
 
     def heard(self, state: object, now: float) -> list[Out]:
@@ -206,7 +208,7 @@ class FrameCore:
         self._stop_ask = None  # its session ended with the lease; `_take_cobrowsing` asks again if that is not so
         effects = self._tell_stopped(self.cobrowsing.epoch)
         self.cobrowsing = self.cobrowsing.after("page_lost")
-        self.state = {**events.START, "version": self.state["version"], "epoch": self.cobrowsing.epoch}
+        self.state = {**state_map.START, "version": self.state["version"], "epoch": self.cobrowsing.epoch}
         self._attempt, self._grant.due = 0, now
         return [*effects, *self._reconcile(), *self._pump(now)]
 
@@ -236,7 +238,13 @@ class FrameCore:
         """Return what the page was told of frame and chat, for a browser that is loaded again; None: nothing yet."""
         if self.state["version"] < 0:
             return None
-        return {name: self._told[name] for name in ("visibility", "chat", "chat_agent", "button")}
+        told = self._told
+        return {
+            "visibility": told["visibility"],
+            "chat": told["chat"],
+            "chat_agent": told["chat_agent"],
+            "button": told["button"],
+        }
 
     def due(self) -> float | None:
         """When `tick` is wanted next; None: not before something else happens."""
@@ -300,16 +308,15 @@ class FrameCore:
 
     def _take_state(self, state: object, now: float, any_version: bool = False) -> list[Out]:
         """Whatever way a state map came: if it is news, tell what has changed."""
-        if not events.is_state(state, self.session):
+        if not state_map.is_state(state, self.session):
             return self._pump(now)
-        assert isinstance(state, Mapping)
         if state["version"] <= self.state["version"] and not any_version:
             return self._pump(now)
         if state.get("gone") is True:
             effects = self.gone(now, now)
             self.state = {**self.state, "version": state["version"]}
             return effects
-        old, self.state = self.state, {**events.START, **state}
+        old, self.state = self.state, {**state_map.START, **state}
         effects = self._take_cobrowsing(Cobrowse(state["cobrowse"], state["epoch"]), now)
         effects += self._tell_difference(old, self.state)
         return [*effects, *self._pump(now)]
@@ -338,7 +345,7 @@ class FrameCore:
         self._session_told = False
         return [Tell(events.stopped(epoch))]
 
-    def _tell_difference(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Out]:
+    def _tell_difference(self, old: StateMap, new: StateMap) -> list[Out]:
         """The code, chat and visibility."""
         effects: list[Out] = []
         if new["code"] is not None and new["code"] != old["code"]:
@@ -355,7 +362,8 @@ class FrameCore:
         effects: list[Out] = []
         if "stop_chat" not in waiting:
             effects += map(Tell, events.chat_events(self._told, self.state))
-            self._told.update({name: self.state[name] for name in ("chat", "chat_agent", "button")})
+            new = self.state
+            self._told.update({"chat": new["chat"], "chat_agent": new["chat_agent"], "button": new["button"]})
         if "set_visibility" not in waiting and self.state["visibility"] != self._told["visibility"]:
             self._told["visibility"] = self.state["visibility"]
             effects.append(Tell(Event(events.VISIBILITY[self.state["visibility"]], {})))

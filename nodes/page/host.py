@@ -28,14 +28,10 @@ from fabric.node.node import Node
 from fabric.services import Client
 from fabric.wire import Message
 from nodes.page.frame_core import Ask
+from nodes.rules.topics import BUTTONS, BY, FRAME_SERVICE, SPACE, on_the_wire, session_space
 
 log = logging.getLogger("nodes.page")
 
-SERVICE = "frame"
-BUTTONS = "site_connect/buttons"
-BY = "by"
-"""Header of what is published in a page's session: `page`, or an agent's id; what the frame node says has none."""
-SPACE = "~pagesession/"
 MAX_RENEWED = 1_000
 ASK_DEADLINE_S = 3.0
 HEARTBEATS = 3
@@ -84,7 +80,7 @@ class PageHost:
         self._renew_at = 0.0
         self._releases: set[Future[Any]] = set()
         self._closed = False
-        self._space = f"{SPACE}{self.home}/"
+        self._space = session_space(self.home)
         node._attach(self)
         self._subscribe()
         node.subscribe(BUTTONS, self._on_buttons)
@@ -131,7 +127,7 @@ class PageHost:
             if self._closed or not release:
                 return
         try:
-            future = self._client.submit(SERVICE, "release_page", {"session": page.session}, deadline_s=RELEASE_S)
+            future = self._client.submit(FRAME_SERVICE, "release_page", {"session": page.session}, deadline_s=RELEASE_S)
         except StateError:
             return  # closed meanwhile
         with self._lock:
@@ -155,7 +151,7 @@ class PageHost:
 
     def topic(self, session: str, topic: str) -> str:
         """Return the name on the wire of a page's `~pagesession/…`."""
-        return f"{self._space}{session}/{topic[len(SPACE) :]}" if topic.startswith(SPACE) else topic
+        return on_the_wire(self.home, session, topic) if topic.startswith(SPACE) else topic
 
     # ── the frame node ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,7 +177,7 @@ class PageHost:
 
         asked_at = time.monotonic()
         try:
-            future = self._client.submit(SERVICE, ask.operation, ask.body, deadline_s=ASK_DEADLINE_S, key=ask.key)
+            future = self._client.submit(FRAME_SERVICE, ask.operation, ask.body, deadline_s=ASK_DEADLINE_S, key=ask.key)
         except StateError:
             self.counts["dropped"] += 1  # closed meanwhile
             return
@@ -196,7 +192,7 @@ class PageHost:
         for start in range(0, len(pages), MAX_RENEWED):
             some = pages[start : start + MAX_RENEWED]
             sessions = [page.session for page in some]
-            future = self._client.submit(SERVICE, "renew_many", {"sessions": sessions}, deadline_s=2 * period_s)
+            future = self._client.submit(FRAME_SERVICE, "renew_many", {"sessions": sessions}, deadline_s=2 * period_s)
             future.add_done_callback(self._renewed(some, now))
 
     def _renewed(self, pages: list[HostedPage], asked_at: float) -> Callable[[Future[Any]], None]:

@@ -25,9 +25,10 @@ from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.page.events import Event
 from nodes.page.frame_core import Ask, FrameCore, StopAcknowledged
-from nodes.page.host import BY, PageHost, draw, host_of, new_token
+from nodes.page.host import PageHost, draw, host_of, new_token
 from nodes.page.page_core import Acked, Deliver, Effect, Hold, MessageFun, PageCore, Release, Send
 from nodes.rules.backoff import Backoff
+from nodes.rules.topics import BY
 
 AckFun = Callable[[Ack], object]
 log = logging.getLogger("nodes.page")

@@ -24,6 +24,7 @@ from fabric.wire import Message, encode
 from nodes.page import events
 from nodes.page.events import Event
 from nodes.page.frame_core import Ask, FrameCore, Out, StopAcknowledged, Tell
+from nodes.rules import topics
 
 MessageFun = Callable[[Message], object]
 MAX_WAITING = 1_000
@@ -146,13 +147,13 @@ class PageCore:
             raise ScopeError(f"{topic!r}: topics that begin with $ belong to the fabric; right would be another level")
         if kind == "local":
             return self._deliver(topic, payload)
-        if topic in events.DECIDED:
-            right = "send_update" if topic == events.UPDATE else "a topic of your own"
+        if topic in topics.DECIDED:
+            right = "send_update" if topic == topics.UPDATE else "a topic of your own"
             raise ScopeError(f"{topic!r} is told by the frame, and cannot be published; right would be {right}")
         encode(topic, 0, 1, 0, payload)  # what cannot be sent is refused now, also when it would have to wait
         if kind == "":
             return self._beyond(Send(topic, payload))
-        if topic in events.VISITORS:
+        if topic in topics.VISITORS:
             asked = self._visitor_asks(topic, payload, now)
             return [*self._deliver_own(topic, payload), *asked]
         return [*self._beyond(Send(topic, payload)), *self._deliver_own(topic, payload)]
@@ -164,7 +165,7 @@ class PageCore:
             return []
         self._update_no += 1
         payload = {"epoch": cobrowsing.epoch, "n": self._update_no, "event": event, "snapshot": snapshot}
-        return [Send(events.UPDATE, payload, at_once=True), *self._deliver_own(events.UPDATE, payload)]
+        return [Send(topics.UPDATE, payload, at_once=True), *self._deliver_own(topics.UPDATE, payload)]
 
     def stop_session(self, now: float) -> tuple[int, list[Effect]]:
         """Stop co-browsing by force: no update leaves any more from this moment. Return the stop's number."""
@@ -187,11 +188,11 @@ class PageCore:
 
     def received(self, message: Message, topic: str, now: float) -> list[Effect]:
         """A message of this session came, from the frame node or an agent; `topic` is its name in this page."""
-        if topic == events.STATE:
+        if topic == topics.STATE:
             return self.act(self.frame.heard(message.payload, now))
-        if topic in events.DECIDED or topic in events.VISITORS:
+        if topic in topics.DECIDED or topic in topics.VISITORS:
             return []  # only the frame node decides these, and it says so by state maps
-        if topic == events.SNAPSHOT_REQUEST and self.frame.cobrowsing.state != "joined":
+        if topic == topics.SNAPSHOT_REQUEST and self.frame.cobrowsing.state != "joined":
             self._snapshot_wanted = message.payload  # the agent was told of its session first
             return []
         return self._deliver(topic, message.payload, message)
@@ -249,11 +250,11 @@ class PageCore:
         if event.group:
             self._retained[event.group] = event
         effects = self._deliver(event.topic, event.payload)
-        if event.topic == events.STARTED:
+        if event.topic == topics.STARTED:
             self._update_no = 0
             if self._snapshot_wanted is not None:
                 wanted, self._snapshot_wanted = self._snapshot_wanted, None
-                effects += self._deliver(events.SNAPSHOT_REQUEST, wanted)
+                effects += self._deliver(topics.SNAPSHOT_REQUEST, wanted)
         return effects
 
     def _keep_current(self) -> None:
@@ -283,10 +284,10 @@ class PageCore:
 
     def _visitor_asks(self, topic: str, payload: Any, now: float) -> list[Effect]:
         """What the visitor does by publishing in the session."""
-        if topic == events.TRIGGER:
+        if topic == topics.TRIGGER:
             button = payload.get("button") if isinstance(payload, Mapping) else payload
             return self.act(self.frame.ask("trigger", {"button": button}, now))
-        if topic == events.CHAT_STOPPED:
+        if topic == topics.CHAT_STOPPED:
             return self.act(self.frame.ask("stop_chat", {}, now))
-        event = {events.SHOW: "show", events.MINIMISE: "minimise", events.HIDE: "hide"}[topic]
+        event = {topics.SHOW: "show", topics.MINIMISE: "minimise", topics.HIDE: "hide"}[topic]
         return self.act(self.frame.ask("set_visibility", {"event": event}, now))

@@ -16,6 +16,18 @@ import pytest
 from tests.support.processes import ROOT
 
 # fmt: off
+FLOORS = (
+    ("fabric",),
+    ("fabric.protocol",),
+    ("fabric.proxy", "fabric.node"),
+    ("fabric.services",),
+    ("nodes.rules", "nodes.operate", "nodes.observe", "nodes.load", "nodes.deployment"),
+    ("nodes.store", "nodes.page", "nodes.agent"),
+    ("nodes.frame_node", "nodes.gateway"),
+    ("nodes.cli", "nodes.demo"),
+)
+"""The rooms, from the ground up. A module imports from its own room and from lower floors: never up, never sideways.
+`fabric` stands for the modules that lie in it themselves; its face, `fabric/__init__.py`, is used from `nodes` on."""
 PURE_SPINE = (
     "fabric.errors", "fabric.topics", "fabric.trie", "fabric.wire", "fabric.node.numbering", "fabric.node.interest",
     "fabric.broker", "fabric.proxy.membership", "fabric.node.coverage",
@@ -114,6 +126,24 @@ def test_no_circles_and_fabric_never_needs_nodes(module: str) -> None:
     assert module not in reached(module), f"{module} imports, by a way round, itself"
     if module.startswith("fabric."):
         assert not any(name.split(".")[0] == "nodes" for name in imported(module))
+
+
+def room(module: str) -> str:
+    return module.rpartition(".")[0]
+
+
+FLOOR_OF = {each: floor for floor, rooms in enumerate(FLOORS) for each in rooms}
+
+
+def test_every_room_has_its_floor() -> None:
+    assert set(FLOOR_OF) == {room(module) for module in FILES}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_run_downwards_only(module: str) -> None:
+    here = room(module)
+    wrong = {each for each in ours(module) if room(each) != here and FLOOR_OF[room(each)] >= FLOOR_OF[here]}
+    assert not wrong, f"{module} imports {wrong}, which stand above it or beside it"
 
 
 @pytest.mark.parametrize("module", PURE)

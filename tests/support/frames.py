@@ -15,7 +15,7 @@ from typing import Any
 
 from fabric import Message, Node
 from fabric.services import Client
-from nodes.frame_node.frame_node import AGENT, BUTTONS, SERVICE, session_topic
+from nodes.rules.topics import BUTTONS, FRAME_SERVICE, STATE, agent_state, on_the_wire
 from tests.support.processes import FabricProcess
 from tests.support.waiting import PATIENCE_S, Box, until
 
@@ -43,10 +43,10 @@ class Asker:
         self.node.close()
 
     def ask(self, operation: str, deadline_s: float = PATIENCE_S, key: str | None = None, **body: Any) -> Any:
-        return self.client.request(SERVICE, operation, body, deadline_s=deadline_s, key=key)
+        return self.client.request(FRAME_SERVICE, operation, body, deadline_s=deadline_s, key=key)
 
     def submit(self, operation: str, deadline_s: float = PATIENCE_S, **body: Any) -> Future[Any]:
-        return self.client.submit(SERVICE, operation, body, deadline_s=deadline_s)
+        return self.client.submit(FRAME_SERVICE, operation, body, deadline_s=deadline_s)
 
     def page(self, session: str = "", lease_s: float = LEASE_S) -> dict[str, Any]:
         """The body of a `grant_code`, for a new page or this one."""
@@ -67,17 +67,17 @@ class Asker:
         return [message.payload for message in list(self.heard.items) if message.topic == topic]
 
     def page_events(self, session: str) -> list[Any]:
-        return self.on(session_topic(self.home, session, "frame/state"))
+        return self.on(on_the_wire(self.home, session, STATE))
 
     def agent_events(self, agent: str) -> list[Any]:
-        return self.on(f"{AGENT}{agent}/state")
+        return self.on(agent_state(agent))
 
     def wait_page(self, session: str, **fields: Any) -> dict[str, Any]:
         """Return the first state map published to the page that has these fields."""
-        return self._wait(session_topic(self.home, session, "frame/state"), fields)
+        return self._wait(on_the_wire(self.home, session, STATE), fields)
 
     def wait_agent(self, agent: str, **fields: Any) -> dict[str, Any]:
-        return self._wait(f"{AGENT}{agent}/state", fields)
+        return self._wait(agent_state(agent), fields)
 
     def wait_buttons(self, buttons: dict[str, int], timeout_s: float = PATIENCE_S) -> None:
         """Wait until the newest word on the buttons is this."""
@@ -101,4 +101,4 @@ def start_frame(base: str, url: str, log_dir: Path, *args: str, name: str = "f1"
 def until_known(asker: Asker, *frames: FabricProcess) -> None:
     """Wait until the asker knows these frame nodes, which are ready."""
     wanted = {frame.wait_event("ready")["instance"] for frame in frames}
-    until(lambda: wanted <= {each.id for each in asker.client.instances(SERVICE)}, f"{wanted} are known")
+    until(lambda: wanted <= {each.id for each in asker.client.instances(FRAME_SERVICE)}, f"{wanted} are known")

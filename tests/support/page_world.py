@@ -9,10 +9,10 @@ from typing import Any
 
 from fabric.node.coverage import Ack
 from fabric.wire import Message
-from nodes.page.events import START
 from nodes.page.frame_core import Ask, FrameCore, StopAcknowledged
 from nodes.page.page_core import Acked, Deliver, Effect, Hold, PageCore, Release, Send
 from nodes.rules.backoff import Backoff
+from nodes.rules.state_map import START
 
 SESSION, HOME = "s" * 22, "h" * 32
 

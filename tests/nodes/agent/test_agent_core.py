@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from nodes.agent.agent_core import AGAIN_S, AgentCore, Ask, Effect, Say, Tell, Unwatch, Update, Watch
+from nodes.rules import topics
 from tests.support.page_world import HOME, SESSION, state
 
 
@@ -36,7 +37,7 @@ class Ada:
                 case Tell(event, _):
                     self.told.append(event)
                 case Say():
-                    self.said.append(effect.rest)
+                    self.said.append(effect.topic)
                 case Watch() | Unwatch():
                     self.space.append(effect)
                 case Update(session, epoch, data):
@@ -83,7 +84,7 @@ def test_join_watch_snapshot_updates() -> None:
     assert ada.told == ["signed_in", "joined"] and ada.space == [Watch(SESSION, HOME)]
     assert ada.said == [], "a snapshot that comes before the ack could be missed"
     ada.perform(ada.core.watched(SESSION, HOME, ada.now))
-    assert ada.said == ["cobrowsing/snapshot_request"]
+    assert ada.said == [topics.SNAPSHOT_REQUEST]
     ada.update(1)
     ada.update(2, snapshot=True)
     ada.update(3)
@@ -188,7 +189,7 @@ def test_without_a_renewal_nothing_is_handled_once_the_lease_could_be_over() -> 
     assert ada.told[-1] == "lease_uncertain"
     ada.present(engaged(1))
     ada.update(4)
-    assert len(ada.handled) == 2 and ada.said[-1] == "cobrowsing/snapshot_request"
+    assert len(ada.handled) == 2 and ada.said[-1] == topics.SNAPSHOT_REQUEST
     ada.update(5, snapshot=True)
     assert ada.handled[-1] == (1, 5)
 
@@ -242,9 +243,9 @@ def test_chats() -> None:
     assert not ada.core.may_chat(SESSION) and ada.space == []
     ada.hear(engaged(2, chat="open", chat_agent="ada", **chat))
     assert ada.core.may_chat(SESSION) and ada.space == [Watch(SESSION, HOME)]
-    ada.perform(ada.core.message(SESSION, "chat/message", {"text": "hi"}))
+    ada.perform(ada.core.message(SESSION, topics.MESSAGE, {"text": "hi"}))
     ada.hear(engaged(3, chat="closed", chat_agent=None, **chat))
-    ada.perform(ada.core.message(SESSION, "chat/message", {"text": "too late"}))
+    ada.perform(ada.core.message(SESSION, topics.MESSAGE, {"text": "too late"}))
     assert ada.told == ["signed_in", "chat_offered", "chat_open", "chat_message", "chat_closed"]
     assert ada.space[-1] == Unwatch(SESSION)
     ada.hear(engaged(4, chat="offered", chat_agent="ada", **chat))
@@ -255,7 +256,7 @@ def test_chats() -> None:
 def test_another_agents_chat_is_none_of_its_business() -> None:
     ada = Ada().sign_in().join()
     ada.hear(engaged(2, chat="open", chat_agent="bob"))
-    assert ada.perform(ada.core.message(SESSION, "chat/message", {"text": "to bob"})) == []
+    assert ada.perform(ada.core.message(SESSION, topics.MESSAGE, {"text": "to bob"})) == []
 
 
 def test_a_page_that_moves_is_watched_at_its_new_home() -> None:
@@ -321,7 +322,7 @@ def test_it_wants_a_fresh_snapshot_and_handles_nothing_before() -> None:
     ada.update(1, snapshot=True)
     ada.said.clear()
     ada.perform(ada.core.resync(SESSION, ada.now))
-    assert ada.said == ["cobrowsing/snapshot_request"]
+    assert ada.said == [topics.SNAPSHOT_REQUEST]
     ada.update(2)
     ada.update(3, snapshot=True)
     assert ada.handled == [(1, 1), (1, 3)]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.cli.options import Base, PositiveNumber, dumps, plain, say
+from fabric.payloads import dumps
+from nodes.cli.options import Base, PositiveNumber, plain, say
 
 
 @pytest.mark.parametrize("url", ["tcp://127.0.0.1:5570", "tcp://[::1]:5570", "tcp://host.example:1", "ipc:///tmp/p"])

@@ -15,9 +15,10 @@ import pytest
 from fabric import Node
 from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, RequestTimeout, ServiceError, UnknownContactCode
 from nodes.frame_node import frame_node as frame_module
-from nodes.frame_node.frame_node import SERVICE, FrameNode
+from nodes.frame_node.frame_node import FrameNode
 from nodes.frame_node.operations import OPERATIONS
 from nodes.frame_node.work import Work
+from nodes.rules.topics import FRAME_SERVICE
 from nodes.store.records import StoreOptions
 from nodes.store.store import Store
 from tests.support.frames import Asker
@@ -220,7 +221,7 @@ def test_bad_requests_are_refused_and_harm_nobody(asker: Asker, start: START, da
     for operation in (*OPERATIONS, "no_such", "x" * 100):
         for body in (None, 5, "x", [], {}, {"session": "x" * 1_000_000}, {"agent": [[[]]]}):
             try:
-                reply = asker.client.request(SERVICE, operation, body, deadline_s=15)
+                reply = asker.client.request(FRAME_SERVICE, operation, body, deadline_s=15)
             except NotAllowed as refused:
                 assert "must be " in str(refused)
             else:
@@ -230,7 +231,7 @@ def test_bad_requests_are_refused_and_harm_nobody(asker: Asker, start: START, da
         for _ in range(60):
             deep = [deep]
         with pytest.raises(NotAllowed):
-            asker.client.request(SERVICE, operation, {"session": deep, "epoch": deep}, deadline_s=15)
+            asker.client.request(FRAME_SERVICE, operation, {"session": deep, "epoch": deep}, deadline_s=15)
     asker.node._publish_system(frame.server.inbox, {"op": 5}, {"reply_to": "a/b", "id": -1})
     asker.node._publish_system(frame.server.inbox, b"\xff")
     until(lambda: frame.server.stats()["malformed"] == 2, "what names no inbox is only counted")

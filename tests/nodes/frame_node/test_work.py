@@ -15,7 +15,7 @@ from fabric.services.messages import Address, Request
 from nodes.frame_node import work as work_module
 from nodes.frame_node.operations import OPERATIONS
 from nodes.frame_node.touched import Touched
-from nodes.frame_node.work import Offers, Turn, Work, in_order
+from nodes.frame_node.work import Offers, Preparation, Turn, Work, in_order
 from nodes.rules.contact_codes import CodeFormat
 from nodes.store import chats, schema
 from nodes.store.store import Store
@@ -260,8 +260,8 @@ def test_two_frame_nodes_with_the_same_pages_at_once(postgres: PostgresServer) -
     def grant_all(name: str, store: Store) -> None:
         works = [work("grant_code", **{**PAGE_BODY, "session": session}) for session in sessions]
         runs = in_order(works)
-        prepare = next(index for index, run in enumerate(runs) if type(run).__name__ == "Expected")
-        expected, waited = runs[prepare], threading.Event()
+        prepare = next(index for index, run in enumerate(runs) if isinstance(run, Preparation))
+        prepared, waited = runs[prepare], threading.Event()
 
         def meet(tx: Transaction) -> None:
             if not waited.is_set():
@@ -269,7 +269,7 @@ def test_two_frame_nodes_with_the_same_pages_at_once(postgres: PostgresServer) -
                 bound = tx.sql.execute(select(func.count()).select_from(schema.pages)).scalar_one()
                 assert bound == 0
                 both_have_looked.wait(10)
-            expected(tx)
+            prepared(tx)
 
         runs[prepare] = meet
         outcomes[name] = [each for each in store.commit_together(runs) if isinstance(each, dict)]

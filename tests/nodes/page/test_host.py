@@ -13,7 +13,8 @@ from fabric.errors import Busy, LeaseExpired, NotAllowed, StateError
 from fabric.services import Request, Server, each
 from nodes.page import host as host_module
 from nodes.page.frame_core import Ask
-from nodes.page.host import SERVICE, PageHost, host_of
+from nodes.page.host import PageHost, host_of
+from nodes.rules.topics import BUTTONS, FRAME_SERVICE
 from tests.support.page_world import state
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, until
@@ -99,7 +100,7 @@ def test_heartbeats_say_who_is_there_and_who_is_gone(node: Node, host: PageHost)
 
     for page in (known, lost, waiting):
         host.add(page)
-    with Server(node, SERVICE, each(serve)):
+    with Server(node, FRAME_SERVICE, each(serve)):
         known.calls.wait_for(lambda items: any(c[0] == "heard" for c in items), "a state")
         lost.calls.wait_for(lambda items: any(c[0] == "gone" for c in items), "that it is gone")
         assert asked.items[0] == {"sessions": [known.session, lost.session]}
@@ -115,7 +116,7 @@ def test_a_heartbeats_answer_that_is_none_changes_nothing(node: Node, host: Page
         asked(request)
         return reply
 
-    with Server(node, SERVICE, each(serve)):
+    with Server(node, FRAME_SERVICE, each(serve)):
         asked.wait(3)
     assert not {"heard", "gone"} & set(page.names())
 
@@ -132,7 +133,7 @@ def test_answers_go_to_the_page(node: Node, host: PageHost) -> None:
             raise error
         return "fine"
 
-    with Server(node, SERVICE, each(serve)):
+    with Server(node, FRAME_SERVICE, each(serve)):
         for number, operation in ((0, "trigger"), (1, "trigger"), (2, "trigger"), (3, "trigger"), (3, "stop")):
             before = len(page.calls)
             host.ask(page, Ask(operation, {"n": number}, f"key-{operation}-{number}"))
@@ -152,8 +153,8 @@ def test_buttons_of_frame_nodes_that_fall_silent_are_nobodys(
     page = Page()
     host.add(page)
     until(lambda: host._ack is not None, "subscriptions are acked")
-    node.publish(host_module.BUTTONS, {"help": 1})
-    node.publish(host_module.BUTTONS, {"help": 1})
-    node.publish(host_module.BUTTONS, "nonsense")
+    node.publish(BUTTONS, {"help": 1})
+    node.publish(BUTTONS, {"help": 1})
+    node.publish(BUTTONS, "nonsense")
     told = page.calls.wait_for(lambda items: sum(c[0] == "buttons" for c in items) == 2, "both")
     assert [call[1] for call in told if call[0] == "buttons"] == [{"help": 1}, {}]

@@ -9,8 +9,8 @@ import pytest
 from fabric.errors import HighWaterMarkReached, InvalidFilter, InvalidTopic, LocalWireError, ScopeError
 from fabric.node.coverage import Ack
 from fabric.wire import Message
-from nodes.page import events
 from nodes.page.page_core import MAX_WAITING, UNSENT_AGAIN_S, Hold, Release, Send
+from nodes.rules import topics
 from tests.support.page_world import World, state
 
 
@@ -96,7 +96,7 @@ def test_acks_of_the_session_come_with_the_hosts() -> None:
         ("a", object(), LocalWireError),
         ("a", 2**64, LocalWireError),
         ("~pagesession/a", {1: 2}, LocalWireError),
-        *[(topic, {}, ScopeError) for topic in sorted(events.DECIDED)],
+        *[(topic, {}, ScopeError) for topic in sorted(topics.DECIDED)],
     ],
 )
 def test_what_may_not_be_published_is_refused_and_leaves_no_trace(topic: str, payload: Any, error: type) -> None:
@@ -173,20 +173,20 @@ def test_updates_are_numbered_within_their_session() -> None:
 def test_what_comes_over_the_wire_reaches_the_page_unless_the_frame_node_decides_it() -> None:
     world = World().ready()
     world.told.clear()
-    for topic in sorted(events.DECIDED | events.VISITORS):
+    for topic in sorted(topics.DECIDED | topics.VISITORS):
         world.perform(world.core.received(wire(topic, {"evil": 1}), topic, world.now))
     assert world.told == []
     message = wire("~pagesession/chat/message", {"from": "ada", "text": "hi"})
     world.perform(world.core.received(message, message.topic, world.now))
     news = state(2, code=None, cobrowse="joined", agent="ada")
-    world.perform(world.core.received(wire(events.STATE, news), events.STATE, world.now))
+    world.perform(world.core.received(wire(topics.STATE, news), topics.STATE, world.now))
     assert [topic for topic, _ in world.told] == [message.topic, "~pagesession/cobrowsing/start"]
 
 
 def test_a_snapshot_request_that_comes_before_the_news_of_the_session_waits_for_it() -> None:
     world = World().ready()
     world.told.clear()
-    request = wire(events.SNAPSHOT_REQUEST, {"epoch": 1, "agent": "ada"})
+    request = wire(topics.SNAPSHOT_REQUEST, {"epoch": 1, "agent": "ada"})
     world.perform(world.core.received(request, request.topic, world.now))
     assert world.told == []
     world.hear(state(2, code=None, cobrowse="joined", agent="ada"))
@@ -224,12 +224,12 @@ def test_without_an_echo_a_page_hears_only_what_comes_from_elsewhere() -> None:
     world = World(echo=False).ready()
     world.topics()
     world.publish("~pagesession/mine", 1)
-    world.publish(events.SHOW)
+    world.publish(topics.SHOW)
     world.hear(state(2, cobrowse="joined", agent="ada", code=None))
     assert world.update("x", snapshot=True)
     world.perform(world.core.received(wire("~pagesession/theirs", 2), "~pagesession/theirs", world.now))
     assert world.topics() == ["cobrowsing/start", "theirs"]
-    assert [send.topic for send in world.sent] == ["~pagesession/mine", events.UPDATE]
+    assert [send.topic for send in world.sent] == ["~pagesession/mine", topics.UPDATE]
 
 
 def test_an_update_of_another_epoch_goes_nowhere() -> None:
@@ -247,7 +247,7 @@ def test_other_buttons_are_told_and_those_that_went_are_forgotten() -> None:
     world.topics()
     world.perform(world.core.set_buttons(("help", "billing"), available))
     assert world.topics() == ["chat_button/billing/enabled"], "help is as it was"
-    retained = {event.topic for event in world.core.retained() if event.topic.startswith(events.BUTTON)}
-    assert retained == {f"{events.BUTTON}{name}/enabled" for name in ("help", "billing")}
+    retained = {event.topic for event in world.core.retained() if event.topic.startswith(topics.BUTTON)}
+    assert retained == {f"{topics.BUTTON}{name}/enabled" for name in ("help", "billing")}
     world.perform(world.core.set_buttons((), None))
-    assert [event.topic for event in world.core.retained()] == [events.READY]
+    assert [event.topic for event in world.core.retained()] == [topics.READY]

@@ -1,0 +1,68 @@
+"""Every topic, service and header of site-connect, by one name each. Pure.
+
+In a page's API a session's space is `~pagesession/<rest>`; on the wire it is `~pagesession/<home>/<session>/<rest>`,
+where home names the node that hosts the page. The table of who says what is in `docs/reference`.
+"""
+
+from __future__ import annotations
+
+FRAME_SERVICE = "frame"
+"""The service of the frame nodes."""
+BY = "by"
+"""Header of what is published in a page's session: `page`, or an agent's id. What a frame node says has none."""
+BY_PAGE = "page"
+
+# --- local to a page: never leave it
+
+READY = "~/site_connect/ready"
+RETRY = "~/site_connect/retry"
+ERROR = "~/site_connect/error"
+NEW_CODE = "~/site_connect/new_code"
+REFUSED = "~/site_connect/refused"
+BUTTON = "~/site_connect/chat_button/"
+"""Then the button, then `/enabled` or `/disabled`."""
+
+# --- in a page's session
+
+SPACE = "~pagesession/"
+STARTED = f"{SPACE}cobrowsing/start"
+STOPPED = f"{SPACE}cobrowsing/stop"
+UPDATE = f"{SPACE}cobrowsing/update"
+SNAPSHOT_REQUEST = f"{SPACE}cobrowsing/snapshot_request"
+SHOW = f"{SPACE}show_frame"
+MINIMISE = f"{SPACE}minimize_frame"
+HIDE = f"{SPACE}hide_frame"
+TRIGGER = f"{SPACE}chat/trigger"
+ACCEPTED = f"{SPACE}chat/accepted"
+MESSAGE = f"{SPACE}chat/message"
+CHAT_STOPPED = f"{SPACE}chat/stop"
+PROACTIVE = f"{SPACE}proactive/trigger"
+STATE = f"{SPACE}frame/state"
+"""On the wire only: the page's state map, from the frame node to the page."""
+
+VISITORS = frozenset({SHOW, MINIMISE, HIDE, TRIGGER, CHAT_STOPPED})
+"""What the visitor, or any component of the page, may publish: each is a request to the frame node, too."""
+DECIDED = frozenset({STARTED, STOPPED, UPDATE, ACCEPTED, PROACTIVE, STATE})
+"""What follows from the frame node's decisions, or from `send_update`: nobody may publish it."""
+
+# --- on the wire
+
+BUTTONS = "site_connect/buttons"
+"""Which buttons have how many available agents: from frame nodes, on change and every 2 s."""
+GATEWAYS = "site_connect/gateways"
+"""What gateways tell each other of their agents' windows."""
+
+
+def agent_state(agent: str) -> str:
+    """Return where an agent hears of the pages it is engaged with."""
+    return f"site_connect/agent/{agent}/state"
+
+
+def session_space(home: str) -> str:
+    """Return what every topic on the wire of the pages at `home` starts with."""
+    return f"{SPACE}{home}/"
+
+
+def on_the_wire(home: str, session: str, topic: str) -> str:
+    """Return the topic on the wire of a page's `~pagesession/<rest>`."""
+    return f"{SPACE}{home}/{session}/{topic.removeprefix(SPACE)}"
