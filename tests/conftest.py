@@ -23,7 +23,11 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
+from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment
+from tests.support.waiting import mesh as shared_mesh
+from tests.support.waiting import start_mesh
+
+pytest_plugins = ("tests.support.side_by_side",)
 
 # A shell without job control starts what runs in the background with SIGINT ignored, and all its children inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -82,16 +86,8 @@ def proxies(tmp_path: Path, started: list[Process]) -> Callable[..., list[ProxyP
     """
 
     def start(count: int = 1, *args: str, join: tuple[str, ...] = ()) -> list[ProxyProcess]:
-        found: list[ProxyProcess] = []
-        for _ in range(count):
-            known = (found[0].base,) if found else join
-            joins = [word for base in known for word in ("--join", base)]
-            name = f"p{sum(isinstance(process, ProxyProcess) for process in started) + 1}"
-            proxy = ProxyProcess(free_base(), [*joins, *args], tmp_path, name=name)
-            started.append(proxy)
-            found.append(proxy)
-            proxy.wait_ready()
-        return found
+        first = 1 + sum(isinstance(process, ProxyProcess) for process in started)
+        return start_mesh(tmp_path, count, *args, keep=started.append, join=join, first=first)
 
     return start
 
@@ -107,19 +103,9 @@ def bundles() -> Path:
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ProxyProcess]]:
     """Two meshed proxies, p1 and p2, for every test that neither stops them nor has to be alone with them."""
-    folder = tmp_path_factory.mktemp("mesh")
-    found: list[ProxyProcess] = []
-    try:
-        for joins in ([], ["--join"]):
-            base = free_base()
-            arguments = [*joins, *(found[0].base for _ in joins)]
-            found.append(ProxyProcess(base, arguments, folder, name=f"p{len(found) + 1}"))
-            found[-1].wait_ready()
+    with shared_mesh(tmp_path_factory.mktemp("mesh"), 2) as found:
         yield found
         assert all(proxy.alive for proxy in found), "a test has ended the shared proxies, or they crashed"
-    finally:
-        for proxy in reversed(found):
-            proxy.stop()
 
 
 # --- leaks

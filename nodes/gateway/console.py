@@ -17,6 +17,7 @@ from typing import Any
 from fabric.errors import Busy, NotAllowed
 from fabric.payloads import dumps, to_json
 from nodes.agent.agent import Agent
+from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.outbox import Outbox
@@ -60,7 +61,7 @@ class Console:
         self._hub.opened += 1
         old, self.line, self.left_at = self.line, line, None
         if old is not None:
-            old.end(4001, "another window of this agent was opened")
+            old.end(CloseCode.ENDED_ELSEWHERE, "another window of this agent was opened")
         self._confirm_all()
         pages = self.agent.pages()
         self._versions = {page["session"]: page["version"] for page in pages}
@@ -112,7 +113,9 @@ class Console:
             too_much = self._outbox.is_too_much(line.is_stuck)
         if too_much:
             self._hub.counts["too_slow"] += 1
-            line.end(4009, f"more than {self._hub.settings.limits.queue_frames} frames wait for this window")
+            line.end(
+                CloseCode.TOO_SLOW, f"more than {self._hub.settings.limits.queue_frames} frames wait for this window"
+            )
         return too_much
 
     def tick(self, now: float) -> None:
@@ -125,7 +128,7 @@ class Console:
         with self._lock:
             late = any(now - since > self._hub.settings.confirm_s for _, since in self._confirms.values())
         if late:
-            self.line.end(4009, "it did not confirm a stop")
+            self.line.end(CloseCode.TOO_SLOW, "it did not confirm a stop")
             self._confirm_all()
 
     def send(self, frame: dict[str, Any] | str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from fabric.errors import TransportError
 from fabric.payloads import dumps, to_json
 from fabric.wire import Message
+from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console import Console
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub
@@ -58,7 +59,7 @@ class Consoles:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(console.signed_in.wait(), READY_S)
         if self._here.get(credential.agent) is not console:  # ended meanwhile: nobody would look after it
-            line.end(4001, "this agent has signed out, or another window of it was opened")
+            line.end(CloseCode.ENDED_ELSEWHERE, "this agent has signed out, or another window of it was opened")
             return console
         console.join(line, seen, self._available)
         self._tell_gateways({"window": credential.agent})
@@ -81,7 +82,7 @@ class Consoles:
         """Send all windows away, with a last frame."""
         for console in list(self._here.values()):
             if console.line is not None:
-                console.line.end(1012, "the gateway restarts", last)
+                console.line.end(CloseCode.RESTARTING, last=last)
 
     def close(self) -> None:
         """Let all agents go; they stay signed in until their leases are over. Not in the event loop."""
@@ -95,7 +96,7 @@ class Consoles:
         if console is None:
             return
         if console.line is not None:
-            console.line.end(4001, why)
+            console.line.end(CloseCode.ENDED_ELSEWHERE, why)
             console.leave(console.line)
         task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close, sign_out))
         task.add_done_callback(lambda _: self._ending.pop(agent, None))

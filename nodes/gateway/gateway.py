@@ -26,6 +26,7 @@ from fabric.node.node import Node
 from fabric.payloads import dumps
 from fabric.sockets import raise_descriptor_limit
 from nodes.gateway.browser_protocol import parse_agent, parse_page
+from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console_registry import Consoles
 from nodes.gateway.credentials import Credential
 from nodes.gateway.files import COMMON, Files
@@ -163,18 +164,18 @@ class Gateway:
             async with asyncio.timeout(self._settings.limits.hello_s):
                 hello = await socket.frame(parse_page)
         except TimeoutError:
-            socket.end(1013, "no hello came in time")
+            socket.end(CloseCode.NO_HELLO)
             raise Ended from None
         finally:
             self._before_hello[address] -= 1
             if not self._before_hello[address]:
                 del self._before_hello[address]
         if hello["t"] != "hello":
-            socket.end(4000, "the first frame must be `hello`")
+            socket.end(CloseCode.HELLO_EXPECTED)
             raise Ended
         if not self._settings.policy.allows_origin(hello["origin"], own):
             self.hub.counts["wrong_origin"] += 1
-            socket.end(4003, "pages of this origin may not use this gateway")
+            socket.end(CloseCode.WRONG_ORIGIN)
             raise Ended
         return hello
 
@@ -186,7 +187,7 @@ class Gateway:
                 frame = await socket.frame(parse_page)
                 if frame["t"] == "bye":
                     self.sessions.end(session)
-                    socket.end(1000, "goodbye")
+                    socket.end(CloseCode.GOODBYE)
                     return
                 await socket.do(session.do, frame)
 

@@ -18,6 +18,7 @@ from typing import Any
 from fabric.errors import FabricError, StateError
 from fabric.services import Client, Request, Server, each
 from fabric.services.presence import Watcher
+from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_session import Line, PageSession
 from nodes.gateway.tokens import TOKEN_S, Token, public_name, read_token
@@ -101,7 +102,7 @@ class Sessions:
         """Send all browsers away, with a last frame; the sessions stay alive at the frame node."""
         for session in list(self._here.values()):
             if session.line is not None:
-                session.line.end(1012, "the gateway restarts", last)
+                session.line.end(CloseCode.RESTARTING, last=last)
 
     def close(self) -> None:
         """Let all sessions go. Not in the event loop."""
@@ -219,7 +220,7 @@ class Sessions:
         self._remove(session)
         session.close(release=False)
         if session.line is not None:
-            session.line.end(4001, why)
+            session.line.end(CloseCode.ENDED_ELSEWHERE, why)
         log.info("session %s is let go", public_name(session.page.session))
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""One visitor's page at a gateway: a `HostPage`, what its browser may do, and what waits for that browser.
+"""One visitor's page at a gateway: a `HostedPage`, what its browser may do, and what waits for that browser.
 
 The page itself runs in the browser and has a broker of its own; here is its session, which outlives a socket. Frames
 from the browser come to `do`, in the event loop; what the fabric says comes in the node's I/O thread and goes into the
@@ -17,10 +17,11 @@ from fabric.errors import FabricError, NotAllowed
 from fabric.node.coverage import Ack
 from fabric.payloads import dumps, to_json
 from fabric.wire import Message
+from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.outbox import Kind, Outbox
 from nodes.gateway.tokens import ROTATE_S, Rotation, Token, public_name, write_token
-from nodes.page.hosted_page import HostPage
+from nodes.page.hosted_page import HostedPage
 
 BEAT = '{"t":"beat"}'
 """For a browser that hears nothing else: what is silent for twice as long is dead."""
@@ -38,7 +39,7 @@ class Line(Protocol):
     @property
     def quiet_s(self) -> float: ...
     def woken(self) -> None: ...
-    def end(self, code: int, why: str, last: str = "") -> None: ...
+    def end(self, code: CloseCode, why: str = "", last: str = "") -> None: ...
     async def is_alive(self) -> bool: ...
 
 
@@ -80,7 +81,7 @@ class PageSession:
         self._retained: list[Any] = []
         self._look_at_states = False
         self._looked_at = 0.0
-        self.page = HostPage(
+        self.page = HostedPage(
             session=session, buttons=buttons, lease_s=settings.lease_s, backoff=settings.backoff, echo=False
         )
         self.name = public_name(self.page.session)
@@ -96,7 +97,7 @@ class PageSession:
         same_document = hello["instance"] == self.instance
         old, self.line, self.left_at = self.line, line, None
         if old is not None:
-            old.end(4001, "another document has taken over this session")
+            old.end(CloseCode.ENDED_ELSEWHERE, "another document has taken over this session")
         self.instance = hello["instance"]
         if not same_document:
             self._release_all()
@@ -149,7 +150,7 @@ class PageSession:
             too_much = self._outbox.is_too_much(line.is_stuck)
         if too_much:
             self._hub.counts["too_slow"] += 1
-            line.end(4009, f"more than {self._limits.queue_frames} frames wait for this browser")
+            line.end(CloseCode.TOO_SLOW, f"more than {self._limits.queue_frames} frames wait for this browser")
         return too_much
 
     def tick(self, now: float) -> None:

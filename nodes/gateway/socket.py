@@ -17,6 +17,7 @@ from aiohttp import WSMsgType, web
 from fabric.errors import FabricError
 from fabric.payloads import dumps
 from nodes.gateway.browser_protocol import Malformed
+from nodes.gateway.close_codes import RULES, CloseCode
 from nodes.gateway.hub import Hub
 from nodes.gateway.limits import Allowance, Verdict
 from nodes.gateway.page_session import refused
@@ -65,10 +66,10 @@ class Socket:
         """How long nothing was written."""
         return time.monotonic() - self._said_at
 
-    def end(self, code: int, why: str, last: str = "") -> None:
-        """Close it, with a code of docs/web-protocol.md, after a last frame. Does not wait."""
+    def end(self, code: CloseCode, why: str = "", last: str = "") -> None:
+        """Close it after a last frame; `why`: instead of the code's own reason. Does not wait."""
         if self._ending is None:
-            self._ending = asyncio.create_task(self._end(code, why, last))
+            self._ending = asyncio.create_task(self._end(code, why or RULES[code].reason, last))
 
     async def ended(self) -> None:
         """Wait for an `end` that is under way."""
@@ -137,7 +138,7 @@ class Socket:
         if verdict.tell and verdict.what != "malformed":
             await self.say({"t": "limit", "what": verdict.what, "why": verdict.why})
         if verdict.close:
-            self.end(4008, f"went on past a limit: {verdict.why}")
+            self.end(CloseCode.OVER_LIMIT, f"went on past a limit: {verdict.why}")
             raise Ended
 
     async def _text(self) -> str:
@@ -179,9 +180,9 @@ class Socket:
             pass  # whoever reads hears of it, too
         except Exception:
             log.exception("nothing more can be written to a browser")
-            self.end(1011, "an error of the gateway")
+            self.end(CloseCode.FAILED)
 
-    async def _end(self, code: int, why: str, last: str) -> None:
+    async def _end(self, code: CloseCode, why: str, last: str) -> None:
         try:
             async with asyncio.timeout(END_S):
                 if last:

@@ -1,6 +1,6 @@
 """A visitor's page, hosted by a Python process: the shell around `nodes.page.page_core`.
 
-    page = HostPage(buttons=["help"])                     # the local broker works at once
+    page = HostedPage(buttons=["help"])                     # the local broker works at once
     page.subscribe("~/site_connect/ready", show_the_code)
     page.attach(node)                                     # now, or later: with it comes the contact code
     stop = page.stop_session()                            # no update leaves any more
@@ -69,7 +69,7 @@ class Stop:
             _call(fun)
 
 
-class HostPage:
+class HostedPage:
     """One page. Safe to use from several threads, and in its own callbacks.
 
     node:     the frame's way out; without one the page works alone until `attach`

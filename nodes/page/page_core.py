@@ -1,4 +1,4 @@
-"""One visitor's page: its own broker, and the frame beside it. Pure; `HostPage` performs the effects.
+"""One visitor's page: its own broker, and the frame beside it. Pure; `HostedPage` performs the effects.
 
 Three kinds of topics:
 

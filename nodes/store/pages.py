@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import bindparam, delete, select, update
 
-from fabric.errors import LeaseExpired, NotAllowed, UnknownContactCode
+from fabric.errors import NotAllowed
 from nodes.rules import chat
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.store import attempts, codes, rows, schema
 from nodes.store.records import Change, Page, new_page
 from nodes.store.transaction import Transaction

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.sql import bindparam
 
-from fabric.errors import FabricError, NotAllowed, UnknownContactCode
+from fabric.errors import FabricError, NotAllowed
+from nodes.rules.errors import UnknownContactCode
 from nodes.store import schema
 from nodes.store.transaction import Transaction
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, insert, select, update
 
-from fabric.errors import LeaseExpired
+from nodes.rules.errors import LeaseExpired
 from nodes.store import schema
 from nodes.store.records import Page
 from nodes.store.transaction import Transaction

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nodes.gateway.files import BUILT
 from tests.support.processes import ROOT
 
 WEB = ROOT / "nodes" / "web"
@@ -32,7 +33,7 @@ def node() -> str:
 
 def test_what_is_pure_in_it(node: str) -> None:
     """The broker (against the vectors of the Python matcher), the page, the frame's connection, what is shown."""
-    tests = sorted((WEB / "test").glob("*.test.mjs"))
+    tests = sorted((WEB / "test").rglob("*.test.mjs"))
     assert tests
     done = run(node, "--test", *tests)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,8 +49,10 @@ def test_the_bundles(bundles: Path) -> None:
     script = (bundles / "site_connect.js").read_bytes()
     assert len(gzip.compress(script, 9)) < MAX_SCRIPT_BYTES
     assert b"import" not in script.split(b"(", 1)[0], "a classic script, for one tag"
-    for name in ("frame.js", "agent/agent.js", "assets/chat.js", "assets/recorder.js", "assets/replay.js"):
+    for name in BUILT:
         assert (bundles / name).stat().st_size > 1000, name
+    built = {path.relative_to(bundles).as_posix() for path in bundles.rglob("*") if path.is_file()}
+    assert built == {*BUILT, ".built"}
 
 
 def test_building_again_does_nothing(bundles: Path) -> None:

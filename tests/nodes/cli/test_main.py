@@ -60,7 +60,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["proxy", "--listen", "tcp://127.0.0.1:65533"], "leaves no room; right would be 1 to 65530"),
         (["proxy", "--listen", "ipc://" + "x" * 120], "is longer than 100 bytes"),
         (["proxy", "--listen", "tcp://*:5570"], "others cannot connect to 'tcp://*:5570'"),
-        (["proxy", "--name", "a/b"], "'a/b' is no name"),
+        (["proxy", "--name", "a/b"], "invalid name 'a/b'"),
         (["wait", "--proxies", "0"], "fabric wait: Invalid value for '--proxies'"),
     ],
 )

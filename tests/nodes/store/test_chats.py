@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fabric.errors import LeaseExpired, NotAllowed, StateError
+from fabric.errors import NotAllowed, StateError
+from nodes.rules.errors import LeaseExpired
 from nodes.store import agents, chats, pages
 
 if TYPE_CHECKING:

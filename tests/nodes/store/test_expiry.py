@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from fabric.errors import LeaseExpired
+from nodes.rules.errors import LeaseExpired
 from nodes.store import chats, expiry, pages, replies
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from fabric.errors import Busy, NotAllowed, UnknownContactCode
+from fabric.errors import Busy, NotAllowed
+from nodes.rules.errors import UnknownContactCode
 from nodes.store import pages, replies
 from nodes.store.store import Store
 from nodes.store.transaction import Transaction

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import func, select
 
-from fabric.errors import LeaseExpired
+from nodes.rules.errors import LeaseExpired
 from nodes.store import rows, schema
 from nodes.store.expected import Expected
 from nodes.store.records import new_page

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Page } from "../src/page/page.js";
+import { Page } from "../../src/page/page.js";
 
 /** A page whose wishes are written down. */
 function made() {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Connection } from "../src/frame/connection.js";
+import { Connection } from "../../src/frame/connection.js";
 
 /** A connection with sockets, time and chance of its own. */
 function made(kept = {}) {
