@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import pytest
 from sqlalchemy import Double, create_engine, make_url, select, update
@@ -25,6 +25,7 @@ from tests.support.postgres import NoPostgres, PostgresServer, postgres_server
 LEASE_S = 30.0
 BEGIN_S = 1_700_000_000.0
 
+P = ParamSpec("P")
 Snapshot = dict[str, list[tuple[Any, ...]]]
 
 
@@ -95,10 +96,10 @@ class Bench:
             rows = {name: tx.sql.execute(select(metadata.tables[name])).all() for name in wanted}
         return {name: sorted(map(tuple, found), key=repr) for name, found in rows.items()}
 
-    def do(self, operation: Callable[[Transaction], Any]) -> Any:
-        """Run one operation in one transaction."""
+    def do(self, operation: Callable[Concatenate[Transaction, P], Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run one operation, with these arguments after the transaction, in one transaction."""
         with self.store.transaction() as tx:
-            return operation(tx)
+            return operation(tx, *args, **kwargs)
 
     def refused(
         self, error: type[Exception], operation: Callable[[Transaction], Any], match: str | None = None

@@ -22,7 +22,7 @@ def wrong(bench: Bench, agent: str = "agent", node: str = "node") -> None:
 
 def sign_in(bench: Bench, *names: str) -> None:
     for agent in names:
-        bench.do(lambda tx, agent=agent: agents.sign_in(tx, agent, agent, (), 10_000.0))
+        bench.do(agents.sign_in, agent, agent, (), 10_000.0)
 
 
 def test_too_many_wrong_codes_lock_the_agent_out_for_a_while(bench: Bench) -> None:
@@ -36,14 +36,14 @@ def test_too_many_wrong_codes_lock_the_agent_out_for_a_while(bench: Bench) -> No
     wrong(bench, "other")
     bench.pass_time(32)
     again = bench.code()
-    assert bench.do(lambda tx: pages.join(tx, "agent", again, "node")).agent == "agent"
+    assert bench.do(pages.join, "agent", again, "node").agent == "agent"
 
 
 def test_signing_in_again_does_not_help(bench: Bench) -> None:
     sign_in(bench, "agent")
     for _ in range(5):
         wrong(bench)
-    bench.do(lambda tx: agents.sign_out(tx, "agent"))
+    bench.do(agents.sign_out, "agent")
     sign_in(bench, "agent")
     code = bench.code()
     bench.refused(NotAllowed, lambda tx: pages.join(tx, "agent", code, "node"))
@@ -56,7 +56,7 @@ def test_wrong_codes_far_apart_do_not_add_up(bench: Bench) -> None:
             wrong(bench)
         bench.pass_time(61)
     code = bench.code()
-    assert bench.do(lambda tx: pages.join(tx, "agent", code, "node")).agent == "agent"
+    assert bench.do(pages.join, "agent", code, "node").agent == "agent"
 
 
 def test_the_frame_node_counts_them_all_and_is_busy_beyond_its_limit(bench: Bench) -> None:
@@ -73,8 +73,8 @@ def test_the_frame_node_counts_them_all_and_is_busy_beyond_its_limit(bench: Benc
     code = bench.code()
     error = bench.refused(Busy, lambda tx: pages.join(tx, "a3", code, "node"), "too many wrong contact codes")
     assert isinstance(error, Busy) and 20 < error.retry_after_s <= 40
-    assert bench.do(lambda tx: pages.join(tx, "a3", code, "another")).agent == "a3", "other frame nodes go on"
+    assert bench.do(pages.join, "a3", code, "another").agent == "a3", "other frame nodes go on"
     bench.pass_time(41)
     assert bench.wrong_codes_at("node") == 0
     again = bench.code("second")
-    assert bench.do(lambda tx: pages.join(tx, "a3", again, "node")).agent == "a3"
+    assert bench.do(pages.join, "a3", again, "node").agent == "a3"

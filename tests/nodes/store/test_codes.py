@@ -31,12 +31,12 @@ def test_a_code_is_drawn_once_until_it_is_given_back(bench: Bench) -> None:
 def test_a_code_that_rests_says_whether_it_was_used(bench: Bench) -> None:
     bench.store = bench.open(quarantine_s=50.0)
     drawn = bench.do(lambda tx: [codes.draw(tx), codes.draw(tx)])
-    assert not bench.do(lambda tx: codes.was_used(tx, drawn[0])), "it is held"
-    bench.do(lambda tx: codes.rest(tx, drawn[0], used=True))
-    bench.do(lambda tx: codes.rest(tx, drawn[1], used=False))
-    assert [bench.do(lambda tx, c=c: codes.was_used(tx, c)) for c in drawn] == [True, False]
+    assert not bench.do(codes.was_used, drawn[0]), "it is held"
+    bench.do(codes.rest, drawn[0], used=True)
+    bench.do(codes.rest, drawn[1], used=False)
+    assert [bench.do(codes.was_used, c) for c in drawn] == [True, False]
     bench.pass_time(51)
-    assert not bench.do(lambda tx: codes.was_used(tx, drawn[0]))
+    assert not bench.do(codes.was_used, drawn[0])
 
 
 def test_places_are_counted_once_and_again_after_a_rollback(bench: Bench) -> None:
@@ -69,4 +69,4 @@ def test_two_frame_nodes_at_once_never_exceed_the_capacity(bench: Bench, capacit
     for thread in threads:
         thread.join()
     assert sum(isinstance(outcome, Busy) for outcome in outcomes) == 20 - capacity
-    assert bench.do(lambda tx: expiry.counts(tx))["pages"] == capacity
+    assert bench.do(expiry.counts)["pages"] == capacity

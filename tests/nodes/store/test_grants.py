@@ -39,7 +39,7 @@ def test_what_was_prepared_is_used(bench: Bench) -> None:
     assert len({one["code"], two["code"], there["code"]}) == 3 and there["version"] == 2
     assert sum("INSERT INTO pages" in statement for statement in statements) == 1
     assert not [statement for statement in statements if "INSERT INTO codes" in statement or "ON CONFLICT" in statement]
-    assert bench.do(lambda tx: replies.once(tx, "k1", {"key": "k1"}, dict)) == one, "the reply is kept"
+    assert bench.do(replies.once, "k1", {"key": "k1"}, dict) == one, "the reply is kept"
     assert bench.page("s1").code == one["code"]
 
 
@@ -70,7 +70,7 @@ def test_codes_that_rest_or_are_held_are_not_drawn(bench: Bench) -> None:
     bench.store = bench.open(capacity=5, codes=CodeFormat(1), quarantine_s=50.0)
     held = {bench.code(f"held {n}") for n in range(3)}
     for _ in range(4):
-        bench.page("rests"), bench.do(lambda tx: pages.release(tx, "rests"))
+        bench.page("rests"), bench.do(pages.release, "rests")
     resting = {row[0] for row in bench.tables("codes")["codes"] if row[1] is not None}
     assert len(held | resting) == 7
 
@@ -82,7 +82,7 @@ def test_codes_that_rest_or_are_held_are_not_drawn(bench: Bench) -> None:
     assert len(found) == 2 and not found & (held | resting)
     bench.do(lambda tx: (pages.release(tx, "held 0"), pages.release(tx, "held 1")))
     bench.pass_time(49)
-    bench.do(lambda tx: expiry.expire(tx))
+    bench.do(expiry.expire)
     bench.pass_time(2)
     again = {bench.code(f"late {n}") for n in range(5)}
     assert len(again) == 5, "those that have rested can be drawn again"

@@ -30,12 +30,12 @@ class Counted:
 
 def test_a_replayed_key_gets_the_same_reply_and_nothing_happens(bench: Bench) -> None:
     operation = Counted()
-    first = bench.do(lambda tx: replies.once(tx, "k1", {"op": "x", "n": 1}, operation))
-    assert bench.do(lambda tx: replies.once(tx, "k1", {"n": 1, "op": "x"}, operation)) == first
+    first = bench.do(replies.once, "k1", {"op": "x", "n": 1}, operation)
+    assert bench.do(replies.once, "k1", {"n": 1, "op": "x"}, operation) == first
     bench.store = bench.open()
-    assert bench.do(lambda tx: replies.once(tx, "k1", {"op": "x", "n": 1}, operation)) == first
+    assert bench.do(replies.once, "k1", {"op": "x", "n": 1}, operation) == first
     assert operation.runs == 1
-    assert bench.do(lambda tx: replies.once(tx, "k2", {"op": "x", "n": 1}, operation))["run"] == 2
+    assert bench.do(replies.once, "k2", {"op": "x", "n": 1}, operation)["run"] == 2
 
 
 def test_a_key_is_replayed_within_one_batch_too(bench: Bench) -> None:
@@ -64,12 +64,12 @@ def test_a_key_for_another_request_is_refused(bench: Bench) -> None:
 
 def test_a_reply_is_kept_for_its_time_only(bench: Bench) -> None:
     operation = Counted()
-    bench.do(lambda tx: replies.once(tx, "k1", {}, operation))
+    bench.do(replies.once, "k1", {}, operation)
     bench.pass_time(250)
-    bench.do(lambda tx: replies.once(tx, "k1", {}, operation))
+    bench.do(replies.once, "k1", {}, operation)
     assert operation.runs == 1
     bench.pass_time(51)
-    assert bench.do(lambda tx: replies.once(tx, "k1", {"op": "y"}, operation))["run"] == 2
+    assert bench.do(replies.once, "k1", {"op": "y"}, operation)["run"] == 2
 
 
 def test_a_refused_request_can_be_tried_again_under_its_key(bench: Bench) -> None:
@@ -80,7 +80,7 @@ def test_a_refused_request_can_be_tried_again_under_its_key(bench: Bench) -> Non
         return replies.once(tx, "k1", {"op": "grant"}, lambda: {"code": pages.grant_code(tx, "s2", "home", 30.0).code})
 
     bench.refused(Busy, ask)
-    bench.do(lambda tx: pages.release(tx, "s1"))
+    bench.do(pages.release, "s1")
     code = bench.do(ask)["code"]
     assert code == bench.code("s2")
 

@@ -48,7 +48,7 @@ def test_a_new_page_is_written_at_once_unless_more_are_expected(bench: Bench) ->
 
 def test_a_page_is_live_until_it_is_gone_or_its_lease_is_over(bench: Bench) -> None:
     page = bench.page("s1")
-    assert bench.do(lambda tx: rows.live_page(tx, "s1")) == page
+    assert bench.do(rows.live_page, "s1") == page
     bench.pass_time(30)
     for session in ("s1", "never"):
         bench.refused(LeaseExpired, lambda tx, s=session: rows.live_page(tx, s), "no such page session")  # type: ignore[misc]
@@ -56,7 +56,7 @@ def test_a_page_is_live_until_it_is_gone_or_its_lease_is_over(bench: Bench) -> N
 
 def test_an_agent_is_there_while_its_lease_runs(bench: Bench) -> None:
     bench.agent("a")
-    bench.do(lambda tx: rows.check_agent(tx, "a"))
+    bench.do(rows.check_agent, "a")
     bench.refused(LeaseExpired, lambda tx: rows.check_agent(tx, "b"), "sign in again")
     bench.pass_time(30)
     bench.refused(LeaseExpired, lambda tx: rows.check_agent(tx, "a"), "sign in again")
