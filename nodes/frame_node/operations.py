@@ -1,7 +1,7 @@
 """What may be asked of a frame node, and the checks on it: everything from the wire passes here before the store.
 
 A request is an operation's name and a body, a map. `parse` returns exactly the fields that the operation takes, or says
-which one is wrong and what would be right; fields it does not know are ignored. `for_page` and `for_agent` are what
+which one is wrong and what is expected; fields it does not know are ignored. `for_page` and `for_agent` are what
 leaves again: an agent never sees a page's code. Codes and session ids must not be logged, so no message repeats one.
 """
 
@@ -95,23 +95,23 @@ def parse(operation: object, body: object, codes: CodeFormat) -> dict[str, Any]:
     """Return the operation's arguments from a request's `body`.
 
     codes:   how contact codes look; a typed one is returned as it is stored
-    errors:  NotAllowed for what cannot be asked, with the field, its value and what would be right;
+    errors:  NotAllowed for what cannot be asked, with the field, its value and what is expected;
              UnknownContactCode for what cannot be a code
     """
     found = OPERATIONS.get(operation) if isinstance(operation, str) else None
     if found is None:
-        raise NotAllowed(f"operation {_shown(operation)}: must be one of {', '.join(OPERATIONS)}")
+        raise NotAllowed(f"invalid operation {_shown(operation)}: expected one of {', '.join(OPERATIONS)}")
     if not isinstance(body, Mapping):
-        raise NotAllowed(f"{operation}: the body is {_shown(body)}: must be a map of its fields")
+        raise NotAllowed(f"{operation}: invalid body {_shown(body)}: expected a map of its fields")
     arguments: dict[str, Any] = {}
     for name, field in found.fields.items():
         value = body.get(name)
         if value is None and not field.optional:
-            raise NotAllowed(f"{operation}: field {name!r} is missing: must be {field.expected}")
+            raise NotAllowed(f"{operation}: missing {name}: expected {field.expected}")
         if value is not None:
             if not field.fits(value):
-                shown = f"not right ({type(value).__name__})" if field.secret else _shown(value)
-                raise NotAllowed(f"{operation}: field {name!r} is {shown}: must be {field.expected}")
+                shown = _kind(value) if field.secret else _shown(value)
+                raise NotAllowed(f"{operation}: invalid {name} {shown}: expected {field.expected}")
             arguments[name] = codes.normalise(value) if field is CODE else value
     return arguments
 
@@ -151,9 +151,14 @@ def agent_map(agent: Agent) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
-    """The value for a message, shortened; a huge one is not even formatted in full."""
+    """The value for a message, shortened; a huge one is not even formatted in full, and what a map or a list holds may
+    be secret."""
     if isinstance(value, str | bytes):
         return repr(value[:40]) + ("…" if len(value) > 40 else "")
     if isinstance(value, bool | float | None) or (isinstance(value, int) and abs(value) < 2**64):
         return repr(value)
-    return f"a {type(value).__name__}"
+    return _kind(value)
+
+
+def _kind(value: object) -> str:
+    return f"({type(value).__name__}, not shown)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
+from fabric.errors import expected
 from nodes.rules import chat, cobrowse, visibility
 from nodes.rules.cobrowse import Cobrowse
 from nodes.rules.contact_codes import CodeFormat
@@ -179,5 +180,6 @@ class StoreOptions:
     def __post_init__(self) -> None:
         self.codes.check_capacity(self.capacity)
         for each in fields(self):
-            if each.name not in ("codes", "capacity") and not getattr(self, each.name) > 0:
-                raise ValueError(f"{each.name}={getattr(self, each.name)}: must be above 0")
+            value = getattr(self, each.name)
+            if each.name not in ("codes", "capacity") and not value > 0:
+                raise ValueError(expected(each.name, value, "a number above 0"))
