@@ -11,13 +11,14 @@ noted before. What it `touched` is told to others only after the commit.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fabric.errors import FabricError
 from fabric.services.messages import Request
 from nodes.frame_node.operations import OPERATIONS, Operation, agent_map, for_agent, for_page, parse
 from nodes.frame_node.touched import Touched
+from nodes.frame_node.watched_store import Run
 from nodes.rules.contact_codes import CodeFormat
 from nodes.store import agents, chats, expiry, grants, pages, replies
 from nodes.store.records import Agent, Change, Page
@@ -25,8 +26,6 @@ from nodes.store.transaction import Transaction
 
 EXPIRE_LIMIT = 200
 """Of each kind, in one turn: some 0.1 s of work."""
-
-Run = Callable[[Transaction], Any]
 
 
 class Work:
