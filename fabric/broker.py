@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
+from fabric.errors import expected
 from fabric.trie import SubscriptionTrie
 from fabric.wire import decode_topic
 
@@ -72,7 +73,7 @@ class Broker(Generic[H]):
         max_route_bytes: int = MAX_ROUTE_BYTES,
     ) -> None:
         if max_routes < 1:
-            raise ValueError(f"max_routes is {max_routes}; it must be at least 1")
+            raise ValueError(expected("max_routes", max_routes, "at least 1"))
         self.routes: dict[bytes, Route[H]] = {}  # one object for the broker's life: callers may keep it
         self._lasts = lasts
         self._max_routes = max_routes
@@ -104,10 +105,8 @@ class Broker(Generic[H]):
         """Return the subscription `id`; KeyError when there is none."""
         subscription = self._subscriptions.get(id)
         if subscription is None:
-            known = (
-                "it was unsubscribed before" if 0 < id <= self._last_id else "it is none that subscribe() returned here"
-            )
-            raise KeyError(f"no subscription {id!r}: {known}")
+            why = "it was unsubscribed before" if 0 < id <= self._last_id else "subscribe() never returned this id"
+            raise KeyError(f"no subscription {id!r}: {why}")
         return subscription
 
     def match(self, topic: str) -> tuple[Subscription[H], ...]:

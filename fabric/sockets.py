@@ -53,9 +53,9 @@ def transport_errors(doing: str) -> Iterator[None]:
 
 def _plain(error: zmq.ZMQError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "the address is in use; right would be a free one, or ending the process that has it"
+        return "the address is in use: choose another one, or end the process that has it"
     if error.errno == errno.ENODEV:
-        return "no such interface or host name on this machine; right would be one of its own addresses"
+        return "no such interface or host name on this machine: choose one of its own addresses"
     return str(error.strerror or error)
 
 

@@ -23,7 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fabric.errors import HighWaterMarkReached, NotConnected, StateError
+from fabric.errors import HighWaterMarkReached, NotConnected, StateError, expected
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.node import Node, NodeState
 from fabric.node.numbering import Gap
@@ -153,7 +153,7 @@ class AsyncNode:
     async def open(self) -> AsyncNode:
         """Connect; errors as for `Node`. A cancelled call leaves nothing behind."""
         if self._loop is not None:
-            raise StateError("AsyncNode", "open", "open", "right would be a new AsyncNode")
+            raise StateError("AsyncNode", "open", "open", "make a new AsyncNode")
         self._loop = asyncio.get_running_loop()
         opening = _in_thread(lambda: Node(self._connect, **self._options))
         try:
@@ -169,7 +169,7 @@ class AsyncNode:
     def node(self) -> Node:
         """The node below, for what lives on one: `Client`, `Server`. Errors: StateError before `open`."""
         if self._node is None:
-            raise StateError("AsyncNode", "not open", "use", "right would be `async with AsyncNode(…) as node`")
+            raise StateError("AsyncNode", "not open", "use", "use `async with AsyncNode(…) as node`")
         return self._node
 
     @property
@@ -189,7 +189,7 @@ class AsyncNode:
         node = self.node
         limit = self._max_queued_msgs if max_queued_msgs is None else max_queued_msgs
         if limit < 1:
-            raise ValueError(f"max_queued_msgs is {limit}; it must be at least 1")
+            raise ValueError(expected("max_queued_msgs", limit, "at least 1"))
         subscription = AsyncSubscription(self, topic_filter, limit)
         acknowledge = subscription._acknowledge
         subscription.id = node.subscribe(

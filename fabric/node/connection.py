@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fabric.errors import expected
+
 RETRY_FIRST_S = 0.02
 RETRY_LAST_S = 0.5
 PROBE_S = 0.05
@@ -77,7 +79,7 @@ class Connection:
 
     def __init__(self, bases: Sequence[str], *, silence_s: float = 3.0) -> None:
         if not bases:
-            raise ValueError("no address to connect to; right would be at least one, such as tcp://127.0.0.1:5570")
+            raise ValueError(expected("addresses", list(bases), "at least one, such as tcp://127.0.0.1:5570"))
         self.bases = tuple(dict.fromkeys(bases))
         self.state = "connecting"
         self._silence_s = silence_s

@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
+from fabric.errors import expected
 from fabric.topics import subscription_prefixes
 
 
@@ -47,7 +48,7 @@ class Interest:
 
     def __init__(self, max_prefixes: int = 1000) -> None:
         if max_prefixes < 1:
-            raise ValueError(f"max_prefixes is {max_prefixes}; it must be at least 1")
+            raise ValueError(expected("max_prefixes", max_prefixes, "at least 1"))
         self._max = max_prefixes
         self._coarsen_to = max_prefixes - max_prefixes // 8
         self._refine_at = max(1, max_prefixes * 3 // 4)

@@ -367,11 +367,7 @@ class Membership:
             return []
         if record.base == self.record.base:
             return []  # our own earlier run, in a message that outlived it
-        return [
-            Fatal(
-                f"the name {record.id!r} is taken by the proxy at {record.base}; right would be another name (--name)"
-            )
-        ]
+        return [Fatal(f"the name {record.id!r} is taken by the proxy at {record.base}: choose another (--name)")]
 
     def _unlink(self, peer: Peer) -> list[Effect]:
         if not peer.linked:

@@ -18,7 +18,7 @@ import zmq
 
 from fabric import sockets
 from fabric.endpoints import Endpoints
-from fabric.errors import FabricError, RemoteWireError, TransportError
+from fabric.errors import FabricError, RemoteWireError, TransportError, expected
 from fabric.protocol import markers, questions, stray, views
 from fabric.proxy import membership
 from fabric.proxy.figures import Figures, open_files
@@ -66,7 +66,7 @@ class Proxy:
         self.endpoints = Endpoints.parse(listen)
         public = Endpoints.parse(advertise) if advertise else self.endpoints
         if public.is_wildcard:
-            raise ValueError(f"others cannot connect to {public.base!r}; right would be `advertise` with a real host")
+            raise ValueError(expected("address for others", public.base, "a real host: give `advertise`"))
         self.name = name or public.default_name()
         require_name("name", self.name)
         self._join = tuple(Endpoints.parse(base).base for base in join)

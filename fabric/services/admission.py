@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from fabric.errors import Busy, FabricError, NotAllowed
+from fabric.errors import Busy, FabricError, NotAllowed, expected
 from fabric.services.messages import Address, Request
 
 MAX_IN_FLIGHT = 1_000
@@ -102,9 +102,7 @@ class Admission:
         if entry is None:
             return self._admit_new(request, digest)
         if entry.digest != digest:
-            return Refused(
-                NotAllowed(f"key {request.key!r:.40} was used for another request; right would be a new key")
-            )
+            return Refused(NotAllowed(expected("key", request.key, "a new one: it was used for another request")))
         self.duplicates += 1
         if entry.done:
             return Again(entry.payload)
@@ -144,7 +142,7 @@ class Admission:
             least, most = RETRY_AFTER_S
             wait_s = min(max(self._each_s * self.in_flight / 2, least), most)
             what = "it is closing" if self.closed else f"{self.in_flight} requests are in flight, and no more are taken"
-            return Refused(Busy(f"{what}; right would be to try again in {wait_s:.2f} s", round(wait_s, 3)))
+            return Refused(Busy(f"{what}: try again in {wait_s:.2f} s", round(wait_s, 3)))
         self.in_flight += 1
         self._entries[request.key] = _Entry(digest, [request.address])
         return Accept(request)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
-from fabric.errors import Busy, FabricError, RequestTimeout
+from fabric.errors import Busy, FabricError, RequestTimeout, expected
 from fabric.services.directory import Directory, Instance, weight
 
 ATTEMPTS = 4
@@ -63,7 +63,7 @@ class Calls:
 
     def __init__(self, directory: Directory, *, attempts: int = ATTEMPTS) -> None:
         if attempts < 1:
-            raise ValueError(f"attempts is {attempts}; it must be at least 1")
+            raise ValueError(expected("attempts", attempts, "at least 1"))
         self._directory, self._attempts = directory, attempts
         self._calls: dict[int, _Call] = {}
         self._due: list[tuple[float, int]] = []

@@ -7,7 +7,6 @@ time-outs. Reading order: `Client.submit`; `_perform`; `_on_reply`.
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError
+from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError, expected
 from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node
 from fabric.protocol.inboxes import inbox_topic
@@ -53,7 +52,7 @@ class Client:
         self._ask_at = 0.0
         self._closed = False
         self._counts: Counter[str] = Counter()
-        node._attach(self)
+        node.attach(self)
         node.on_coverage(self._on_coverage)
         self._held = Held(node, self._inbox, self._on_reply, self._on_acked)
 
@@ -71,8 +70,8 @@ class Client:
         errors: RequestTimeout, also when no instance is there; Busy when all are; what the service raised;
                 LocalWireError for a body that cannot be sent; StateError when closed, or in a callback of the node
         """
-        if threading.current_thread() is self._node._thread:
-            raise StateError("client", "in a callback", "request", "right would be `submit`")
+        if self._node.in_io_thread:
+            raise StateError("client", "in a callback", "request", "use `submit`")
         future = self.submit(name, op, body, deadline_s=deadline_s, key=key)
         try:
             # The I/O thread ends it at its deadline; this is for one that is held up by somebody's callback.
@@ -100,14 +99,14 @@ class Client:
         if what is not None:
             raise ValueError(what)
         if not 0 < deadline_s <= MAX_BUDGET_S:
-            raise ValueError(f"deadline_s is {deadline_s!r}; right would be above 0, and at most {MAX_BUDGET_S:g}")
+            raise ValueError(expected("deadline_s", deadline_s, f"above 0, and at most {MAX_BUDGET_S:g}"))
         now, wall_ns = time.monotonic(), time.time_ns()
         if self._watcher.watch(name):
             self._ask_at = now + ASK_AGAIN_S  # the watcher asks first
         call = _Open(op, key or secrets.token_hex(16), body, wall_ns + int(deadline_s * 1e9), Future())
         with self._lock:
             if self._closed:
-                raise StateError("client", "closed", "request", "right would be a new Client")
+                raise StateError("client", "closed", "request", "make a new Client")
             self._last_id += 1
             ident = self._last_id
             if len(self._open) >= MAX_OPEN_CALLS:
@@ -148,7 +147,7 @@ class Client:
             for ident in self._open:
                 self._calls.call_ended(ident)
             self._open.clear()
-        self._node._detach(self)
+        self._node.detach(self)
         self._held.close()
         self._watcher.close()
         _settle(over)
@@ -232,7 +231,7 @@ class Client:
         payload = request_payload(call.op, call.key, call.body)
         headers = request_headers(Address(self._inbox, ident), call.deadline_ns)
         try:
-            self._node._publish_system(instance.inbox, payload, headers, timeout_s=0)
+            self._node.publish_system(instance.inbox, payload, headers, timeout_s=0)
         except TransportError:
             self._calls.send_failed(ident, now)
         except FabricError as error:

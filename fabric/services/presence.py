@@ -106,7 +106,7 @@ class Announcer:
         self._last = self._due = 0.0
         encode(self.instance.topic, 0, 1, 0, self.instance.to_map(), max_payload_bytes=MAX_INFO_BYTES)
         self._questions = [Held(node, topic, self._question_heard) for topic in (WHO, f"{WHO}/{name}")]
-        node._attach(self)
+        node.attach(self)
 
     @property
     def instance(self) -> Instance:
@@ -142,7 +142,7 @@ class Announcer:
             return
         with self._lock:
             said, self._announcing, self._state = self._announcing, False, "gone"
-        self._node._detach(self)
+        self._node.detach(self)
         for question in self._questions:
             question.close()
         if said:
@@ -151,7 +151,7 @@ class Announcer:
 
     def _announce(self, timeout_s: float) -> None:
         instance = self.instance
-        self._node._publish_system(instance.topic, instance.to_map(), timeout_s=timeout_s)
+        self._node.publish_system(instance.topic, instance.to_map(), timeout_s=timeout_s)
 
     def _question_heard(self, message: Message) -> None:
         self._due = min(self._due, self._last + ANSWER_S)
@@ -171,7 +171,7 @@ class Watcher:
         self.directory = Directory()
         self._held: dict[str | None, Held] = {}
         self._ticked = self._catching_up_until = 0.0
-        node._attach(self)
+        node.attach(self)
 
     def watch(self, name: str | None = None) -> bool:
         """Watch a service, or all; False when it is watched already. Errors: ValueError for a name that is none."""
@@ -187,7 +187,7 @@ class Watcher:
     def ask(self, name: str | None = None) -> None:
         """Ask whoever serves `name`, or anything, to announce at once. Does not wait."""
         with contextlib.suppress(TransportError):  # they announce themselves every second anyway
-            self._node._publish_system(WHO if name is None else f"{WHO}/{name}", None, timeout_s=0)
+            self._node.publish_system(WHO if name is None else f"{WHO}/{name}", None, timeout_s=0)
 
     def live(self, name: str | None = None) -> list[Instance]:
         """Return the live instances of a service, or of all that are watched."""
@@ -206,7 +206,7 @@ class Watcher:
                 self._on_change(change)
 
     def close(self) -> None:
-        self._node._detach(self)
+        self._node.detach(self)
         with self.lock:
             held = list(self._held.values())
             self._held.clear()

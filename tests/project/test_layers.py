@@ -161,6 +161,15 @@ def test_only_sockets_creates_zeromq_sockets(module: str) -> None:
             assert maker in ("socket", "plain_socket"), f"line {node.lineno}: {maker}.socket(); use fabric.sockets"
 
 
+@pytest.mark.parametrize("module", [module for module in FILES if not module.startswith("fabric.node.")])
+def test_what_lives_on_a_node_uses_what_it_offers(module: str) -> None:
+    """`node._thread` and the like are for `fabric.node` alone; others have `attach`, `in_io_thread` and so on."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr):
+            owner = ast.unparse(node.value).rpartition(".")[2]
+            assert owner not in ("node", "_node"), f"line {node.lineno}: {ast.unparse(node)}"
+
+
 def test_the_walk_sees_what_it_should() -> None:
     """So that the tests above cannot pass by looking at nothing."""
     assert {"fabric.topics", "fabric.errors"} <= ours("fabric.wire")

@@ -155,7 +155,7 @@ def test_the_lines_keep_every_field_and_quote_what_a_shell_runs() -> None:
             "at tcp://127.0.0.1:5570 and tcp://127.0.0.1:5575 are in each other's way",
         ),
         ({"proxies": [{"listen": "ipc:///tmp/a"}, {"listen": "ipc:///tmp/a"}]}, "at ipc:///tmp/a and ipc:///tmp/a"),
-        ({"proxies": [{"listen": "here"}]}, "'here' is no address"),
+        ({"proxies": [{"listen": "here"}]}, "invalid address 'here'"),
         ({"proxies": 6, "listen": "tcp://127.0.0.1:65500"}, "port 65540"),
         ({"listen": "ipc:///tmp/f", "proxies": 2}, "room for one proxy"),
         ({"listen": "ipc:///tmp/f", "hosts": {"h": {}}}, "room for one proxy"),

@@ -235,8 +235,8 @@ def test_bad_requests_are_refused_and_harm_nobody(asker: Asker, start: START, da
             deep = [deep]
         with pytest.raises(NotAllowed):
             asker.client.request(FRAME_SERVICE, operation, {"session": deep, "epoch": deep}, deadline_s=15)
-    asker.node._publish_system(frame.server.inbox, {"op": 5}, {"reply_to": "a/b", "id": -1})
-    asker.node._publish_system(frame.server.inbox, b"\xff")
+    asker.node.publish_system(frame.server.inbox, {"op": 5}, {"reply_to": "a/b", "id": -1})
+    asker.node.publish_system(frame.server.inbox, b"\xff")
     until(lambda: frame.server.stats()["malformed"] == 2, "what names no inbox is only counted")
     assert asker.ask("renew", session=page["session"]) == page
     stats = frame.stats()
