@@ -74,13 +74,17 @@ class Broker(Generic[H]):
     ) -> None:
         if max_routes < 1:
             raise ValueError(expected("max_routes", max_routes, "at least 1"))
-        self.routes: dict[bytes, Route[H]] = {}  # one object for the broker's life: callers may keep it
+        self.routes: dict[bytes, Route[H]] = {}
+        """Topics that came, by their raw bytes; at most `max_routes`. One object for life: callers keep it."""
         self._lasts = lasts
         self._max_routes = max_routes
         self._max_route_bytes = max_route_bytes
         self._route_bytes = 0
+        """Of the keys of `routes`; at most `max_route_bytes`, unless one alone is longer."""
         self._last_id = 0
+        """Of a subscription; ids are never used again."""
         self._subscriptions: dict[int, Subscription[H]] = {}
+        """Those that are active, by id; the same are in `_trie`."""
         self._trie: SubscriptionTrie[Subscription[H]] = SubscriptionTrie()
 
     def subscribe(self, topic_filter: str, handler: H) -> int:
@@ -112,10 +116,6 @@ class Broker(Generic[H]):
     def match(self, topic: str) -> tuple[Subscription[H], ...]:
         """Return the subscriptions that match a valid topic, in the order they were made, each once."""
         return tuple(sorted(self._trie.match(topic), key=_by_id))
-
-    def handlers(self, topic: str) -> tuple[H, ...]:
-        """Return the handlers of `match(topic)`; one that was subscribed twice is there twice."""
-        return tuple(subscription.handler for subscription in self.match(topic))
 
     def route(self, raw: bytes) -> Route[H]:
         """Return the route of a topic's raw bytes, without the NUL, and keep it in `routes`.

@@ -70,15 +70,24 @@ Effect = SendMarker | Acked | CoverageEvent
 
 @dataclass
 class _Waiting:
+    """A subscription that waits for its ack. Never changes."""
+
     generation: int
+    """In which its prefixes were sent, the latest of them."""
     since: float
+    """When it was asked for, monotonic."""
     deadline: float
+    """When its ack comes at the latest."""
 
 
 @dataclass
 class _Attempt:
+    """What was answered to one marker."""
+
     generation: int
+    """All up to this one are acked when the attempt is complete."""
     views: dict[Identity, View] = field(default_factory=dict)
+    """Who answered at its ingress, and what it said."""
     own: Identity | None = None
     """Who answered at its relay: only the proxy that this node is connected to does."""
 
@@ -93,15 +102,25 @@ class Coverage:
         self._random_bytes = random_bytes
         self._ack_timeout_s = ack_timeout_s
         self._sent = 0
+        """The generation that was sent last; 0: none."""
         self._acked = 0
+        """The newest generation that was acked; at most `_sent`. It says nothing while `_covered` is empty."""
         self._waiting: dict[int, _Waiting] = {}
+        """Subscriptions whose ack has not been given."""
         self._attempts: dict[bytes, _Attempt] = {}
+        """Open attempts by nonce, oldest first, at most `MAX_ATTEMPTS`. Emptied when the proxy changes."""
         self._covered: dict[str, str] = {}
+        """Proxies that the acked subscriptions reach: id and incarnation. Changed by `_change` alone."""
         self._missing: tuple[str, ...] = ()
+        """Ids of those known and not reached, sorted; none of them in `_covered`. Changed by `_change` alone."""
         self._own: Identity | None = None
+        """The own proxy, as the last complete attempt showed it; None: not known, or it changed since."""
         self._renew = False
+        """What is covered is to be asked for again, though nobody waits: markers are repeated until all is covered."""
         self._next_marker = 0.0
+        """When the next marker is due, if anybody waits or `_renew`."""
         self._repeat_s = REPEAT_FIRST_S
+        """Pause after the next one; grows by half up to `REPEAT_LAST_S`, and is short again when anything changes."""
 
     @property
     def covered(self) -> tuple[str, ...]:

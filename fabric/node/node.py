@@ -78,9 +78,13 @@ class Node(Engine):
         )
         self._on_question, self._receiver.on_trace = respondent.question_heard, respondent.trace_heard
         self._prefixes: dict[str, bytes] = {}
+        """Topics that were checked, and what stands before their bodies. Emptied at 100,000. Any thread changes it."""
         self._local_number = 0
+        """Of the last local message, over all topics. Under `_lock`."""
         self._closed = False
+        """Set once, by `close`, under `_lock`."""
         self._pid = os.getpid()
+        """Of the process that made it; in another one it refuses all work."""
         _nodes.add(self)
         self._thread.start()
         if not self._connected.wait(connect_timeout_s):

@@ -51,11 +51,6 @@ class Numbering:
         self._recent_since: float | None = None
         self._generations: deque[tuple[float, dict[bytes, int]]] = deque()  # (closed at, topics), oldest first
 
-    @property
-    def full(self) -> bool:
-        """Whether no further topic can be counted; `restart` then, before the next new topic."""
-        return len(self.numbers) >= self.max_topics
-
     def next(self, prefix: bytes) -> int:
         """Return the topic's next number, from 1. Errors: StateError for a new topic when full. Cost: 0.15 us."""
         number = self.numbers.get(prefix, 0) + 1

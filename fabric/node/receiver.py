@@ -51,7 +51,9 @@ class Receiver:
         max_entries: int,
     ) -> None:
         self.detector: GapDetector[Message] = GapDetector(reorder_window_s, max_entries)
+        """Last numbers, and what waits for what is missing. I/O thread."""
         self.broker: Broker[MessageFun] = Broker(self.detector.lasts)
+        """Who wants what. Changed and matched under the lock; `routes` is read without it."""
         self._lock = lock
         self._private, self._on_private, self._on_gap = private, on_private, on_gap
         self._on_notice = on_notice
@@ -61,9 +63,13 @@ class Receiver:
         self.on_trace: Callable[[str, object], None] = lambda topic, trace: None
         """Called with the topic and the header of a trace, see `fabric.protocol.questions`."""
         self.refused: Counter[str] = Counter()
+        """Parts that could not be read, by the kind of `RemoteWireError`. I/O thread."""
         self.received = 0
+        """Parts, of whatever kind. I/O thread."""
         self.unmatched = 0
+        """Messages that a prefix let through and no filter here matches. I/O thread."""
         self.failed_callbacks = 0
+        """Calls of a user's function that raised. I/O thread."""
 
     @property
     def holds(self) -> bool:

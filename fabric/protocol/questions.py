@@ -100,7 +100,9 @@ class Budget:
 
     def __init__(self, a_second: int) -> None:
         self._a_second = self._left = a_second
+        """How many each second; and how many are left of this one, below 0 when more came."""
         self._second = 0.0
+        """When this second began, monotonic."""
 
     def take(self, now: float) -> bool:
         """now: monotonic, in seconds."""

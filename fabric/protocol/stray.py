@@ -46,8 +46,11 @@ class GivenUp:
     def __init__(self, max_bytes: int = MAX_GIVEN_UP_BYTES) -> None:
         self._max_bytes = max_bytes
         self._prefixes: dict[bytes, None] = {}
+        """Those given up, oldest first."""
         self._unasked: dict[bytes, None] = {}
+        """Those of them that no notice was sent for; `take_unasked` empties it."""
         self._bytes = 0
+        """Of `_prefixes`, with what each costs beside itself; at most `_max_bytes` when a method returns."""
 
     def relay_cancelled(self, prefix: bytes) -> None:
         """The relay cancelled `prefix`."""

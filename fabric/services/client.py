@@ -46,12 +46,18 @@ class Client:
         self._inbox = inbox_topic(secrets.token_hex(16), "replies")
         self._watcher = Watcher(node, self._on_change)
         self._lock = self._watcher.lock
+        """Guards everything here, and the directory that `_calls` looks into. Not held while futures are settled."""
         self._calls = Calls(self._watcher.directory, attempts=attempts)
+        """Decides whom to ask; its calls are exactly those of `_open`."""
         self._open: dict[int, _Open] = {}
+        """Requests without an answer, by call; at most `MAX_OPEN_CALLS`."""
         self._last_id = 0
+        """Of a call; ids are never used again."""
         self._ask_at = 0.0
+        """When services without an instance are next asked for, monotonic."""
         self._closed = False
         self._counts: Counter[str] = Counter()
+        """See `stats`."""
         node.attach(self)
         node.on_coverage(self._on_coverage)
         self._held = Held(node, self._inbox, self._on_reply, self._on_acked)

@@ -108,9 +108,14 @@ class Change:
 
 @dataclass
 class _Entry:
+    """A live instance."""
+
     instance: Instance
+    """As it last announced itself."""
     until: float
+    """When its lease runs out, monotonic."""
     suspect: bool = False
+    """It was silent when it was asked; until it announces itself again."""
 
 
 class Directory:
@@ -119,7 +124,9 @@ class Directory:
     def __init__(self, *, max_instances: int = MAX_INSTANCES) -> None:
         self._max_instances = max_instances
         self._services: dict[str, dict[str, _Entry]] = {}
+        """By service, then by instance, in the order they appeared. No service is empty."""
         self._count = 0
+        """Entries over all services; at most `_max_instances`."""
         self.refused = 0
         """Announcements that were none, or too many."""
 

@@ -98,14 +98,23 @@ class Server:
         self.instance = secrets.token_hex(16)
         self.inbox = inbox_topic(self.instance, "requests")
         self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
+        """Decides on each request. Under `_lock`."""
         self._lock = threading.Lock()
+        """Guards all that follows. Not held while the handler runs or an answer is sent."""
         self._changed = threading.Condition(self._lock)
+        """Told when the queue gains a request, when one is finished, and at the end."""
         self._queue: deque[tuple[float, Request]] = deque()
+        """(since when, monotonic; request) of those accepted and not given to a worker."""
         self._waited_s = 0.0
+        """How long all requests together waited in the queue."""
         self._counts: Counter[str] = Counter()
+        """See `stats`."""
         self._stopping = False
+        """Workers end when they next look."""
         self._closed = False
+        """`close` was called: set once."""
         self._ready = threading.Event()
+        """The inbox was acknowledged once."""
         self._announcer = Announcer(
             node,
             name,
