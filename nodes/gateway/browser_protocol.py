@@ -58,7 +58,12 @@ PAGE: dict[str, dict[str, Field]] = {
     "subscribe": {"id": ID, "filter": TOPIC},
     "unsubscribe": {"id": ID},
     "publish": {"id": OPTIONAL_ID, "topic": TOPIC, "payload": PAYLOAD},
-    "update": {"epoch": EPOCH, "event": PAYLOAD, "snapshot": Field(is_true_or_false, "true or false", default=False)},
+    "update": {
+        "epoch": EPOCH,
+        "n": OPTIONAL_ID,
+        "event": PAYLOAD,
+        "snapshot": Field(is_true_or_false, "true or false", default=False),
+    },
     "stop": {"id": ID},
     "retry": {},
     "token": {},

@@ -191,7 +191,7 @@ class PageSession:
                 if frame["id"] is not None:
                     self.pass_on({"t": "done", "id": frame["id"]})
             case "update":
-                if not self.page.send_update(frame["event"], frame["snapshot"], frame["epoch"]):
+                if not self.page.send_update(frame["event"], frame["snapshot"], frame["epoch"], frame["n"]):
                     self._hub.counts["updates_of_no_session"] += 1
             case "stop":
                 ident = frame["id"]

@@ -30,14 +30,13 @@ from tests.support.gateways import PASSWORD, GatewayProcess, agents_file, secret
 from tests.support.locks import alone
 from tests.support.processes import ROOT
 from tests.support.site import Site, site
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Page
 
 DIST = ROOT / "nodes" / "web" / "dist"
 SHOTS = ROOT / "var" / "screenshots"
-PATIENCE_S = 20.0
 FOREIGN = "http://foreign.example"
 """A site of its own, whose pages may use the gateway; served out of the test."""
 ARGS = [

@@ -30,7 +30,8 @@ FABRIC = (sys.executable, "-m", "nodes.cli")
 PORTS_OF_A_PROXY = 6  # in, out, relay, link, guest, HTTP
 # Below Linux's ephemeral ports (32768 and up), so that no outgoing connection takes one of them meanwhile.
 _ports = Ports(18_000, 32_000)
-READY_TIMEOUT_S = 20.0  # two shared cores; a quiet machine needs well under a second
+READY_TIMEOUT_S = 60.0  # two cores that others keep busy; a quiet machine needs well under a second
+STOP_TIMEOUT_S = 30.0  # as above; then it is killed
 
 
 def free_base(count: int = PORTS_OF_A_PROXY) -> str:
@@ -176,14 +177,18 @@ class Process:
         self.popen.wait()
         self._tidy()
 
-    def stop(self, timeout_s: float = 10.0) -> int:
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """SIGTERM, then SIGKILL after `timeout_s`; return the exit code (-9 when it had to be killed)."""
         if self.alive:
             self.signal(signal.SIGTERM)
-            try:
-                self.popen.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                self.popen.kill()
+        return self.finish(timeout_s)
+
+    def finish(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """The same for one that has had its SIGTERM: a second one may end it at once."""
+        try:
+            self.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
         code = self.popen.wait()
         self._tidy()
         return code

@@ -22,7 +22,9 @@ def test_a_frame_has_exactly_its_fields_and_their_defaults() -> None:
     assert page(t="publish", topic="a", payload={"x": [1, None]}) == {
         "t": "publish", "id": None, "topic": "a", "payload": {"x": [1, None]},
     }  # fmt: skip
-    assert page(t="update", epoch=1, event=None) == {"t": "update", "epoch": 1, "event": None, "snapshot": False}
+    assert page(t="update", epoch=1, event=None) == {
+        "t": "update", "epoch": 1, "n": None, "event": None, "snapshot": False,
+    }  # fmt: skip
     assert page(t="retry", id=5) == {"t": "retry"}
     assert parse_agent('{"t":"available","on":true}') == {"t": "available", "on": True, "buttons": None}
 
@@ -46,7 +48,7 @@ def test_a_payload_is_read_as_everywhere_in_the_fabric() -> None:
         ({**HELLO, "instance": "short"}, "`instance` is not right"), ({**HELLO, "seen": -1}, "`seen` is not right"),
         ({**HELLO, "buttons": ["a b"]}, "`buttons` is not right"), ({**HELLO, "buttons": None}, "`buttons` is not"),
         ({**HELLO, "buttons": ["a"] * 101}, "`buttons` is not right"), ({"t": "update", "epoch": "1"}, "`epoch`"),
-        ({"t": "update", "epoch": 1, "snapshot": 1}, "`snapshot`"),
+        ({"t": "update", "epoch": 1, "snapshot": 1}, "`snapshot`"), ({"t": "update", "epoch": 1, "n": 0}, "`n`"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_what_would_be_right(frame: dict[str, Any], why: str) -> None:

@@ -188,7 +188,7 @@ def test_what_it_may_not_is_an_error_and_changes_nothing(play: Callable[[Story],
 def test_an_update_without_a_session_or_of_another_epoch_is_counted_and_dropped(play: Callable[[Story], None]) -> None:
     async def story(hub: Hub) -> None:
         session = PageSession(hub, "https://a.org", ())
-        session.do({"t": "update", "epoch": 1, "event": 1, "snapshot": False})
+        session.do({"t": "update", "epoch": 1, "n": None, "event": 1, "snapshot": False})
         assert hub.counts["updates_of_no_session"] == 1
         session.close(release=True)
 

@@ -1,25 +1,38 @@
-// The console's way to the gateway: sign-in by POST, then one WebSocket, come back to with back-off and jitter.
+// The console's way to the gateway: sign-in by POST, then one WebSocket, opened again after a loss.
 
-const FIRST_S = 0.5;
-const LONGEST_S = 15;
+import { BackOff, ruleOf } from "../shared/back_off.js";
+
 const PING_S = 3;
-const TAKEN_OVER = 4001;
+const BROWSER = {
+  open: () => new WebSocket(`${location.origin.replace(/^http/, "ws")}/ws/agent`),
+  fetch: (path, options) => fetch(path, options),
+  after: (seconds, fun) => setTimeout(fun, seconds * 1000),
+  every: (seconds, fun) => setInterval(fun, seconds * 1000),
+  now: () => performance.now(),
+  random: Math.random,
+};
 
 export class Link {
-  /** told: heard(message), quality(milliseconds or null), out(words): the door is to be shown */
-  constructor(told) {
+  /** told: heard(message), quality(milliseconds or null), out(words): the door is to be shown
+   *  browser: what the link needs of it; `after` and `every` take seconds, `now` is in milliseconds */
+  constructor(told, browser = BROWSER) {
     this.told = told;
+    this.browser = browser;
+    /** The present WebSocket; null while the next one is waited for, and while nobody is signed in. */
     this.socket = null;
+    /** Whether the gateway has welcomed this socket: before, nothing is sent. */
     this.open = false;
-    this.delay = FIRST_S;
+    this.backOff = new BackOff(browser.random);
+    /** The id of the last request. */
     this.last = 0;
+    /** Requests that wait for their reply: id -> what resolves the promise. They end with the socket. */
     this.replies = new Map();
-    setInterval(() => this.ping(), PING_S * 1000);
+    browser.every(PING_S, () => this.ping());
   }
 
-  /** Sign in, or find that one is. Returns words when that failed, else null. */
+  /** Sign in. Returns null, or words when it failed. */
   async signIn(agent, password) {
-    const response = await fetch("/agent/sign_in", {
+    const response = await this.browser.fetch("/agent/sign_in", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ agent, password }),
@@ -32,14 +45,15 @@ export class Link {
     return why ?? `The gateway answered ${response.status}.`;
   }
 
+  /** Go on where the agent is signed in; else show the door. */
   async resume() {
-    const me = await fetch("/agent/me").catch(() => null);
+    const me = await this.browser.fetch("/agent/me").catch(() => null);
     if (me?.ok) this.dial();
     else this.told.out("");
   }
 
   async signOut() {
-    await fetch("/agent/sign_out", { method: "POST" }).catch(() => null);
+    await this.browser.fetch("/agent/sign_out", { method: "POST" }).catch(() => null);
     this.leave();
     this.told.out("");
   }
@@ -49,7 +63,7 @@ export class Link {
     return this.open;
   }
 
-  /** Send what is answered; the promise is of the reply, which may not be ok. */
+  /** Send a request; the promise is of its reply, which may not be ok. */
   ask(message) {
     const id = (this.last += 1);
     return new Promise((resolve) => {
@@ -59,20 +73,20 @@ export class Link {
   }
 
   ping() {
-    if (this.open) this.send({ t: "ping", at: performance.now() });
+    if (this.open) this.send({ t: "ping", at: this.browser.now() });
   }
 
   dial() {
-    const socket = (this.socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}/ws/agent`));
+    const socket = (this.socket = this.browser.open());
     socket.onmessage = ({ data }) => socket === this.socket && this.heard(JSON.parse(data));
-    socket.onclose = ({ code }) => socket === this.socket && this.closed(code);
+    socket.onclose = ({ code, reason }) => socket === this.socket && this.closed(code, reason);
   }
 
   heard(said) {
-    if (said.t === "pong") return this.told.quality(performance.now() - said.at);
+    if (said.t === "pong") return this.told.quality(this.browser.now() - said.at);
     if (said.t === "welcome") {
       this.open = true;
-      this.delay = FIRST_S;
+      this.backOff.restart();
     }
     this.told.heard(said);
     if (said.t === "welcome") this.ping();
@@ -92,15 +106,18 @@ export class Link {
     this.replies.clear();
   }
 
-  async closed(code) {
+  async closed(code, reason) {
     const stood = this.open;
+    const rule = ruleOf(code);
     this.leave();
     this.told.quality(null);
-    if (code === TAKEN_OVER) return this.told.out("You are signed in elsewhere, or have signed out there.");
-    const me = stood ? null : await fetch("/agent/me").catch(() => null); // a refused socket does not say why
+    if (rule.reconnect === "never") {
+      return this.told.out(`The gateway has closed this console: ${reason || rule.name}.`);
+    }
+    // A refused socket does not say why: the agent may not be signed in any more.
+    const me = stood ? null : await this.browser.fetch("/agent/me").catch(() => null);
     if (me && me.status === 401) return this.told.out("Please sign in again.");
-    setTimeout(() => this.dial(), 1000 * this.delay * (0.5 + Math.random() / 2));
-    this.delay = Math.min(LONGEST_S, this.delay * 2);
+    this.browser.after(this.backOff.wait(rule.least_s), () => this.dial());
     return undefined;
   }
 }
