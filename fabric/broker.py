@@ -11,7 +11,7 @@ is one look-up in `routes`, from a topic's raw bytes to its `Route`:
 A handler may subscribe and unsubscribe while a message is handed round. The tuple is a snapshot: a new subscription
 gets the next message first; one that is gone still stands in it, but is not `active` and so not called any more.
 
-There is no lock: whoever shares a broker between threads locks around every call. Only reading `routes` needs none.
+There is no lock: threads that share a broker lock around every call. Only reading `routes` needs no lock.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Broker(Generic[H]):
         return subscription.id
 
     def unsubscribe(self, id: int) -> str:
-        """Remove a subscription, whose handler is called no more, and return its filter; KeyError if there is none."""
+        """Remove a subscription, whose handler is called no more, and return its filter; KeyError for an unknown id."""
         subscription = self.get(id)
         subscription.active = False
         del self._subscriptions[id]
@@ -106,7 +106,7 @@ class Broker(Generic[H]):
         return subscription.filter
 
     def get(self, id: int) -> Subscription[H]:
-        """Return the subscription `id`; KeyError when there is none."""
+        """Return the subscription `id`; KeyError for an unknown one."""
         subscription = self._subscriptions.get(id)
         if subscription is None:
             why = "it was unsubscribed before" if 0 < id <= self._last_id else "subscribe() never returned this id"

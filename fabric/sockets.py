@@ -59,7 +59,7 @@ def _plain(error: zmq.ZMQError) -> str:
 
 
 def new_context(io_threads: int = 1) -> Context:
-    """Return a context of one's own, with room for many sockets. The caller ends it with `term()`."""
+    """Return a new context, with room for many sockets. The caller ends it with `term()`."""
     context: Context = zmq.Context(io_threads)
     context.set(zmq.MAX_SOCKETS, 65_535)
     return context

@@ -131,8 +131,9 @@ class AsyncNode:
     """A connection to the fabric, for one event loop. Use it with `async with`, or `open` and `close`.
 
     connect:          base address of a proxy, or several
-    max_queued_msgs:  queue of each subscription; what does not fit is dropped and told to `on_drop`
+    max_queued_msgs:  queue of each subscription, in messages; what does not fit is dropped and told to `on_drop`
     options:          as for `Node`
+    errors:           StateError for what is used before `open`, or opened twice; else those of `Node`
     """
 
     def __init__(self, connect: str | Iterable[str], *, max_queued_msgs: int = MAX_QUEUED_MSGS, **options: Any) -> None:
@@ -191,14 +192,17 @@ class AsyncNode:
 
     @property
     def name(self) -> str:
+        """As for `Node`; errors: StateError before `open`."""
         return self.node.name
 
     @property
     def home(self) -> str:
+        """As for `Node`; errors: StateError before `open`."""
         return self.node.home
 
     @property
     def state(self) -> NodeState:
+        """As for `Node`; errors: StateError before `open`."""
         return self.node.state
 
     async def subscribe(self, topic_filter: str, *, max_queued_msgs: int | None = None) -> AsyncSubscription:

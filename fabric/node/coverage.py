@@ -6,7 +6,7 @@ speaks for all subscriptions before it: they have *generations*, one for each lo
 
 Each answer carries the answering proxy's view: whom it was told to link, and whether it is. An attempt is complete
 when the own proxy is a member, has answered at its ingress and at its relay, and everyone whom any answer of this
-attempt calls linked has answered. Whoever is known but not linked is *missing*. Markers may be lost: they are repeated,
+attempt calls linked has answered. Who is known but not linked is *missing*. Markers may be lost: they are repeated,
 with a new nonce each time, and each attempt is judged by its own answers alone.
 """
 
@@ -165,7 +165,7 @@ class Coverage:
         return [Acked(subscription, Ack(False, (), self._missing, now - waiting.since, why))]
 
     def node_ended(self, now: float, why: str) -> list[Effect]:
-        """The node ends: whoever still waits is told."""
+        """The node ends: acks still waited for come now, and say so."""
         return [
             effect for subscription in list(self._waiting) for effect in self.subscription_ended(subscription, now, why)
         ]
@@ -194,7 +194,7 @@ class Coverage:
         linked = {peer.record.id: peer.record.incarnation for peer in view.peers if peer.linked}
         linked[view.record.id] = view.record.incarnation
         for attempt in self._attempts.values():
-            # Who answered, and is not linked any more, must answer anew.
+            # A proxy that answered, and is not linked any more, has to answer again.
             attempt.views = {who: said for who, said in attempt.views.items() if linked.get(who[0]) == who[1]}
         kept = {name: run for name, run in self._covered.items() if linked.get(name) == run}
         known = set(self._covered) | {peer.record.id for peer in view.peers if peer.linked or not peer.joining}
@@ -215,7 +215,7 @@ class Coverage:
         return self._change({}, tuple(sorted({*self._covered, *self._missing})))
 
     def proxy_switched(self, now: float) -> None:
-        """The node moved to a proxy that was proven to cover everything: ask anew, while what is covered stays so."""
+        """The node moved to a proxy that was proven to cover everything: ask again, while what is covered stays so."""
         self._attempts.clear()
         self._own = None
         self._renew = True
@@ -258,7 +258,7 @@ class Coverage:
         return self._own_is_member(attempt) and self._expected(attempt) <= attempt.views.keys()
 
     def _settle(self, attempt: _Attempt, generation: int, now: float) -> list[Effect]:
-        """Take the answers of this attempt as the coverage; ack whoever waits for its generation or an older one."""
+        """Take the answers of this attempt as the coverage; ack what waits for its generation or an older one."""
         assert attempt.own is not None
         covered = dict(attempt.views.keys())
         known = {identity[0] for identity in self._expected(attempt)}

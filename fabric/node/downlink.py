@@ -1,6 +1,6 @@
 """The way from a proxy to its node: one XSUB at the proxy's out and relay, and the bell. Only for the I/O thread.
 
-Each connection has a token of its own for its markers, so that an answer that came by another one says nothing here.
+Each connection puts another token into its markers: an answer that came by another connection says nothing here.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Uplink:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
         self._random_u64 = random_u64
         self._lock = threading.Lock()
-        """Orders the sends. Whoever waits, for room or for a connection, waits on `_changed`, which lets go of it."""
+        """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
         self._changed = threading.Condition(self._lock)
         """Told when `_clear` may have changed, and when a watermark came back."""
         self._numbering = Numbering(random_u64())
@@ -82,7 +82,7 @@ class Uplink:
         self._encoder = Encoder(self._numbering.publisher, max_payload_bytes)
         """Of the same publisher as `_numbering`; `_renumber` changes both."""
         self._pack: Callable[[Any], bytes] = Packer().pack
-        """A packer of its own for the short way in `publish`."""
+        """A second packer, for the short way in `publish`."""
         self._small = SMALL if max_payload_bytes >= 4 * SMALL else -1
         """Longest payload for that way; -1: none."""
         self._control_prefix = watermark_topic(token).encode() + b"\0"
@@ -137,7 +137,7 @@ class Uplink:
 
     @property
     def published(self) -> int:
-        """Messages accepted; tails are none."""
+        """Messages accepted, tails not counted."""
         return self._unconfirmed.sent - self._tails_sent
 
     @property
@@ -190,7 +190,7 @@ class Uplink:
         if timeout_s is None:
             timeout_s = self._send_timeout_s
         elif timeout_s <= 0 and not self._clear:
-            self._refuse(0.0)  # before the lock: whoever sends again after a reconnect holds it for long
+            self._refuse(0.0)  # before the lock, which is held for long while parts are sent again
         with self._lock:
             if not self._clear:
                 self._wait_clear(timeout_s)
@@ -217,7 +217,7 @@ class Uplink:
             return number
 
     def _wait_clear(self, timeout_s: float) -> None:
-        """Wait for a proven connection, and for whoever waits for room. Called, and returns, with the lock held.
+        """Wait for a proven connection, and behind those who wait for room. Called, and returns, with the lock held.
 
         The I/O thread does not wait for a connection, which only itself can make: a callback is refused at once.
         """
@@ -418,7 +418,7 @@ class Uplink:
         self._send = _no_socket
 
     def _forget_resending(self) -> None:
-        """Until `proven`, which begins anew: going on in the middle, on another connection, would leave a hole."""
+        """Until `proven`, which begins again: going on in the middle, on another connection, would leave a hole."""
         self._moved_until = 0.0
         self._resend = []
 

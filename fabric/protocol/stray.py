@@ -9,7 +9,7 @@ mended behind:
    shorter one. After an honest cancel hardly anybody does, so honest use costs one send in the proxy. Notices wait
    for each other up to 20 ms: each alone would wake four threads (a tenth of the proxy's time at 500 cancels a second).
 2. A node that gets a notice of a prefix it holds *claims* it, with its next marker.
-3. The proxy subscribes its relay anew to what is claimed and was given up; `GivenUp` keeps the two apart from claims
+3. The proxy subscribes its relay again to what is claimed and was given up; `GivenUp` keeps the two apart from claims
    that are false or late, and from the same claim of many nodes.
 
 What is lost in between shows as a gap.

@@ -45,7 +45,7 @@ ASK_S = 0.5
 """How often a member asks where it knows nobody: at `join` addresses, which heals a forgotten split, and where proxies
 lived that left. Shorter than `settle_s`: a proxy that starts again alone must be met before it is a member."""
 ANEW_S = 5.0
-"""How often these connections are made anew, so that what waits for an address without a proxy does not pile up."""
+"""How often these connections are made again, so that what waits for an address without a proxy does not pile up."""
 FRESH_S = 1.0
 """So long counts a peer's word that it has linked us, from when it was asked: to become a member takes fresh ones."""
 DOUBT_S = 0.5
@@ -77,7 +77,7 @@ class Unlink:
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask the proxies at exactly these addresses, and no others, who they are, each over a connection of its own."""
+    """Ask the proxies at exactly these addresses, and no others, who they are, each over one connection."""
 
     bases: tuple[str, ...]
 
@@ -101,7 +101,7 @@ class Admit:
 
 @dataclass(frozen=True)
 class Tell:
-    """An event for whoever runs the proxy: a flat map with `event` and more."""
+    """An event for the program that runs the proxy: a flat map with `event` and more."""
 
     event: dict[str, Any] = field(hash=False)
 
@@ -190,7 +190,7 @@ class Membership:
         self._next_probe = self._next_announce = self._next_ask = now
         """When `tick` gives the next of these effects."""
         self._next_anew = now + ANEW_S
-        """When the connections that ask are next made anew."""
+        """When the connections that ask are next made again."""
         self._probes: dict[bytes, float] = {}
         """Nonces of the own markers, and when each was sent. Forgotten after `MEMORY_S`."""
 
@@ -237,7 +237,7 @@ class Membership:
     def scout_answered(self, base: str, view: View, now: float) -> list[Effect]:
         """The proxy asked at `base` answered; it may call itself by another address."""
         if view.record == self.record:
-            # It was told to join itself, by another name of its own address.
+            # It was told to join itself, by another name of the same address.
             self._join = tuple(each for each in self._join if each != base)
             self._alone_allowed = self._alone_allowed or not self._join
             return []
@@ -280,7 +280,7 @@ class Membership:
         return self.link_lost(base, now)
 
     def drain(self) -> list[Effect]:
-        """Leave in good order: peers and nodes are told. Whoever is no member yet is gone at once."""
+        """Leave in good order: peers and nodes are told. One that is no member yet is gone at once."""
         if self.state in ("draining", "gone"):
             return []
         self.state = "draining" if self.state == "member" else "gone"
@@ -296,7 +296,7 @@ class Membership:
         pause = now - self._last_tick
         self._last_tick = now
         if pause > self._dead_s / 2:
-            # This process stood still: that is no evidence against the others. It listens anew.
+            # This process stood still: that is no evidence against the others. It listens from the start.
             self._listened_s = 0.0
             for peer in self.peers.values():
                 if not peer.dead:

@@ -36,16 +36,23 @@ TOPIC_BYTES = 65_535 + 1
 
 
 class Proxy:
-    """One proxy of the mesh. `run()` in this thread, or `start()` in one of its own.
+    """One proxy of the mesh. `run()` in this thread, or `start()` in a new one; a context manager starts and closes it.
+
+    `drain` and `stats` are for any thread.
 
     listen:     base address, see `fabric.endpoints`
-    join:       bases of proxies to join; empty: it is a mesh of its own until others join it
+    join:       bases of proxies to join; empty: it is a mesh by itself until others join it
     name:       its name in the mesh, one topic level; default from the address
     advertise:  the base that others connect to, when it is not `listen`
     first:      it may become a member though no address of `join` answers
+    hwm_msgs:   queue of each connection, in messages; a subscriber that is further behind loses what comes then
+    max_payload_bytes: largest payload that is let through, 8 MiB by default; a larger one ends its connection
+    settle_s:   how long it listens before it becomes a member
+    dead_s:     a peer that was not heard of for so long is declared dead
+    drain_s:    how long `drain` waits at most for nodes to move away
     on_event:   called from the control thread with a map `{"event": …}`: ready, link_up, link_down, peer_joined,
                 peer_restarted, peer_dead, peer_back, peer_left, draining, …
-    errors:     ValueError for an address that is none, TransportError for one that cannot be bound
+    errors:     ValueError for an invalid address or name, TransportError for an address that cannot be bound
     """
 
     def __init__(
@@ -112,7 +119,7 @@ class Proxy:
         self.refused: Counter[str] = Counter()
         """What peers sent and was not taken, by kind."""
         self.mended = 0
-        """Prefixes that a stray cancel had taken from nodes here, and that were subscribed anew."""
+        """Prefixes that a stray cancel had taken from nodes here, and that were subscribed again."""
         self._prefixes = {"ingress": 0, "relay": 0}
         """Prefixes that arrived at each stream's beacon and were not cancelled since."""
         self._given_up, self._claims = stray.GivenUp(), set[bytes]()
@@ -158,7 +165,7 @@ class Proxy:
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        """Run in a thread of its own."""
+        """Run in a new thread, until `close`, or drained. Does not wait; see `wait_ready`."""
         self._thread = threading.Thread(target=self._run_quietly, name=f"fabric-proxy-{self.name}", daemon=True)
         self._thread.start()
 
@@ -341,7 +348,7 @@ class Proxy:
                 self._claims.add(prefix)
 
     def _mend(self, now: float) -> None:
-        """Ask who holds what was cancelled; subscribe anew to what is held, all at once: it costs the stream 0.2 ms."""
+        """Ask who holds what was cancelled; subscribe to what is held, all at once: it costs the stream 0.2 ms."""
         self._next_mend = now + TICK_MS / 1000
         for prefix in self._given_up.take_unasked():
             about = stray.notice_prefix(prefix)

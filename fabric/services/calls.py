@@ -124,7 +124,7 @@ class Calls:
         return self._send(call, now)
 
     def instance_appeared(self, instance: Instance, now: float) -> list[Effect]:
-        """An instance is there, or serves again: whoever waits for one has it. Cost: O(open calls)."""
+        """An instance is there, or serves again: calls that wait for one have it. Cost: O(open calls)."""
         waiting = [c for c in self._calls.values() if c.at is None and c.service == instance.service]
         return [effect for call in waiting for effect in self._send(call, now)]
 

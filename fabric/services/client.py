@@ -36,7 +36,9 @@ ASK_AGAIN_S = 0.5
 
 
 class Client:
-    """Asks services, from any thread. Ends with its node.
+    """Asks services, from any thread. A context manager; `close`, or the end of its node, fails what is open.
+
+    At most 100,000 requests are open at once; one more fails with Busy.
 
     attempts: into so many slices the time until a deadline is cut; after each another instance is asked
     """
@@ -69,8 +71,12 @@ class Client:
         self.close()
 
     def request(self, name: str, op: str, body: Any = None, *, deadline_s: float = 5.0, key: str | None = None) -> Any:
-        """Ask a service and return the body of its reply.
+        """Ask a service, wait, and return the body of its reply: a payload, see `fabric.payloads`.
 
+        name:   of a service: one topic level
+        op:     1 to 100 characters
+        body:   a payload
+        deadline_s: from now, above 0 and at most an hour; the server does nothing that it can only begin later
         key:    a request with the same key is done once by one server, and goes to the same one while that is there;
                 default: random, and the least loaded server
         errors: RequestTimeout, also when no instance is there; Busy when all are; what the service raised;
@@ -99,7 +105,7 @@ class Client:
     ) -> Future[Any]:
         """Ask a service; does not wait. The future's callbacks run in the I/O thread. Errors of `request` are in it.
 
-        errors: ValueError for a name, operation, key or deadline that is none; StateError when closed
+        errors: ValueError for an invalid name, operation, key or deadline; StateError when closed
         """
         what = flaw_of_request(op, "-" if key is None else key)
         if what is not None:

@@ -1,7 +1,7 @@
 """Which services are there, as far as this node has heard: their instances, their leases, whom to ask. Pure.
 
 announcement  `$fabric/service/<name>/<instance>`, every second and at each change; payload `Instance.to_map()`
-question      `$fabric/who/<name>`, or `$fabric/who` for all: whoever serves announces at once; payload nil
+question      `$fabric/who/<name>`, or `$fabric/who` for all: those who serve announce at once; payload nil
 
 An announcement holds for its lease, by the clock of who hears it. `expire` is to be called only when nothing waits to
 be read: a process that stood still, or a callback that took long, must read what came before it judges.
@@ -69,7 +69,7 @@ class Instance:
 
 
 def instance_from(topic: str, payload: object) -> Instance | None:
-    """Read an announcement; None when it is none. Input from a peer never raises."""
+    """Read an announcement; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict) or not _speaks(payload.get("protocol")):
         return None
     name, ident, inbox = payload.get("name"), payload.get("instance"), payload.get("inbox")
@@ -131,7 +131,7 @@ class Directory:
         """Announcements that were none, or too many."""
 
     def announcement_heard(self, topic: str, payload: object, now: float) -> Change | None:
-        """Take an announcement. Returns None when it is none, or says nothing of interest."""
+        """Take an announcement. Returns None for anything else, and when it says nothing new."""
         instance = instance_from(topic, payload)
         if instance is None:
             self.refused += 1

@@ -5,8 +5,8 @@
     watcher.watch("clock")
     watcher.live("clock")                                    # [Instance(service='clock', id='run-1', …)]
 
-Both live in the node's I/O thread: a node that cannot receive does not claim to be there either. Whoever begins to
-watch asks, and those who serve announce at once, so that a service is found in milliseconds and not after a second.
+Both live in the node's I/O thread: a node that cannot receive does not claim to be there either. A watcher asks when it
+begins, and those who serve announce at once, so that a service is found in milliseconds and not after a second.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class Watcher:
         node.attach(self)
 
     def watch(self, name: str | None = None) -> bool:
-        """Watch a service, or all; False when it is watched already. Errors: ValueError for a name that is none."""
+        """Watch a service, or all; False when it is watched already. Errors: ValueError for an invalid name."""
         if name is not None:
             require_name("service", name)
         with self.lock:
@@ -193,7 +193,7 @@ class Watcher:
             return True
 
     def ask(self, name: str | None = None) -> None:
-        """Ask whoever serves `name`, or anything, to announce at once. Does not wait."""
+        """Ask those who serve `name`, or anything, to announce at once. Does not wait."""
         with contextlib.suppress(TransportError):  # they announce themselves every second anyway
             self._node.publish_system(WHO if name is None else f"{WHO}/{name}", None, timeout_s=0)
 

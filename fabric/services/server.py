@@ -68,10 +68,14 @@ class Server:
                    publish, and may take its time. An exception is sent as the reply: those of `fabric.errors` as they
                    are, others as a ServiceError that names only their class
     info:          told to everybody with the announcements
+    version:       told with the announcements, at most 100 characters
     workers:       threads that call the handler
+    max_batch:     most requests that the handler is given at once
     max_in_flight: requests that wait or are being done; beyond, the sender is told Busy
     keep_s:        how long an answer is kept for a request that comes again
-    errors:        ValueError for a name that is no topic level
+    lease_s:       how long others take it for alive when they hear nothing; it announces itself every second
+    skew_s:        how far the clocks of a client and of this host may be apart
+    errors:        ValueError for an invalid name, and for numbers below 1
     """
 
     def __init__(
