@@ -186,10 +186,15 @@ def decode(part: bytes, *, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -
     """
     raw, nul, body = part.partition(b"\0")
     if not nul:
-        raise RemoteWireError(f"no NUL in a part of {len(part)} bytes; it must be topic, NUL, body", "no_topic")
+        raise no_topic(part)
     topic = decode_topic(raw)
     publisher, number, sent_ns, payload, headers = decode_body(body, max_payload_bytes)
     return Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
+
+
+def no_topic(part: bytes) -> RemoteWireError:
+    """Return the error for a part that holds no NUL."""
+    return RemoteWireError(f"no NUL in a part of {len(part)} bytes; it must be topic, NUL, body", "no_topic")
 
 
 def decode_topic(raw: bytes) -> str:

@@ -162,9 +162,12 @@ class GapDetector(Generic[T]):
         else:
             effects = detector.observe(...)
 
+    Numbers are ints from 1. The caller checks this, before the inline test as before every call.
+
     Only the detector adds and removes keys. While items are held, the entry is -1 - last, below every number, so that
-    the inline test fails and `observe` decides. The dict stays the same object until the topic is forgotten, or its
-    last publisher evicted: it is empty from then on, so that an old one costs time but is never wrong.
+    the inline test fails and `observe` decides. (A negative number could pass it.) The dict stays the same object until
+    the topic is forgotten, or its last publisher evicted: it is empty from then on, so that an old one costs time but
+    is never wrong.
     """
 
     def __init__(
