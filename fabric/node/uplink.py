@@ -169,14 +169,13 @@ class Uplink:
                 numbering = self._numbering
                 if self._plain and (last := numbering.numbers.get(prefix)):
                     # The number is taken first: whatever interrupts this, it never goes to another message.
-                    numbering.numbers[prefix] = number = last + 1
+                    numbering.numbers[prefix] = numbering.recent[prefix] = number = last + 1
                     try:
                         part = prefix + self._pack((FORMAT_VERSION, numbering.publisher, number, time_ns(), payload))
                         self._send(part)
                     except _OUT_OF_THE_WAY:
-                        numbering.numbers[prefix] = last
+                        numbering.numbers[prefix] = numbering.recent[prefix] = last
                     else:
-                        numbering.recent[prefix] = number
                         fresh = self._unconfirmed.fresh
                         fresh.append(part)
                         if len(fresh) >= FRESH_PARTS:
@@ -201,18 +200,21 @@ class Uplink:
                 self._renumber()
                 numbering = self._numbering
                 number = numbering.next(prefix)
-            if self._headers is not None:
-                headers = {**self._headers, **(headers or {})}
             try:
+                if self._headers is not None and (not headers or isinstance(headers, dict)):
+                    headers = {**self._headers, **(headers or {})}
                 part = self._encoder.part(prefix, number, time_ns(), payload, headers)
+            except BaseException:
+                numbering.take_back(prefix)  # nothing was sent
+                raise
+            try:
                 self._send(part)
             except zmq.Again:
                 self._send_when_there_is_room(prefix, part, timeout_s)
-            except BaseException as error:
+            except zmq.ZMQError as error:
                 numbering.take_back(prefix)
-                if isinstance(error, zmq.ZMQError):
-                    raise NotConnected(f"the connection to the proxy was closed: {error}") from error
-                raise
+                raise NotConnected(f"the connection to the proxy was closed: {error}") from error
+            # Any other exception came from outside, a Ctrl-C say: the part may be on its way, its number stays taken.
             self._unconfirmed.add(part)
             return number
 
@@ -254,14 +256,19 @@ class Uplink:
         self._settle()
         since = time.monotonic()
         end = since + timeout_s
+        may_be_sent = False
         try:
             while time.monotonic() < end and self._ended is None:
                 self._changed.wait(0.001)
-                if self._open and self._send_now(part):
-                    return
+                if self._open:
+                    may_be_sent = True  # until it is known: see the end of `_publish_carefully`
+                    if self._send_now(part):
+                        return
+                    may_be_sent = False
             self._refuse(timeout_s)
         except BaseException:
-            self._numbering.take_back(prefix)
+            if not may_be_sent:
+                self._numbering.take_back(prefix)
             raise
         finally:
             self._stalled = False
@@ -486,4 +493,4 @@ class Uplink:
 
 
 def _no_socket(part: bytes) -> object:
-    raise NotConnected("there is no connection to a proxy")
+    raise zmq.ZMQError(zmq.ENOTSOCK)  # as a closed socket does

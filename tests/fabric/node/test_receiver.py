@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
