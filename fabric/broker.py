@@ -45,7 +45,7 @@ class Subscription(Generic[H]):
 
 
 class Route(NamedTuple, Generic[H]):
-    """What is known of a topic: its text, its subscriptions by their ids, its last numbers (`node.numbering`).
+    """What is known of a topic: its text, its subscriptions by their ids, its last numbers (`node.gaps`).
 
     only:  the handler, where there is one subscription: to call it at once spares a twelfth of a message's way
     """

@@ -25,8 +25,8 @@ from typing import Any, TypeVar
 
 from fabric.errors import HighWaterMarkReached, NotConnected, StateError, expected
 from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.gaps import Gap
 from fabric.node.node import Node, NodeState
-from fabric.node.numbering import Gap
 from fabric.wire import Message
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ What application threads want of it they put into a queue and ring the *bell*, a
 is connected too, so that the thread can sit in a blocking receive: three to five times as fast as polling.
 
 The decisions are elsewhere, pure: `connection` (which proxy), `interest` (which prefixes), `coverage` (markers and
-acks), `numbering` (order, gaps), `broker` (who wants what). This module performs their effects.
+acks), `gaps` (order, losses), `broker` (who wants what). This module performs their effects.
 
 Reading order: `_run`, `_receive`, `_tick`; then commands, what is addressed to this node, effects.
 """
@@ -30,8 +30,8 @@ from fabric.node import connection, coverage
 from fabric.node.connection import Connection
 from fabric.node.coverage import Ack, Coverage, CoverageEvent
 from fabric.node.downlink import TICK_MS, Downlink
+from fabric.node.gaps import Gap
 from fabric.node.interest import Change, Interest
-from fabric.node.numbering import Gap
 from fabric.node.receiver import Receiver
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers

@@ -14,7 +14,7 @@ from fabric import sockets
 from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError, expected
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import AckFun, Attached, Engine, NodeState
-from fabric.node.numbering import Gap
+from fabric.node.gaps import Gap
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.topics import scope, validate_filter, validate_topic

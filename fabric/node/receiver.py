@@ -3,7 +3,7 @@
 The hot path is `receive`: one look-up from the topic's raw bytes to its route, one decoding, one comparison of numbers,
 and the calls. Everything rare (a first sight, a gap, a duplicate, headers) is behind a branch.
 
-What a body may be is said in `fabric.wire`, and what its number means in `numbering`. The hot path says neither in
+What a body may be is said in `fabric.wire`, and what its number means in `gaps`. The hot path says neither in
 full. It takes what is plainly a message in order, and leaves everything else to `decode_body` and the `GapDetector`,
 the only ones to refuse, hold or drop. The tests hold it against these two on any bytes, in any order.
 """
@@ -21,7 +21,7 @@ from msgpack import unpackb  # type: ignore[import-untyped]
 
 from fabric.broker import Broker
 from fabric.errors import RemoteWireError
-from fabric.node.numbering import Gap, GapDetector
+from fabric.node.gaps import Gap, GapDetector
 from fabric.payloads import FLAT, flaw
 from fabric.protocol.stray import MARK
 from fabric.wire import ENVELOPE_BYTES, FORMAT_VERSION, NO_HEADERS, Message, decode_body, decode_topic, no_topic

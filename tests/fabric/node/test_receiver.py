@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.errors import RemoteWireError
-from fabric.node.numbering import Gap, GapDetector
+from fabric.node.gaps import Gap, GapDetector
 from fabric.node.receiver import PLAIN_BYTES, PLAIN_NS, Receiver
 from fabric.topics import matches
 from fabric.wire import ENVELOPE_BYTES, Encoder, Message, decode, decode_body, decode_topic, encode
