@@ -357,7 +357,7 @@ class Engine:
             self._tick(idle=False)
 
     def _tick(self, idle: bool) -> None:
-        """Everything that is not a message: commands, the connection, markers, watermarks, what was held."""
+        """Everything that is not a message: commands, the connection, markers, watermarks, what came too early."""
         now = time.monotonic()
         self._next_tick = now + TICK_S
         if self._commands or self._fresh:
@@ -375,8 +375,8 @@ class Engine:
                 self._perform_coverage(tracker.tick(now), tracker)
         if self._flushed:
             self._let_go(now)
-        if self._receiver.hold and now > self._await_until and self._connection.state == "connected":
-            self._receiver.hold = False
+        if self._receiver.awaits and now > self._await_until and self._connection.state == "connected":
+            self._receiver.awaits = False
         self._receiver.tick(now)
         if self._claims:
             self._send_claims()
@@ -393,7 +393,7 @@ class Engine:
             or self._commands
             or self._fresh
             or self._claims
-            or self._receiver.holds
+            or self._receiver.is_awaiting
             or self._coverage.is_waiting
             or not self._up.is_settled
         )
@@ -518,7 +518,7 @@ class Engine:
     def _await_what_is_missing(self, now: float) -> None:
         """After a reconnect: what is missing may come within the window. At the first connection nothing can be."""
         if self._state.state != "connecting" or self._connected.is_set():
-            self._receiver.hold = True
+            self._receiver.awaits = True
             self._await_until = now + self._reorder_window_s
 
     def _open_uplink(self) -> None:
@@ -535,7 +535,7 @@ class Engine:
         """Connect to the next proxy beside the present one; both are read until the new one covers everything."""
         self.stats_extra["moves"] += 1
         self._set_state(NodeState("moving", base, "the proxy drains"))
-        self._receiver.hold = True
+        self._receiver.awaits = True
         self._await_until = now + 3600.0
         self._next = self._new_downlink()
         self._next.change(self._interest.wire(), ())

@@ -13,9 +13,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-REORDER_WINDOW_S = 0.5  # how long what came too early is held after a move or a reconnect
+REORDER_WINDOW_S = 0.5  # how long what came too early waits for what is missing, after a move or a reconnect
 MAX_ENTRIES = 1_000_000  # pairs of topic and publisher a receiver keeps; each costs about 0.5 kB
-MAX_HELD = 100_000  # items held at once, over all topics
+MAX_AWAITING = 100_000  # items that wait at once, over all topics
 
 _SECOND_CHANCES = 16
 
@@ -38,17 +38,19 @@ class Deliver(NamedTuple, Generic[T]):
     item: T
 
 
-_TAIL: Any = object()  # held in the place of an item: this number was sent, and is not here
+_TAIL: Any = object()  # waits in the place of an item: this number was sent, and is not here
 
 
-class _Held(Generic[T]):
+class _Awaiting(Generic[T]):
     """What came too early on one topic from one publisher."""
 
     __slots__ = ("items", "numbers")
 
     def __init__(self) -> None:
         self.items: dict[int, T] = {}
-        self.numbers: list[int] = []  # a heap of the keys of `items`
+        """By number, each above the last one that was delivered plus 1, or a tail; never empty between calls."""
+        self.numbers: list[int] = []
+        """A heap of the keys of `items`."""
 
 
 class GapDetector(Generic[T]):
@@ -66,7 +68,7 @@ class GapDetector(Generic[T]):
 
     Numbers are ints from 1. The caller checks this, before the inline test as before every call.
 
-    Only the detector adds and removes keys. While items are held, the entry is -1 - last, below every number, so that
+    Only the detector adds and removes keys. While items wait, the entry is -1 - last, below every number, so that
     the inline test fails and `observe` decides. (A negative number could pass it.) The dict stays the same object until
     the topic is forgotten, or its last publisher evicted: it is empty from then on, so that an old one costs time but
     is never wrong.
@@ -76,25 +78,34 @@ class GapDetector(Generic[T]):
         self,
         reorder_window_s: float = REORDER_WINDOW_S,
         max_entries: int = MAX_ENTRIES,
-        max_held: int = MAX_HELD,
+        max_awaiting: int = MAX_AWAITING,
     ) -> None:
         self.reorder_window_s = reorder_window_s
         self.max_entries = max_entries
-        self.max_held = max_held
+        self.max_awaiting = max_awaiting
         self.duplicates = 0
+        """Messages not above the last number, or that waited already, since the start; as all that follow."""
         self.gaps = 0
+        """Effects `Gap`."""
         self.lost = 0
+        """Messages that these named."""
         self.started_late = 0
+        """First numbers above 1: no loss is told, since it is not known what was wanted before."""
         self.evicted = 0
+        """Entries forgotten because there were `max_entries`."""
         self._topics: dict[str, dict[int, int]] = {}
-        self._entries: deque[tuple[str, int, int]] = deque()  # (topic, publisher, last when queued): every entry once
-        self._held: dict[tuple[str, int], _Held[T]] = {}
-        self._waiting: deque[tuple[float, str, int, int]] = deque()  # (deadline, topic, publisher, number), in order
+        """Entries: by topic, then by publisher, the last number, or -1 - last while something waits there."""
+        self._entries: deque[tuple[str, int, int]] = deque()
+        """(topic, publisher, last number when it was queued): every entry once; the next to be evicted first."""
+        self._awaiting: dict[tuple[str, int], _Awaiting[T]] = {}
+        """What waits, by topic and publisher: exactly where the entry is negative."""
+        self._deadlines: deque[tuple[float, str, int, int]] = deque()
+        """(until when, topic, publisher, number) of what waits, in order of time; void if it was released before."""
 
     @property
-    def holds(self) -> bool:
+    def is_awaiting(self) -> bool:
         """Whether `expire` has anything to release, now or later."""
-        return bool(self._waiting)
+        return bool(self._deadlines)
 
     def lasts(self, topic: str) -> dict[int, int]:
         """Return the topic's last numbers by publisher, for the inline test; see above."""
@@ -106,18 +117,18 @@ class GapDetector(Generic[T]):
         return lasts
 
     def observe(
-        self, topic: str, publisher: int, number: int, now: float, *, item: T, hold: bool
+        self, topic: str, publisher: int, number: int, now: float, *, item: T, awaits: bool
     ) -> list[Deliver[T] | Gap]:
-        """Take one message. `hold`: after a move or reconnect, when what is missing may still come by the other way.
+        """Take one message. `awaits`: after a move or reconnect, when what is missing may still come by the other way.
 
-        returns: nothing for a duplicate (not above the last number, or held already) and for what is held
+        returns: nothing for a duplicate (not above the last number, or waiting already) and for what has to wait
         """
         lasts = self.lasts(topic)
         last = lasts.get(publisher)
         if last is None:
             return self._first(topic, publisher, number, item)
-        if last < 0 or (hold and number > last + 1):
-            return self._hold(topic, publisher, number, now, item)
+        if last < 0 or (awaits and number > last + 1):
+            return self._await(topic, publisher, number, now, item)
         if number <= last:
             self.duplicates += 1
             return []
@@ -126,22 +137,22 @@ class GapDetector(Generic[T]):
             return [Deliver(topic, item)]
         return [self._gap(topic, publisher, last + 1, number - 1), Deliver(topic, item)]
 
-    def tail(self, topic: str, publisher: int, number: int, now: float, hold: bool) -> list[Deliver[T] | Gap]:
+    def tail(self, topic: str, publisher: int, number: int, now: float, awaits: bool) -> list[Deliver[T] | Gap]:
         """Take a tail: the publisher has sent up to `number`. A topic never seen stays so: its start is unknown."""
         lasts = self._topics.get(topic, {})
         last = lasts.get(publisher)
         if last is None or number <= (last if last >= 0 else -1 - last):
             return []
-        if last < 0 or hold:
-            held = self._held.get((topic, publisher))
-            return [] if held and number in held.items else self._hold(topic, publisher, number, now, _TAIL)
+        if last < 0 or awaits:
+            early = self._awaiting.get((topic, publisher))
+            return [] if early and number in early.items else self._await(topic, publisher, number, now, _TAIL)
         lasts[publisher] = number
         return [self._gap(topic, publisher, last + 1, number)]
 
     def expire(self, now: float) -> list[Deliver[T] | Gap]:
-        """Release, in order, what has been held for the whole window, and report what is missing before it."""
+        """Release, in order, what has waited for the whole window, and report what is missing before it."""
         effects: list[Deliver[T] | Gap] = []
-        while self._waiting and self._waiting[0][0] <= now:
+        while self._deadlines and self._deadlines[0][0] <= now:
             effects += self._release_oldest()
         return effects
 
@@ -150,14 +161,14 @@ class GapDetector(Generic[T]):
         return any(topic in self._topics for topic in topics)
 
     def forget(self, unwanted: Callable[[str], bool]) -> int:
-        """Drop all topics for which `unwanted(topic)`, held items too. Return how many topics. O(all entries)."""
+        """Drop all topics for which `unwanted(topic)`, and what waits there. Return how many topics. O(all entries)."""
         topics = {topic for topic in self._topics if unwanted(topic)}
         if not topics:
             return 0
         for topic in topics:
             self._topics.pop(topic).clear()
         self._entries = deque(entry for entry in self._entries if entry[0] not in topics)
-        self._held = {key: held for key, held in self._held.items() if key[0] not in topics}
+        self._awaiting = {key: early for key, early in self._awaiting.items() if key[0] not in topics}
         return len(topics)
 
     def _first(self, topic: str, publisher: int, number: int, item: T) -> list[Deliver[T] | Gap]:
@@ -169,36 +180,36 @@ class GapDetector(Generic[T]):
         effects.append(Deliver(topic, item))
         return effects
 
-    def _hold(self, topic: str, publisher: int, number: int, now: float, item: T) -> list[Deliver[T] | Gap]:
+    def _await(self, topic: str, publisher: int, number: int, now: float, item: T) -> list[Deliver[T] | Gap]:
         lasts = self._topics[topic]
         last = lasts[publisher]
         if last >= 0:
             last = lasts[publisher] = -1 - last
-        held = self._held.get((topic, publisher))
-        if held is None:
-            held = self._held[topic, publisher] = _Held()
-        known = held.items.get(number)
+        early = self._awaiting.get((topic, publisher))
+        if early is None:
+            early = self._awaiting[topic, publisher] = _Awaiting()
+        known = early.items.get(number)
         if number <= -1 - last or (known is not None and known is not _TAIL):
             self.duplicates += 1
             return []
         if known is None:
-            heapq.heappush(held.numbers, number)
-            self._waiting.append((now + self.reorder_window_s, topic, publisher, number))
-        held.items[number] = item
+            heapq.heappush(early.numbers, number)
+            self._deadlines.append((now + self.reorder_window_s, topic, publisher, number))
+        early.items[number] = item
         effects = self._advance(topic, publisher, 0)
-        while len(self._waiting) > self.max_held:
+        while len(self._deadlines) > self.max_awaiting:
             effects += self._release_oldest()
         return effects
 
     def _release_oldest(self) -> list[Deliver[T] | Gap]:
-        _, topic, publisher, number = self._waiting.popleft()
-        held = self._held.get((topic, publisher))
-        return self._advance(topic, publisher, number) if held and number in held.items else []
+        _, topic, publisher, number = self._deadlines.popleft()
+        early = self._awaiting.get((topic, publisher))
+        return self._advance(topic, publisher, number) if early and number in early.items else []
 
     def _advance(self, topic: str, publisher: int, upto: int) -> list[Deliver[T] | Gap]:
-        """Release what is held up to `upto`, if that is still held, and then what follows without a hole."""
-        held = self._held[topic, publisher]
-        numbers, items = held.numbers, held.items
+        """Release what waits up to `upto`, if that still waits, and then what follows without a hole."""
+        early = self._awaiting[topic, publisher]
+        numbers, items = early.numbers, early.items
         last = -1 - self._topics[topic][publisher]
         effects: list[Deliver[T] | Gap] = []
         while numbers and numbers[0] <= upto:
@@ -210,7 +221,7 @@ class GapDetector(Generic[T]):
                 effects.append(self._gap(topic, publisher, last + 1, number - 1))
             effects.append(Deliver(topic, item))
             last = number
-        if upto > last:  # what was held as `upto` was a tail
+        if upto > last:  # what waited as `upto` was a tail
             effects.append(self._gap(topic, publisher, last + 1, upto))
             last = upto
         while numbers and numbers[0] == last + 1 and items[last + 1] is not _TAIL:
@@ -218,7 +229,7 @@ class GapDetector(Generic[T]):
             effects.append(Deliver(topic, items.pop(last)))
         self._topics[topic][publisher] = -1 - last
         if not numbers:
-            del self._held[topic, publisher]
+            del self._awaiting[topic, publisher]
             self._topics[topic][publisher] = last
         return effects
 
@@ -232,8 +243,8 @@ class GapDetector(Generic[T]):
             self._entries.append((topic, publisher, last))
         else:
             topic, publisher, _ = self._entries.popleft()
-        held = self._held.get((topic, publisher))
-        effects = self._advance(topic, publisher, max(held.numbers)) if held else []
+        early = self._awaiting.get((topic, publisher))
+        effects = self._advance(topic, publisher, max(early.numbers)) if early else []
         lasts = self._topics[topic]
         del lasts[publisher]
         if not lasts:

@@ -22,9 +22,9 @@ RANDOM = st.integers(0, 2**32).map(random.Random)
 # --- gaps: one topic, one publisher
 
 
-def take(detector: GapDetector[int], *numbers: int, now: float = 0.0, hold: bool = False) -> list[Any]:
+def take(detector: GapDetector[int], *numbers: int, now: float = 0.0, awaits: bool = False) -> list[Any]:
     """Give these numbers, each its own item. Return what comes out: a number delivered, or the (first, last) lost."""
-    effects = [e for n in numbers for e in detector.observe("a", P, n, now, item=n, hold=hold)]
+    effects = [e for n in numbers for e in detector.observe("a", P, n, now, item=n, awaits=awaits)]
     return shown(effects)
 
 
@@ -46,16 +46,16 @@ def detector() -> GapDetector[int]:
     return GapDetector()
 
 
-@pytest.mark.parametrize("hold", [False, True])
-def test_in_order_all_is_delivered(detector: GapDetector[int], hold: bool) -> None:
-    assert take(detector, 1, 2, 3, hold=hold) == [1, 2, 3]
+@pytest.mark.parametrize("awaits", [False, True])
+def test_in_order_all_is_delivered(detector: GapDetector[int], awaits: bool) -> None:
+    assert take(detector, 1, 2, 3, awaits=awaits) == [1, 2, 3]
     assert counters(detector) == (0, 0, 0, 0, 0)
     assert detector.lasts("a") == {P: 3}
 
 
-@pytest.mark.parametrize("hold", [False, True])
-def test_what_is_not_above_the_last_is_a_duplicate(detector: GapDetector[int], hold: bool) -> None:
-    assert take(detector, 1, 2, 2, 1, 3, 3, hold=hold) == [1, 2, 3]
+@pytest.mark.parametrize("awaits", [False, True])
+def test_what_is_not_above_the_last_is_a_duplicate(detector: GapDetector[int], awaits: bool) -> None:
+    assert take(detector, 1, 2, 2, 1, 3, 3, awaits=awaits) == [1, 2, 3]
     assert counters(detector) == (3, 0, 0, 0, 0)
 
 
@@ -66,9 +66,9 @@ def test_a_jump_is_a_gap_at_once(detector: GapDetector[int]) -> None:
         Gap("a", P, 2, 3, 2).lost = 5  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("hold", [False, True])
-def test_a_late_start_is_no_gap(detector: GapDetector[int], hold: bool) -> None:
-    assert take(detector, 5, 6, 4, hold=hold) == [5, 6]
+@pytest.mark.parametrize("awaits", [False, True])
+def test_a_late_start_is_no_gap(detector: GapDetector[int], awaits: bool) -> None:
+    assert take(detector, 5, 6, 4, awaits=awaits) == [5, 6]
     assert counters(detector) == (1, 0, 0, 1, 0)
 
 
@@ -76,22 +76,22 @@ def test_publishers_and_topics_are_counted_apart(detector: GapDetector[int]) -> 
     for topic in ("a", "b"):
         for publisher in (P, Q):
             for number in (1, 2):
-                effects = detector.observe(topic, publisher, number, 0.0, item=number, hold=False)
+                effects = detector.observe(topic, publisher, number, 0.0, item=number, awaits=False)
                 assert effects == [Deliver(topic, number)]
     assert counters(detector) == (0, 0, 0, 0, 0)
 
 
 def test_a_filled_hole_is_no_gap(detector: GapDetector[int]) -> None:
-    assert take(detector, 1, 3, 5, 4, hold=True) == [1]
-    assert take(detector, 2, hold=True) == [2, 3, 4, 5]
+    assert take(detector, 1, 3, 5, 4, awaits=True) == [1]
+    assert take(detector, 2, awaits=True) == [2, 3, 4, 5]
     assert take(detector, 6) == [6]
     assert shown(detector.expire(99.0)) == []
     assert counters(detector) == (0, 0, 0, 0, 0)
 
 
 def test_a_hole_is_reported_when_the_window_ends(detector: GapDetector[int]) -> None:
-    assert take(detector, 1, 3, hold=True) == [1]
-    assert take(detector, 6, 4, now=0.3, hold=True) == []
+    assert take(detector, 1, 3, awaits=True) == [1]
+    assert take(detector, 6, 4, now=0.3, awaits=True) == []
     assert shown(detector.expire(REORDER_WINDOW_S - 0.01)) == []
     assert shown(detector.expire(REORDER_WINDOW_S)) == [(2, 2), 3, 4]
     assert take(detector, 5, 2, now=0.6) == [5, 6]
@@ -100,34 +100,34 @@ def test_a_hole_is_reported_when_the_window_ends(detector: GapDetector[int]) -> 
     assert take(detector, 7, 9) == [7, (8, 8), 9]
 
 
-def test_what_is_held_is_held_on_when_holding_ends(detector: GapDetector[int]) -> None:
-    assert take(detector, 1, 3, hold=True) == [1]
+def test_what_waits_waits_on_when_no_more_has_to(detector: GapDetector[int]) -> None:
+    assert take(detector, 1, 3, awaits=True) == [1]
     assert take(detector, 4, 7, now=0.1) == []
     assert shown(detector.expire(0.5)) == [(2, 2), 3, 4]
     assert shown(detector.expire(0.6)) == [(5, 6), 7]
     assert detector.lasts("a") == {P: 7}
 
 
-def test_duplicates_of_what_is_held_are_dropped(detector: GapDetector[int]) -> None:
-    assert take(detector, 1, 3, 3, 1, hold=True) == [1]
+def test_duplicates_of_what_waits_are_dropped(detector: GapDetector[int]) -> None:
+    assert take(detector, 1, 3, 3, 1, awaits=True) == [1]
     assert shown(detector.expire(1.0)) == [(2, 2), 3]
     assert take(detector, 3, 2) == []
     assert counters(detector) == (4, 1, 1, 0, 0)
 
 
-def test_the_inline_test_fails_for_as_long_as_something_is_held(detector: GapDetector[int]) -> None:
+def test_the_inline_test_fails_for_as_long_as_something_waits(detector: GapDetector[int]) -> None:
     lasts = detector.lasts("a")
-    take(detector, 1, 3, hold=True)
+    take(detector, 1, 3, awaits=True)
     assert all(lasts.get(P) != number - 1 for number in range(1, 10))
-    take(detector, 2, hold=True)
+    take(detector, 2, awaits=True)
     assert lasts is detector.lasts("a")
     assert lasts == {P: 3}
 
 
-def test_what_is_held_is_bounded() -> None:
-    detector: GapDetector[int] = GapDetector(max_held=3)
-    assert take(detector, 1, 3, 5, 7, hold=True) == [1]
-    assert take(detector, 9, hold=True) == [(2, 2), 3]
+def test_what_waits_is_bounded() -> None:
+    detector: GapDetector[int] = GapDetector(max_awaiting=3)
+    assert take(detector, 1, 3, 5, 7, awaits=True) == [1]
+    assert take(detector, 9, awaits=True) == [(2, 2), 3]
     assert shown(detector.expire(1.0)) == [(4, 4), 5, (6, 6), 7, (8, 8), 9]
 
 
@@ -144,36 +144,36 @@ def test_a_tail_shows_a_lost_last_message(detector: GapDetector[int]) -> None:
     assert counters(detector) == (1, 1, 3, 0, 0)
 
 
-@pytest.mark.parametrize("hold", [False, True])
-def test_a_tail_of_what_was_never_seen_records_nothing(detector: GapDetector[int], hold: bool) -> None:
-    assert detector.tail("a", P, 5, 0.0, hold) == []
-    assert take(detector, 6, 7, hold=hold) == [6, 7]
-    assert detector.tail("a", Q, 5, 0.0, hold) == []
+@pytest.mark.parametrize("awaits", [False, True])
+def test_a_tail_of_what_was_never_seen_records_nothing(detector: GapDetector[int], awaits: bool) -> None:
+    assert detector.tail("a", P, 5, 0.0, awaits) == []
+    assert take(detector, 6, 7, awaits=awaits) == [6, 7]
+    assert detector.tail("a", Q, 5, 0.0, awaits) == []
     assert counters(detector) == (0, 0, 0, 1, 0)
 
 
 def test_a_tail_waits_for_what_it_announces(detector: GapDetector[int]) -> None:
-    assert take(detector, 1, hold=True) == [1]
+    assert take(detector, 1, awaits=True) == [1]
     assert shown(detector.tail("a", P, 3, 0.0, True)) == []
     assert shown(detector.tail("a", P, 3, 0.0, True)) == []
-    assert take(detector, 3, 2, now=0.1, hold=True) == [2, 3]
+    assert take(detector, 3, 2, now=0.1, awaits=True) == [2, 3]
     assert detector.lasts("a") == {P: 3}
     assert shown(detector.expire(1.0)) == []
     assert counters(detector) == (0, 0, 0, 0, 0)
 
 
-def test_a_tail_that_waits_in_vain_reports_the_gap(detector: GapDetector[int]) -> None:
-    take(detector, 1, hold=True)
+def test_a_tail_that_waits_for_nothing_reports_the_gap(detector: GapDetector[int]) -> None:
+    take(detector, 1, awaits=True)
     assert shown(detector.tail("a", P, 4, 0.0, True)) == []
-    assert take(detector, 2, now=0.1, hold=True) == [2]
-    assert take(detector, 5, now=0.1, hold=True) == []
+    assert take(detector, 2, now=0.1, awaits=True) == [2]
+    assert take(detector, 5, now=0.1, awaits=True) == []
     assert shown(detector.expire(0.5)) == [(3, 4), 5]
     assert take(detector, 6) == [6]
     assert counters(detector) == (0, 1, 2, 0, 0)
 
 
-def test_a_tail_while_something_is_held_is_no_loss_yet(detector: GapDetector[int]) -> None:
-    take(detector, 1, 3, hold=True)
+def test_a_tail_while_something_waits_is_no_loss_yet(detector: GapDetector[int]) -> None:
+    take(detector, 1, 3, awaits=True)
     assert shown(detector.tail("a", P, 3, 0.0, False)) == []
     assert shown(detector.tail("a", P, 4, 0.0, False)) == []
     assert shown(detector.tail("a", P, 1, 0.0, False)) == []
@@ -181,8 +181,8 @@ def test_a_tail_while_something_is_held_is_no_loss_yet(detector: GapDetector[int
     assert detector.duplicates == 0
 
 
-def test_a_tail_below_what_is_held_joins_one_gap(detector: GapDetector[int]) -> None:
-    take(detector, 1, 6, hold=True)
+def test_a_tail_below_what_waits_joins_one_gap(detector: GapDetector[int]) -> None:
+    take(detector, 1, 6, awaits=True)
     assert shown(detector.tail("a", P, 3, 0.1, True)) == []
     assert shown(detector.expire(1.0)) == [(2, 5), 6]
     assert detector.gaps == 1
@@ -191,29 +191,29 @@ def test_a_tail_below_what_is_held_joins_one_gap(detector: GapDetector[int]) -> 
 # --- forgetting
 
 
-def test_forgotten_topics_start_anew(detector: GapDetector[int]) -> None:
-    take(detector, 1, 3, hold=True)
+def test_forgotten_topics_start_again(detector: GapDetector[int]) -> None:
+    take(detector, 1, 3, awaits=True)
     old = detector.lasts("a")
-    detector.observe("b", P, 1, 0.0, item=1, hold=False)
+    detector.observe("b", P, 1, 0.0, item=1, awaits=False)
     assert detector.forget(lambda topic: topic == "a") == 1
     assert old == {}
     assert detector.expire(1.0) == []
     assert take(detector, 9) == [9]
-    assert detector.observe("b", P, 2, 0.0, item=2, hold=False) == [Deliver("b", 2)]
+    assert detector.observe("b", P, 2, 0.0, item=2, awaits=False) == [Deliver("b", 2)]
     assert counters(detector) == (0, 0, 0, 1, 0)
 
 
 def test_the_oldest_quiet_entry_is_evicted_and_counted() -> None:
     detector: GapDetector[int] = GapDetector(max_entries=3)
     for topic in ("a", "b", "c"):
-        detector.observe(topic, P, 1, 0.0, item=1, hold=False)
+        detector.observe(topic, P, 1, 0.0, item=1, awaits=False)
     detector.lasts("a")[P] = 2  # in order, as the caller does it: `a` has moved
     old = detector.lasts("b")
-    detector.observe("d", P, 1, 0.0, item=1, hold=False)
+    detector.observe("d", P, 1, 0.0, item=1, awaits=False)
     assert detector.evicted == 1
     assert old == {}
     assert take(detector, 4) == [(3, 3), 4]
-    assert detector.observe("b", P, 2, 0.0, item=2, hold=False) == [Deliver("b", 2)]
+    assert detector.observe("b", P, 2, 0.0, item=2, awaits=False) == [Deliver("b", 2)]
     assert detector.started_late == 1
 
 
@@ -221,16 +221,16 @@ def test_when_all_have_moved_one_is_evicted_all_the_same() -> None:
     detector: GapDetector[int] = GapDetector(max_entries=2)
     for number in range(1, 200):
         topic = f"{number}"
-        detector.observe(topic, P, 1, 0.0, item=1, hold=False)
+        detector.observe(topic, P, 1, 0.0, item=1, awaits=False)
         detector.lasts(topic)[P] = 2
     assert detector.evicted == 197
     assert [len(lasts) for lasts in detector._topics.values()] == [1, 1]
 
 
-def test_an_evicted_entry_gives_up_what_it_holds() -> None:
+def test_an_evicted_entry_gives_up_what_waits_there() -> None:
     detector: GapDetector[int] = GapDetector(max_entries=1)
-    take(detector, 1, 3, hold=True)
-    assert detector.observe("b", P, 1, 0.0, item=9, hold=True) == [
+    take(detector, 1, 3, awaits=True)
+    assert detector.observe("b", P, 1, 0.0, item=9, awaits=True) == [
         Gap("a", P, 2, 2, 1),
         Deliver("a", 3),
         Deliver("b", 9),
@@ -240,9 +240,9 @@ def test_an_evicted_entry_gives_up_what_it_holds() -> None:
 
 def test_an_entry_that_comes_back_is_not_hurried_by_its_past() -> None:
     detector: GapDetector[int] = GapDetector(max_entries=1)
-    take(detector, 1, 50, hold=True)
-    detector.observe("b", P, 1, 0.0, item=9, hold=True)
-    assert take(detector, 1, 3, now=0.4, hold=True) == [1]
+    take(detector, 1, 50, awaits=True)
+    detector.observe("b", P, 1, 0.0, item=9, awaits=True)
+    assert take(detector, 1, 3, now=0.4, awaits=True) == [1]
     assert detector.expire(0.5) == []
     assert shown(detector.expire(0.9)) == [(2, 2), 3]
 
@@ -261,7 +261,7 @@ def test_forgetting_and_coming_back_keeps_the_bound() -> None:
     detector: GapDetector[int] = GapDetector(max_entries=4)
     for number in range(100):
         take(detector, 1)
-        detector.observe(f"{number}", P, 1, 0.0, item=1, hold=False)
+        detector.observe(f"{number}", P, 1, 0.0, item=1, awaits=False)
         detector.forget(lambda topic: topic == "a")
     assert len(detector._entries) == sum(len(lasts) for lasts in detector._topics.values()) <= 4
 
@@ -293,14 +293,14 @@ class Run:
         self.delivered: dict[tuple[str, int], list[int]] = defaultdict(list)
         self.missing: dict[tuple[str, int], list[int]] = defaultdict(list)
 
-    def take(self, topic: str, publisher: int, number: int, now: float, hold: bool) -> None:
+    def take(self, topic: str, publisher: int, number: int, now: float, awaits: bool) -> None:
         last = self.detector.lasts(topic)
         if last.get(publisher) == number - 1:
             last[publisher] = number
             self.delivered[topic, publisher].append(number)
             return
         item = (topic, publisher, number)
-        self.carry_out(self.detector.observe(topic, publisher, number, now, item=item, hold=hold))
+        self.carry_out(self.detector.observe(topic, publisher, number, now, item=item, awaits=awaits))
 
     def carry_out(self, effects: list[Deliver[tuple[str, int, int]] | Gap]) -> None:
         for effect in effects:
@@ -325,18 +325,18 @@ class Run:
         assert self.detector.started_late == sum(numbers[0] > 1 for numbers in self.delivered.values() if numbers)
 
 
-def tails(run: Run, sent: dict[tuple[str, int], int], now: float, hold: bool) -> None:
+def tails(run: Run, sent: dict[tuple[str, int], int], now: float, awaits: bool) -> None:
     for (topic, publisher), count in sent.items():
-        run.carry_out(run.detector.tail(topic, publisher, count, now, hold))
+        run.carry_out(run.detector.tail(topic, publisher, count, now, awaits))
 
 
 @settings(max_examples=300, deadline=None)
 @given(arrivals())
-def test_without_holding_nothing_is_unaccounted_for(drawn: Any) -> None:
+def test_without_waiting_nothing_is_unaccounted_for(drawn: Any) -> None:
     sent, arrived, reordered = drawn
     run = Run()
     for topic, publisher, number in arrived:
-        run.take(topic, publisher, number, now=0.0, hold=False)
+        run.take(topic, publisher, number, now=0.0, awaits=False)
     tails(run, sent, 0.0, False)
     run.check(sent, arrived)
     if not reordered:
@@ -345,37 +345,37 @@ def test_without_holding_nothing_is_unaccounted_for(drawn: Any) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(arrivals())
-def test_holding_loses_nothing_that_arrives_within_the_window(drawn: Any) -> None:
+def test_waiting_loses_nothing_that_arrives_within_the_window(drawn: Any) -> None:
     sent, arrived, _ = drawn
     run = Run()
     for topic, publisher, number in arrived:
-        run.take(topic, publisher, number, now=0.0, hold=True)
+        run.take(topic, publisher, number, now=0.0, awaits=True)
     tails(run, sent, 0.1, True)
     run.carry_out(run.detector.expire(1.0))
     run.check(sent, arrived)
     for stream, numbers in by_stream(arrived).items():
         first = next(n for t, p, n in arrived if (t, p) == stream)
         assert set(run.delivered[stream]) == {number for number in numbers if number >= first}
-    assert not run.detector._held
+    assert not run.detector._awaiting
 
 
 @settings(max_examples=300, deadline=None)
 @given(arrivals(), RANDOM, st.sampled_from([2, 100]))
-def test_holding_now_and_then_nothing_is_unaccounted_for(drawn: Any, rng: random.Random, max_held: int) -> None:
+def test_waiting_now_and_then_nothing_is_unaccounted_for(drawn: Any, rng: random.Random, max_awaiting: int) -> None:
     sent, arrived, _ = drawn
-    run, now, hold = Run(), 0.0, False
-    run.detector.max_held = max_held
+    run, now, awaits = Run(), 0.0, False
+    run.detector.max_awaiting = max_awaiting
     for topic, publisher, number in arrived:
         now += rng.choice((0.0, 0.1, 0.3))
         if rng.random() < 0.1:
-            hold = not hold
-        run.take(topic, publisher, number, now=now, hold=hold)
+            awaits = not awaits
+        run.take(topic, publisher, number, now=now, awaits=awaits)
         if rng.random() < 0.3:
             run.carry_out(run.detector.expire(now))
-    tails(run, sent, now, hold)
+    tails(run, sent, now, awaits)
     run.carry_out(run.detector.expire(now + 1.0))
     run.check(sent, arrived)
-    assert not run.detector._held
+    assert not run.detector._awaiting
     assert all(last > 0 for lasts in run.detector._topics.values() for last in lasts.values())
 
 
