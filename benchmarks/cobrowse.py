@@ -26,7 +26,7 @@ from benchmarks import lab
 from benchmarks.codes import frame_node
 from fabric import Node
 from nodes.agent.agent import Agent
-from nodes.page.hosted_page import HostPage
+from nodes.page.hosted_page import HostedPage
 
 START_S = 60.0
 BODY = "x" * 200
@@ -58,8 +58,8 @@ def host(base: str, count: int, rate: float, seconds: float, codes: Any, joined:
             page.close()
 
 
-def open_page(node: Node, codes: Any) -> HostPage:
-    page = HostPage(lease_s=60.0)
+def open_page(node: Node, codes: Any) -> HostedPage:
+    page = HostedPage(lease_s=60.0)
     page.subscribe("~/site_connect/ready", lambda message: codes.put(message.payload["code"]))
     page.subscribe("~pagesession/cobrowsing/snapshot_request", lambda _: page.send_update(None, snapshot=True))
     page.attach(node)
@@ -118,12 +118,12 @@ def updates(base: str, sessions: int, rate: float, seconds: float) -> dict[str, 
 def many_pages(base: str, count: int, bytes_a_page: Any) -> None:
     """In a process of its own: what each page that is ready adds."""
     with Node(base) as node:
-        first = HostPage(node)
+        first = HostedPage(node)
         ready = threading.Semaphore(0)
         before = resident_bytes()
         pages = []
         for _ in range(count):
-            page = HostPage(lease_s=60.0, buttons=["help"])
+            page = HostedPage(lease_s=60.0, buttons=["help"])
             page.subscribe("~/site_connect/ready", lambda _: ready.release())
             page.attach(node)
             pages.append(page)

@@ -10,14 +10,18 @@ many filters at once; the tests hold the two against each other.
 
 from __future__ import annotations
 
-from fabric.errors import InvalidFilter, InvalidTopic, ScopeError, TopicError
+from fabric.errors import InvalidFilter, InvalidTopic, ScopeError, TopicError, expected
+from fabric.errors import shown as _shown
 
 MAX_TOPIC_BYTES = 65_535  # UTF-8 bytes of a topic or a filter; MQTT 5.0 §1.5.4
 MAX_LEVELS = 201  # levels of a topic or a filter, that is 200 separators; the default of Mosquitto
 RESERVED = ("$", "~")  # how a first level starts that no leading wildcard matches
+MAX_NAME_CHARS = 100  # of a name
+NAME = f"1 to {MAX_NAME_CHARS} characters without / + # and NUL, all printable, the first not $ or ~"
+"""What a name is, in words for people."""
 
 _WILDCARDS = ("+", "#")
-_SHOWN_CHARS = 60  # longer values are cut in messages, so that an error stays one readable line
+_NOT_IN_A_NAME = {"/", "+", "#"}  # NUL is not printable
 
 
 def validate_topic(topic: str) -> None:
@@ -40,6 +44,22 @@ def validate_filter(topic_filter: str) -> None:
         if level == "#" and number < len(levels):
             wrong = f"'#' is level {number} of {len(levels)}, but it must be the last one"
             raise InvalidFilter(f"filter {_shown(topic_filter)}: {wrong}")
+
+
+def valid_name(name: object) -> bool:
+    """Return whether `name` can be one level of a topic: the name of a proxy, a node, a service or an instance.
+
+    This is the one rule for names, wherever they come from; `NAME` says it in words.
+    """
+    if not (isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARS):
+        return False
+    return name[0] not in RESERVED and name.isprintable() and not _NOT_IN_A_NAME & set(name)
+
+
+def require_name(what: str, name: object) -> None:
+    """Raise ValueError unless `name` is a name. `what`: whose it is, for the message."""
+    if not valid_name(name):
+        raise ValueError(expected(what, name, NAME))
 
 
 def matches(topic_filter: str, topic: str) -> bool:
@@ -191,8 +211,3 @@ def _what_wildcards_take(wanted: list[str], levels: list[str]) -> str:
         below = levels[len(wanted) - 1 :]
         takes.append(f"'#' takes {_shown('/'.join(below))}" if below else "'#' takes no further level")
     return ", ".join(takes) or "the filter is the topic itself"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"

@@ -4,8 +4,8 @@
                                └──draining──► moving ──proven──► connected
 
 The node is *connected* when a watermark that it sent through the proxy's ingress came back by the proxy's out: both
-ways are open. `Session` decides; the shell (`fabric.node.node`) opens and closes what the effects say, and tells what
-happened.
+ways are open. `Connection` decides; the shell (`fabric.node.engine`) opens and closes what the effects say, and tells
+what happened.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Move:
 Effect = Attach | Detach | OpenUplink | SendProbe | Connected | Lost | Move
 
 
-class Session:
+class Connection:
     """The connection of one node to one of `bases`.
 
     silence_s: a proxy of which nothing was heard for so long, with nothing waiting to be read, is lost
@@ -96,14 +96,14 @@ class Session:
     def start(self, now: float) -> list[Effect]:
         return [Attach(self.base), *self._open(now)]
 
-    def opened(self, now: float) -> list[Effect]:
+    def uplink_opened(self, now: float) -> list[Effect]:
         """The connection to the ingress is open: probe it."""
         if self.state != "connecting":
             return []
         self._probe_at = now + PROBE_S
         return [SendProbe()]
 
-    def closed(self, now: float, why: str) -> list[Effect]:
+    def uplink_closed(self, now: float, why: str) -> list[Effect]:
         """The connection to the ingress broke or could not be made."""
         self._probe_at = None
         if self.state == "connected":
@@ -113,7 +113,7 @@ class Session:
             self._retry_s = min(self._retry_s * 2, RETRY_LAST_S)
         return []
 
-    def proven(self, now: float) -> list[Effect]:
+    def watermark_returned(self, now: float) -> list[Effect]:
         """A watermark sent over the present connection came back."""
         self._heard_at = now
         if (
@@ -124,11 +124,11 @@ class Session:
         self._probe_at = self._retry_at = None
         return [Connected(self.base)]
 
-    def heard(self, now: float) -> None:
+    def proxy_heard(self, now: float) -> None:
         """The proxy announced itself, or answered."""
         self._heard_at = now
 
-    def draining(self, now: float) -> list[Effect]:
+    def proxy_drains(self, now: float) -> list[Effect]:
         """The proxy said that it will go."""
         if self.state != "connected" or len(self.bases) == 1:
             return []
@@ -136,7 +136,7 @@ class Session:
         self._attempt_until = now + ATTEMPT_S * 2
         return [Move(self._next())]
 
-    def moved(self, now: float) -> list[Effect]:
+    def move_finished(self, now: float) -> list[Effect]:
         """The new proxy covers everything, and the old one's way is flushed: receive from the new one from now on."""
         if self.state != "moving":
             return []

@@ -125,31 +125,33 @@ class Coverage:
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def sent(self, now: float) -> list[Effect]:
+    def prefixes_sent(self, now: float) -> list[Effect]:
         """New prefixes went out in this loop turn: a marker follows them."""
         self._sent += 1
         self._repeat_s = REPEAT_FIRST_S
         return [self._marker(now)]
 
-    def want(self, subscription: int, generation: int, since: float) -> list[Effect]:
+    def ack_wanted(self, subscription: int, generation: int, since: float) -> list[Effect]:
         """An ack is wanted for a subscription whose prefixes were sent in `generation`."""
         if generation <= self._acked and self._covered:
             return [Acked(subscription, Ack(True, self.covered, self._missing, 0.0))]
         self._waiting[subscription] = _Waiting(generation, since, since + self._ack_timeout_s)
         return []
 
-    def cancel(self, subscription: int, now: float, why: str) -> list[Effect]:
+    def subscription_ended(self, subscription: int, now: float, why: str) -> list[Effect]:
         """The subscription ends before its ack."""
         waiting = self._waiting.pop(subscription, None)
         if waiting is None:
             return []
         return [Acked(subscription, Ack(False, (), self._missing, now - waiting.since, why))]
 
-    def cancel_all(self, now: float, why: str) -> list[Effect]:
+    def node_ended(self, now: float, why: str) -> list[Effect]:
         """The node ends: whoever still waits is told."""
-        return [effect for subscription in list(self._waiting) for effect in self.cancel(subscription, now, why)]
+        return [
+            effect for subscription in list(self._waiting) for effect in self.subscription_ended(subscription, now, why)
+        ]
 
-    def answer(self, nonce: bytes, leg: str, view: View, now: float) -> list[Effect]:
+    def marker_answered(self, nonce: bytes, leg: str, view: View, now: float) -> list[Effect]:
         """A proxy answered a marker, at its `ingress` or at its `relay`."""
         attempt = self._attempts.get(nonce)
         if attempt is None:
@@ -164,12 +166,12 @@ class Coverage:
         self._forget_up_to(attempt.generation)
         return self._settle(attempt, attempt.generation, now)
 
-    def announced(self, view: View, now: float) -> list[Effect]:
+    def proxy_announced(self, view: View, now: float) -> list[Effect]:
         """The own proxy announced itself: what it lost is not covered any more, what it gained is asked for."""
         if self._own is None or view.record.id != self._own[0]:
             return []
         if view.record.incarnation != self._own[1]:
-            return self.lost_proxy(now)
+            return self.proxy_lost(now)
         linked = {peer.record.id: peer.record.incarnation for peer in view.peers if peer.linked}
         linked[view.record.id] = view.record.incarnation
         for attempt in self._attempts.values():
@@ -184,7 +186,7 @@ class Coverage:
             self._next_marker = now
         return self._change(kept, tuple(sorted(known - set(kept))))
 
-    def lost_proxy(self, now: float) -> list[Effect]:
+    def proxy_lost(self, now: float) -> list[Effect]:
         """The connection to the own proxy broke, or moves: nothing is covered until markers are answered again."""
         self._attempts.clear()
         self._own = None
@@ -193,7 +195,7 @@ class Coverage:
         self._next_marker = now
         return self._change({}, tuple(sorted({*self._covered, *self._missing})))
 
-    def switched(self, now: float) -> None:
+    def proxy_switched(self, now: float) -> None:
         """The node moved to a proxy that was proven to cover everything: ask anew, while what is covered stays so."""
         self._attempts.clear()
         self._own = None
@@ -267,7 +269,7 @@ class Coverage:
             effects += self._settle(best, best.generation, now)
             self._renew = True
         for subscription in overdue:
-            effects += self.cancel(subscription, now, self._reason())
+            effects += self.subscription_ended(subscription, now, self._reason())
         return effects
 
     def _reason(self) -> str:

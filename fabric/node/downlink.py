@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from fabric import sockets
 from fabric.endpoints import Endpoints
-from fabric.protocol.markers import encode_marker
+from fabric.protocol.markers import encode_marker, node_prefix
 
 TICK_MS = 10
 
@@ -31,8 +31,8 @@ class Downlink:
         self.poll = sockets.something_waits(self.socket)
         """Whether something waits to be read."""
         sockets.connect(self.socket, bell)
-        # Everything that is addressed to this node: `$ack/<token>/…` and `$ack/<token>-n/…`.
-        self.own_prefix = b"$ack/" + token.encode()
+        self.own_prefix = node_prefix(token)
+        """Brings everything that is addressed to this node, over whichever connection. Never changes."""
         self.socket.send(b"\x01" + self.own_prefix)
 
     def attach(self, base: str) -> None:

@@ -76,7 +76,7 @@ class Node(Engine):
             self.stats,
             lambda topic, answer: self._publish_system(topic, answer, timeout_s=0),
         )
-        self._asked, self._receiver.on_trace = respondent.asked, respondent.traced
+        self._on_question, self._receiver.on_trace = respondent.question_heard, respondent.trace_heard
         self._prefixes: dict[str, bytes] = {}
         self._local_number = 0
         self._closed = False

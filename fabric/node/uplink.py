@@ -19,9 +19,9 @@ from msgpack import Packer  # type: ignore[import-untyped]
 from fabric import sockets
 from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, StateError
 from fabric.node.numbering import Numbering
-from fabric.node.unconfirmed import FRESH_PARTS, Outbox
+from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
 from fabric.payloads import FLAT, NUMERIC
-from fabric.protocol.markers import ACK
+from fabric.protocol.markers import watermark_topic
 from fabric.wire import FORMAT_VERSION, PACKING_ERRORS, Encoder
 
 TAILS_PER_TICK = 1_000
@@ -71,8 +71,8 @@ class Uplink:
         self._encoder = Encoder(self._numbering.publisher, max_payload_bytes)
         self._pack: Callable[[Any], bytes] = Packer().pack
         self._small = SMALL if max_payload_bytes >= 4 * SMALL else -1
-        self._control_prefix = f"{ACK}{token}/w".encode() + b"\0"
-        self._outbox = Outbox(max_bytes=max_unconfirmed_bytes)
+        self._control_prefix = watermark_topic(token).encode() + b"\0"
+        self._unconfirmed = Unconfirmed(max_bytes=max_unconfirmed_bytes)
         self._socket: sockets.Socket | None = None
         self._send: Callable[[bytes], object] = _no_socket
         self._monitor: sockets.Socket | None = None
@@ -106,11 +106,11 @@ class Uplink:
     @property
     def published(self) -> int:
         """Messages accepted; tails are none."""
-        return self._outbox.sent - self._tails_sent
+        return self._unconfirmed.sent - self._tails_sent
 
     @property
     def unconfirmed(self) -> int:
-        return self._outbox.unconfirmed
+        return self._unconfirmed.count
 
     @property
     def is_settled(self) -> bool:
@@ -145,10 +145,10 @@ class Uplink:
                         numbering.numbers[prefix] = last
                     else:
                         numbering.recent[prefix] = number
-                        fresh = self._outbox.fresh
+                        fresh = self._unconfirmed.fresh
                         fresh.append(part)
                         if len(fresh) >= FRESH_PARTS:
-                            self._outbox.count_fresh()
+                            self._unconfirmed.count_fresh()
                         return number
         return self._publish_carefully(prefix, payload, headers, timeout_s)
 
@@ -181,7 +181,7 @@ class Uplink:
                 if isinstance(error, zmq.ZMQError):
                     raise NotConnected(f"the connection to the proxy was closed: {error}") from error
                 raise
-            self._outbox.add(part)
+            self._unconfirmed.add(part)
             return number
 
     def _wait_clear(self, timeout_s: float) -> None:
@@ -291,9 +291,9 @@ class Uplink:
         self._open = self._clear = self._plain = False
         self._forget_resending()
         if self._lock.acquire(blocking=False):  # a publisher may be adding a part; then `proven` counts it
-            self._outbox.count_fresh()
+            self._unconfirmed.count_fresh()
             self._lock.release()
-        uncertain = self._outbox.take_uncertain()
+        uncertain = self._unconfirmed.take_uncertain()
         self.uncertain += uncertain
         return uncertain
 
@@ -301,7 +301,7 @@ class Uplink:
         """Send a watermark, whatever waits; nothing when the queue is full."""
         self._send_watermark()
 
-    def returned(self, payload: object, now: float) -> bool:
+    def watermark_returned(self, payload: object, now: float) -> bool:
         """A watermark came back. True when it was sent over the present connection."""
         if not (isinstance(payload, list) and len(payload) == 2 and all(type(field) is int for field in payload)):
             return False
@@ -309,15 +309,15 @@ class Uplink:
         if serial != self._serial:
             return False
         with self._changed:
-            self._outbox.confirmed(count, now)
+            self._unconfirmed.watermark_returned(count, now)
             self._changed.notify_all()
         return True
 
     def proven(self, now: float, moved_s: float) -> None:
         """Both ways are open: send again what is kept, in order; publishers go on behind it."""
         with self._lock:
-            self._resend, self._resend_at = self._outbox.kept(), 0
-            self.uncertain += self._outbox.take_uncertain()  # what was not counted yet when the connection broke
+            self._resend, self._resend_at = self._unconfirmed.kept(), 0
+            self.uncertain += self._unconfirmed.take_uncertain()  # what was not counted yet when the connection broke
             self.resent += len(self._resend)
             self._headers = _MOVED if self._serial > 1 else None
             self._moved_until = now + moved_s
@@ -338,10 +338,10 @@ class Uplink:
                     self._headers = None
                     self._plain = self._clear
                 self._send_tails(now)
-                if self._marked != self._outbox.sent or (self.unconfirmed and now > self._marked_at + REMARK_S):
+                if self._marked != self._unconfirmed.sent or (self.unconfirmed and now > self._marked_at + REMARK_S):
                     self._marked_at = now
                     self._send_watermark_locked()
-            self._outbox.tick(now)
+            self._unconfirmed.tick(now)
         finally:
             self._lock.release()
 
@@ -356,12 +356,12 @@ class Uplink:
         """Wait until everything accepted has come back through the ingress; return how many parts have not."""
         end = time.monotonic() + timeout_s
         with self._changed:
-            while self._outbox.unconfirmed or self._tails:
+            while self._unconfirmed.count or self._tails:
                 rest = end - time.monotonic()
                 if rest <= 0:
                     break
                 self._changed.wait(min(rest, 0.05))
-            return self._outbox.unconfirmed
+            return self._unconfirmed.count
 
     def abandon(self, why: FabricError) -> None:
         """In a forked child, or when the I/O thread ends: nothing can be sent any more."""
@@ -408,7 +408,7 @@ class Uplink:
             part = self._encoder.part(prefix, number, time.time_ns(), None, _TAIL)
             if not self._send_now(part):
                 return
-            self._outbox.add(part)
+            self._unconfirmed.add(part)
             self._tails_sent += 1
             self._tails.pop()
             self._repeats[0].append((now + REPEAT_TAILS_S[0], prefix, number))
@@ -424,7 +424,7 @@ class Uplink:
                 part = self._encoder.part(prefix, number, time.time_ns(), None, _TAIL)
                 if not self._send_now(part):
                     return
-                self._outbox.add(part)
+                self._unconfirmed.add(part)
                 self._tails_sent += 1
                 if stage + 1 < len(self._repeats):
                     self._repeats[stage + 1].append((now + REPEAT_TAILS_S[stage + 1], prefix, number))
@@ -438,7 +438,7 @@ class Uplink:
                 self._lock.release()
 
     def _send_watermark_locked(self) -> None:
-        count = self._outbox.sent
+        count = self._unconfirmed.sent
         part = self._encoder.part(self._control_prefix, 1, time.time_ns(), [self._serial, count])
         if self._send_now(part):
             self._marked = count

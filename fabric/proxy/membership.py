@@ -124,7 +124,7 @@ class Peer:
     """When the marker was sent that it answered by calling this run of us linked."""
 
 
-class Mesh:
+class Membership:
     """The membership of one proxy.
 
     join:      bases of proxies to ask; empty, or `first`, lets it become a member on its own after `settle_s`
@@ -176,13 +176,13 @@ class Mesh:
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def contact(self, record: Record, now: float) -> list[Effect]:
+    def marker_heard(self, record: Record, now: float) -> list[Effect]:
         """A proxy showed itself on a marker: it lives, at this moment, under this incarnation."""
         if record.id == self.record.id:
             return self._namesake(record)
         return self._hear(record, now)
 
-    def seen(self, view: View, now: float) -> list[Effect]:
+    def view_heard(self, view: View, now: float) -> list[Effect]:
         """A proxy's view arrived, in an answer or in an announcement."""
         if view.record.id == self.record.id:
             return self._namesake(view.record)
@@ -202,7 +202,7 @@ class Mesh:
                 self._rivals.add(each.record.base)
         return effects
 
-    def asked(self, base: str, view: View, now: float) -> list[Effect]:
+    def scout_answered(self, base: str, view: View, now: float) -> list[Effect]:
         """The proxy asked at `base` answered; it may call itself by another address."""
         if view.record == self.record:
             # It was told to join itself, by another name of its own address.
@@ -210,15 +210,15 @@ class Mesh:
             self._alone_allowed = self._alone_allowed or not self._join
             return []
         self._contacted[base] = view.record.id
-        return self.seen(view, now)
+        return self.view_heard(view, now)
 
-    def answered(self, view: View, nonce: bytes, now: float) -> list[Effect]:
+    def probe_answered(self, view: View, nonce: bytes, now: float) -> list[Effect]:
         """A peer answered the marker of our relay, and the answer came back over the link: the link is proven."""
         asked_at = self._probes.get(nonce, -inf)
         run = (view.record.id, view.record.incarnation)
         if self._left.get(run, inf) < asked_at:
             del self._left[run]  # it is alive after all
-        effects = self.seen(view, now)
+        effects = self.view_heard(view, now)
         peer = self.peers.get(view.record.id)
         if peer is None or peer.record != view.record or asked_at < peer.broken_at:
             return effects

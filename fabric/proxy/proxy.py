@@ -23,6 +23,7 @@ from fabric.protocol import markers, questions, stray, views
 from fabric.proxy import membership
 from fabric.proxy.figures import Figures, open_files
 from fabric.proxy.plumbing import Plumbing
+from fabric.topics import require_name
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
 
 log = logging.getLogger("fabric.proxy")
@@ -67,8 +68,7 @@ class Proxy:
         if public.is_wildcard:
             raise ValueError(f"others cannot connect to {public.base!r}; right would be `advertise` with a real host")
         self.name = name or public.default_name()
-        if not views.valid_name(self.name):
-            raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
+        require_name("name", self.name)
         self._join = tuple(Endpoints.parse(base).base for base in join)
         self._drain_s = drain_s
         self._event_fun = on_event
@@ -76,7 +76,7 @@ class Proxy:
         self._encoder = Encoder(secrets.randbits(64))
         self._numbers: Counter[str] = Counter()
         record = views.Record(self.name, self._incarnation, public.base)
-        self._mesh = membership.Mesh(
+        self._membership = membership.Membership(
             record,
             time.monotonic(),
             secrets.token_bytes,
@@ -173,7 +173,7 @@ class Proxy:
 
     def ready_line(self) -> dict[str, Any]:
         """What `fabric proxy` prints when it is a member."""
-        view = self._mesh.view()
+        view = self._membership.view()
         return {
             "event": "ready",
             "name": self.name,
@@ -204,7 +204,7 @@ class Proxy:
             self._mend(now)
         if self._drain_asked and self._drain_since is None:
             self._drain_since = now
-            self._perform(self._mesh.drain())
+            self._perform(self._membership.drain())
         if now >= self._next_tick:
             self._tick(now)
         if self._announce_now:
@@ -214,7 +214,7 @@ class Proxy:
     def _tick(self, now: float) -> None:
         """What time demands; not at each turn, of which every ack takes some."""
         self._next_tick = now + TICK_MS / 2000
-        self._perform(self._mesh.tick(now))
+        self._perform(self._membership.tick(now))
         silent = [leg for leg, heard in self._heard_self.items() if now - heard > SILENCE_S]
         if silent:
             self._failure = f"the own {' and '.join(silent)} let no marker through for {SILENCE_S:g} s"
@@ -234,7 +234,7 @@ class Proxy:
                 case membership.Unlink(base):
                     self._change_link(base, self._plumbing.unlink)
                 case membership.Probe(nonce):
-                    self._plumbing.ear.send(markers.encode_marker(self._incarnation, nonce, self._mesh.record))
+                    self._plumbing.ear.send(markers.encode_marker(self._incarnation, nonce, self._membership.record))
                 case membership.Ask(bases):
                     self._ask(bases)
                 case membership.Announce():
@@ -266,7 +266,7 @@ class Proxy:
                 scout.send(b"\x01" + markers.ack_prefix(self._incarnation))
                 self._readers[scout] = lambda base=base: self._on_scout(base)  # type: ignore[misc]
                 self._poller.register(scout, zmq.POLLIN)
-            self._scouts[base].send(markers.encode_marker(self._incarnation, b"ask", self._mesh.record))
+            self._scouts[base].send(markers.encode_marker(self._incarnation, b"ask", self._membership.record))
 
     # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -288,16 +288,16 @@ class Proxy:
                 self.refused[error.kind] += 1
                 continue
             if marker.sender is not None and leg == "ingress":
-                self._perform(self._mesh.contact(marker.sender, time.monotonic()))
+                self._perform(self._membership.marker_heard(marker.sender, time.monotonic()))
             if marker.claims and leg == "relay":
                 self._claims.update(marker.claims)
-            payload = markers.answer_payload(marker.nonce, leg, self._mesh.view())
-            say(self._part(f"{markers.ACK}{marker.token}/m", payload, number=1))
+            payload = markers.answer_payload(marker.nonce, leg, self._membership.view())
+            say(self._part(markers.answer_topic(marker.token), payload, number=1))
 
     def _count_prefix(self, leg: str, part: bytes) -> None:
         step = 1 if part[0] else -1
         self._prefixes[leg] += step
-        if leg == "relay" and part.startswith(b"$ack/", 1) and self._incarnation.encode() not in part:
+        if leg == "relay" and markers.is_addressed(part[1:]) and self._incarnation.encode() not in part:
             self._nodes += step
 
     def _watch_relay(self, beacon: sockets.Socket, prefix: bytes, *, subscribed: bool) -> None:
@@ -306,9 +306,9 @@ class Proxy:
             self._beacon_is_open = True
             sockets.open_beacon(beacon)
         if subscribed:
-            self._given_up.subscribed(prefix)
+            self._given_up.relay_subscribed(prefix)
         elif len(prefix) <= TOPIC_BYTES and stray.notice_prefix(prefix) is not None:
-            self._given_up.cancelled(prefix)
+            self._given_up.relay_cancelled(prefix)
             if prefix in self._own_prefixes:
                 self._claims.add(prefix)
 
@@ -342,9 +342,9 @@ class Proxy:
             if topic.startswith(markers.ANNOUNCE):
                 view = views.View.from_map(payload)
                 if view is not None and view.record.incarnation != self._incarnation:
-                    self._perform(self._mesh.seen(view, now))
+                    self._perform(self._membership.view_heard(view, now))
                 continue
-            if topic.endswith("/q"):
+            if markers.kind_of(topic.encode()) is markers.Kind.QUESTION:
                 self._on_question(payload)
                 continue
             answer = markers.read_answer(payload)
@@ -353,7 +353,7 @@ class Proxy:
             elif answer.view.record.incarnation == self._incarnation:
                 self._heard_self[answer.leg] = now
             elif answer.leg == "ingress":
-                self._perform(self._mesh.answered(answer.view, answer.nonce, now))
+                self._perform(self._membership.probe_answered(answer.view, answer.nonce, now))
 
     def _on_question(self, payload: Any) -> None:
         """See `protocol.questions`. One count numbers the answers to all: what others ask grows nothing."""
@@ -369,7 +369,7 @@ class Proxy:
             found = self._read(part)
             answer = markers.read_answer(found[1]) if found else None
             if answer is not None:
-                self._perform(self._mesh.asked(base, answer.view, time.monotonic()))
+                self._perform(self._membership.scout_answered(base, answer.view, time.monotonic()))
             if scout.closed:
                 return
 
@@ -385,10 +385,11 @@ class Proxy:
         now = time.monotonic()
         for event, endpoint in sockets.events_of(self._plumbing.link_events):
             base = next(
-                (peer.record.base for peer in self._mesh.view().peers if _same_link(peer.record.base, endpoint)), None
+                (peer.record.base for peer in self._membership.view().peers if _same_link(peer.record.base, endpoint)),
+                None,
             )
             if base is not None:
-                change = self._mesh.link_lost if event == zmq.EVENT_DISCONNECTED else self._mesh.link_opened
+                change = self._membership.link_lost if event == zmq.EVENT_DISCONNECTED else self._membership.link_opened
                 self._perform(change(base, now))
 
     def _count_refusals(self) -> None:
@@ -409,7 +410,7 @@ class Proxy:
         self._count_refusals()
         self._figures.update(now, self._plumbing.counts())
         payload = {
-            **self._mesh.view().to_map(),
+            **self._membership.view().to_map(),
             "name": self.name,
             "protocol": list(markers.PROTOCOL),
             "uptime_s": round(now - self._figures.started, 3),
@@ -448,7 +449,7 @@ class Proxy:
         try:
             if self._failure is None:
                 self._flush()
-                self._perform(self._mesh.leave())
+                self._perform(self._membership.leave())
                 self._announce(time.monotonic())
                 self._flush()
         except TransportError as error:

@@ -60,7 +60,7 @@ class _Entry:
     bytes: int = 0
 
 
-class Ledger:
+class Admission:
     """The requests of one server.
 
     max_in_flight: requests that wait or are being done; beyond, Busy
@@ -129,7 +129,7 @@ class Ledger:
             del self._entries[key]
         return entry.addresses
 
-    def took(self, count: int, elapsed_s: float) -> None:
+    def handler_took(self, count: int, elapsed_s: float) -> None:
         """The handler took so long for so many requests: what a busy server tells others to wait follows from it."""
         self._each_s += (elapsed_s / count - self._each_s) / 8
 

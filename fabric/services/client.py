@@ -18,6 +18,7 @@ from typing import Any
 from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError
 from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node
+from fabric.protocol.inboxes import inbox_topic
 from fabric.services.calls import ATTEMPTS, Calls, Effect, Failed, Send
 from fabric.services.directory import Change, Instance
 from fabric.services.messages import (
@@ -43,7 +44,7 @@ class Client:
 
     def __init__(self, node: Node, *, attempts: int = ATTEMPTS) -> None:
         self._node = node
-        self._inbox = f"$inbox/{secrets.token_hex(16)}/replies"
+        self._inbox = inbox_topic(secrets.token_hex(16), "replies")
         self._watcher = Watcher(node, self._on_change)
         self._lock = self._watcher.lock
         self._calls = Calls(self._watcher.directory, attempts=attempts)
@@ -145,7 +146,7 @@ class Client:
             error = StateError("client", "closed", "request", "it was closed before an answer came")
             over = [(call.future, None, error) for call in self._open.values()]
             for ident in self._open:
-                self._calls.done(ident)
+                self._calls.call_ended(ident)
             self._open.clear()
         self._node._detach(self)
         self._held.close()
@@ -168,14 +169,14 @@ class Client:
     def _on_acked(self) -> None:
         now = time.monotonic()
         with self._lock:
-            over = self._perform(self._calls.opened(now), now)
+            over = self._perform(self._calls.inbox_acked(now), now)
         _settle(over)
 
     def _on_coverage(self, event: CoverageEvent) -> None:
         if event.gained:
             now = time.monotonic()
             with self._lock:
-                over = self._perform(self._calls.reach_again(), now)
+                over = self._perform(self._calls.mesh_reached_again(), now)
             _settle(over)
 
     def _on_change(self, change: Change) -> None:
@@ -183,9 +184,9 @@ class Client:
         with self._lock:
             effects: list[Effect] = []
             if change.kind == "appeared":
-                effects = self._calls.appeared(change.instance, now)
+                effects = self._calls.instance_appeared(change.instance, now)
             elif change.kind == "left":
-                effects = self._calls.left(change.instance, now)
+                effects = self._calls.instance_left(change.instance, now)
             over = self._perform(effects, now)
         _settle(over)
 
@@ -202,9 +203,9 @@ class Client:
                 return
             self._counts["replies"] += 1
             if isinstance(reply.error, Busy):
-                over = self._perform(self._calls.busy(reply.id, reply.instance, reply.error, now), now)
+                over = self._perform(self._calls.instance_busy(reply.id, reply.instance, reply.error, now), now)
             else:
-                self._calls.done(reply.id)
+                self._calls.call_ended(reply.id)
                 del self._open[reply.id]
                 over = [(call.future, reply.body, reply.error)]
         _settle(over)
@@ -219,7 +220,7 @@ class Client:
                 case Send(ident, instance):
                     refusal = self._send(ident, instance, now)
                     if refusal is not None:
-                        self._calls.done(ident)
+                        self._calls.call_ended(ident)
                         over.append((self._open.pop(ident).future, None, refusal))
                 case Failed(ident, error):
                     self._counts["timeouts"] += isinstance(error, RequestTimeout)
@@ -233,14 +234,14 @@ class Client:
         try:
             self._node._publish_system(instance.inbox, payload, headers, timeout_s=0)
         except TransportError:
-            self._calls.unsent(ident, now)
+            self._calls.send_failed(ident, now)
         except FabricError as error:
             return error
         return None
 
     def _forget(self, ident: int) -> None:
         with self._lock:
-            self._calls.done(ident)
+            self._calls.call_ended(ident)
             self._open.pop(ident, None)
 
 

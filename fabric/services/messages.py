@@ -5,26 +5,18 @@ request  to `$inbox/<instance>/requests`: payload {"op": str, "key": str, "body"
 reply    to `reply_to`, which is `$inbox/<client>/replies`: headers {"id": int}, payload {"from": instance, "ok": body}
          or {"from": instance, "error": {"kind": str, "message": str, "fields": map}}
 
-`kind` is the name of an error's class, or of the nearest base that is known. What is unknown becomes a `ServiceError`.
+`kind` is the name of an error's class, or of its nearest base that is registered. A kind that the client has not
+registered becomes a `ServiceError` there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from fabric.errors import (
-    Busy,
-    FabricError,
-    LeaseExpired,
-    NotAllowed,
-    RequestTimeout,
-    ServiceError,
-    StateError,
-    UnknownContactCode,
-)
-from fabric.services.directory import is_inbox
+from fabric.errors import Busy, FabricError, NotAllowed, RequestTimeout, ServiceError, StateError, expected
+from fabric.protocol.inboxes import is_inbox
 from fabric.wire import Message
 
 MAX_KEY_CHARS = 200
@@ -88,9 +80,9 @@ def flaw_of_request(op: object, key: object) -> str | None:
 def read_address(message: Message) -> Address | None:
     """Where to answer a message; None when it names no inbox: then nobody can be told anything."""
     reply_to, ident = message.headers.get("reply_to"), message.headers.get("id")
-    if not (isinstance(reply_to, str) and is_inbox(reply_to) and type(ident) is int and ident >= 0):
+    if not is_inbox(reply_to) or type(ident) is not int or ident < 0:
         return None
-    return Address(reply_to, ident)
+    return Address(str(reply_to), ident)
 
 
 def read_request(message: Message, address: Address, now: float, wall_ns: int, skew_s: float) -> Request:
@@ -138,16 +130,30 @@ def read_reply(message: Message) -> Reply | None:
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
+_WITH_FIELDS = ("Busy", "StateError")
 _STATE_FIELDS = ("machine", "state", "event", "hint")
 _PLAIN: dict[str, Callable[[str], FabricError]] = {
-    each.__name__: each for each in (ServiceError, UnknownContactCode, NotAllowed, LeaseExpired, RequestTimeout)
+    each.__name__: each for each in (ServiceError, NotAllowed, RequestTimeout)
 }
+"""Errors that are made from their message alone, by their names on the wire. Only `register_error` adds to it."""
+_E = TypeVar("_E", bound=type[ServiceError])
+
+
+def register_error(cls: _E) -> _E:
+    """Have errors of this class reach the client as what they are. A decorator, for an application's own errors.
+
+    cls:    made from its message alone. Its name is its name on the wire; both sides must have registered it
+    errors: ValueError for a name that another class has
+    """
+    if cls.__name__ in _WITH_FIELDS or _PLAIN.setdefault(cls.__name__, cls) is not cls:
+        raise ValueError(expected("error class", cls.__name__, "a name that no other class is registered under"))
+    return cls
 
 
 def error_to_map(error: FabricError) -> dict[str, Any]:
     """Return an error as it is sent. What is odd in it is mended, so that the client is told in any case."""
     names = [each.__name__ for each in type(error).__mro__]
-    kind = next((name for name in names if name in _PLAIN or name in ("Busy", "StateError")), names[0])
+    kind = next((name for name in names if name in _PLAIN or name in _WITH_FIELDS), names[0])
     fields: dict[str, Any] = {}
     if isinstance(error, Busy):
         wait_s = float(error.retry_after_s)

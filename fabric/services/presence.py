@@ -20,7 +20,8 @@ from typing import Any
 from fabric.errors import FabricError, StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
-from fabric.services.directory import MAX_INFO_BYTES, SERVICE, WHO, Change, Directory, Instance, valid_service
+from fabric.services.directory import MAX_INFO_BYTES, SERVICE, WHO, Change, Directory, Instance
+from fabric.topics import require_name
 from fabric.wire import Message, encode
 
 ANNOUNCE_S = 1.0
@@ -95,9 +96,8 @@ class Announcer:
         lease_s: float = LEASE_S,
         announce: bool = True,
     ) -> None:
-        for each in (name, instance):
-            if not valid_service(each):
-                raise ValueError(f"{each!r:.120} is no name; right would be 1 to 100 characters without / + # and NUL")
+        require_name("service", name)
+        require_name("instance", instance)
         self._node, self._name, self._id, self._inbox, self._version = node, name, instance, inbox, version
         self._info, self._load, self._lease_s = dict(info or {}), load, lease_s
         self._lock = threading.Lock()
@@ -105,7 +105,7 @@ class Announcer:
         self._announcing = announce
         self._last = self._due = 0.0
         encode(self.instance.topic, 0, 1, 0, self.instance.to_map(), max_payload_bytes=MAX_INFO_BYTES)
-        self._questions = [Held(node, topic, self._asked) for topic in (WHO, f"{WHO}/{name}")]
+        self._questions = [Held(node, topic, self._question_heard) for topic in (WHO, f"{WHO}/{name}")]
         node._attach(self)
 
     @property
@@ -153,7 +153,7 @@ class Announcer:
         instance = self.instance
         self._node._publish_system(instance.topic, instance.to_map(), timeout_s=timeout_s)
 
-    def _asked(self, message: Message) -> None:
+    def _question_heard(self, message: Message) -> None:
         self._due = min(self._due, self._last + ANSWER_S)
         self.tick(time.monotonic(), False)
 
@@ -175,13 +175,13 @@ class Watcher:
 
     def watch(self, name: str | None = None) -> bool:
         """Watch a service, or all; False when it is watched already. Errors: ValueError for a name that is none."""
-        if name is not None and not valid_service(name):
-            raise ValueError(f"{name!r:.120} is no name; right would be 1 to 100 characters without / + # and NUL")
+        if name is not None:
+            require_name("service", name)
         with self.lock:
             if name in self._held:
                 return False
             topic_filter = f"{SERVICE}{'+' if name is None else name}/+"
-            self._held[name] = Held(self._node, topic_filter, self._heard, lambda: self.ask(name))
+            self._held[name] = Held(self._node, topic_filter, self._announcement_heard, lambda: self.ask(name))
             return True
 
     def ask(self, name: str | None = None) -> None:
@@ -213,8 +213,8 @@ class Watcher:
         for each in held:
             each.close()
 
-    def _heard(self, message: Message) -> None:
+    def _announcement_heard(self, message: Message) -> None:
         with self.lock:
-            change = self.directory.hear(message.topic, message.payload, time.monotonic())
+            change = self.directory.announcement_heard(message.topic, message.payload, time.monotonic())
         if change is not None:
             self._on_change(change)

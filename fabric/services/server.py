@@ -20,7 +20,8 @@ import msgpack  # type: ignore[import-untyped]
 
 from fabric.errors import Busy, FabricError, LocalWireError, RequestTimeout, ServiceError, StateError
 from fabric.node.node import Node
-from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Again, Ledger, Refused
+from fabric.protocol.inboxes import inbox_topic
+from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Admission, Again, Refused
 from fabric.services.messages import (
     MAX_MESSAGE_CHARS,
     Address,
@@ -94,8 +95,8 @@ class Server:
         self._max_bytes = node.max_payload_bytes
         self.name = name
         self.instance = secrets.token_hex(16)
-        self.inbox = f"$inbox/{self.instance}/requests"
-        self._ledger = Ledger(max_in_flight=max_in_flight, keep_s=keep_s)
+        self.inbox = inbox_topic(self.instance, "requests")
+        self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._queue: deque[tuple[float, Request]] = deque()
@@ -111,7 +112,7 @@ class Server:
             inbox=self.inbox,
             version=version,
             info=info,
-            load=lambda: self._ledger.load,
+            load=lambda: self._admission.load,
             lease_s=lease_s,
             announce=False,
         )
@@ -139,21 +140,21 @@ class Server:
         `waited_s`: how long those that came to the handler had waited for it, in all.
         """
         with self._lock:
-            ledger = self._ledger
+            admission = self._admission
             names = ("requests", "handled", "batches", "replies", "unsent", "malformed", "refused", "expired", "failed")
             return {
                 **{name: self._counts[name] for name in names},
-                "busy": ledger.busy,
-                "duplicates": ledger.duplicates,
-                "in_flight": ledger.in_flight,
-                "kept": ledger.kept,
+                "busy": admission.busy,
+                "duplicates": admission.duplicates,
+                "in_flight": admission.in_flight,
+                "kept": admission.kept,
                 "waited_s": round(self._waited_s, 6),
             }
 
     def tick(self, now: float, idle: bool) -> None:
         """In the I/O thread."""
         with self._lock:
-            self._ledger.expire(now)
+            self._admission.expire(now)
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Take no more, finish what is in flight, say the last word. After `timeout_s` what is left goes unanswered.
@@ -166,9 +167,9 @@ class Server:
         with self._changed:
             if self._closed:
                 return
-            self._closed = self._ledger.closed = True
+            self._closed = self._admission.closed = True
             self._announcer.drain()
-            self._changed.wait_for(lambda: not self._ledger.in_flight, timeout_s)
+            self._changed.wait_for(lambda: not self._admission.in_flight, timeout_s)
             self._stopping = True
             self._changed.notify_all()
         self._announcer.close()
@@ -201,7 +202,7 @@ class Server:
         digest = blake2b(msgpack.packb((request.op, request.body)), digest_size=16).digest()
         with self._changed:
             self._counts["requests"] += 1
-            verdict = self._ledger.admit(request, digest, now)
+            verdict = self._admission.admit(request, digest, now)
             if isinstance(verdict, Accept):
                 self._queue.append((now, request))
                 self._changed.notify()
@@ -241,7 +242,7 @@ class Server:
         if live:
             replies = self._call_handler(live)
             with self._lock:
-                self._ledger.took(len(live), time.monotonic() - started)
+                self._admission.handler_took(len(live), time.monotonic() - started)
                 self._counts["batches"] += 1
                 self._counts["handled"] += len(live)
             for request, reply in zip(live, replies, strict=True):
@@ -263,7 +264,7 @@ class Server:
     def _finish(self, request: Request, reply: Any) -> None:
         payload, size_bytes, keep = self._payload(request, reply)
         with self._changed:
-            addresses = self._ledger.finish(request.key, payload, size_bytes, time.monotonic(), keep=keep)
+            addresses = self._admission.finish(request.key, payload, size_bytes, time.monotonic(), keep=keep)
             self._changed.notify_all()
         self._answer(addresses, payload, max(0.0, min(request.deadline - time.monotonic(), CLOSE_S)))
 

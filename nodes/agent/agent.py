@@ -21,15 +21,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Self
 
-from fabric.errors import FabricError, LeaseExpired, NotAllowed, StateError, TransportError
+from fabric.errors import FabricError, NotAllowed, StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.services import Client
 from fabric.wire import Message
 from nodes.agent.agent_core import RENEWALS, AgentCore, Ask, Effect, Say, Tell, Unwatch, Update, Watch
 from nodes.rules import topics
+from nodes.rules.errors import LeaseExpired
 from nodes.rules.topics import BY, FRAME_SERVICE, SPACE
 
 EventFun = Callable[[dict[str, Any]], object]
@@ -78,7 +79,7 @@ class Agent:
     def _subscribe(self) -> None:
         self._states = self.node.subscribe(topics.agent_state(self.agent), self._on_state, self._on_ack)
 
-    def __enter__(self) -> Agent:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

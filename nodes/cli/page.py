@@ -30,7 +30,7 @@ from nodes.operate import logs
 from nodes.operate.health import pages_problem
 from nodes.operate.http_server import Address
 from nodes.page.host import host_of, new_token
-from nodes.page.hosted_page import HostPage
+from nodes.page.hosted_page import HostedPage
 from nodes.rules import fields, topics
 from nodes.rules.backoff import Backoff
 
@@ -48,16 +48,16 @@ _VISITORS = {
 class Pages:
     """The pages of this process, numbered from 1, and what may be done with them."""
 
-    def __init__(self, lines: Lines, updates: Sequence[Any], rate: float, make: Callable[[str | None], HostPage]):
+    def __init__(self, lines: Lines, updates: Sequence[Any], rate: float, make: Callable[[str | None], HostedPage]):
         self._lines, self._updates, self._rate, self._make = lines, updates, rate, make
-        self._pages: dict[int, HostPage] = {}
+        self._pages: dict[int, HostedPage] = {}
         self._sent: dict[int, int] = {}
         self._subscribed: dict[int, int] = {}
         self._last_subscribed = 0
         self._ended = threading.Event()
         self._sender = threading.Thread(target=self._send_updates, name="updates", daemon=True)
 
-    def open(self, number: int, session: str | None = None) -> HostPage:
+    def open(self, number: int, session: str | None = None) -> HostedPage:
         """Make a page; what it sees is told."""
         page = self._pages[number] = self._make(session)
         page.subscribe("~/#", lambda message: self._saw(number, message))
@@ -116,10 +116,10 @@ class Pages:
             else:
                 doing(number, self._pages[number], command)
 
-    def _do_publish(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_publish(self, number: int, page: HostedPage, command: Command) -> None:
         page.publish(field(command, "topic", str), command.get("payload"))
 
-    def _do_subscribe(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_subscribe(self, number: int, page: HostedPage, command: Command) -> None:
         def acked(ack: Ack) -> None:
             error = {} if ack.error is None else {"error": ack.error}
             self._lines.tell("ack", page=number, subscription=ident, ok=ack.ok, covered=list(ack.covered), **error)
@@ -133,32 +133,32 @@ class Pages:
         ident = self._last_subscribed
         self._subscribed[ident] = page.subscribe(field(command, "topic", str), arrived, acked)
 
-    def _do_unsubscribe(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_unsubscribe(self, number: int, page: HostedPage, command: Command) -> None:
         ident = field(command, "subscription", int)
         if ident not in self._subscribed:
             raise ValueError(f"subscription {ident} is not here; right would be one that an `ack` named")
         page.unsubscribe(self._subscribed.pop(ident))
 
-    def _do_trigger(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_trigger(self, number: int, page: HostedPage, command: Command) -> None:
         page.publish(topics.TRIGGER, {"button": field(command, "button", str)})
 
-    def _do_chat(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_chat(self, number: int, page: HostedPage, command: Command) -> None:
         payload = {"from": "visitor", "text": field(command, "text", str), "id": new_token()}
         page.publish(topics.MESSAGE, payload)
 
-    def _do_update(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_update(self, number: int, page: HostedPage, command: Command) -> None:
         sent = page.send_update(command.get("event"), field(command, "snapshot", bool, False))
         self._lines.tell("update_sent" if sent else "update_not_sent", page=number)
 
-    def _do_stop_session(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_stop_session(self, number: int, page: HostedPage, command: Command) -> None:
         stop = page.stop_session()
         self._lines.tell("stopped_here", page=number)
         stop.on_acknowledged(lambda: self._lines.tell("stop_acknowledged", page=number))
 
-    def _do_retry(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_retry(self, number: int, page: HostedPage, command: Command) -> None:
         page.retry()
 
-    def _do_reload(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_reload(self, number: int, page: HostedPage, command: Command) -> None:
         """The visitor loads the page again: the session goes on in a new page."""
         node = page.node
         page.close(release=False)
@@ -166,7 +166,7 @@ class Pages:
         if node is not None:
             again.attach(node)
 
-    def _do_close(self, number: int, page: HostPage, command: Command) -> None:
+    def _do_close(self, number: int, page: HostedPage, command: Command) -> None:
         page.close()
 
 
@@ -222,8 +222,8 @@ def page(
     backoff = Backoff(base_s=min(_PATIENCE.base_s, cap_s), cap_s=cap_s, attempts=attempts)
     updates = [] if path is None else _read_updates(path)
 
-    def make(session: str | None) -> HostPage:
-        return HostPage(session=session, buttons=names, lease_s=lease_s, backoff=backoff)
+    def make(session: str | None) -> HostedPage:
+        return HostedPage(session=session, buttons=names, lease_s=lease_s, backoff=backoff)
 
     with status_page("page", http) as status, open_node(connect, connect_timeout_s) as node:
         pages = Pages(lines, updates, rate, make)

@@ -93,9 +93,10 @@ class Publish(BrowserMessage):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Update(BrowserMessage):
-    """A change of the page, for the agent in session."""
+    """A change of the page, for the agent in session. n: its number, from 1 in each document and session."""
 
     epoch: int = field(metadata=_holds(EPOCH))
+    n: int | None = field(default=None, metadata=OPTIONAL_ID)
     event: Any = field(default=None, metadata=PAYLOAD)
     snapshot: bool = field(default=False, metadata=_holds(ON))
 

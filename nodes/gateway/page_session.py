@@ -1,4 +1,4 @@
-"""One visitor's page at a gateway: a `HostPage`, what its browser may do, and the window of that browser.
+"""One visitor's page at a gateway: a `HostedPage`, what its browser may do, and the window of that browser.
 
 The page itself runs in the browser and has a broker of its own; here is its session, which outlives a socket. Messages
 from the browser come to `do`, in the event loop; what the fabric says comes in the node's I/O thread and goes into the
@@ -29,7 +29,7 @@ from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.subscriptions import Subscriptions
 from nodes.gateway.tokens import ROTATE_S, Rotation, Token, public_name, write_token
 from nodes.gateway.window import Line, Window
-from nodes.page.hosted_page import HostPage
+from nodes.page.hosted_page import HostedPage
 
 STATES_S = 5.0
 """A state may go without a word, as a code does when its lease is lost; so long it may take to be noticed."""
@@ -70,7 +70,7 @@ class PageSession:
         self._looked_at = 0.0
         """When they were last compared with the page's."""
         self.window = Window(hub, self._tell_states)
-        self.page = HostPage(
+        self.page = HostedPage(
             session=session, buttons=buttons, lease_s=hub.settings.lease_s, backoff=hub.settings.backoff, echo=False
         )
         self.name = public_name(self.page.session)
@@ -144,8 +144,8 @@ class PageSession:
                 self.page.publish(topic, payload)
                 if number is not None:
                     self.window.pass_on({"t": "done", "id": number})
-            case Update(epoch=epoch, event=event, snapshot=snapshot):
-                if not self.page.send_update(event, snapshot, epoch):
+            case Update(epoch=epoch, n=number, event=event, snapshot=snapshot):
+                if not self.page.send_update(event, snapshot, epoch, number):
                     self._hub.counts["updates_of_no_session"] += 1
             case StopCobrowse(id=ident):
                 stopped = {"t": "stopped", "id": ident}

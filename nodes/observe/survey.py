@@ -21,6 +21,8 @@ from typing import Any
 from fabric.errors import NotConnected, TransportError
 from fabric.node.node import Node
 from fabric.protocol import markers, questions
+from fabric.protocol.inboxes import inbox_topic
+from fabric.protocol.markers import question_topic
 from fabric.protocol.questions import Question
 from fabric.protocol.views import Record
 from fabric.wire import Message
@@ -76,7 +78,7 @@ class Survey:
         self.node, self.view = node, MeshView()
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
-        self._inbox = f"{questions.INBOX}{secrets.token_hex(16)}/a"
+        self._inbox = inbox_topic(secrets.token_hex(16), "answers")
         self._serial = itertools.count(1)
         self._asked: dict[bytes, Asked] = {}
         self._held = node.subscribe(self._inbox, self._heard)
@@ -109,7 +111,7 @@ class Survey:
     def ping(self, record: Record) -> Asked:
         """Ask a proxy whether it is there."""
         ident, asked = self._new()
-        self._send(questions.question_topic(record.incarnation), Question("ping", ident, self._inbox).to_map())
+        self._send(question_topic(record.incarnation), Question("ping", ident, self._inbox).to_map())
         return asked
 
     def ask_nodes(self, ask: str, proxies: Iterable[str], topic: str = "") -> Asked:

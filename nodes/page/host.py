@@ -22,12 +22,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, Protocol
 
-from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.errors import Busy, FabricError, NotAllowed, StateError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.services import Client
 from fabric.wire import Message
 from nodes.page.frame_core import Ask
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.rules.topics import BUTTONS, BY, FRAME_SERVICE, SPACE, on_the_wire, session_space
 
 log = logging.getLogger("nodes.page")
@@ -42,7 +43,7 @@ RELEASE_S = 2.0
 REJECTIONS = (NotAllowed, UnknownContactCode, StateError)
 
 
-class HostedPage(Protocol):
+class Page(Protocol):
     """What a host wants of its pages; all of it is called in the node's I/O thread."""
 
     session: str
@@ -71,7 +72,7 @@ class PageHost:
         """`unknown_session`: parts for pages that are not here; `dropped`: sends after the node was closed."""
         self._client = Client(node)
         self._lock = threading.Lock()
-        self._pages: dict[str, HostedPage] = {}
+        self._pages: dict[str, Page] = {}
         self._timers: list[tuple[float, int, str]] = []
         self._timer_no = itertools.count()
         self._ack: Ack | None = None
@@ -105,7 +106,7 @@ class PageHost:
 
     # ── pages ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, page: HostedPage) -> tuple[Ack | None, dict[str, Any] | None]:
+    def add(self, page: Page) -> tuple[Ack | None, dict[str, Any] | None]:
         """Take a page in; return the ack of the sessions' subscription and what buttons are available, if known.
 
         errors: StateError for a session that is here already, or when the node is closed
@@ -119,7 +120,7 @@ class PageHost:
             self._renew_at = min(self._renew_at, time.monotonic() + page.lease_s / HEARTBEATS)
             return self._ack, self._available
 
-    def remove(self, page: HostedPage, release: bool) -> None:
+    def remove(self, page: Page, release: bool) -> None:
         """Let a page go; `release`: tell the frame node that it is gone, in the background."""
         with self._lock:
             if self._pages.get(page.session) is page:
@@ -144,7 +145,7 @@ class PageHost:
             releases = list(self._releases)
         return not wait(releases, timeout_s).not_done
 
-    def wake_at(self, page: HostedPage, due: float) -> None:
+    def wake_at(self, page: Page, due: float) -> None:
         """Have `page.ticked` called at `due`, or soon after."""
         with self._lock:
             heapq.heappush(self._timers, (due, next(self._timer_no), page.session))
@@ -155,7 +156,7 @@ class PageHost:
 
     # ── the frame node ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def ask(self, page: HostedPage, ask: Ask) -> None:
+    def ask(self, page: Page, ask: Ask) -> None:
         """Ask the frame node; the page hears of it in the I/O thread."""
 
         def over(future: Future[Any]) -> None:
@@ -195,7 +196,7 @@ class PageHost:
             future = self._client.submit(FRAME_SERVICE, "renew_many", {"sessions": sessions}, deadline_s=2 * period_s)
             future.add_done_callback(self._renewed(some, now))
 
-    def _renewed(self, pages: list[HostedPage], asked_at: float) -> Callable[[Future[Any]], None]:
+    def _renewed(self, pages: list[Page], asked_at: float) -> Callable[[Future[Any]], None]:
         def over(future: Future[Any]) -> None:
             if self._closed or future.cancelled():
                 return

@@ -1,4 +1,4 @@
-"""One visitor's page: its own broker, and the frame beside it. Pure; `HostPage` performs the effects.
+"""One visitor's page: its own broker, and the frame beside it. Pure; `HostedPage` performs the effects.
 
 Three kinds of topics:
 
@@ -158,12 +158,18 @@ class PageCore:
             return [*self._deliver_own(topic, payload), *asked]
         return [*self._beyond(Send(topic, payload)), *self._deliver_own(topic, payload)]
 
-    def send_update(self, event: Any, snapshot: bool, epoch: int | None = None) -> list[Effect]:
-        """Send a page update to the agent in session; nothing at all when there is none, or in another epoch."""
+    def send_update(
+        self, event: Any, snapshot: bool, epoch: int | None = None, number: int | None = None
+    ) -> list[Effect]:
+        """Send a page update to the agent in session; nothing at all when there is none, or in another epoch.
+
+        number:  the one that it was given where it was made, so that the agent sees what was lost on the way here;
+                 by default the next one
+        """
         cobrowsing = self.frame.cobrowsing
         if cobrowsing.state != "joined" or self.frame.home is None or epoch not in (None, cobrowsing.epoch):
             return []
-        self._update_no += 1
+        self._update_no = self._update_no + 1 if number is None else number
         payload = {"epoch": cobrowsing.epoch, "n": self._update_no, "event": event, "snapshot": snapshot}
         return [Send(topics.UPDATE, payload, at_once=True), *self._deliver_own(topics.UPDATE, payload)]
 

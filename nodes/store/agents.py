@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, text, update
 
-from fabric.errors import LeaseExpired
+from nodes.rules.errors import LeaseExpired
 from nodes.store.pages import PageOperations
 from nodes.store.records import Agent, Change, Page
 from nodes.store.schema import agent_buttons, agents, pages

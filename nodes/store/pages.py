@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import bindparam, delete, select, text, update
 
-from fabric.errors import Busy, LeaseExpired, NotAllowed, UnknownContactCode
+from fabric.errors import Busy, NotAllowed
 from nodes.rules import chat
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.store.attempts import AttemptOperations
 from nodes.store.records import Change, Page, new_page
 from nodes.store.schema import agents, codes, pages, refusals

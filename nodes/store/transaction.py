@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.sql import bindparam
 
-from fabric.errors import Busy, FabricError, NotAllowed, UnknownContactCode
+from fabric.errors import Busy, FabricError, NotAllowed
 from nodes.rules.contact_codes import RandomSource
+from nodes.rules.errors import UnknownContactCode
 from nodes.store.records import Page, StoreOptions
 from nodes.store.schema import codes, pages, replies
 

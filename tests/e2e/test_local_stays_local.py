@@ -13,7 +13,7 @@ from fabric.endpoints import Endpoints
 from fabric.errors import ScopeError
 from fabric.wire import Encoder
 from nodes.agent.agent import Agent
-from nodes.page.hosted_page import HostPage
+from nodes.page.hosted_page import HostedPage
 from tests.e2e.test_scope import Capture
 from tests.nodes.page.test_hosted_page import Watched
 from tests.support.site import Site, site
@@ -48,7 +48,7 @@ def hears_all(capture: Capture, node: Node) -> None:
         until(heard, "the capture hears the page's node")
 
 
-def every_call(page: HostPage) -> None:
+def every_call(page: HostedPage) -> None:
     """Everything that a page can do, with local topics wherever they are possible."""
     ident = page.subscribe("~/#", lambda _: None, lambda _: None)
     page.subscribe("~/a/+", lambda message: page.publish("~/answer", message.payload))

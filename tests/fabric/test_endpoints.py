@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.endpoints import DEFAULT_BASE, MAX_IPC_BYTES, Endpoints
-from fabric.protocol.views import valid_name
+from fabric.topics import valid_name
 
 SUFFIXES = ("in", "out", "relay", "link", "guest", "http")
 

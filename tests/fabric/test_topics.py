@@ -22,8 +22,10 @@ from fabric.topics import (
     covers,
     explain,
     matches,
+    require_name,
     scope,
     subscription_prefixes,
+    valid_name,
     validate_filter,
     validate_topic,
 )
@@ -209,3 +211,26 @@ def test_explain_says_at_which_level(topic_filter: str, topic: str, line: str) -
 )
 def test_how_many_levels_agree(topic_filter: str, count: int) -> None:
     assert agreement(topic_filter, "a/b/c") == count
+
+
+@pytest.mark.parametrize("name", ["p1", "127.0.0.1:5570", "[::1]:5570", "a b", "ü ber", "é" * 100, "a$", "a~"])
+def test_names(name: str) -> None:
+    assert valid_name(name)
+    require_name("name", name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*("", "a/b", "+", "#", "a#", "$a", "~", "~a", "a\0", "a\nb", "\udcff", "a" * 101), None, 5, b"x", ["x"]],
+)
+def test_no_names(name: object) -> None:
+    assert not valid_name(name)
+    with pytest.raises(ValueError, match=r"^invalid service .*: expected 1 to 100 characters without / "):
+        require_name("service", name)
+
+
+@given(st.text(max_size=5))
+def test_a_name_is_one_level_that_no_wildcard_hides(name: str) -> None:
+    if valid_name(name):
+        validate_topic(name)
+        assert matches("+", name) and "/" not in name

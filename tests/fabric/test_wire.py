@@ -16,7 +16,7 @@ import tracemalloc
 from collections import Counter
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

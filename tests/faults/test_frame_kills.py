@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from fabric.errors import Busy, RequestTimeout, UnknownContactCode
+from fabric.errors import Busy, RequestTimeout
 from nodes.cli.options import Exit
 from nodes.rules.backoff import Backoff
+from nodes.rules.errors import UnknownContactCode
 from nodes.store.records import StoreOptions
 from nodes.store.schema import codes, pages
 from nodes.store.store import Store

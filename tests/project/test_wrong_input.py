@@ -21,7 +21,7 @@ USAGE = [
     (["nonsense"], "No such command 'nonsense'"),
     (["proxy", "extra"], "unexpected extra argument (extra)"),
     (["proxy", "--listen", "tcp://127.0.0.1"], "'tcp://127.0.0.1' is no address; right would be tcp://HOST:PORT"),
-    (["proxy", "--listen", "FREE", "--name", "a/b"], "'a/b' is no name"),
+    (["proxy", "--listen", "FREE", "--name", "a/b"], "invalid name 'a/b'"),
     (["proxy", "--listen", "FREE", "--join", "p1"], "'p1' is no address"),
     (["proxy", "--listen", "tcp://*:15570"], "others cannot connect to 'tcp://*:15570'"),
     (["proxy", "--http", "5575"], "'5575' is no address; right would be http://127.0.0.1:9100, or off"),

@@ -27,8 +27,8 @@ from nodes.gateway.credentials import make
 from tests.support.processes import FabricProcess
 from tests.support.site import Site
 from tests.support.status_pages import ASK, StatusPage
+from tests.support.waiting import PATIENCE_S
 
-PATIENCE_S = 20.0
 PASSWORD = "correct horse"
 SHOP = "https://shop.example.org"
 

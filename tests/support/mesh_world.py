@@ -3,7 +3,7 @@
     world = World(seed=1)
     world.start("p1"); world.start("p2", join=["p1"])
     world.run(2.0)
-    world.processes["p2"].mesh.state
+    world.processes["p2"].membership.state
 
 What the network does is what ZeroMQ's does: a link is one connection made by the relay that wants it, in order both
 ways; it is made again after a pause when it breaks; markers travel up it, answers and announcements down it. A cut is
@@ -27,11 +27,11 @@ from functools import partial
 from fabric.protocol import views
 from fabric.protocol.views import Record
 from fabric.proxy import membership
-from fabric.proxy.membership import FRESH_S, Mesh
+from fabric.proxy.membership import FRESH_S, Membership
 
 HEARTBEAT_S = 2.0
 RETRY_S = 0.7
-"""Longest pause between two tries to connect. It must be shorter than `settle_s`: see `Mesh`."""
+"""Longest pause between two tries to connect. It must be shorter than `settle_s`: see `Membership`."""
 HEALED_S = RETRY_S + 1.0
 """So long after a heal two proxies may not have met again: a try to connect, and a marker and its answer."""
 
@@ -63,7 +63,7 @@ class Process:
         self.inbox: list[Callable[[], list[membership.Effect]]] = []
         self.links: dict[str, Connection] = {}
         self.scouts: dict[str, Connection] = {}
-        self.mesh = Mesh(record, world.now, world.random.randbytes, join=join, first=first)
+        self.membership = Membership(record, world.now, world.random.randbytes, join=join, first=first)
 
     def receive(self, fun: Callable[[], list[membership.Effect]]) -> None:
         if self.stopped:
@@ -79,7 +79,7 @@ class Process:
 
     def tick(self) -> None:
         if self.alive and not self.stopped:
-            self.perform(self.mesh.tick(self.world.now))
+            self.perform(self.membership.tick(self.world.now))
         if self.alive:
             self.world.after(self.world.tick_s, self.tick)
 
@@ -92,9 +92,9 @@ class Process:
 
     def links_to(self, other: Process) -> bool:
         """Its list calls this run of the other linked, and the connection is there."""
-        peer = self.mesh.peers.get(other.mesh.record.id)
+        peer = self.membership.peers.get(other.membership.record.id)
         link = self.links.get(other.base)
-        return bool(peer and peer.record == other.mesh.record and peer.linked and link and link.target is other)
+        return bool(peer and peer.record == other.membership.record and peer.linked and link and link.target is other)
 
 
 class World:
@@ -155,8 +155,8 @@ class World:
         """End it in good order: it says so before it ends."""
         process = self.processes[name]
         process.left = True
-        process.perform(process.mesh.drain())
-        process.perform(process.mesh.leave())
+        process.perform(process.membership.drain())
+        process.perform(process.membership.leave())
         self.after(0.1, lambda: self._end(process))
 
     def stop(self, name: str) -> None:
@@ -199,7 +199,7 @@ class World:
                 for connection in process.links.values():
                     self._probe(connection, nonce)
             case membership.Announce():
-                view = process.mesh.view()
+                view = process.membership.view()
                 for connection in self._connections():
                     if connection.target is process and not connection.scout:
                         self._send(connection, "down", partial(self._see, connection.owner, view))
@@ -226,13 +226,13 @@ class World:
         Not counted: who is cut off, stands still, or has just come back from either. And a link may break while the
         word that it is there is under way, or not older than FRESH_S.
         """
-        assert process.mesh.record not in self.admitted, f"{process.name} becomes a member twice"
-        self.admitted.add(process.mesh.record)
+        assert process.membership.record not in self.admitted, f"{process.name} becomes a member twice"
+        self.admitted.add(process.membership.record)
         for other in self.processes.values():
-            if other is process or other.mesh.state != "member" or not self._reachable(process, other):
+            if other is process or other.membership.state != "member" or not self._reachable(process, other):
                 continue
             assert process.links_to(other), f"{process.name} is a member and has not linked {other.name}"
-            broke = self.now - self.unlinked_at.get((other.name, process.mesh.record.id), 0.0)
+            broke = self.now - self.unlinked_at.get((other.name, process.membership.record.id), 0.0)
             assert other.links_to(process) or broke <= FRESH_S, (
                 f"{process.name} is a member, and {other.name} has not linked it"
             )
@@ -289,7 +289,7 @@ class World:
         connection.target, connection.serial = target, connection.serial + 1
         connection.arrives = {"up": self.now, "down": self.now}
         if not connection.scout:
-            owner.receive(lambda: owner.mesh.link_opened(connection.base, self.now))
+            owner.receive(lambda: owner.membership.link_opened(connection.base, self.now))
         elif connection.asking:
             self._ask(connection)
 
@@ -299,7 +299,7 @@ class World:
 
         def notice() -> None:
             if owner.links.get(base) is connection:
-                owner.receive(lambda: owner.mesh.link_lost(base, self.now))
+                owner.receive(lambda: owner.membership.link_lost(base, self.now))
             self._open(connection)
 
         self.after(notice_s, notice)
@@ -340,15 +340,19 @@ class World:
             return
 
         def ask() -> list[membership.Effect]:
-            effects = target.mesh.contact(owner.mesh.record, self.now)
-            view = target.mesh.view()
-            self._send(connection, "down", lambda: owner.receive(lambda: owner.mesh.answered(view, nonce, self.now)))
+            effects = target.membership.marker_heard(owner.membership.record, self.now)
+            view = target.membership.view()
+            self._send(
+                connection,
+                "down",
+                lambda: owner.receive(lambda: owner.membership.probe_answered(view, nonce, self.now)),
+            )
             return effects
 
         self._send(connection, "up", lambda: target.receive(ask))
 
     def _see(self, process: Process, view: views.View) -> None:
-        process.receive(lambda: process.mesh.seen(view, self.now))
+        process.receive(lambda: process.membership.view_heard(view, self.now))
 
     def _new_scout(self, process: Process, base: str) -> Connection:
         connection = Connection(process, base, scout=True)
@@ -362,9 +366,11 @@ class World:
             return
 
         def ask() -> list[membership.Effect]:
-            effects = target.mesh.contact(owner.mesh.record, self.now)
-            view = target.mesh.view()
-            self._send(connection, "down", lambda: owner.receive(lambda: owner.mesh.asked(base, view, self.now)))
+            effects = target.membership.marker_heard(owner.membership.record, self.now)
+            view = target.membership.view()
+            self._send(
+                connection, "down", lambda: owner.receive(lambda: owner.membership.scout_answered(base, view, self.now))
+            )
             return effects
 
         self._send(connection, "up", lambda: target.receive(ask))

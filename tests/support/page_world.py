@@ -1,6 +1,6 @@
 """A page's pure core in a test: a clock, what its handlers were called with, and a frame node that is a real state map.
 
-`World` performs effects as `HostPage` does; what would go to the fabric is kept in `sent`, `asked`, `held`.
+`World` performs effects as `HostedPage` does; what would go to the fabric is kept in `sent`, `asked`, `held`.
 """
 
 from __future__ import annotations

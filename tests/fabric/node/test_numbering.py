@@ -476,8 +476,8 @@ def tails(run: Run, sent: dict[tuple[str, int], int], now: float, hold: bool) ->
 def test_without_holding_nothing_is_unaccounted_for(drawn: Any) -> None:
     sent, arrived, reordered = drawn
     run = Run()
-    for part in arrived:
-        run.take(*part, now=0.0, hold=False)
+    for topic, publisher, number in arrived:
+        run.take(topic, publisher, number, now=0.0, hold=False)
     tails(run, sent, 0.0, False)
     run.check(sent, arrived)
     if not reordered:
@@ -489,8 +489,8 @@ def test_without_holding_nothing_is_unaccounted_for(drawn: Any) -> None:
 def test_holding_loses_nothing_that_arrives_within_the_window(drawn: Any) -> None:
     sent, arrived, _ = drawn
     run = Run()
-    for part in arrived:
-        run.take(*part, now=0.0, hold=True)
+    for topic, publisher, number in arrived:
+        run.take(topic, publisher, number, now=0.0, hold=True)
     tails(run, sent, 0.1, True)
     run.carry_out(run.detector.expire(1.0))
     run.check(sent, arrived)
@@ -506,11 +506,11 @@ def test_holding_now_and_then_nothing_is_unaccounted_for(drawn: Any, rng: random
     sent, arrived, _ = drawn
     run, now, hold = Run(), 0.0, False
     run.detector.max_held = max_held
-    for part in arrived:
+    for topic, publisher, number in arrived:
         now += rng.choice((0.0, 0.1, 0.3))
         if rng.random() < 0.1:
             hold = not hold
-        run.take(*part, now=now, hold=hold)
+        run.take(topic, publisher, number, now=now, hold=hold)
         if rng.random() < 0.3:
             run.carry_out(run.detector.expire(now))
     tails(run, sent, now, hold)

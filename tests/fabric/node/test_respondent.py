@@ -11,7 +11,8 @@ import pytest
 from fabric import Node
 from fabric.errors import NotConnected
 from fabric.node.respondent import Respondent
-from fabric.protocol.questions import MAX_QUESTIONS_A_SECOND, Question, question_topic, trace_headers
+from fabric.protocol.markers import question_topic
+from fabric.protocol.questions import MAX_QUESTIONS_A_SECOND, Question, trace_headers
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, mesh, until
 
@@ -106,7 +107,7 @@ def test_more_questions_than_it_answers_in_a_second_are_passed_over(monkeypatch:
     respondent = Respondent("t", dict, lambda topic: [], list, dict, lambda topic, answer: published.append(topic))
     monkeypatch.setattr("fabric.node.respondent.time", SimpleNamespace(monotonic=lambda: 5.0))
     for _ in range(3 * MAX_QUESTIONS_A_SECOND):
-        respondent.asked(Question("why", b"1", REPLY, "a").to_map())
+        respondent.question_heard(Question("why", b"1", REPLY, "a").to_map())
     assert published == [REPLY] * MAX_QUESTIONS_A_SECOND
 
 
@@ -115,5 +116,5 @@ def test_one_that_cannot_be_answered_harms_nobody() -> None:
         raise NotConnected("no proxy")
 
     respondent = Respondent("t", dict, lambda topic: ["a"], list, dict, publish)
-    respondent.asked(Question("why", b"1", REPLY, "a").to_map())
-    respondent.traced("a", Question("trace", b"1", REPLY).to_map())
+    respondent.question_heard(Question("why", b"1", REPLY, "a").to_map())
+    respondent.trace_heard("a", Question("trace", b"1", REPLY).to_map())

@@ -62,7 +62,7 @@ class Link:
         marks = len(self.ingress.marks)
         self.up.probe()
         until(lambda: self.ingress.read(5) is not None and len(self.ingress.marks) > marks, "the probe has arrived")
-        assert self.up.returned(self.ingress.marks[-1], self.now)
+        assert self.up.watermark_returned(self.ingress.marks[-1], self.now)
         self.up.proven(self.now, 0.5)
 
     def tick(self, passed: float = 0.01) -> None:
@@ -74,7 +74,7 @@ class Link:
         marks = len(self.ingress.marks)
         self.tick()
         until(lambda: self.ingress.read(5) is not None and len(self.ingress.marks) > marks, "a watermark")
-        assert self.up.returned(self.ingress.marks[-1], self.now)
+        assert self.up.watermark_returned(self.ingress.marks[-1], self.now)
 
 
 @pytest.fixture
@@ -128,14 +128,14 @@ def test_a_watermark_that_is_lost_is_sent_again(make: Callable[..., Link]) -> No
     link.tick()
     link.tick(REMARK_S + 0.1)
     until(lambda: link.ingress.read(5) and link.ingress.marks[-2:] == [[1, 1], [1, 1]], "it comes twice")
-    assert link.up.returned([1, 1], link.now) and link.up.unconfirmed == 0
+    assert link.up.watermark_returned([1, 1], link.now) and link.up.unconfirmed == 0
 
 
 @pytest.mark.parametrize("payload", [None, 1, [], [1], ["1", 1], [1, 1, 1], [2, 1], [True, 1], {"a": 1}])
 def test_what_is_no_watermark_of_this_connection_confirms_nothing(make: Callable[..., Link], payload: Any) -> None:
     link = make()
     link.up.publish(TOPIC, 1)
-    assert not link.up.returned(payload, link.now) and link.up.unconfirmed == 1
+    assert not link.up.watermark_returned(payload, link.now) and link.up.unconfirmed == 1
 
 
 def test_what_is_not_confirmed_is_sent_again_in_order_before_anything_new(make: Callable[..., Link]) -> None:
@@ -280,7 +280,7 @@ def test_finish_sends_the_tails_and_waits_for_what_is_not_confirmed(make: Callab
     link.tick()
     until(lambda: link.ingress.read(5) and link.ingress.marks[-1:] == [[1, 2]], "a watermark behind the tail")
     assert link.ingress.messages[-1].headers == {"tail": True}
-    assert link.up.returned(link.ingress.marks[-1], link.now) and link.up.wait_confirmed(5) == 0
+    assert link.up.watermark_returned(link.ingress.marks[-1], link.now) and link.up.wait_confirmed(5) == 0
 
 
 def test_abandoned_it_raises_what_it_was_given(make: Callable[..., Link]) -> None:

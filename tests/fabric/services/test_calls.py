@@ -33,11 +33,11 @@ class World:
 
     def hear(self, ident: str, **changes: Any) -> None:
         instance = self.instance(ident, **changes)
-        change = self.directory.hear(instance.topic, instance.to_map(), self.now)
+        change = self.directory.announcement_heard(instance.topic, instance.to_map(), self.now)
         if change is not None and change.kind == "appeared":
-            self.do(self.calls.appeared(change.instance, self.now))
+            self.do(self.calls.instance_appeared(change.instance, self.now))
         elif change is not None and change.kind == "left":
-            self.do(self.calls.left(change.instance, self.now))
+            self.do(self.calls.instance_left(change.instance, self.now))
 
     def begin(self, ident: int, deadline_s: float = 4.0, affinity: str | None = None, service: str = "s") -> None:
         self.do(self.calls.begin(ident, service, affinity, self.now, self.now + deadline_s))
@@ -47,7 +47,7 @@ class World:
         self.do(self.calls.tick(now))
 
     def busy(self, ident: int, by: str, retry_after_s: float = 1.0) -> None:
-        self.do(self.calls.busy(ident, by, Busy("full", retry_after_s), self.now))
+        self.do(self.calls.instance_busy(ident, by, Busy("full", retry_after_s), self.now))
 
     def do(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -65,7 +65,7 @@ def test_asked_at_once_and_answered() -> None:
     world = World("a")
     world.begin(1)
     assert world.asked == {1: ["a"]}
-    assert world.calls.done(1) and not world.calls.done(1)
+    assert world.calls.call_ended(1) and not world.calls.call_ended(1)
     world.tick(10.0)
     assert world.asked == {1: ["a"]} and not world.failed and len(world.calls) == 0
 
@@ -151,14 +151,14 @@ def test_a_late_busy_of_one_that_was_left_changes_nothing() -> None:
     world.busy(1, first)
     assert len(world.asked[1]) == 2 and not world.failed
     world.busy(2, first)
-    assert world.calls.done(1)
+    assert world.calls.call_ended(1)
 
 
 def test_nothing_goes_out_before_answers_can_arrive() -> None:
     world = World("a", is_open=False)
     world.begin(1)
     assert not world.asked and world.calls.waiting_services() == set()
-    world.do(world.calls.opened(0.5))
+    world.do(world.calls.inbox_acked(0.5))
     assert world.asked == {1: ["a"]}
 
 
@@ -172,7 +172,7 @@ def test_an_inbox_that_is_never_acknowledged() -> None:
 def test_what_could_not_be_sent_is_tried_again_soon_and_blames_nobody() -> None:
     world = World("a")
     world.begin(1)
-    world.calls.unsent(1, 0.0)
+    world.calls.send_failed(1, 0.0)
     world.tick(0.02)
     assert world.asked[1] == ["a", "a"] and world.calls.retries == 0
     assert not world.directory.is_suspect(world.instance("a"))
@@ -183,7 +183,7 @@ def test_a_silent_one_is_avoided_by_new_calls_until_it_is_heard_of() -> None:
     world.begin(1)
     silent = world.asked[1][0]
     world.tick(1.0)
-    world.calls.done(1)
+    world.calls.call_ended(1)
     for ident in range(2, 12):
         world.begin(ident)
         assert world.asked[ident] != [silent]
@@ -220,10 +220,11 @@ def test_when_the_mesh_is_reached_again_the_same_ones_are_asked_once_more() -> N
     world = World("a", "b")
     for ident in range(4):
         world.begin(ident)
-    world.calls.done(3)
-    world.directory.hear("$fabric/service/s/b", world.instance("b", state="gone").to_map(), 0.0)  # and not told yet
+    world.calls.call_ended(3)
+    gone = world.instance("b", state="gone")
+    world.directory.announcement_heard(gone.topic, gone.to_map(), 0.0)  # and the calls were not told yet
     before = {ident: list(asked) for ident, asked in world.asked.items()}
-    world.do(world.calls.reach_again())
+    world.do(world.calls.mesh_reached_again())
     for ident, asked in before.items():
         again = asked * 2 if ident != 3 and asked == ["a"] else asked
         assert world.asked[ident] == again
@@ -257,14 +258,14 @@ def test_every_call_ends_once_and_by_its_deadline(steps: list[tuple[str, int, st
         if action == "begin" and ident not in deadlines:
             deadlines[ident] = world.now + 2.0
             world.begin(ident, 2.0)
-        elif action == "done" and world.calls.done(ident):
+        elif action == "done" and world.calls.call_ended(ident):
             over.add(ident)
         elif action == "busy" and world.asked.get(ident):
             world.busy(ident, world.asked[ident][-1])
         elif action == "unsent":
-            world.calls.unsent(ident, world.now)
+            world.calls.send_failed(ident, world.now)
         elif action == "again":
-            world.calls.reach_again()
+            world.calls.mesh_reached_again()
         elif action in ("come", "drain", "go"):
             world.hear(name, state={"come": "serving", "drain": "draining", "go": "gone"}[action])
         open_now = set(deadlines) - over - set(world.failed)

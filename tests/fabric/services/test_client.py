@@ -140,9 +140,10 @@ def test_for_asyncio(proxy: ProxyProcess, server: Server) -> None:
 
 def test_wrong_use(node: Node, server: Server) -> None:
     with Client(node) as client:
-        for arguments in (("a/b", "x"), ("", "x"), ("echo", ""), ("echo", "x" * 101), ("echo", None)):
+        wrong: list[tuple[Any, Any]] = [("a/b", "x"), ("", "x"), ("echo", ""), ("echo", "x" * 101), ("echo", None)]
+        for service, operation in wrong:
             with pytest.raises(ValueError, match="right would be"):
-                client.submit(*arguments)  # type: ignore[arg-type]
+                client.submit(service, operation)
         for deadline_s in (0, -1, float("nan"), float("inf"), 1e6):
             with pytest.raises(ValueError, match="deadline_s"):
                 client.submit("echo", "x", deadline_s=deadline_s)

@@ -270,7 +270,8 @@ def test_it_ends_with_its_node(proxy: ProxyProcess, client: Client) -> None:
 
 
 def test_bad_arguments(node: Node) -> None:
-    for options in ({"workers": 0}, {"max_batch": 0}, {"max_in_flight": 0}):
+    wrong: list[dict[str, Any]] = [{"workers": 0}, {"max_batch": 0}, {"max_in_flight": 0}]
+    for options in wrong:
         with pytest.raises(ValueError, match="at least 1"):
             Server(node, "x", each(print), **options)
     with pytest.raises(ValueError, match="right would be"):
@@ -280,7 +281,7 @@ def test_bad_arguments(node: Node) -> None:
 
 def junk(chance: random.Random) -> Any:
     """A payload at random, often nearly right."""
-    simple = [None, True, -1, 2**64 - 1, 1.5, "x", "k" * 300, b"\xff" * 50, [], {}, [[[]]], {"op": {}}]
+    simple: list[Any] = [None, True, -1, 2**64 - 1, 1.5, "x", "k" * 300, b"\xff" * 50, [], {}, [[[]]], {"op": {}}]
     if chance.random() < 0.5:
         return chance.choice(simple)
     return {

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from fabric import Node
-from fabric.errors import NotAllowed, StateError, UnknownContactCode
+from fabric.errors import NotAllowed, StateError
 from nodes.agent.agent import Agent
+from nodes.rules.errors import UnknownContactCode
 from tests.nodes.page.test_hosted_page import Watched
 from tests.support.site import Site, site
 from tests.support.waiting import Box, until

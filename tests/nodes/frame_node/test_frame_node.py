@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from fabric import Node
-from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, RequestTimeout, ServiceError, UnknownContactCode
+from fabric.errors import Busy, FabricError, NotAllowed, RequestTimeout, ServiceError
 from nodes.frame_node import frame_node as frame_module
 from nodes.frame_node.frame_node import FrameNode
 from nodes.frame_node.operations import OPERATIONS
 from nodes.frame_node.work import Work
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.rules.topics import FRAME_SERVICE
 from nodes.store.records import StoreOptions
 from nodes.store.store import Store
@@ -124,7 +125,7 @@ def test_who_vanishes_is_gone_within_the_lease(asker: Asker, start: START, datab
 
 def test_nothing_is_told_or_answered_before_it_is_committed(asker: Asker, start: START, tmp_path: Path) -> None:
     frame = start()
-    early, publish = [], frame._node.publish
+    early, publish = list[Any](), frame._node.publish
 
     def watched(topic: str, payload: Any, **options: Any) -> int:
         if "session" in payload:
@@ -134,7 +135,7 @@ def test_nothing_is_told_or_answered_before_it_is_committed(asker: Asker, start:
                 early.append(payload)
         return publish(topic, payload, **options)
 
-    frame._node.publish = watched  # type: ignore[method-assign]
+    frame._node.publish = watched  # type: ignore[method-assign, assignment]
     asker.sign_in("ann")
     page = asker.grant()
     asker.ask("join", agent="ann", code=page["code"])
@@ -218,8 +219,9 @@ def test_bad_requests_are_refused_and_harm_nobody(asker: Asker, start: START, da
     frame = start(database)
     page = asker.grant()
     asker.sign_in("ann")
+    bodies: list[Any] = [None, 5, "x", [], {}, {"session": "x" * 1_000_000}, {"agent": [[[]]]}]
     for operation in (*OPERATIONS, "no_such", "x" * 100):
-        for body in (None, 5, "x", [], {}, {"session": "x" * 1_000_000}, {"agent": [[[]]]}):
+        for body in bodies:
             try:
                 reply = asker.client.request(FRAME_SERVICE, operation, body, deadline_s=15)
             except NotAllowed as refused:

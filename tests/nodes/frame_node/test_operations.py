@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.errors import FabricError, NotAllowed, UnknownContactCode
+from fabric.errors import FabricError, NotAllowed
 from nodes.frame_node.operations import OPERATIONS, for_agent, for_page, parse
 from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.errors import UnknownContactCode
 from nodes.store.records import new_page
 from nodes.store.store import Transaction
 

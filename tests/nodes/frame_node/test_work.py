@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, func, select
 
-from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.errors import Busy, FabricError, NotAllowed, StateError
 from fabric.services.messages import Address, Request
 from nodes.frame_node import work as work_module
 from nodes.frame_node.operations import OPERATIONS
 from nodes.frame_node.work import Offers, Touched, Turn, Work, in_order
 from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.store.schema import pages
 from nodes.store.store import Store, Transaction
 
@@ -101,7 +102,8 @@ def test_renewals_touch_nobody_and_say_which_pages_are_gone(bench: Bench) -> Non
 
 @pytest.mark.parametrize("state", ["offered", "open", "invited"])
 def test_the_agent_of_a_chat_hears_that_the_page_has_stopped_it(bench: Bench, state: str) -> None:
-    granted(bench), signed_in(bench, "ann", "help")
+    granted(bench)
+    signed_in(bench, "ann", "help")
     if state == "invited":
         ask(bench, "proactive", agent="ann", session=PAGE)
     else:
@@ -129,10 +131,12 @@ def test_an_agent_that_signs_out_leaves_its_pages(bench: Bench) -> None:
 
 
 def test_a_waiting_chat_is_offered_in_the_transaction_that_found_its_agent(bench: Bench) -> None:
-    granted(bench), signed_in(bench, "ann", "help")
+    granted(bench)
+    signed_in(bench, "ann", "help")
     trigger = work("trigger", session=PAGE, button="help")
     offers = Offers([trigger])
-    reply, _ = bench.store.commit_together([trigger, offers])
+    batch: list[Any] = [trigger, offers]
+    reply, _ = bench.store.commit_together(batch)
     assert isinstance(reply, dict) and reply["chat"] == "waiting"
     assert offers.touched.pages[PAGE].chat == "offered" and offers.touched.agents == {PAGE: {"ann"}}
     whole = Touched()
@@ -141,7 +145,8 @@ def test_a_waiting_chat_is_offered_in_the_transaction_that_found_its_agent(bench
     assert whole.pages[PAGE].chat == "offered", "the newer version is told, in whatever order"
     renew = work("renew", session=PAGE)
     offers = Offers([renew])
-    bench.store.commit_together([renew, offers])
+    batch = [renew, offers]
+    bench.store.commit_together(batch)
     assert not offers.touched.pages
 
 
@@ -149,7 +154,9 @@ def test_a_waiting_chat_is_offered_in_the_transaction_that_found_its_agent(bench
 
 
 def test_a_turn_ends_what_is_over_and_offers_what_waits(bench: Bench) -> None:
-    granted(bench), signed_in(bench, "ann", "help"), signed_in(bench, "bob", "help")
+    granted(bench)
+    signed_in(bench, "ann", "help")
+    signed_in(bench, "bob", "help")
     ask(bench, "trigger", session=PAGE, button="help")
     turn = Turn(offers=True, buttons=True, clean=True)
     bench.do(turn)
@@ -173,7 +180,7 @@ def test_a_turn_says_when_there_may_be_more(bench: Bench, monkeypatch: pytest.Mo
     for session in (PAGE, OTHER, NEVER):
         granted(bench, session)
     bench.pass_time(31)
-    turn, gone = Turn(offers=False, buttons=False, clean=False), []
+    turn, gone = Turn(offers=False, buttons=False, clean=False), list[str]()
     for is_full in (True, False):
         bench.do(turn)
         gone += turn.touched.pages
@@ -216,8 +223,8 @@ def test_a_batch_of_everything_is_as_if_each_had_been_alone(bench: Bench) -> Non
         work("renew", session=bodies[0]["session"]),
     ]
     runs = in_order(works)
-    outcomes = dict(zip(runs, bench.store.commit_together(runs), strict=True))
-    new, second, moved, renewed, back, twice, replayed, two, again, misused, full, after = map(outcomes.get, works)
+    outcomes: dict[Any, Any] = dict(zip(runs, bench.store.commit_together(runs), strict=True))
+    new, second, moved, renewed, back, twice, replayed, two, again, misused, full, after = (outcomes[w] for w in works)
     assert isinstance(full, Busy) and isinstance(misused, NotAllowed)
     assert moved["code"] == there["code"] and moved["home"] == "moved"
     assert renewed["pages"][there["session"]]["home"] == "home" and renewed["pages"][NEVER] is None
@@ -327,7 +334,7 @@ FIELDS: dict[str, Any] = {
     "on": True,
     "code": "000000",
 }
-WRONG = [
+WRONG: list[Any] = [
     None,
     True,
     -1,

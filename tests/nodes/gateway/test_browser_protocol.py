@@ -42,7 +42,7 @@ def test_a_message_has_exactly_its_fields_and_their_defaults() -> None:
     assert page(t="publish", topic="a", payload={"x": [1, None]}) == Publish(
         t="publish", id=None, topic="a", payload={"x": [1, None]}
     )
-    assert page(t="update", epoch=1, event=None) == Update(t="update", epoch=1, event=None, snapshot=False)
+    assert page(t="update", epoch=1, event=None) == Update(t="update", epoch=1, n=None, event=None, snapshot=False)
     assert page(t="retry", id=5) == Retry(t="retry"), "it has no answer that could name an id"
     assert parse_agent('{"t":"available","on":true}') == Available(t="available", on=True, buttons=None)
 
@@ -82,6 +82,7 @@ def test_a_payload_is_read_as_everywhere_in_the_fabric() -> None:
         ({**HELLO, "buttons": ["a b"]}, "invalid `buttons`"), ({**HELLO, "buttons": None}, "invalid `buttons`"),
         ({**HELLO, "buttons": ["a"] * 101}, "invalid `buttons`"), ({"t": "update", "epoch": "1"}, "invalid `epoch`"),
         ({"t": "update", "epoch": 1, "snapshot": 1}, "invalid `snapshot`"),
+        ({"t": "update", "epoch": 1, "n": 0}, "invalid `n`"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_what_was_expected(fields: dict[str, Any], why: str) -> None:

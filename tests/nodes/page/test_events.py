@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from nodes.page.events import chat_events
 from nodes.rules import chat, topics
-from nodes.rules.state_map import START
+from nodes.rules.state_map import START, StateMap
 
 
-def chat_state(name: str, agent: str | None = None) -> dict[str, Any]:
+def chat_state(name: str, agent: str | None = None) -> StateMap:
     return {**START, "chat": name, "chat_agent": agent, "button": "help"}
 
 

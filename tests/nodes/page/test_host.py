@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from fabric import Node
-from fabric.errors import Busy, LeaseExpired, NotAllowed, StateError
+from fabric.errors import Busy, NotAllowed, StateError
 from fabric.services import Request, Server, each
 from nodes.page import host as host_module
 from nodes.page.frame_core import Ask
 from nodes.page.host import PageHost, host_of
+from nodes.rules.errors import LeaseExpired
 from nodes.rules.topics import BUTTONS, FRAME_SERVICE
 from tests.support.page_world import state
 from tests.support.processes import ProxyProcess

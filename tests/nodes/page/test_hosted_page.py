@@ -1,4 +1,4 @@
-"""`HostPage` on a real proxy and a real frame node: the shell's own business, threads, order, many pages, its end."""
+"""`HostedPage` on a real proxy and a real frame node: the shell's own business, threads, order, many pages, its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fabric import Node
 from fabric.errors import HighWaterMarkReached, LocalWireError, StateError
 from nodes.agent.agent import Agent
 from nodes.page.host import host_of
-from nodes.page.hosted_page import HostPage
+from nodes.page.hosted_page import HostedPage
 from nodes.rules.backoff import Backoff
 from tests.support.site import Site, site
 from tests.support.waiting import Box, until
@@ -43,7 +43,7 @@ def agent(world: Site, events: Box) -> Iterator[Agent]:
         yield ada
 
 
-class Watched(HostPage):
+class Watched(HostedPage):
     """A page whose events are kept, by topic without its scope."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -141,7 +141,7 @@ def test_a_handler_may_do_everything(node: Node, agent: Agent) -> None:
 
 
 def test_a_handler_that_raises_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    page, after = HostPage(), Box()
+    page, after = HostedPage(), Box()
 
     def bad(message: Any) -> None:
         raise ValueError("on purpose")
@@ -241,14 +241,14 @@ def test_many_pages_share_one_subscription_and_one_heartbeat(node: Node) -> None
 
 
 def test_errors_come_to_the_caller(node: Node) -> None:
-    page = HostPage()
+    page = HostedPage()
     with pytest.raises(LocalWireError):
         page.publish("a", object())
     for number in range(1_000):
         page.publish("a", number)
     with pytest.raises(HighWaterMarkReached):
         page.publish("a", 0)
-    twin = HostPage(node, session=page.session)
+    twin = HostedPage(node, session=page.session)
     with pytest.raises(StateError):
         page.attach(node)
     twin.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fabric.errors import LeaseExpired
+from nodes.rules.errors import LeaseExpired
 
 if TYPE_CHECKING:
     from tests.support.stores import Bench

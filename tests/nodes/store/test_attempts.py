@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fabric.errors import Busy, NotAllowed, UnknownContactCode
+from fabric.errors import Busy, NotAllowed
+from nodes.rules.errors import UnknownContactCode
 
 if TYPE_CHECKING:
     from tests.support.stores import Bench

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fabric.errors import LeaseExpired, NotAllowed, StateError
+from fabric.errors import NotAllowed, StateError
+from nodes.rules.errors import LeaseExpired
 
 if TYPE_CHECKING:
     from nodes.store.records import Page

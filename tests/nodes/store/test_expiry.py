@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from fabric.errors import LeaseExpired
+from nodes.rules.errors import LeaseExpired
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer

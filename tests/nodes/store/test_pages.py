@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fabric.errors import Busy, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.errors import Busy, NotAllowed, StateError
 from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 
 if TYPE_CHECKING:
     from tests.support.stores import Bench

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import select
 
-from fabric.errors import Busy, FabricError, LeaseExpired, UnknownContactCode
+from fabric.errors import Busy, FabricError
 from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.store.records import Page, StoreOptions
 from nodes.store.schema import codes, pages
 from nodes.store.store import Store, Transaction

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fabric.errors import Busy, NotAllowed, UnknownContactCode
+from fabric.errors import Busy, NotAllowed
+from nodes.rules.errors import UnknownContactCode
 from nodes.store.store import Store, Transaction
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ export class FrameLink {
   tell(message) {
     if (this.ready) return this.post(message);
     if (!this.greeted && NAMED_BY_HELLO.has(message.t)) return undefined;
-    if (this.waiting.length >= MAX_WAITING) {
+    if (this.waiting.length >= MAX_WAITING && message.t !== "stop") { // a stop is never refused
       throw problem("HighWaterMarkReached", `${MAX_WAITING} calls wait for the frame; this one is refused`);
     }
     this.waiting.push(message);

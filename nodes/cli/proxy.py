@@ -1,37 +1,28 @@
-"""`fabric proxy`, `fabric status` and `fabric wait`: run a proxy of the mesh, look at the mesh, wait for it."""
+"""`fabric proxy`: run a proxy of the mesh."""
 
 from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
-from fabric.node.node import Node
-from fabric.payloads import dumps, to_json
-from fabric.protocol import markers
+from fabric.payloads import dumps
 from fabric.proxy.proxy import Proxy
 from fabric.sockets import give_memory_back
 from nodes.cli.operating import http_of_proxy, operating_options, status_page
 from nodes.cli.options import (
-    MESH_TIMEOUT_S,
     Base,
     Exit,
-    Fail,
     PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    open_node,
     plain,
     say,
 )
-from nodes.observe.mesh_view import MeshView, table
+from nodes.cli.signals import on_ending_signal
 from nodes.operate import logs
 from nodes.operate.health import proxy_death, proxy_problem
 from nodes.operate.http_server import Address
@@ -111,7 +102,7 @@ def proxy(
             status.name = running.name
             status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
             status.ready(lambda: proxy_problem(running.stats()))
-            with _drained_by_signals(running.drain), _told_when_late(running, join, tell):
+            with on_ending_signal(running.drain), _told_when_late(running, join, tell):
                 running.run()
     return Exit.DONE
 
@@ -137,22 +128,6 @@ def _told_when_late(running: Proxy, join: Sequence[str], tell: Callable[[dict[st
         yield
     finally:
         timer.cancel()
-
-
-@contextlib.contextmanager
-def _drained_by_signals(drain: Callable[[], None]) -> Iterator[None]:
-    """The first SIGTERM or SIGINT drains; a second one ends the process as it would any other."""
-
-    def on_signal(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        drain()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -201,72 +176,3 @@ def event_words(event: dict[str, Any]) -> str:
     words += [f"at {event['base']}"] if "base" in event else []
     words += [f"{key}={dumps(value)}" for key, value in rest.items()]
     return " ".join(words)
-
-
-@click.command()
-@connect_option
-@connect_timeout_option
-@click.option("--json", "as_json", is_flag=True, help="Print the announcements, one JSON object a proxy.")
-def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> Exit:
-    """Show the proxies of the mesh.
-
-    Asks by subscribing to $fabric/proxy/+, where every proxy announces itself each second.
-
-    \b
-    LINKS      proven in both directions, of the peers known
-    SUBS       prefixes held at the ingress and at the relay
-    IN/s …     parts a second: from publishers, to subscribers and links, from
-               links to subscribers, to guests; since the last announcement
-    REFUSED    parts that were no message, or not allowed
-    """
-    view = MeshView()
-    with open_node(connect, connect_timeout_s) as node:
-        for _ in _announcements(node, view, time.monotonic() + MESH_TIMEOUT_S):
-            if view.is_complete():
-                break
-    if not view.names:
-        raise Fail(f"a proxy at {', '.join(connect)} answered, but none announced itself", Exit.NOBODY)
-    if as_json:
-        for each in view.as_json():
-            click.echo(dumps(to_json(each)))
-    else:
-        click.echo(table([tuple(plain(text) for text in row) for row in view.rows()]))
-    return Exit.DONE
-
-
-@click.command()
-@connect_option
-@click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), default=30.0, show_default=True,
-              help="How long to wait.")  # fmt: skip
-@click.option("--proxies", metavar="N", type=click.IntRange(1), help="How many proxies must be there, at least.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
-def wait(connect: Sequence[str], timeout_s: float, proxies: int | None, as_json: bool) -> Exit:
-    """Wait until the mesh is ready: all its proxies are members, and linked with each other.
-
-    Ends with 0 when it is, 1 when it is not in time, and 4 when no proxy answered at all.
-
-    \b
-    Example:
-      fabric wait --timeout 30 --proxies 2 && fabric pub truck/0001/temperature 21.5
-    """
-    view, started = MeshView(), time.monotonic()
-    with open_node(connect, timeout_s) as node:
-        for _ in _announcements(node, view, started + timeout_s):
-            if not view.problem(proxies):
-                break
-    problem, elapsed_s = view.problem(proxies), time.monotonic() - started
-    if as_json:
-        found = {"ready": not problem, "proxies": view.names, "problem": problem, "elapsed_s": round(elapsed_s, 3)}
-        click.echo(dumps(found))
-    say(f"not ready in {timeout_s:g} s: {problem}" if problem else f"ready: {', '.join(view.names)}")
-    return Exit.NOT_REACHED if problem else Exit.DONE
-
-
-def _announcements(node: Node, view: MeshView, deadline: float) -> Iterator[None]:
-    """Feed announcements to `view` and yield after each, until `deadline` (monotonic)."""
-    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    node.subscribe(f"{markers.ANNOUNCE}+", lambda message: heard.put(message.payload))
-    while (left := deadline - time.monotonic()) > 0:
-        with contextlib.suppress(queue.Empty):
-            view.hear(heard.get(timeout=left))
-            yield

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Page } from "../src/page/page.js";
+import { Page } from "../../src/page/page.js";
 
 /** A page whose wishes are written down. */
 function made() {
@@ -117,7 +117,7 @@ test("updates leave only while co-browsing runs, and a stop ends the recorder be
   start(3);
   assert.deepEqual(done, ["record 3"]);
   assert.equal(page.sendUpdate("x", true), true);
-  assert.deepEqual(told.at(-1), { t: "update", epoch: 3, event: "x", snapshot: true });
+  assert.deepEqual(told.at(-1), { t: "update", epoch: 3, n: 1, event: "x", snapshot: true });
   const over = page.stopSession();
   assert.equal(done[1], "stop");
   assert.equal(page.sendUpdate("y", false), false);
@@ -178,7 +178,7 @@ test("in another session nothing of the one before goes on, and its epochs say n
   welcome({ session: "s2" });
   assert.equal(await over, false, "nobody will acknowledge it");
   start(1);
-  assert.deepEqual(done, ["record 7", "stop", "stop", "record 1"]);
+  assert.deepEqual(done, ["record 7", "stop", "record 1"]);
 });
 
 test("a gateway that does not know of the co-browsing yet: nothing leaves until it says that it goes on", () => {
@@ -195,6 +195,72 @@ test("a gateway that does not know of the co-browsing yet: nothing leaves until 
   welcome({ fresh: false });
   page.fromFrame({ t: "site", name: "ready", payload: { code: "123" } });
   assert.deepEqual(told.at(-1), ["~pagesession/cobrowsing/stop", { epoch: 2 }, false], "a code says that it is over");
+});
+
+test("a stop that nobody heard of while there was no socket is told when there is one again", () => {
+  const { page, done, welcome, start, heard } = made();
+  const told = heard("~pagesession/cobrowsing/+");
+  welcome({});
+  start(2);
+  welcome({ retained: [{ topic: "~pagesession/cobrowsing/stop", payload: { epoch: 2 } }] });
+  assert.deepEqual(told.at(-1), ["~pagesession/cobrowsing/stop", { epoch: 2 }, false]);
+  assert.deepEqual(done, ["record 2", "stop"]);
+  page.fromFrame({ t: "site", name: "ready", payload: { code: "123" } });
+  assert.equal(told.length, 2, "told once");
+});
+
+test("a start that comes while two stops are under way starts once both are over", () => {
+  const { page, done, start } = made();
+  page.stopSession();
+  page.stopSession();
+  start(3);
+  page.fromFrame({ t: "stopped", id: 1 });
+  assert.deepEqual(done, ["stop", "stop"]);
+  page.fromFrame({ t: "stopped", id: 2 });
+  assert.deepEqual(done, ["stop", "stop", "record 3"]);
+});
+
+test("a stop covers a session that began before the gateway heard of the stop, also when one was over before", () => {
+  const { page, done, start, stop } = made();
+  start(3);
+  stop(3);
+  page.stopSession();
+  start(4);
+  stop(4);
+  page.fromFrame({ t: "stopped", id: 1 });
+  assert.deepEqual(done, ["record 3", "stop", "stop"]);
+});
+
+test("an old start does not undo a newer one", () => {
+  const { page, done, start } = made();
+  start(5);
+  start(3);
+  assert.deepEqual(done, ["record 5"]);
+  page.sendUpdate("x", true);
+  assert.equal(page.viewing.ignored, 1);
+});
+
+test("who subscribes after a stop is not told of the start, whatever the gateway's table says still", () => {
+  const { page, start, heard } = made();
+  page.fromFrame({ t: "retained", messages: [{ topic: "~pagesession/cobrowsing/start", payload: { epoch: 3 } }] });
+  assert.deepEqual(heard("~pagesession/cobrowsing/start"), [], "not begun here");
+  start(3);
+  assert.equal(heard("~pagesession/cobrowsing/start").length, 1);
+  page.stopSession();
+  assert.deepEqual(heard("~pagesession/cobrowsing/start"), []);
+});
+
+test("a page update has one number, for the agent and for who listens on the page", () => {
+  const { page, told, start, heard } = made();
+  const updates = heard("~pagesession/cobrowsing/update");
+  start(3);
+  page.sendUpdate("x", true);
+  page.sendUpdate("y", false);
+  start(4);
+  page.sendUpdate("z", true);
+  const sent = told.filter(({ t }) => t === "update").map(({ epoch, n }) => [epoch, n]);
+  assert.deepEqual(sent, [[3, 1], [3, 2], [4, 1]]);
+  assert.deepEqual(updates.map(([, { epoch, n }]) => [epoch, n]), sent);
 });
 
 test("a stop while the gateway does not know of the co-browsing is one all the same", () => {

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { Broker } from "../src/page/broker.js";
-import { matches, scope, validateFilter, validateTopic } from "../src/page/topics.js";
+import { Broker } from "../../src/page/broker.js";
+import { matches, scope, validateFilter, validateTopic } from "../../src/page/topics.js";
 
-const vectors = JSON.parse(readFileSync(new URL("../../../tests/vectors.json", import.meta.url), "utf8"));
+const vectors = JSON.parse(readFileSync(new URL("../../../../tests/vectors.json", import.meta.url), "utf8"));
 
 test("agrees with the standard and other projects", () => {
   assert.ok(vectors.length > 200);

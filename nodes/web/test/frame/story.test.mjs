@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { START, resumed, see } from "../src/frame/story.js";
+import { START, resumed, see } from "../../src/frame/story.js";
 
 /** The story after these: [topic, payload, own]. */
 const told = (...said) => said.reduce((state, [topic, payload, own]) => see(state, topic, payload, own), START);

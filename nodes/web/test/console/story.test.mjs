@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { START, activate, engaged, heard, stopped, waiting, withMessage } from "../src/agent/parts/story.js";
+import { START, activate, engaged, heard, stopped, waiting, withMessage } from "../../src/console/story.js";
 
 const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
 const state = (version, changes) => ({

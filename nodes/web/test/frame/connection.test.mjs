@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Connection } from "../src/frame/connection.js";
+import { Connection } from "../../src/frame/connection.js";
 
 /** A connection with sockets, time and chance of its own. */
 function made(kept = {}) {
@@ -105,13 +105,13 @@ test("a gateway that drains names how long to spread; one that set a limit is le
 });
 
 test("where it may not come back it does not, and says why", () => {
-  const { last, live, open, told, connection } = made();
+  const { sockets, last, live, open, told, connection } = made();
   open();
-  last().onclose({ code: 4003 });
+  last().onclose({ code: 4003, reason: "pages of this origin may not use this gateway" });
   assert.deepEqual(live(), []);
-  assert.deepEqual(told.at(-1).payload, { attempts: 1, reason: "not allowed here" });
+  assert.deepEqual(told.at(-1).payload, { attempts: 1, reason: "pages of this origin may not use this gateway" });
   connection.hurry();
-  assert.deepEqual(live(), []);
+  assert.equal(sockets.length, 1);
 });
 
 test("a rotated token is stored before it is confirmed", () => {
@@ -150,6 +150,20 @@ test("updates never wait: without a socket or behind a full one they are dropped
   assert.deepEqual(told.at(-1), { t: "snapshot" });
   assert.equal(update(true), true);
   assert.equal(update(false), true);
+});
+
+test("behind an update that is too large, counted in bytes, nothing is sent but a snapshot", () => {
+  const { connection, last, open, told, live } = made();
+  const update = (n, event, snapshot = false) => connection.send({ t: "update", epoch: 1, n, event, snapshot });
+  open();
+  assert.equal(update(1, "x", true), true);
+  assert.equal(update(2, "•".repeat(1_400_000)), false);
+  assert.equal(told.at(-1).payload.what, "update");
+  assert.equal(update(3, "x"), false, "not behind a hole");
+  live().find(({ seconds }) => seconds === 0.2).fun();
+  assert.deepEqual(told.at(-1), { t: "snapshot" });
+  assert.equal(update(4, "•".repeat(1_300_000), true), true, "3.9 MB");
+  assert.deepEqual(last().sent.slice(1).map(({ n }) => n), [1, 4]);
 });
 
 test("a welcome is fresh for a new document, a new session, or after something was missed", () => {
