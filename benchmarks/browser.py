@@ -22,7 +22,7 @@ import click
 
 from benchmarks import lab
 from nodes.demo.browsers import AGENT, start
-from nodes.demo.flights import Stage
+from nodes.demo.stage import Stage
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 PATIENCE_MS = 20_000

@@ -117,7 +117,8 @@ def run(kind: str, base: str, subscribers: int, count: int) -> float | None:
         process.join(TIMEOUT_S)
     if any(got != count for _, _, got in found):
         return None
-    return subscribers * count / (max(last for _, last, _ in found) - min(first for first, _, _ in found))
+    rate: float = subscribers * count / (max(last for _, last, _ in found) - min(first for first, _, _ in found))
+    return rate
 
 
 class _TwoBarriers:

@@ -5,12 +5,30 @@
     ├─ WireError                 LocalWireError (we built it wrong) · RemoteWireError (a peer did)
     ├─ StateError                carries machine, state, event
     ├─ TransportError            from zmq.ZMQError · HighWaterMarkReached · NotConnected · RequestTimeout
-    └─ ServiceError              UnknownContactCode · Busy · NotAllowed · LeaseExpired
+    └─ ServiceError              Busy · NotAllowed; services add their own, see `services.messages.register_error`
 
-A message says what was wrong, with the offending value, and what would be right.
+A message says what was wrong, with the offending value, and what was expected; `expected` words it.
 """
 
 from __future__ import annotations
+
+_SHOWN_CHARS = 60  # longer values are cut in messages, so that an error stays one readable line
+
+
+def expected(what: str, value: object, wanted: str) -> str:
+    """Return the words of an error: `invalid name 'x/y': expected 1 to 100 characters`.
+
+    what:   what the value should have been: `name`, `level 2 of the filter`
+    value:  the offending value; more than 60 characters of it are cut
+    wanted: what would be right
+    """
+    return f"invalid {what} {shown(value)}: expected {wanted}"
+
+
+def shown(value: object) -> str:
+    """Return `repr(value)`, cut to 60 characters. Cost: not more for a long text than for a short one."""
+    text = repr(value[:_SHOWN_CHARS] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
 
 
 class FabricError(Exception):
@@ -83,10 +101,6 @@ class ServiceError(FabricError):
     """A service understood the request and refused it."""
 
 
-class UnknownContactCode(ServiceError):
-    """No live page holds this contact code."""
-
-
 class Busy(ServiceError):
     """The service is at its capacity. `retry_after_s` says when to try again."""
 
@@ -97,7 +111,3 @@ class Busy(ServiceError):
 
 class NotAllowed(ServiceError):
     """The sender may not do this."""
-
-
-class LeaseExpired(ServiceError):
-    """The lease this request relied on has run out."""

@@ -22,12 +22,21 @@ from typing import Any
 
 import pytest
 import zmq
+from hypothesis import HealthCheck, settings
 
-from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
+from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment
+from tests.support.waiting import mesh as shared_mesh
+from tests.support.waiting import start_mesh, stop_all
+
+pytest_plugins = ("tests.support.side_by_side", "tests.support.no_processes")
 
 # A shell without job control starts what runs in the background with SIGINT ignored, and all its children inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How fast an example runs says nothing on a machine that has other work.
+settings.register_profile("fabric", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("fabric")
 
 LEAK_GRACE_S = 3.0  # what is ending when the test ends may take this long
 
@@ -39,12 +48,7 @@ def started() -> Iterator[list[Process]]:
     """The processes of this test; append one of your own and it is stopped too. Newest first, proxies last."""
     processes: list[Process] = []
     yield processes
-    for process in reversed(processes):
-        if process.alive:
-            process.signal(15)
-    for process in reversed(processes):
-        process.stop()
-        print(process.said())  # pytest shows it only when the test failed
+    stop_all(processes)
 
 
 @pytest.fixture
@@ -82,16 +86,8 @@ def proxies(tmp_path: Path, started: list[Process]) -> Callable[..., list[ProxyP
     """
 
     def start(count: int = 1, *args: str, join: tuple[str, ...] = ()) -> list[ProxyProcess]:
-        found: list[ProxyProcess] = []
-        for _ in range(count):
-            known = (found[0].base,) if found else join
-            joins = [word for base in known for word in ("--join", base)]
-            name = f"p{sum(isinstance(process, ProxyProcess) for process in started) + 1}"
-            proxy = ProxyProcess(free_base(), [*joins, *args], tmp_path, name=name)
-            started.append(proxy)
-            found.append(proxy)
-            proxy.wait_ready()
-        return found
+        first = 1 + sum(isinstance(process, ProxyProcess) for process in started)
+        return start_mesh(tmp_path, count, *args, keep=started.append, join=join, first=first)
 
     return start
 
@@ -107,40 +103,37 @@ def bundles() -> Path:
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ProxyProcess]]:
     """Two meshed proxies, p1 and p2, for every test that neither stops them nor has to be alone with them."""
-    folder = tmp_path_factory.mktemp("mesh")
-    found: list[ProxyProcess] = []
-    try:
-        for joins in ([], ["--join"]):
-            base = free_base()
-            arguments = [*joins, *(found[0].base for _ in joins)]
-            found.append(ProxyProcess(base, arguments, folder, name=f"p{len(found) + 1}"))
-            found[-1].wait_ready()
+    with shared_mesh(tmp_path_factory.mktemp("mesh"), 2) as found:
         yield found
         assert all(proxy.alive for proxy in found), "a test has ended the shared proxies, or they crashed"
-    finally:
-        for proxy in reversed(found):
-            proxy.stop()
 
 
 # --- leaks
 
 _contexts: weakref.WeakSet[zmq.Context[Any]] = weakref.WeakSet()
 _sockets: weakref.WeakSet[zmq.Socket[Any]] = weakref.WeakSet()
+_of_this_test: list[zmq.Socket[Any]] = []
+"""Every socket of this test, held until its end: else the garbage collector would close what a test leaves open."""
 
 
-def _record(cls: type, into: weakref.WeakSet[Any]) -> None:
-    """Remember every object of this class as it is made. (pyzmq has no public list of open sockets.)"""
+def _record(cls: type, remember: Callable[[Any], None]) -> None:
+    """Call `remember` with every object of this class as it is made. (pyzmq has no public list of open sockets.)"""
     original: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        into.add(self)
+        remember(self)
 
     setattr(cls, "__init__", __init__)  # noqa: B010
 
 
-_record(zmq.Context, _contexts)
-_record(zmq.Socket, _sockets)
+def _remember_socket(socket: zmq.Socket[Any]) -> None:
+    _sockets.add(socket)
+    _of_this_test.append(socket)
+
+
+_record(zmq.Context, _contexts.add)
+_record(zmq.Socket, _remember_socket)
 
 
 def _alive() -> dict[str, set[Any]]:
@@ -182,4 +175,5 @@ def nothing_left_behind() -> Iterator[None]:
         if not left or time.monotonic() > deadline:
             break
         time.sleep(0.01)
+    _of_this_test.clear()
     assert not left, f"the test left behind: {left}"

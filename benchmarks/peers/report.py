@@ -202,10 +202,10 @@ def _plot(work: Work, path: Path) -> Path:
         for place, setting in enumerate(work.settings):
             values = [value for value in work.of(setting, peer).values if value > 0]
             if values:
-                median = work.of(setting, peer).median or 0.0
+                middle = work.of(setting, peer).median or 0.0
                 label = NAMES[peer] if place == 0 else None
-                spread = [[median - min(values)], [max(values) - median]]
-                axes.bar(place + at * width, median, width, yerr=spread, color=COLOURS[peer], label=label, capsize=2)
+                spread = [[middle - min(values)], [max(values) - middle]]
+                axes.bar(place + at * width, middle, width, yerr=spread, color=COLOURS[peer], label=label, capsize=2)
     axes.set_xticks([place + 0.4 - width / 2 for place in range(len(work.settings))], work.settings)
     medians = [median for setting in work.settings for peer in there if (median := work.of(setting, peer).median)]
     if max(medians) > LOGARITHMIC_FROM * min(medians):

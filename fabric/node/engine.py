@@ -3,8 +3,8 @@
 What application threads want of it they put into a queue and ring the *bell*, an inproc PUB to which the receiving XSUB
 is connected too, so that the thread can sit in a blocking receive: three to five times as fast as polling.
 
-The decisions are elsewhere, pure: `session` (which proxy), `interest` (which prefixes), `coverage` (markers and acks),
-`numbers` (order, gaps), `broker` (who wants what). This module performs their effects.
+The decisions are elsewhere, pure: `connection` (which proxy), `interest` (which prefixes), `coverage` (markers and
+acks), `gaps` (order, losses), `broker` (who wants what). This module performs their effects.
 
 Reading order: `_run`, `_receive`, `_tick`; then commands, what is addressed to this node, effects.
 """
@@ -27,17 +27,17 @@ from fabric import sockets
 from fabric.endpoints import Endpoints
 from fabric.errors import RemoteWireError, StateError
 from fabric.node import connection, coverage
-from fabric.node.connection import Session
+from fabric.node.connection import Connection
 from fabric.node.coverage import Ack, Coverage, CoverageEvent
 from fabric.node.downlink import TICK_MS, Downlink
+from fabric.node.gaps import Gap
 from fabric.node.interest import Change, Interest
-from fabric.node.numbering import Gap
 from fabric.node.receiver import Receiver
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers
 from fabric.protocol.questions import is_question
-from fabric.protocol.views import View, valid_name
-from fabric.topics import scope
+from fabric.protocol.views import View
+from fabric.topics import require_name, scope
 from fabric.wire import Message, decode_body
 
 AckFun = Callable[[Ack], object]
@@ -79,7 +79,11 @@ class Attached(Protocol):
 
 
 class Engine:
-    """What a Node stands on; see there for the arguments. Application threads only queue commands and set callbacks."""
+    """What a Node stands on; see there for the arguments. Application threads only queue commands and set callbacks.
+
+    Of the fields below, those under *I/O thread* are read and changed by it alone. Those under *lock* are changed under
+    `_lock`, by any thread. The others say who changes them. Times are monotonic, in seconds.
+    """
 
     def __init__(
         self,
@@ -96,44 +100,87 @@ class Engine:
         hwm_msgs: int,
         reorder_window_s: float,
     ) -> None:
-        self._session = Session([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
+        # ── constants of this run ──
         self._token = secrets.token_hex(16)
+        """This run's incarnation, 32 hexadecimal digits: in the topics of all that is addressed to this node."""
         self.name = name or f"node-{self._token[:8]}"
-        if not valid_name(self.name):
-            raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
+        require_name("name", self.name)
         self._reorder_window_s, self._hwm_msgs = reorder_window_s, hwm_msgs
         self.max_payload_bytes = max_payload_bytes
+
+        # ── lock ──
         self._lock = threading.RLock()
+        """Guards the broker (through `_receiver`, too) and what stands here; held for microseconds, never over a call
+        of a user's function."""
         self._acked = threading.Condition(self._lock)
+        """Told whenever `_acks` gains one."""
         self._acks: dict[int, Ack] = {}
+        """Acks that came, by subscription. Only of subscriptions that are in the broker."""
         self._ack_funs: dict[int, AckFun | None] = {}
+        """Subscriptions whose ack has not come, and whom to tell. An entry goes when it is told, or released."""
+        self._attached: tuple[Attached, ...] = ()
+        """What lives on this node, in the order it was attached. Replaced as a whole, so that it is read unlocked."""
+
+        # ── any thread; a list or a deque of CPython takes an append without a lock ──
         self._gap_funs: list[Callable[[Gap], object]] = []
         self._state_funs: list[Callable[[NodeState], object]] = []
         self._coverage_funs: list[Callable[[CoverageEvent], object]] = []
-        self._attached: tuple[Attached, ...] = ()
+        """Callbacks of `on_gap`, `on_state` and `on_coverage`: only ever longer. Called in the I/O thread."""
         self._commands: deque[Callable[[], None]] = deque()
-        self._interest = Interest(max_prefixes + 1)  # one for what its proxy says of itself
-        self._generations: dict[bytes, int] = {}
-        self._fresh = False
-        self._released: list[str] = []
-        self._claims: set[bytes] = set()
-        self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
-        self._next_coverage: Coverage | None = None
-        self._flush: Coverage | None = None
-        self._flushed = False
-        self._own: str | None = None
-        self._own_filter: int | None = None
-        self._want_uplink: str | None = None
-        self._hold_until = 0.0
-        self._next_tick = 0.0
-        self._quiet = self._crowded = False
-        self.stats_extra: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
-        self._state = NodeState("connecting", self._session.base)
-        self._connected = threading.Event()
+        """What application threads want done. Any thread appends, and rings if it was empty. The I/O thread takes each
+        from the left after it was done, so that nobody rings while one runs."""
         self._closing = False
+        """Set once, by `close`: the I/O thread ends with this turn."""
+
+        # ── I/O thread: what is subscribed ──
+        self._interest = Interest(max_prefixes + 1)  # one for what its proxy says of itself
+        """The filters held, and the prefixes that carry them. The downlinks hold exactly these, or are about to."""
+        self._generations: dict[bytes, int] = {}
+        """Prefixes upstream, and the generation of `_coverage` in which each was sent. Keys: `_interest.wire()`."""
+        self._fresh = False
+        """Prefixes were added that no marker follows yet; the next `_run_commands` sends one."""
+        self._released: list[str] = []
+        """Filters that were released; `_run_commands` has their numbers forgotten, all together."""
+        self._claims: set[bytes] = set()
+        """Prefixes held here that the proxy's relay gave up. Sent with the next tick, and then empty."""
+
+        # ── I/O thread: the proxy that this node is at ──
+        self._connection = Connection([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
+        """Decides which proxy."""
+        self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
+        """Decides what the subscriptions reach over `_down`."""
+        self._own: str | None = None
+        """Id of the proxy at `_down`, once it has answered there; None before, and after each change of proxy."""
+        self._own_filter: int | None = None
+        """Subscription to the announcements of the last `_own`; replaced when another proxy answers."""
+        self._want_uplink: str | None = None
+        """Ingress to which a connection is still to be made: the uplink's lock was busy. Tried again with each tick."""
+        self._state = NodeState("connecting", self._connection.base)
+        """What callbacks were last told. Replaced as a whole; other threads read it."""
+        self._connected = threading.Event()
+        """Set when both ways were proven for the first time, and never cleared."""
+
+        # ── I/O thread: the move to another proxy, while `_connection.state` is `moving` ──
+        self._next_coverage: Coverage | None = None
+        """What the subscriptions reach over `_next`; there exactly while `_next` is."""
+        self._flush: Coverage | None = None
+        """The last marker through the old proxy, from when the new one covers everything until that is let go."""
+        self._flushed = False
+        """That marker came back, or its time is over: the next tick lets the old proxy go."""
+        self._await_until = 0.0
+        """Until then a jump in the numbers may be made good by the other way; see `Receiver.awaits`."""
+
+        # ── I/O thread: its loop ──
+        self._next_tick = 0.0
+        """When the next tick is due."""
+        self._quiet = self._crowded = False
+        """Quiet: nothing was under way at the last tick, so it sleeps `QUIET_MS`. Crowded: it read more than `CROWD`
+        messages since the tick before."""
+        self.stats_extra: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
+        """Counts since the start. `refused_answers`: what was addressed to this node and could not be read."""
         self._receiver = Receiver(
             self._lock,
-            f"{markers.ACK}{self._token}".encode(),
+            markers.node_prefix(self._token),
             self._on_private,
             self._tell_gap,
             self._on_notice,
@@ -142,20 +189,28 @@ class Engine:
             max_entries=max_entries,
         )
         self._broker = self._receiver.broker
-        self._asked: Callable[[object], None] = lambda payload: None
+        """The same object, for short."""
+        self._on_question: Callable[[object], None] = lambda payload: None
+        """Called with an operator's question. Set once, before the thread starts."""
         self._context = sockets.new_context()
+        """Of this node alone; ended by `Node.close`."""
         self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
         self._thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
     def _open_sockets(self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float) -> None:
         self._bell_lock = threading.Lock()
+        """Guards `_bell`: any thread rings."""
         self._bell_endpoint = "inproc://bell"
         self._bell = sockets.doorbell(self._context)
         self._bell.bind(self._bell_endpoint)
-        self._bell_part = f"{markers.ACK}{self._token}/b".encode() + b"\0"
+        self._bell_part = markers.bell_topic(self._token).encode() + b"\0"
+        """What is rung with; the same bytes each time."""
         self._serial = 0
+        """How many downlinks were made. I/O thread, but for the first."""
         self._down = self._new_downlink()
+        """From the proxy that this node is at. I/O thread; replaced at the end of a move."""
         self._next: Downlink | None = None
+        """From the proxy that this node moves to; None unless it moves. I/O thread."""
         self._up = Uplink(
             self._context,
             self._token,
@@ -197,7 +252,7 @@ class Engine:
             self._receiver.forget(released)
         if self._fresh:
             self._fresh = False
-            self._perform_coverage(self._coverage.sent(time.monotonic()))
+            self._perform_coverage(self._coverage.prefixes_sent(time.monotonic()))
         for link in self._links():
             link.flush()
 
@@ -208,13 +263,15 @@ class Engine:
         change = self._interest.hold(topic_filter)
         self._apply(change)
         generation = max((self._generations.get(prefix, 0) for prefix in change.needs), default=0)
-        self._perform_coverage(self._coverage.want(ident, generation, since))
+        self._perform_coverage(self._coverage.ack_wanted(ident, generation, since))
 
     def _release(self, ident: int, topic_filter: str) -> None:
         if scope(topic_filter) != "local":
             self._apply(self._interest.release(topic_filter))
             self._released.append(topic_filter)
-        self._perform_coverage(self._coverage.cancel(ident, time.monotonic(), "unsubscribed before the ack"))
+        self._perform_coverage(
+            self._coverage.subscription_ended(ident, time.monotonic(), "unsubscribed before the ack")
+        )
         with self._lock:
             self._ack_funs.pop(ident, None)
 
@@ -237,7 +294,7 @@ class Engine:
     def _run(self) -> None:
         self._up.io_thread = threading.get_ident()
         try:
-            self._perform_session(self._session.start(time.monotonic()))
+            self._perform_connection(self._connection.start(time.monotonic()))
             while not self._closing:
                 if self._next is None:
                     self._receive()
@@ -248,8 +305,8 @@ class Engine:
             self._up.abandon(StateError("node", "failed", "publish", f"its I/O thread ended: {error}"))
         finally:
             now = time.monotonic()
-            self._perform_coverage(self._coverage.cancel_all(now, "the node was closed"))
-            self._set_state(NodeState("closed", self._session.base))
+            self._perform_coverage(self._coverage.node_ended(now, "the node was closed"))
+            self._set_state(NodeState("closed", self._connection.base))
             for link in self._links():
                 link.close()
 
@@ -300,17 +357,17 @@ class Engine:
             self._tick(idle=False)
 
     def _tick(self, idle: bool) -> None:
-        """Everything that is not a message: commands, the connection, markers, watermarks, what was held."""
+        """Everything that is not a message: commands, the connection, markers, watermarks, what came too early."""
         now = time.monotonic()
         self._next_tick = now + TICK_S
         if self._commands or self._fresh:
             self._run_commands()
         for event in self._up.events():
             if event == "opened":
-                self._perform_session(self._session.opened(now))
+                self._perform_connection(self._connection.uplink_opened(now))
             else:
-                self._perform_session(self._session.closed(now, "the connection broke"))
-        self._perform_session(self._session.tick(now, idle))
+                self._perform_connection(self._connection.uplink_closed(now, "the connection broke"))
+        self._perform_connection(self._connection.tick(now, idle))
         self._open_uplink()
         self._up.tick(now)
         for tracker in (self._coverage, self._next_coverage, self._flush):
@@ -318,8 +375,8 @@ class Engine:
                 self._perform_coverage(tracker.tick(now), tracker)
         if self._flushed:
             self._let_go(now)
-        if self._receiver.hold and now > self._hold_until and self._session.state == "connected":
-            self._receiver.hold = False
+        if self._receiver.awaits and now > self._await_until and self._connection.state == "connected":
+            self._receiver.awaits = False
         self._receiver.tick(now)
         if self._claims:
             self._send_claims()
@@ -330,13 +387,13 @@ class Engine:
     def _is_under_way(self) -> bool:
         """Whether anything here waits for the next tick."""
         return bool(
-            self._session.state != "connected"
+            self._connection.state != "connected"
             or self._next
             or self._attached
             or self._commands
             or self._fresh
             or self._claims
-            or self._receiver.holds
+            or self._receiver.is_awaiting
             or self._coverage.is_waiting
             or not self._up.is_settled
         )
@@ -360,8 +417,8 @@ class Engine:
 
     def _on_private(self, raw: bytes, body: bytes) -> None:
         """Answers to markers, watermarks that came back, and the bell."""
-        kind = raw[-2:]
-        if kind == b"/b":
+        kind = markers.kind_of(raw)
+        if kind is markers.Kind.BELL:
             self._run_commands()
             return
         try:
@@ -370,33 +427,32 @@ class Engine:
             self._receiver.refuse(error)
             return
         now = time.monotonic()
-        if kind == b"/w":
+        if kind is markers.Kind.WATERMARK:
             # While the next connection could not be made yet, the lock being busy, this came of the one before.
-            if self._up.returned(payload, now) and self._want_uplink is None:
-                self._perform_session(self._session.proven(now))
+            if self._up.watermark_returned(payload, now) and self._want_uplink is None:
+                self._perform_connection(self._connection.watermark_returned(now))
             return
-        answer = markers.read_answer(payload)
+        answer = markers.read_answer(payload) if kind is markers.Kind.ANSWER else None
         if answer is None:
             self.stats_extra["refused_answers"] += 1
             return
-        token = raw[len(markers.ACK) : -2].decode(errors="replace")
-        self._answered(token, answer, now)
+        self._marker_answered(markers.token_of(raw), answer, now)
 
-    def _answered(self, token: str, answer: markers.Answer, now: float) -> None:
+    def _marker_answered(self, token: str, answer: markers.Answer, now: float) -> None:
         if self._next is not None and token == self._next.token:
             assert self._next_coverage is not None
             self._perform_coverage(
-                self._next_coverage.answer(answer.nonce, answer.leg, answer.view, now), self._next_coverage
+                self._next_coverage.marker_answered(answer.nonce, answer.leg, answer.view, now), self._next_coverage
             )
             return
         if token != self._down.token:
             return
         if answer.leg == "relay":
-            self._session.heard(now)
+            self._connection.proxy_heard(now)
             self._know_proxy(answer.view)
         for tracker in (self._coverage, self._flush):
             if tracker is not None:
-                self._perform_coverage(tracker.answer(answer.nonce, answer.leg, answer.view, now), tracker)
+                self._perform_coverage(tracker.marker_answered(answer.nonce, answer.leg, answer.view, now), tracker)
 
     def _know_proxy(self, view: View) -> None:
         """Only the proxy that this node is connected to answers at its relay. Listen to what it says of itself."""
@@ -414,27 +470,27 @@ class Engine:
 
     def _on_announcement(self, message: Message) -> None:
         if is_question(message.payload):
-            self._asked(message.payload)
+            self._on_question(message.payload)
             return
         view = View.from_map(message.payload)
         if view is None:
             self.stats_extra["refused_answers"] += 1
             return
         now = time.monotonic()
-        self._session.heard(now)
-        self._perform_coverage(self._coverage.announced(view, now))
+        self._connection.proxy_heard(now)
+        self._perform_coverage(self._coverage.proxy_announced(view, now))
         if view.state == "draining":
-            self._perform_session(self._session.draining(now))
+            self._perform_connection(self._connection.proxy_drains(now))
 
     # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _perform_session(self, effects: Iterable[connection.Effect]) -> None:
+    def _perform_connection(self, effects: Iterable[connection.Effect]) -> None:
         now = time.monotonic()
         for effect in effects:
             match effect:
                 case connection.Attach(base):
                     self._down.attach(base)
-                    self._perform_coverage(self._coverage.lost_proxy(now))
+                    self._perform_coverage(self._coverage.proxy_lost(now))
                 case connection.Detach():
                     self._abandon_move()
                     self._read_out()
@@ -446,23 +502,24 @@ class Engine:
                 case connection.SendProbe():
                     self._up.probe()
                 case connection.Connected(base):
-                    self._hold_on(now)
+                    self._await_what_is_missing(now)
                     self._up.proven(now, self._reorder_window_s)
                     self._set_state(NodeState("connected", base))
                     self._connected.set()
                 case connection.Lost(base, why):
                     self.stats_extra["reconnects"] += 1
                     uncertain = self._up.close_gate()
-                    self._perform_coverage(self._coverage.lost_proxy(now))
-                    self._hold_on(now)
+                    self._perform_coverage(self._coverage.proxy_lost(now))
+                    self._await_what_is_missing(now)
                     self._set_state(NodeState("connecting", base, why, uncertain))
                 case connection.Move(base):
                     self._begin_move(base, now)
 
-    def _hold_on(self, now: float) -> None:
+    def _await_what_is_missing(self, now: float) -> None:
+        """After a reconnect: what is missing may come within the window. At the first connection nothing can be."""
         if self._state.state != "connecting" or self._connected.is_set():
-            self._receiver.hold = True
-            self._hold_until = now + self._reorder_window_s
+            self._receiver.awaits = True
+            self._await_until = now + self._reorder_window_s
 
     def _open_uplink(self) -> None:
         if self._want_uplink is not None and self._up.open(self._want_uplink):
@@ -478,20 +535,20 @@ class Engine:
         """Connect to the next proxy beside the present one; both are read until the new one covers everything."""
         self.stats_extra["moves"] += 1
         self._set_state(NodeState("moving", base, "the proxy drains"))
-        self._receiver.hold = True
-        self._hold_until = now + 3600.0
+        self._receiver.awaits = True
+        self._await_until = now + 3600.0
         self._next = self._new_downlink()
         self._next.change(self._interest.wire(), ())
         self._next.attach(base)
         self._next_coverage = Coverage(secrets.token_bytes, ack_timeout_s=60.0)
-        self._perform_coverage(self._next_coverage.sent(now), self._next_coverage)
-        self._next_coverage.want(0, self._next_coverage.generation, now)
+        self._perform_coverage(self._next_coverage.prefixes_sent(now), self._next_coverage)
+        self._next_coverage.ack_wanted(0, self._next_coverage.generation, now)
 
     def _covered_by_next(self, now: float) -> None:
         """The new proxy covers all. One marker more through the old one: what is behind it is all that is to come."""
         self._flush = Coverage(secrets.token_bytes, ack_timeout_s=0.5)
-        self._perform_coverage(self._flush.sent(now), self._flush)
-        self._flush.want(0, self._flush.generation, now)
+        self._perform_coverage(self._flush.prefixes_sent(now), self._flush)
+        self._flush.ack_wanted(0, self._flush.generation, now)
 
     def _let_go(self, now: float) -> None:
         """Receive from the new proxy alone. Only from `_tick`: nobody is reading the old connection then."""
@@ -502,10 +559,10 @@ class Engine:
         self._down.close()
         self._down, self._next = self._next, None
         self._flush = self._next_coverage = None
-        self._coverage.switched(now)
+        self._coverage.proxy_switched(now)
         self._own = None
         self._up.close_gate()
-        self._perform_session(self._session.moved(now))
+        self._perform_connection(self._connection.move_finished(now))
 
     def _abandon_move(self) -> None:
         if self._next is not None:

@@ -35,7 +35,7 @@ class Respondent:
         self._stats, self._publish = stats, publish
         self._budget = questions.Budget(questions.MAX_QUESTIONS_A_SECOND)
 
-    def asked(self, payload: object) -> None:
+    def question_heard(self, payload: object) -> None:
         """A question to all nodes of this one's proxy."""
         question = questions.read_question(payload)
         if question is None or not self._budget.take(time.monotonic()):
@@ -49,7 +49,7 @@ class Respondent:
             if questions.is_asked(question, self._token, figures["lost"] > 0):
                 self._answer(question, figures)
 
-    def traced(self, topic: str, payload: object) -> None:
+    def trace_heard(self, topic: str, payload: object) -> None:
         """A trace came, on a topic that a filter here matches."""
         question = questions.read_question(payload)
         if question is not None and question.ask == "trace" and self._budget.take(time.monotonic()):
@@ -57,5 +57,5 @@ class Respondent:
 
     def _answer(self, question: questions.Question, body: dict[str, Any]) -> None:
         answer = {"answer": question.ask, "id": question.id, **self._identity(), **body}
-        with contextlib.suppress(FabricError):  # whoever asked may ask again
+        with contextlib.suppress(FabricError):  # the operator may ask again
             self._publish(question.reply_to, answer)

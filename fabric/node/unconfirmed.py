@@ -1,7 +1,7 @@
 """What a node has handed to its proxy and does not know to have arrived. Pure, but for being fast.
 
 Each part that is sent is kept until a *watermark*, sent behind it, has come back through the proxy's ingress, and then
-for `hold_s` more: the watermark came back by the way to this node, and a link to another proxy may be a little behind.
+for `keep_s` more: the watermark came back by the way to this node, and a link to another proxy may be a little behind.
 When the connection breaks, what is kept is sent again, in order, before anything new; receivers drop by number what
 they have already.
 """
@@ -10,31 +10,36 @@ from __future__ import annotations
 
 from collections import deque
 
-HOLD_S = 0.5
+KEEP_S = 0.5
 MAX_BYTES = 64 * 1024 * 1024
 FRESH_PARTS = 256
 _OVERHEAD = 60
 """Bytes of a small bytes object beside its contents, and of its place in the queue."""
 
 
-class Outbox:
+class Unconfirmed:
     """Parts in the order they were sent. Not locked: use it under the lock that orders the sends.
 
     max_bytes: bound of what is kept; beyond it the oldest is given up, and is `uncertain` if the connection breaks
     """
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES, hold_s: float = HOLD_S) -> None:
-        self._max_bytes, self._hold_s = max_bytes, hold_s
+    def __init__(self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S) -> None:
+        self._max_bytes, self._hold_s = max_bytes, keep_s
         self._parts: deque[bytes] = deque()
+        """What is kept, oldest first: the parts `_counted - len(_parts) + 1` to `_counted`."""
         self._bytes = 0
+        """Of `_parts`, with what each costs beside its contents; at most `_max_bytes` when a method returns."""
         self.fresh: list[bytes] = []
         """Small parts that have just been sent and are not counted yet: `Uplink` puts them here where speed counts, and
         calls `count_fresh` when there are `FRESH_PARTS`."""
         self._counted = 0
+        """Parts that went through `count_fresh` since the start."""
         self.given_up = 0
         """Number of the last part that the bound pushed out; those up to it can not be sent again."""
         self._confirmed = 0
+        """Parts whose watermark came back, or that were given up and reported; at most `sent`, and only ever more."""
         self._returned: deque[tuple[float, int]] = deque()
+        """(when to let go, up to which part), in order of both."""
 
     @property
     def sent(self) -> int:
@@ -58,7 +63,7 @@ class Outbox:
             self._drop_first()
             self.given_up = max(self.given_up, self._counted - len(self._parts))
 
-    def confirmed(self, count: int, now: float) -> None:
+    def watermark_returned(self, count: int, now: float) -> None:
         """The watermark that was sent behind `count` parts came back."""
         if self._confirmed < count <= self.sent:
             self._confirmed = count
@@ -73,7 +78,7 @@ class Outbox:
                 self._drop_first()
 
     @property
-    def unconfirmed(self) -> int:
+    def count(self) -> int:
         """Parts whose watermark has not come back."""
         return self.sent - self._confirmed
 

@@ -1,11 +1,15 @@
 """What proxies and nodes say to each other beside the streams: markers upstream, answers and announcements down. Pure.
 
+This module alone knows how the topics are made that are addressed to one run of a proxy or a node:
+`$ack/<token>/<letter>`, where the token is its incarnation, and the letter says what it is (`Kind`).
+
 marker        upstream, a control part `["marker", token, nonce, sender, claims]`: token is the asking incarnation,
               sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see `fabric.protocol.stray`
 answer        `$ack/<token>/m`, payload {nonce, leg: "ingress" | "relay", view}: the view as bytes, a control
               part `["view", {…}]`
 watermark     `$ack/<token>/w`, a node's own message through its ingress and back, payload: a count
 bell          `$ack/<token>/b`, from another thread of the same node
+question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
 notice        on a topic that begins with a prefix, header `cancelled`, payload: the prefix; see `fabric.protocol.stray`
 """
@@ -13,24 +17,39 @@ notice        on a topic that begins with a prefix, header `cancelled`, payload:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from fabric.errors import RemoteWireError
-from fabric.protocol.views import Record, View, record_from, valid_name
+from fabric.errors import RemoteWireError, expected
+from fabric.protocol.views import Record, View, record_from
+from fabric.topics import valid_name
 from fabric.wire import decode_control, encode_control
 
 PROTOCOL = (1, 1)
-"""Lowest and highest version of all this that is spoken here."""
+"""Lowest and highest version spoken here: of markers, requests, and announcements of proxies and services."""
 
 MAX_VIEW_BYTES = 256 * 1024
 """Of a packed view: 1,000 peers and their longest names fit."""
 ANNOUNCE = "$fabric/proxy/"
-ACK = "$ack/"
+_ACK = "$ack/"
+_RAW_ACK = _ACK.encode()
 NOTICE: dict[str, Any] = {"cancelled": True}
 """Headers of a notice."""
 MAX_CLAIM_BYTES = 32 * 1024
 """Of prefixes in one marker, but for the last of them; see `sockets.UPSTREAM_BYTES`."""
+
+
+class Kind(Enum):
+    """What a topic is that is addressed to one run of a proxy or a node, by its last level."""
+
+    ANSWER = "m"
+    WATERMARK = "w"
+    BELL = "b"
+    QUESTION = "q"
+
+
+_KINDS = {f"/{kind.value}".encode(): kind for kind in Kind}
 
 
 class Marker(NamedTuple):
@@ -46,9 +65,56 @@ class Answer(NamedTuple):
     view: View
 
 
+def answer_topic(token: str) -> str:
+    """Return where a marker of this token is answered."""
+    return _addressed(token, Kind.ANSWER)
+
+
+def watermark_topic(token: str) -> str:
+    """Return the topic of a node's watermarks."""
+    return _addressed(token, Kind.WATERMARK)
+
+
+def bell_topic(token: str) -> str:
+    """Return the topic on which a node's other threads wake its I/O thread."""
+    return _addressed(token, Kind.BELL)
+
+
+def question_topic(incarnation: str) -> str:
+    """Return where a proxy is asked, see `fabric.protocol.questions`."""
+    return _addressed(incarnation, Kind.QUESTION)
+
+
+def _addressed(token: str, kind: Kind) -> str:
+    return f"{_ACK}{token}/{kind.value}"
+
+
+def kind_of(raw: bytes) -> Kind | None:
+    """Return what a topic, as UTF-8 without its NUL, is; None for any other topic. Cost: 0.2 us."""
+    return _KINDS.get(raw[-2:]) if is_addressed(raw) else None
+
+
+def token_of(raw: bytes) -> str:
+    """Return the token in a topic that has a kind. Input from a peer never raises."""
+    return raw[len(_ACK) : -2].decode(errors="replace")
+
+
+def is_addressed(prefix: bytes) -> bool:
+    """Return whether a topic, or a prefix that somebody subscribed to, belongs to one run of a proxy or a node."""
+    return prefix.startswith(_RAW_ACK)
+
+
 def ack_prefix(token: str) -> bytes:
-    """The prefix that brings everything addressed to this incarnation."""
-    return f"{ACK}{token}/".encode()
+    """Return the prefix that brings everything addressed to this token."""
+    return f"{_ACK}{token}/".encode()
+
+
+def node_prefix(token: str) -> bytes:
+    """Return the prefix that brings everything addressed to a node.
+
+    Its markers carry the tokens of its connections, `<token>-1` and so on; so this does not end at a level.
+    """
+    return f"{_ACK}{token}".encode()
 
 
 def encode_marker(token: str, nonce: bytes, sender: Record | None, claims: Iterable[bytes] = ()) -> bytes:
@@ -60,16 +126,19 @@ def decode_marker(part: bytes) -> Marker:
     """Read a marker; RemoteWireError for anything else, and nothing else."""
     kind, fields = decode_control(part)
     if kind != "marker" or len(fields) < 3:
-        raise RemoteWireError(f"control part of kind {kind!r} with {len(fields)} fields is no marker", "control")
+        raise RemoteWireError(
+            f"invalid marker: expected at least 3 fields of it, not {len(fields)} of {kind!r:.40}", "control"
+        )
     token, nonce, sender = fields[:3]
     if not (isinstance(token, str) and valid_name(token) and isinstance(nonce, bytes) and len(nonce) <= 64):
-        raise RemoteWireError("a marker's token must be one topic level, its nonce at most 64 bytes", "control")
+        wanted = "one topic level, and at most 64 bytes"
+        raise RemoteWireError(expected("token and nonce", (token, nonce), wanted), "control")
     record = record_from(sender)
     if sender is not None and record is None:
-        raise RemoteWireError(f"a marker's sender {str(sender)[:200]!r} is no proxy's record", "control")
+        raise RemoteWireError(expected("sender of a marker", sender, "a proxy's record"), "control")
     claims = fields[3] if len(fields) > 3 else []
     if not (isinstance(claims, list) and all(isinstance(prefix, bytes) for prefix in claims)):
-        raise RemoteWireError("a marker's claims must be an array of prefixes", "control")
+        raise RemoteWireError(expected("claims of a marker", claims, "an array of prefixes"), "control")
     return Marker(token, nonce, record, tuple(claims))
 
 
@@ -78,7 +147,7 @@ def answer_payload(nonce: bytes, leg: str, view: View) -> dict[str, Any]:
 
 
 def read_answer(payload: object) -> Answer | None:
-    """Read the payload of an answer; None when it is none. Input from a peer never raises."""
+    """Read the payload of an answer; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict):
         return None
     nonce, leg, packed = payload.get("nonce"), payload.get("leg"), payload.get("view")

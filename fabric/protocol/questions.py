@@ -1,15 +1,15 @@
 """Questions that an operator asks of proxies and nodes, and what they answer. Pure.
 
-    to a proxy           `$ack/<its incarnation>/q`  {ask: "ping", id, reply_to}
+    to a proxy           `markers.question_topic`    {ask: "ping", id, reply_to}
     to a proxy's nodes   `$fabric/proxy/<its id>`    {ask: "why" or "stats", id, reply_to, topic, one_in, tell_one_in}
     a trace              any topic, header `trace`   {ask: "trace", id, reply_to}; who gets it answers
-    an answer            reply_to, in `$inbox/`      {answer: what was asked, id, node or proxy, …}
+    an answer            reply_to, an inbox          {answer: what was asked, id, node or proxy, …}
 
 Nobody subscribes to anything for this: a proxy hears what is addressed to its incarnation, a node hears its proxy's
 announcements. A node that has nothing to say answers only if it is one of the sample that the question wants.
 
 What is never told: filters under `~/`; and filters that begin with `~` or `$` unless they match the topic asked for,
-which whoever asks knows already.
+which the operator knows already.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from fabric.errors import TopicError
+from fabric.protocol.inboxes import is_inbox
 from fabric.topics import RESERVED, agreement, scope, validate_topic
 
-INBOX = "$inbox/"
-MAX_REPLY_TO_CHARS = 200
 MAX_ID_BYTES = 64
 MAX_TOLD = 3
 """Filters in one answer."""
@@ -57,7 +56,7 @@ def read_question(payload: object) -> Question | None:
         return None
     ident, reply_to, topic = payload.get("id"), payload.get("reply_to"), payload.get("topic", "")
     one_in, tell_one_in = payload.get("one_in", 1), payload.get("tell_one_in", 1)
-    if not (isinstance(ident, bytes) and len(ident) <= MAX_ID_BYTES and _is_inbox(reply_to)):
+    if not (isinstance(ident, bytes) and len(ident) <= MAX_ID_BYTES and is_inbox(reply_to)):
         return None
     if not all(type(each) is int and each > 0 for each in (one_in, tell_one_in)):
         return None
@@ -69,11 +68,6 @@ def read_question(payload: object) -> Question | None:
 def is_question(payload: object) -> bool:
     """Whether this calls itself one: an announcement never does."""
     return isinstance(payload, dict) and "ask" in payload
-
-
-def question_topic(incarnation: str) -> str:
-    """Where a proxy is asked."""
-    return f"$ack/{incarnation}/q"
 
 
 def trace_headers(ident: bytes, reply_to: str) -> dict[str, Any]:
@@ -106,7 +100,9 @@ class Budget:
 
     def __init__(self, a_second: int) -> None:
         self._a_second = self._left = a_second
+        """How many each second; and how many are left of this one, below 0 when more came."""
         self._second = 0.0
+        """When this second began, monotonic."""
 
     def take(self, now: float) -> bool:
         """now: monotonic, in seconds."""
@@ -126,24 +122,11 @@ def _cut(filters: list[str]) -> list[str]:
     return [each[:MAX_FILTER_CHARS] for each in filters[:MAX_TOLD]]
 
 
-def _is_inbox(topic: object) -> bool:
-    if not (isinstance(topic, str) and topic.startswith(INBOX) and len(topic) <= MAX_REPLY_TO_CHARS):
-        return False
-    return _is_topic(topic)
-
-
 def _may_be_asked(topic: object) -> bool:
-    if not isinstance(topic, str) or not _is_topic(topic):
+    if not isinstance(topic, str):
         return False
     try:
+        validate_topic(topic)
         return scope(topic) != "local"
     except TopicError:
         return False
-
-
-def _is_topic(topic: str) -> bool:
-    try:
-        validate_topic(topic)
-    except TopicError:
-        return False
-    return True

@@ -9,7 +9,7 @@ mended behind:
    shorter one. After an honest cancel hardly anybody does, so honest use costs one send in the proxy. Notices wait
    for each other up to 20 ms: each alone would wake four threads (a tenth of the proxy's time at 500 cancels a second).
 2. A node that gets a notice of a prefix it holds *claims* it, with its next marker.
-3. The proxy subscribes its relay anew to what is claimed and was given up; `GivenUp` keeps the two apart from claims
+3. The proxy subscribes its relay again to what is claimed and was given up; `GivenUp` keeps the two apart from claims
    that are false or late, and from the same claim of many nodes.
 
 What is lost in between shows as a gap.
@@ -18,6 +18,8 @@ What is lost in between shows as a gap.
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from fabric.protocol.markers import is_addressed
 
 MAX_GIVEN_UP_BYTES = 4 * 1024 * 1024
 """Of prefixes; a claim comes within milliseconds, so only the newest matter."""
@@ -29,11 +31,11 @@ MARK = b"#"
 def notice_prefix(prefix: bytes) -> bytes | None:
     """Return the topic and NUL of the notice about `prefix`; None for what no node holds.
 
-    A node's prefixes are empty, end in `/` or in NUL, or are its own (`$ack/<token>`).
+    A node's prefixes are empty, end in `/` or in NUL, or are its own (`markers.node_prefix`).
     """
     if prefix.endswith(b"\0"):
         return prefix if prefix.count(b"\0") == 1 and len(prefix) > 1 else None
-    if b"\0" not in prefix and (not prefix or prefix.endswith(b"/") or prefix.startswith(b"$ack/")):
+    if b"\0" not in prefix and (not prefix or prefix.endswith(b"/") or is_addressed(prefix)):
         return prefix + MARK + b"\0"
     return None
 
@@ -44,18 +46,21 @@ class GivenUp:
     def __init__(self, max_bytes: int = MAX_GIVEN_UP_BYTES) -> None:
         self._max_bytes = max_bytes
         self._prefixes: dict[bytes, None] = {}
+        """Those given up, oldest first."""
         self._unasked: dict[bytes, None] = {}
+        """Those of them that no notice was sent for; `take_unasked` empties it."""
         self._bytes = 0
+        """Of `_prefixes`, with what each costs beside itself; at most `_max_bytes` when a method returns."""
 
-    def cancelled(self, prefix: bytes) -> None:
+    def relay_cancelled(self, prefix: bytes) -> None:
         """The relay cancelled `prefix`."""
-        self.subscribed(prefix)
+        self.relay_subscribed(prefix)
         self._prefixes[prefix] = self._unasked[prefix] = None
         self._bytes += len(prefix) + _OVERHEAD
         while self._bytes > self._max_bytes:
-            self.subscribed(next(iter(self._prefixes)))
+            self.relay_subscribed(next(iter(self._prefixes)))
 
-    def subscribed(self, prefix: bytes) -> None:
+    def relay_subscribed(self, prefix: bytes) -> None:
         """The relay subscribed to `prefix`: nothing is to be mended."""
         if prefix in self._prefixes:
             del self._prefixes[prefix]
@@ -71,7 +76,7 @@ class GivenUp:
         """Return those of `prefixes` that are given up, each once: the relay is to subscribe to them again."""
         mended = [prefix for prefix in dict.fromkeys(prefixes) if prefix in self._prefixes]
         for prefix in mended:
-            self.subscribed(prefix)
+            self.relay_subscribed(prefix)
         return mended
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """What proxies say of themselves and of each other: records and views. Pure.
 
-They travel in markers, answers and announcements, and are the only things of a peer that `mesh`, `coverage` and the
-command line look at. What a peer sent is read by `from_map` and `record_from`, which answer None for anything else.
+They travel in markers, answers and announcements. Nothing else of a peer is looked at by `membership`, `coverage` and
+the command line. `from_map` and `record_from` read what a peer sent, and return None for anything else.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 from fabric.endpoints import Endpoints
+from fabric.topics import MAX_NAME_CHARS, valid_name
 
 MAX_PEERS = 1000
-MAX_NAME_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,3 @@ def _checked_record(ident: str, incarnation: str, base: str) -> Record | None:
     except ValueError:
         return None
     return Record(ident, incarnation, base) if valid_name(ident) else None
-
-
-def valid_name(name: str) -> bool:
-    """True when `name` can be one level of a topic: the name of a proxy or a node, at most 100 characters."""
-    return 0 < len(name) <= MAX_NAME_CHARS and name[0] not in "$~" and name.isprintable() and not set("/+#") & set(name)

@@ -18,11 +18,12 @@ import zmq
 
 from fabric import sockets
 from fabric.endpoints import Endpoints
-from fabric.errors import FabricError, RemoteWireError, TransportError
+from fabric.errors import FabricError, RemoteWireError, TransportError, expected
 from fabric.protocol import markers, questions, stray, views
 from fabric.proxy import membership
 from fabric.proxy.figures import Figures, open_files
 from fabric.proxy.plumbing import Plumbing
+from fabric.topics import require_name
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
 
 log = logging.getLogger("fabric.proxy")
@@ -35,16 +36,23 @@ TOPIC_BYTES = 65_535 + 1
 
 
 class Proxy:
-    """One proxy of the mesh. `run()` in this thread, or `start()` in one of its own.
+    """One proxy of the mesh. `run()` in this thread, or `start()` in a new one; a context manager starts and closes it.
+
+    `drain` and `stats` are for any thread.
 
     listen:     base address, see `fabric.endpoints`
-    join:       bases of proxies to join; empty: it is a mesh of its own until others join it
+    join:       bases of proxies to join; empty: it is a mesh by itself until others join it
     name:       its name in the mesh, one topic level; default from the address
     advertise:  the base that others connect to, when it is not `listen`
     first:      it may become a member though no address of `join` answers
+    hwm_msgs:   queue of each connection, in messages; a subscriber that is further behind loses what comes then
+    max_payload_bytes: largest payload that is let through, 8 MiB by default; a larger one ends its connection
+    settle_s:   how long it listens before it becomes a member
+    dead_s:     a peer that was not heard of for so long is declared dead
+    drain_s:    how long `drain` waits at most for nodes to move away
     on_event:   called from the control thread with a map `{"event": …}`: ready, link_up, link_down, peer_joined,
                 peer_restarted, peer_dead, peer_back, peer_left, draining, …
-    errors:     ValueError for an address that is none, TransportError for one that cannot be bound
+    errors:     ValueError for an invalid address or name, TransportError for an address that cannot be bound
     """
 
     def __init__(
@@ -65,18 +73,20 @@ class Proxy:
         self.endpoints = Endpoints.parse(listen)
         public = Endpoints.parse(advertise) if advertise else self.endpoints
         if public.is_wildcard:
-            raise ValueError(f"others cannot connect to {public.base!r}; right would be `advertise` with a real host")
+            raise ValueError(expected("address for others", public.base, "a real host: give `advertise`"))
         self.name = name or public.default_name()
-        if not views.valid_name(self.name):
-            raise ValueError(f"{self.name!r} is no name; right would be 1 to 100 characters without / + # and NUL")
+        require_name("name", self.name)
+        # Everything below is for the control thread alone, but for what says otherwise. Times are monotonic.
         self._join = tuple(Endpoints.parse(base).base for base in join)
         self._drain_s = drain_s
         self._event_fun = on_event
         self._incarnation = secrets.token_hex(16)
+        """Of this run, 32 hexadecimal digits."""
         self._encoder = Encoder(secrets.randbits(64))
         self._numbers: Counter[str] = Counter()
+        """Last numbers of this proxy's own announcements, by topic."""
         record = views.Record(self.name, self._incarnation, public.base)
-        self._mesh = membership.Mesh(
+        self._membership = membership.Membership(
             record,
             time.monotonic(),
             secrets.token_bytes,
@@ -85,29 +95,51 @@ class Proxy:
             settle_s=settle_s,
             dead_s=dead_s,
         )
+        """Decides who belongs to the mesh; whatever it returns is performed at once."""
         self._thread: threading.Thread | None = None
+        """The control thread, when `start` made it; None when `run` runs in the caller's."""
         self._began = False
+        """`run` was called: from then on it alone closes the plumbing."""
         self._ready = threading.Event()
+        """It was a member, or has ended. Set once."""
         self._ended = threading.Event()
+        """Everything is closed. Set once."""
         self._drain_asked = self._stop_asked = False
+        """Set by any thread, or a signal handler; never cleared."""
         self._drain_since: float | None = None
+        """When draining began."""
         self._failure: str | None = None
+        """Why it cannot go on; it ends with this turn. Streams' threads set it, too."""
         self._announce_now = False
+        """The view changed in this turn, and is announced at its end."""
         self._last_loop = time.monotonic()
+        """When the loop last turned. Any thread reads it."""
         self._heard_self = {"ingress": self._last_loop, "relay": self._last_loop}
+        """When an own marker last came back through each stream."""
         self.refused: Counter[str] = Counter()
+        """What peers sent and was not taken, by kind."""
         self.mended = 0
-        """Prefixes that a stray cancel had taken from nodes here, and that were subscribed anew."""
+        """Prefixes that a stray cancel had taken from nodes here, and that were subscribed again."""
         self._prefixes = {"ingress": 0, "relay": 0}
+        """Prefixes that arrived at each stream's beacon and were not cancelled since."""
         self._given_up, self._claims = stray.GivenUp(), set[bytes]()
+        """Prefixes that the relay gave up; and those of them that nodes, or this proxy, say they still hold. `_mend`
+        empties the claims."""
         self._next_mend = self._next_tick = 0.0
+        """When each is next due."""
         self._beacon_is_open = False
+        """The relay's beacon has seen its first subscription, and passes everything since."""
         self._guard_is_gone = False
+        """The ingress gave up "everything"; `_mend` subscribes it again."""
         self._nodes = 0
+        """Nodes connected, by their own prefixes at the relay. A stray cancel may make it negative."""
         self._figures = Figures()
         self._announced: dict[str, Any] = {}
+        """The last announcement; empty before the first. Replaced as a whole; any thread reads it."""
         self._questions, self._answers = questions.Budget(questions.MAX_PINGS_A_SECOND), 0
+        """How many questions may be answered in this second; and how many were, which numbers the answers."""
         self._scouts: dict[str, sockets.Socket] = {}
+        """Connections that ask, by address: those of the last `Ask`."""
         sockets.raise_descriptor_limit()
         self._plumbing = Plumbing(
             self.endpoints,
@@ -116,11 +148,14 @@ class Proxy:
             max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
             on_death=self._stream_died,
         )
+        """Sockets and streams. What may be done by which thread stands there."""
         self._own_prefixes = (markers.ack_prefix(self._incarnation), markers.ANNOUNCE.encode())
+        """What the ear is subscribed to."""
         for prefix in self._own_prefixes:
             self._plumbing.ear.send(b"\x01" + prefix)
         self._poller = zmq.Poller()
         self._readers: dict[sockets.Socket, Callable[[], None]] = {self._plumbing.link_events: self._on_link_events}
+        """Sockets in `_poller`, and who reads each."""
         self._readers[self._plumbing.ear] = self._on_ear
         for leg, beacon in self._plumbing.beacons.items():
             self._readers[beacon] = lambda leg=leg, beacon=beacon: self._on_beacon(leg, beacon)  # type: ignore[misc]
@@ -130,7 +165,7 @@ class Proxy:
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        """Run in a thread of its own."""
+        """Run in a new thread, until `close`, or drained. Does not wait; see `wait_ready`."""
         self._thread = threading.Thread(target=self._run_quietly, name=f"fabric-proxy-{self.name}", daemon=True)
         self._thread.start()
 
@@ -173,7 +208,7 @@ class Proxy:
 
     def ready_line(self) -> dict[str, Any]:
         """What `fabric proxy` prints when it is a member."""
-        view = self._mesh.view()
+        view = self._membership.view()
         return {
             "event": "ready",
             "name": self.name,
@@ -204,7 +239,7 @@ class Proxy:
             self._mend(now)
         if self._drain_asked and self._drain_since is None:
             self._drain_since = now
-            self._perform(self._mesh.drain())
+            self._perform(self._membership.drain())
         if now >= self._next_tick:
             self._tick(now)
         if self._announce_now:
@@ -214,7 +249,7 @@ class Proxy:
     def _tick(self, now: float) -> None:
         """What time demands; not at each turn, of which every ack takes some."""
         self._next_tick = now + TICK_MS / 2000
-        self._perform(self._mesh.tick(now))
+        self._perform(self._membership.tick(now))
         silent = [leg for leg, heard in self._heard_self.items() if now - heard > SILENCE_S]
         if silent:
             self._failure = f"the own {' and '.join(silent)} let no marker through for {SILENCE_S:g} s"
@@ -234,7 +269,7 @@ class Proxy:
                 case membership.Unlink(base):
                     self._change_link(base, self._plumbing.unlink)
                 case membership.Probe(nonce):
-                    self._plumbing.ear.send(markers.encode_marker(self._incarnation, nonce, self._mesh.record))
+                    self._plumbing.ear.send(markers.encode_marker(self._incarnation, nonce, self._membership.record))
                 case membership.Ask(bases):
                     self._ask(bases)
                 case membership.Announce():
@@ -266,7 +301,7 @@ class Proxy:
                 scout.send(b"\x01" + markers.ack_prefix(self._incarnation))
                 self._readers[scout] = lambda base=base: self._on_scout(base)  # type: ignore[misc]
                 self._poller.register(scout, zmq.POLLIN)
-            self._scouts[base].send(markers.encode_marker(self._incarnation, b"ask", self._mesh.record))
+            self._scouts[base].send(markers.encode_marker(self._incarnation, b"ask", self._membership.record))
 
     # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -288,16 +323,16 @@ class Proxy:
                 self.refused[error.kind] += 1
                 continue
             if marker.sender is not None and leg == "ingress":
-                self._perform(self._mesh.contact(marker.sender, time.monotonic()))
+                self._perform(self._membership.marker_heard(marker.sender, time.monotonic()))
             if marker.claims and leg == "relay":
                 self._claims.update(marker.claims)
-            payload = markers.answer_payload(marker.nonce, leg, self._mesh.view())
-            say(self._part(f"{markers.ACK}{marker.token}/m", payload, number=1))
+            payload = markers.answer_payload(marker.nonce, leg, self._membership.view())
+            say(self._part(markers.answer_topic(marker.token), payload, number=1))
 
     def _count_prefix(self, leg: str, part: bytes) -> None:
         step = 1 if part[0] else -1
         self._prefixes[leg] += step
-        if leg == "relay" and part.startswith(b"$ack/", 1) and self._incarnation.encode() not in part:
+        if leg == "relay" and markers.is_addressed(part[1:]) and self._incarnation.encode() not in part:
             self._nodes += step
 
     def _watch_relay(self, beacon: sockets.Socket, prefix: bytes, *, subscribed: bool) -> None:
@@ -306,14 +341,14 @@ class Proxy:
             self._beacon_is_open = True
             sockets.open_beacon(beacon)
         if subscribed:
-            self._given_up.subscribed(prefix)
+            self._given_up.relay_subscribed(prefix)
         elif len(prefix) <= TOPIC_BYTES and stray.notice_prefix(prefix) is not None:
-            self._given_up.cancelled(prefix)
+            self._given_up.relay_cancelled(prefix)
             if prefix in self._own_prefixes:
                 self._claims.add(prefix)
 
     def _mend(self, now: float) -> None:
-        """Ask who holds what was cancelled; subscribe anew to what is held, all at once: it costs the stream 0.2 ms."""
+        """Ask who holds what was cancelled; subscribe to what is held, all at once: it costs the stream 0.2 ms."""
         self._next_mend = now + TICK_MS / 1000
         for prefix in self._given_up.take_unasked():
             about = stray.notice_prefix(prefix)
@@ -342,9 +377,9 @@ class Proxy:
             if topic.startswith(markers.ANNOUNCE):
                 view = views.View.from_map(payload)
                 if view is not None and view.record.incarnation != self._incarnation:
-                    self._perform(self._mesh.seen(view, now))
+                    self._perform(self._membership.view_heard(view, now))
                 continue
-            if topic.endswith("/q"):
+            if markers.kind_of(topic.encode()) is markers.Kind.QUESTION:
                 self._on_question(payload)
                 continue
             answer = markers.read_answer(payload)
@@ -353,7 +388,7 @@ class Proxy:
             elif answer.view.record.incarnation == self._incarnation:
                 self._heard_self[answer.leg] = now
             elif answer.leg == "ingress":
-                self._perform(self._mesh.answered(answer.view, answer.nonce, now))
+                self._perform(self._membership.probe_answered(answer.view, answer.nonce, now))
 
     def _on_question(self, payload: Any) -> None:
         """See `protocol.questions`. One count numbers the answers to all: what others ask grows nothing."""
@@ -369,7 +404,7 @@ class Proxy:
             found = self._read(part)
             answer = markers.read_answer(found[1]) if found else None
             if answer is not None:
-                self._perform(self._mesh.asked(base, answer.view, time.monotonic()))
+                self._perform(self._membership.scout_answered(base, answer.view, time.monotonic()))
             if scout.closed:
                 return
 
@@ -385,10 +420,11 @@ class Proxy:
         now = time.monotonic()
         for event, endpoint in sockets.events_of(self._plumbing.link_events):
             base = next(
-                (peer.record.base for peer in self._mesh.view().peers if _same_link(peer.record.base, endpoint)), None
+                (peer.record.base for peer in self._membership.view().peers if _same_link(peer.record.base, endpoint)),
+                None,
             )
             if base is not None:
-                change = self._mesh.link_lost if event == zmq.EVENT_DISCONNECTED else self._mesh.link_opened
+                change = self._membership.link_lost if event == zmq.EVENT_DISCONNECTED else self._membership.link_opened
                 self._perform(change(base, now))
 
     def _count_refusals(self) -> None:
@@ -409,7 +445,7 @@ class Proxy:
         self._count_refusals()
         self._figures.update(now, self._plumbing.counts())
         payload = {
-            **self._mesh.view().to_map(),
+            **self._membership.view().to_map(),
             "name": self.name,
             "protocol": list(markers.PROTOCOL),
             "uptime_s": round(now - self._figures.started, 3),
@@ -448,7 +484,7 @@ class Proxy:
         try:
             if self._failure is None:
                 self._flush()
-                self._perform(self._mesh.leave())
+                self._perform(self._membership.leave())
                 self._announce(time.monotonic())
                 self._flush()
         except TransportError as error:

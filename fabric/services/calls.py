@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
-from fabric.errors import Busy, FabricError, RequestTimeout
+from fabric.errors import Busy, FabricError, RequestTimeout, expected
 from fabric.services.directory import Directory, Instance, weight
 
 ATTEMPTS = 4
@@ -42,17 +42,23 @@ Effect = Send | Failed
 
 @dataclass
 class _Call:
+    """An open call. Times are monotonic."""
+
     id: int
     service: str
     affinity: str | None
     started: float
     deadline: float
     slice_s: float
+    """How long one instance is waited for."""
     at: str | None = None
     """The instance that is asked at present."""
     due: float = 0.0
+    """When something is to be decided for it; earlier entries of `Calls._due` are void."""
     asked: dict[str, int] = field(default_factory=dict)
+    """How often each instance was asked, by id."""
     busy: dict[str, Busy] = field(default_factory=dict)
+    """Instances that said Busy, by id; they are not asked again."""
 
 
 class Calls:
@@ -63,14 +69,18 @@ class Calls:
 
     def __init__(self, directory: Directory, *, attempts: int = ATTEMPTS) -> None:
         if attempts < 1:
-            raise ValueError(f"attempts is {attempts}; it must be at least 1")
+            raise ValueError(expected("attempts", attempts, "at least 1"))
         self._directory, self._attempts = directory, attempts
         self._calls: dict[int, _Call] = {}
+        """Open calls by id."""
         self._due: list[tuple[float, int]] = []
+        """A heap of (when, call); an entry counts only if the call is open and due then."""
         self._outstanding: dict[str, int] = {}
+        """How many open calls are `at` each instance, by id; never 0."""
         self.is_open = False
         """Whether answers can arrive; until then nothing is sent."""
         self.retries = 0
+        """Times a call was sent beyond its first, since the start."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -81,12 +91,12 @@ class Calls:
         call = self._calls[ident] = _Call(ident, service, affinity, now, deadline, slice_s)
         return self._send(call, now)
 
-    def opened(self, now: float) -> list[Effect]:
+    def inbox_acked(self, now: float) -> list[Effect]:
         """The inbox is acknowledged: what waited for it goes out."""
         self.is_open = True
         return [effect for call in list(self._calls.values()) for effect in self._send(call, now)]
 
-    def unsent(self, ident: int, now: float) -> None:
+    def send_failed(self, ident: int, now: float) -> None:
         """A `Send` could not be handed to the fabric: it is tried again soon."""
         call = self._calls.get(ident)
         if call is not None and call.at is not None:
@@ -94,7 +104,7 @@ class Calls:
             self._leave(call)
             self._wake_at(call, now + UNSENT_RETRY_S)
 
-    def done(self, ident: int) -> bool:
+    def call_ended(self, ident: int) -> bool:
         """The call was answered, or nobody waits for it any more. False when it was over before."""
         call = self._calls.pop(ident, None)
         if call is None:
@@ -102,7 +112,7 @@ class Calls:
         self._leave(call)
         return True
 
-    def busy(self, ident: int, instance: str, error: Busy, now: float) -> list[Effect]:
+    def instance_busy(self, ident: int, instance: str, error: Busy, now: float) -> list[Effect]:
         """An instance was too busy: another is asked; when all are, the call is over."""
         call = self._calls.get(ident)
         if call is None:
@@ -113,12 +123,12 @@ class Calls:
         self._leave(call)
         return self._send(call, now)
 
-    def appeared(self, instance: Instance, now: float) -> list[Effect]:
-        """An instance is there, or serves again: whoever waits for one has it. Cost: O(open calls)."""
+    def instance_appeared(self, instance: Instance, now: float) -> list[Effect]:
+        """An instance is there, or serves again: calls that wait for one have it. Cost: O(open calls)."""
         waiting = [c for c in self._calls.values() if c.at is None and c.service == instance.service]
         return [effect for call in waiting for effect in self._send(call, now)]
 
-    def left(self, instance: Instance, now: float) -> list[Effect]:
+    def instance_left(self, instance: Instance, now: float) -> list[Effect]:
         """An instance is gone: who waits for its answer asks another. Cost: O(open calls)."""
         self._outstanding.pop(instance.id, None)
         bereft = [call for call in self._calls.values() if call.at == instance.id]
@@ -126,7 +136,7 @@ class Calls:
             call.at = None
         return [effect for call in bereft for effect in self._send(call, now)]
 
-    def reach_again(self) -> list[Effect]:
+    def mesh_reached_again(self) -> list[Effect]:
         """The mesh, or a part of it, is reached again: answers may have been lost. Who was asked is asked once more.
 
         By the key that is done no second time. Cost: O(open calls).
@@ -198,7 +208,7 @@ class Calls:
         return min(candidates, key=rank)
 
     def _fail(self, call: _Call, error: FabricError) -> list[Effect]:
-        self.done(call.id)
+        self.call_ended(call.id)
         return [Failed(call.id, error)]
 
     def _leave(self, call: _Call) -> None:

@@ -1,7 +1,7 @@
 """Which services are there, as far as this node has heard: their instances, their leases, whom to ask. Pure.
 
 announcement  `$fabric/service/<name>/<instance>`, every second and at each change; payload `Instance.to_map()`
-question      `$fabric/who/<name>`, or `$fabric/who` for all: whoever serves announces at once; payload nil
+question      `$fabric/who/<name>`, or `$fabric/who` for all: those who serve announce at once; payload nil
 
 An announcement holds for its lease, by the clock of who hears it. `expire` is to be called only when nothing waits to
 be read: a process that stood still, or a callback that took long, must read what came before it judges.
@@ -16,21 +16,17 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 from fabric.payloads import flaw
+from fabric.protocol.inboxes import is_inbox
+from fabric.protocol.markers import PROTOCOL
+from fabric.topics import valid_name
 
 SERVICE = "$fabric/service/"
 WHO = "$fabric/who"
-PROTOCOL = (1, 1)
-"""Lowest and highest version of announcements and requests that is spoken here."""
 STATES = ("serving", "draining", "gone")
 MAX_LEASE_S = 60.0
 MAX_INSTANCES = 10_000
 MAX_INFO_BYTES = 64 * 1024
-MAX_NAME_CHARS = 100
-
-
-def valid_service(name: object) -> bool:
-    """Whether `name` can be a service's, or an instance's: one topic level of at most 100 characters."""
-    return isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARS and not any(mark in name for mark in "/+#\0")
+MAX_VERSION_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -73,29 +69,23 @@ class Instance:
 
 
 def instance_from(topic: str, payload: object) -> Instance | None:
-    """Read an announcement; None when it is none. Input from a peer never raises."""
+    """Read an announcement; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict) or not _speaks(payload.get("protocol")):
         return None
     name, ident, inbox = payload.get("name"), payload.get("instance"), payload.get("inbox")
     version, state, info = payload.get("version"), payload.get("state"), payload.get("info", {})
     load, lease_s = _finite(payload.get("load")), _finite(payload.get("lease_s"))
-    if not (valid_service(name) and valid_service(ident) and topic == f"{SERVICE}{name}/{ident}"):
+    if not (valid_name(name) and valid_name(ident) and topic == f"{SERVICE}{name}/{ident}"):
         return None
-    if not (isinstance(version, str) and len(version) <= MAX_NAME_CHARS and state in STATES):
+    if not (isinstance(version, str) and len(version) <= MAX_VERSION_CHARS and state in STATES):
         return None
     if not isinstance(info, dict) or flaw(info, MAX_INFO_BYTES) is not None:
         return None
-    if not (isinstance(inbox, str) and (not inbox or is_inbox(inbox))):
+    if not (inbox == "" or is_inbox(inbox)):
         return None
     if load is None or load < 0 or lease_s is None or lease_s <= 0:
         return None
-    return Instance(str(name), str(ident), inbox, version, load, str(state), min(lease_s, MAX_LEASE_S), info)
-
-
-def is_inbox(topic: str) -> bool:
-    """Whether `topic` is `$inbox/<incarnation>/<word>`: nothing else is ever answered to, or asked at."""
-    levels = topic.split("/")
-    return len(levels) == 3 and levels[0] == "$inbox" and all(valid_service(level) for level in levels[1:])
+    return Instance(str(name), str(ident), str(inbox), version, load, str(state), min(lease_s, MAX_LEASE_S), info)
 
 
 def _speaks(protocol: object) -> bool:
@@ -118,9 +108,14 @@ class Change:
 
 @dataclass
 class _Entry:
+    """A live instance."""
+
     instance: Instance
+    """As it last announced itself."""
     until: float
+    """When its lease runs out, monotonic."""
     suspect: bool = False
+    """It was silent when it was asked; until it announces itself again."""
 
 
 class Directory:
@@ -129,12 +124,14 @@ class Directory:
     def __init__(self, *, max_instances: int = MAX_INSTANCES) -> None:
         self._max_instances = max_instances
         self._services: dict[str, dict[str, _Entry]] = {}
+        """By service, then by instance, in the order they appeared. No service is empty."""
         self._count = 0
+        """Entries over all services; at most `_max_instances`."""
         self.refused = 0
         """Announcements that were none, or too many."""
 
-    def hear(self, topic: str, payload: object, now: float) -> Change | None:
-        """Take an announcement. Returns None when it is none, or says nothing of interest."""
+    def announcement_heard(self, topic: str, payload: object, now: float) -> Change | None:
+        """Take an announcement. Returns None for anything else, and when it says nothing new."""
         instance = instance_from(topic, payload)
         if instance is None:
             self.refused += 1

@@ -5,26 +5,18 @@ request  to `$inbox/<instance>/requests`: payload {"op": str, "key": str, "body"
 reply    to `reply_to`, which is `$inbox/<client>/replies`: headers {"id": int}, payload {"from": instance, "ok": body}
          or {"from": instance, "error": {"kind": str, "message": str, "fields": map}}
 
-`kind` is the name of an error's class, or of the nearest base that is known. What is unknown becomes a `ServiceError`.
+`kind` is the name of an error's class, or of its nearest base that is registered. A kind that the client has not
+registered becomes a `ServiceError` there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from fabric.errors import (
-    Busy,
-    FabricError,
-    LeaseExpired,
-    NotAllowed,
-    RequestTimeout,
-    ServiceError,
-    StateError,
-    UnknownContactCode,
-)
-from fabric.services.directory import is_inbox
+from fabric.errors import Busy, FabricError, NotAllowed, RequestTimeout, ServiceError, StateError, expected
+from fabric.protocol.inboxes import is_inbox
 from fabric.wire import Message
 
 MAX_KEY_CHARS = 200
@@ -79,18 +71,18 @@ def request_headers(address: Address, deadline_ns: int) -> dict[str, Any]:
 def flaw_of_request(op: object, key: object) -> str | None:
     """Return what is wrong with an operation or a key, in words, or None."""
     if not (isinstance(op, str) and 0 < len(op) <= MAX_OP_CHARS):
-        return f"op is {op!r:.60}; right would be a str of 1 to {MAX_OP_CHARS} characters"
+        return expected("op", op, f"a str of 1 to {MAX_OP_CHARS} characters")
     if not (isinstance(key, str) and 0 < len(key) <= MAX_KEY_CHARS):
-        return f"key is {key!r:.60}; right would be a str of 1 to {MAX_KEY_CHARS} characters"
+        return expected("key", key, f"a str of 1 to {MAX_KEY_CHARS} characters")
     return None
 
 
 def read_address(message: Message) -> Address | None:
     """Where to answer a message; None when it names no inbox: then nobody can be told anything."""
     reply_to, ident = message.headers.get("reply_to"), message.headers.get("id")
-    if not (isinstance(reply_to, str) and is_inbox(reply_to) and type(ident) is int and ident >= 0):
+    if not is_inbox(reply_to) or type(ident) is not int or ident < 0:
         return None
-    return Address(reply_to, ident)
+    return Address(str(reply_to), ident)
 
 
 def read_request(message: Message, address: Address, now: float, wall_ns: int, skew_s: float) -> Request:
@@ -102,11 +94,11 @@ def read_request(message: Message, address: Address, now: float, wall_ns: int, s
     """
     payload, deadline_ns = message.payload, message.headers.get("deadline_ns")
     if not isinstance(payload, dict) or type(deadline_ns) is not int:
-        raise ServiceError("no request: right would be a map with op, key and body, and a header deadline_ns")
+        raise ServiceError("invalid request: expected a map with op, key and body, and a header deadline_ns")
     op, key = payload.get("op"), payload.get("key")
     what = flaw_of_request(op, key)
     if what is not None:
-        raise ServiceError(f"no request: {what}")
+        raise ServiceError(f"invalid request: {what}")
     budget_s = min((deadline_ns - message.sent_ns) / 1e9, MAX_BUDGET_S)
     late_s = (wall_ns - deadline_ns) / 1e9
     if budget_s <= 0 or late_s > skew_s:
@@ -123,7 +115,7 @@ def error_payload(instance: str, error: FabricError) -> dict[str, Any]:
 
 
 def read_reply(message: Message) -> Reply | None:
-    """Read a reply; None when it is none. Input from a peer never raises."""
+    """Read a reply; None for anything else. Input from a peer never raises."""
     ident, payload = message.headers.get("id"), message.payload
     if type(ident) is not int or not isinstance(payload, dict):
         return None
@@ -138,16 +130,30 @@ def read_reply(message: Message) -> Reply | None:
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
+_WITH_FIELDS = ("Busy", "StateError")
 _STATE_FIELDS = ("machine", "state", "event", "hint")
 _PLAIN: dict[str, Callable[[str], FabricError]] = {
-    each.__name__: each for each in (ServiceError, UnknownContactCode, NotAllowed, LeaseExpired, RequestTimeout)
+    each.__name__: each for each in (ServiceError, NotAllowed, RequestTimeout)
 }
+"""Errors that are made from their message alone, by their names on the wire. Only `register_error` adds to it."""
+_E = TypeVar("_E", bound=type[ServiceError])
+
+
+def register_error(cls: _E) -> _E:
+    """Have errors of this class reach the client as what they are. A decorator, for an application's own errors.
+
+    cls:    made from its message alone. Its name is its name on the wire; both sides must have registered it
+    errors: ValueError for a name that another class has
+    """
+    if cls.__name__ in _WITH_FIELDS or _PLAIN.setdefault(cls.__name__, cls) is not cls:
+        raise ValueError(expected("error class", cls.__name__, "a name that no other class is registered under"))
+    return cls
 
 
 def error_to_map(error: FabricError) -> dict[str, Any]:
     """Return an error as it is sent. What is odd in it is mended, so that the client is told in any case."""
     names = [each.__name__ for each in type(error).__mro__]
-    kind = next((name for name in names if name in _PLAIN or name in ("Busy", "StateError")), names[0])
+    kind = next((name for name in names if name in _PLAIN or name in _WITH_FIELDS), names[0])
     fields: dict[str, Any] = {}
     if isinstance(error, Busy):
         wait_s = float(error.retry_after_s)
@@ -158,7 +164,7 @@ def error_to_map(error: FabricError) -> dict[str, Any]:
 
 
 def error_from_map(value: object) -> FabricError | None:
-    """Rebuild an error; None when it is none. A kind that is not known here becomes a ServiceError."""
+    """Rebuild an error; None for anything else. A kind that is not known here becomes a ServiceError."""
     if not isinstance(value, dict):
         return None
     kind, message, fields = value.get("kind"), value.get("message"), value.get("fields")

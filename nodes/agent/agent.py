@@ -21,15 +21,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Self
 
-from fabric.errors import FabricError, LeaseExpired, NotAllowed, StateError, TransportError
+from fabric.errors import FabricError, NotAllowed, StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.services import Client
 from fabric.wire import Message
 from nodes.agent.agent_core import RENEWALS, AgentCore, Ask, Effect, Say, Tell, Unwatch, Update, Watch
 from nodes.rules import topics
+from nodes.rules.errors import LeaseExpired
 from nodes.rules.topics import BY, FRAME_SERVICE, SPACE
 
 EventFun = Callable[[dict[str, Any]], object]
@@ -73,12 +74,12 @@ class Agent:
         self._watching: dict[str, int] = {}
         self._closed = False
         self._subscribe()
-        node._attach(self)
+        node.attach(self)
 
     def _subscribe(self) -> None:
         self._states = self.node.subscribe(topics.agent_state(self.agent), self._on_state, self._on_ack)
 
-    def __enter__(self) -> Agent:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -197,7 +198,7 @@ class Agent:
                 self._client.request(FRAME_SERVICE, "sign_out", {"agent": self.agent}, deadline_s=SIGN_OUT_S)
             except FabricError as error:
                 log.info("not signed out: %s", error)  # its lease ends by itself
-        self.node._detach(self)
+        self.node.detach(self)
         self._client.close()
         for ident in (self._states, *self._watching.values()):
             try:

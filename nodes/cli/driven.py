@@ -9,9 +9,9 @@ has an event puts it into a queue and never waits; the main thread writes; one r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -22,6 +22,7 @@ from typing import Any
 from fabric.errors import FabricError
 from fabric.payloads import dumps, from_json, to_json
 from nodes.cli.options import plain, say
+from nodes.cli.signals import on_ending_signal
 
 MAX_WAITING = 500_000
 """Events that wait for a slow reader of stdout; beyond, they are counted and dropped."""
@@ -56,19 +57,14 @@ class Lines:
 
     def run(self, do: Callable[[Command], None]) -> None:
         """Write events, and call `do(command)` in a thread of its own, until `end`, `quit`, SIGTERM or SIGINT."""
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         reader = threading.Thread(target=self._read, args=(do,), name="stdin", daemon=True)
         reader.start()
-        try:
+        # Any number of signals: who drives it may send one to each of its children, and its shell another.
+        with contextlib.suppress(BrokenPipeError), on_ending_signal(self.end, once=False):
             while not self._ended:
                 self._something.wait(END_S)
                 self.flush()
             self.flush()
-        except BrokenPipeError:
-            pass  # nobody reads: the same as being told to end
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def flush(self) -> None:
         """Write what waits."""
@@ -79,9 +75,6 @@ class Lines:
         if lines:
             sys.stdout.buffer.write(("\n".join(lines) + "\n").encode())
             sys.stdout.buffer.flush()
-
-    def _on_signal(self, *_: object) -> None:
-        self.end()
 
     def _read(self, do: Callable[[Command], None]) -> None:
         for line in _lines(sys.stdin.fileno()):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -13,10 +11,12 @@ import click
 from fabric.errors import Busy
 from fabric.node.node import Node
 from fabric.payloads import dumps
-from nodes.cli.operating import Status, operating_options, status_page
+from nodes.cli.operating import operating_options, status_page
 from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, plain, say
+from nodes.cli.signals import on_ending_signal
 from nodes.operate import logs
 from nodes.operate.http_server import Address
+from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.contact_codes import CodeFormat
 from nodes.rules.fields import is_id
@@ -75,8 +75,9 @@ def frame(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     logs.begin("fabric frame", as_json=log_json, verbose=verbose)
+    ended = threading.Event()
     with (
-        _ended_by_signals() as ended,
+        on_ending_signal(ended.set),
         status_page("frame", http) as status,
         contextlib.closing(_open_store(url, options)) as store,
     ):
@@ -129,7 +130,7 @@ def _open_store(url: str, options: StoreOptions) -> Store:
     try:
         from sqlalchemy.exc import ArgumentError
 
-        from nodes.frame_node.frame_node import why_store
+        from nodes.frame_node.watched_store import why_store
         from nodes.store.store import Store
     except ModuleNotFoundError as error:
         name = str(error.name).split(".")[0]
@@ -146,20 +147,3 @@ def _open_store(url: str, options: StoreOptions) -> Store:
         raise click.UsageError(f"--store cannot be used: {error}") from None
     except Busy as error:
         raise Fail(f"cannot open the store: {why_store(error)}", Exit.LACKING) from None
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[threading.Event]:
-    """Yield an event that the first SIGTERM or SIGINT sets; a second one ends the process as it would any other."""
-    ended = threading.Event()
-
-    def on_signal(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        ended.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield ended
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

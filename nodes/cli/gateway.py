@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import signal
 import ssl
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,13 +15,14 @@ import click
 from fabric.errors import TopicError
 from fabric.node.node import Node
 from fabric.payloads import dumps
-from nodes.cli.operating import Status, operating_options, status_page
+from nodes.cli.operating import operating_options, status_page
 from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, say
-from nodes.gateway.credentials import SALT_BYTES, Credential, make, read_agents
+from nodes.gateway.credentials import Credential, read_agents
 from nodes.gateway.policy import Policy, origin_of
 from nodes.gateway.tokens import MIN_SECRET_BYTES
 from nodes.operate import logs
 from nodes.operate.http_server import Address
+from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.fields import is_id
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nodes.gateway.files import Files
     from nodes.gateway.gateway import Gateway
     from nodes.gateway.hub import Settings
+
 
 READY_S = 10.0
 
@@ -114,7 +115,7 @@ def gateway(
     settings = Settings(
         secret=secrets.token_bytes(32) if secret_file is None else _read_secret(secret_file),
         policy=policy,
-        limits=Limits(rate=rate, burst=2 * rate, queue_frames=queue),
+        limits=Limits(rate=rate, burst=2 * rate, queue_messages=queue),
         resume_s=resume_s,
         lease_s=max(10.0, resume_s),
         max_pages=max_pages,
@@ -130,32 +131,6 @@ def gateway(
     with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:
         status.watch_node(node)
         return asyncio.run(_run(node, settings, agents, files, (host, port, tls), status))
-
-
-@click.command("gateway-token")
-@click.argument("agent", metavar="ID")
-@click.option("--name", help="The name visitors see. [default: the id]")
-@click.option("--buttons", default="", metavar="ID,…", help="Ids of the chat buttons it may serve.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from stdin instead of drawing one.")
-def gateway_token(agent: str, name: str | None, buttons: str, password_stdin: bool) -> Exit:
-    """Print a line that lets the agent ID sign in at a gateway, for the file of --agents.
-
-    The password goes to stderr once, and is nowhere kept: the line holds only its hash.
-
-    \b
-    Example:
-      fabric gateway-token ada --name Ada --buttons help,sales >>agents.jsonl
-    """
-    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else secrets.token_urlsafe(12)
-    served = [each for each in buttons.split(",") if each]
-    try:
-        credential = make(agent, name or agent, served, password, secrets.token_bytes(SALT_BYTES))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    click.echo(credential.to_line())
-    if not password_stdin:
-        say(f"the password of {agent} is {password}")
-    return Exit.DONE
 
 
 async def _run(

@@ -1,7 +1,6 @@
-"""The `fabric` command: its group, its exit codes, and `fabric match`.
+"""The `fabric` command: its group, and its exit codes.
 
-The other commands are in mesh (proxy, status, wait), pub, sub, services (services, request),
-frame, page, agent, gateway, plan and load; for an operator ping, why and top.
+Each command is in a module of its name; what they share is in `options`, `operating`, `signals` and `driven`.
 
 `run` is the one place where an end of any kind becomes an exit code; see `nodes.cli.options.Exit`.
 """
@@ -16,9 +15,26 @@ from collections.abc import Sequence
 import click
 
 from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
-from fabric.payloads import dumps
-from fabric.topics import explain, matches
-from nodes.cli import agent, frame, gateway, load, mesh, page, ping, plan, pub, services, sub, top, why
+from nodes.cli import (
+    agent,
+    frame,
+    gateway,
+    gateway_token,
+    load,
+    match,
+    page,
+    ping,
+    plan,
+    proxy,
+    pub,
+    request,
+    services,
+    status,
+    sub,
+    top,
+    wait,
+    why,
+)
 from nodes.cli.options import Exit, Fail, plain, say
 
 
@@ -57,45 +73,23 @@ def fabric(context: click.Context, version: bool) -> None:
         raise click.UsageError(f"a command is missing; there are {', '.join(fabric.list_commands(context))}")
 
 
-@fabric.command()
-@click.argument("topic_filter", metavar="FILTER")
-@click.argument("topics", metavar="TOPIC...", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a topic.")
-def match(topic_filter: str, topics: tuple[str, ...], as_json: bool) -> Exit:
-    """Say which TOPICs the FILTER matches, and why the others not.
-
-    Ends with 0 when at least one matches, else with 1. Asks no proxy.
-
-    \b
-    Example:
-      fabric match 'truck/+/temperature' truck/0001/temperature truck/0001
-    """
-    found = [matches(topic_filter, topic) for topic in topics]
-    for topic, hit in zip(topics, found, strict=True):
-        why = explain(topic_filter, topic)
-        if as_json:
-            click.echo(dumps({"filter": topic_filter, "topic": topic, "matches": hit, "why": why}))
-        else:
-            click.echo(f"{plain(topic)}\t{plain(why)}")
-    return Exit.DONE if any(found) else Exit.NOT_REACHED
-
-
 for _command in (
-    mesh.proxy,
+    proxy.proxy,
     pub.pub,
     sub.sub,
-    mesh.status,
-    mesh.wait,
+    status.status,
+    wait.wait,
+    match.match,
     ping.ping,
     why.why,
     top.top,
     services.services,
-    services.request,
+    request.request,
     frame.frame,
     page.page,
     agent.agent,
     gateway.gateway,
-    gateway.gateway_token,
+    gateway_token.gateway_token,
     plan.plan,
     load.load,
 ):

@@ -8,32 +8,24 @@
             status.watch("node", lambda: node_figures(node.stats()))
             status.ready(lambda: node_problem(node.stats()))
 
-Nothing is read before somebody asks, and what is asked is read at that moment.
-"""
+Nothing is read before somebody asks, and what is asked is read at that moment."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
-from fabric.node.node import Node
 from nodes.cli.options import Command, say
-from nodes.operate.exposition import CONTENT_TYPE, Exposition
-from nodes.operate.health import node_death, node_problem
-from nodes.operate.http_answer import Page, text
 from nodes.operate.http_server import Address, StatusServer
-from nodes.operate.metrics import Figures, node_figures
+from nodes.operate.status import Status, lacking
 
 OFF = Address("", 0)
 """What `--http off` says."""
-PATIENCE_S = 2.0
-"""One reader waits so long for another: figures may come from a database that hangs."""
 
 
 class _Url(click.ParamType):  # type: ignore[type-arg]
@@ -61,82 +53,6 @@ def http_of_proxy(listen: str) -> Address | None:
     """Where a proxy's status page is when nobody says otherwise: at base port + 5; nowhere for ipc."""
     endpoint = Endpoints.parse(listen).http
     return Address.parse(endpoint.removeprefix("tcp://")) if endpoint.startswith("tcp://") else None
-
-
-class Status:
-    """What one process tells of itself. `watch` its parts as they come, and say when it can be `ready`."""
-
-    def __init__(self, program: str) -> None:
-        self.program, self.name = program, ""
-        self._parts: dict[str, Callable[[], Figures]] = {}
-        self._deaths: list[Callable[[], str]] = []
-        self._problems: list[Callable[[], str]] = [lambda: "starting"]
-        self._making = threading.Lock()
-        self._exposition: Exposition | None = None
-
-    def watch(self, part: str, figures: Callable[[], Figures], death: Callable[[], str] = lambda: "") -> None:
-        """Export the figures of a part (see `nodes.operate.metrics`); `death` says why the process cannot recover."""
-        self._parts[part] = figures
-        self._deaths.append(death)
-
-    def watch_node(self, node: Node) -> None:
-        """Export a node, and take its name; not ready while it has no proxy."""
-        self.name = self.name or node.name
-        self.watch("node", lambda: node_figures(node.stats()), lambda: node_death(node.stats()))
-
-    def ready(self, *problems: Callable[[], str]) -> None:
-        """From now on it is ready whenever none of these says why not."""
-        self._problems = list(problems)
-
-    def ready_with(self, node: Node, *problems: Callable[[], str]) -> None:
-        """The same, for what needs a node."""
-        self.ready(lambda: node_problem(node.stats()), *problems)
-
-    @property
-    def pages(self) -> Mapping[str, Callable[[], Page]]:
-        return {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._metrics}
-
-    def figures(self) -> dict[str, Figures]:
-        """Return the figures of all parts, as of now."""
-        return {part: figures() for part, figures in self._parts.items()}
-
-    def metrics_text(self) -> bytes:
-        """Return the metrics as Prometheus reads them.
-
-        errors: ModuleNotFoundError without prometheus-client; TimeoutError while another one is being made for long
-        """
-        if not self._making.acquire(timeout=PATIENCE_S):
-            raise TimeoutError("the metrics are being read already, and that takes its time")
-        try:
-            self._exposition = self._exposition or Exposition(self.program, self.figures)
-            return self._exposition.text(self.name)
-        finally:
-            self._making.release()
-
-    def _health(self) -> Page:
-        return _first(self._deaths, "alive")
-
-    def _readiness(self) -> Page:
-        return _first(self._problems, "ready")
-
-    def _metrics(self) -> Page:
-        try:
-            return Page(200, self.metrics_text(), CONTENT_TYPE)
-        except ModuleNotFoundError as error:
-            return text(501, lacking(error))
-        except TimeoutError as error:
-            return text(503, str(error))
-
-
-def _first(reasons: list[Callable[[], str]], else_words: str) -> Page:
-    for reason in reasons:
-        if why := reason():
-            return text(503, why)
-    return text(200, else_words)
-
-
-def lacking(error: ModuleNotFoundError) -> str:
-    return f"{error.name} is not installed; right would be: pip install '.[ops]'"
 
 
 @contextlib.contextmanager

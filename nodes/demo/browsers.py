@@ -14,7 +14,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from nodes.demo.flights import START_TIMEOUT_S, Child, Failed, Stage
+from nodes.demo.stage import START_TIMEOUT_S, Child, Failed, Stage
 from nodes.gateway.credentials import SALT_BYTES, make
 
 AGENT = "ada"

@@ -4,8 +4,7 @@
 
 Everything is done by the `fabric` command; what is here starts it, reads it, and stops it, also when it fails or is
 interrupted. What the subscribers must receive is read from the files by a few lines of their own, which share no code
-with the fabric. `scripts/demo` runs this; the exit code is 0 only if every message came, in order.
-"""
+with the fabric. `scripts/demo` runs this; the exit code is 0 only if every message came, in order."""
 
 from __future__ import annotations
 
@@ -14,131 +13,20 @@ import functools
 import gzip
 import json
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+
+from nodes.demo.stage import START_TIMEOUT_S, Child, Failed, Received, Stage
 
 DATA = Path(__file__).resolve().parents[2] / "benchmarks" / "data"
 FLIGHTS = DATA / "nyc_flights_2013_01.csv.gz"
 WEATHER = DATA / "nyc_weather_2013_01.csv.gz"
 EXACT = "flight/UA/N14228/dep_delay"
-
-START_TIMEOUT_S = 30.0  # two cold processes on a busy machine; a quiet one needs about three seconds
 RECEIVE_TIMEOUT_S = 60.0
 EXTRA_S = 0.3  # how long after the last expected message one too many is waited for
-STOP_TIMEOUT_S = 10.0
-
-Received = tuple[str, Any]  # topic, payload
-
-
-class Failed(Exception):
-    """The demo cannot go on; the words say why."""
-
-
-class Child:
-    """One `fabric` command; its lines are kept with the time at which they came."""
-
-    def __init__(self, name: str, *args: str) -> None:
-        self.name = name
-        self.lines: list[tuple[float, str]] = []
-        self.words: list[str] = []
-        self._heard = threading.Condition()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "nodes.cli", *args],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        out, err = self._process.stdout, self._process.stderr
-        assert out is not None and err is not None
-        self._readers = (
-            threading.Thread(target=self._read, args=(out, lambda line: self.lines.append((time.monotonic(), line)))),
-            threading.Thread(target=self._read, args=(err, self.words.append)),
-        )
-        for reader in self._readers:
-            reader.start()
-
-    def _read(self, stream: IO[str], keep: Callable[[str], None]) -> None:
-        with stream:
-            for line in stream:
-                with self._heard:
-                    keep(line.rstrip("\n"))
-                    self._heard.notify_all()
-        with self._heard:
-            self._heard.notify_all()
-
-    def wait_until(self, done: Callable[[], bool], what: str, timeout_s: float) -> None:
-        """Wait until what it has said makes `done` true; raises Failed when it ends or the time is over first."""
-        deadline = time.monotonic() + timeout_s
-        with self._heard:
-            while not done():
-                ended = not any(reader.is_alive() for reader in self._readers)
-                if ended or time.monotonic() > deadline:
-                    why = "it ended" if ended else f"{timeout_s:g} s went by"
-                    raise Failed("\n  ".join([f"{self.name}: waited for {what}, but {why}", *self.words[-5:]]))
-                self._heard.wait(0.1)  # every line wakes it; the cap notices the end
-
-    def wait_end(self, timeout_s: float) -> str:
-        """Wait for its end and return its stdout; raises Failed when it says by its exit code that it failed."""
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"{self.name} did not end within {timeout_s:g} s") from None
-        self.stop()
-        if self._process.returncode:
-            raise Failed("\n  ".join([f"{self.name} ended with {self._process.returncode}", *self.words[-5:]]))
-        return "\n".join(line for _, line in self.lines)
-
-    def send(self, line: str) -> None:
-        """Write one line to its stdin."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def terminate(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-
-    def stop(self) -> None:
-        """End it and wait until it has ended."""
-        self.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for reader in self._readers:
-            reader.join()
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
-
-
-class Stage:
-    """Starts children, and stops all of them at the end, the newest first."""
-
-    def __init__(self) -> None:
-        self._children: list[Child] = []
-
-    def start(self, name: str, *args: str) -> Child:
-        child = Child(name, *args)
-        self._children.append(child)
-        return child
-
-    def clear(self) -> None:
-        for child in reversed(self._children):
-            child.terminate()
-        for child in reversed(self._children):
-            child.stop()
-
-
-# --- what must come
 
 
 def rows(path: Path) -> Iterator[dict[str, str]]:
@@ -165,9 +53,6 @@ def expected() -> tuple[dict[str, list[Received]], int]:
         EXACT: [each for each in flights if each[0] == EXACT],
     }
     return wanted, sum(1 for _ in rows(FLIGHTS)) - len(known)
-
-
-# --- the demo
 
 
 def run(stage: Stage, folder: Path) -> bool:

@@ -25,7 +25,7 @@ import zmq
 from fabric import Node, sockets
 from fabric.endpoints import Endpoints
 from nodes.demo import flights
-from nodes.demo.flights import START_TIMEOUT_S, Child, Failed, Stage
+from nodes.demo.stage import START_TIMEOUT_S, Child, Failed, Stage
 
 EVENT_TIMEOUT_S = 20.0
 END = "demo/end"

@@ -15,10 +15,11 @@ from typing import Any
 from fabric.errors import TransportError
 from fabric.payloads import dumps, to_json
 from fabric.wire import Message
+from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console import Console
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub
-from nodes.gateway.page_session import Line
+from nodes.gateway.window import Line
 from nodes.rules.topics import BUTTONS, GATEWAYS
 
 log = logging.getLogger("nodes.gateway")
@@ -58,7 +59,7 @@ class Consoles:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(console.signed_in.wait(), READY_S)
         if self._here.get(credential.agent) is not console:  # ended meanwhile: nobody would look after it
-            line.end(4001, "this agent has signed out, or another window of it was opened")
+            line.end(CloseCode.ENDED_ELSEWHERE, "this agent has signed out, or another window of it was opened")
             return console
         console.join(line, seen, self._available)
         self._tell_gateways({"window": credential.agent})
@@ -72,16 +73,15 @@ class Consoles:
     def tick(self, now: float) -> None:
         """About every second."""
         for agent, console in list(self._here.items()):
-            if console.left_at is not None and now - console.left_at > self._hub.settings.agent_s:
+            if console.window.left_at is not None and now - console.window.left_at > self._hub.settings.agent_s:
                 self._end(agent, "its window was closed")
             else:
                 console.tick(now)
 
     def drain(self, last: str) -> None:
-        """Send all windows away, with a last frame."""
+        """Send all windows away, with a last message."""
         for console in list(self._here.values()):
-            if console.line is not None:
-                console.line.end(1012, "the gateway restarts", last)
+            console.window.end(CloseCode.RESTARTING, last=last)
 
     def close(self) -> None:
         """Let all agents go; they stay signed in until their leases are over. Not in the event loop."""
@@ -94,9 +94,9 @@ class Consoles:
         console = self._here.pop(agent, None)
         if console is None:
             return
-        if console.line is not None:
-            console.line.end(4001, why)
-            console.leave(console.line)
+        if console.window.line is not None:
+            console.window.end(CloseCode.ENDED_ELSEWHERE, why)
+            console.leave(console.window.line)
         task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close, sign_out))
         task.add_done_callback(lambda _: self._ending.pop(agent, None))
 
@@ -128,4 +128,4 @@ class Consoles:
 
     def _tell(self, text: str) -> None:
         for console in self._here.values():
-            console.send(text)
+            console.window.pass_on(text)

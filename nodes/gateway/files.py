@@ -1,6 +1,7 @@
 """The files that a gateway serves, and the headers that go with them.
 
-They lie in `nodes/web`: `dist/` holds what `scripts/build-web` built, `src/` what is served as it is.
+They lie in `nodes/web`: `dist/` holds what `scripts/build-web` built, under the paths of the URLs. Only the demo shop
+is served from `src/`, as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,19 @@ from pathlib import Path
 from aiohttp import web
 
 WEB = Path(__file__).resolve().parent.parent / "web"
-BUILT = ("site_connect.js", "frame.js", "assets/recorder.js", "agent/agent.js", "assets/replay.js")
+BUILT = (
+    "site_connect.js",
+    "frame.html",
+    "frame.css",
+    "frame.js",
+    "assets/chat.js",
+    "assets/recorder.js",
+    "assets/replay.js",
+    "assets/replay.css",
+    "agent/index.html",
+    "agent/agent.css",
+    "agent/agent.js",
+)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 COMMON = {
@@ -94,16 +107,13 @@ class Files:
         return web.FileResponse(path, headers={**COMMON, **headers, "Content-Type": kind})
 
     def _find(self, name: str) -> Path | None:
-        """Return the file of this name, built or as it is; None for one that is not there, or not below the folder."""
-        for folder in ("dist", "src"):
-            root = (self._web / folder).resolve()
-            try:
-                path = (root / name).resolve() if "\0" not in name else root
-                if path.is_relative_to(root) and path.is_file():
-                    return path
-            except OSError:  # no file has a name so long
-                return None
-        return None
+        """Return the file of this name; None for one that is not there, or not below its folder."""
+        root = (self._web / ("src" if name.startswith("shop/") else "dist")).resolve()
+        try:
+            path = (root / name).resolve() if "\0" not in name else root
+            return path if path.is_relative_to(root) and path.is_file() else None
+        except OSError:  # no file has a name so long
+            return None
 
 
 def _to(path: str) -> Handler:

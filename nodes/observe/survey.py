@@ -21,6 +21,8 @@ from typing import Any
 from fabric.errors import NotConnected, TransportError
 from fabric.node.node import Node
 from fabric.protocol import markers, questions
+from fabric.protocol.inboxes import inbox_topic
+from fabric.protocol.markers import question_topic
 from fabric.protocol.questions import Question
 from fabric.protocol.views import Record
 from fabric.wire import Message
@@ -76,7 +78,7 @@ class Survey:
         self.node, self.view = node, MeshView()
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
-        self._inbox = f"{questions.INBOX}{secrets.token_hex(16)}/a"
+        self._inbox = inbox_topic(secrets.token_hex(16), "answers")
         self._serial = itertools.count(1)
         self._asked: dict[bytes, Asked] = {}
         self._held = node.subscribe(self._inbox, self._heard)
@@ -109,7 +111,7 @@ class Survey:
     def ping(self, record: Record) -> Asked:
         """Ask a proxy whether it is there."""
         ident, asked = self._new()
-        self._send(questions.question_topic(record.incarnation), Question("ping", ident, self._inbox).to_map())
+        self._send(question_topic(record.incarnation), Question("ping", ident, self._inbox).to_map())
         return asked
 
     def ask_nodes(self, ask: str, proxies: Iterable[str], topic: str = "") -> Asked:
@@ -127,7 +129,7 @@ class Survey:
         ident, asked = self._new()
         headers = questions.trace_headers(ident, self._inbox)
         with contextlib.suppress(TransportError):
-            self.node._publish_system(topic, None, headers, timeout_s=SEND_TIMEOUT_S)
+            self.node.publish_system(topic, None, headers, timeout_s=SEND_TIMEOUT_S)
         return asked
 
     def _new(self) -> tuple[bytes, Asked]:
@@ -140,7 +142,7 @@ class Survey:
 
     def _send(self, topic: str, payload: dict[str, Any]) -> None:
         with contextlib.suppress(TransportError):  # nobody hears it then, and nobody answers
-            self.node._publish_system(topic, payload, timeout_s=SEND_TIMEOUT_S)
+            self.node.publish_system(topic, payload, timeout_s=SEND_TIMEOUT_S)
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -154,7 +156,7 @@ class Survey:
         ident = answer.get("id") if isinstance(answer, dict) else None
         with self.lock:
             asked = self._asked.get(ident) if isinstance(ident, bytes) else None
-        if asked is not None and message.publisher != self.node._up.publisher:
+        if asked is not None and message.publisher != self.node.publisher:
             asked.add({**answer, **_short(answer), "publisher": message.publisher}, now)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, Protocol
 
-from fabric.errors import Busy, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.errors import Busy, NotAllowed, StateError
 from fabric.node.node import Node
 from fabric.services import Client
 from nodes.page.interface import (
@@ -25,6 +25,7 @@ from nodes.page.interface import (
     Input,
     LeaseLost,
 )
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.rules.fields import MAX_SESSIONS
 from nodes.rules.topics import FRAME_SERVICE
 

@@ -64,7 +64,7 @@ class PageHost:
         self._closed = False
         """Set by `close`, under `_lock`: no page is taken in any more."""
         self._space = session_space(self.home)
-        node._attach(self)
+        node.attach(self)
         self._subscribe()
         node.subscribe(BUTTONS, self._on_buttons)
 
@@ -197,7 +197,7 @@ class PageHost:
             self._closed = True
         with _hosts_lock:
             _hosts.pop(self.node, None)
-        self.node._detach(self)
+        self.node.detach(self)
         self.frame_node.close()
 
 

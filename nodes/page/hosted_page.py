@@ -152,17 +152,20 @@ class HostedPage:
         """
         self._do(lambda now: self._core.publish(topic, msg, now))
 
-    def send_update(self, event: Any, snapshot: bool = False, epoch: int | None = None) -> bool:
+    def send_update(
+        self, event: Any, snapshot: bool = False, epoch: int | None = None, number: int | None = None
+    ) -> bool:
         """Send a page update to the agent in session; False when there is none, and so nothing was sent.
 
         snapshot:  the event is the whole page: what an agent needs to begin, and after a gap
         epoch:     the one it was made in, if that may be over; then nothing is sent
+        number:    the one it was given where it was made, if that is elsewhere; by default the next one
         errors:    TransportError when the fabric takes nothing at present: the agent will ask for a snapshot
         """
         effects: list[Effect] = []
 
         def decide(now: float) -> list[Effect]:
-            effects.extend(self._core.send_update(event, snapshot, epoch))
+            effects.extend(self._core.send_update(event, snapshot, epoch, number))
             return effects
 
         self._do(decide)

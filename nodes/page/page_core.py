@@ -76,7 +76,7 @@ class PageCore:
         self._session_ack: Ack | None = None
         """The last ack of the host's subscription, if it was a good one."""
         self._update_no = 0
-        """How many updates left in the running session; STARTED sets it back."""
+        """The number of the last update of the running session; STARTED sets it back, `send_update` sets it."""
         self._snapshot_wanted: Any = None
         """The payload of a snapshot request that came before STARTED, which hands it on."""
 
@@ -166,12 +166,18 @@ class PageCore:
             return [*self._deliver_own(topic, payload), *asked]
         return [*self._beyond(Send(topic, payload)), *self._deliver_own(topic, payload)]
 
-    def send_update(self, event: Any, snapshot: bool, epoch: int | None = None) -> list[Effect]:
-        """Send a page update to the agent in session; nothing at all when there is none, or in another epoch."""
+    def send_update(
+        self, event: Any, snapshot: bool, epoch: int | None = None, number: int | None = None
+    ) -> list[Effect]:
+        """Send a page update to the agent in session; nothing at all when there is none, or in another epoch.
+
+        number:  the one that it was given where it was made, so that the agent sees what was lost on the way here;
+                 by default the next one
+        """
         cobrowsing = self.frame.cobrowsing
         if cobrowsing.state != "joined" or self.frame.home is None or epoch not in (None, cobrowsing.epoch):
             return []
-        self._update_no += 1
+        self._update_no = self._update_no + 1 if number is None else number
         payload = {"epoch": cobrowsing.epoch, "n": self._update_no, "event": event, "snapshot": snapshot}
         return [Send(topics.UPDATE, payload, at_once=True), *self._deliver_own(topics.UPDATE, payload)]
 

@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Protocol
 
-from fabric.errors import UnknownContactCode
+from nodes.rules.errors import UnknownContactCode
 
 MAX_OCCUPANCY = 0.5
 """Largest part of all codes that may be live at once. A draw then succeeds within two tries on average."""

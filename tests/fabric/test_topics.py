@@ -22,8 +22,10 @@ from fabric.topics import (
     covers,
     explain,
     matches,
+    require_name,
     scope,
     subscription_prefixes,
+    valid_name,
     validate_filter,
     validate_topic,
 )
@@ -117,7 +119,7 @@ def test_prefixes_of_a_filter(topic_filter: str, prefixes: tuple[bytes, ...]) ->
 @pytest.mark.parametrize("longest", ["x" * MAX_TOPIC_BYTES, "é" * 32_767 + "x", "/" * (MAX_LEVELS - 1)])
 def test_the_limits_are_allowed_and_one_more_is_not(validate: Any, longest: str) -> None:
     validate(longest)
-    with pytest.raises(TopicError, match=r"at most (65535|201) are allowed") as refused:
+    with pytest.raises(TopicError, match=r"expected at most (65535 bytes|201 levels), not") as refused:
         validate(longest + longest[-1])
     assert len(str(refused.value)) < 200
 
@@ -142,12 +144,12 @@ def test_what_is_no_text_is_invalid_everywhere(value: Any) -> None:
 @pytest.mark.parametrize(
     ("validate", "value", "words"),
     [
-        (validate_topic, "a/+", ["'a/+'", "wildcard", "filters only"]),
+        (validate_topic, "a/+", ["'a/+'", "wildcard", "wildcards are for filters"]),
         (validate_topic, "a\ud800", [r"'a\ud800'", "surrogate", "UTF-8"]),
         (validate_topic, "a\0b", [r"'a\x00b'", "NUL"]),
         (validate_filter, "a/b#", ["'a/b#'", "level 2", "whole level"]),
         (validate_filter, "a/#/c", ["'a/#/c'", "level 2 of 3", "last"]),
-        (validate_filter, b"a", ["b'a'", "bytes", "must be str"]),
+        (validate_filter, b"a", ["b'a'", "bytes", "expected a str, not bytes"]),
     ],
 )
 def test_an_error_names_the_value_and_what_would_be_right(validate: Any, value: Any, words: list[str]) -> None:
@@ -209,3 +211,26 @@ def test_explain_says_at_which_level(topic_filter: str, topic: str, line: str) -
 )
 def test_how_many_levels_agree(topic_filter: str, count: int) -> None:
     assert agreement(topic_filter, "a/b/c") == count
+
+
+@pytest.mark.parametrize("name", ["p1", "127.0.0.1:5570", "[::1]:5570", "a b", "ü ber", "é" * 100, "a$", "a~"])
+def test_names(name: str) -> None:
+    assert valid_name(name)
+    require_name("name", name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*("", "a/b", "+", "#", "a#", "$a", "~", "~a", "a\0", "a\nb", "\udcff", "a" * 101), None, 5, b"x", ["x"]],
+)
+def test_no_names(name: object) -> None:
+    assert not valid_name(name)
+    with pytest.raises(ValueError, match=r"^invalid service .*: expected 1 to 100 characters without / "):
+        require_name("service", name)
+
+
+@given(st.text(max_size=5))
+def test_a_name_is_one_level_that_no_wildcard_hides(name: str) -> None:
+    if valid_name(name):
+        validate_topic(name)
+        assert matches("+", name) and "/" not in name

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from fabric.errors import Busy, RequestTimeout, UnknownContactCode
+from fabric.errors import Busy, RequestTimeout
 from nodes.cli.options import Exit
 from nodes.rules.backoff import Backoff
+from nodes.rules.errors import UnknownContactCode
 from nodes.store.records import StoreOptions
 from nodes.store.schema import codes, pages
 from nodes.store.store import Store
@@ -185,8 +186,8 @@ def test_no_two_live_pages_share_a_code(
         assert len(known) == CODES and len(set(known.values())) == CODES, "two live pages share a code"
     with_store = Store(url, StoreOptions(capacity=2 * CODES))
     with with_store.transaction() as tx:
-        live = {session: code for session, code in tx._sql.execute(select(pages.c.session, pages.c.code))}  # noqa: C416
-        held = set(tx._sql.execute(select(codes.c.code).where(codes.c.free_at.is_(None))).scalars())
+        live = {session: code for session, code in tx.sql.execute(select(pages.c.session, pages.c.code))}  # noqa: C416
+        held = set(tx.sql.execute(select(codes.c.code).where(codes.c.free_at.is_(None))).scalars())
     with_store.close()
     assert live == known and held == set(known.values()), "what was promised is what is there, and nothing else"
 

@@ -52,7 +52,7 @@ def test_where_a_peer_is_ahead_the_page_says_so_and_why() -> None:
 def test_every_reason_is_given_once_for_all_who_are_ahead(name: str) -> None:
     work_name, _, peer = name.partition(" of ")
     peers = [peer] if peer else ["nats", "redis"]
-    text = page(work(work_name, fabric=[100.0], **{each: [200.0] for each in peers}))
+    text = page(work(work_name, "higher", fabric=[100.0], **{each: [200.0] for each in peers}))
     assert text.count("is ahead: 2 times at 1.**") == len(peers) and text.count(report.WHY[name]) == 1
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nodes.gateway.files import BUILT
+from nodes.rules import cobrowse
+from tests.support import page_vectors
 from tests.support.processes import ROOT
 
 WEB = ROOT / "nodes" / "web"
@@ -31,11 +34,21 @@ def node() -> str:
 
 
 def test_what_is_pure_in_it(node: str) -> None:
-    """The broker (against the vectors of the Python matcher), the page, the frame's connection, what is shown."""
-    tests = sorted((WEB / "test").glob("*.test.mjs"))
+    """The broker and the co-browsing (against cases made in Python), the page, the connections, what is shown."""
+    tests = sorted((WEB / "test").rglob("*.test.mjs"))
     assert tests
     done = run(node, "--test", *tests)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_cases_of_co_browsing_are_those_of_the_rules() -> None:
+    """Every transition is in them; and whenever nothing is under way, page and store agree on what runs."""
+    worlds = page_vectors.worlds()
+    assert page_vectors.PATH.read_text() == page_vectors.text(worlds), "python -m tests.support.page_vectors"
+    assert set().union(*(world.transitions for world in worlds)) == set(cobrowse.TRANSITIONS)
+    settled = [pair for world in worlds for pair in world.settled]
+    assert [pair for pair in settled if pair[0] != pair[1]] == []
+    assert sum(by_store is not None for by_store, _ in settled) > 20
 
 
 def test_the_lock_file_names_no_registry() -> None:
@@ -48,8 +61,10 @@ def test_the_bundles(bundles: Path) -> None:
     script = (bundles / "site_connect.js").read_bytes()
     assert len(gzip.compress(script, 9)) < MAX_SCRIPT_BYTES
     assert b"import" not in script.split(b"(", 1)[0], "a classic script, for one tag"
-    for name in ("frame.js", "agent/agent.js", "assets/chat.js", "assets/recorder.js", "assets/replay.js"):
+    for name in BUILT:
         assert (bundles / name).stat().st_size > 1000, name
+    built = {path.relative_to(bundles).as_posix() for path in bundles.rglob("*") if path.is_file()}
+    assert built == {*BUILT, ".built"}
 
 
 def test_building_again_does_nothing(bundles: Path) -> None:

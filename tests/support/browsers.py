@@ -1,4 +1,4 @@
-"""Browsers for tests: the bundles, and this machine's Chromium. Whoever lacks something is skipped with the reason.
+"""Browsers for tests: the bundles, and this machine's Chromium. Where one is missing, tests are skipped and say so.
 
     with stack(folder) as found:                 # a proxy, a frame node, a gateway with the demo shop, a browser
         visitor = found.visitor("/shop/")
@@ -20,23 +20,23 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from fabric import sockets
 from fabric.endpoints import Endpoints
 from tests.support.gateways import PASSWORD, GatewayProcess, agents_file, secret_file, start_gateway
+from tests.support.locks import alone
 from tests.support.processes import ROOT
 from tests.support.site import Site, site
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Page
 
 DIST = ROOT / "nodes" / "web" / "dist"
 SHOTS = ROOT / "var" / "screenshots"
-PATIENCE_S = 20.0
 FOREIGN = "http://foreign.example"
 """A site of its own, whose pages may use the gateway; served out of the test."""
 ARGS = [
@@ -55,7 +55,8 @@ def _built() -> str:
     """Why there are no bundles; empty when there are."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return "Node.js is not installed, and the bundles for browsers are built by it"
-    done = subprocess.run([ROOT / "scripts" / "build-web"], capture_output=True, text=True, timeout=300)
+    with alone(ROOT / "var" / "bundles.lock"):
+        done = subprocess.run([ROOT / "scripts" / "build-web"], capture_output=True, text=True, timeout=300)
     if done.returncode == 3:
         return done.stderr.strip().splitlines()[-1]
     assert done.returncode == 0, done.stdout + done.stderr
@@ -99,9 +100,7 @@ class Tab:
         end = time.monotonic() + PATIENCE_S
         while not (value := true()):
             if time.monotonic() > end:
-                raise AssertionError(
-                    f"waited {PATIENCE_S:g} s in vain until {what}\n{self.errors}\n{self.received[-3:]}"
-                )
+                raise AssertionError(f"waited {PATIENCE_S:g} s until {what}\n{self.errors}\n{self.received[-3:]}")
             self.page.wait_for_timeout(20)
         return value
 
@@ -111,6 +110,9 @@ class Tab:
     def shot(self, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)
         (SHOTS / f"{name}.png").write_bytes(self.page.screenshot())
+
+
+OneTab = TypeVar("OneTab", bound=Tab)
 
 
 class Visitor(Tab):
@@ -261,7 +263,7 @@ class Stack:
     def _page(self, width: int, height: int) -> Page:
         return self.browser.new_context(viewport={"width": width, "height": height}).new_page()
 
-    def _keep(self, tab: Any) -> Any:
+    def _keep(self, tab: OneTab) -> OneTab:
         self._tabs.append(tab)
         return tab
 

@@ -1,17 +1,17 @@
 """A world for `membership`: proxies with a virtual clock, on a network that delays, loses, breaks and heals. No I/O.
 
-    world = World(seed=1)
+    world = MeshWorld(seed=1)
     world.start("p1"); world.start("p2", join=["p1"])
     world.run(2.0)
-    world.processes["p2"].mesh.state
+    world.processes["p2"].membership.state
 
 What the network does is what ZeroMQ's does: a link is one connection made by the relay that wants it, in order both
 ways; it is made again after a pause when it breaks; markers travel up it, answers and announcements down it. A cut is
 silent: what is under way waits for the heal, unless the heartbeat ends the connection first. Whoever stands still
 (SIGSTOP) reads nothing, and everything when it goes on.
 
-`World` asserts, at every effect: no proxy links to itself, none links twice to one address, none unlinks what it has
-not linked, none becomes a member twice. When one becomes a member it asserts that there is no hole: see `_admit`.
+`MeshWorld` asserts, at every effect: no proxy links to itself, none links twice to one address, none unlinks what it
+has not linked, none becomes a member twice. When one becomes a member it asserts that there is no hole: see `_admit`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from functools import partial
 from fabric.protocol import views
 from fabric.protocol.views import Record
 from fabric.proxy import membership
-from fabric.proxy.membership import FRESH_S, Mesh
+from fabric.proxy.membership import FRESH_S, Membership
 
 HEARTBEAT_S = 2.0
 RETRY_S = 0.7
-"""Longest pause between two tries to connect. It must be shorter than `settle_s`: see `Mesh`."""
+"""Longest pause between two tries to connect. It must be shorter than `settle_s`: see `Membership`."""
 HEALED_S = RETRY_S + 1.0
 """So long after a heal two proxies may not have met again: a try to connect, and a marker and its answer."""
 
@@ -44,26 +44,26 @@ class Connection:
     asking:  a marker waits for it to open
     """
 
-    owner: Process
+    owner: SimulatedProxy
     base: str
     scout: bool = False
     asking: bool = False
-    target: Process | None = None
+    target: SimulatedProxy | None = None
     serial: int = 0
     arrives: dict[str, float] = field(default_factory=lambda: {"up": 0.0, "down": 0.0})
     held: list[Callable[[], None]] = field(default_factory=list)
 
 
-class Process:
+class SimulatedProxy:
     """One run of a proxy, on a host of its own; what it is called in the mesh is in its record."""
 
-    def __init__(self, world: World, host: str, record: Record, join: Iterable[str], first: bool) -> None:
+    def __init__(self, world: MeshWorld, host: str, record: Record, join: Iterable[str], first: bool) -> None:
         self.world, self.name, self.base = world, host, record.base
         self.alive, self.stopped, self.left = True, False, False
         self.inbox: list[Callable[[], list[membership.Effect]]] = []
         self.links: dict[str, Connection] = {}
         self.scouts: dict[str, Connection] = {}
-        self.mesh = Mesh(record, world.now, world.random.randbytes, join=join, first=first)
+        self.membership = Membership(record, world.now, world.random.randbytes, join=join, first=first)
 
     def receive(self, fun: Callable[[], list[membership.Effect]]) -> None:
         if self.stopped:
@@ -79,7 +79,7 @@ class Process:
 
     def tick(self) -> None:
         if self.alive and not self.stopped:
-            self.perform(self.mesh.tick(self.world.now))
+            self.perform(self.membership.tick(self.world.now))
         if self.alive:
             self.world.after(self.world.tick_s, self.tick)
 
@@ -90,14 +90,14 @@ class Process:
     def connections(self) -> list[Connection]:
         return [*self.links.values(), *self.scouts.values()]
 
-    def links_to(self, other: Process) -> bool:
+    def links_to(self, other: SimulatedProxy) -> bool:
         """Its list calls this run of the other linked, and the connection is there."""
-        peer = self.mesh.peers.get(other.mesh.record.id)
+        peer = self.membership.peers.get(other.membership.record.id)
         link = self.links.get(other.base)
-        return bool(peer and peer.record == other.mesh.record and peer.linked and link and link.target is other)
+        return bool(peer and peer.record == other.membership.record and peer.linked and link and link.target is other)
 
 
-class World:
+class MeshWorld:
     """A clock, a network and the proxies on it.
 
     seed:    of every delay and loss; None: nothing is random, each message takes 1 ms
@@ -111,12 +111,12 @@ class World:
         *,
         loss: float = 0.0,
         tick_s: float = 0.02,
-        watch: Callable[[Process, membership.Effect], None] = lambda process, effect: None,
+        watch: Callable[[SimulatedProxy, membership.Effect], None] = lambda process, effect: None,
     ) -> None:
         self.now = 100.0
         self.random = random.Random(seed or 0)
         self.fixed, self.loss, self.tick_s, self.watch = seed is None, loss, tick_s, watch
-        self.processes: dict[str, Process] = {}
+        self.processes: dict[str, SimulatedProxy] = {}
         self.aliases: dict[str, str] = {}
         self.cuts: set[frozenset[str]] = set()
         self.healed_at: dict[frozenset[str], float] = {}
@@ -137,12 +137,12 @@ class World:
             fun()
         self.now = end
 
-    def start(self, host: str, join: Iterable[str] = (), *, known_as: str = "", first: bool = False) -> Process:
+    def start(self, host: str, join: Iterable[str] = (), *, known_as: str = "", first: bool = False) -> SimulatedProxy:
         """Start a proxy on a host; `join` holds other hosts, or aliases of them. It is named after its host."""
         assert host not in self.processes, f"{host} runs one already"
         name, run = known_as or host, f"{host}-run{self._runs[host] + 1}"
         self._runs[host] += 1
-        process = Process(self, host, Record(name, run, self.base(host)), map(self.base, join), first)
+        process = SimulatedProxy(self, host, Record(name, run, self.base(host)), map(self.base, join), first)
         self.processes[host] = process
         self.after(self.delay(), process.tick)
         return process
@@ -155,8 +155,8 @@ class World:
         """End it in good order: it says so before it ends."""
         process = self.processes[name]
         process.left = True
-        process.perform(process.mesh.drain())
-        process.perform(process.mesh.leave())
+        process.perform(process.membership.drain())
+        process.perform(process.membership.leave())
         self.after(0.1, lambda: self._end(process))
 
     def stop(self, name: str) -> None:
@@ -185,7 +185,7 @@ class World:
 
     # --- what the effects do
 
-    def perform(self, process: Process, effect: membership.Effect) -> None:
+    def perform(self, process: SimulatedProxy, effect: membership.Effect) -> None:
         match effect:
             case membership.Link(base):
                 assert base != process.base, f"{process.name} links to itself"
@@ -199,7 +199,7 @@ class World:
                 for connection in process.links.values():
                     self._probe(connection, nonce)
             case membership.Announce():
-                view = process.mesh.view()
+                view = process.membership.view()
                 for connection in self._connections():
                     if connection.target is process and not connection.scout:
                         self._send(connection, "down", partial(self._see, connection.owner, view))
@@ -220,30 +220,30 @@ class World:
                 self.after(0.0, lambda: self._end(process))
         self.watch(process, effect)
 
-    def _admit(self, process: Process) -> None:
+    def _admit(self, process: SimulatedProxy) -> None:
         """No hole: who becomes a member is mutually linked with every member that it can reach.
 
         Not counted: who is cut off, stands still, or has just come back from either. And a link may break while the
         word that it is there is under way, or not older than FRESH_S.
         """
-        assert process.mesh.record not in self.admitted, f"{process.name} becomes a member twice"
-        self.admitted.add(process.mesh.record)
+        assert process.membership.record not in self.admitted, f"{process.name} becomes a member twice"
+        self.admitted.add(process.membership.record)
         for other in self.processes.values():
-            if other is process or other.mesh.state != "member" or not self._reachable(process, other):
+            if other is process or other.membership.state != "member" or not self._reachable(process, other):
                 continue
             assert process.links_to(other), f"{process.name} is a member and has not linked {other.name}"
-            broke = self.now - self.unlinked_at.get((other.name, process.mesh.record.id), 0.0)
+            broke = self.now - self.unlinked_at.get((other.name, process.membership.record.id), 0.0)
             assert other.links_to(process) or broke <= FRESH_S, (
                 f"{process.name} is a member, and {other.name} has not linked it"
             )
 
-    def _reachable(self, process: Process, other: Process) -> bool:
+    def _reachable(self, process: SimulatedProxy, other: SimulatedProxy) -> bool:
         """Whether the two could have met. That `process` itself stood still is no excuse."""
         pair = frozenset((process.name, other.name))
         back = max(self.healed_at.get(pair, 0.0), self.resumed_at.get(other.name, 0.0))
         return pair not in self.cuts and not other.stopped and self.now - back > HEALED_S
 
-    def _end(self, process: Process) -> None:
+    def _end(self, process: SimulatedProxy) -> None:
         if not process.alive:
             return
         del self.processes[process.name]
@@ -268,11 +268,11 @@ class World:
             return 0.001
         return self.random.choice((0.0005, 0.001, 0.003, 0.01, 0.06)) * self.random.uniform(0.5, 1.0)
 
-    def _at(self, base: str) -> Process | None:
+    def _at(self, base: str) -> SimulatedProxy | None:
         base = self.aliases.get(base, base)
         return next((process for process in self.processes.values() if process.base == base), None)
 
-    def _is_cut(self, one: Process, other: Process) -> bool:
+    def _is_cut(self, one: SimulatedProxy, other: SimulatedProxy) -> bool:
         return frozenset((one.name, other.name)) in self.cuts
 
     def _connections(self) -> list[Connection]:
@@ -289,7 +289,7 @@ class World:
         connection.target, connection.serial = target, connection.serial + 1
         connection.arrives = {"up": self.now, "down": self.now}
         if not connection.scout:
-            owner.receive(lambda: owner.mesh.link_opened(connection.base, self.now))
+            owner.receive(lambda: owner.membership.link_opened(connection.base, self.now))
         elif connection.asking:
             self._ask(connection)
 
@@ -299,7 +299,7 @@ class World:
 
         def notice() -> None:
             if owner.links.get(base) is connection:
-                owner.receive(lambda: owner.mesh.link_lost(base, self.now))
+                owner.receive(lambda: owner.membership.link_lost(base, self.now))
             self._open(connection)
 
         self.after(notice_s, notice)
@@ -340,17 +340,21 @@ class World:
             return
 
         def ask() -> list[membership.Effect]:
-            effects = target.mesh.contact(owner.mesh.record, self.now)
-            view = target.mesh.view()
-            self._send(connection, "down", lambda: owner.receive(lambda: owner.mesh.answered(view, nonce, self.now)))
+            effects = target.membership.marker_heard(owner.membership.record, self.now)
+            view = target.membership.view()
+            self._send(
+                connection,
+                "down",
+                lambda: owner.receive(lambda: owner.membership.probe_answered(view, nonce, self.now)),
+            )
             return effects
 
         self._send(connection, "up", lambda: target.receive(ask))
 
-    def _see(self, process: Process, view: views.View) -> None:
-        process.receive(lambda: process.mesh.seen(view, self.now))
+    def _see(self, process: SimulatedProxy, view: views.View) -> None:
+        process.receive(lambda: process.membership.view_heard(view, self.now))
 
-    def _new_scout(self, process: Process, base: str) -> Connection:
+    def _new_scout(self, process: SimulatedProxy, base: str) -> Connection:
         connection = Connection(process, base, scout=True)
         self.after(self.delay(), lambda: self._open(connection))
         return connection
@@ -362,9 +366,11 @@ class World:
             return
 
         def ask() -> list[membership.Effect]:
-            effects = target.mesh.contact(owner.mesh.record, self.now)
-            view = target.mesh.view()
-            self._send(connection, "down", lambda: owner.receive(lambda: owner.mesh.asked(base, view, self.now)))
+            effects = target.membership.marker_heard(owner.membership.record, self.now)
+            view = target.membership.view()
+            self._send(
+                connection, "down", lambda: owner.receive(lambda: owner.membership.scout_answered(base, view, self.now))
+            )
             return effects
 
         self._send(connection, "up", lambda: target.receive(ask))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 from hypothesis import strategies as st
 
 KEYS = st.one_of(st.sampled_from(["$bin", "$float", "$map", "", "a"]), st.text(max_size=3))

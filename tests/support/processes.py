@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,33 +23,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tests.support.locks import Ports
+
 ROOT = Path(__file__).resolve().parents[2]
 FABRIC = (sys.executable, "-m", "nodes.cli")
 PORTS_OF_A_PROXY = 6  # in, out, relay, link, guest, HTTP
 # Below Linux's ephemeral ports (32768 and up), so that no outgoing connection takes one of them meanwhile.
-FIRST_PORT, LAST_PORT = 18_000, 32_000
-_given_out: set[int] = set()  # a joining proxy does not bind `in` yet, so a free port may belong to somebody
-READY_TIMEOUT_S = 20.0  # two shared cores; a quiet machine needs well under a second
+_ports = Ports(18_000, 32_000)
+READY_TIMEOUT_S = 60.0  # two cores that others keep busy; a quiet machine needs well under a second
+STOP_TIMEOUT_S = 30.0  # as above; then it is killed
 
 
 def free_base(count: int = PORTS_OF_A_PROXY) -> str:
-    """Return `tcp://127.0.0.1:P` such that the ports P to P+count-1 can be bound now; none is given out twice."""
-    for _ in range(500):
-        first = random.randrange(FIRST_PORT, LAST_PORT - count)
-        ports = range(first, first + count)
-        if _given_out.isdisjoint(ports) and all(_can_bind(port) for port in ports):
-            _given_out.update(ports)
-            return f"tcp://127.0.0.1:{first}"
-    raise RuntimeError(f"no {count} free ports in a row between {FIRST_PORT} and {LAST_PORT}")
-
-
-def _can_bind(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    """Return `tcp://127.0.0.1:P` such that P to P+count-1 can be bound now; nobody else is given these ports."""
+    return f"tcp://127.0.0.1:{_ports.take(count)}"
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -192,14 +177,18 @@ class Process:
         self.popen.wait()
         self._tidy()
 
-    def stop(self, timeout_s: float = 10.0) -> int:
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """SIGTERM, then SIGKILL after `timeout_s`; return the exit code (-9 when it had to be killed)."""
         if self.alive:
             self.signal(signal.SIGTERM)
-            try:
-                self.popen.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                self.popen.kill()
+        return self.finish(timeout_s)
+
+    def finish(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """The same for one that has had its SIGTERM: a second one may end it at once."""
+        try:
+            self.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
         code = self.popen.wait()
         self._tidy()
         return code

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.processes import READY_TIMEOUT_S, FabricProcess, ProxyProcess
-from tests.support.waiting import stop_all
+from tests.support.waiting import start_mesh, stop_all
 
 
 class Driven(FabricProcess):
@@ -70,12 +70,8 @@ class Site:
         return self.proxies[0].base
 
     def start_proxies(self, count: int) -> None:
-        for number in range(1, count + 1):
-            joins = ["--join", self.base] if self.proxies else []
-            self.proxies.append(ProxyProcess(f"ipc://{self._sockets}/p{number}", joins, self.folder, name=f"p{number}"))
-            self.started.append(self.proxies[-1])
-        for proxy in self.proxies:
-            proxy.wait_ready()
+        bases = [f"ipc://{self._sockets}/p{number}" for number in range(1, count + 1)]
+        self.proxies = start_mesh(self.folder, count, bases=bases, keep=self.started.append)
 
     def start_frame(self, *options: str) -> FabricProcess:
         """Start a frame node on this site's store, and return when it is ready."""

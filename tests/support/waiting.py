@@ -1,4 +1,4 @@
-"""What tests with nodes share: a box that callbacks fill and tests wait at, waiting for a condition, one mesh a module.
+"""What tests with nodes share: a box that callbacks fill and tests wait at, waiting for a condition, starting a mesh.
 
     box = Box()
     node.subscribe("a/#", box)          # every message lands in box.items
@@ -10,15 +10,16 @@ Nothing here sleeps blindly: a box wakes who waits at it; `until` looks every 5 
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import Process, ProxyProcess, free_base
+from tests.support.processes import STOP_TIMEOUT_S, Process, ProxyProcess, free_base
 
-PATIENCE_S = 15.0  # two shared cores; what is waited for comes within milliseconds on a quiet machine
+PATIENCE_S = 45.0  # two cores that others keep busy; on a quiet machine what is waited for comes in milliseconds
 
 
 class Box:
@@ -58,35 +59,60 @@ def until(true: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> 
     end = time.monotonic() + timeout_s
     while not (value := true()):
         if time.monotonic() > end:
-            raise AssertionError(f"waited {timeout_s:g} s in vain until {what}")
+            raise AssertionError(f"waited {timeout_s:g} s until {what}")
         time.sleep(0.005)
     return value
 
 
+def start_mesh(
+    log_dir: Path,
+    count: int,
+    *args: str,
+    keep: Callable[[ProxyProcess], object],
+    bases: Sequence[str] = (),
+    join: Sequence[str] = (),
+    first: int = 1,
+) -> list[ProxyProcess]:
+    """Start `count` meshed proxies as processes, and return them once all are ready.
+
+    args:    more options for each
+    keep:    called with each as soon as it is started; the caller stops it, also when this raises
+    bases:   their addresses; default: free ports
+    join:    bases that the first one joins; none: it begins a mesh. The others join the first one, once it is ready.
+    first:   the number of the first one, whose name is p1 then
+    """
+    found: list[ProxyProcess] = []
+    for at in range(count):
+        joins = [word for base in ((found[0].base,) if found else join) for word in ("--join", base)]
+        base = bases[at] if bases else free_base()
+        found.append(ProxyProcess(base, [*joins, *args], log_dir, name=f"p{first + at}"))
+        keep(found[-1])
+        if at == 0:
+            found[0].wait_ready()
+    for proxy in found[1:]:
+        proxy.wait_ready()
+    return found
+
+
 @contextlib.contextmanager
 def mesh(log_dir: Path, count: int, *args: str) -> Iterator[list[ProxyProcess]]:
-    """`count` meshed proxies p1, p2, … as processes of their own, ready; stopped at the end. `args` go to each."""
-    proxies: list[ProxyProcess] = []
+    """`count` meshed proxies p1, p2, … as processes, ready; stopped at the end. `args` go to each."""
+    started: list[ProxyProcess] = []
     try:
-        for number in range(1, count + 1):
-            joins = ["--join", proxies[0].base] if proxies else []
-            proxies.append(ProxyProcess(free_base(), [*joins, *args], log_dir, name=f"p{number}"))
-        for proxy in proxies:
-            proxy.wait_ready()
-        yield proxies
+        yield start_mesh(log_dir, count, *args, keep=started.append)
     finally:
-        stop_all(proxies)
+        stop_all(started)
 
 
-def stop_all(processes: list[Any], timeout_s: float = 10.0) -> None:
-    """SIGTERM to all at once, then wait for each, and SIGKILL when that takes too long.
+def stop_all(processes: Sequence[Process], timeout_s: float = STOP_TIMEOUT_S) -> None:
+    """SIGTERM to all that run, newest first, then wait for each, and SIGKILL when that takes too long.
 
-    Their last lines are printed: seen when a test fails.
+    The last lines of all are printed: seen when a test fails.
     """
-    alive: list[Process] = [process for process in reversed(processes) if process.alive]
-    for process in alive:
-        process.signal(18)  # SIGCONT: one that a test left stopped could not hear the other
-        process.signal(15)
-    for process in alive:
-        process.stop(timeout_s)
+    for process in reversed(processes):
+        if process.alive:
+            process.signal(signal.SIGCONT)  # one that a test left stopped could not hear the other
+            process.signal(signal.SIGTERM)
+    for process in reversed(processes):
+        process.finish(timeout_s)
         print(process.said())

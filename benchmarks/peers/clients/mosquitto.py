@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.peers.clients import TIMEOUT_S, Client
 
@@ -24,7 +25,7 @@ class Mosquitto(Client):
 
     def __init__(self, address: str, publishes: bool = False) -> None:
         host, _, port = address.rpartition(":")
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.max_queued_messages_set(0)
         self._threaded = not publishes
         self._unacked: set[int] = set()
@@ -33,7 +34,8 @@ class Mosquitto(Client):
         connected = threading.Event()
         self._client.on_connect = lambda *_: connected.set()
         self._client.connect(host, int(port), keepalive=600)
-        self._client.socket().setsockopt(6, 1, 1)  # TCP_NODELAY
+        found: Any = self._client.socket()
+        found.setsockopt(6, 1, 1)  # TCP_NODELAY
         if self._threaded:
             self._client.loop_start()
             ok = connected.wait(TIMEOUT_S)
@@ -46,11 +48,11 @@ class Mosquitto(Client):
             raise ConnectionError(f"no CONNACK from {address} within {TIMEOUT_S:g} s")
 
     def subscribe(self, topic_filter: str, callback: Callable[[bytes], None]) -> None:
-        self._client.message_callback_add(topic_filter, lambda _client, _data, message: callback(message.payload))
+        self._client.message_callback_add(topic_filter, _payload_to(callback))
         self._ask([topic_filter])
 
     def subscribe_all(self, topic_filters: Sequence[str], callback: Callable[[bytes], None]) -> None:
-        self._client.on_message = lambda _client, _data, message: callback(message.payload)
+        self._client.on_message = _payload_to(callback)
         for at in range(0, len(topic_filters), FILTERS_A_PACKET):
             self._ask(topic_filters[at : at + FILTERS_A_PACKET])
 
@@ -79,10 +81,15 @@ class Mosquitto(Client):
             if self._threaded:
                 time.sleep(0.001)
             else:
-                select.select([], [self._client.socket()], [], 1.0)
+                writes: Any = self._client.socket()
+                select.select([], [writes], [], 1.0)
                 self._client.loop_write()
 
     def close(self) -> None:
         self._client.disconnect()
         if self._threaded:
             self._client.loop_stop()
+
+
+def _payload_to(callback: Callable[[bytes], None]) -> Callable[[mqtt.Client, Any, Any], None]:
+    return lambda _client, _data, message: callback(message.payload)

@@ -27,7 +27,7 @@ class Redis(Client):
 
     def __init__(self, address: str, publishes: bool = False) -> None:
         host, _, port = address.rpartition(":")
-        self._redis = redis.Redis(host=host, port=int(port), protocol=2, socket_timeout=None)
+        self._redis: Any = redis.Redis(host=host, port=int(port), protocol=2, socket_timeout=None)
         self._redis.ping()
         self._pubsub: Any = None
         self._callbacks: dict[bytes, Callable[[bytes], None]] = {}

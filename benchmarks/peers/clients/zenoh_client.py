@@ -40,7 +40,7 @@ class Zenoh(Client):
 
     def __init__(self, address: str, publishes: bool = False) -> None:
         patience_ms = int(TIMEOUT_S * 1000)  # by default a client tries once, and in a storm that fails
-        self._session = zenoh.open(
+        self._session: Any = zenoh.open(
             config("client", connect__endpoints=[f"tcp/{address}"], connect__timeout_ms=patience_ms)
         )
         self._subscribers: list[Any] = []

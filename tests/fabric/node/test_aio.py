@@ -98,7 +98,7 @@ def test_before_open_and_after_close(proxy: ProxyProcess) -> None:
             await node.publish("a", 1)
         assert await node.close() == 0, "nothing to close"
         await node.open()
-        assert await asyncio.gather(node.close(), node.close()) == [0, 0]
+        assert list(await asyncio.gather(node.close(), node.close())) == [0, 0]
         assert await node.close() == 0
         with pytest.raises(StateError):
             await node.subscribe("a")
@@ -153,7 +153,7 @@ def test_the_loop_is_woken_once_for_many(proxy: ProxyProcess) -> None:
                 wakes += 1
                 return original(*args, **kwargs)
 
-            loop.call_soon_threadsafe = counted  # type: ignore[method-assign]
+            loop.call_soon_threadsafe = counted  # type: ignore[method-assign, assignment]
             for number in range(2_000):
                 node.node.publish("w/x", number)
             until(lambda: all(each.queued == 2_000 for each in subscriptions), "all have come")
@@ -275,7 +275,7 @@ def test_two_tasks_share_one_subscription(proxy: ProxyProcess) -> None:
 
 
 def test_events_come_in_the_loop_and_one_that_raises_harms_no_other(fresh: ProxyProcess) -> None:
-    async def main() -> None:
+    async def main(running: ProxyProcess, started: list[ProxyProcess]) -> None:
         loop_thread = threading.current_thread()
         states: list[str] = []
         coverage: list[Any] = []
@@ -289,7 +289,6 @@ def test_events_come_in_the_loop_and_one_that_raises_harms_no_other(fresh: Proxy
         def broken(state: Any) -> None:
             raise RuntimeError("boom")
 
-        nonlocal running
         async with AsyncNode(running.base) as node:
             node.on_state(broken)
             node.on_state(on_state)
@@ -304,9 +303,9 @@ def test_events_come_in_the_loop_and_one_that_raises_harms_no_other(fresh: Proxy
             await eventually(lambda: any(event.gained for event in coverage[1:]), "it covers again")
             assert node.stats()["failed_loop_callbacks"] == len(problems) >= 2
 
-    running, started = fresh, list[ProxyProcess]()
+    started: list[ProxyProcess] = []
     try:
-        asyncio.run(main())
+        asyncio.run(main(fresh, started))
     finally:
         for process in started:
             process.stop()

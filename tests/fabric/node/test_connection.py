@@ -1,4 +1,4 @@
-"""Session: where a node turns when its proxy breaks, falls silent or drains. Every case reads as what happened."""
+"""Connection: where a node turns when its proxy breaks, falls silent or drains. Every case reads as what happened."""
 
 from __future__ import annotations
 
@@ -14,79 +14,81 @@ from fabric.node.connection import (
     RETRY_LAST_S,
     Attach,
     Connected,
+    Connection,
     Detach,
     Effect,
     Lost,
     Move,
     OpenUplink,
     SendProbe,
-    Session,
 )
 
 A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
 
 
-def connected(*bases: str, now: float = 0.0) -> Session:
-    session = Session(bases)
-    session.start(now)
-    session.opened(now)
-    assert session.proven(now) == [Connected(bases[0])]
-    return session
+def connected(*bases: str, now: float = 0.0) -> Connection:
+    connection = Connection(bases)
+    connection.start(now)
+    connection.uplink_opened(now)
+    assert connection.watermark_returned(now) == [Connected(bases[0])]
+    return connection
 
 
 def test_no_address_is_an_error() -> None:
-    with pytest.raises(ValueError, match="right would be at least one"):
-        Session([])
+    with pytest.raises(ValueError, match="expected at least one"):
+        Connection([])
 
 
 def test_an_address_given_twice_counts_once() -> None:
-    assert Session([A, B, A]).bases == (A, B)
+    assert Connection([A, B, A]).bases == (A, B)
 
 
 def test_it_is_connected_when_a_watermark_came_back_and_not_before() -> None:
-    session = Session([A])
-    assert session.start(0.0) == [Attach(A), OpenUplink(A)]
-    assert session.opened(0.1) == [SendProbe()]
-    assert session.state == "connecting"
-    assert session.proven(0.2) == [Connected(A)]
-    assert session.state == "connected"
+    connection = Connection([A])
+    assert connection.start(0.0) == [Attach(A), OpenUplink(A)]
+    assert connection.uplink_opened(0.1) == [SendProbe()]
+    assert connection.state == "connecting"
+    assert connection.watermark_returned(0.2) == [Connected(A)]
+    assert connection.state == "connected"
 
 
 def test_a_probe_is_repeated_until_it_came_back() -> None:
-    session = Session([A])
-    session.start(0.0)
-    assert session.tick(1.0, idle=True) == [], "nothing is open yet"
-    session.opened(1.0)
-    assert session.tick(1.0 + PROBE_S - 0.001, idle=True) == []
-    assert session.tick(1.0 + PROBE_S, idle=True) == [SendProbe()]
-    assert session.tick(1.0 + PROBE_S * 2, idle=True) == [SendProbe()]
-    session.proven(1.2)
-    assert session.tick(1.3, idle=True) == []
+    connection = Connection([A])
+    connection.start(0.0)
+    assert connection.tick(1.0, idle=True) == [], "nothing is open yet"
+    connection.uplink_opened(1.0)
+    assert connection.tick(1.0 + PROBE_S - 0.001, idle=True) == []
+    assert connection.tick(1.0 + PROBE_S, idle=True) == [SendProbe()]
+    assert connection.tick(1.0 + PROBE_S * 2, idle=True) == [SendProbe()]
+    connection.watermark_returned(1.2)
+    assert connection.tick(1.3, idle=True) == []
 
 
 def test_a_second_watermark_changes_nothing() -> None:
-    assert connected(A).proven(0.1) == []
+    assert connected(A).watermark_returned(0.1) == []
 
 
 def test_a_watermark_of_a_connection_that_has_closed_proves_nothing() -> None:
-    session = Session([A])
-    session.start(0.0)
-    session.opened(0.1)
-    session.closed(0.2, "broke")
-    assert session.proven(0.21) == [] and session.state == "connecting"
-    assert session.tick(0.3, idle=True) == [OpenUplink(A)]
-    session.opened(0.4)
-    assert session.proven(0.5) == [Connected(A)]
+    connection = Connection([A])
+    connection.start(0.0)
+    connection.uplink_opened(0.1)
+    connection.uplink_closed(0.2, "broke")
+    assert connection.watermark_returned(0.21) == [] and connection.state == "connecting"
+    assert connection.tick(0.3, idle=True) == [OpenUplink(A)]
+    connection.uplink_opened(0.4)
+    assert connection.watermark_returned(0.5) == [Connected(A)]
 
 
 def test_one_address_is_tried_again_after_pauses_that_grow_to_a_limit() -> None:
-    session = Session([A])
-    session.start(0.0)
+    connection = Connection([A])
+    connection.start(0.0)
     now, pauses = 0.0, []
     for _ in range(8):
-        session.closed(now, "refused")
-        session.closed(now, "refused")  # one failure can be told twice
-        pause = next(step / 100 for step in range(100) if session.tick(now + step / 100, idle=True) == [OpenUplink(A)])
+        connection.uplink_closed(now, "refused")
+        connection.uplink_closed(now, "refused")  # one failure can be told twice
+        pause = next(
+            step / 100 for step in range(100) if connection.tick(now + step / 100, idle=True) == [OpenUplink(A)]
+        )
         pauses.append(pause)
         now += pause
     assert pauses == [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5]
@@ -94,119 +96,119 @@ def test_one_address_is_tried_again_after_pauses_that_grow_to_a_limit() -> None:
 
 
 def test_pauses_start_small_again_after_a_connection() -> None:
-    session = Session([A])
-    session.start(0.0)
+    connection = Connection([A])
+    connection.start(0.0)
     for now in range(1, 9):
-        session.closed(now, "refused")
-        session.tick(now + 0.9, idle=True)
-    session.opened(9.0)
-    session.proven(9.0)
-    assert session.closed(10.0, "broke") == [Lost(A, "broke"), OpenUplink(A)]
-    session.closed(10.1, "refused")
-    assert session.tick(10.1 + RETRY_FIRST_S, idle=True) == [OpenUplink(A)]
+        connection.uplink_closed(now, "refused")
+        connection.tick(now + 0.9, idle=True)
+    connection.uplink_opened(9.0)
+    connection.watermark_returned(9.0)
+    assert connection.uplink_closed(10.0, "broke") == [Lost(A, "broke"), OpenUplink(A)]
+    connection.uplink_closed(10.1, "refused")
+    assert connection.tick(10.1 + RETRY_FIRST_S, idle=True) == [OpenUplink(A)]
 
 
 def test_a_broken_connection_to_the_only_proxy_is_made_anew() -> None:
-    session = connected(A)
-    assert session.closed(1.0, "broke") == [Lost(A, "broke"), OpenUplink(A)]
-    assert session.opened(1.1) == [SendProbe()]
-    assert session.proven(1.2) == [Connected(A)]
+    connection = connected(A)
+    assert connection.uplink_closed(1.0, "broke") == [Lost(A, "broke"), OpenUplink(A)]
+    assert connection.uplink_opened(1.1) == [SendProbe()]
+    assert connection.watermark_returned(1.2) == [Connected(A)]
 
 
 def test_a_broken_connection_turns_to_the_next_proxy() -> None:
-    session = connected(A, B)
-    assert session.closed(1.0, "broke") == [Lost(A, "broke"), OpenUplink(B), Detach(), Attach(B)]
-    session.opened(1.1)
-    assert session.proven(1.2) == [Connected(B)]
-    assert session.closed(2.0, "broke") == [Lost(B, "broke"), OpenUplink(A), Detach(), Attach(A)]
+    connection = connected(A, B)
+    assert connection.uplink_closed(1.0, "broke") == [Lost(A, "broke"), OpenUplink(B), Detach(), Attach(B)]
+    connection.uplink_opened(1.1)
+    assert connection.watermark_returned(1.2) == [Connected(B)]
+    assert connection.uplink_closed(2.0, "broke") == [Lost(B, "broke"), OpenUplink(A), Detach(), Attach(A)]
 
 
 def test_proxies_that_do_not_answer_have_their_turns() -> None:
-    session = Session([A, B, C])
-    session.start(0.0)
-    assert session.tick(ATTEMPT_S, idle=True) == []
-    assert session.tick(1.51, idle=True) == [OpenUplink(B), Detach(), Attach(B)]
-    session.opened(1.6)  # it takes the connection, and says nothing
-    assert session.tick(3.02, idle=True) == [OpenUplink(C), Detach(), Attach(C)]
-    assert session.tick(4.53, idle=True) == [OpenUplink(A), Detach(), Attach(A)]
+    connection = Connection([A, B, C])
+    connection.start(0.0)
+    assert connection.tick(ATTEMPT_S, idle=True) == []
+    assert connection.tick(1.51, idle=True) == [OpenUplink(B), Detach(), Attach(B)]
+    connection.uplink_opened(1.6)  # it takes the connection, and says nothing
+    assert connection.tick(3.02, idle=True) == [OpenUplink(C), Detach(), Attach(C)]
+    assert connection.tick(4.53, idle=True) == [OpenUplink(A), Detach(), Attach(A)]
 
 
 def test_a_refusal_while_another_could_be_had_is_tried_again_until_the_turn_is_over() -> None:
-    session = Session([A, B])
-    session.start(0.0)
-    session.closed(0.1, "refused")
-    assert session.tick(0.13, idle=True) == [OpenUplink(A)]
-    assert session.tick(1.51, idle=True) == [OpenUplink(B), Detach(), Attach(B)], "a retry does not prolong the turn"
+    connection = Connection([A, B])
+    connection.start(0.0)
+    connection.uplink_closed(0.1, "refused")
+    assert connection.tick(0.13, idle=True) == [OpenUplink(A)]
+    assert connection.tick(1.51, idle=True) == [OpenUplink(B), Detach(), Attach(B)], "a retry does not prolong the turn"
 
 
 def test_silence_is_a_loss_only_when_nothing_waits_to_be_read() -> None:
-    session = connected(A)
-    session.heard(1.0)
-    assert session.tick(4.0, idle=True) == []
-    assert session.tick(4.1, idle=False) == []
-    assert session.tick(4.1, idle=True) == [Lost(A, "nothing heard for 3 s"), OpenUplink(A)]
+    connection = connected(A)
+    connection.proxy_heard(1.0)
+    assert connection.tick(4.0, idle=True) == []
+    assert connection.tick(4.1, idle=False) == []
+    assert connection.tick(4.1, idle=True) == [Lost(A, "nothing heard for 3 s"), OpenUplink(A)]
 
 
 def test_a_watermark_breaks_the_silence() -> None:
-    session = connected(A)
-    session.proven(2.9)
-    assert session.tick(5.8, idle=True) == []
+    connection = connected(A)
+    connection.watermark_returned(2.9)
+    assert connection.tick(5.8, idle=True) == []
 
 
 def test_a_draining_proxy_is_left_for_the_next_one_without_a_loss() -> None:
-    session = connected(A, B)
-    assert session.draining(1.0) == [Move(B)]
-    assert session.draining(1.1) == [], "it says so every second"
-    assert session.base == A, "the old one serves until the new one covers everything"
-    assert session.moved(1.2) == [OpenUplink(B)]
-    assert (session.base, session.state) == (B, "connecting")
-    session.opened(1.3)
-    assert session.proven(1.4) == [Connected(B)]
+    connection = connected(A, B)
+    assert connection.proxy_drains(1.0) == [Move(B)]
+    assert connection.proxy_drains(1.1) == [], "it says so every second"
+    assert connection.base == A, "the old one serves until the new one covers everything"
+    assert connection.move_finished(1.2) == [OpenUplink(B)]
+    assert (connection.base, connection.state) == (B, "connecting")
+    connection.uplink_opened(1.3)
+    assert connection.watermark_returned(1.4) == [Connected(B)]
 
 
 def test_a_draining_proxy_that_is_the_only_one_is_used_to_its_end() -> None:
-    session = connected(A)
-    assert session.draining(1.0) == []
-    assert session.state == "connected"
+    connection = connected(A)
+    assert connection.proxy_drains(1.0) == []
+    assert connection.state == "connected"
 
 
 def test_a_move_that_takes_too_long_is_a_loss() -> None:
-    session = connected(A, B)
-    session.draining(1.0)
-    assert session.tick(1.0 + 2 * ATTEMPT_S, idle=True) == []
-    effects = session.tick(1.01 + 2 * ATTEMPT_S, idle=True)
+    connection = connected(A, B)
+    connection.proxy_drains(1.0)
+    assert connection.tick(1.0 + 2 * ATTEMPT_S, idle=True) == []
+    effects = connection.tick(1.01 + 2 * ATTEMPT_S, idle=True)
     assert effects == [Lost(A, "the move took too long"), OpenUplink(B), Detach(), Attach(B)]
 
 
 def test_the_old_proxy_may_go_before_the_move_is_done() -> None:
-    session = connected(A, B)
-    session.draining(1.0)
-    assert session.closed(1.1, "gone") == []
-    assert session.tick(1.5, idle=True) == [], "no new connection to the old one"
-    assert session.moved(1.6) == [OpenUplink(B)]
+    connection = connected(A, B)
+    connection.proxy_drains(1.0)
+    assert connection.uplink_closed(1.1, "gone") == []
+    assert connection.tick(1.5, idle=True) == [], "no new connection to the old one"
+    assert connection.move_finished(1.6) == [OpenUplink(B)]
 
 
 def test_what_arrives_late_changes_nothing() -> None:
-    session = connected(A, B)
-    assert session.moved(0.1) == []
-    assert session.opened(0.1) == []
-    assert session.state == "connected"
-    session.closed(1.0, "broke")
-    assert session.draining(1.1) == [], "it is being left already"
+    connection = connected(A, B)
+    assert connection.move_finished(0.1) == []
+    assert connection.uplink_opened(0.1) == []
+    assert connection.state == "connected"
+    connection.uplink_closed(1.0, "broke")
+    assert connection.proxy_drains(1.1) == [], "it is being left already"
 
 
 class Shell(RuleBasedStateMachine):
-    """Performs what a session decides, in any order of events, and checks that the effects can be performed."""
+    """Performs what a connection decides, in any order of events, and checks that the effects can be performed."""
 
     @initialize(count=st.integers(1, 3))
     def start(self, count: int) -> None:
         self.now = 0.0
-        self.session = Session([A, B, C][:count])
+        self.connection = Connection([A, B, C][:count])
         self.attached: str | None = None
         self.uplink: str | None = None
         self.moving_to: str | None = None
         self.usable = False
-        self.perform(self.session.start(self.now))
+        self.perform(self.connection.start(self.now))
 
     def perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -237,47 +239,47 @@ class Shell(RuleBasedStateMachine):
     @rule(passed=st.sampled_from([0.0, 0.02, 0.3, 1.6, 3.5]), idle=st.booleans())
     def tick(self, passed: float, idle: bool) -> None:
         self.now += passed
-        self.perform(self.session.tick(self.now, idle))
+        self.perform(self.connection.tick(self.now, idle))
 
-    @rule(event=st.sampled_from(["opened", "proven", "draining", "closed"]))
+    @rule(event=st.sampled_from(["uplink_opened", "watermark_returned", "proxy_drains", "uplink_closed"]))
     def happens(self, event: str) -> None:
-        if event == "closed":
-            self.perform(self.session.closed(self.now, "broke"))
+        if event == "uplink_closed":
+            self.perform(self.connection.uplink_closed(self.now, "broke"))
         else:
-            self.perform(getattr(self.session, event)(self.now))
+            self.perform(getattr(self.connection, event)(self.now))
 
     @rule()
     def hears(self) -> None:
-        self.session.heard(self.now)
+        self.connection.proxy_heard(self.now)
 
     @rule()
     def moves(self) -> None:
         if self.moving_to is not None:
             self.attached, self.moving_to, self.usable = self.moving_to, None, False  # as the node does it
-        self.perform(self.session.moved(self.now))
+        self.perform(self.connection.move_finished(self.now))
 
     @invariant()
-    def agrees_with_the_session(self) -> None:
-        assert self.session.base == self.attached
-        assert self.usable == (self.session.state in ("connected", "moving"))
-        assert (self.moving_to is not None) == (self.session.state == "moving")
+    def agrees_with_the_connection(self) -> None:
+        assert self.connection.base == self.attached
+        assert self.usable == (self.connection.state in ("connected", "moving"))
+        assert (self.moving_to is not None) == (self.connection.state == "moving")
 
     def teardown(self) -> None:
         """Whatever happened: when the proxies answer again, it is soon connected."""
-        if not hasattr(self, "session"):
+        if not hasattr(self, "connection"):
             return
-        effects = self.session.closed(self.now, "what was being opened timed out")
+        effects = self.connection.uplink_closed(self.now, "what was being opened timed out")
         until = self.now + 2 * ATTEMPT_S + RETRY_LAST_S
-        while self.session.state != "connected":
-            assert self.now < until, f"it never connects again: {self.session.state}"
+        while self.connection.state != "connected":
+            assert self.now < until, f"it never connects again: {self.connection.state}"
             self.perform(effects)
             if any(isinstance(effect, OpenUplink) for effect in effects):
-                effects = self.session.opened(self.now)
+                effects = self.connection.uplink_opened(self.now)
                 self.perform(effects)
             if SendProbe() in effects:
-                self.perform(self.session.proven(self.now))
+                self.perform(self.connection.watermark_returned(self.now))
             self.now += 0.01
-            effects = self.session.tick(self.now, idle=False)
+            effects = self.connection.tick(self.now, idle=False)
 
 
 TestShell = Shell.TestCase

@@ -77,9 +77,9 @@ class Node:
 
     def subscribe(self) -> int:
         """Subscribe to a new prefix; return the subscription."""
-        self.note(self.coverage.sent(self.now))
+        self.note(self.coverage.prefixes_sent(self.now))
         subscription = next(self.subscriptions)
-        assert self.coverage.want(subscription, self.coverage.generation, self.now) == []
+        assert self.coverage.ack_wanted(subscription, self.coverage.generation, self.now) == []
         return subscription
 
     def note(self, effects: list[Effect]) -> list[Effect]:
@@ -93,11 +93,11 @@ class Node:
         effects: list[Effect] = []
         for name in names:
             for leg in ("relay", "ingress") if name == "p1" else ("ingress",):
-                effects += self.coverage.answer(nonce or self.nonce, leg, self.proxies.view(name), self.now)
+                effects += self.coverage.marker_answered(nonce or self.nonce, leg, self.proxies.view(name), self.now)
         return effects
 
     def announce(self, name: str = "p1") -> list[Effect]:
-        return self.coverage.announced(self.proxies.view(name), self.now)
+        return self.coverage.proxy_announced(self.proxies.view(name), self.now)
 
     def tick(self, seconds: float = 0.0) -> list[Effect]:
         self.now += seconds
@@ -147,8 +147,8 @@ def test_the_own_proxy_must_have_answered_at_both_legs() -> None:
     node = Node("p1")
     node.subscribe()
     own = node.proxies.view("p1")
-    assert node.coverage.answer(node.nonce, "ingress", own, 0.0) == []
-    assert ack(node.coverage.answer(node.nonce, "relay", own, 0.0)).ok
+    assert node.coverage.marker_answered(node.nonce, "ingress", own, 0.0) == []
+    assert ack(node.coverage.marker_answered(node.nonce, "relay", own, 0.0)).ok
 
 
 def test_one_marker_speaks_for_everything_before_it() -> None:
@@ -169,7 +169,7 @@ def test_a_marker_says_nothing_of_what_was_sent_after_it() -> None:
 
 def test_what_is_acked_already_needs_no_marker() -> None:
     node = Node().covered_by_all()
-    effects = node.coverage.want(7, node.coverage.generation, 1.0)
+    effects = node.coverage.ack_wanted(7, node.coverage.generation, 1.0)
     assert effects == [Acked(7, Ack(True, ("p1", "p2", "p3"), (), 0.0))]
 
 
@@ -341,15 +341,17 @@ def test_a_subscription_that_ends_is_told_so_once() -> None:
     node = Node()
     subscription = node.subscribe()
     node.now = 1.0
-    assert node.coverage.cancel(subscription, 1.0, "why") == [Acked(subscription, Ack(False, (), (), 1.0, "why"))]
-    assert node.coverage.cancel(subscription, 1.0, "why") == []
+    assert node.coverage.subscription_ended(subscription, 1.0, "why") == [
+        Acked(subscription, Ack(False, (), (), 1.0, "why"))
+    ]
+    assert node.coverage.subscription_ended(subscription, 1.0, "why") == []
     assert acks(node.answer("p1", "p2", "p3")) == []
 
 
 def test_all_that_wait_are_told_at_the_end() -> None:
     node = Node()
     subscriptions = [node.subscribe(), node.subscribe()]
-    effects = node.coverage.cancel_all(2.0, "closed")
+    effects = node.coverage.node_ended(2.0, "closed")
     assert [effect.subscription for effect in effects if isinstance(effect, Acked)] == subscriptions
     assert not any(found.ok for found in acks(effects))
 
@@ -426,10 +428,10 @@ def test_who_has_answered_and_is_lost_since_must_answer_again() -> None:
 
 def test_a_lost_proxy_takes_all_coverage_with_it() -> None:
     node = Node().covered_by_all()
-    effects = node.coverage.lost_proxy(1.0)
+    effects = node.coverage.proxy_lost(1.0)
     assert event(effects) == CoverageEvent((), ("p1", "p2", "p3"), ("p1", "p2", "p3"), ())
     old = node.nonce
-    assert node.coverage.want(9, 1, 1.0) == [], "what was acked is not"
+    assert node.coverage.ack_wanted(9, 1, 1.0) == [], "what was acked is not"
     node.now = 1.0
     node.tick()
     assert node.answer("p1", "p2", "p3", nonce=old) == [], "an answer to a marker before it"
@@ -438,7 +440,7 @@ def test_a_lost_proxy_takes_all_coverage_with_it() -> None:
 
 def test_a_switch_keeps_what_is_covered_and_asks_anew() -> None:
     node = Node().covered_by_all()
-    node.coverage.switched(1.0)
+    node.coverage.proxy_switched(1.0)
     assert node.coverage.covered == ("p1", "p2", "p3")
     node.now = 1.0
     assert node.tick() == [SendMarker(node.nonce)]
@@ -536,7 +538,7 @@ class Promise:
         run = view.record.incarnation
         runs[run] = max(runs.get(run, -1), self.generation.get(nonce, -1))
         for leg in ("relay", "ingress") if name == "p1" else ("ingress",):
-            self.perform(self.coverage.answer(nonce, leg, view, self.node.now))
+            self.perform(self.coverage.marker_answered(nonce, leg, view, self.node.now))
 
     def an_answer_is_lost(self) -> None:
         if self.under_way:
@@ -545,18 +547,18 @@ class Promise:
     # the node
 
     def subscribes(self) -> None:
-        self.perform(self.coverage.sent(self.node.now))
+        self.perform(self.coverage.prefixes_sent(self.node.now))
         self.wants(back=0)
 
     def wants(self, *, back: int) -> None:
         subscription = next(self.node.subscriptions)
         generation = max(self.coverage.generation - back, 0)
         self.waiting[subscription] = (generation, self.node.now)
-        self.perform(self.coverage.want(subscription, generation, self.node.now))
+        self.perform(self.coverage.ack_wanted(subscription, generation, self.node.now))
 
     def unsubscribes(self) -> None:
         if self.waiting:
-            self.perform(self.coverage.cancel(min(self.waiting), self.node.now, "unsubscribed"))
+            self.perform(self.coverage.subscription_ended(min(self.waiting), self.node.now, "unsubscribed"))
 
     def time_passes(self, seconds: float) -> None:
         self.node.now += seconds
@@ -568,7 +570,7 @@ class Promise:
         self.answered.clear()
         self.generation.clear()
         self.under_way.clear()
-        self.perform(self.coverage.lost_proxy(self.node.now))
+        self.perform(self.coverage.proxy_lost(self.node.now))
         assert self.coverage.covered == ()
 
     # the mesh
@@ -586,7 +588,7 @@ class Promise:
         if not self.coverage.covered:
             return
         linked = {(peer.record.id, peer.record.incarnation) for peer in view.peers if peer.linked}
-        self.perform(self.coverage.announced(view, self.node.now))
+        self.perform(self.coverage.proxy_announced(view, self.node.now))
         for name in ("p2", "p3"):
             runs = self.answered.get(name, {})
             self.answered[name] = {run: generation for run, generation in runs.items() if (name, run) in linked}

@@ -57,16 +57,16 @@ def test_what_lives_on_a_node_is_ticked_and_closed_before_it_last_one_first(mesh
             raise ValueError("harms nobody")
 
         def close(self) -> None:
-            assert not node._closed
+            assert not holder._closed
             closed.append(self.name)
-            node._detach(self)
+            holder.detach(self)
 
-    with Node(mesh[0].base) as node:
+    with Node(mesh[0].base) as holder:
         services = [Service("first"), Service("second")]
         for service in services:
-            node._attach(service)
+            holder.attach(service)
         assert all(service.ticked.wait(5) for service in services)
-        until(lambda: node.stats()["failed_callbacks"] >= 2, "both raised")
+        until(lambda: holder.stats()["failed_callbacks"] >= 2, "both raised")
     assert closed == ["second", "first"]
 
 

@@ -11,7 +11,8 @@ import pytest
 from fabric import Node
 from fabric.errors import NotConnected
 from fabric.node.respondent import Respondent
-from fabric.protocol.questions import MAX_QUESTIONS_A_SECOND, Question, question_topic, trace_headers
+from fabric.protocol.markers import question_topic
+from fabric.protocol.questions import MAX_QUESTIONS_A_SECOND, Question, trace_headers
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, mesh, until
 
@@ -47,7 +48,7 @@ def answers(asker: Node) -> Box:
 
 
 def ask(asker: Node, question: Question, proxy: str = "p2") -> None:
-    asker._publish_system(f"$fabric/proxy/{proxy}", question.to_map())
+    asker.publish_system(f"$fabric/proxy/{proxy}", question.to_map())
 
 
 def test_the_nodes_of_a_proxy_say_why(asker: Node, node: Node) -> None:
@@ -83,7 +84,7 @@ def test_a_proxy_answers_where_its_incarnation_is_asked(asker: Node) -> None:
     asker.subscribe("$fabric/proxy/p2", lambda message: announced(message.payload))
     topic = question_topic(announced.wait(1)[0]["incarnation"])
     for ident in (b"1", b"2"):
-        asker._publish_system(topic, Question("ping", ident, REPLY).to_map())
+        asker.publish_system(topic, Question("ping", ident, REPLY).to_map())
     assert box.wait(2) == [{"answer": "ping", "id": ident, "proxy": "p2"} for ident in (b"1", b"2")]
 
 
@@ -93,10 +94,10 @@ def test_wrong_questions_are_passed_over(asker: Node, node: Node, payload: Any) 
     asker.subscribe("$fabric/proxy/p2", lambda message: announced(message.payload))
     topic = question_topic(announced.wait_for(lambda items: "incarnation" in items[0], "one")[0]["incarnation"])
     for where in ("$fabric/proxy/p2", topic):
-        asker._publish_system(where, payload)
+        asker.publish_system(where, payload)
     asker._up.publish(asker._up.prefix("a/b/c"), None, {"tail": True, "trace": payload})
     ask(asker, Question("stats", b"1", REPLY))
-    asker._publish_system(topic, Question("ping", b"2", REPLY).to_map())
+    asker.publish_system(topic, Question("ping", b"2", REPLY).to_map())
     assert {each["id"] for each in box.wait(2)} == {b"1", b"2"}
     assert node.stats()["refused_answers"] == 0 and node.stats()["failed_callbacks"] == 0
 
@@ -106,7 +107,7 @@ def test_more_questions_than_it_answers_in_a_second_are_passed_over(monkeypatch:
     respondent = Respondent("t", dict, lambda topic: [], list, dict, lambda topic, answer: published.append(topic))
     monkeypatch.setattr("fabric.node.respondent.time", SimpleNamespace(monotonic=lambda: 5.0))
     for _ in range(3 * MAX_QUESTIONS_A_SECOND):
-        respondent.asked(Question("why", b"1", REPLY, "a").to_map())
+        respondent.question_heard(Question("why", b"1", REPLY, "a").to_map())
     assert published == [REPLY] * MAX_QUESTIONS_A_SECOND
 
 
@@ -115,5 +116,5 @@ def test_one_that_cannot_be_answered_harms_nobody() -> None:
         raise NotConnected("no proxy")
 
     respondent = Respondent("t", dict, lambda topic: ["a"], list, dict, publish)
-    respondent.asked(Question("why", b"1", REPLY, "a").to_map())
-    respondent.traced("a", Question("trace", b"1", REPLY).to_map())
+    respondent.question_heard(Question("why", b"1", REPLY, "a").to_map())
+    respondent.trace_heard("a", Question("trace", b"1", REPLY).to_map())

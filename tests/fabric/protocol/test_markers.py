@@ -1,7 +1,8 @@
-"""Control: markers and answers there and back; whatever else arrives is refused in the one way that is documented."""
+"""Markers and answers there and back; whatever else arrives is refused in the one way that is documented."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -12,14 +13,24 @@ from hypothesis import strategies as st
 from fabric.errors import RemoteWireError
 from fabric.protocol.markers import (
     MAX_VIEW_BYTES,
+    Kind,
     ack_prefix,
     answer_payload,
+    answer_topic,
+    bell_topic,
     decode_marker,
     encode_marker,
+    is_addressed,
+    kind_of,
+    node_prefix,
+    question_topic,
     read_answer,
+    token_of,
+    watermark_topic,
 )
 from fabric.protocol.views import STATES, PeerView, Record, View
 from fabric.wire import encode_control
+from tests.support.processes import ROOT
 
 RECORD = Record("p1", "i1", "tcp://127.0.0.1:5570")
 VIEW = View(RECORD, "member", (PeerView(Record("p2", "i2", "ipc:///run/p2"), True, False, False),))
@@ -96,7 +107,7 @@ def test_what_is_no_marker(fields: tuple[object, ...]) -> None:
 
 
 def test_another_kind_is_no_marker() -> None:
-    with pytest.raises(RemoteWireError, match="no marker"):
+    with pytest.raises(RemoteWireError, match="invalid marker"):
         decode_marker(encode_control("market", "t", b"n", None))
 
 
@@ -158,8 +169,45 @@ def test_a_spoiled_answer_is_read_whole_or_not_at_all(data: st.DataObject) -> No
         assert answer.leg in ("ingress", "relay")
 
 
-def test_the_prefix_of_an_incarnation_ends_at_a_level() -> None:
+def test_the_prefix_of_an_incarnation_ends_at_a_level_and_that_of_a_node_does_not() -> None:
     assert ack_prefix("abc") == b"$ack/abc/"
+    assert answer_topic("abc-1").encode().startswith(node_prefix("abc")), "its connections have tokens of that kind"
+    assert is_addressed(ack_prefix("abc")) and is_addressed(node_prefix("abc"))
+    assert not is_addressed(b"") and not is_addressed(b"$fabric/proxy/") and not is_addressed(b"a$ack/x")
+
+
+MAKERS = {
+    Kind.ANSWER: answer_topic,
+    Kind.WATERMARK: watermark_topic,
+    Kind.BELL: bell_topic,
+    Kind.QUESTION: question_topic,
+}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_is_addressed_says_to_whom_and_what_it_is(kind: Kind) -> None:
+    raw = MAKERS[kind]("0123-1").encode()
+    assert raw == f"$ack/0123-1/{kind.value}".encode() and raw.startswith(ack_prefix("0123-1"))
+    assert (kind_of(raw), token_of(raw)) == (kind, "0123-1")
+
+
+@pytest.mark.parametrize("raw", [b"", b"/m", b"$ack/x", b"$ack/x/", b"$ack/x/mm", b"$ack/x/z", b"truck/1/m", b"$ack"])
+def test_other_topics_have_no_kind(raw: bytes) -> None:
+    assert kind_of(raw) is None
+
+
+@given(st.binary(max_size=20) | st.binary(max_size=10).map(lambda some: b"$ack/" + some + b"/m"))
+def test_a_token_is_read_whatever_the_bytes(raw: bytes) -> None:
+    if kind_of(raw) is not None:
+        assert isinstance(token_of(raw), str)
+
+
+def test_no_other_module_spells_these_topics_out() -> None:
+    spelt = re.compile(r"""["']\$ack\b|["']/[mwbq]["']""")
+    sources = {path: path.read_text() for folder in ("fabric", "nodes") for path in (ROOT / folder).rglob("*.py")}
+    assert [str(path.relative_to(ROOT)) for path, text in sources.items() if spelt.search(text)] == [
+        "fabric/protocol/markers.py"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_a_notice_about_a_group_has_a_topic_that_no_message_can_have(text: str) 
 
 def test_a_claim_counts_once_and_only_for_what_was_given_up() -> None:
     given_up = GivenUp()
-    given_up.cancelled(b"a/")
-    given_up.cancelled(b"b/")
+    given_up.relay_cancelled(b"a/")
+    given_up.relay_cancelled(b"b/")
     assert given_up.claim([b"a/", b"never/", b"a/"]) == [b"a/"]
     assert given_up.claim([b"a/"]) == []
     assert given_up.claim([b"b/"]) == [b"b/"]
@@ -56,8 +56,8 @@ def test_a_claim_counts_once_and_only_for_what_was_given_up() -> None:
 def test_each_cancel_is_asked_about_once() -> None:
     given_up = GivenUp()
     for prefix in (b"a/", b"b/", b"c/"):
-        given_up.cancelled(prefix)
-    given_up.subscribed(b"b/")
+        given_up.relay_cancelled(prefix)
+    given_up.relay_subscribed(b"b/")
     assert given_up.take_unasked() == [b"a/", b"c/"]
     assert given_up.take_unasked() == []
     assert given_up.claim([b"a/", b"b/", b"c/"]) == [b"a/", b"c/"]
@@ -65,9 +65,9 @@ def test_each_cancel_is_asked_about_once() -> None:
 
 def test_what_was_subscribed_again_needs_no_mending() -> None:
     given_up = GivenUp()
-    given_up.cancelled(b"a/")
-    given_up.subscribed(b"a/")
-    given_up.subscribed(b"never/")
+    given_up.relay_cancelled(b"a/")
+    given_up.relay_subscribed(b"a/")
+    given_up.relay_subscribed(b"never/")
     assert given_up.claim([b"a/"]) == [] and len(given_up) == 0
 
 
@@ -75,7 +75,7 @@ def test_the_oldest_are_forgotten() -> None:
     given_up = GivenUp(max_bytes=10 * 160)
     prefixes = [f"topic/{n:03}/".encode() for n in range(100)]
     for prefix in prefixes:
-        given_up.cancelled(prefix)
+        given_up.relay_cancelled(prefix)
     assert 5 <= len(given_up) < 11
     assert given_up.claim(prefixes) == prefixes[-10:]
 
@@ -83,5 +83,5 @@ def test_the_oldest_are_forgotten() -> None:
 def test_a_prefix_cancelled_again_is_the_newest() -> None:
     given_up = GivenUp(max_bytes=3 * 152)
     for prefix in (b"a/", b"b/", b"c/", b"a/", b"d/"):
-        given_up.cancelled(prefix)
+        given_up.relay_cancelled(prefix)
     assert given_up.claim([b"a/", b"b/", b"c/", b"d/"]) == [b"a/", b"c/", b"d/"]

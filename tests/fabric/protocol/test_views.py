@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.protocol.views import MAX_PEERS, STATES, PeerView, Record, View, record_from, valid_name
+from fabric.protocol.views import MAX_PEERS, STATES, PeerView, Record, View, record_from
+from fabric.topics import valid_name
 
 P1 = Record("p1", "a" * 32, "tcp://127.0.0.1:5570")
 P2 = Record("p2", "b" * 32, "ipc:///tmp/p2")
@@ -54,13 +55,3 @@ def test_more_peers_than_a_mesh_may_have_are_refused() -> None:
 @pytest.mark.parametrize("base", ["", "tcp://", "tcp://host", "http://host:1", "tcp://127.0.0.1:70000", "ipc://"])
 def test_a_record_needs_an_address(base: str) -> None:
     assert record_from({**P1.to_map(), "base": base}) is None
-
-
-@pytest.mark.parametrize("name", ["p1", "host:5570", "ü ber", "x" * 100])
-def test_names_that_are_one_level(name: str) -> None:
-    assert valid_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "a/b", "+", "#", "$x", "~", "x" * 101, "a\0b", "a\nb"])
-def test_names_that_are_none(name: str) -> None:
-    assert not valid_name(name)

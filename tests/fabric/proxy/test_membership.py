@@ -1,4 +1,4 @@
-"""Mesh: scenarios as transcripts, single rules by hand, and storms in which the one promise must hold: no hole.
+"""Membership: scenarios as transcripts, single rules by hand, and storms in which the one promise must hold: no hole.
 
 The transcripts, `tests/transcripts/mesh_*.txt`, are the tests. A line that starts with `> ` is done to a small world of
 proxies (`tests/support/mesh_world.py`), where every message takes 1 ms; below it stands what the proxies then do, at
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric.protocol.views import MAX_PEERS, PeerView, Record, View, record_from, valid_name
+from fabric.protocol.views import MAX_PEERS, PeerView, Record, View, record_from
 from fabric.proxy import membership
 from fabric.proxy.membership import (
     DOUBT_S,
@@ -26,12 +26,12 @@ from fabric.proxy.membership import (
     Ask,
     Fatal,
     Link,
-    Mesh,
+    Membership,
     Probe,
     Tell,
     Unlink,
 )
-from tests.support.mesh_world import Process, World
+from tests.support.mesh_world import MeshWorld, SimulatedProxy
 
 TRANSCRIPTS = sorted((Path(__file__).parents[2] / "transcripts").glob("mesh_*.txt"))
 STORMS = int(os.environ.get("STORMS", "12"))
@@ -45,8 +45,8 @@ class Transcript:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.asked: dict[Process, tuple[str, ...]] = {}
-        self.world = World(watch=self.watch)
+        self.asked: dict[SimulatedProxy, tuple[str, ...]] = {}
+        self.world = MeshWorld(watch=self.watch)
         self.started = self.world.now
 
     def perform(self, command: str) -> list[str]:
@@ -67,12 +67,12 @@ class Transcript:
             getattr(self.world, verb)(*plain)
         return self.lines
 
-    def watch(self, process: Process, effect: membership.Effect) -> None:
+    def watch(self, process: SimulatedProxy, effect: membership.Effect) -> None:
         said = self.words(process, effect)
         if said:
             self.lines.append(f"{self.world.now - self.started:6.3f} {process.name} {said}")
 
-    def words(self, process: Process, effect: membership.Effect) -> str:
+    def words(self, process: SimulatedProxy, effect: membership.Effect) -> str:
         match effect:
             case Link(base) | Unlink(base):
                 return f"{type(effect).__name__.lower()} {self.host(base)}"
@@ -92,8 +92,8 @@ class Transcript:
     def host(self, base: str) -> str:
         return base.removeprefix("ipc://")
 
-    def show(self, process: Process) -> str:
-        view = process.mesh.view()
+    def show(self, process: SimulatedProxy) -> str:
+        view = process.membership.view()
         peers = [f"{peer.record.incarnation} {self.state(peer)}" for peer in view.peers]
         return f"{view.record.incarnation} {view.state}: {', '.join(peers) or 'knows nobody'}"
 
@@ -128,14 +128,14 @@ def test_there_are_transcripts() -> None:
 # --- storms
 
 
-def storm(seed: int, *, cuts: bool) -> World:
+def storm(seed: int, *, cuts: bool) -> MeshWorld:
     """Start, kill, stop, resume, drain (and cut and heal) some proxies at random; then let everything heal.
 
     p1 starts alone, each other one joins one or two of those before it. p1 is never drained: whoever starts alone again
     after everybody has forgotten it is a mesh of its own until somebody asks for it.
     """
     chance = random.Random(seed)
-    world = World(seed, loss=0.05, tick_s=0.05)
+    world = MeshWorld(seed, loss=0.05, tick_s=0.05)
     hosts = [f"p{number}" for number in range(1, chance.randint(3, 6) + 1)]
     joins = {host: chance.sample(hosts[:at], min(at, chance.randint(1, 2))) for at, host in enumerate(hosts)}
 
@@ -145,7 +145,7 @@ def storm(seed: int, *, cuts: bool) -> World:
             host = chance.choice(down)
             world.start(host, joins[host])
 
-    def to_one(act: Callable[[str], None], fits: Callable[[Process], bool]) -> None:
+    def to_one(act: Callable[[str], None], fits: Callable[[SimulatedProxy], bool]) -> None:
         found = sorted(host for host, process in world.processes.items() if fits(process))
         if found:
             act(chance.choice(found))
@@ -183,13 +183,13 @@ def storm(seed: int, *, cuts: bool) -> World:
 @pytest.mark.parametrize("cuts", [False, True], ids=["kills", "kills and cuts"])
 @pytest.mark.parametrize("seed", range(STORMS))
 def test_after_a_storm_all_are_members_and_linked(seed: int, cuts: bool) -> None:
-    """During the storm `World` asserts that there never is a hole; see `World._admit`."""
+    """During the storm `MeshWorld` asserts that there never is a hole; see `MeshWorld._admit`."""
     world = storm(seed, cuts=cuts)
     for process in world.processes.values():
-        assert process.mesh.state == "member"
+        assert process.membership.state == "member"
         for other in world.processes.values():
             assert process is other or process.links_to(other), f"{process.name} has not linked {other.name}"
-        for peer in process.mesh.view().peers:
+        for peer in process.membership.view().peers:
             assert peer.linked or peer.dead, f"{process.name} does not know what has become of {peer.record}"
 
 
@@ -218,7 +218,7 @@ class Hand:
     def __init__(self, *, join: tuple[str, ...] = (), first: bool = False, forget_s: float = 3600.0) -> None:
         serial = count()
         self.now = 0.0
-        self.mesh = Mesh(
+        self.membership = Membership(
             SELF, 0.0, lambda size: next(serial).to_bytes(size, "big"), join=join, first=first, forget_s=forget_s
         )
 
@@ -228,7 +228,7 @@ class Hand:
         end = self.now + seconds
         while self.now < end:
             self.now = min(self.now + 0.02, end)
-            effects += self.mesh.tick(self.now)
+            effects += self.membership.tick(self.now)
         return effects
 
     def nonce(self) -> bytes:
@@ -240,10 +240,10 @@ class Hand:
 
     def link(self, record: Record = OTHER, state: str = "member", *others: PeerView) -> list[membership.Effect]:
         """This peer answers the next marker, and calls us linked."""
-        return self.mesh.answered(view_of(record, state, us(True), *others), self.nonce(), self.now)
+        return self.membership.probe_answered(view_of(record, state, us(True), *others), self.nonce(), self.now)
 
     def peer(self, name: str = "p2") -> membership.Peer:
-        return self.mesh.peers[name]
+        return self.membership.peers[name]
 
 
 def view_of(record: Record, state: str, *peers: PeerView, seeking: bool = False) -> View:
@@ -268,14 +268,14 @@ def count_probes(effects: list[membership.Effect]) -> int:
 
 def is_member(hand: Hand) -> bool:
     hand.tick()
-    return hand.mesh.state == "member"
+    return hand.membership.state == "member"
 
 
 def test_only_an_answer_to_an_own_marker_proves_a_link() -> None:
     hand = Hand(join=("ipc://p2",))
-    hand.mesh.contact(OTHER, hand.now)
-    hand.mesh.seen(view_of(OTHER, "member", us(True)), hand.now)
-    hand.mesh.answered(view_of(OTHER, "member", us(True)), b"never sent", hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
+    hand.membership.view_heard(view_of(OTHER, "member", us(True)), hand.now)
+    hand.membership.probe_answered(view_of(OTHER, "member", us(True)), b"never sent", hand.now)
     assert not hand.peer().linked
     hand.link()
     assert hand.peer().linked
@@ -283,12 +283,12 @@ def test_only_an_answer_to_an_own_marker_proves_a_link() -> None:
 
 def test_a_marker_sent_before_the_link_broke_proves_nothing() -> None:
     hand = Hand()
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.link()
     before = hand.nonce()
     hand.tick()
-    assert Tell({"event": "link_down", **OTHER.to_map()}) in hand.mesh.link_lost(OTHER.base, hand.now)
-    hand.mesh.answered(view_of(OTHER, "member", us(True)), before, hand.now)
+    assert Tell({"event": "link_down", **OTHER.to_map()}) in hand.membership.link_lost(OTHER.base, hand.now)
+    hand.membership.probe_answered(view_of(OTHER, "member", us(True)), before, hand.now)
     assert not hand.peer().linked
     hand.link()
     assert hand.peer().linked
@@ -296,24 +296,24 @@ def test_a_marker_sent_before_the_link_broke_proves_nothing() -> None:
 
 def test_a_connection_that_opens_voids_what_was_proven_over_the_one_before() -> None:
     hand = Hand()
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.link()
-    assert Tell({"event": "link_down", **OTHER.to_map()}) in hand.mesh.link_opened(OTHER.base, hand.now)
-    assert hand.mesh.link_lost("ipc://nobody", hand.now) == []
+    assert Tell({"event": "link_down", **OTHER.to_map()}) in hand.membership.link_opened(OTHER.base, hand.now)
+    assert hand.membership.link_lost("ipc://nobody", hand.now) == []
 
 
 def test_a_member_needs_the_peers_word_and_a_fresh_one() -> None:
     hand = Hand(join=("ipc://p2",))
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.tick(1.0)
-    hand.mesh.answered(view_of(OTHER, "member", us(False)), hand.nonce(), hand.now)
+    hand.membership.probe_answered(view_of(OTHER, "member", us(False)), hand.nonce(), hand.now)
     assert not is_member(hand), "the peer has not linked us"
     old = hand.nonce()
     hand.tick(FRESH_S + 0.1)
-    hand.mesh.answered(view_of(OTHER, "member", us(True)), old, hand.now)
+    hand.membership.probe_answered(view_of(OTHER, "member", us(True)), old, hand.now)
     assert not is_member(hand), "it had when it was asked, which is long ago"
-    hand.mesh.answered(view_of(OTHER, "member", us(True)), hand.nonce(), hand.now)
-    hand.mesh.seen(view_of(OTHER, "member", us(False)), hand.now)
+    hand.membership.probe_answered(view_of(OTHER, "member", us(True)), hand.nonce(), hand.now)
+    hand.membership.view_heard(view_of(OTHER, "member", us(False)), hand.now)
     assert not is_member(hand), "it has taken its word back"
     hand.link()
     assert is_member(hand)
@@ -321,16 +321,16 @@ def test_a_member_needs_the_peers_word_and_a_fresh_one() -> None:
 
 def test_the_word_for_another_run_of_us_does_not_count() -> None:
     hand = Hand(join=("ipc://p2",))
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.tick(1.0)
     earlier = PeerView(Record("p1", "run0", SELF.base), True, False, False)
-    hand.mesh.answered(view_of(OTHER, "member", earlier), hand.nonce(), hand.now)
+    hand.membership.probe_answered(view_of(OTHER, "member", earlier), hand.nonce(), hand.now)
     assert not is_member(hand)
 
 
 def test_whoever_joins_waits_for_a_member() -> None:
     hand = Hand(join=("ipc://p2", "ipc://p3"))
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.tick(1.0)
     hand.link(OTHER, "joining")
     assert not is_member(hand), "two who are joining are no mesh, while one address did not answer"
@@ -340,9 +340,9 @@ def test_whoever_joins_waits_for_a_member() -> None:
 
 def test_where_all_are_joining_they_start_when_nobody_seeks_any_more() -> None:
     hand = Hand(join=("ipc://p2",))
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.tick(1.0)
-    hand.mesh.answered(view_of(OTHER, "joining", us(True), seeking=True), hand.nonce(), hand.now)
+    hand.membership.probe_answered(view_of(OTHER, "joining", us(True), seeking=True), hand.nonce(), hand.now)
     assert not is_member(hand)
     hand.link(OTHER, "joining")
     assert is_member(hand)
@@ -350,15 +350,15 @@ def test_where_all_are_joining_they_start_when_nobody_seeks_any_more() -> None:
 
 def test_it_seeks_until_it_has_listened_and_met_everyone() -> None:
     hand = Hand(join=("ipc://p2",))
-    assert hand.mesh.view().seeking
-    hand.mesh.contact(OTHER, hand.now)
+    assert hand.membership.view().seeking
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.tick(0.9)
-    assert hand.mesh.view().seeking, "it has not listened for long enough"
+    assert hand.membership.view().seeking, "it has not listened for long enough"
     hand.tick(0.2)
-    assert not hand.mesh.view().seeking
+    assert not hand.membership.view().seeking
     hand.tick(3.0)
     assert hand.peer().dead
-    assert hand.mesh.view().seeking, "it has lost whom it had met"
+    assert hand.membership.view().seeking, "it has lost whom it had met"
 
 
 def test_whoever_stood_still_listens_anew() -> None:
@@ -366,17 +366,17 @@ def test_whoever_stood_still_listens_anew() -> None:
     hand.tick(0.9)
     hand.now += 60.0
     hand.tick(0.9)
-    assert hand.mesh.state == "joining"
+    assert hand.membership.state == "joining"
     hand.tick(0.2)
-    assert hand.mesh.state == "member"
+    assert hand.membership.state == "member"
 
 
 def test_standing_still_declares_nobody_dead_and_lets_nobody_live_longer() -> None:
     hand = Hand()
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.tick(2.9)
     hand.now += 60.0
-    hand.mesh.contact(THIRD, hand.now)  # read before the clock was looked at
+    hand.membership.marker_heard(THIRD, hand.now)  # read before the clock was looked at
     assert not [effect for effect in hand.tick(2.9) if isinstance(effect, Tell) and "dead" in effect.event["event"]]
     hand.tick(0.2)
     assert hand.peer("p2").dead and hand.peer("p3").dead
@@ -385,13 +385,13 @@ def test_standing_still_declares_nobody_dead_and_lets_nobody_live_longer() -> No
 def test_first_may_start_alone_though_nobody_answers() -> None:
     hand = Hand(join=("ipc://p2",), first=True)
     hand.tick(1.1)
-    assert hand.mesh.state == "member"
+    assert hand.membership.state == "member"
 
 
 def test_its_own_address_is_nobody_to_join() -> None:
     hand = Hand(join=(SELF.base,))
     hand.tick(1.1)
-    assert hand.mesh.state == "member"
+    assert hand.membership.state == "member"
 
 
 @pytest.mark.parametrize("state", ["joining", "member"])
@@ -399,8 +399,8 @@ def test_a_dead_proxy_is_hearsay_to_a_joiner_only_and_only_for_a_while(state: st
     hand = Hand(join=("ipc://p2",) if state == "joining" else ())
     if state == "member":
         hand.tick(1.1)
-    hand.mesh.seen(view_of(OTHER, "member", dead(THIRD)), hand.now)
-    assert ("p3" in hand.mesh.peers) == (state == "joining")
+    hand.membership.view_heard(view_of(OTHER, "member", dead(THIRD)), hand.now)
+    assert ("p3" in hand.membership.peers) == (state == "joining")
     if state == "member":
         return
     hand.tick(DOUBT_S - 0.05)
@@ -408,86 +408,86 @@ def test_a_dead_proxy_is_hearsay_to_a_joiner_only_and_only_for_a_while(state: st
     hand.tick(0.1)
     assert hand.peer("p3").dead
     assert Unlink(THIRD.base) in hand.tick(MEMORY_S + 1.0)
-    assert "p3" not in hand.mesh.peers
+    assert "p3" not in hand.membership.peers
 
 
 def test_the_dead_take_nobodys_place() -> None:
     hand = Hand(join=("ipc://p2",))
-    hand.mesh.seen(view_of(OTHER, "member", dead(THIRD)), hand.now)
+    hand.membership.view_heard(view_of(OTHER, "member", dead(THIRD)), hand.now)
     hand.tick(1.0)
     assert hand.peer("p3").dead
     moved = Record("p4", "run4", THIRD.base)
-    assert Link(moved.base) not in hand.mesh.seen(view_of(OTHER, "member", dead(moved)), hand.now)
-    assert "p4" not in hand.mesh.peers
+    assert Link(moved.base) not in hand.membership.view_heard(view_of(OTHER, "member", dead(moved)), hand.now)
+    assert "p4" not in hand.membership.peers
 
 
 def test_hearsay_moves_nobody_who_lives() -> None:
     hand = Hand()
-    hand.mesh.contact(THIRD, hand.now)
+    hand.membership.marker_heard(THIRD, hand.now)
     earlier, elsewhere = Record("p3", "run0", THIRD.base), Record("p3", "run9", "ipc://p9")
     for hearsay in (earlier, elsewhere, Record("p9", "run9", THIRD.base)):
-        hand.mesh.seen(view_of(OTHER, "member", alive(hearsay)), hand.now)
+        hand.membership.view_heard(view_of(OTHER, "member", alive(hearsay)), hand.now)
         assert hand.peer("p3").record == THIRD
     hand.tick(3.1)
-    effects = hand.mesh.seen(view_of(OTHER, "member", alive(elsewhere)), hand.now)
+    effects = hand.membership.view_heard(view_of(OTHER, "member", alive(elsewhere)), hand.now)
     assert [each for each in effects if isinstance(each, Link | Unlink)] == [Unlink(THIRD.base), Link(elsewhere.base)]
 
 
 def test_an_address_has_one_owner() -> None:
     hand = Hand()
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     renamed = Record("p9", "run9", OTHER.base)
     hand.link()
-    assert hand.mesh.contact(renamed, hand.now) == [], "the address is answered for by another"
-    hand.mesh.link_lost(OTHER.base, hand.now)
-    effects = hand.mesh.contact(renamed, hand.now)
+    assert hand.membership.marker_heard(renamed, hand.now) == [], "the address is answered for by another"
+    hand.membership.link_lost(OTHER.base, hand.now)
+    effects = hand.membership.marker_heard(renamed, hand.now)
     assert not [each for each in effects if isinstance(each, Link | Unlink)], "the connection stays as it is"
     assert Tell({"event": "peer_forgotten", **OTHER.to_map()}) in effects
-    assert list(hand.mesh.peers) == ["p9"]
+    assert list(hand.membership.peers) == ["p9"]
 
 
 def test_a_name_has_one_owner() -> None:
     hand = Hand()
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     moved = Record("p2", "run9", "ipc://p9")
-    assert hand.mesh.contact(moved, hand.now) == []
+    assert hand.membership.marker_heard(moved, hand.now) == []
     hand.tick(3.1)
-    effects = hand.mesh.contact(moved, hand.now)
+    effects = hand.membership.marker_heard(moved, hand.now)
     assert [each for each in effects if isinstance(each, Link | Unlink)] == [Unlink(OTHER.base), Link(moved.base)]
     hand.link(moved)
-    assert hand.mesh.contact(OTHER, hand.now) == [], "the one before has lost it"
+    assert hand.membership.marker_heard(OTHER, hand.now) == [], "the one before has lost it"
 
 
 def test_an_earlier_run_that_answers_a_new_marker_lives_after_all() -> None:
     hand = Hand()
     earlier = Record("p2", "run0", OTHER.base)
-    hand.mesh.contact(OTHER, hand.now)
-    hand.mesh.contact(earlier, hand.now)  # a message that came late; nobody can tell
+    hand.membership.marker_heard(OTHER, hand.now)
+    hand.membership.marker_heard(earlier, hand.now)  # a message that came late; nobody can tell
     hand.tick()
-    assert hand.mesh.contact(OTHER, hand.now) == []
+    assert hand.membership.marker_heard(OTHER, hand.now) == []
     hand.link(OTHER)
     assert hand.peer().record == OTHER and hand.peer().linked
 
 
 def test_a_new_run_starts_unlinked() -> None:
     hand = Hand()
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.link()
-    effects = hand.mesh.contact(Record("p2", "run9", OTHER.base), hand.now)
+    effects = hand.membership.marker_heard(Record("p2", "run9", OTHER.base), hand.now)
     assert Tell({"event": "link_down", **OTHER.to_map()}) in effects
     assert not [each for each in effects if isinstance(each, Link | Unlink)], "the connection stays as it is"
     assert not hand.peer().linked
 
 
 def test_a_message_of_our_own_earlier_run_does_not_end_us() -> None:
-    assert Hand().mesh.contact(Record("p1", "run0", SELF.base), 0.0) == []
-    (fatal,) = Hand().mesh.contact(Record("p1", "run0", "ipc://p9"), 0.0)
+    assert Hand().membership.marker_heard(Record("p1", "run0", SELF.base), 0.0) == []
+    (fatal,) = Hand().membership.marker_heard(Record("p1", "run0", "ipc://p9"), 0.0)
     assert isinstance(fatal, Fatal) and "'p1' is taken by the proxy at ipc://p9" in fatal.why
 
 
 def test_a_lost_marker_is_made_up_for_long_before_the_link_is_given_up() -> None:
     hand = Hand()
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.tick(1.1)
     hand.link()
     assert is_member(hand)
@@ -499,30 +499,33 @@ def test_a_lost_marker_is_made_up_for_long_before_the_link_is_given_up() -> None
 
 def test_a_connection_to_the_dead_is_asked_at_once_and_more_than_once() -> None:
     hand = Hand()
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     hand.tick(6.0)
     assert hand.peer().dead and count_probes(hand.tick(2.0)) <= 2
-    hand.mesh.link_opened(OTHER.base, hand.now)
+    hand.membership.link_opened(OTHER.base, hand.now)
     assert count_probes(hand.tick(1.0)) > 10
 
 
 def test_nobody_links_to_its_own_address() -> None:
     hand = Hand()
-    assert hand.mesh.contact(Record("p2", "run2", SELF.base), hand.now) == []
-    hand.mesh.contact(OTHER, hand.now)
-    assert hand.mesh.contact(Record("p2", "run9", SELF.base), hand.now) == []
+    assert hand.membership.marker_heard(Record("p2", "run2", SELF.base), hand.now) == []
+    hand.membership.marker_heard(OTHER, hand.now)
+    assert hand.membership.marker_heard(Record("p2", "run9", SELF.base), hand.now) == []
 
 
 def test_who_left_is_asked_for_at_its_address_and_nowhere_in_the_list() -> None:
     hand = Hand()
-    hand.mesh.contact(OTHER, hand.now)
-    effects = hand.mesh.seen(view_of(OTHER, "gone"), hand.now)
-    assert Unlink(OTHER.base) in effects and not hand.mesh.peers
+    hand.membership.marker_heard(OTHER, hand.now)
+    effects = hand.membership.view_heard(view_of(OTHER, "gone"), hand.now)
+    assert Unlink(OTHER.base) in effects and not hand.membership.peers
     assert Ask((OTHER.base,)) in hand.tick()
-    for late in (hand.mesh.contact(OTHER, hand.now), hand.mesh.seen(view_of(THIRD, "member", alive(OTHER)), hand.now)):
+    for late in (
+        hand.membership.marker_heard(OTHER, hand.now),
+        hand.membership.view_heard(view_of(THIRD, "member", alive(OTHER)), hand.now),
+    ):
         assert Link(OTHER.base) not in late
     again = Record("p2", "run9", OTHER.base)
-    assert Link(OTHER.base) in hand.mesh.contact(again, hand.now)
+    assert Link(OTHER.base) in hand.membership.marker_heard(again, hand.now)
     assert Ask(()) in hand.tick(1.0)
 
 
@@ -530,8 +533,8 @@ def test_only_so_many_addresses_are_remembered() -> None:
     hand = Hand()
     for number in range(MAX_HOMES + 1):
         record = Record(f"x{number}", "run", f"ipc://x{number}")
-        hand.mesh.contact(record, hand.now)
-        hand.mesh.seen(view_of(record, "gone"), hand.now)
+        hand.membership.marker_heard(record, hand.now)
+        hand.membership.view_heard(view_of(record, "gone"), hand.now)
     assert Ask(tuple(f"ipc://x{number}" for number in range(1, MAX_HOMES + 1))) in hand.tick()
 
 
@@ -543,39 +546,29 @@ def test_what_waits_for_an_address_without_a_proxy_does_not_pile_up() -> None:
 
 def test_a_dead_peer_is_forgotten_in_the_end() -> None:
     hand = Hand(forget_s=10.0)
-    hand.mesh.contact(OTHER, hand.now)
+    hand.membership.marker_heard(OTHER, hand.now)
     assert Unlink(OTHER.base) not in hand.tick(9.9)
     assert Unlink(OTHER.base) in hand.tick(0.2)
-    assert not hand.mesh.peers
+    assert not hand.membership.peers
 
 
 def test_the_list_has_an_end() -> None:
     hand = Hand()
     for number in range(MAX_PEERS + 1):
-        hand.mesh.contact(Record(f"x{number}", "run", f"ipc://x{number}"), hand.now)
-    assert len(hand.mesh.peers) == MAX_PEERS
+        hand.membership.marker_heard(Record(f"x{number}", "run", f"ipc://x{number}"), hand.now)
+    assert len(hand.membership.peers) == MAX_PEERS
     again = Record("x0", "run again", "ipc://x0")
-    hand.mesh.contact(again, hand.now)
+    hand.membership.marker_heard(again, hand.now)
     assert hand.peer("x0").record == again, "who is in it may restart"
 
 
 def test_whoever_drains_before_it_is_a_member_is_gone() -> None:
     hand = Hand()
-    assert Tell({"event": "draining"}) in hand.mesh.drain()
-    assert hand.mesh.state == "gone"
-    assert hand.mesh.drain() == []
+    assert Tell({"event": "draining"}) in hand.membership.drain()
+    assert hand.membership.state == "gone"
+    assert hand.membership.drain() == []
     hand.tick(2.0)
-    assert hand.mesh.state == "gone", "and never becomes one"
-
-
-@pytest.mark.parametrize("name", ["p1", "127.0.0.1:5570", "[::1]:5570", "a b", "é" * 100])
-def test_names(name: str) -> None:
-    assert valid_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "a/b", "+", "a#", "$a", "~a", "a\0", "a\n", "\udcff", "a" * 101])
-def test_no_names(name: str) -> None:
-    assert not valid_name(name)
+    assert hand.membership.state == "gone", "and never becomes one"
 
 
 @pytest.mark.parametrize(

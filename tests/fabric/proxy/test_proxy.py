@@ -67,7 +67,7 @@ def announced(node: Node, name: str) -> Box:
         ({"listen": "tcp://127.0.0.1:65535"}, "leaves no room"),
         ({"listen": "tcp://0.0.0.0:5570"}, "`advertise` with a real host"),
         ({"listen": "tcp://127.0.0.1:5570", "advertise": "tcp://*:5570"}, "`advertise` with a real host"),
-        ({"listen": "tcp://127.0.0.1:5570", "name": "a/b"}, "is no name"),
+        ({"listen": "tcp://127.0.0.1:5570", "name": "a/b"}, "invalid name 'a/b': expected 1 to 100 characters"),
         ({"listen": "tcp://127.0.0.1:5570", "join": ["p1"]}, "is no address"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Ledger: a key is done once, answers are kept within their bounds, and what is too much is told so."""
+"""Admission: a key is done once, answers are kept within their bounds, and what is too much is told so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.errors import Busy, NotAllowed
-from fabric.services.admission import RETRY_AFTER_S, Accept, Again, Joined, Ledger, Refused, Verdict
+from fabric.services.admission import RETRY_AFTER_S, Accept, Admission, Again, Joined, Refused, Verdict
 from fabric.services.messages import Address, Request
 
 
@@ -15,109 +15,109 @@ def request(key: str, ident: int = 1) -> Request:
     return Request("op", None, key, Address("$inbox/me/replies", ident), 9, 1e9)
 
 
-def admit(ledger: Ledger, key: str, now: float = 0.0, ident: int = 1, digest: bytes = b"d") -> Verdict:
-    return ledger.admit(request(key, ident), digest, now)
+def admit(admission: Admission, key: str, now: float = 0.0, ident: int = 1, digest: bytes = b"d") -> Verdict:
+    return admission.admit(request(key, ident), digest, now)
 
 
-def finish(ledger: Ledger, key: str, now: float = 0.0, size: int = 10, keep: bool = True) -> list[int]:
-    return [address.id for address in ledger.finish(key, f"answer to {key}", size, now, keep=keep)]
+def finish(admission: Admission, key: str, now: float = 0.0, size: int = 10, keep: bool = True) -> list[int]:
+    return [address.id for address in admission.finish(key, f"answer to {key}", size, now, keep=keep)]
 
 
 def test_once_then_again() -> None:
-    ledger = Ledger()
-    assert admit(ledger, "k") == Accept(request("k"))
-    assert admit(ledger, "k", ident=2) == Joined()
-    assert admit(ledger, "k", ident=2) == Joined(), "a retry to the same server: answered once"
-    assert finish(ledger, "k") == [1, 2]
-    assert admit(ledger, "k", ident=3) == Again("answer to k")
-    assert (ledger.in_flight, ledger.kept, ledger.duplicates) == (0, 1, 3)
+    admission = Admission()
+    assert admit(admission, "k") == Accept(request("k"))
+    assert admit(admission, "k", ident=2) == Joined()
+    assert admit(admission, "k", ident=2) == Joined(), "a retry to the same server: answered once"
+    assert finish(admission, "k") == [1, 2]
+    assert admit(admission, "k", ident=3) == Again("answer to k")
+    assert (admission.in_flight, admission.kept, admission.duplicates) == (0, 1, 3)
 
 
 def test_what_is_not_kept_is_done_again() -> None:
-    ledger = Ledger()
-    admit(ledger, "k")
-    finish(ledger, "k", keep=False)
-    assert isinstance(admit(ledger, "k"), Accept) and ledger.kept == 0
+    admission = Admission()
+    admit(admission, "k")
+    finish(admission, "k", keep=False)
+    assert isinstance(admit(admission, "k"), Accept) and admission.kept == 0
 
 
 def test_a_key_for_another_request_is_refused_before_and_after() -> None:
-    ledger = Ledger()
-    admit(ledger, "k")
+    admission = Admission()
+    admit(admission, "k")
     for _ in range(2):
-        verdict = admit(ledger, "k", ident=2, digest=b"other")
+        verdict = admit(admission, "k", ident=2, digest=b"other")
         assert isinstance(verdict, Refused) and isinstance(verdict.error, NotAllowed)
-        if ledger.in_flight:
-            assert finish(ledger, "k") == [1], "who was refused gets no answer of another's"
+        if admission.in_flight:
+            assert finish(admission, "k") == [1], "who was refused gets no answer of another's"
 
 
 def test_an_answer_is_kept_for_its_time() -> None:
-    ledger = Ledger(keep_s=10.0)
-    admit(ledger, "k")
-    finish(ledger, "k", now=5.0)
-    assert isinstance(admit(ledger, "k", now=14.9), Again)
-    assert isinstance(admit(ledger, "k", now=15.0), Accept)
+    admission = Admission(keep_s=10.0)
+    admit(admission, "k")
+    finish(admission, "k", now=5.0)
+    assert isinstance(admit(admission, "k", now=14.9), Again)
+    assert isinstance(admit(admission, "k", now=15.0), Accept)
 
 
 def test_answers_are_bounded_in_number_and_in_bytes() -> None:
-    for ledger in (Ledger(max_kept=3), Ledger(max_kept_bytes=3 * 10_000 + 1_600)):
+    for admission in (Admission(max_kept=3), Admission(max_kept_bytes=3 * 10_000 + 1_600)):
         for key in "abcde":
-            admit(ledger, key)
-            finish(ledger, key, size=10_000)
-        assert ledger.kept == 3
-        assert isinstance(admit(ledger, "e"), Again) and isinstance(admit(ledger, "a"), Accept)
+            admit(admission, key)
+            finish(admission, key, size=10_000)
+        assert admission.kept == 3
+        assert isinstance(admit(admission, "e"), Again) and isinstance(admit(admission, "a"), Accept)
 
 
 def test_one_answer_larger_than_the_bound_is_not_kept() -> None:
-    ledger = Ledger(max_kept_bytes=1_000)
-    admit(ledger, "k")
-    assert finish(ledger, "k", size=5_000) == [1]
-    assert ledger.kept == 0 and isinstance(admit(ledger, "k"), Accept)
+    admission = Admission(max_kept_bytes=1_000)
+    admit(admission, "k")
+    assert finish(admission, "k", size=5_000) == [1]
+    assert admission.kept == 0 and isinstance(admit(admission, "k"), Accept)
 
 
 def test_too_many_in_flight() -> None:
-    ledger = Ledger(max_in_flight=2)
-    admit(ledger, "a")
-    admit(ledger, "b")
-    verdict = admit(ledger, "c")
+    admission = Admission(max_in_flight=2)
+    admit(admission, "a")
+    admit(admission, "b")
+    verdict = admit(admission, "c")
     assert isinstance(verdict, Refused) and isinstance(verdict.error, Busy)
-    assert isinstance(admit(ledger, "a", ident=2), Joined), "no new work: it may wait"
-    assert ledger.load == 1.0 and ledger.busy == 1
-    finish(ledger, "a")
-    assert isinstance(admit(ledger, "c"), Accept), "a refusal leaves no trace"
+    assert isinstance(admit(admission, "a", ident=2), Joined), "no new work: it may wait"
+    assert admission.load == 1.0 and admission.busy == 1
+    finish(admission, "a")
+    assert isinstance(admit(admission, "c"), Accept), "a refusal leaves no trace"
 
 
 def test_a_busy_server_tells_how_long() -> None:
-    slow = Ledger(max_in_flight=10)
+    slow = Admission(max_in_flight=10)
     for number in range(10):
         admit(slow, str(number))
     for _ in range(100):
-        slow.took(1, 0.2)
+        slow.handler_took(1, 0.2)
     verdict = admit(slow, "x")
     assert isinstance(verdict, Refused) and isinstance(verdict.error, Busy)
     assert verdict.error.retry_after_s == pytest.approx(1.0, abs=0.01), "half of ten times 0.2 s"
     for _ in range(200):
-        slow.took(1, 60.0)
+        slow.handler_took(1, 60.0)
     verdict = admit(slow, "y")
     assert isinstance(verdict, Refused) and isinstance(verdict.error, Busy)
     assert verdict.error.retry_after_s == RETRY_AFTER_S[1]
 
 
 def test_one_that_closes_takes_nothing_new_and_answers_what_it_did() -> None:
-    ledger = Ledger()
-    admit(ledger, "a")
-    finish(ledger, "a")
-    admit(ledger, "b")
-    ledger.closed = True
-    verdict = admit(ledger, "c")
+    admission = Admission()
+    admit(admission, "a")
+    finish(admission, "a")
+    admit(admission, "b")
+    admission.closed = True
+    verdict = admit(admission, "c")
     assert isinstance(verdict, Refused) and isinstance(verdict.error, Busy)
-    assert isinstance(admit(ledger, "a"), Again) and isinstance(admit(ledger, "b"), Joined)
+    assert isinstance(admit(admission, "a"), Again) and isinstance(admit(admission, "b"), Joined)
 
 
 def test_who_waits_for_one_answer_is_bounded() -> None:
-    ledger = Ledger()
+    admission = Admission()
     for ident in range(100):
-        admit(ledger, "k", ident=ident)
-    assert len(finish(ledger, "k")) == 16
+        admit(admission, "k", ident=ident)
+    assert len(finish(admission, "k")) == 16
 
 
 STEPS = st.lists(
@@ -130,7 +130,7 @@ STEPS = st.lists(
 @given(STEPS, st.integers(1, 3), st.integers(1, 3))
 def test_against_a_dumb_model(steps: list[tuple[str, str, float]], max_in_flight: int, max_kept: int) -> None:
     """The model: which keys are being done, and a list of (end, key) of what is kept."""
-    ledger = Ledger(max_in_flight=max_in_flight, max_kept=max_kept, keep_s=10.0)
+    admission = Admission(max_in_flight=max_in_flight, max_kept=max_kept, keep_s=10.0)
     doing: set[str] = set()
     kept: list[tuple[float, str]] = []
     now = 0.0
@@ -138,7 +138,7 @@ def test_against_a_dumb_model(steps: list[tuple[str, str, float]], max_in_flight
         now += passed
         kept = [entry for entry in kept if entry[0] > now]
         if action == "admit":
-            verdict = admit(ledger, key, now)
+            verdict = admit(admission, key, now)
             if key in doing:
                 expected: type = Joined
             elif key in [k for _, k in kept]:
@@ -150,9 +150,9 @@ def test_against_a_dumb_model(steps: list[tuple[str, str, float]], max_in_flight
                 doing.add(key)
             assert type(verdict) is expected
         elif key in doing:
-            ledger.expire(now)
+            admission.expire(now)
             keep = action == "finish"
-            finish(ledger, key, now, keep=keep)
+            finish(admission, key, now, keep=keep)
             doing.remove(key)
             kept = [*kept, (now + 10.0, key)][-max_kept:] if keep else kept
-        assert ledger.in_flight == len(doing)
+        assert admission.in_flight == len(doing)

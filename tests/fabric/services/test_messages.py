@@ -13,12 +13,10 @@ from fabric.errors import (
     Busy,
     FabricError,
     InvalidTopic,
-    LeaseExpired,
     NotAllowed,
     RequestTimeout,
     ServiceError,
     StateError,
-    UnknownContactCode,
 )
 from fabric.services.messages import (
     MAX_BUDGET_S,
@@ -30,6 +28,7 @@ from fabric.services.messages import (
     read_address,
     read_reply,
     read_request,
+    register_error,
     request_headers,
     request_payload,
 )
@@ -83,7 +82,7 @@ def test_no_address_but_an_inbox(headers: dict[str, Any]) -> None:
     "change", [{"op": ""}, {"op": 5}, {"op": "x" * 101}, {"key": ""}, {"key": None}, {"key": "k" * 201}], ids=str
 )
 def test_what_is_no_request(change: dict[str, Any]) -> None:
-    with pytest.raises(ServiceError, match="right would be"):
+    with pytest.raises(ServiceError, match="invalid request"):
         read_request(asked(**change), HERE, 0.0, SENT_NS, 1.0)
 
 
@@ -127,14 +126,18 @@ def test_a_reply_there_and_back() -> None:
     assert nothing is not None and nothing.body is None and nothing.error is None
 
 
+@register_error
+class OutOfStock(ServiceError):
+    """An error of an application, as it would register one."""
+
+
 ERRORS: list[FabricError] = [
     ServiceError("no"),
-    UnknownContactCode("no page holds 123456"),
+    OutOfStock("no 123456 left"),
     NotAllowed("not yours"),
-    LeaseExpired("too late"),
     RequestTimeout("over"),
     Busy("full", 2.5),
-    StateError("cobrowse", "idle", "stop", "right would be to start"),
+    StateError("cobrowse", "idle", "stop", "start it first"),
 ]
 
 
@@ -162,6 +165,15 @@ def test_every_service_error_is_known() -> None:
         if kind.__module__ == "fabric.errors":
             rebuilt = error_from_map(error_to_map(kind("x")))
             assert type(rebuilt) is kind
+
+
+def test_an_error_is_registered_once_under_its_name() -> None:
+    assert register_error(OutOfStock) is OutOfStock, "the same class again changes nothing"
+    for name in ("OutOfStock", "NotAllowed", "ServiceError", "Busy", "StateError"):
+        with pytest.raises(ValueError, match=f"invalid error class '{name}': expected a name that no other class"):
+            register_error(type(name, (ServiceError,), {}))
+    assert type(error_from_map(error_to_map(OutOfStock("x")))) is OutOfStock
+    assert type(error_from_map(error_to_map(NotAllowed("x")))) is NotAllowed
 
 
 def test_an_unknown_kind_becomes_a_service_error() -> None:

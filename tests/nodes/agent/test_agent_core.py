@@ -273,7 +273,8 @@ def test_a_page_that_moves_is_watched_at_its_new_home() -> None:
 def test_garbage_changes_nothing() -> None:
     ada = Ada().sign_in().join()
     ada.update(1, snapshot=True)
-    for junk in (None, 1, [], {}, {"session": 3}, engaged(9, home=None), {**engaged(9), "version": "9"}):
+    junks: list[Any] = [None, 1, [], {}, {"session": 3}, engaged(9, home=None), {**engaged(9), "version": "9"}]
+    for junk in junks:
         ada.hear(junk)
         ada.perform(ada.core.update(SESSION, junk, ada.now))
         ada.perform(ada.core.update("nobody", junk, ada.now))

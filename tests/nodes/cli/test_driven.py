@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import sys
 import threading
 from typing import Any
 
@@ -61,10 +63,15 @@ def run(monkeypatch: pytest.MonkeyPatch, given: bytes, do: Any) -> tuple[list[st
     class Stdout:
         buffer = out
 
-    monkeypatch.setattr(driven.sys, "stdin", Stdin())
-    monkeypatch.setattr(driven.sys, "stdout", Stdout())
+    monkeypatch.setattr(sys, "stdin", Stdin())
+    monkeypatch.setattr(sys, "stdout", Stdout())
     lines = Lines()
-    feeder = threading.Thread(target=lambda: (os.write(write, given), os.close(write)))
+
+    def feed() -> None:
+        os.write(write, given)
+        os.close(write)
+
+    feeder = threading.Thread(target=feed)
     feeder.start()
     lines.run(do)
     feeder.join()
@@ -83,8 +90,8 @@ def test_commands_are_done_in_order_and_wrong_ones_refused(monkeypatch: pytest.M
     given = b'{"do": "a"}\n\nnonsense\n{"do": "bad"}\n{"do": "b"}\n{"do": "quit"}\n{"do": "never"}\n'
     out, _ = run(monkeypatch, given, do)
     assert done == ["a", "bad", "b"]
-    assert [driven.json.loads(line)["what"] for line in out] == ["nonsense", "bad"]
-    assert driven.json.loads(out[1])["why"] == "not like this"
+    assert [json.loads(line)["what"] for line in out] == ["nonsense", "bad"]
+    assert json.loads(out[1])["why"] == "not like this"
 
 
 def test_a_line_without_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import pty
@@ -16,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from nodes.cli import load, main
+from nodes.cli import main
 from nodes.cli.options import Exit
 from nodes.load.run import LoadRun
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
@@ -155,6 +156,6 @@ def test_what_lacks_is_named_with_its_extra(
     def find_spec(name: str) -> Any:
         return None if name == "hdrh" else object()
 
-    monkeypatch.setattr(load.importlib.util, "find_spec", find_spec)
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     assert main.run(["load"]) == Exit.LACKING
     assert "hdrh is not installed; right would be: pip install '.[bench]'" in capsys.readouterr().err

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from nodes.cli.operating import Status, http_of_proxy
+from nodes.cli.operating import http_of_proxy
 from nodes.cli.options import Exit
 from nodes.operate.http_server import Address
-from tests.support.processes import ROOT, FabricProcess, ProxyProcess, environment, free_base
+from tests.support.processes import FabricProcess, ProxyProcess, free_base
 from tests.support.status_pages import ASK, StatusPage
 from tests.support.waiting import until
 
 Fabric = Callable[..., FabricProcess]
+
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -133,33 +133,3 @@ def test_log_json(fabric: Fabric, proxies: Callable[..., list[ProxyProcess]]) ->
     assert (up["id"], up["base"]) == ("p2", second.base)
     sub = fabric("sub", "a", "--connect", first.base, "--log-json")
     assert json.loads(sub.wait_stderr("acknowledged"))["event"].startswith("a acknowledged in ")
-
-
-def test_without_prometheus_client_all_but_the_metrics_are_there(tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.modules['prometheus_client'] = None; from nodes.cli.operating import Status; s = Status('x'); "
-    )
-    code += "print(s.pages['/metrics'](), s.pages['/healthz']().status)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60
-    )
-    assert "501" in done.stdout and "pip install '.[ops]'" in done.stdout and done.stdout.endswith(" 200\n")
-
-
-def test_a_part_that_dies_and_one_that_is_not_ready() -> None:
-    status, why = Status("x"), {"dead": "", "unready": ""}
-    assert status.pages["/readyz"]().body == b"starting\n"
-    status.watch("node", dict, lambda: why["dead"])
-    status.ready(lambda: "", lambda: why["unready"])
-    assert [status.pages[path]().status for path in ("/healthz", "/readyz")] == [200, 200]
-    why.update(dead="its thread ended", unready="no store")
-    assert status.pages["/healthz"]() == (503, b"its thread ended\n", "text/plain; charset=utf-8")
-    assert status.pages["/readyz"]().body == b"no store\n"
-
-
-def test_a_second_reader_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodes.cli.operating.PATIENCE_S", 0.01)
-    status = Status("x")
-    with status._making:
-        assert status.pages["/metrics"]().status == 503
-    assert status.pages["/metrics"]().status == 200

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from nodes.demo import flights
+from nodes.demo.stage import Failed
 from tests.support.processes import Process
 
 DEMO = [sys.executable, "-m", "nodes.demo.flights"]
@@ -55,7 +56,7 @@ class Said:
 
     def wait_until(self, done: Any, what: str, timeout_s: float) -> None:
         if not done():
-            raise flights.Failed(what)
+            raise Failed(what)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nodes.demo import site_connect
-from nodes.demo.flights import Failed
+from nodes.demo.stage import Failed
 from tests.support.processes import Process
 from tests.support.waiting import until
 

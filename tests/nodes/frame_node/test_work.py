@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, func, select
 
-from fabric.errors import Busy, FabricError, LeaseExpired, NotAllowed, StateError, UnknownContactCode
+from fabric.errors import Busy, FabricError, NotAllowed, StateError
 from fabric.services.messages import Address, Request
 from nodes.frame_node import work as work_module
 from nodes.frame_node.operations import OPERATIONS
-from nodes.frame_node.work import Offers, Touched, Turn, Work, in_order
+from nodes.frame_node.touched import Touched
+from nodes.frame_node.work import Offers, Preparation, Turn, Work, in_order
 from nodes.rules.contact_codes import CodeFormat
-from nodes.store.schema import pages
-from nodes.store.store import Store, Transaction
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
+from nodes.store import chats, schema
+from nodes.store.store import Store
+from nodes.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
@@ -101,12 +104,13 @@ def test_renewals_touch_nobody_and_say_which_pages_are_gone(bench: Bench) -> Non
 
 @pytest.mark.parametrize("state", ["offered", "open", "invited"])
 def test_the_agent_of_a_chat_hears_that_the_page_has_stopped_it(bench: Bench, state: str) -> None:
-    granted(bench), signed_in(bench, "ann", "help")
+    granted(bench)
+    signed_in(bench, "ann", "help")
     if state == "invited":
         ask(bench, "proactive", agent="ann", session=PAGE)
     else:
         ask(bench, "trigger", session=PAGE, button="help")
-        bench.do(lambda tx: tx.offer_chats())
+        bench.do(lambda tx: chats.offer(tx))
         if state == "open":
             ask(bench, "accept", agent="ann", session=PAGE)
     closed, touched = ask(bench, "stop_chat", session=PAGE)
@@ -129,10 +133,12 @@ def test_an_agent_that_signs_out_leaves_its_pages(bench: Bench) -> None:
 
 
 def test_a_waiting_chat_is_offered_in_the_transaction_that_found_its_agent(bench: Bench) -> None:
-    granted(bench), signed_in(bench, "ann", "help")
+    granted(bench)
+    signed_in(bench, "ann", "help")
     trigger = work("trigger", session=PAGE, button="help")
     offers = Offers([trigger])
-    reply, _ = bench.store.commit_together([trigger, offers])
+    batch: list[Any] = [trigger, offers]
+    reply, _ = bench.store.commit_together(batch)
     assert isinstance(reply, dict) and reply["chat"] == "waiting"
     assert offers.touched.pages[PAGE].chat == "offered" and offers.touched.agents == {PAGE: {"ann"}}
     whole = Touched()
@@ -141,7 +147,8 @@ def test_a_waiting_chat_is_offered_in_the_transaction_that_found_its_agent(bench
     assert whole.pages[PAGE].chat == "offered", "the newer version is told, in whatever order"
     renew = work("renew", session=PAGE)
     offers = Offers([renew])
-    bench.store.commit_together([renew, offers])
+    batch = [renew, offers]
+    bench.store.commit_together(batch)
     assert not offers.touched.pages
 
 
@@ -149,7 +156,9 @@ def test_a_waiting_chat_is_offered_in_the_transaction_that_found_its_agent(bench
 
 
 def test_a_turn_ends_what_is_over_and_offers_what_waits(bench: Bench) -> None:
-    granted(bench), signed_in(bench, "ann", "help"), signed_in(bench, "bob", "help")
+    granted(bench)
+    signed_in(bench, "ann", "help")
+    signed_in(bench, "bob", "help")
     ask(bench, "trigger", session=PAGE, button="help")
     turn = Turn(offers=True, buttons=True, clean=True)
     bench.do(turn)
@@ -173,7 +182,7 @@ def test_a_turn_says_when_there_may_be_more(bench: Bench, monkeypatch: pytest.Mo
     for session in (PAGE, OTHER, NEVER):
         granted(bench, session)
     bench.pass_time(31)
-    turn, gone = Turn(offers=False, buttons=False, clean=False), []
+    turn, gone = Turn(offers=False, buttons=False, clean=False), list[str]()
     for is_full in (True, False):
         bench.do(turn)
         gone += turn.touched.pages
@@ -192,7 +201,8 @@ def test_grants_come_last_and_what_their_pages_ask_after_them() -> None:
     again = work("stop", session=OTHER, epoch=1)
     order = in_order([stop, grant, renew, other, *junk, late, again])
     assert [each for each in order if isinstance(each, Work)] == [stop, other, *junk, grant, late, renew, again]
-    assert [type(each).__name__ for each in order if not isinstance(each, Work)] == ["Offers", "Expected", "function"]
+    beside = [type(each).__name__ for each in order if not isinstance(each, Work)]
+    assert beside == ["Offers", "Preparation", "function"]
 
 
 def test_a_batch_of_everything_is_as_if_each_had_been_alone(bench: Bench) -> None:
@@ -216,8 +226,8 @@ def test_a_batch_of_everything_is_as_if_each_had_been_alone(bench: Bench) -> Non
         work("renew", session=bodies[0]["session"]),
     ]
     runs = in_order(works)
-    outcomes = dict(zip(runs, bench.store.commit_together(runs), strict=True))
-    new, second, moved, renewed, back, twice, replayed, two, again, misused, full, after = map(outcomes.get, works)
+    outcomes: dict[Any, Any] = dict(zip(runs, bench.store.commit_together(runs), strict=True))
+    new, second, moved, renewed, back, twice, replayed, two, again, misused, full, after = (outcomes[w] for w in works)
     assert isinstance(full, Busy) and isinstance(misused, NotAllowed)
     assert moved["code"] == there["code"] and moved["home"] == "moved"
     assert renewed["pages"][there["session"]]["home"] == "home" and renewed["pages"][NEVER] is None
@@ -257,16 +267,16 @@ def test_two_frame_nodes_with_the_same_pages_at_once(postgres: PostgresServer) -
     def grant_all(name: str, store: Store) -> None:
         works = [work("grant_code", **{**PAGE_BODY, "session": session}) for session in sessions]
         runs = in_order(works)
-        prepare = next(index for index, run in enumerate(runs) if type(run).__name__ == "Expected")
-        expected, waited = runs[prepare], threading.Event()
+        prepare = next(index for index, run in enumerate(runs) if isinstance(run, Preparation))
+        prepared, waited = runs[prepare], threading.Event()
 
         def meet(tx: Transaction) -> None:
             if not waited.is_set():
                 waited.set()
-                bound = tx._sql.execute(select(func.count()).select_from(pages)).scalar_one()
+                bound = tx.sql.execute(select(func.count()).select_from(schema.pages)).scalar_one()
                 assert bound == 0
                 both_have_looked.wait(10)
-            expected(tx)
+            prepared(tx)
 
         runs[prepare] = meet
         outcomes[name] = [each for each in store.commit_together(runs) if isinstance(each, dict)]
@@ -327,7 +337,7 @@ FIELDS: dict[str, Any] = {
     "on": True,
     "code": "000000",
 }
-WRONG = [
+WRONG: list[Any] = [
     None,
     True,
     -1,
@@ -357,24 +367,24 @@ def all_refused(bench: Bench, asked: list[Work], match: str) -> None:
     assert bench.tables() == before
 
 
-@pytest.mark.parametrize("operation", [name for name, fields in OPERATIONS.items() if fields])
+@pytest.mark.parametrize("operation", [name for name, each in OPERATIONS.items() if each.fields])
 def test_fields_that_are_missing_wrong_or_huge(bench: Bench, operation: str) -> None:
     joined(bench)
-    body = {name: FIELDS[name] for name in OPERATIONS[operation]}
-    for name, field in OPERATIONS[operation].items():
+    body = {name: FIELDS[name] for name in OPERATIONS[operation].fields}
+    for name, field in OPERATIONS[operation].fields.items():
         without = {other: value for other, value in body.items() if other != name}
         if not field.optional:
-            all_refused(bench, [work(operation, **without)], f"{operation}: field '{name}' is missing: must be ")
+            all_refused(bench, [work(operation, **without)], f"{operation}: missing {name}: expected ")
         wrong = [value for value in WRONG if not ((value is None and field.optional) or (name, repr(value)) in FITTING)]
         asked = [work(operation, **{**body, name: value}) for value in wrong]
-        all_refused(bench, asked, f"{operation}: field '{name}' is .*must be |a contact code has 6 characters")
+        all_refused(bench, asked, f"{operation}: (invalid|missing) {name}.* expected |a contact code has 6 characters")
     asked = [Work(raw(operation, junk), CODES, "node") for junk in (None, 5, "x", [body], b"x" * 100_000)]
-    all_refused(bench, asked, "must be a map of its fields")
+    all_refused(bench, asked, "expected a map of its fields")
 
 
 def test_operations_that_are_not_offered(bench: Bench) -> None:
     names = ("", "commit", "_end_page", "once", "expire", "clean", "x" * 100_000)
-    all_refused(bench, [work(operation, **FIELDS) for operation in names], "must be one of grant_code, renew")
+    all_refused(bench, [work(operation, **FIELDS) for operation in names], "expected one of grant_code, renew")
 
 
 def test_unknown_codes_agents_and_pages(bench: Bench) -> None:
@@ -382,7 +392,8 @@ def test_unknown_codes_agents_and_pages(bench: Bench) -> None:
     granted(bench, OTHER)
     for code in ("000000", "99999", "1234567", "abcdef", "0" * 200, "", "'; --", "٣٣٣٣٣٣"):
         bench.refused(UnknownContactCode, work("join", agent="ann", code=code))
-    for operation, fields in OPERATIONS.items():
+    for operation, each in OPERATIONS.items():
+        fields = each.fields
         body = {name: FIELDS[name] for name in fields}
         if operation in ("grant_code", "sign_in", "release_page", "sign_out", "renew_many", "buttons_available"):
             continue  # these begin something, or say themselves that there is nothing
@@ -411,7 +422,7 @@ def test_what_belongs_to_another(bench: Bench) -> None:
         ask(bench, "availability", agent="ann", on=True),
         ask(bench, "sign_in", agent="ann", name="A", buttons=["help"], lease_s=30),
     )
-    bench.do(lambda tx: tx.offer_chats())
+    bench.do(lambda tx: chats.offer(tx))
     for operation in ("accept", "decline"):
         bench.refused(NotAllowed, work(operation, agent="bob", session=PAGE), "offered to another agent")
     bench.refused(NotAllowed, work("stop_chat", agent="bob", session=PAGE), "only the agent in a chat")

@@ -51,6 +51,22 @@ def test_a_newer_window_takes_over_with_a_fresh_snapshot(url: str) -> None:
     play(story())
 
 
+def test_an_update_that_was_lost_before_the_gateway_is_a_gap_for_the_agent(url: str) -> None:
+    """What the frame drops has a number, too; so the agent asks for a snapshot instead of going on behind a hole."""
+
+    async def story() -> None:
+        async with Browser(url) as browser, await console(url, "ada") as agent:
+            await joined(browser, agent)  # with a first update
+            await browser.send("update", epoch=1, n=2, event={"two": 2})
+            await browser.send("update", epoch=1, n=4, event={"behind": "a hole"})
+            await browser.told("~pagesession/cobrowsing/snapshot_request")
+            await browser.send("update", epoch=1, n=5, event={"all": 5}, snapshot=True)
+            seen = [await agent.get("event", event="update") for _ in range(2)]
+            assert [(each["n"], each["update"]) for each in seen] == [(2, {"two": 2}), (5, {"all": 5})]
+
+    play(story())
+
+
 def test_a_window_that_does_not_confirm_a_stop_is_closed_and_the_stop_goes_on(url: str) -> None:
     async def story() -> None:
         async with Browser(url) as browser, await console(url, "bob") as agent:
@@ -80,7 +96,7 @@ def test_what_an_agent_may_not_serve_is_refused(url: str) -> None:
             await browser.hello(buttons=["help"])
             await agent.get("welcome", buttons=["help"], serving=["help"], available=False)
             await agent.send("available", on=True, buttons=["sales"])
-            assert "may serve help" in (await agent.get("refused", of="available"))["why"]
+            assert "may serve: help" in (await agent.get("refused", of="available"))["why"]
             await agent.send("available", on=True)
             await browser.told("~/site_connect/chat_button/help/enabled")
             await agent.get("buttons", available={"help": 1})

@@ -1,4 +1,4 @@
-"""Which file is served under which path, built before source; nothing outside its folder; headers."""
+"""Which file is served under which path; nothing outside its folder, and no source but the shop's; headers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ SHOP = "https://shop.example.org"
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     for name, text in {
-        "src/site_connect.js": "source", "dist/site_connect.js": "built", "src/frame.html": "frame",
-        "src/frame.js": "f", "src/frame.css": "c", "src/agent/index.html": "console", "src/agent/app.js": "app",
-        "src/shop/index.html": "shop", "src/assets/chat.js": "chat", "dist/assets/replay.js": "replay",
+        "dist/site_connect.js": "script", "dist/frame.html": "frame", "dist/frame.js": "f", "dist/frame.css": "c",
+        "dist/agent/index.html": "console", "dist/agent/agent.css": "look", "src/agent/agent.js": "source",
+        "dist/assets/chat.js": "chat", "dist/assets/replay.js": "replay", "dist/assets/replay.css": "replayed",
+        "src/shop/index.html": "shop", "src/page/page.js": "source",
         "secret.txt": "secret",
     }.items():  # fmt: skip
         path = tmp_path / name
@@ -51,10 +52,10 @@ def fetch(files: Files, *paths: str) -> list[tuple[int, str, Mapping[str, str]]]
     return asyncio.run(run())
 
 
-def test_what_was_built_stands_before_its_source(folder: Path) -> None:
+def test_what_was_built_is_served_and_the_shop(folder: Path) -> None:
     paths = ("/site_connect.js", "/frame.html", "/assets/chat.js", "/assets/replay.js", "/agent/", "/agent", "/shop/")
     found = fetch(Files(frozenset({SHOP}), shop=True, web_folder=folder), *paths)
-    assert [text for _, text, _ in found] == ["built", "frame", "chat", "replay", "console", "console", "shop"]
+    assert [text for _, text, _ in found] == ["script", "frame", "chat", "replay", "console", "console", "shop"]
 
 
 def test_who_may_hold_the_frame_and_what_it_may_load(folder: Path) -> None:
@@ -70,7 +71,8 @@ def test_who_may_hold_the_frame_and_what_it_may_load(folder: Path) -> None:
 
 
 def test_nothing_outside_its_folder_is_served(folder: Path) -> None:
-    ways = ("/agent/../../secret.txt", "/agent/..%2f..%2fsecret.txt", "/assets/%2e%2e/%2e%2e/secret.txt",
+    ways = ("/agent/../../secret.txt", "/agent/agent.js", "/assets/../../src/page/page.js",
+            "/agent/..%2f..%2fsecret.txt", "/assets/%2e%2e/%2e%2e/secret.txt",
             "/assets//etc/passwd", "/agent/%00", "/agent/nothing.js", "/shop/", "/assets/",
             f"/agent/{'a' * 300}", f"/assets/{'a/' * 3_000}")  # fmt: skip
     for status, text, _ in fetch(Files(frozenset(), web_folder=folder), *ways):

@@ -7,7 +7,7 @@ import pytest
 from nodes.page.events import View, changes, chat_changes, retained, view_of
 from nodes.rules import chat, topics
 from nodes.rules.cobrowse import Cobrowse
-from nodes.rules.state_map import START
+from nodes.rules.state_map import START, StateMap
 
 BLANK = View(Cobrowse(), None, None, "hidden", "idle", None, None)
 JOINED = BLANK._replace(cobrowsing=Cobrowse("joined", 3), agent="ada")
@@ -52,14 +52,14 @@ def test_every_pair_of_chat_states_has_an_answer() -> None:
 
 
 def test_a_view_is_the_state_with_its_own_stops_and_requests_as_if_they_were_done() -> None:
-    state = {**START, "version": 1, "cobrowse": "joined", "epoch": 3, "agent": "ada", "chat": "open", "button": "help"}
+    state: StateMap = {**START, "cobrowse": "joined", "epoch": 3, "agent": "ada", "chat": "open", "button": "help"}
     state["chat_agent"] = "bob"
     assert view_of(state, 3, []) == JOINED._replace(chat="open", chat_agent="bob", button="help")
     assert view_of(state, 5, []).cobrowsing == Cobrowse("stopping", 5)
     asked = [("set_visibility", {"event": event}) for event in ("show", "minimise")]
     view = view_of(state, 3, [*asked, ("stop_chat", {}), ("trigger", {"button": "x"})])
     assert view == JOINED._replace(visibility="minimised", chat="closed", button="help")
-    assert view_of({**START, "version": 1}, 1, [("stop_chat", {})]).chat == "idle"
+    assert view_of(START, 1, [("stop_chat", {})]).chat == "idle"
 
 
 def test_a_view_that_stays_tells_nothing() -> None:

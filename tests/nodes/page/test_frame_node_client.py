@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fabric import Node
-from fabric.errors import Busy, LeaseExpired, NotAllowed, RequestTimeout, StateError, UnknownContactCode
+from fabric.errors import Busy, NotAllowed, RequestTimeout, StateError
 from fabric.services import Request, Server, each
 from nodes.page import frame_node_client
 from nodes.page.frame_node_client import FrameNodeClient, outcome, renewal
@@ -23,6 +23,7 @@ from nodes.page.interface import (
     FrameNodeWasBusy,
     LeaseLost,
 )
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.rules.topics import FRAME_SERVICE
 from tests.support.page_world import state
 from tests.support.processes import ProxyProcess
@@ -84,7 +85,8 @@ def test_what_a_heartbeat_means() -> None:
     news = state(1)
     assert renewal("s", {"pages": {"s": news}}, 3.0) == [FrameNodeTold(news)]
     assert renewal("s", {"pages": {"s": None}}, 3.0) == [LeaseLost(3.0)]
-    for junk in (None, 5, [], {}, {"pages": 3}, {"pages": {}}, {"pages": {"other": None}}):
+    junks: list[object] = [None, 5, [], {}, {"pages": 3}, {"pages": {}}, {"pages": {"other": None}}]
+    for junk in junks:
         assert renewal("s", junk, 3.0) == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, get_args
 
 import pytest
@@ -60,4 +59,4 @@ def test_what_is_no_input_is_an_error() -> None:
 
 @pytest.mark.parametrize("kind", sorted({*get_args(Input), *get_args(Effect), *get_args(FrameEffect)}, key=str))
 def test_nothing_that_is_handed_over_can_be_changed(kind: Any) -> None:
-    assert issubclass(kind, tuple) or (dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen)
+    assert issubclass(kind, tuple) or vars(kind)["__dataclass_params__"].frozen

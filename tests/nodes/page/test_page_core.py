@@ -250,6 +250,13 @@ def test_an_update_of_another_epoch_goes_nowhere() -> None:
     assert isinstance(sent, Send) and sent.payload["n"] == 1
 
 
+def test_an_update_keeps_the_number_it_was_given_where_it_was_made() -> None:
+    world = World().ready()
+    world.hear(state(2, cobrowse="joined", agent="ada", code=None))
+    sent = [world.core.send_update("x", False, 1, number)[0] for number in (4, 7, None)]
+    assert [each.payload["n"] for each in sent if isinstance(each, Send)] == [4, 7, 8]
+
+
 def test_other_buttons_are_told_and_those_that_went_are_forgotten() -> None:
     world = World(buttons=("help", "sales")).ready()
     available = {"help": 1, "billing": 2}

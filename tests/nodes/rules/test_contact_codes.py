@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.errors import UnknownContactCode
 from nodes.rules.contact_codes import CodeFormat, log_code
+from nodes.rules.errors import UnknownContactCode
 
 LETTERS = CodeFormat(length=5, alphabet="ABCDEFGHJKLMNPQRSTUVWXYZ")
 

@@ -1,16 +1,16 @@
-// The frame's way to the gateway: one WebSocket at a time, come back to with back-off and jitter, the session resumed
-// by its token. Pure but for what it is given. The words on the wire: docs/web-protocol.md. Reading order: `send`, for
-// what the page wants; `heard`, for what the gateway says; `closed`, for what then.
+// The frame's way to the gateway: one WebSocket at a time, opened again after a loss, the session resumed by its token.
+// Pure but for what it is given. The words on the wire: docs/web-protocol.md. Reading order: `send`, for what the page
+// wants; `heard`, for what the gateway says; `closed`, for what follows then.
 //
-//   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1)
+//   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1) · instance, drawn by this document
 //   kept.get(name), kept.set(name, value): `token` and `seen`, which the next document of this tab finds
 //   tell(message): `welcome` (with `fresh`), `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`
 
-const FIRST_S = 0.5;
-const LONGEST_S = 15;
-const STEADY_S = 10; // a socket that stood so long starts the back-off anew
-const AFTER_LIMIT_S = 30;
-const FINAL = { 4000: "the gateway did not understand this page", 4001: "open elsewhere", 4003: "not allowed here" };
+import { BackOff, ruleOf } from "../shared/back_off.js";
+
+const STEADY_S = 10; // a socket that stood for so long was good: the back-off begins again
+const CATCH_UP_S = 0.2; // how often a snapshot is asked for while updates are dropped
+const MAX_SILENT_BEATS = 2;
 const MAX_WAITING = 1000; // publishes that wait for the socket
 const MAX_BUFFERED_BYTES = 4_000_000; // updates beyond it are dropped; a snapshot follows when the socket has caught up
 const MAX_UPDATE_BYTES = 4_000_000; // the gateway takes no more
@@ -21,21 +21,38 @@ const LOST = { t: "connection", connected: false, covered: [], missing: [] };
 export class Connection {
   constructor({ open, after, random, kept, instance, tell }) {
     Object.assign(this, { open, after, random, kept, instance, tell });
-    this.page = null; // {origin, buttons} of the page, from its first greeting
+    /** {origin, buttons} of the page, from its first greeting; null before. */
+    this.page = null;
+    /** The present WebSocket; null while the next one is waited for, and when there will be none. */
     this.socket = null;
+    /** Whether the gateway has welcomed this socket: before, nothing but `hello` is sent. */
     this.welcomed = false;
+    /** The highest `seq` handled, also by the documents before this one in the tab; null before the first. */
     this.seen = kept.get("seen");
-    this.toldUpTo = 0; // states that were said up to here are in the table of the last welcome
+    /** States with a `seq` up to this one were in the last welcome, and are not told again. */
+    this.toldUpTo = 0;
+    /** The public name of the session; null before the first welcome of this document. */
     this.session = null;
-    this.filters = new Map(); // id -> filter
-    this.stops = new Set(); // ids not acknowledged
+    /** The page's subscriptions: id -> filter. Each welcome is followed by all of them. */
+    this.filters = new Map();
+    /** Ids of stops that are not acknowledged. Each welcome is followed by all of them. */
+    this.stops = new Set();
+    /** Publishes that wait for a welcome, at most MAX_WAITING; no chat messages, see `publish`. */
     this.waiting = [];
-    this.unanswered = new Map(); // chat messages, by the id they were published with; see `publish`
+    /** Chat messages without an answer, by the id they were published with. Each welcome is followed by all of them. */
+    this.unanswered = new Map();
+    /** The id of the last publish. */
     this.published = 0;
-    this.silent = 0; // heartbeats without a word
-    this.delay = FIRST_S;
-    this.longer = 0; // what is waited beyond the back-off, once
-    this.dropped = false; // updates were
+    /** Heartbeats that have passed since the gateway said anything. */
+    this.silent = 0;
+    this.backOff = new BackOff(random);
+    /** Seconds to wait before the next socket at least, as a gateway that drains has asked; used once. */
+    this.spread_s = 0;
+    /** Whether the last socket was closed for good: no other one follows by itself. */
+    this.isOver = false;
+    /** Whether an update was dropped: none is sent then but a snapshot. */
+    this.dropped = false;
+    /** What ends the timers of this socket, or the wait for the next. */
     this.cancels = [];
   }
 
@@ -62,7 +79,7 @@ export class Connection {
     return this.welcomed && this.put(message);
   }
 
-  /** A chat message that was not answered is said again after a loss: it has an id of its own, and shows once. */
+  /** A chat message that was not answered is said again after a loss. Its id lets it show once. */
   publish(message) {
     if (this.waiting.length >= MAX_WAITING) {
       return this.refused("publish", `${MAX_WAITING} messages wait for the gateway; this one was dropped`);
@@ -74,14 +91,14 @@ export class Connection {
   }
 
   update(message) {
-    const text = JSON.stringify(message);
     if (!this.welcomed) return false; // `welcome` asks for a snapshot
-    if (text.length > MAX_UPDATE_BYTES) {
-      return this.refused("update", `${text.length} bytes; at most ${MAX_UPDATE_BYTES} can be sent`);
-    }
-    if (this.socket.bufferedAmount > MAX_BUFFERED_BYTES || (this.dropped && !message.snapshot)) {
-      if (!this.dropped) this.cancels.push(this.after(0.2, () => this.catchUp()));
+    const text = JSON.stringify(message);
+    const isTooLarge = isLongerThan(MAX_UPDATE_BYTES, text);
+    const isFull = this.socket.bufferedAmount > MAX_BUFFERED_BYTES;
+    if (isTooLarge || isFull || (this.dropped && !message.snapshot)) {
+      if (!this.dropped) this.cancels.push(this.after(CATCH_UP_S, () => this.catchUp()));
       this.dropped = true;
+      if (isTooLarge) this.refused("update", `it has more than ${MAX_UPDATE_BYTES} bytes`);
       return false;
     }
     this.dropped = false;
@@ -92,7 +109,7 @@ export class Connection {
   catchUp() {
     if (!this.dropped || !this.welcomed) return;
     if (this.socket.bufferedAmount === 0) this.tell({ t: "snapshot" });
-    this.cancels.push(this.after(0.2, () => this.catchUp()));
+    this.cancels.push(this.after(CATCH_UP_S, () => this.catchUp()));
   }
 
   refused(what, why) {
@@ -109,6 +126,7 @@ export class Connection {
 
   dial() {
     const socket = (this.socket = this.open());
+    this.isOver = false;
     const { origin, buttons } = this.page;
     socket.onopen = () => {
       const token = this.kept.get("token");
@@ -116,12 +134,12 @@ export class Connection {
       this.put({ t: "hello", v: 1, origin, instance, token, seen, buttons });
     };
     socket.onmessage = ({ data }) => socket === this.socket && this.heard(JSON.parse(data));
-    socket.onclose = ({ code }) => socket === this.socket && this.closed(code);
+    socket.onclose = ({ code, reason }) => socket === this.socket && this.closed(code, reason);
   }
 
   /** The network is back: what waits for the next try tries now. */
   hurry() {
-    if (!this.socket && this.page && this.delay > 0) {
+    if (!this.socket && this.page && !this.isOver) {
       this.rest();
       this.dial();
     }
@@ -136,21 +154,22 @@ export class Connection {
     socket?.close(1000);
   }
 
-  closed(code) {
+  closed(code, reason = "") {
     const was = this.welcomed;
     this.rest();
     this.socket = null;
     this.welcomed = this.dropped = false;
     if (was) this.tell(LOST);
-    if (code in FINAL) {
-      this.delay = 0;
-      this.tell({ t: "site", topic: "~/site_connect/error", payload: { attempts: 1, reason: FINAL[code] } });
+    const rule = ruleOf(code);
+    this.isOver = rule.reconnect === "never";
+    if (this.isOver) {
+      const payload = { attempts: 1, reason: reason || rule.name };
+      this.tell({ t: "site", topic: "~/site_connect/error", payload });
       return;
     }
-    const wait = Math.max(this.delay * (0.5 + this.random() / 2), code === 4008 ? AFTER_LIMIT_S : 0, this.longer);
-    this.delay = Math.min(LONGEST_S, this.delay * 2);
-    this.longer = 0;
-    this.cancels.push(this.after(wait, () => this.dial()));
+    const wait_s = this.backOff.wait(Math.max(rule.least_s, this.spread_s));
+    this.spread_s = 0;
+    this.cancels.push(this.after(wait_s, () => this.dial()));
   }
 
   rest() {
@@ -171,8 +190,8 @@ export class Connection {
       return this.put({ t: "token" });
     }
     if (said.t === "drain") {
-      this.longer = this.random() * said.reconnect_s;
-      this.delay = FIRST_S;
+      this.spread_s = this.random() * said.reconnect_s;
+      this.backOff.restart();
       return undefined;
     }
     if (said.t === "refused") return this.notDone(said);
@@ -201,7 +220,7 @@ export class Connection {
     this.welcomed = true;
     if (said.missed || !said.resumed) this.saw(said.seq);
     this.toldUpTo = fresh ? said.seq : 0;
-    this.cancels.push(this.after(STEADY_S, () => (this.delay = FIRST_S)));
+    this.cancels.push(this.after(STEADY_S, () => this.backOff.restart()));
     this.tell({ t: "welcome", session, retained, fresh, state });
     this.tell({ t: "connection", connected: true, covered: [], missing: [], ...connection });
     for (const [id, filter] of this.filters) this.put({ t: "subscribe", id, filter });
@@ -210,10 +229,10 @@ export class Connection {
     this.watch(said.heartbeat_s);
   }
 
-  /** Whoever is silent for two heartbeats is gone, whatever the network still believes. */
+  /** A gateway that is silent for two heartbeats is gone, even if the network does not know it yet. */
   watch(heartbeat) {
     this.silent += 1;
-    if (this.silent <= 2) {
+    if (this.silent <= MAX_SILENT_BEATS) {
       this.cancels.push(this.after(heartbeat, () => this.watch(heartbeat)));
       return;
     }
@@ -221,4 +240,9 @@ export class Connection {
     this.closed(1006);
     socket.close();
   }
+}
+
+/** Whether `text` has more bytes than this in UTF-8, where a unit of its length takes three at most. */
+function isLongerThan(bytes, text) {
+  return text.length * 3 > bytes && new TextEncoder().encode(text).length > bytes;
 }

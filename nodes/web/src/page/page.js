@@ -1,6 +1,6 @@
 // One page: its broker, what it may publish, its co-browsing. Pure: what it wants done goes through `out`, and what the
-// frame says comes in by `fromFrame`. The rules are those of nodes/page/page_core.py; the state machines behind them run in the
-// gateway. Reading order: the four calls; `fromFrame`; `started` and `stopped`.
+// frame says comes in by `fromFrame`. Topics follow the rules of nodes/page/page_core.py; whether an agent views the
+// page is decided in viewing.js. Reading order: the four calls; `fromFrame`; `perform`.
 //
 //   out.frame(message)         tell the frame; kept in order until there is one
 //   out.wantFrame()            the page needs its frame now, however it was to be loaded
@@ -13,6 +13,7 @@ import { Broker } from "./broker.js";
 import { Calls } from "./calls.js";
 import { DECIDED, HERE, LOAD_FRAME, SNAPSHOT_REQUEST, STARTED, STOPPED, UPDATE, VIEWS } from "./names.js";
 import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
+import { Viewing } from "./viewing.js";
 
 const REFUSED = `${HERE}refused`;
 const TOO_LARGE = new Set(["update", "size"]); // what the frame and the gateway call an update that is too large
@@ -21,17 +22,21 @@ const LOCAL_ACK = { ok: true, covered: [], missing: [], elapsed_s: 0, error: nul
 export class Page {
   constructor(out, firstId = 1) {
     this.out = out;
+    /** The page's subscriptions; their ids begin at `firstId`. */
     this.broker = new Broker(firstId);
+    /** id of a subscription -> the function that gets its ack; it goes when the ack has come. */
     this.ackFuns = new Map();
-    this.stops = new Map(); // id -> what resolves its promise
-    this.retained = []; // what a late subscriber is told: {topic, payload}
+    /** What a late subscriber is told, {topic, payload}: the table as the gateway said it last. */
+    this.retained = [];
+    /** Callbacks that wait for their turn. */
     this.calls = new Calls(out.report);
+    /** The public name of the page session; null until the first welcome. */
     this.session = null;
-    this.epoch = null; // of the co-browsing that runs
-    this.paused = null; // the epoch of one that the gateway does not know at present
-    this.endedEpoch = -1; // all up to this one are over
-    this.held = null; // a start that came while a stop of unknown epoch was under way
+    /** Whether an agent views the page. */
+    this.viewing = new Viewing();
+    /** The number of the last page update: from 1 in each session that an agent views, and the agent gets the same. */
     this.updates = 0;
+    /** The id of the last stop. */
     this.lastStop = 0;
   }
 
@@ -47,6 +52,7 @@ export class Page {
     if (kind !== "local") this.out.frame({ t: "subscribe", id: given, filter });
     const one = [this.broker.subscriptions.get(given)];
     for (const { topic, payload } of this.retained) {
+      if (topic === STARTED && payload.epoch !== this.viewing.running) continue; // over here, or not begun
       if (matches(filter, topic)) this.hand(one, { topic, payload, retained: true });
     }
     this.out.later(() => this.calls.run()); // not before the caller has the id
@@ -77,14 +83,12 @@ export class Page {
     return this.calls.run();
   }
 
-  /** Stop co-browsing: when this returns, no update leaves any more. Resolves once no agent handles one any more. */
+  /** Stop co-browsing: when this returns, no update leaves any more. Resolves to true once no agent handles one, to
+   *  false when nobody can say so any more: the page session has ended. */
   stopSession() {
-    this.out.stopRecording();
     const id = (this.lastStop += 1);
-    const over = new Promise((resolve) => this.stops.set(id, resolve));
+    const over = new Promise((done) => this.view({ t: "stop", id, done }));
     this.out.frame({ t: "stop", id });
-    const running = this.epoch ?? this.paused;
-    if (running !== null) this.stopped(running);
     this.calls.run();
     return over;
   }
@@ -102,11 +106,12 @@ export class Page {
 
   /** A page update, an opaque text; false when no co-browsing runs. */
   sendUpdate(event, snapshot) {
-    if (this.epoch === null) return false;
-    const { epoch } = this;
+    const epoch = this.viewing.running;
+    if (epoch === null) return false;
     this.updates += 1;
-    this.out.frame({ t: "update", epoch, event, snapshot });
-    this.deliver({ topic: UPDATE, payload: { epoch, n: this.updates, event, snapshot } });
+    const update = { epoch, n: this.updates, event, snapshot };
+    this.out.frame({ t: "update", ...update });
+    this.deliver({ topic: UPDATE, payload: update });
     this.calls.run();
     return true;
   }
@@ -119,7 +124,7 @@ export class Page {
     else if (said.t === "ack") this.acked(said);
     else if (said.t === "retained") this.retained = said.messages.map(named);
     else if (said.t === "welcome") this.welcomed(said);
-    else if (said.t === "stopped") this.acknowledged(said.id);
+    else if (said.t === "stopped") this.view({ t: "acknowledged", id: said.id });
     else if (said.t === "snapshot") this.out.snapshot();
     else if (said.t === "view") this.out.view(said.view);
     else if (said.t === "act" && isBeyond(said.topic)) this.publish(said.topic, said.payload); // in the frame
@@ -128,7 +133,7 @@ export class Page {
   }
 
   told(message) {
-    if (this.paused !== null && message.payload.code) this.stopped(this.paused); // codes are for pages that nobody sees
+    if (message.payload?.code) this.view({ t: "code" });
     if (message.topic === REFUSED && TOO_LARGE.has(message.payload.what)) this.out.rest();
     this.deliver(message);
   }
@@ -137,93 +142,59 @@ export class Page {
     const { topic, payload } = said;
     if (!isBeyond(topic)) return undefined;
     if (said.ids) return this.hand(said.ids.map((id) => this.broker.subscriptions.get(id)).filter(Boolean), said);
-    if (topic === STARTED) return this.started(payload);
-    if (topic === STOPPED) return this.stopped(payload.epoch);
-    if (topic === SNAPSHOT_REQUEST && this.epoch !== null) this.out.snapshot();
+    if (topic === STARTED) return this.view({ t: "start", payload });
+    if (topic === STOPPED) return this.view({ t: "over", epoch: payload.epoch });
+    if (topic === SNAPSHOT_REQUEST && this.viewing.running !== null) this.out.snapshot();
     if (topic in VIEWS) this.out.view(VIEWS[topic]);
     return this.deliver(said);
   }
 
   acked({ id, ok, covered, missing, elapsed_s, error }) {
     const ackFun = this.ackFuns.get(id);
-    this.ackFuns.delete(id); // a frame that comes back is acked again; the page is told once
+    this.ackFuns.delete(id); // after a loss the gateway acks again; the page is told once
     if (ackFun) this.calls.add(ackFun, { ok, covered, missing, elapsed_s, error });
   }
 
   /** The frame has its session. `fresh`: what the table says is to be told, as nobody heard of it when it happened. */
   welcomed({ session, retained: typed, fresh }) {
     const retained = typed.map(named);
-    if (session !== this.session) this.sessionChanged(session);
+    if (this.session !== null && session !== this.session) this.view({ t: "session" });
+    this.session = session;
     const before = new Set(this.retained.map((each) => JSON.stringify(each)));
     this.retained = retained;
     const start = retained.find((each) => each.topic === STARTED);
-    if (this.epoch !== null && start?.payload.epoch !== this.epoch) this.pause();
-    else if (this.epoch !== null) this.out.snapshot(); // what was recorded meanwhile was lost
+    this.view({ t: "welcome", epoch: start?.payload.epoch ?? null });
     if (!fresh) return;
     for (const { topic, payload } of retained) {
       if (before.has(JSON.stringify({ topic, payload }))) continue;
-      if (topic === STARTED) this.started(payload, true);
-      else if (topic === STOPPED) this.endedEpoch = Math.max(this.endedEpoch, payload.epoch);
+      if (topic === STARTED) this.view({ t: "start", payload, retained: true });
+      else if (topic === STOPPED) this.view({ t: "over", epoch: payload.epoch });
       else this.deliver({ topic, payload, retained: true });
     }
   }
 
-  /** Another gateway may not know of the co-browsing yet: nothing leaves until it says that it goes on. */
-  pause() {
-    this.out.stopRecording();
-    this.paused = this.epoch;
-    this.epoch = null;
+  // ── co-browsing ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  view(input) {
+    for (const effect of this.viewing.handle(input)) this.perform(effect);
   }
 
-  /** Another session: what ran in the one before is over, and its epochs say nothing of this one. */
-  sessionChanged(session) {
-    const running = this.epoch ?? this.paused;
-    if (running !== null) this.stopped(running);
-    if (this.session !== null) {
-      for (const resolve of this.stops.values()) resolve(false);
-      this.stops.clear();
-      this.endedEpoch = -1;
+  perform(effect) {
+    switch (effect.do) {
+      case "record":
+        return this.out.record(effect.epoch);
+      case "halt":
+        return this.out.stopRecording();
+      case "snapshot":
+        return this.out.snapshot();
+      case "resolve":
+        return effect.done(effect.ok);
+      case "tell_start":
+        this.updates = 0;
+        return this.deliver({ topic: STARTED, payload: effect.payload, retained: effect.retained });
+      case "tell_stop":
+        return this.deliver({ topic: STOPPED, payload: { epoch: effect.epoch } });
     }
-    this.held = null;
-    this.session = session;
-  }
-
-  started(payload, retained = false) {
-    if (payload.epoch <= this.endedEpoch || payload.epoch === this.epoch) return;
-    if (this.stops.size && this.endedEpoch < 0) {
-      this.held = payload; // stopped before anything was known: that stop may mean this very session
-      return;
-    }
-    const goesOn = payload.epoch === this.paused;
-    if (!goesOn && this.paused !== null) this.stopped(this.paused);
-    this.paused = null;
-    this.epoch = payload.epoch;
-    if (!goesOn) {
-      this.updates = 0;
-      this.deliver({ topic: STARTED, payload, retained });
-    }
-    this.out.record(payload.epoch);
-  }
-
-  stopped(epoch) {
-    if (this.held && epoch >= this.held.epoch) this.held = null;
-    if (epoch <= this.endedEpoch) return;
-    this.endedEpoch = epoch;
-    if (this.epoch !== null && epoch >= this.epoch) {
-      this.out.stopRecording();
-      this.epoch = null;
-    }
-    if (this.paused !== null && epoch >= this.paused) this.paused = null;
-    this.retained = this.retained.filter((each) => each.topic !== STARTED);
-    this.deliver({ topic: STOPPED, payload: { epoch } });
-  }
-
-  acknowledged(id) {
-    this.stops.get(id)?.(true);
-    this.stops.delete(id);
-    const { held } = this;
-    this.held = null;
-    if (held && !this.stops.size) this.started(held);
   }
 
   // ── callbacks ──────────────────────────────────────────────────────────────────────────────────────────────────

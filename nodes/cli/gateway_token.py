@@ -1,0 +1,41 @@
+"""`fabric gateway-token`: make an agent's line for a gateway's agents file."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from nodes.cli.options import Exit, say
+from nodes.gateway.credentials import SALT_BYTES, make
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command("gateway-token")
+@click.argument("agent", metavar="ID")
+@click.option("--name", help="The name visitors see. [default: the id]")
+@click.option("--buttons", default="", metavar="ID,…", help="Ids of the chat buttons it may serve.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin instead of drawing one.")
+def gateway_token(agent: str, name: str | None, buttons: str, password_stdin: bool) -> Exit:
+    """Print a line that lets the agent ID sign in at a gateway, for the file of --agents.
+
+    The password goes to stderr once, and is nowhere kept: the line holds only its hash.
+
+    \b
+    Example:
+      fabric gateway-token ada --name Ada --buttons help,sales >>agents.jsonl
+    """
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else secrets.token_urlsafe(12)
+    served = [each for each in buttons.split(",") if each]
+    try:
+        credential = make(agent, name or agent, served, password, secrets.token_bytes(SALT_BYTES))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(credential.to_line())
+    if not password_stdin:
+        say(f"the password of {agent} is {password}")
+    return Exit.DONE

@@ -1,0 +1,178 @@
+"""`fabric proxy`: run a proxy of the mesh."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from fabric.endpoints import DEFAULT_BASE, Endpoints
+from fabric.payloads import dumps
+from fabric.proxy.proxy import Proxy
+from fabric.sockets import give_memory_back
+from nodes.cli.operating import http_of_proxy, operating_options, status_page
+from nodes.cli.options import (
+    Base,
+    Exit,
+    PositiveNumber,
+    plain,
+    say,
+)
+from nodes.cli.signals import on_ending_signal
+from nodes.operate import logs
+from nodes.operate.health import proxy_death, proxy_problem
+from nodes.operate.http_server import Address
+from nodes.operate.metrics import proxy_figures
+from nodes.operate.systemd import READY, STOPPING, notify
+
+MAX_WAITING_LINES = 1_000  # for a slow reader of stdout or stderr; beyond that, lines are dropped
+JOIN_PATIENCE_S = 10.0  # then it says, once, what it waits for; it asks the addresses of --join for as long as it runs
+_STATES = {"ready": READY, "draining": STOPPING}
+"""What a service manager is told of."""
+
+
+@click.command()
+@click.option(
+    "--listen",
+    metavar="URL",
+    type=Base(),
+    default=DEFAULT_BASE,
+    show_default=True,
+    help="Base address: tcp://HOST:PORT takes PORT to PORT+5, ipc://PATH takes PATH.in and so on.",
+)
+@click.option(
+    "--join", metavar="URL", type=Base(), multiple=True, help="Base address of any proxy of the mesh to join."
+)
+@click.option("--name", metavar="NAME", help="Its name in the mesh, one topic level. [default: from the address]")
+@click.option("--advertise", metavar="URL", type=Base(), help="The address at which others reach it, if not --listen.")
+@click.option("--first", is_flag=True, help="With --join: start a mesh of one if nobody there answers.")
+@click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
+              help="On SIGTERM, how long its nodes have to move to another proxy.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
+@operating_options
+def proxy(
+    listen: str,
+    join: tuple[str, ...],
+    name: str | None,
+    advertise: str | None,
+    first: bool,
+    drain_s: float,
+    as_json: bool,
+    http: Address | None,
+    log_json: bool,
+) -> Exit:
+    """Run a proxy until SIGTERM or Ctrl-C, which drain it.
+
+    When it is a member of the mesh it prints one line of JSON on stdout, with "event": "ready".
+
+    \b
+    Two meshed proxies on one machine:
+      fabric proxy --listen tcp://127.0.0.1:5570 --name p1
+      fabric proxy --listen tcp://127.0.0.1:5580 --name p2 --join tcp://127.0.0.1:5570
+    """
+    logs.begin("fabric proxy", as_json=log_json)
+    give_memory_back()
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] in _STATES:
+            notify(_STATES[event["event"]])
+        # Its own `ready` lacks what only the proxy knows; the line for stdout has it.
+        tell(running.ready_line() if event["event"] == "ready" else event)
+
+    with _event_lines(as_json) as tell:
+        try:
+            running = Proxy(
+                listen,
+                join=join,
+                name=name,
+                advertise=advertise,
+                first=first,
+                drain_s=drain_s,
+                on_event=on_event,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        # In this order: what cannot be used ends it, before anything else is said or heard.
+        with contextlib.closing(running), status_page("proxy", http, http_of_proxy(listen)) as status:
+            _warn_of_others(listen)
+            status.name = running.name
+            status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
+            status.ready(lambda: proxy_problem(running.stats()))
+            with on_ending_signal(running.drain), _told_when_late(running, join, tell):
+                running.run()
+    return Exit.DONE
+
+
+def _warn_of_others(listen: str) -> None:
+    if not Endpoints.parse(listen).is_local:
+        say(f"{listen} can be reached from other machines, and peers are not authenticated yet: whoever reaches these "
+            "ports can read and write everything")  # fmt: skip
+
+
+@contextlib.contextmanager
+def _told_when_late(running: Proxy, join: Sequence[str], tell: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Whoever mistyped an address of `join` would else see a proxy that says nothing."""
+
+    def late() -> None:
+        if not running.wait_ready(0):
+            tell({"event": "waiting", "why": proxy_problem(running.stats()), "join": list(join)})
+
+    timer = threading.Timer(JOIN_PATIENCE_S, late)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextlib.contextmanager
+def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield a function that prints events: JSON on stdout, words on stderr.
+
+    Printing has a thread of its own: a pipe that nobody reads must not stop the proxy's control thread, or its peers
+    would declare it dead. Whoever closes the pipe does not end the proxy either.
+    """
+    lines: queue.Queue[tuple[dict[str, Any], bool] | None] = queue.Queue(MAX_WAITING_LINES)
+    ended = threading.Event()
+
+    def write() -> None:
+        while (line := lines.get()) is not None:
+            event, is_words = line
+            with contextlib.suppress(OSError):
+                if not is_words:
+                    click.echo(dumps(event), err=False)
+                elif not logs.tell(event["event"], {key: event[key] for key in event.keys() - {"event"}}):
+                    click.echo(f"fabric proxy: {plain(event_words(event))}", err=True)
+            if ended.is_set() and lines.empty():  # the None below had no room
+                return
+
+    def on_event(event: dict[str, Any]) -> None:
+        with contextlib.suppress(queue.Full):
+            if as_json or event["event"] == "ready":
+                lines.put_nowait((event, False))
+            lines.put_nowait((event, True))
+
+    writer = threading.Thread(target=write, name="fabric-proxy-events", daemon=True)
+    writer.start()
+    try:
+        yield on_event
+    finally:
+        ended.set()
+        with contextlib.suppress(queue.Full):
+            lines.put_nowait(None)
+        writer.join(1.0)
+
+
+def event_words(event: dict[str, Any]) -> str:
+    """One event in words: `peer joined p2 at tcp://…`; fields other than these as key=value."""
+    rest = {key: value for key, value in event.items() if key not in ("event", "id", "base", "incarnation")}
+    words = [str(event["event"]).replace("_", " ")]
+    words += [str(event["id"])] if "id" in event else []
+    words += [f"at {event['base']}"] if "base" in event else []
+    words += [f"{key}={dumps(value)}" for key, value in rest.items()]
+    return " ".join(words)

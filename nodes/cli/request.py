@@ -1,0 +1,62 @@
+"""`fabric request`: ask a service, print its reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from fabric.errors import Busy, RequestTimeout, ServiceError, StateError
+from fabric.payloads import dumps, to_json
+from fabric.services import Client
+from nodes.cli.ingest import payload_of
+from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node
+
+DEADLINE_S = 5.0
+
+
+@click.command()
+@click.argument("name")
+@click.argument("operation", metavar="OP")
+@click.argument("body", required=False)
+@connect_option
+@connect_timeout_option
+@click.option("--deadline", "deadline_s", metavar="S", type=PositiveNumber(), default=DEADLINE_S, show_default=True,
+              help="How long to wait for the reply.")  # fmt: skip
+@click.option("--key", metavar="K", help="With the same key one server does it once. [default: random]")
+def request(
+    name: str,
+    operation: str,
+    body: str | None,
+    connect: Sequence[str],
+    connect_timeout_s: float,
+    deadline_s: float,
+    key: str | None,
+) -> Exit:
+    """Ask the service NAME to do OP, and print the body of its reply as JSON.
+
+    BODY is sent as what it says in JSON, and as a string if it is none; without BODY, nil is sent. The request goes to
+    one instance, and to another when that one leaves, is busy or does not answer.
+
+    Ends with 1 when there was no answer in time or it was refused, and with 4 when no instance is there.
+
+    \b
+    Example:
+      fabric request clock now '{"zone": "UTC"}' --deadline 2
+    """
+    payload = None if body is None else payload_of(body)
+    with open_node(connect, connect_timeout_s) as node, Client(node) as client:
+        try:
+            future = client.submit(name, operation, payload, deadline_s=deadline_s, key=key)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        try:
+            reply = future.result()
+        except RequestTimeout as error:
+            raise Fail(str(error), Exit.NOT_REACHED if client.instances(name) else Exit.NOBODY) from None
+        except Busy as error:
+            raise Fail(f"busy: {error}; try again in {error.retry_after_s:g} s", Exit.NOT_REACHED) from None
+        except (ServiceError, StateError) as error:
+            raise Fail(f"refused, {type(error).__name__}: {error}", Exit.NOT_REACHED) from None
+    click.echo(dumps(to_json(reply)))
+    return Exit.DONE

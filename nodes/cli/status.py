@@ -1,0 +1,52 @@
+"""`fabric status`: look at the mesh."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import click
+
+from fabric.payloads import dumps, to_json
+from nodes.cli.options import (
+    MESH_TIMEOUT_S,
+    Exit,
+    Fail,
+    connect_option,
+    connect_timeout_option,
+    open_node,
+    plain,
+)
+from nodes.observe.announcements import announcements
+from nodes.observe.mesh_view import MeshView, table
+
+
+@click.command()
+@connect_option
+@connect_timeout_option
+@click.option("--json", "as_json", is_flag=True, help="Print the announcements, one JSON object a proxy.")
+def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> Exit:
+    """Show the proxies of the mesh.
+
+    Asks by subscribing to $fabric/proxy/+, where every proxy announces itself each second.
+
+    \b
+    LINKS      proven in both directions, of the peers known
+    SUBS       prefixes held at the ingress and at the relay
+    IN/s …     parts a second: from publishers, to subscribers and links, from
+               links to subscribers, to guests; since the last announcement
+    REFUSED    parts that were no message, or not allowed
+    """
+    view = MeshView()
+    with open_node(connect, connect_timeout_s) as node:
+        for _ in announcements(node, view, time.monotonic() + MESH_TIMEOUT_S):
+            if view.is_complete():
+                break
+    if not view.names:
+        raise Fail(f"a proxy at {', '.join(connect)} answered, but none announced itself", Exit.NOBODY)
+    if as_json:
+        for each in view.as_json():
+            click.echo(dumps(to_json(each)))
+    else:
+        click.echo(table([tuple(plain(text) for text in row) for row in view.rows()]))
+    return Exit.DONE

@@ -1,0 +1,23 @@
+"""The announcements of proxies, as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from fabric.node.node import Node
+from fabric.protocol import markers
+from nodes.observe.mesh_view import MeshView
+
+
+def announcements(node: Node, view: MeshView, deadline: float) -> Iterator[None]:
+    """Feed announcements to `view` and yield after each, until `deadline` (monotonic)."""
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    node.subscribe(f"{markers.ANNOUNCE}+", lambda message: heard.put(message.payload))
+    while (left := deadline - time.monotonic()) > 0:
+        with contextlib.suppress(queue.Empty):
+            view.hear(heard.get(timeout=left))
+            yield

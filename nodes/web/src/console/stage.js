@@ -1,0 +1,72 @@
+// The visitor's page on the agent's screen: one at a time, scaled to fit. The replay is loaded when it is needed.
+
+const MAX_EVENTS = 5_000; // the replay keeps every event since a snapshot: then a fresh one is asked for
+
+export class Stage {
+  /** told: onMeta(session, {href, width, height}), long(session): a fresh snapshot is wanted, report(words) */
+  constructor(root, told) {
+    Object.assign(this, { root, told });
+    /** The page session that is shown; null while nothing is. */
+    this.session = null;
+    /** Goes up with each `end`: what waited for the replay to be loaded is not shown then. */
+    this.turn = 0;
+    /** {show(events, snapshot), end()} of replay.js; null while nothing is shown. */
+    this.replay = null;
+    /** Events since the last snapshot, at most MAX_EVENTS. */
+    this.count = 0;
+    /** {width, height} of the visitor's window, in pixels; null while nothing is shown. */
+    this.size = null;
+    /** A promise of the module replay.js; null until it is needed, and after it could not be loaded. */
+    this.loading = null;
+    new ResizeObserver(() => this.fit()).observe(root);
+  }
+
+  /** Show a page update of `session`, JSON of the recorder; of another session than before: from its snapshot on. */
+  async show(session, text, snapshot) {
+    if (session !== this.session) {
+      if (!snapshot) return;
+      this.end();
+      this.session = session;
+    }
+    this.loading ??= import("/assets/replay.js").catch(() => {
+      this.loading = null;
+      this.told.report("The replay is not built; scripts/build-web does that.");
+    });
+    const { turn } = this;
+    const replayer = await this.loading;
+    if (!replayer || turn !== this.turn) return;
+    this.replay ??= replayer.stage(this.root, (meta) => {
+      this.size = meta;
+      this.fit();
+      this.told.onMeta(session, meta);
+    });
+    try {
+      const events = JSON.parse(text);
+      this.replay.show(events, snapshot);
+      this.count = snapshot ? 0 : this.count + events.length;
+    } catch (error) {
+      this.told.report(`What this page sends cannot be shown: ${error.message}`);
+    }
+    if (this.count <= MAX_EVENTS) return;
+    this.count = 0;
+    this.told.long(session);
+  }
+
+  /** End what is shown of `session`, by default what is shown now. After it, nothing of it is on the screen. */
+  end(session = this.session) {
+    if (session !== this.session) return;
+    this.session = null;
+    this.turn += 1;
+    this.replay?.end();
+    this.replay = this.size = null;
+  }
+
+  fit() {
+    if (!this.size) return;
+    const { clientWidth, clientHeight } = this.root;
+    const { width, height } = this.size;
+    const scale = Math.min(clientWidth / width, clientHeight / height, 1);
+    this.root.style.setProperty("--scale", String(scale));
+    this.root.style.setProperty("--left", `${Math.max(0, (clientWidth - width * scale) / 2)}px`);
+  }
+}

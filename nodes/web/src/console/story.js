@@ -1,0 +1,142 @@
+// What the console knows, as data: a pure function of what the gateway says and of what the agent does.
+//
+//   desk.visitors   session -> {label, state, epoch, synced, chat, messages, unread, href}
+//   desk.active     the session that is on the screen, or null
+
+export const START = {
+  agent: "",
+  name: "",
+  buttons: [],
+  serving: [],
+  available: false,
+  connected: false,
+  covered: true, // the gateway reaches the whole mesh
+  lease: true, // a frame node answers
+  visitors: {},
+  active: null,
+  counted: 0,
+  notice: "",
+};
+const ENGAGED = ["offered", "invited", "open"];
+const MAX_MESSAGES = 500;
+
+/** The desk after the gateway said this. */
+export function heard(desk, said) {
+  if (said.t === "welcome") return welcomed(desk, said);
+  if (said.t === "state") return said.state ? withState(desk, said.state) : desk; // none: an event says that it is gone
+  if (said.t === "reply" && said.state) return withState(desk, said.state);
+  if (said.t === "connection") return { ...desk, covered: said.connected !== false && !(said.missing ?? []).length };
+  if (said.t === "drain") return { ...desk, notice: "The gateway restarts; this console comes back by itself." };
+  if (said.t !== "event") return desk;
+  const step = EVENTS[said.event];
+  return step ? step(desk, said) : desk;
+}
+
+function welcomed(desk, said) {
+  const { agent, name, buttons, serving = buttons, available, pages } = said;
+  let next = { ...desk, agent, name, buttons, serving, available, connected: true, lease: true, notice: "" };
+  const engaged = new Set(pages.map(({ session }) => session));
+  for (const session of Object.keys(next.visitors)) if (!engaged.has(session)) next = without(next, session);
+  for (const state of pages) {
+    next = withState(next, state);
+    if (state.cobrowse === "joined" && state.agent === agent) next = joined(next, state);
+  }
+  return next;
+}
+
+const EVENTS = {
+  joined,
+  stopped: (desk, { session, by }) => {
+    const next = change(desk, session, { epoch: null, synced: false, href: "" });
+    return by === "page" ? { ...next, notice: "The visitor has stopped the viewing." } : next;
+  },
+  update: (desk, { session, snapshot, epoch }) => {
+    const visitor = desk.visitors[session];
+    return snapshot && visitor?.epoch === epoch && !visitor.synced ? change(desk, session, { synced: true }) : desk;
+  },
+  chat_offered: (desk, { session, button }) => change(desk, session, { chat: "offered", button }),
+  chat_invited: (desk, { session }) => change(desk, session, { chat: "invited", messages: [] }),
+  chat_open: (desk, { session, button }) => {
+    const next = change(desk, session, { chat: "open", button });
+    return next.active === null ? activate(next, session) : next;
+  },
+  chat_withdrawn: (desk, { session }) => left(change(desk, session, { chat: "idle" }), session),
+  chat_closed: (desk, { session }) => left(change(desk, session, { chat: "closed" }), session),
+  chat_message: (desk, { session, message }) => withMessage(desk, session, message, false),
+  page_gone: (desk, { session }) => ({ ...without(desk, session), notice: "The visitor has left the page." }),
+  lease_uncertain: (desk) => ({ ...desk, lease: false }),
+  lease_lost: (desk) => ({ ...desk, lease: false }),
+  signed_in: (desk) => ({ ...desk, lease: true }),
+};
+
+/** A page is on the screen from when it is joined. */
+function joined(desk, { session, epoch }) {
+  return activate(change(desk, session, { epoch, synced: false }), session);
+}
+
+function change(desk, session, changes) {
+  const known = desk.visitors[session];
+  const counted = known ? desk.counted : desk.counted + 1;
+  const fresh = { label: `Visitor ${counted}`, state: {}, epoch: null, synced: false, chat: "idle", messages: [] };
+  const visitor = known ?? fresh;
+  return { ...desk, counted, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
+}
+
+function withState(desk, state) {
+  const { session } = state;
+  const known = desk.visitors[session];
+  if (known && known.state.version > state.version) return desk;
+  const mine = state.chat_agent === desk.agent && state.gone !== true;
+  const engaged = mine || (state.agent === desk.agent && state.gone !== true);
+  if (!engaged && !known) return desk;
+  if (!engaged) {
+    const over = known.chat === "open" ? "closed" : known.chat;
+    return left(change(desk, session, { state, chat: over }), session);
+  }
+  const chat = mine ? state.chat : (known?.chat ?? "idle");
+  return change(desk, session, { state, chat, button: state.button });
+}
+
+/** A visitor who is neither viewed nor in a chat is dropped. A chat that has ended stays while it is on the screen. */
+function left(desk, session) {
+  const visitor = desk.visitors[session];
+  const reading = desk.active === session && visitor.messages.length > 0;
+  return visitor.epoch === null && !ENGAGED.includes(visitor.chat) && !reading ? without(desk, session) : desk;
+}
+
+function without(desk, session) {
+  const { [session]: gone, ...visitors } = desk.visitors;
+  return { ...desk, visitors, active: desk.active === session ? null : desk.active };
+}
+
+export function withMessage(desk, session, { from, text, id }, own) {
+  const visitor = desk.visitors[session];
+  if (!visitor || typeof text !== "string" || (id && visitor.messages.some((each) => each.id === id))) return desk;
+  const messages = [...visitor.messages, { from: String(from ?? ""), text, id, own }].slice(-MAX_MESSAGES);
+  const unread = own || desk.active === session ? 0 : (visitor.unread ?? 0) + 1;
+  return change(desk, session, { messages, unread });
+}
+
+export function activate(desk, session) {
+  const before = desk.active;
+  const next = { ...change(desk, session, { unread: 0 }), active: session };
+  return before && before !== session && next.visitors[before] ? left(next, before) : next;
+}
+
+/** The agent has stopped it: nothing of it is shown any more, even if updates still come. */
+export function stopped(desk, session) {
+  return change(desk, session, { epoch: null, synced: false, href: "" });
+}
+
+export function addressed(desk, session, href) {
+  return desk.visitors[session] ? change(desk, session, { href }) : desk;
+}
+
+/** Sessions by what they want of the agent. */
+export function waiting(desk) {
+  return Object.keys(desk.visitors).filter((session) => desk.visitors[session].chat === "offered");
+}
+
+export function engaged(desk) {
+  return Object.keys(desk.visitors).filter((session) => desk.visitors[session].chat !== "offered");
+}

@@ -1,0 +1,91 @@
+// The console's way to the gateway: requests and their replies, what follows when a socket closes.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Link } from "../../src/console/link.js";
+
+/** A link whose sockets, time and answers the test makes; `status` is what the gateway answers to a request. */
+function made(status = 200) {
+  const sockets = [];
+  const timers = [];
+  const told = [];
+  const asked = [];
+  const link = new Link(
+    {
+      heard: (message) => told.push(message.t),
+      quality: (ms) => told.push(ms),
+      out: (words) => told.push(`out: ${words}`),
+    },
+    {
+      open: () => {
+        const socket = { sent: [], send: (text) => socket.sent.push(JSON.parse(text)), close: () => 0 };
+        sockets.push(socket);
+        return socket;
+      },
+      fetch: async (path) => {
+        asked.push(path);
+        return { ok: status === 200, status, json: async () => ({ why: "wrong password" }) };
+      },
+      after: (seconds, fun) => timers.push({ seconds, fun }),
+      every: () => 0,
+      now: () => 1000,
+      random: () => 0,
+    },
+  );
+  const say = (message) => sockets.at(-1).onmessage({ data: JSON.stringify(message) });
+  return { link, sockets, timers, told, asked, say, last: () => sockets.at(-1) };
+}
+
+test("nothing is sent before the welcome; a request gets the reply of its id", async () => {
+  const { link, say, last } = made();
+  await link.resume();
+  assert.equal((await link.ask({ t: "join", code: "1" })).ok, false);
+  say({ t: "welcome" });
+  const [first, second] = [link.ask({ t: "join", code: "2" }), link.ask({ t: "stop", session: "s" })];
+  assert.deepEqual(last().sent.map(({ t, id }) => [t, id]), [["ping", undefined], ["join", 2], ["stop", 3]]);
+  say({ t: "refused", id: 3, why: "no such session" });
+  say({ t: "reply", id: 2, ok: true, state: null });
+  assert.deepEqual([(await first).ok, (await second).why], [true, "no such session"]);
+});
+
+test("a lost socket ends what waits for a reply, and the next one is opened after the back-off", async () => {
+  const { link, sockets, timers, say, last, told } = made();
+  await link.resume();
+  say({ t: "welcome" });
+  const waits = link.ask({ t: "join", code: "1" });
+  await last().onclose({ code: 1006, reason: "" });
+  assert.equal((await waits).ok, false);
+  assert.equal(told.at(-1), null, "no quality");
+  assert.deepEqual(timers.map(({ seconds }) => seconds), [0.25]);
+  timers[0].fun();
+  assert.equal(sockets.length, 2);
+});
+
+test("a code for `never` shows the door with the gateway's reason; one that names a wait is waited for", async () => {
+  const over = made();
+  await over.link.resume();
+  over.say({ t: "welcome" });
+  await over.last().onclose({ code: 4001, reason: "another window of this agent was opened" });
+  assert.equal(over.told.at(-1), "out: The gateway has closed this console: another window of this agent was opened.");
+  assert.deepEqual(over.timers, []);
+  const limited = made();
+  await limited.link.resume();
+  limited.say({ t: "welcome" });
+  await limited.last().onclose({ code: 4008, reason: "went on past a limit" });
+  assert.deepEqual(limited.timers.map(({ seconds }) => seconds), [30]);
+});
+
+test("a socket that was refused: the gateway is asked whether the agent is signed in still", async () => {
+  const { link, timers, told, asked, last } = made(401);
+  link.dial();
+  await last().onclose({ code: 1006, reason: "" });
+  assert.deepEqual(asked, ["/agent/me"]);
+  assert.equal(told.at(-1), "out: Please sign in again.");
+  assert.deepEqual(timers, []);
+});
+
+test("a sign-in that fails says why and opens nothing", async () => {
+  const { link, sockets } = made(401);
+  assert.equal(await link.signIn("ada", "x"), "wrong password");
+  assert.deepEqual(sockets, []);
+});

@@ -1,0 +1,89 @@
+// What the agent's console knows, from what the gateway said and what the agent did.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { START, activate, engaged, heard, stopped, waiting, withMessage } from "../../src/console/story.js";
+
+const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
+const state = (version, changes) => ({
+  session: "s1",
+  version,
+  cobrowse: "idle",
+  epoch: 1,
+  agent: null,
+  chat: "idle",
+  chat_agent: null,
+  button: null,
+  gone: false,
+  ...changes,
+});
+const event = (name, fields) => ({ t: "event", event: name, session: "s1", ...fields });
+const told = (...said) => said.reduce(heard, heard(START, WELCOME));
+
+test("a page that is joined comes to the screen, and is live with its snapshot", () => {
+  const joined = told(event("joined", { epoch: 1 }), { t: "state", state: state(2, { agent: "ada", cobrowse: "joined" }) });
+  assert.equal(joined.active, "s1");
+  assert.equal(joined.visitors.s1.synced, false);
+  const late = heard(joined, event("update", { epoch: 9, snapshot: true }));
+  assert.equal(late.visitors.s1.synced, false, "of another epoch");
+  assert.equal(heard(joined, event("update", { epoch: 1, snapshot: true })).visitors.s1.synced, true);
+});
+
+test("a stop by anybody takes it off the screen, and says so when it was the visitor", () => {
+  const joined = told(event("joined", { epoch: 1 }));
+  assert.equal(stopped(joined, "s1").visitors.s1.epoch, null);
+  const desk = heard(joined, event("stopped", { epoch: 1, by: "page" }));
+  assert.equal(desk.visitors.s1.epoch, null);
+  assert.match(desk.notice, /visitor has stopped/);
+  assert.deepEqual(engaged(heard(desk, { t: "state", session: "s1", state: state(3) })), []);
+});
+
+test("a chat that is offered waits; accepted it is opened; over, it stays to be read while it is on the screen", () => {
+  const offered = told(event("chat_offered", { button: "help" }));
+  assert.deepEqual([waiting(offered), engaged(offered)], [["s1"], []]);
+  const open = activate(heard(offered, event("chat_open", { button: "help" })), "s1");
+  assert.deepEqual([waiting(open), engaged(open)], [[], ["s1"]]);
+  const written = heard(open, event("chat_message", { message: { from: "visitor", text: "Hello", id: "1" } }));
+  const closed = heard(written, event("chat_closed", {}));
+  assert.deepEqual([closed.active, closed.visitors.s1.chat], ["s1", "closed"]);
+  const other = activate(heard(closed, { ...event("joined", { epoch: 1 }), session: "s2" }), "s2");
+  assert.deepEqual(Object.keys(other.visitors), ["s2"]);
+});
+
+test("an offer that is withdrawn is gone", () => {
+  const desk = told(event("chat_offered", { button: "help" }), event("chat_withdrawn", {}));
+  assert.deepEqual(desk.visitors, {});
+});
+
+test("messages show once; those of a visitor who is not on the screen are counted", () => {
+  const desk = told(event("chat_open", { button: "help" }), { ...event("joined", { epoch: 1 }), session: "s2" });
+  const message = { from: "visitor", text: "Hello", id: "1" };
+  const once = heard(desk, event("chat_message", { message }));
+  assert.equal(once.visitors.s1.unread, 1);
+  assert.equal(heard(once, event("chat_message", { message })).visitors.s1.unread, 1);
+  const said = withMessage(activate(once, "s1"), "s1", { from: "Ada", text: "Hi", id: "2" }, true);
+  assert.deepEqual(said.visitors.s1.messages.map(({ own }) => own), [false, true]);
+});
+
+test("old news changes nothing, and a page that has gone is let go", () => {
+  const desk = told({ t: "state", state: state(5, { chat: "open", chat_agent: "ada" }) });
+  const old = heard(desk, { t: "state", state: state(4, { chat: "idle" }) });
+  assert.equal(old.visitors.s1.chat, "open");
+  const gone = heard(desk, event("page_gone", {}));
+  assert.deepEqual(gone.visitors, {});
+  assert.equal(heard(gone, { t: "state", session: "s1", state: null }), gone);
+});
+
+test("back after a loss it has what the gateway says, and what was over meanwhile is gone", () => {
+  const desk = told(event("joined", { epoch: 1 }), { ...event("chat_open", { button: "help" }), session: "s2" });
+  const pages = [state(7, { agent: "ada", cobrowse: "joined", epoch: 2 })];
+  const again = heard(desk, { ...WELCOME, pages });
+  assert.deepEqual(Object.keys(again.visitors), ["s1"]);
+  assert.deepEqual([again.visitors.s1.epoch, again.visitors.s1.synced], [2, false]);
+});
+
+test("what cannot be relied on shows: the mesh, the frame node", () => {
+  assert.equal(told({ t: "connection", connected: true, covered: ["p1"], missing: ["p2"] }).covered, false);
+  assert.equal(told(event("lease_uncertain", {})).lease, false);
+  assert.equal(told(event("lease_lost", {}), event("signed_in", {})).lease, true);
+});

@@ -1,0 +1,65 @@
+// What the visitor's frame shows, from what was said.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { START, resumed, see } from "../../src/frame/story.js";
+
+/** The story after these: [topic, payload, own]. */
+const told = (...said) => said.reduce((state, [topic, payload, own]) => see(state, topic, payload, own), START);
+
+test("a code comes, is hidden while the page is viewed, and the next one says that it is not any more", () => {
+  const ready = ["~/site_connect/ready", { code: "482913" }];
+  assert.equal(told(ready).code, "482913");
+  const viewed = told(ready, ["~pagesession/cobrowsing/start", { epoch: 1, agent: "ada" }]);
+  assert.deepEqual([viewed.code, viewed.viewing], [null, true]);
+  const next = see(viewed, "~/site_connect/new_code", { code: "111222" });
+  assert.deepEqual([next.code, next.viewing], ["111222", false]);
+});
+
+test("trouble is told, and over with the code", () => {
+  const trouble = told(["~/site_connect/error", { attempts: 3, reason: "busy" }]);
+  assert.ok(trouble.gaveUp && trouble.trouble);
+  const over = see(trouble, "~/site_connect/ready", { code: "1" });
+  assert.deepEqual([over.gaveUp, over.trouble], [false, ""]);
+});
+
+test("a chat from the button to its end", () => {
+  const chat = (...said) => told(...said).chat;
+  const trigger = ["~pagesession/chat/trigger", { button: "help" }, true];
+  const accepted = ["~pagesession/chat/accepted", { agent: "ada", button: "help" }];
+  const stop = ["~pagesession/chat/stop", { agent: "ada" }];
+  assert.equal(chat(trigger), "waiting");
+  assert.equal(chat(trigger, stop), "idle");
+  assert.equal(chat(trigger, accepted), "open");
+  assert.equal(chat(trigger, accepted, stop), "closed");
+  assert.equal(chat(["~pagesession/proactive/trigger", { agent: "ada" }], trigger), "open");
+  assert.equal(chat(trigger, ["~/site_connect/refused", { what: "trigger", why: "a chat waits already" }]), "closed");
+});
+
+test("a message shows once, however often it is said; what is not seen is counted", () => {
+  const message = ["~pagesession/chat/message", { from: "Ada", text: "Hello", id: "1" }];
+  const hidden = told(["~pagesession/minimize_frame"], message, message);
+  assert.deepEqual([hidden.messages.length, hidden.unread], [1, 1]);
+  assert.equal(see(hidden, "~pagesession/show_frame").unread, 0);
+  assert.equal(told(["~pagesession/chat/message", { text: 5 }]).messages.length, 0);
+});
+
+test("buttons, and topics that mean nothing here", () => {
+  const state = told(
+    ["~/site_connect/chat_button/a/b/enabled", { button: "a/b" }],
+    ["~/site_connect/chat_button/help/disabled", { button: "help" }],
+    ["~pagesession/of/the/page", {}],
+    ["~/site_connect/anything", null],
+    ...["constructor", "toString", "__proto__", "valueOf"].map((name) => [`~pagesession/${name}`, {}]), // of every object
+  );
+  assert.equal(state.view, START.view);
+  assert.deepEqual(state.buttons, { "a/b": true, help: false });
+});
+
+test("the next page of the site goes on with what this tab remembers, corrected by what the gateway knows", () => {
+  const kept = { view: "shown", chat: "open", messages: [{ text: "Hello", id: "1" }] };
+  assert.equal(resumed(START, kept, null).chat, "open");
+  assert.equal(resumed(START, kept, { visibility: "hidden", chat: "open" }).view, "hidden");
+  assert.equal(resumed(START, kept, { visibility: "shown", chat: "offered" }).chat, "waiting");
+  assert.deepEqual(resumed(START, kept, { visibility: "shown", chat: "idle" }).messages, []);
+});

@@ -1,0 +1,298 @@
+// One page: what it may publish, who is told, and what co-browsing does to it.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Page } from "../../src/page/page.js";
+
+/** A page whose wishes are written down. */
+function made() {
+  const told = [];
+  const done = [];
+  const page = new Page({
+    frame: (message) => told.push(message),
+    wantFrame: () => done.push("frame"),
+    view: (view) => done.push(view),
+    record: (epoch) => done.push(`record ${epoch}`),
+    stopRecording: () => done.push("stop"),
+    snapshot: () => done.push("snapshot"),
+    rest: () => done.push("rest"),
+    later: (fun) => fun(),
+    report: (error) => done.push(error.message),
+  });
+  const heard = (filter) => {
+    const messages = [];
+    page.subscribe(filter, ({ topic, payload, retained }) => messages.push([topic, payload, retained]));
+    return messages;
+  };
+  const start = (epoch) => page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/start", payload: { epoch, agent: "ada" } });
+  const stop = (epoch) => page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/stop", payload: { epoch } });
+  const welcome = (fields) => page.fromFrame({ t: "welcome", session: "s1", retained: [], fresh: true, ...fields });
+  return { page, told, done, heard, start, stop, welcome };
+}
+
+test("what is local stays here, is acked at once, and may be anything", () => {
+  const { page, told, heard } = made();
+  const acks = [];
+  const messages = heard("~/#");
+  page.subscribe("~/a", () => 0, (ack) => acks.push(ack.ok));
+  const anything = { fun: () => 0 };
+  page.publish("~/a", anything);
+  assert.deepEqual(told, []);
+  assert.deepEqual(acks, [true]);
+  assert.equal(messages[0][1], anything);
+});
+
+test("what is of the session is told here at once and goes to the frame; the fabric's only to the frame", () => {
+  const { page, told, heard } = made();
+  const messages = heard("~pagesession/#");
+  const others = heard("a/#");
+  page.publish("~pagesession/x", { n: 1 });
+  page.publish("a/b", 2);
+  assert.deepEqual(messages, [["~pagesession/x", { n: 1 }, false]]);
+  assert.deepEqual(others, []);
+  assert.deepEqual(told.slice(2), [
+    { t: "publish", topic: "~pagesession/x", payload: { n: 1 } },
+    { t: "publish", topic: "a/b", payload: 2 },
+  ]);
+  page.fromFrame({ t: "message", ids: [2], topic: "a/b", payload: 2, number: 1, publisher: "7" });
+  assert.deepEqual(others, [["a/b", 2, false]]);
+});
+
+test("topics that are named like what every object has are topics like others", () => {
+  const { page, told, done } = made();
+  for (const topic of ["toString", "constructor", "__proto__"]) page.publish(topic, 1);
+  assert.deepEqual(told.map(({ topic }) => topic), ["toString", "constructor", "__proto__"]);
+  assert.deepEqual(done, [], "nothing is asked of the frame");
+});
+
+test("what may not be published is refused, and nothing happens", () => {
+  const { page, told } = made();
+  for (const topic of ["$x", "~pagesession/cobrowsing/start", "~pagesession/cobrowsing/update", "~other/x"]) {
+    assert.throws(() => page.publish(topic), { name: "ScopeError" }, topic);
+  }
+  assert.throws(() => page.publish("a/+"), { name: "InvalidTopic" });
+  assert.throws(() => page.publish("a", 1n), { name: "LocalWireError" });
+  assert.throws(() => page.subscribe("a#", () => 0), { name: "InvalidFilter" });
+  assert.throws(() => page.subscribe("a"), { name: "TypeError" });
+  assert.deepEqual(told, []);
+});
+
+test("no topic under ~/ comes in from the frame, and none is published for it", () => {
+  const { page, heard } = made();
+  const messages = heard("~/#");
+  page.fromFrame({ t: "message", topic: "~/x", payload: 1 });
+  page.fromFrame({ t: "act", topic: "~/x", payload: 1 });
+  assert.deepEqual(messages, []);
+  page.fromFrame({ t: "site", name: "ready", payload: { code: "1" } });
+  assert.deepEqual(messages, [["~/site_connect/ready", { code: "1" }, false]]);
+});
+
+test("an ack is told once, a refusal as one that is not ok", () => {
+  const { page } = made();
+  const acks = [];
+  const id = page.subscribe("a", () => 0, ({ ok, error }) => acks.push([ok, error]));
+  const ack = { t: "ack", id, ok: false, covered: [], missing: [], elapsed_s: 0, error: "not public" };
+  page.fromFrame(ack);
+  page.fromFrame(ack);
+  assert.deepEqual(acks, [[false, "not public"]]);
+});
+
+test("a late subscriber is told what is retained; a page that was loaded again is told as soon as it is welcome", () => {
+  const { heard, welcome, page } = made();
+  const early = heard("~/site_connect/ready");
+  const retained = [{ name: "ready", payload: { code: "12" } }];
+  welcome({ retained });
+  welcome({ retained });
+  const late = heard("~/site_connect/+");
+  assert.deepEqual(early, [["~/site_connect/ready", { code: "12" }, true]]);
+  assert.deepEqual(late, early);
+  page.fromFrame({ t: "retained", messages: [] });
+  assert.deepEqual(heard("~/site_connect/#"), []);
+});
+
+test("updates leave only while co-browsing runs, and a stop ends the recorder before anything else", async () => {
+  const { page, told, done, start, heard } = made();
+  const stops = heard("~pagesession/cobrowsing/stop");
+  assert.equal(page.sendUpdate("x", true), false);
+  start(3);
+  assert.deepEqual(done, ["record 3"]);
+  assert.equal(page.sendUpdate("x", true), true);
+  assert.deepEqual(told.at(-1), { t: "update", epoch: 3, n: 1, event: "x", snapshot: true });
+  const over = page.stopSession();
+  assert.equal(done[1], "stop");
+  assert.equal(page.sendUpdate("y", false), false);
+  assert.deepEqual(stops, [["~pagesession/cobrowsing/stop", { epoch: 3 }, false]]);
+  page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/stop", payload: { epoch: 3 } });
+  assert.equal(stops.length, 1, "told once");
+  page.fromFrame({ t: "stopped", id: told.at(-1).id });
+  assert.equal(await over, true);
+});
+
+test("snapshots rest when one was too large", () => {
+  const { page, done } = made();
+  for (const what of ["trigger", "update", "size"]) page.fromFrame({ t: "site", name: "refused", payload: { what, why: "" } });
+  assert.deepEqual(done, ["rest", "rest"]);
+});
+
+test("a late start of a session that is over starts nothing; the next one does", () => {
+  const { done, start, stop } = made();
+  start(3);
+  stop(3);
+  start(3);
+  start(5);
+  assert.deepEqual(done, ["record 3", "stop", "record 5"]);
+});
+
+test("a stop before anything was known ends what was running: its start starts nothing", () => {
+  const { page, done, start, stop } = made();
+  page.stopSession();
+  start(3);
+  assert.deepEqual(done, ["stop"]);
+  stop(3);
+  page.fromFrame({ t: "stopped", id: 1 });
+  assert.deepEqual(done, ["stop"]);
+});
+
+test("a stop while nothing ran does not keep the next session from starting", () => {
+  const { page, done, start } = made();
+  page.stopSession();
+  start(3);
+  page.fromFrame({ t: "stopped", id: 1 });
+  assert.deepEqual(done, ["stop", "record 3"]);
+});
+
+test("a page that is loaded again goes on with the co-browsing; back from a lost socket it sends a snapshot", () => {
+  const { done, welcome } = made();
+  const retained = [{ topic: "~pagesession/cobrowsing/start", payload: { epoch: 4, agent: "ada" } }];
+  welcome({ retained });
+  assert.deepEqual(done, ["record 4"]);
+  welcome({ retained, fresh: false });
+  assert.deepEqual(done, ["record 4", "snapshot"]);
+});
+
+test("in another session nothing of the one before goes on, and its epochs say nothing", async () => {
+  const { page, done, welcome, start } = made();
+  welcome({});
+  start(7);
+  const over = page.stopSession();
+  welcome({ session: "s2" });
+  assert.equal(await over, false, "nobody will acknowledge it");
+  start(1);
+  assert.deepEqual(done, ["record 7", "stop", "record 1"]);
+});
+
+test("a gateway that does not know of the co-browsing yet: nothing leaves until it says that it goes on", () => {
+  const { page, done, welcome, start, heard } = made();
+  const told = heard("~pagesession/cobrowsing/+");
+  welcome({});
+  start(2);
+  welcome({ fresh: false });
+  assert.deepEqual(done, ["record 2", "stop"]);
+  assert.equal(page.sendUpdate("x", false), false);
+  start(2);
+  assert.deepEqual(done, ["record 2", "stop", "record 2"]);
+  assert.equal(told.length, 1, "the page was told of its start before");
+  welcome({ fresh: false });
+  page.fromFrame({ t: "site", name: "ready", payload: { code: "123" } });
+  assert.deepEqual(told.at(-1), ["~pagesession/cobrowsing/stop", { epoch: 2 }, false], "a code says that it is over");
+});
+
+test("a stop that nobody heard of while there was no socket is told when there is one again", () => {
+  const { page, done, welcome, start, heard } = made();
+  const told = heard("~pagesession/cobrowsing/+");
+  welcome({});
+  start(2);
+  welcome({ retained: [{ topic: "~pagesession/cobrowsing/stop", payload: { epoch: 2 } }] });
+  assert.deepEqual(told.at(-1), ["~pagesession/cobrowsing/stop", { epoch: 2 }, false]);
+  assert.deepEqual(done, ["record 2", "stop"]);
+  page.fromFrame({ t: "site", name: "ready", payload: { code: "123" } });
+  assert.equal(told.length, 2, "told once");
+});
+
+test("a start that comes while two stops are under way starts once both are over", () => {
+  const { page, done, start } = made();
+  page.stopSession();
+  page.stopSession();
+  start(3);
+  page.fromFrame({ t: "stopped", id: 1 });
+  assert.deepEqual(done, ["stop", "stop"]);
+  page.fromFrame({ t: "stopped", id: 2 });
+  assert.deepEqual(done, ["stop", "stop", "record 3"]);
+});
+
+test("a stop covers a session that began before the gateway heard of the stop, also when one was over before", () => {
+  const { page, done, start, stop } = made();
+  start(3);
+  stop(3);
+  page.stopSession();
+  start(4);
+  stop(4);
+  page.fromFrame({ t: "stopped", id: 1 });
+  assert.deepEqual(done, ["record 3", "stop", "stop"]);
+});
+
+test("an old start does not undo a newer one", () => {
+  const { page, done, start } = made();
+  start(5);
+  start(3);
+  assert.deepEqual(done, ["record 5"]);
+  page.sendUpdate("x", true);
+  assert.equal(page.viewing.ignored, 1);
+});
+
+test("a subscriber that comes after a stop is not told of the start, even if the gateway's table names it still", () => {
+  const { page, start, heard } = made();
+  page.fromFrame({ t: "retained", messages: [{ topic: "~pagesession/cobrowsing/start", payload: { epoch: 3 } }] });
+  assert.deepEqual(heard("~pagesession/cobrowsing/start"), [], "not begun here");
+  start(3);
+  assert.equal(heard("~pagesession/cobrowsing/start").length, 1);
+  page.stopSession();
+  assert.deepEqual(heard("~pagesession/cobrowsing/start"), []);
+});
+
+test("a page update has one number, for the agent and for who listens on the page", () => {
+  const { page, told, start, heard } = made();
+  const updates = heard("~pagesession/cobrowsing/update");
+  start(3);
+  page.sendUpdate("x", true);
+  page.sendUpdate("y", false);
+  start(4);
+  page.sendUpdate("z", true);
+  const sent = told.filter(({ t }) => t === "update").map(({ epoch, n }) => [epoch, n]);
+  assert.deepEqual(sent, [[3, 1], [3, 2], [4, 1]]);
+  assert.deepEqual(updates.map(([, { epoch, n }]) => [epoch, n]), sent);
+});
+
+test("a stop while the gateway does not know of the co-browsing is one all the same", () => {
+  const { page, done, welcome, start } = made();
+  welcome({});
+  start(2);
+  welcome({ fresh: false });
+  page.stopSession();
+  start(2);
+  assert.deepEqual(done, ["record 2", "stop", "stop"]);
+});
+
+test("show, minimise and hide change the frame, no matter who says so", () => {
+  const { page, done } = made();
+  page.publish("~pagesession/show_frame");
+  page.fromFrame({ t: "message", topic: "~pagesession/minimize_frame", payload: {} });
+  page.fromFrame({ t: "act", topic: "~pagesession/hide_frame", payload: {} });
+  page.publish("~/site_connect/load_frame");
+  assert.deepEqual(done, ["frame", "shown", "minimised", "frame", "hidden", "frame"]);
+});
+
+test("a callback that throws harms no other, and callbacks are called one at a time", () => {
+  const { page, done } = made();
+  const order = [];
+  page.subscribe("~/a", () => {
+    page.publish("~/b");
+    order.push("a");
+    throw new Error("oh");
+  });
+  page.subscribe("~/a", () => order.push("a2"));
+  page.subscribe("~/b", () => order.push("b"));
+  page.publish("~/a");
+  assert.deepEqual(order, ["a", "a2", "b"]);
+  assert.deepEqual(done, ["oh"]);
+});

@@ -1,0 +1,128 @@
+"""`fabric proxy` as a process: its line, its events, signals, readers that have gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fabric import Proxy
+from nodes.cli import proxy as proxy_module
+from nodes.cli.options import Exit
+from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
+from tests.support.waiting import Box
+
+Proxies = Callable[..., list[ProxyProcess]]
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_the_ready_line(mesh: list[ProxyProcess]) -> None:
+    first, second = mesh
+    peers = first.ready["peers"]  # the shared mesh starts both at once: the second may have been there first
+    assert first.ready == {"event": "ready", "name": "p1", "listen": first.base, "protocol": [1, 1], "peers": peers}
+    assert peers in ([], ["p2"]) and second.ready["peers"] == ["p1"] and second.ready["name"] == "p2"
+    assert len(first.stdout) == len(second.stdout) == 1
+    first.wait_stderr("link up p2 at " + second.base)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_ends_with_0(number: signal.Signals, proxies: Proxies) -> None:
+    first, second = proxies(2)
+    second.signal(number)
+    assert second.wait() == Exit.DONE
+    assert "fabric proxy: draining" in second.stderr and "Traceback" not in "\n".join(second.stderr)
+    first.wait_stderr("peer left p2")
+
+
+def test_a_second_signal_ends_it_at_once(proxies: Proxies, fabric: Callable[..., FabricProcess]) -> None:
+    (proxy,) = proxies(1, "--drain", "60")
+    fabric("sub", "a", "--connect", proxy.base).wait_stderr("acknowledged")  # it has nowhere to move to
+    proxy.signal(signal.SIGTERM)
+    proxy.wait_stderr("draining")
+    proxy.signal(signal.SIGTERM)
+    assert proxy.wait(5) == -signal.SIGTERM
+
+
+def test_every_event_as_json(proxies: Proxies) -> None:
+    first, second = proxies(2, "--json")
+    joined = first.wait_event("peer_joined")
+    assert joined["id"] == "p2" and joined["base"] == second.base
+    second.stop()
+    first.wait_event("peer_left")
+    assert all(isinstance(json.loads(line), dict) for line in first.stdout)
+
+
+def test_a_reader_that_has_gone_does_not_end_the_proxy(started: list[Process], proxies: Proxies) -> None:
+    base = free_base()
+    command = [*FABRIC, "proxy", "--listen", base, "--name", "alone", "--json"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(), cwd=ROOT)
+    assert child.stdout
+    try:
+        assert json.loads(child.stdout.readline())["event"] == "ready"
+        child.stdout.close()
+        proxies(1, join=(base,))  # its peer_joined and link_up go nowhere
+        assert child.poll() is None
+    finally:
+        child.terminate()
+        assert child.wait(10) == Exit.DONE
+
+
+def test_a_proxy_that_nobody_lets_in_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_module, "JOIN_PATIENCE_S", 0.5)
+    nobody, told = free_base(), Box()
+    with Proxy(free_base(), join=[nobody]) as running, proxy_module._told_when_late(running, [nobody], told):
+        told.wait()
+    assert told.items == [{"event": "waiting", "why": "joining", "join": [nobody]}]
+
+
+def test_a_wider_address_warns(fabric: Callable[..., FabricProcess]) -> None:
+    port = free_base().rpartition(":")[2]
+    proxy = fabric("proxy", "--listen", f"tcp://*:{port}", "--advertise", f"tcp://127.0.0.1:{port}")
+    proxy.wait_event("ready")
+    assert "peers are not authenticated yet" in proxy.stderr[0]
+
+
+def test_loopback_and_ipc_do_not_warn(fabric: Callable[..., FabricProcess], tmp_path: Path) -> None:
+    proxy = fabric("proxy", "--listen", f"ipc://{os.path.relpath(tmp_path)}/p")
+    proxy.wait_event("ready")
+    assert not any("authenticated" in line for line in proxy.stderr)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ({"event": "draining"}, "draining"),
+        ({"event": "link_up", "id": "p2", "base": "tcp://h:1", "incarnation": "ab"}, "link up p2 at tcp://h:1"),
+        ({"event": "bad_peer", "base": "tcp://h:1", "error": "no"}, 'bad peer at tcp://h:1 error="no"'),
+    ],
+)
+def test_events_in_words(event: dict[str, Any], words: str) -> None:
+    assert proxy_module.event_words(event) == words
+
+
+def test_a_reader_that_does_not_read_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer's thread is stuck in its first line; events are dropped beyond the bound, and the end still comes."""
+    stuck, go_on, written = threading.Event(), threading.Event(), []
+
+    def echo(text: str, err: bool) -> None:
+        stuck.set()
+        go_on.wait(20)
+        written.append(text)
+
+    monkeypatch.setattr("click.echo", echo)
+    with proxy_module._event_lines(as_json=False) as on_event:
+        on_event({"event": "first"})
+        assert stuck.wait(5)
+        for _ in range(3 * proxy_module.MAX_WAITING_LINES):
+            on_event({"event": "link_up"})
+        go_on.set()
+    assert 1 < len(written) <= proxy_module.MAX_WAITING_LINES + 1
