@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -207,6 +207,6 @@ class Console:
         self._versions = {session: page["version"] for session, page in pages.items()}
 
 
-def _shown(state: dict[str, Any]) -> dict[str, Any]:
+def _shown(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an agent's browser may know of a page: not its code, which the session's space tells."""
     return {name: to_json(value) for name, value in state.items() if name not in ("code", "lease_s")}

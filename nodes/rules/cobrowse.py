@@ -69,7 +69,3 @@ class Cobrowse:
     def ended_below(self, epoch: int) -> Cobrowse:
         """Return this with each epoch below `epoch` ended, as by stops that it has not heard of; itself, if it has."""
         return self.stopped(epoch - 1)
-
-    def merged(self, seen: Cobrowse) -> Cobrowse:
-        """Return what to hold after the store's `seen` arrived: an older epoch never undoes a local stop."""
-        return self if seen.epoch < self.epoch else seen

@@ -8,10 +8,10 @@ from __future__ import annotations
 from inspect import getdoc
 from types import ModuleType
 
-from nodes.rules import chat, cobrowse, frame_loading, visibility
+from nodes.rules import agent_lease, chat, cobrowse, frame_loading, visibility
 from nodes.rules.machine import Machine
 
-MODULES: tuple[ModuleType, ...] = (frame_loading, cobrowse, visibility, chat)
+MODULES: tuple[ModuleType, ...] = (frame_loading, cobrowse, visibility, chat, agent_lease)
 
 HEAD = """# State machines
 
