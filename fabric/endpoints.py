@@ -14,6 +14,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fabric.errors import expected
+
 DEFAULT_BASE = "tcp://127.0.0.1:5570"
 MAX_IPC_BYTES = 100
 """Whole ipc endpoint, suffix included; the operating system's own limit is 108 bytes (unix(7))."""
@@ -40,21 +42,21 @@ class Endpoints:
     @classmethod
     @lru_cache(maxsize=4096)
     def parse(cls, base: str) -> Endpoints:
-        """Return the endpoints of `base`; ValueError says what is wrong with it and what would be right.
+        """Return the endpoints of `base`; ValueError says what is wrong with it and what was expected.
 
         cost: 10 us, and next to nothing for a base parsed before: every answer to a marker holds one for each proxy
         """
         if not base.isprintable():
             # libzmq would end it at a NUL, and take another address than the one that was checked.
-            raise ValueError(f"{base!r} holds a character that cannot be printed; right would be {DEFAULT_BASE}")
+            raise ValueError(expected("address", base, f"printable characters only, such as {DEFAULT_BASE}"))
         if base.startswith("ipc://"):
             return cls(base, *(_ipc(base, suffix) for suffix in _OFFSETS))
         found = _TCP.fullmatch(base)
         if found is None:
-            raise ValueError(f"{base!r} is no address; right would be tcp://HOST:PORT or ipc://PATH")
+            raise ValueError(expected("address", base, "tcp://HOST:PORT or ipc://PATH"))
         host, port = found[1], int(found[2])
         if not 1 <= port <= 65535 - max(_OFFSETS.values()):
-            raise ValueError(f"port {port} of {base!r} leaves no room; right would be 1 to 65530, six ports are used")
+            raise ValueError(expected("port", port, f"1 to 65530 in {base!r}: a proxy uses six ports from there on"))
         return cls(base, *(f"tcp://{host}:{port + offset}" for offset in _OFFSETS.values()))
 
     @property
@@ -87,8 +89,8 @@ class Endpoints:
 
 def _ipc(base: str, suffix: str) -> str:
     if len(base) == len("ipc://"):
-        raise ValueError(f"{base!r} has no path; right would be ipc:///run/fabric/p1")
+        raise ValueError(expected("address", base, "a path, as in ipc:///run/fabric/p1"))
     endpoint = f"{base}.{suffix}"
     if len(endpoint.encode()) - len("ipc://") > MAX_IPC_BYTES:
-        raise ValueError(f"{endpoint!r} is longer than {MAX_IPC_BYTES} bytes; right would be a shorter path")
+        raise ValueError(expected("address", endpoint, f"at most {MAX_IPC_BYTES} bytes: choose a shorter path"))
     return endpoint

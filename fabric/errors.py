@@ -26,8 +26,8 @@ def expected(what: str, value: object, wanted: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Return `repr(value)`, cut to 60 characters."""
-    text = repr(value)
+    """Return `repr(value)`, cut to 60 characters. Cost: not more for a long text than for a short one."""
+    text = repr(value[:_SHOWN_CHARS] if isinstance(value, str | bytes) else value)
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
 
 

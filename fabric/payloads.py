@@ -18,7 +18,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from fabric.errors import LocalWireError
+from fabric.errors import LocalWireError, expected
 
 MAX_NESTING = 64
 NUMERIC = frozenset({type(None), bool, int, float})
@@ -28,7 +28,8 @@ _PLAIN = FLAT | {dict, list, tuple}
 _MANY = 8  # from so many items on, asking C for all their types at once is cheaper
 _LARGER = "larger than max_payload_bytes allows: send less, or raise the limit"
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-_MARKS = ("$bin", "$float", "$map")
+_TYPES = "None, bool, int, float, str, bytes, list, tuple or dict"
+_MARKS = {"$bin": "base64", "$float": "nan, inf or -inf", "$map": "a map"}  # and what each takes
 
 
 class _Flaw(Exception):
@@ -60,7 +61,7 @@ def _spend(value: Any, budget: int, depth: int) -> int:
     if kind is dict:
         for key in value:
             if not isinstance(key, str):
-                raise _Flaw(f"map key {key!r:.40} is {_described(key)}; keys must be str")
+                raise _Flaw(expected("map key", key, f"a str, not {_described(key)}"))
             budget -= len(key)
     if budget < 0:
         raise _Flaw(_LARGER)
@@ -90,7 +91,7 @@ def _plain_kind(value: object) -> type:
         for plain in (int, float, bytes, str, dict, list, tuple):
             if isinstance(value, plain):
                 return plain
-    raise _Flaw(f"{_described(value)} is no payload: None, bool, int, float, str, bytes, list, tuple and dict are")
+    raise _Flaw(f"invalid payload of type {_described(value)}: expected {_TYPES}")
 
 
 def _described(value: object) -> str:
@@ -149,10 +150,8 @@ def _unmark(mark: str, marked: Any) -> Any:
         try:
             return base64.b64decode(marked, validate=True)
         except ValueError as error:
-            raise LocalWireError(f'{{"$bin": {marked!r:.40}}} is not base64: {error}') from error
-    raise LocalWireError(
-        f'{{"{mark}": {marked!r:.40}}}: "$bin" takes base64, "$float" nan, inf or -inf, and "$map" a map'
-    )
+            raise LocalWireError(expected('"$bin"', marked, f"base64: {error}")) from error
+    raise LocalWireError(expected(f'"{mark}"', marked, _MARKS[mark]))
 
 
 # One encoder for all: `json.dumps` makes a new one on each call that asks for anything special, at twice the cost.

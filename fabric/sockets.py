@@ -39,7 +39,6 @@ MONITOR_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 FAILED_EVENTS = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
-_monitors = itertools.count(1)
 
 
 @contextlib.contextmanager
@@ -53,14 +52,14 @@ def transport_errors(doing: str) -> Iterator[None]:
 
 def _plain(error: zmq.ZMQError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "the address is in use; right would be a free one, or ending the process that has it"
+        return "the address is in use: choose another one, or end the process that has it"
     if error.errno == errno.ENODEV:
-        return "no such interface or host name on this machine; right would be one of its own addresses"
+        return "no such interface or host name on this machine: choose one of its own addresses"
     return str(error.strerror or error)
 
 
 def new_context(io_threads: int = 1) -> Context:
-    """Return a context of one's own, with room for many sockets. The caller ends it with `term()`."""
+    """Return a new context, with room for many sockets. The caller ends it with `term()`."""
     context: Context = zmq.Context(io_threads)
     context.set(zmq.MAX_SOCKETS, 65_535)
     return context

@@ -28,7 +28,7 @@ def validate_topic(topic: str) -> None:
     """Raise `InvalidTopic` unless `topic` can be published to: 1..65535 bytes of UTF-8, no NUL, no wildcard."""
     _validate(topic, "topic", InvalidTopic)
     if "+" in topic or "#" in topic:
-        raise InvalidTopic(f"topic {_shown(topic)} holds a wildcard: '+' and '#' may stand in filters only")
+        raise InvalidTopic(expected("topic", topic, "no '+' and no '#': wildcards are for filters"))
 
 
 def validate_filter(topic_filter: str) -> None:
@@ -39,11 +39,11 @@ def validate_filter(topic_filter: str) -> None:
     levels = topic_filter.split("/")
     for number, level in enumerate(levels, 1):
         if level not in _WILDCARDS and ("+" in level or "#" in level):
-            wrong = f"level {number} is {_shown(level)}, but '+' or '#' must be the whole level"
-            raise InvalidFilter(f"filter {_shown(topic_filter)}: {wrong}")
+            wanted = f"'+' and '#' only as a whole level, which level {number}, {_shown(level)}, is not"
+            raise InvalidFilter(expected("filter", topic_filter, wanted))
         if level == "#" and number < len(levels):
-            wrong = f"'#' is level {number} of {len(levels)}, but it must be the last one"
-            raise InvalidFilter(f"filter {_shown(topic_filter)}: {wrong}")
+            wanted = f"'#' only as the last level, not as level {number} of {len(levels)}"
+            raise InvalidFilter(expected("filter", topic_filter, wanted))
 
 
 def valid_name(name: object) -> bool:
@@ -125,7 +125,7 @@ def scope(topic_or_filter: str) -> str:
     if first == "~pagesession":
         return "pagesession"
     if first.startswith("~"):
-        raise ScopeError(f"{_shown(first)} is no scope: use '~' (stays local), '~pagesession', or no leading '~'")
+        raise ScopeError(expected("scope", first, "'~' (stays local), '~pagesession', or no leading '~'"))
     return "system" if first.startswith("$") else ""
 
 
@@ -161,21 +161,21 @@ def explain(topic_filter: str, topic: str) -> str:
 def _validate(value: str, what: str, error: type[TopicError]) -> None:
     """Check what topics and filters have in common."""
     if not isinstance(value, str):
-        raise error(f"{what} {_shown(value)} is {type(value).__name__}, but must be str")
+        raise error(expected(what, value, f"a str, not {type(value).__name__}"))
     if not value:
-        raise error(f"{what} is empty, but must have at least one character")
+        raise error(expected(what, value, "at least one character"))
     try:
         size_bytes = len(value.encode())
     except UnicodeEncodeError as problem:
         bad = value[problem.start]
-        raise error(f"{what} {_shown(value)} holds {bad!a}, half a surrogate pair: it must be valid UTF-8") from None
+        raise error(expected(what, value, f"valid UTF-8, but {bad!a} is half a surrogate pair")) from None
     if size_bytes > MAX_TOPIC_BYTES:
-        raise error(f"{what} {_shown(value)} has {size_bytes} bytes, but at most {MAX_TOPIC_BYTES} are allowed")
+        raise error(expected(what, value, f"at most {MAX_TOPIC_BYTES} bytes, not {size_bytes}"))
     if "\0" in value:
-        raise error(f"{what} {_shown(value)} holds NUL, which ends a topic on the wire: leave it out")
+        raise error(expected(what, value, "no NUL, which ends a topic on the wire"))
     level_count = value.count("/") + 1
     if level_count > MAX_LEVELS:
-        raise error(f"{what} {_shown(value)} has {level_count} levels, but at most {MAX_LEVELS} are allowed")
+        raise error(expected(what, value, f"at most {MAX_LEVELS} levels, not {level_count}"))
 
 
 def _differs_at(wanted: list[str], levels: list[str]) -> int | None:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, NoReturn, cast
 import msgpack  # type: ignore[import-untyped]
 from msgpack import unpackb
 
-from fabric.errors import InvalidTopic, LocalWireError, RemoteWireError, ScopeError
+from fabric.errors import InvalidTopic, LocalWireError, RemoteWireError, ScopeError, expected
 from fabric.payloads import FLAT, MAX_NESTING, NUMERIC, flaw, to_json
 from fabric.topics import scope, validate_topic
 
@@ -78,7 +78,7 @@ def topic_prefix(topic: str) -> bytes:
     """
     validate_topic(topic)
     if scope(topic) == "local":
-        raise ScopeError(f"topic {topic!r} is local (`~/...`) and never leaves its node: use a topic without `~/`")
+        raise ScopeError(expected("topic", topic, "one without `~/`: that is local and never leaves its node"))
     return topic.encode() + b"\0"
 
 
@@ -144,22 +144,22 @@ def encode(
 
 def _require_int(name: str, value: object, least: int) -> None:
     if type(value) is not int or not least <= value <= U64_MAX:
-        raise LocalWireError(f"{name} is {value!r}; it must be an int from {least} to {U64_MAX}")
+        raise LocalWireError(expected(name, value, f"an int from {least} to {U64_MAX}"))
 
 
 def _refuse_bad_values(payload: Any, headers: dict[str, Any] | None, max_bytes: int) -> None:
     what = flaw(payload, max_bytes)
     if what is None and headers:
-        what = flaw(headers, max_bytes) if isinstance(headers, dict) else f"headers are {headers!r:.40}, not a dict"
+        what = flaw(headers, max_bytes) if isinstance(headers, dict) else expected("headers", headers, "a dict")
     if what is not None:
         raise LocalWireError(what)
 
 
 def _unpackable(error: Exception) -> LocalWireError:
     if isinstance(error, UnicodeEncodeError):
-        return LocalWireError(f"a string holds a lone surrogate at index {error.start}; it must be valid Unicode text")
+        return LocalWireError(f"invalid string: expected no lone surrogate, but there is one at index {error.start}")
     if isinstance(error, OverflowError):
-        return LocalWireError("an int is outside -2**63 .. 2**64-1; send it as a string")
+        return LocalWireError("invalid int: expected -2**63 to 2**64-1; send another one as a string")
     return LocalWireError(f"cannot be packed: {error}")
 
 
@@ -186,10 +186,15 @@ def decode(part: bytes, *, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -
     """
     raw, nul, body = part.partition(b"\0")
     if not nul:
-        raise RemoteWireError(f"no NUL in a part of {len(part)} bytes; it must be topic, NUL, body", "no_topic")
+        raise no_topic(part)
     topic = decode_topic(raw)
     publisher, number, sent_ns, payload, headers = decode_body(body, max_payload_bytes)
     return Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
+
+
+def no_topic(part: bytes) -> RemoteWireError:
+    """Return the error for a part that holds no NUL."""
+    return RemoteWireError(f"no NUL in a part of {len(part)} bytes; it must be topic, NUL, body", "no_topic")
 
 
 def decode_topic(raw: bytes) -> str:
@@ -250,16 +255,14 @@ def _pop_headers(fields: Any) -> dict[str, Any]:
 
 def _refuse_head(fields: Any) -> NoReturn:
     if type(fields) is not list or not fields or type(fields[0]) is not int:
-        raise RemoteWireError("body is not an array that starts with the format version", "bad_body")
+        raise RemoteWireError("invalid body: expected an array that starts with the format version", "bad_body")
     if fields[0] != FORMAT_VERSION:
         raise RemoteWireError(f"format version {fields[0]} is not spoken here, {FORMAT_VERSION} is", "version")
     if len(fields) not in (5, 6):
-        raise RemoteWireError(
-            f"body is an array of {len(fields)} elements; it must have 5, or 6 with headers", "bad_body"
-        )
+        raise RemoteWireError(f"invalid body of {len(fields)} elements: expected 5, or 6 with headers", "bad_body")
     if len(fields) == 6:
-        raise RemoteWireError("the sixth element, headers, must be a map", "bad_body")
-    raise RemoteWireError("publisher, number and sent_ns must be ints of at least 0, 1 and 0", "bad_body")
+        raise RemoteWireError("invalid sixth element: expected headers, a map", "bad_body")
+    raise RemoteWireError("invalid publisher, number or sent_ns: expected ints of at least 0, 1 and 0", "bad_body")
 
 
 def _refuse_flaw(value: Any, max_nesting: int = MAX_NESTING) -> None:
@@ -323,7 +326,7 @@ def _refuse_extension(code: int, data: bytes) -> NoReturn:
 def encode_control(kind: str, *fields: Any) -> bytes:
     """Return a control part, at most 1 MiB. Fields are what payloads are. Errors: LocalWireError."""
     if not isinstance(kind, str) or not kind:
-        raise LocalWireError(f"kind is {kind!r}; it must be a str of at least one character")
+        raise LocalWireError(expected("kind", kind, "a str of at least one character"))
     what = flaw(fields, MAX_CONTROL_BYTES, MAX_NESTING + 1)
     if what is not None:
         raise LocalWireError(what)
@@ -347,11 +350,11 @@ def decode_control(part: bytes) -> tuple[str, tuple[Any, ...]]:
         raise RemoteWireError(f"control part of {len(part)} bytes; at most {MAX_CONTROL_BYTES} are taken", "too_large")
     values = _unpack(part[1:])
     if type(values) is not list or not values or type(values[0]) is not int:
-        raise RemoteWireError("a control part must be an array that starts with the format version", "bad_body")
+        raise RemoteWireError("invalid control part: expected an array that starts with the format version", "bad_body")
     if values[0] != FORMAT_VERSION:
         raise RemoteWireError(f"format version {values[0]} is not spoken here, {FORMAT_VERSION} is", "version")
     if len(values) < 2 or type(values[1]) is not str or not values[1]:
-        raise RemoteWireError("a control part must name its kind, a str, behind the version", "bad_body")
+        raise RemoteWireError("invalid control part: expected its kind, a str, behind the version", "bad_body")
     _refuse_flaw(values, MAX_NESTING + 1)
     return values[1], tuple(values[2:])
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fabric import sockets
-from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError
+from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError, expected
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import AckFun, Attached, Engine, NodeState
-from fabric.node.numbering import Gap
+from fabric.node.gaps import Gap
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.topics import scope, validate_filter, validate_topic
@@ -26,16 +26,23 @@ log = logging.getLogger("fabric.node")
 class Node(Engine):
     """A connection to the fabric. A context manager; safe to use from several threads, not after `fork`.
 
+    Callbacks run in its one I/O thread, one after the other. One that raises is logged and counted, and harms no other;
+    one that takes long holds up all that this node receives.
+
     connect:            base address of a proxy, or several: when one is lost, the next is taken
     name:               one topic level, for people; default: random
     connect_timeout_s:  how long this waits until both ways to a proxy are proven open
     ack_timeout_s:      an ack comes after this time at the latest
     send_timeout_s:     how long `publish` waits for a connection, or for room in the queue
-    max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for
+    silence_s:          a proxy that was not heard of for so long is lost
+    max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for.
+                        Each costs a proxy about 2.5 kB
+    max_payload_bytes:  largest payload, packed, 8 MiB by default; the proxy may allow less
+    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies; what does not fit is `uncertain` then
+    max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
-    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies
-    reorder_window_s:   how long a gap is held open after a move or a reconnect
-    errors:             NotConnected when no proxy answers in time; ValueError for an address that is none
+    reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
+    errors:             NotConnected when no proxy answers in time; ValueError for an invalid address or name
     """
 
     def __init__(
@@ -74,13 +81,17 @@ class Node(Engine):
             self._filters_matching,
             self._filters_held,
             self.stats,
-            lambda topic, answer: self._publish_system(topic, answer, timeout_s=0),
+            lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
         )
         self._on_question, self._receiver.on_trace = respondent.question_heard, respondent.trace_heard
         self._prefixes: dict[str, bytes] = {}
+        """Topics that were checked, and what stands before their bodies. Emptied at 100,000. Any thread changes it."""
         self._local_number = 0
+        """Of the last local message, over all topics. Under `_lock`."""
         self._closed = False
+        """Set once, by `close`, under `_lock`."""
         self._pid = os.getpid()
+        """Of the process that made it; in another one it refuses all work."""
         _nodes.add(self)
         self._thread.start()
         if not self._connected.wait(connect_timeout_s):
@@ -97,6 +108,7 @@ class Node(Engine):
 
     @property
     def state(self) -> NodeState:
+        """What `on_state` was last told."""
         return self._state
 
     @property
@@ -112,6 +124,7 @@ class Node(Engine):
     def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 
+        topic_filter: a topic in which levels may be `+`, any one level, and the last `#`, all below (MQTT 5.0 §4.7)
         msg_fun:  called in the I/O thread with each Message, in order per publisher
         ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
         errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed
@@ -127,7 +140,7 @@ class Node(Engine):
         return ident
 
     def unsubscribe(self, subscription: int) -> None:
-        """End a subscription: its handler is called no more. KeyError when there is none of this id."""
+        """End a subscription: its handler is called no more. KeyError for an unknown id."""
         self._check()
         with self._lock:
             topic_filter = self._broker.unsubscribe(subscription)
@@ -160,8 +173,8 @@ class Node(Engine):
         errors: StateError in a callback, which would wait for itself; KeyError for an unknown id
         """
         self._check()
-        if threading.current_thread() is self._thread:
-            raise StateError("node", "in a callback", "wait_ack", "right would be an ack_fun")
+        if self.in_io_thread:
+            raise StateError("node", "in a callback", "wait_ack", "give `subscribe` an ack_fun")
         end = time.monotonic() + timeout_s
         with self._acked:
             while subscription not in self._acks:
@@ -214,6 +227,40 @@ class Node(Engine):
             **self.stats_extra,
         }
 
+    # ── for what lives on a node: services, pages, agents, surveys ───────────────────────────────────────────────
+
+    @property
+    def in_io_thread(self) -> bool:
+        """Whether the caller is this node's I/O thread, that is, in a callback: it may not wait for one then."""
+        return threading.current_thread() is self._thread
+
+    def attach(self, service: Attached) -> None:
+        """Let `service` live on this node: its `tick` is called in the I/O thread every 10 ms from now on.
+
+        `Node.close` calls its `close` first, and those of services attached later before it. A `tick` that raises is
+        logged and counted, and is called again. While anything is attached the node never sleeps longer than a tick.
+        """
+        with self._lock:
+            self._attached = (*self._attached, service)
+
+    def detach(self, service: Attached) -> None:
+        """Call `service` no more. A tick that is running ends as it would. Nothing happens when it is not attached."""
+        with self._lock:
+            self._attached = tuple(each for each in self._attached if each is not service)
+
+    def publish_system(
+        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> int:
+        """`publish` for topics that begin with `$`, which are the fabric's, and any other that is not local.
+
+        timeout_s: as for `publish`; in the I/O thread it has to be 0, since nothing there may wait for room
+        errors:    those of `publish`, but for the ScopeError of `$…`. The topic is checked at each call: 3 us
+        """
+        self._check()
+        return self._up.publish(self._up.prefix(topic), payload, headers, timeout_s)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
+
     def close(self, timeout_s: float = 5.0) -> int:
         """End the node. Returns when everything accepted has reached the ingress, or after `timeout_s`.
 
@@ -222,8 +269,8 @@ class Node(Engine):
         returns: number of accepted messages that are not known to have arrived
         errors:  StateError in a callback
         """
-        if threading.current_thread() is self._thread:
-            raise StateError("node", "in a callback", "close", "right would be another thread")
+        if self.in_io_thread:
+            raise StateError("node", "in a callback", "close", "call it in another thread")
         if os.getpid() == self._pid:
             for service in reversed(self._attached):
                 service.close()
@@ -248,7 +295,7 @@ class Node(Engine):
 
     def _check(self) -> None:
         if self._closed:
-            raise StateError("node", "closed", "use", "right would be a new Node")
+            raise StateError("node", "closed", "use", "make a new Node")
         if os.getpid() != self._pid:
             raise _forked_error()
 
@@ -259,7 +306,7 @@ class Node(Engine):
         home, page = (levels + ["", ""])[1:3]
         if home in ("", "+", "#") or (page in ("", "+", "#") and home != self.home):
             raise ScopeError(
-                f"{topic_filter!r} would hear other pages; right would be ~pagesession/<home>/<session>/…, both named"
+                expected("filter", topic_filter, "~pagesession/<home>/<session>/…, both named, to hear one page only")
             )
 
     def _admit(self, topic: str) -> bytes | None:
@@ -270,30 +317,12 @@ class Node(Engine):
         if kind == "local":
             return None
         if kind == "system":
-            raise ScopeError(f"{topic!r}: topics that begin with $ belong to the fabric; right would be another level")
+            raise ScopeError(expected("topic", topic, "a first level without $: those belong to the fabric"))
         prefix = self._up.prefix(topic)
         if len(self._prefixes) >= 100_000:
             self._prefixes.clear()
         self._prefixes[topic] = prefix
         return prefix
-
-    # ── for the fabric's own services: presence, requests ─────────────────────────────────────────────────────────
-
-    def _publish_system(
-        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
-    ) -> int:
-        """`publish` for topics that begin with `$`. With timeout_s=0 also for the I/O thread."""
-        self._check()
-        return self._up.publish(self._up.prefix(topic), payload, headers, timeout_s)
-
-    def _attach(self, service: Attached) -> None:
-        """Have a service of this node called in the I/O thread, and closed before the node is."""
-        with self._lock:
-            self._attached = (*self._attached, service)
-
-    def _detach(self, service: Attached) -> None:
-        with self._lock:
-            self._attached = tuple(each for each in self._attached if each is not service)
 
     def _filters_matching(self, topic: str) -> list[str]:
         with self._lock:

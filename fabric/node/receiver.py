@@ -2,6 +2,10 @@
 
 The hot path is `receive`: one look-up from the topic's raw bytes to its route, one decoding, one comparison of numbers,
 and the calls. Everything rare (a first sight, a gap, a duplicate, headers) is behind a branch.
+
+What a body may be is said in `fabric.wire`, and what its number means in `gaps`. The hot path says neither in
+full. It takes what is plainly a message in order, and leaves everything else to `decode_body` and the `GapDetector`,
+the only ones to refuse, defer or drop. The tests hold it against these two on any bytes, in any order.
 """
 
 from __future__ import annotations
@@ -17,16 +21,19 @@ from msgpack import unpackb  # type: ignore[import-untyped]
 
 from fabric.broker import Broker
 from fabric.errors import RemoteWireError
-from fabric.node.numbering import Gap, GapDetector
+from fabric.node.gaps import Gap, GapDetector
 from fabric.payloads import FLAT, flaw
 from fabric.protocol.stray import MARK
-from fabric.wire import FORMAT_VERSION, NO_HEADERS, Message, decode_body, decode_topic
+from fabric.wire import ENVELOPE_BYTES, FORMAT_VERSION, NO_HEADERS, Message, decode_body, decode_topic, no_topic
 
 MessageFun = Callable[[Message], object]
 log = logging.getLogger("fabric.node")
 _new = tuple.__new__
 PLAIN_BYTES = 1024
 """Bodies from this size on go the careful way, which bounds what a hostile one can make msgpack allocate."""
+PLAIN_NS = 256
+"""Times before this one go the careful way. No clock shows them, but they are all that a bool can be, or an element of
+a `bin` of five bytes, which unpacks into five ints as an array does. So one comparison does the work of three."""
 
 
 class Receiver:
@@ -36,6 +43,7 @@ class Receiver:
     private:  raw prefix of the topics that are for the node itself, and whom to hand them to
     on_gap:   called with each Gap
     on_notice: called with the payload of a notice, see `fabric.protocol.stray`
+    clock:    monotonic time in seconds, asked for whatever is out of order
     """
 
     def __init__(
@@ -49,26 +57,36 @@ class Receiver:
         max_payload_bytes: int,
         reorder_window_s: float,
         max_entries: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.detector: GapDetector[Message] = GapDetector(reorder_window_s, max_entries)
+        """Last numbers, and what waits for what is missing. I/O thread."""
         self.broker: Broker[MessageFun] = Broker(self.detector.lasts)
+        """Who wants what. Changed and matched under the lock; `routes` is read without it."""
         self._lock = lock
         self._private, self._on_private, self._on_gap = private, on_private, on_gap
         self._on_notice = on_notice
         self._max_payload_bytes = max_payload_bytes
-        self.hold = False
-        """After a move or a reconnect: what is missing may still come by the other way."""
+        self._plain_bytes = min(PLAIN_BYTES, max_payload_bytes + ENVELOPE_BYTES + 1)
+        """Bodies from this size on go the careful way: none that is too large is below it."""
+        self._clock = clock
+        self.awaits = False
+        """After a move or a reconnect: what is missing may still come by the other way. Set by the engine."""
         self.on_trace: Callable[[str, object], None] = lambda topic, trace: None
         """Called with the topic and the header of a trace, see `fabric.protocol.questions`."""
         self.refused: Counter[str] = Counter()
+        """Parts that could not be read, by the kind of `RemoteWireError`. I/O thread."""
         self.received = 0
+        """Parts, of whatever kind. I/O thread."""
         self.unmatched = 0
+        """Messages that a prefix let through and no filter here matches. I/O thread."""
         self.failed_callbacks = 0
+        """Calls of a user's function that raised. I/O thread."""
 
     @property
-    def holds(self) -> bool:
-        """Whether something is held, or may be, until a later tick."""
-        return self.hold or self.detector.holds
+    def is_awaiting(self) -> bool:
+        """Whether something waits for what is missing, or may come to, until a later tick."""
+        return self.awaits or self.detector.is_awaiting
 
     def receive(self, recv: Callable[[], bytes], count: int) -> None:
         """Take `count` parts. Whatever the bytes and whatever a handler raises, only `recv` ends it early.
@@ -76,29 +94,35 @@ class Receiver:
         Everything is here that a message of a known topic, in order and with a flat payload, needs: 0.9 us beside
         `recv`, of which decoding is a third. Calls are dear in Python: each would cost a twentieth.
         """
-        routes = self.broker.routes
+        find, plain_bytes = self.broker.routes.get, self._plain_bytes
+        version: Any
         for _ in range(count):
             part = recv()
             self.received += 1
-            raw, _nul, body = part.partition(b"\0")
-            route: Any = routes.get(raw)
+            raw, nul, body = part.partition(b"\0")
+            route: Any = find(raw)
             if route is None:
-                route = self._first_sight(raw, body, len(part))
+                route = self._first_sight(raw, nul, body)
                 if route is None:
                     continue
             topic, subscriptions, lasts, only = route  # lasts is there: the broker was given the detector's
-            if not subscriptions:
+            if not subscriptions and nul:
                 self.unmatched += 1
                 continue
-            if len(body) < PLAIN_BYTES:
+            if len(body) < plain_bytes:
                 try:
                     version, publisher, number, sent_ns, payload = unpackb(body)
-                    plain = lasts.get(publisher) == number - 1 and type(number) is int is type(sent_ns)
                 except (ValueError, TypeError):
-                    plain = False
+                    version = None
+                # `is`, because True and 1.0 equal 1; the types, because 7.0 finds the entry of 7 in a dict.
                 if (
-                    plain
-                    and version == FORMAT_VERSION
+                    version is FORMAT_VERSION
+                    and type(publisher) is int
+                    and type(number) is int
+                    and type(sent_ns) is int
+                    and number > 0
+                    and sent_ns >= PLAIN_NS
+                    and lasts.get(publisher) == number - 1
                     and (type(payload) in FLAT or flaw(payload, PLAIN_BYTES) is None)
                 ):
                     lasts[publisher] = number
@@ -113,7 +137,10 @@ class Receiver:
                     except Exception:
                         self._went_wrong(message, subscriptions, subscription if only is None else subscriptions[0])
                     continue
-            self._take_carefully(topic, subscriptions, lasts, body)
+            if nul:
+                self._take_carefully(topic, subscriptions, lasts, body)
+            else:
+                self.refuse(no_topic(part))
 
     def take(self, part: bytes) -> None:
         """Take one part."""
@@ -136,18 +163,18 @@ class Receiver:
                 if subscription.active:
                     self.call(subscription.handler, message)
             return
-        hold = self.hold or (headers is not None and headers.get("moved") is True)
-        now = time.monotonic()
+        awaits = self.awaits or (headers is not None and headers.get("moved") is True)
+        now = self._clock()
         if headers is not None and headers.get("tail") is True:
             if "trace" in headers:
                 self.on_trace(topic, headers["trace"])
-            self._carry_out(self.detector.tail(topic, publisher, number, now, hold))
+            self._carry_out(self.detector.tail(topic, publisher, number, now, awaits))
             return
         message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
-        self._carry_out(self.detector.observe(topic, publisher, number, now, item=message, hold=hold))
+        self._carry_out(self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits))
 
     def tick(self, now: float) -> None:
-        """Release what was held for long enough."""
+        """Release what has waited for long enough."""
         self._carry_out(self.detector.expire(now))
 
     def deliver(self, message: Message) -> None:
@@ -188,10 +215,10 @@ class Receiver:
                     lambda topic: (topic in exact or topic.startswith(below)) and not self.broker.match(topic)
                 )
 
-    def _first_sight(self, raw: bytes, body: bytes, size: int) -> Any:
+    def _first_sight(self, raw: bytes, nul: bytes, body: bytes) -> Any:
         try:
-            if len(raw) == size:
-                raise RemoteWireError(f"no NUL in a part of {size} bytes; it must be topic, NUL, body", "no_topic")
+            if not nul:
+                raise no_topic(raw)
             if raw.endswith(MARK):
                 self._notice(raw, body)
                 return None

@@ -21,7 +21,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from fabric.errors import RemoteWireError
+from fabric.errors import RemoteWireError, expected
 from fabric.protocol.views import Record, View, record_from
 from fabric.topics import valid_name
 from fabric.wire import decode_control, encode_control
@@ -126,16 +126,19 @@ def decode_marker(part: bytes) -> Marker:
     """Read a marker; RemoteWireError for anything else, and nothing else."""
     kind, fields = decode_control(part)
     if kind != "marker" or len(fields) < 3:
-        raise RemoteWireError(f"control part of kind {kind!r} with {len(fields)} fields is no marker", "control")
+        raise RemoteWireError(
+            f"invalid marker: expected at least 3 fields of it, not {len(fields)} of {kind!r:.40}", "control"
+        )
     token, nonce, sender = fields[:3]
     if not (isinstance(token, str) and valid_name(token) and isinstance(nonce, bytes) and len(nonce) <= 64):
-        raise RemoteWireError("a marker's token must be one topic level, its nonce at most 64 bytes", "control")
+        wanted = "one topic level, and at most 64 bytes"
+        raise RemoteWireError(expected("token and nonce", (token, nonce), wanted), "control")
     record = record_from(sender)
     if sender is not None and record is None:
-        raise RemoteWireError(f"a marker's sender {str(sender)[:200]!r} is no proxy's record", "control")
+        raise RemoteWireError(expected("sender of a marker", sender, "a proxy's record"), "control")
     claims = fields[3] if len(fields) > 3 else []
     if not (isinstance(claims, list) and all(isinstance(prefix, bytes) for prefix in claims)):
-        raise RemoteWireError("a marker's claims must be an array of prefixes", "control")
+        raise RemoteWireError(expected("claims of a marker", claims, "an array of prefixes"), "control")
     return Marker(token, nonce, record, tuple(claims))
 
 
@@ -144,7 +147,7 @@ def answer_payload(nonce: bytes, leg: str, view: View) -> dict[str, Any]:
 
 
 def read_answer(payload: object) -> Answer | None:
-    """Read the payload of an answer; None when it is none. Input from a peer never raises."""
+    """Read the payload of an answer; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict):
         return None
     nonce, leg, packed = payload.get("nonce"), payload.get("leg"), payload.get("view")

@@ -7,7 +7,6 @@ time-outs. Reading order: `Client.submit`; `_perform`; `_on_reply`.
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError
+from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError, expected
 from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node
 from fabric.protocol.inboxes import inbox_topic
@@ -37,7 +36,9 @@ ASK_AGAIN_S = 0.5
 
 
 class Client:
-    """Asks services, from any thread. Ends with its node.
+    """Asks services, from any thread. A context manager; `close`, or the end of its node, fails what is open.
+
+    At most 100,000 requests are open at once; one more fails with Busy.
 
     attempts: into so many slices the time until a deadline is cut; after each another instance is asked
     """
@@ -47,13 +48,19 @@ class Client:
         self._inbox = inbox_topic(secrets.token_hex(16), "replies")
         self._watcher = Watcher(node, self._on_change)
         self._lock = self._watcher.lock
+        """Guards everything here, and the directory that `_calls` looks into. Not held while futures are settled."""
         self._calls = Calls(self._watcher.directory, attempts=attempts)
+        """Decides whom to ask; its calls are exactly those of `_open`."""
         self._open: dict[int, _Open] = {}
+        """Requests without an answer, by call; at most `MAX_OPEN_CALLS`."""
         self._last_id = 0
+        """Of a call; ids are never used again."""
         self._ask_at = 0.0
+        """When services without an instance are next asked for, monotonic."""
         self._closed = False
         self._counts: Counter[str] = Counter()
-        node._attach(self)
+        """See `stats`."""
+        node.attach(self)
         node.on_coverage(self._on_coverage)
         self._held = Held(node, self._inbox, self._on_reply, self._on_acked)
 
@@ -64,15 +71,19 @@ class Client:
         self.close()
 
     def request(self, name: str, op: str, body: Any = None, *, deadline_s: float = 5.0, key: str | None = None) -> Any:
-        """Ask a service and return the body of its reply.
+        """Ask a service, wait, and return the body of its reply: a payload, see `fabric.payloads`.
 
+        name:   of a service: one topic level
+        op:     1 to 100 characters
+        body:   a payload
+        deadline_s: from now, above 0 and at most an hour; the server does nothing that it can only begin later
         key:    a request with the same key is done once by one server, and goes to the same one while that is there;
                 default: random, and the least loaded server
         errors: RequestTimeout, also when no instance is there; Busy when all are; what the service raised;
                 LocalWireError for a body that cannot be sent; StateError when closed, or in a callback of the node
         """
-        if threading.current_thread() is self._node._thread:
-            raise StateError("client", "in a callback", "request", "right would be `submit`")
+        if self._node.in_io_thread:
+            raise StateError("client", "in a callback", "request", "use `submit`")
         future = self.submit(name, op, body, deadline_s=deadline_s, key=key)
         try:
             # The I/O thread ends it at its deadline; this is for one that is held up by somebody's callback.
@@ -94,20 +105,20 @@ class Client:
     ) -> Future[Any]:
         """Ask a service; does not wait. The future's callbacks run in the I/O thread. Errors of `request` are in it.
 
-        errors: ValueError for a name, operation, key or deadline that is none; StateError when closed
+        errors: ValueError for an invalid name, operation, key or deadline; StateError when closed
         """
         what = flaw_of_request(op, "-" if key is None else key)
         if what is not None:
             raise ValueError(what)
         if not 0 < deadline_s <= MAX_BUDGET_S:
-            raise ValueError(f"deadline_s is {deadline_s!r}; right would be above 0, and at most {MAX_BUDGET_S:g}")
+            raise ValueError(expected("deadline_s", deadline_s, f"above 0, and at most {MAX_BUDGET_S:g}"))
         now, wall_ns = time.monotonic(), time.time_ns()
         if self._watcher.watch(name):
             self._ask_at = now + ASK_AGAIN_S  # the watcher asks first
         call = _Open(op, key or secrets.token_hex(16), body, wall_ns + int(deadline_s * 1e9), Future())
         with self._lock:
             if self._closed:
-                raise StateError("client", "closed", "request", "right would be a new Client")
+                raise StateError("client", "closed", "request", "make a new Client")
             self._last_id += 1
             ident = self._last_id
             if len(self._open) >= MAX_OPEN_CALLS:
@@ -148,7 +159,7 @@ class Client:
             for ident in self._open:
                 self._calls.call_ended(ident)
             self._open.clear()
-        self._node._detach(self)
+        self._node.detach(self)
         self._held.close()
         self._watcher.close()
         _settle(over)
@@ -232,7 +243,7 @@ class Client:
         payload = request_payload(call.op, call.key, call.body)
         headers = request_headers(Address(self._inbox, ident), call.deadline_ns)
         try:
-            self._node._publish_system(instance.inbox, payload, headers, timeout_s=0)
+            self._node.publish_system(instance.inbox, payload, headers, timeout_s=0)
         except TransportError:
             self._calls.send_failed(ident, now)
         except FabricError as error:

@@ -71,9 +71,9 @@ def request_headers(address: Address, deadline_ns: int) -> dict[str, Any]:
 def flaw_of_request(op: object, key: object) -> str | None:
     """Return what is wrong with an operation or a key, in words, or None."""
     if not (isinstance(op, str) and 0 < len(op) <= MAX_OP_CHARS):
-        return f"op is {op!r:.60}; right would be a str of 1 to {MAX_OP_CHARS} characters"
+        return expected("op", op, f"a str of 1 to {MAX_OP_CHARS} characters")
     if not (isinstance(key, str) and 0 < len(key) <= MAX_KEY_CHARS):
-        return f"key is {key!r:.60}; right would be a str of 1 to {MAX_KEY_CHARS} characters"
+        return expected("key", key, f"a str of 1 to {MAX_KEY_CHARS} characters")
     return None
 
 
@@ -94,11 +94,11 @@ def read_request(message: Message, address: Address, now: float, wall_ns: int, s
     """
     payload, deadline_ns = message.payload, message.headers.get("deadline_ns")
     if not isinstance(payload, dict) or type(deadline_ns) is not int:
-        raise ServiceError("no request: right would be a map with op, key and body, and a header deadline_ns")
+        raise ServiceError("invalid request: expected a map with op, key and body, and a header deadline_ns")
     op, key = payload.get("op"), payload.get("key")
     what = flaw_of_request(op, key)
     if what is not None:
-        raise ServiceError(f"no request: {what}")
+        raise ServiceError(f"invalid request: {what}")
     budget_s = min((deadline_ns - message.sent_ns) / 1e9, MAX_BUDGET_S)
     late_s = (wall_ns - deadline_ns) / 1e9
     if budget_s <= 0 or late_s > skew_s:
@@ -115,7 +115,7 @@ def error_payload(instance: str, error: FabricError) -> dict[str, Any]:
 
 
 def read_reply(message: Message) -> Reply | None:
-    """Read a reply; None when it is none. Input from a peer never raises."""
+    """Read a reply; None for anything else. Input from a peer never raises."""
     ident, payload = message.headers.get("id"), message.payload
     if type(ident) is not int or not isinstance(payload, dict):
         return None
@@ -164,7 +164,7 @@ def error_to_map(error: FabricError) -> dict[str, Any]:
 
 
 def error_from_map(value: object) -> FabricError | None:
-    """Rebuild an error; None when it is none. A kind that is not known here becomes a ServiceError."""
+    """Rebuild an error; None for anything else. A kind that is not known here becomes a ServiceError."""
     if not isinstance(value, dict):
         return None
     kind, message, fields = value.get("kind"), value.get("message"), value.get("fields")

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from fabric.errors import Busy, FabricError, LocalWireError, RequestTimeout, ServiceError, StateError
+from fabric.errors import Busy, FabricError, LocalWireError, RequestTimeout, ServiceError, StateError, expected
 from fabric.node.node import Node
 from fabric.protocol.inboxes import inbox_topic
 from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Admission, Again, Refused
@@ -68,10 +68,14 @@ class Server:
                    publish, and may take its time. An exception is sent as the reply: those of `fabric.errors` as they
                    are, others as a ServiceError that names only their class
     info:          told to everybody with the announcements
+    version:       told with the announcements, at most 100 characters
     workers:       threads that call the handler
+    max_batch:     most requests that the handler is given at once
     max_in_flight: requests that wait or are being done; beyond, the sender is told Busy
     keep_s:        how long an answer is kept for a request that comes again
-    errors:        ValueError for a name that is no topic level
+    lease_s:       how long others take it for alive when they hear nothing; it announces itself every second
+    skew_s:        how far the clocks of a client and of this host may be apart
+    errors:        ValueError for an invalid name, and for numbers below 1
     """
 
     def __init__(
@@ -89,22 +93,32 @@ class Server:
         lease_s: float = LEASE_S,
         skew_s: float = SKEW_S,
     ) -> None:
-        if workers < 1 or max_batch < 1 or max_in_flight < 1:
-            raise ValueError("workers, max_batch and max_in_flight must be at least 1")
+        for option, value in (("workers", workers), ("max_batch", max_batch), ("max_in_flight", max_in_flight)):
+            if value < 1:
+                raise ValueError(expected(option, value, "at least 1"))
         self._node, self._handler, self._max_batch, self._skew_s = node, handler, max_batch, skew_s
         self._max_bytes = node.max_payload_bytes
         self.name = name
         self.instance = secrets.token_hex(16)
         self.inbox = inbox_topic(self.instance, "requests")
         self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
+        """Decides on each request. Under `_lock`."""
         self._lock = threading.Lock()
+        """Guards all that follows. Not held while the handler runs or an answer is sent."""
         self._changed = threading.Condition(self._lock)
+        """Told when the queue gains a request, when one is finished, and at the end."""
         self._queue: deque[tuple[float, Request]] = deque()
+        """(since when, monotonic; request) of those accepted and not given to a worker."""
         self._waited_s = 0.0
+        """How long all requests together waited in the queue."""
         self._counts: Counter[str] = Counter()
+        """See `stats`."""
         self._stopping = False
+        """Workers end when they next look."""
         self._closed = False
+        """`close` was called: set once."""
         self._ready = threading.Event()
+        """The inbox was acknowledged once."""
         self._announcer = Announcer(
             node,
             name,
@@ -121,7 +135,7 @@ class Server:
         ]
         for worker in self._workers:
             worker.start()
-        node._attach(self)
+        node.attach(self)
         self._held = Held(node, self.inbox, self._take, self._reachable)
 
     def __enter__(self) -> Server:
@@ -161,8 +175,8 @@ class Server:
 
         errors: StateError in the handler, or in a callback of the node, which it would wait for
         """
-        if threading.current_thread() in (*self._workers, self._node._thread):
-            raise StateError("server", "in its handler or a callback", "close", "right would be another thread")
+        if threading.current_thread() in self._workers or self._node.in_io_thread:
+            raise StateError("server", "in its handler or a callback", "close", "call it in another thread")
         end = time.monotonic() + timeout_s
         with self._changed:
             if self._closed:
@@ -173,7 +187,7 @@ class Server:
             self._stopping = True
             self._changed.notify_all()
         self._announcer.close()
-        self._node._detach(self)
+        self._node.detach(self)
         self._held.close()
         for worker in self._workers:
             worker.join(max(0.0, end - time.monotonic()))
@@ -214,7 +228,7 @@ class Server:
     def _answer(self, addresses: list[Address], payload: Any, timeout_s: float) -> None:
         for address in addresses:
             try:
-                self._node._publish_system(address.reply_to, payload, {"id": address.id}, timeout_s=timeout_s)
+                self._node.publish_system(address.reply_to, payload, {"id": address.id}, timeout_s=timeout_s)
                 self._count("replies")
             except FabricError:  # the client asks again; what was done is kept under its key
                 self._count("unsent")

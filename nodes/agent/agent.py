@@ -74,7 +74,7 @@ class Agent:
         self._watching: dict[str, int] = {}
         self._closed = False
         self._subscribe()
-        node._attach(self)
+        node.attach(self)
 
     def _subscribe(self) -> None:
         self._states = self.node.subscribe(topics.agent_state(self.agent), self._on_state, self._on_ack)
@@ -198,7 +198,7 @@ class Agent:
                 self._client.request(FRAME_SERVICE, "sign_out", {"agent": self.agent}, deadline_s=SIGN_OUT_S)
             except FabricError as error:
                 log.info("not signed out: %s", error)  # its lease ends by itself
-        self.node._detach(self)
+        self.node.detach(self)
         self._client.close()
         for ident in (self._states, *self._watching.values()):
             try:

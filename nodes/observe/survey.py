@@ -129,7 +129,7 @@ class Survey:
         ident, asked = self._new()
         headers = questions.trace_headers(ident, self._inbox)
         with contextlib.suppress(TransportError):
-            self.node._publish_system(topic, None, headers, timeout_s=SEND_TIMEOUT_S)
+            self.node.publish_system(topic, None, headers, timeout_s=SEND_TIMEOUT_S)
         return asked
 
     def _new(self) -> tuple[bytes, Asked]:
@@ -142,7 +142,7 @@ class Survey:
 
     def _send(self, topic: str, payload: dict[str, Any]) -> None:
         with contextlib.suppress(TransportError):  # nobody hears it then, and nobody answers
-            self.node._publish_system(topic, payload, timeout_s=SEND_TIMEOUT_S)
+            self.node.publish_system(topic, payload, timeout_s=SEND_TIMEOUT_S)
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -156,7 +156,7 @@ class Survey:
         ident = answer.get("id") if isinstance(answer, dict) else None
         with self.lock:
             asked = self._asked.get(ident) if isinstance(ident, bytes) else None
-        if asked is not None and message.publisher != self.node._up.publisher:
+        if asked is not None and message.publisher != self.node.publisher:
             asked.add({**answer, **_short(answer), "publisher": message.publisher}, now)
 
 

@@ -82,7 +82,7 @@ class PageHost:
         self._releases: set[Future[Any]] = set()
         self._closed = False
         self._space = session_space(self.home)
-        node._attach(self)
+        node.attach(self)
         self._subscribe()
         node.subscribe(BUTTONS, self._on_buttons)
 
@@ -280,7 +280,7 @@ class PageHost:
             self._closed = True
         with _hosts_lock:
             _hosts.pop(self.node, None)
-        self.node._detach(self)
+        self.node.detach(self)
         self._client.close()
 
 

@@ -84,7 +84,7 @@ def test_who_can_reach_it(base: str, host: str | None, wildcard: bool, local: bo
     ],
 )
 def test_no_address(base: str) -> None:
-    with pytest.raises(ValueError, match="right would be"):
+    with pytest.raises(ValueError, match=r"^invalid address .*: expected "):
         Endpoints.parse(base)
 
 
@@ -95,7 +95,7 @@ def test_six_ports_fit(port: int) -> None:
 
 @pytest.mark.parametrize("port", ["0", "65531", "65536", "999999999"])
 def test_six_ports_do_not_fit(port: str) -> None:
-    with pytest.raises(ValueError, match="right would be 1 to 65530"):
+    with pytest.raises(ValueError, match=r"^invalid port .*: expected 1 to 65530"):
         Endpoints.parse(f"tcp://a:{port}")
 
 
@@ -103,7 +103,7 @@ def test_the_longest_ipc_path_is_counted_in_bytes_with_its_suffix() -> None:
     longest = "/" + "é" * ((MAX_IPC_BYTES - len("/.relay")) // 2)
     assert len(f"{longest}.relay".encode()) in (MAX_IPC_BYTES - 1, MAX_IPC_BYTES)
     Endpoints.parse(f"ipc://{longest}")
-    with pytest.raises(ValueError, match=f"longer than {MAX_IPC_BYTES} bytes"):
+    with pytest.raises(ValueError, match=f"expected at most {MAX_IPC_BYTES} bytes"):
         Endpoints.parse(f"ipc://{longest}é")
 
 

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from fabric import errors
-from fabric.errors import Busy, FabricError, RemoteWireError, StateError, TopicError
+from fabric.errors import Busy, FabricError, RemoteWireError, StateError, TopicError, expected
 
 CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass) if each.__module__ == "fabric.errors"]
 
@@ -35,9 +35,9 @@ def test_the_tree_in_the_docstring_is_the_tree_there_is() -> None:
 
 
 def test_what_an_error_carries() -> None:
-    state = StateError("co-browsing", "idle", "stop", "right would be a join first")
+    state = StateError("co-browsing", "idle", "stop", "join first")
     assert (state.machine, state.state, state.event) == ("co-browsing", "idle", "stop")
-    assert str(state) == "co-browsing: 'stop' is not possible in state 'idle': right would be a join first"
+    assert str(state) == "co-browsing: 'stop' is not possible in state 'idle': join first"
     assert str(StateError("m", "s", "e")) == "m: 'e' is not possible in state 's'"
     assert RemoteWireError("no").kind == "malformed" and RemoteWireError("no", "version").kind == "version"
     assert Busy("full").retry_after_s == 1.0 and Busy("full", 0.25).retry_after_s == 0.25
@@ -48,3 +48,19 @@ def test_a_message_is_kept_as_it_is(cls: type[FabricError]) -> None:
     error = cls("what was wrong; what would be right")
     assert str(error) == "what was wrong; what would be right"
     assert str(pickle.loads(pickle.dumps(error))) == str(error), "errors cross process boundaries"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("x/y", "invalid name 'x/y': expected 1 to 100 characters"),
+        (None, "invalid name None: expected 1 to 100 characters"),
+        ("it's" * 1000, "invalid name \"it'sit"),
+        (b"\0" * 1_000_000, "invalid name b'\\x00\\x00"),
+        ([7] * 1000, "invalid name [7, 7"),
+    ],
+)
+def test_an_error_says_in_one_line_what_was_wrong_and_what_was_expected(value: object, words: str) -> None:
+    text = expected("name", value, "1 to 100 characters")
+    assert text.startswith(words) and text.endswith(": expected 1 to 100 characters") and len(text) < 110
+    assert ("…" in text) == (len(repr(value)) > 60)

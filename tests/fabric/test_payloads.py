@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from fabric.errors import LocalWireError
-from fabric.payloads import MAX_NESTING, flaw, from_json, to_json
+from fabric.payloads import MAX_NESTING, dumps, flaw, from_json, to_json
 from tests.support.payload_strategies import NO_PAYLOADS, PAYLOADS, nested, shared_many_times
 
 LIMIT = 1_000_000
@@ -67,8 +67,8 @@ def test_nesting_ends_at_64() -> None:
 
 
 def test_a_flaw_says_what_would_be_right() -> None:
-    assert "keys must be str" in str(flaw({1: 2}, LIMIT))
-    assert "builtins.set is no payload" in str(flaw([{1}], LIMIT))
+    assert "expected a str, not builtins.int" in str(flaw({1: 2}, LIMIT))
+    assert "invalid payload of type builtins.set" in str(flaw([{1}], LIMIT))
     assert "flatten" in str(flaw(nested(65), LIMIT))
     assert "send less" in str(flaw("x" * 11, 10))
 
@@ -141,3 +141,20 @@ def test_marks_that_hold_nonsense_are_refused(bad: Any) -> None:
 def test_json_from_outside_may_not_nest_without_end() -> None:
     with pytest.raises(LocalWireError, match="flatten"):
         from_json(nested(500))
+
+
+def test_dumps_writes_one_line_of_strict_json() -> None:
+    assert dumps({"a": [1, None, True], "ü": "x\ny\u2028"}) == '{"a":[1,null,true],"ü":"x\\ny\u2028"}'
+    for value in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            dumps([value])
+    for odd in (b"x", {1, 2}, object()):
+        with pytest.raises(TypeError, match="is not JSON serializable"):
+            dumps(odd)
+
+
+@given(PAYLOADS)
+def test_dumps_of_any_payload_is_read_back(payload: Any) -> None:
+    text = dumps(to_json(payload))
+    assert "\n" not in text
+    assert from_json(json.loads(text)) == from_json(to_json(payload))

@@ -77,7 +77,7 @@ def test_an_address_that_cannot_be_bound_is_told_in_plain_words(
 def test_an_address_in_use_says_what_would_be_right(context: sockets.Context) -> None:
     base, first = free_base(), sockets.pull(context, recv_hwm=1)
     sockets.bind(first, base, max_part_bytes=1)
-    with pytest.raises(TransportError, match="the address is in use; right would be a free one"):
+    with pytest.raises(TransportError, match="the address is in use: choose another one"):
         sockets.bind(sockets.pull(context, recv_hwm=1), base, max_part_bytes=1)
 
 

@@ -170,14 +170,14 @@ def test_a_lone_surrogate_in_a_key_is_refused(key: str) -> None:
     ],
 )
 def test_ids_and_numbers_out_of_range_are_refused(publisher: Any, number: Any, sent_ns: Any) -> None:
-    with pytest.raises(LocalWireError, match="must be an int from"):
+    with pytest.raises(LocalWireError, match="expected an int from"):
         encode("a", publisher, number, sent_ns, "x")
 
 
 def test_headers_must_be_a_map() -> None:
-    with pytest.raises(LocalWireError, match="not a dict"):
+    with pytest.raises(LocalWireError, match="expected a dict"):
         encode("a", 5, 1, 0, "x", [("id", 1)])  # type: ignore[arg-type]
-    with pytest.raises(LocalWireError, match="keys must be str"):
+    with pytest.raises(LocalWireError, match="expected a str, not"):
         encode("a", 5, 1, 0, "x", {1: 1})  # type: ignore[dict-item]
 
 

@@ -29,8 +29,8 @@ FLOORS = (
 """The rooms, from the ground up. A module imports from its own room and from lower floors: never up, never sideways.
 `fabric` stands for the modules that lie in it themselves; its face, `fabric/__init__.py`, is used from `nodes` on."""
 PURE_SPINE = (
-    "fabric.errors", "fabric.topics", "fabric.trie", "fabric.wire", "fabric.node.numbering", "fabric.node.interest",
-    "fabric.broker", "fabric.proxy.membership", "fabric.node.coverage",
+    "fabric.errors", "fabric.topics", "fabric.trie", "fabric.wire", "fabric.node.numbering", "fabric.node.gaps",
+    "fabric.node.interest", "fabric.broker", "fabric.proxy.membership", "fabric.node.coverage",
 )
 IO_SPINE = (
     "fabric.sockets", "fabric.proxy.proxy", "fabric.node.node", "fabric.node.aio", "fabric.services.presence",
@@ -159,6 +159,15 @@ def test_only_sockets_creates_zeromq_sockets(module: str) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "socket":
             maker = ast.unparse(node.func.value)
             assert maker in ("socket", "plain_socket"), f"line {node.lineno}: {maker}.socket(); use fabric.sockets"
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if not module.startswith("fabric.node.")])
+def test_what_lives_on_a_node_uses_what_it_offers(module: str) -> None:
+    """`node._thread` and the like are for `fabric.node` alone; others have `attach`, `in_io_thread` and so on."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr):
+            owner = ast.unparse(node.value).rpartition(".")[2]
+            assert owner not in ("node", "_node"), f"line {node.lineno}: {ast.unparse(node)}"
 
 
 def test_the_walk_sees_what_it_should() -> None:

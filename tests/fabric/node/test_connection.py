@@ -35,7 +35,7 @@ def connected(*bases: str, now: float = 0.0) -> Connection:
 
 
 def test_no_address_is_an_error() -> None:
-    with pytest.raises(ValueError, match="right would be at least one"):
+    with pytest.raises(ValueError, match="expected at least one"):
         Connection([])
 
 

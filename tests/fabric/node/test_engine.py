@@ -59,12 +59,12 @@ def test_what_lives_on_a_node_is_ticked_and_closed_before_it_last_one_first(mesh
         def close(self) -> None:
             assert not holder._closed
             closed.append(self.name)
-            holder._detach(self)
+            holder.detach(self)
 
     with Node(mesh[0].base) as holder:
         services = [Service("first"), Service("second")]
         for service in services:
-            holder._attach(service)
+            holder.attach(service)
         assert all(service.ticked.wait(5) for service in services)
         until(lambda: holder.stats()["failed_callbacks"] >= 2, "both raised")
     assert closed == ["second", "first"]

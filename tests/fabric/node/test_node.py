@@ -352,9 +352,9 @@ def test_the_fabrics_own_topics_are_not_published_to(here: Node, topic: str) -> 
 
 
 def test_scopes_that_do_not_exist_are_refused(here: Node) -> None:
-    with pytest.raises(ScopeError, match="is no scope"):
+    with pytest.raises(ScopeError, match="invalid scope"):
         here.publish("~other/x", 1)
-    with pytest.raises(ScopeError, match="is no scope"):
+    with pytest.raises(ScopeError, match="invalid scope"):
         here.subscribe("~other/x", print)
 
 
@@ -411,7 +411,7 @@ def test_payloads_beyond_the_limit_are_refused_here_and_by_the_receiver(two: Pro
 
 @pytest.mark.parametrize("connect", ["", "tcp://", "127.0.0.1:5570", "tcp://h:70000", []])
 def test_an_address_that_is_none_is_an_error_at_once(connect: Any) -> None:
-    with pytest.raises(ValueError, match="right would be"):
+    with pytest.raises(ValueError, match="invalid address"):
         Node(connect)
 
 

@@ -1,20 +1,32 @@
-"""Receiver: from raw parts to handlers, with no network: parts are built by hand."""
+"""Receiver: from raw parts to handlers, with no network: parts are built by hand.
+
+The last tests hold it against `Plain`, which knows only `wire.decode` and `GapDetector.observe`.
+"""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
+from collections import Counter
 from functools import partial
 from typing import Any
+from unittest import mock
 
+import msgpack  # type: ignore[import-untyped]
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fabric.node.numbering import Gap
-from fabric.node.receiver import Receiver
-from fabric.wire import Encoder, Message, encode
+from fabric.errors import RemoteWireError
+from fabric.node.gaps import Gap, GapDetector
+from fabric.node.receiver import PLAIN_BYTES, PLAIN_NS, Receiver
+from fabric.topics import matches
+from fabric.wire import ENVELOPE_BYTES, Encoder, Message, decode, decode_body, decode_topic, encode
+from tests.support.payload_strategies import PAYLOADS, nested
 
 PRIVATE = b"$ack/0123"
+NOW_NS = 1_700_000_000_000_000_000
 SIZES = [None, b"x" * 2_000]
 """Payloads on either side of what the receiving loop takes by itself."""
 
@@ -44,7 +56,7 @@ class Node:
         return heard
 
     def send(self, topic: str, number: int, payload: Any = None, publisher: int = 1, **headers: Any) -> None:
-        self.take(Encoder(publisher).part(topic.encode() + b"\0", number, 1, payload, headers or None))
+        self.take(Encoder(publisher).part(topic.encode() + b"\0", number, NOW_NS, payload, headers or None))
 
 
 def numbers(messages: list[Message]) -> list[int]:
@@ -115,7 +127,7 @@ def test_after_a_move_what_is_missing_is_waited_for() -> None:
     assert numbers(heard) == [1] and not node.gaps
     node.send("a", 2)
     assert numbers(heard) == [1, 2, 3] and not node.gaps
-    node.receiver.hold = True
+    node.receiver.awaits = True
     node.send("a", 5)
     node.receiver.tick(time.monotonic())
     assert numbers(heard) == [1, 2, 3]
@@ -274,3 +286,364 @@ def test_delivering_by_hand_is_for_local_messages() -> None:
     heard = node.listen("~/#")
     node.receiver.deliver(Message("~/a", 1, 1, 1, 1))
     assert [message.topic for message in heard] == ["~/a"]
+
+
+# --- the hot path against the plain one -------------------------------------------------------------------------------
+
+FILTERS = ("a/#", "+/x", "b", "a/x", "~pagesession/+")
+RAW_TOPICS = (b"a/x", b"a/y", b"b", b"~pagesession/1", b"nobody/here")
+TOPICS = tuple(raw.decode() for raw in RAW_TOPICS)
+ODD_TOPICS = (b"", b"a/+", b"a/#", b"a/\xff", b"~/a", b"~x/a", b"$sys/a", PRIVATE, PRIVATE + b"/w", b"a/" * 300)
+PUBLISHERS = (1, 7, 7, 0, 2**64 - 1)
+WINDOW_S = 0.5
+
+
+def fails_on_boom(message: Message) -> None:
+    if message.payload == "boom":
+        raise ValueError("deliberately")
+
+
+class Plain:
+    """What a receiver does, said without a hot path: every part is decoded in full, every number goes to the detector.
+
+    heard:  (filter, message) in the order of the calls
+    """
+
+    def __init__(self, max_payload_bytes: int, max_entries: int) -> None:
+        self.detector: GapDetector[Message] = GapDetector(WINDOW_S, max_entries)
+        self.max_payload_bytes = max_payload_bytes
+        self.filters = list(FILTERS)
+        self.awaits = False
+        self.heard: list[tuple[str, Message]] = []
+        self.private: list[tuple[bytes, bytes]] = []
+        self.gaps: list[Gap] = []
+        self.notices: list[object] = []
+        self.traces: list[tuple[str, object]] = []
+        self.refused: Counter[str] = Counter()
+        self.received = self.unmatched = self.failed_callbacks = 0
+
+    def take(self, part: bytes, now: float) -> None:
+        self.received += 1
+        try:
+            self._take(part, now)
+        except RemoteWireError as error:
+            self.refused[error.kind] += 1
+
+    def _take(self, part: bytes, now: float) -> None:
+        raw, nul, body = part.partition(b"\0")
+        if nul and raw.endswith(b"#"):
+            payload, headers = decode_body(body, self.max_payload_bytes)[3:]
+            if (headers or {}).get("cancelled") is not True:
+                decode_topic(raw)
+            self.notices.append(payload)
+            return
+        if nul and raw.startswith(PRIVATE):
+            self.private.append((raw, body))
+            return
+        if nul and not self.matching(decode_topic(raw)):
+            self.unmatched += 1
+            return
+        message = decode(part, max_payload_bytes=self.max_payload_bytes)
+        topic, payload, publisher, number, _, headers = message
+        if headers.get("cancelled") is True:
+            self.notices.append(payload)
+            return
+        awaits = self.awaits or headers.get("moved") is True
+        if headers.get("tail") is True:
+            if "trace" in headers:
+                self.traces.append((topic, headers["trace"]))
+            self.carry_out(self.detector.tail(topic, publisher, number, now, awaits))
+        else:
+            self.carry_out(self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits))
+
+    def matching(self, topic: str) -> list[str]:
+        return [each for each in self.filters if matches(each, topic)]
+
+    def carry_out(self, effects: list[Any]) -> None:
+        for effect in effects:
+            if isinstance(effect, Gap):
+                self.gaps.append(effect)
+                continue
+            for topic_filter in self.matching(effect.item.topic):
+                self.heard.append((topic_filter, effect.item))
+                self.failed_callbacks += effect.item.payload == "boom" and type(effect.item.payload) is str
+
+    def drop(self, topic_filter: str) -> None:
+        self.filters.remove(topic_filter)
+        self.detector.forget(lambda topic: matches(topic_filter, topic) and not self.matching(topic))
+
+
+class Both:
+    """A receiver and its plain twin, which get the same; `compare` after each step."""
+
+    def __init__(self, max_payload_bytes: int = 10_000, max_entries: int = 1_000) -> None:
+        self.now = 100.0
+        self.node = Node(
+            max_payload_bytes=max_payload_bytes,
+            reorder_window_s=WINDOW_S,
+            max_entries=max_entries,
+            clock=lambda: self.now,
+        )
+        self.plain = Plain(max_payload_bytes, max_entries)
+        self.heard: list[tuple[str, Message]] = []
+        self.traces: list[tuple[str, object]] = []
+        self.node.receiver.on_trace = lambda topic, trace: self.traces.append((topic, trace))
+        self.idents = {each: self.node.broker.subscribe(each, partial(self._hear, each)) for each in FILTERS}
+
+    def _hear(self, topic_filter: str, message: Message) -> None:
+        self.heard.append((topic_filter, message))
+        fails_on_boom(message)
+
+    def take(self, *parts: bytes) -> None:
+        for part in parts:
+            self.node.take(part)
+            self.plain.take(part, self.now)
+        self.compare()
+
+    def message(
+        self, raw: bytes, fields: list[Any], number: tuple[str, int], forms: dict[int, Any], shape: Any
+    ) -> None:
+        """Take a body of `fields` and a number.
+
+        number: counted from the last number, or from the detector's entry, which is another one while something waits
+        forms:  what to put in some places instead
+        """
+        entry = self.plain.detector.lasts(raw.decode()).get(fields[1], 0) if raw in RAW_TOPICS else 0
+        start, offset = number
+        last = -1 - entry if entry < 0 and start == "last" else entry
+        fields = [*fields[:2], min(max(last + offset, -(2**63)), 2**64 - 1), *fields[2:]]
+        for place, form in forms.items():
+            if place < len(fields):
+                fields[place] = form(fields[place])
+        self.take(raw + b"\0" + shape(fields))
+
+    def wait(self, passed_s: float) -> None:
+        self.now += passed_s
+        self.node.receiver.tick(self.now)
+        self.plain.carry_out(self.plain.detector.expire(self.now))
+        self.compare()
+
+    def set_awaits(self, awaits: bool) -> None:
+        self.node.receiver.awaits = self.plain.awaits = awaits
+
+    def drop(self, topic_filter: str) -> None:
+        if topic_filter in self.idents:
+            self.node.broker.unsubscribe(self.idents.pop(topic_filter))
+            self.node.receiver.forget([topic_filter])
+            self.plain.drop(topic_filter)
+        self.compare()
+
+    def compare(self) -> None:
+        """Same messages, same counters, same state. Compared as text, in which 7.0 is not 7 and nan is nan."""
+        ours, plain = self.node.receiver, self.plain
+        assert repr(self.heard) == repr(plain.heard)
+        assert repr((self.node.gaps, self.node.private)) == repr((plain.gaps, plain.private))
+        assert repr((self.node.notices, self.traces)) == repr((plain.notices, plain.traces))
+        for name in ("refused", "received", "unmatched", "failed_callbacks"):
+            assert getattr(ours, name) == getattr(plain, name), name
+        for name in ("duplicates", "gaps", "lost", "started_late", "evicted", "is_awaiting"):
+            assert getattr(ours.detector, name) == getattr(plain.detector, name), name
+        for topic in TOPICS:
+            assert repr(ours.detector.lasts(topic)) == repr(plain.detector.lasts(topic)), topic
+
+
+def pack(value: Any) -> bytes:
+    packed: bytes = msgpack.packb(value)
+    return packed
+
+
+def wide(fields: list[Any]) -> bytes:
+    """Pack with no small form: array 32, and 64 bits for every int from 0."""
+    items = (
+        b"\xcf" + each.to_bytes(8, "big") if type(each) is int and 0 <= each < 2**64 else pack(each) for each in fields
+    )
+    return b"\xdd" + len(fields).to_bytes(4, "big") + b"".join(items)
+
+
+def as_bin(fields: list[Any]) -> bytes:
+    """Five bytes, which unpack into five ints as an array of five does."""
+    return pack(bytes(each if type(each) is int and 0 <= each < 256 else 9 for each in fields))
+
+
+def as_map(fields: list[Any]) -> bytes:
+    return b"\x85" + b"".join(pack(each) + b"\1" for each in fields[:5])
+
+
+def flipped(place: int, byte: int) -> Any:
+    def shape(fields: list[Any]) -> bytes:
+        body = bytearray(pack(fields))
+        body[place % len(body)] = byte
+        return bytes(body)
+
+    return shape
+
+
+def with_raw(extra: bytes) -> Any:
+    """Put raw msgpack in the place of the payload."""
+    return lambda fields: b"\x95" + b"".join(map(pack, fields[:4])) + extra
+
+
+RAW_PAYLOADS = (
+    b"\xd4\5\0",  # an extension
+    b"\xd6\xff\0\0\0\1",  # a timestamp
+    b"\xc7\1\xff\0",  # a timestamp of no known size
+    b"\xd4\xfb\0",  # an extension that msgpack keeps for itself
+    b"\x82\xa1a\1\xa1a\2",  # a key that is there twice
+    b"\x81\1\1",
+    b"\x81\xc4\1k\1",  # bytes as a key
+    b"\xa2\xff\xfe",  # text that is not UTF-8
+    b"\xa3\xed\xa0\x80",  # half a surrogate pair
+    b"\x91" * 64 + b"\1",
+    b"\x91" * 65 + b"\1",
+    b"\x91" * 900 + b"\1",
+    b"\xdc\xff\xff",  # cut short
+    b"\xc1",
+    b"",
+)
+EQUALS: Any = st.sampled_from([float, bool])
+"""What equals an int to Python, and finds its entry in a dict."""
+FORMS: Any = st.one_of(
+    EQUALS.map(lambda kind: lambda value: kind(value) if type(value) is int else value),
+    st.sampled_from([-5, -1, 0, True, False, 1.0, None, "x", [], {}, 2**63, -(2**63), 2**64 - 1, b"k"]).map(
+        lambda value: lambda _: value
+    ),
+    st.integers(-8, 8).map(lambda value: lambda _: value),
+    st.just(lambda value: 1 - value if type(value) is int and value < 2**63 else value),
+)
+SHAPES: Any = st.one_of(
+    st.just(pack),
+    st.just(pack),
+    st.just(pack),
+    st.sampled_from([wide, as_bin, as_map]),
+    st.sampled_from(RAW_PAYLOADS).map(with_raw),
+    st.integers(0, 3).map(lambda cut: lambda fields: pack(fields)[: -1 - cut]),
+    st.binary(min_size=1, max_size=2).map(lambda more: lambda fields: pack(fields) + more),
+    st.builds(flipped, st.integers(0, 40), st.integers(0, 255)),
+    st.sampled_from([2, 4, 7]).map(lambda size: lambda fields: pack([*fields, None, None][:size])),
+)
+TIMES = st.sampled_from([NOW_NS, NOW_NS, NOW_NS, 0, 1, PLAIN_NS - 1, PLAIN_NS, 2**64 - 1])
+MESSAGE_PAYLOADS = st.one_of(
+    PAYLOADS,
+    st.sampled_from(["boom", float("nan"), bytes(PLAIN_BYTES), "é" * 40, bytes(90), nested(64), nested(65)]),
+)
+HEADERS = st.one_of(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(["moved", "tail", "cancelled"], st.sampled_from([True, 1, "x"]))),
+    st.sampled_from([{"moved": True}, {"moved": True}, {"tail": True}, {"tail": True, "trace": [1]}, {"k": {"a": []}}]),
+)
+FIELDS = st.builds(
+    lambda publisher, sent_ns, payload, headers: [1, publisher, sent_ns, payload, *headers],
+    st.sampled_from(PUBLISHERS),
+    TIMES,
+    MESSAGE_PAYLOADS,
+    st.one_of(st.just([]), st.just([]), st.just([]), HEADERS.map(lambda headers: [headers])),
+)
+NEXT = st.just(("last", 1))
+NUMBERS = st.one_of(
+    NEXT,
+    NEXT,
+    st.tuples(st.just("last"), st.sampled_from([2, 2, 3, 0, -1])),
+    st.tuples(st.just("entry"), st.sampled_from([1, 1, 0, 2, -1])),
+)
+NO_FORMS: Any = st.just({})
+ONE_FORM = st.dictionaries(st.sampled_from([0, 1, 2, 2, 3, 4, 5]), FORMS, min_size=1, max_size=1)
+FEW = st.sampled_from(RAW_TOPICS[:2])
+
+
+PACKED: Any = st.just(pack)
+
+
+def messages(
+    raw: Any = FEW, fields: Any = FIELDS, number: Any = NUMBERS, forms: Any = NO_FORMS, shape: Any = PACKED
+) -> Any:
+    return st.tuples(st.just("message"), raw, fields, number, forms, shape)
+
+
+STEPS = st.one_of(
+    messages(fields=st.builds(lambda publisher: [1, publisher, NOW_NS, "x"], st.sampled_from([1, 7]))),
+    messages(
+        fields=st.sampled_from([1, 7]).map(lambda publisher: [1, publisher, NOW_NS, "x", {"moved": True}]),
+        number=st.just(("last", 2)),
+    ),
+    messages(),
+    messages(raw=st.sampled_from(RAW_TOPICS)),
+    messages(forms=ONE_FORM, number=NEXT),
+    messages(forms=ONE_FORM),
+    messages(shape=SHAPES, number=NEXT),
+    messages(raw=st.sampled_from(RAW_TOPICS + ODD_TOPICS), shape=SHAPES),
+    st.tuples(st.just("take"), st.one_of(st.binary(max_size=40), st.sampled_from(RAW_TOPICS + ODD_TOPICS))),
+    st.tuples(st.just("take"), st.builds(lambda raw, body: raw + b"\0" + body, FEW, st.binary(max_size=40))),
+    st.tuples(st.just("wait"), st.sampled_from([0.0, 0.3, 0.6])),
+    st.tuples(st.just("set_awaits"), st.booleans()),
+)
+ENDS = st.lists(st.tuples(st.just("drop"), st.sampled_from(FILTERS)) | STEPS, max_size=15)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(STEPS, min_size=15, max_size=60),
+    ENDS,
+    st.sampled_from([10_000, 10_000, 100, 0]),
+    st.sampled_from([1_000, 1_000, 2]),
+)
+def test_whatever_comes_it_does_what_decoding_and_numbering_in_full_do(
+    steps: list[tuple[Any, ...]], ends: list[tuple[Any, ...]], max_payload_bytes: int, max_entries: int
+) -> None:
+    both = Both(max_payload_bytes, max_entries)
+    for name, *arguments in steps + ends:
+        getattr(both, name)(*arguments)
+    both.wait(10.0)
+
+
+def body_of(*fields: Any) -> bytes:
+    return b"a/x\0" + pack(list(fields))
+
+
+SEEN = [body_of(1, 7, number, NOW_NS, None) for number in (1, 2)]
+WAITING = [*SEEN, b"a/x\0" + pack([1, 7, 4, NOW_NS, "waits", {"moved": True}])]
+UNLIKE: dict[str, tuple[list[bytes], bytes, str]] = {
+    "a bool as version": (SEEN, body_of(True, 7, 3, NOW_NS, "x"), "bad_body"),
+    "a float as version": (SEEN, body_of(1.0, 7, 3, NOW_NS, "x"), "bad_body"),
+    "a float as publisher": (SEEN, body_of(1, 7.0, 3, NOW_NS, "x"), "bad_body"),
+    "a bool as publisher": ([body_of(1, 1, 1, NOW_NS, "x")], body_of(1, True, 2, NOW_NS, "x"), "bad_body"),
+    "a float as number": (SEEN, body_of(1, 7, 3.0, NOW_NS, "x"), "bad_body"),
+    "a float as time": (SEEN, body_of(1, 7, 3, 1e18, "x"), "bad_body"),
+    "a bool as time": (SEEN, body_of(1, 7, 3, True, "x"), "bad_body"),
+    "a time before 1970": (SEEN, body_of(1, 7, 3, -5, "x"), "bad_body"),
+    "a negative number while another waits": (WAITING, body_of(1, 7, -2, NOW_NS, "evil"), "bad_body"),
+    "five bytes in the place of an array": (SEEN, b"a/x\0" + as_bin([1, 7, 3, 200, 5]), "bad_body"),
+    "no NUL behind a topic that is known": (SEEN, b"a/x", "no_topic"),
+    "no NUL behind a topic that nobody wants": ([b"nobody/here\0"], b"nobody/here", "no_topic"),
+    "too large for a limit below that of the hot path": (SEEN, body_of(1, 7, 3, NOW_NS, bytes(600)), "too_large"),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_what_decoding_refuses_is_refused_on_a_topic_already_seen(name: str) -> None:
+    before, part, kind = UNLIKE[name]
+    both = Both(max_payload_bytes=500)
+    both.take(*before)
+    heard = len(both.heard)
+    both.take(part)
+    assert both.node.receiver.refused == {kind: 1} and len(both.heard) == heard
+    both.take(body_of(1, 7, 3, NOW_NS, "next"))
+    both.wait(10.0)
+    assert not both.node.gaps, "nothing is missing"
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_body_is_taken_up_to_the_limit_and_no_further(over: int) -> None:
+    both = Both(max_payload_bytes=200)
+    empty = len(pack([1, 7, 3, NOW_NS, bytes(200)])) - 200
+    both.take(*SEEN, body_of(1, 7, 3, NOW_NS, bytes(200 + ENVELOPE_BYTES - empty + over)))
+    assert both.node.receiver.refused == ({"too_large": 1} if over else {})
+
+
+@pytest.mark.parametrize("payload", [None, True, 7, 1.5, "x", b"x", [1], {"k": "v"}])
+def test_a_plain_message_in_order_takes_the_hot_path(payload: Any) -> None:
+    """Or the comparison above would compare the careful way with itself."""
+    node = Node()
+    heard = node.listen("a")
+    node.send("a", 1)
+    with mock.patch.object(node.receiver, "_take_carefully", side_effect=AssertionError):
+        node.send("a", 2, payload)
+    assert numbers(heard) == [1, 2] and heard[1].payload == payload

@@ -48,7 +48,7 @@ def answers(asker: Node) -> Box:
 
 
 def ask(asker: Node, question: Question, proxy: str = "p2") -> None:
-    asker._publish_system(f"$fabric/proxy/{proxy}", question.to_map())
+    asker.publish_system(f"$fabric/proxy/{proxy}", question.to_map())
 
 
 def test_the_nodes_of_a_proxy_say_why(asker: Node, node: Node) -> None:
@@ -84,7 +84,7 @@ def test_a_proxy_answers_where_its_incarnation_is_asked(asker: Node) -> None:
     asker.subscribe("$fabric/proxy/p2", lambda message: announced(message.payload))
     topic = question_topic(announced.wait(1)[0]["incarnation"])
     for ident in (b"1", b"2"):
-        asker._publish_system(topic, Question("ping", ident, REPLY).to_map())
+        asker.publish_system(topic, Question("ping", ident, REPLY).to_map())
     assert box.wait(2) == [{"answer": "ping", "id": ident, "proxy": "p2"} for ident in (b"1", b"2")]
 
 
@@ -94,10 +94,10 @@ def test_wrong_questions_are_passed_over(asker: Node, node: Node, payload: Any) 
     asker.subscribe("$fabric/proxy/p2", lambda message: announced(message.payload))
     topic = question_topic(announced.wait_for(lambda items: "incarnation" in items[0], "one")[0]["incarnation"])
     for where in ("$fabric/proxy/p2", topic):
-        asker._publish_system(where, payload)
+        asker.publish_system(where, payload)
     asker._up.publish(asker._up.prefix("a/b/c"), None, {"tail": True, "trace": payload})
     ask(asker, Question("stats", b"1", REPLY))
-    asker._publish_system(topic, Question("ping", b"2", REPLY).to_map())
+    asker.publish_system(topic, Question("ping", b"2", REPLY).to_map())
     assert {each["id"] for each in box.wait(2)} == {b"1", b"2"}
     assert node.stats()["refused_answers"] == 0 and node.stats()["failed_callbacks"] == 0
 

@@ -107,7 +107,7 @@ def test_what_is_no_marker(fields: tuple[object, ...]) -> None:
 
 
 def test_another_kind_is_no_marker() -> None:
-    with pytest.raises(RemoteWireError, match="no marker"):
+    with pytest.raises(RemoteWireError, match="invalid marker"):
         decode_marker(encode_control("market", "t", b"n", None))
 
 

@@ -82,7 +82,7 @@ def test_no_address_but_an_inbox(headers: dict[str, Any]) -> None:
     "change", [{"op": ""}, {"op": 5}, {"op": "x" * 101}, {"key": ""}, {"key": None}, {"key": "k" * 201}], ids=str
 )
 def test_what_is_no_request(change: dict[str, Any]) -> None:
-    with pytest.raises(ServiceError, match="right would be"):
+    with pytest.raises(ServiceError, match="invalid request"):
         read_request(asked(**change), HERE, 0.0, SENT_NS, 1.0)
 
 
@@ -137,7 +137,7 @@ ERRORS: list[FabricError] = [
     NotAllowed("not yours"),
     RequestTimeout("over"),
     Busy("full", 2.5),
-    StateError("cobrowse", "idle", "stop", "right would be to start"),
+    StateError("cobrowse", "idle", "stop", "start it first"),
 ]
 
 

@@ -115,7 +115,7 @@ def test_one_that_falls_silent_is_gone_when_its_lease_is(here: Node, there: Node
     watcher.watch("silent")
     announcer = Announcer(there, "silent", "run-1", lease_s=1.5)
     changes.wait(1)
-    there._detach(announcer)
+    there.detach(announcer)
     fell_silent = time.monotonic()
     changes.wait_for(lambda items: items[-1] == ("left", "run-1"), "its lease ran out")
     assert 0.4 < time.monotonic() - fell_silent < 1.5 + 2.0
@@ -151,7 +151,7 @@ def test_a_listener_that_always_has_something_to_read_judges_too(here: Node) -> 
     """Pure of time: `tick` is told that the node is never idle."""
     changes = Changes()
     watcher = Watcher(here, changes)
-    here._detach(watcher)  # the test gives the ticks
+    here.detach(watcher)  # the test gives the ticks
     instance = Instance("busy", "run-1", lease_s=5.0)
     watcher.directory.announcement_heard(instance.topic, instance.to_map(), 100.0)
     watcher.tick(100.0, False)
@@ -184,9 +184,9 @@ def test_forged_announcements_are_counted_and_harm_nobody(here: Node, there: Nod
         real.instance.to_map() | {"lease_s": "long"},
     ]
     for payload in junk:
-        there._publish_system(f"{SERVICE}forged/run-1", payload)
-        there._publish_system(f"{SERVICE}forged/other", payload)
-    there._publish_system(f"{SERVICE}forged/run-2", real.instance.to_map())
+        there.publish_system(f"{SERVICE}forged/run-1", payload)
+        there.publish_system(f"{SERVICE}forged/other", payload)
+    there.publish_system(f"{SERVICE}forged/run-2", real.instance.to_map())
     until(lambda: watcher.directory.refused == 2 * len(junk) + 1, "all are refused")
     assert [each.id for each in watcher.live()] == ["run-1"]
     assert here.stats()["failed_callbacks"] == 0

@@ -180,7 +180,7 @@ def test_signed_in_again_it_takes_its_sessions_up(nodes: list[Node]) -> None:
     first.join(page.code()).result(10)
     first.wait("update")
     first._closed = True  # no word more
-    nodes[1]._detach(first)
+    nodes[1].detach(first)
     with Ada(nodes[2]) as again:
         again.wait("joined")
         again.wait("update")

@@ -145,7 +145,7 @@ def test_text_that_is_no_utf8_is_refused_by_the_line(mesh: Mesh, run_fabric: Run
         (["--csv", "-", "--topic", "a/{"], Exit.USAGE, "is no template"),
         (["~/a", "1"], Exit.USAGE, "stay in this command"),
         (["$a", "1"], Exit.USAGE, "belong to the fabric"),
-        (["~mine/a", "1"], Exit.USAGE, "is no scope"),
+        (["~mine/a", "1"], Exit.USAGE, "invalid scope '~mine'"),
     ],
 )
 def test_what_cannot_work(mesh: Mesh, run_fabric: Run, args: list[str], code: Exit, words: str) -> None:

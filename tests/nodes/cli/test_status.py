@@ -45,7 +45,7 @@ def test_status_as_json_whatever_a_peer_announces(proxies: Proxies, run_fabric: 
 
     def announce() -> None:
         while not over.wait(0.01):
-            node._publish_system("$fabric/proxy/odd", {**odd, "uptime_s": math.nan, "rates": b"\xff"})
+            node.publish_system("$fabric/proxy/odd", {**odd, "uptime_s": math.nan, "rates": b"\xff"})
 
     with Node(proxy.base) as node:
         announcer = threading.Thread(target=announce)

@@ -64,7 +64,12 @@ def test_to_nobody_is_1(base: str, run_fabric: Run) -> None:
 
 @pytest.mark.parametrize(
     ("topic", "words"),
-    [("~/x", "never leaves the page"), ("a/+", "holds a wildcard"), ("~other/x", "is no scope"), ("", "is empty")],
+    [
+        ("~/x", "never leaves the page"),
+        ("a/+", "wildcards are for filters"),
+        ("~other/x", "invalid scope"),
+        ("", "expected at least one character"),
+    ],
 )
 def test_what_cannot_be_published_is_wrong_usage(run_fabric: Run, topic: str, words: str) -> None:
     done = run_fabric("why", topic)

@@ -155,7 +155,7 @@ def test_the_lines_keep_every_field_and_quote_what_a_shell_runs() -> None:
             "at tcp://127.0.0.1:5570 and tcp://127.0.0.1:5575 are in each other's way",
         ),
         ({"proxies": [{"listen": "ipc:///tmp/a"}, {"listen": "ipc:///tmp/a"}]}, "at ipc:///tmp/a and ipc:///tmp/a"),
-        ({"proxies": [{"listen": "here"}]}, "'here' is no address"),
+        ({"proxies": [{"listen": "here"}]}, "invalid address 'here'"),
         ({"proxies": 6, "listen": "tcp://127.0.0.1:65500"}, "port 65540"),
         ({"listen": "ipc:///tmp/f", "proxies": 2}, "room for one proxy"),
         ({"listen": "ipc:///tmp/f", "hosts": {"h": {}}}, "room for one proxy"),
@@ -190,7 +190,9 @@ def test_the_bases_it_makes_are_what_the_commands_take() -> None:
             assert Base().convert(base, None, None) == base
 
 
-def test_what_the_readme_shows_is_a_plan() -> None:
-    (text,) = re.findall(r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def test_what_the_documentation_shows_is_a_plan() -> None:
+    (text,) = re.findall(
+        r"^```toml\n(.*?)^```$", (ROOT / "docs" / "how-to" / "deploy.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     made = make(read(text), fabric="fabric", state="/s")
     assert [each.name for each in made.processes] == ["p1", "p2", "p3", "f1", "f2", "pages1", "pages2"]

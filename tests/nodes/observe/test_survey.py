@@ -71,8 +71,8 @@ def test_a_peer_that_makes_up_answers_fills_neither_memory_nor_screen(
     ident, asked = survey._new()
     made_up = {"answer": "why", "id": ident, "node": "n" * 5_000, "proxy": "p" * 5_000}
     for _ in range(5):
-        other._publish_system(survey._inbox, made_up, timeout_s=1.0)
-    other._publish_system(survey._inbox, {"id": (end := survey._new())[0], "node": 7}, timeout_s=1.0)
+        other.publish_system(survey._inbox, made_up, timeout_s=1.0)
+    other.publish_system(survey._inbox, {"id": (end := survey._new())[0], "node": 7}, timeout_s=1.0)
     assert end[1].wait(1, PATIENCE_S)[0][1]["node"] == 7
     answers = [answer for _, answer in asked.wait(3, PATIENCE_S)]
     assert [(len(each["node"]), len(each["proxy"])) for each in answers] == [(module.MAX_NAME_CHARS,) * 2] * 3
