@@ -287,12 +287,15 @@ class Uplink:
 
     def _renumber(self) -> None:
         """Too many topics are counted: go on under a new publisher id, never with a number used before."""
-        self._tails += self._numbering.restart(self._random_u64())
-        for prefix, number in self._tails:
-            self._send_now(self._encoder.part(prefix, number, time.time_ns(), None, _TAIL))
-        self._tails = []
+        # The encoder and the numbering change together, before anything is sent: an interrupt while the tails leave
+        # would else give numbers from 1 to messages of the old publisher, which receivers drop as duplicates.
+        publisher, before = self._random_u64(), self._encoder
+        encoder = Encoder(publisher, before.max_payload_bytes)
+        tails = self._tails + self._numbering.restart(publisher)
+        self._encoder, self._tails = encoder, []
         self._repeats = [deque() for _ in REPEAT_TAILS_S]
-        self._encoder = Encoder(self._numbering.publisher, self._encoder.max_payload_bytes)
+        for prefix, number in tails:
+            self._send_now(before.part(prefix, number, time.time_ns(), None, _TAIL))
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -376,7 +376,7 @@ class Side:
     def connect(self) -> None:
         self.wire, old = Wire(), self.wire
         self.wire.parts = old.parts
-        fakes: Any = {
+        fakes: dict[str, Any] = {
             "push": lambda *_, **__: self.wire,
             "fast_send": lambda wire: wire.send,
             "monitor": lambda *_: SimpleNamespace(close=lambda: None),
