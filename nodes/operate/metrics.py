@@ -2,8 +2,8 @@
 
 A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`,
 `gateway`, `sub`), each with a map of figures, its
-`stats()`. METRICS is the whole list, and the README's table; `families` reads the figures that are there. Nothing is
-counted for the metrics' sake: they are read when somebody asks.
+`stats()`. METRICS is the whole list, and docs/reference/metrics.md shows it; `families` reads the figures that are
+there. Nothing is counted for the metrics' sake: they are read when somebody asks.
 
 A program with parts of its own adds rows to METRICS, and hands their figures in under the same name of a part.
 """
