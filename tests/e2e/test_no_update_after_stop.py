@@ -89,7 +89,7 @@ class Rounds:
         """One round."""
         page, agent = self._page, self.agent
         idle = len(self._idle_at)
-        code = until(lambda: page._frame.state["code"], "the page has a code", 60)
+        code = until(lambda: page._core.frame.state["code"], "the page has a code", 60)
         epoch = self._join(code)
         agent.event("update", 30, epoch=epoch)
         time.sleep(self._rng.uniform(0.0, 0.1))  # a random moment
@@ -100,7 +100,7 @@ class Rounds:
             stop = page.stop_session()
             if kind == "frame_killed":
                 self._world.restart_frame()
-            assert stop.wait(60), (kind, page._frame.state)
+            assert stop.wait(60), (kind, page._core.frame.state)
         until(lambda: len(self._idle_at) > idle, "the page is told that it is over", 60)
         self.books.over[epoch] = self._idle_at[idle]
         self._recover(kind)
