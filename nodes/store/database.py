@@ -62,9 +62,11 @@ def open_database(url: str) -> Engine:
     try:
         with engine.begin() as connection:
             _create_tables(connection)
-    except DBAPIError as error:
+    except BaseException as error:
         engine.dispose()
-        raise as_busy(error) from error
+        if isinstance(error, DBAPIError):
+            raise as_busy(error) from error
+        raise
     return engine
 
 
