@@ -48,6 +48,14 @@ _TAIL: dict[str, Any] = {"tail": True}
 class Uplink:
     """The sending half of one node.
 
+    Everything is changed under `_lock`, but for what says otherwise. `publish` reads `_clear` and `_plain` without it,
+    as a guess, and looks again under it. Times are monotonic, in seconds.
+
+        closed      no socket, or its way is not proven       _open False   publishers wait
+        resending   proven; `_resend` is not empty            _open False   publishers wait
+        open        publishers go on                          _open True    _clear, unless one waits for room
+        ended       `finish`, `close` or `abandon`            _ended set    publishers are refused
+
     random_u64:      source of publisher ids
     send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
     """
@@ -66,38 +74,62 @@ class Uplink:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
         self._random_u64 = random_u64
         self._lock = threading.Lock()
+        """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
         self._changed = threading.Condition(self._lock)
+        """Told when `_clear` may have changed, and when a watermark came back."""
         self._numbering = Numbering(random_u64())
+        """The last number of each topic: of the last message that was accepted, or is being sent."""
         self._encoder = Encoder(self._numbering.publisher, max_payload_bytes)
+        """Of the same publisher as `_numbering`; `_renumber` changes both."""
         self._pack: Callable[[Any], bytes] = Packer().pack
+        """A second packer, for the short way in `publish`."""
         self._small = SMALL if max_payload_bytes >= 4 * SMALL else -1
+        """Longest payload for that way; -1: none."""
         self._control_prefix = watermark_topic(token).encode() + b"\0"
         self._unconfirmed = Unconfirmed(max_bytes=max_unconfirmed_bytes)
+        """All that was sent and is not known to have arrived."""
         self._socket: sockets.Socket | None = None
+        """The present connection; None before the first, and at the end. It is never used again once it closed."""
         self._send: Callable[[bytes], object] = _no_socket
+        """`_socket.send` in C; raises NotConnected without a socket. Changes with `_socket`."""
         self._monitor: sockets.Socket | None = None
+        """Events of `_socket`, read in the I/O thread. Changes with `_socket`."""
         self._serial = 0
+        """Connections made. A watermark carries it: one that comes back of an earlier connection proves nothing."""
         self._open = False
+        """The way is proven and everything kept was sent again. `close_gate` clears it without the lock."""
         self._stalled = False
+        """A publisher waits for room in the queue; others wait for it."""
         self._clear = False
+        """`_open and not _stalled and _ended is None`: a publisher need not wait. Only `_settle` sets it to True."""
         self._plain = False
-        """`_clear`, and nothing is added to the headers."""
+        """`_clear`, and nothing is added to the headers. Only `_settle` and `tick` set it to True."""
         self._headers: dict[str, Any] | None = None
+        """Added to what is sent until `_moved_until`; None: nothing, from then on."""
         self._moved_until = 0.0
+        """Set by `proven`; 0 while the way is not proven."""
         self._resend: list[bytes] = []
+        """What `proven` found kept; empty once all of it was sent again."""
         self._resend_at = 0
+        """Index into `_resend` of what comes next."""
         self._marked, self._marked_at = -1, 0.0
+        """Parts sent before the last watermark, -1 to have one sent anyway; and when it was sent."""
         self._tails: list[tuple[bytes, int]] = []
+        """Tails that are due, (prefix, last number); the last goes first."""
         self._tails_sent = 0
+        """Parts in `_unconfirmed.sent` that were tails and no messages."""
         self._repeats: list[deque[tuple[float, bytes, int]]] = [deque() for _ in REPEAT_TAILS_S]
+        """By stage: (when, prefix, number) of tails to be sent again, by time; dropped if the topic went on."""
         self._ended: FabricError | None = None
+        """Why nothing is accepted any more; set once. `abandon` sets it without the lock."""
         self.uncertain = 0
         """Parts that were accepted, and may be lost: they did not fit the bound when the connection broke."""
         self.resent = 0
+        """Parts that were to be sent again, over all connections."""
         self.waits, self.waited_s = 0, 0.0
         """Messages that had to wait for room or for a connection, and for how long in all."""
         self.io_thread: int | None = None
-        """Ident of the thread that calls `tick`."""
+        """Ident of the thread that calls `tick`; set by it, before its first tick."""
 
     @property
     def publisher(self) -> int:
@@ -105,7 +137,7 @@ class Uplink:
 
     @property
     def published(self) -> int:
-        """Messages accepted; tails are none."""
+        """Messages accepted, tails not counted."""
         return self._unconfirmed.sent - self._tails_sent
 
     @property
@@ -157,7 +189,7 @@ class Uplink:
         if timeout_s is None:
             timeout_s = self._send_timeout_s
         elif timeout_s <= 0 and not self._clear:
-            self._refuse(0.0)  # before the lock: whoever sends again after a reconnect holds it for long
+            self._refuse(0.0)  # before the lock, which is held for long while parts are sent again
         with self._lock:
             if not self._clear:
                 self._wait_clear(timeout_s)
@@ -187,7 +219,7 @@ class Uplink:
             return number
 
     def _wait_clear(self, timeout_s: float) -> None:
-        """Wait for a proven connection, and for whoever waits for room. Called, and returns, with the lock held.
+        """Wait for a proven connection, and behind those who wait for room. Called, and returns, with the lock held.
 
         The I/O thread does not wait for a connection, which only itself can make: a callback is refused at once.
         """
@@ -396,7 +428,7 @@ class Uplink:
         self._send = _no_socket
 
     def _forget_resending(self) -> None:
-        """Until `proven`, which begins anew: going on in the middle, on another connection, would leave a hole."""
+        """Until `proven`, which begins again: going on in the middle, on another connection, would leave a hole."""
         self._moved_until = 0.0
         self._resend = []
 

@@ -115,7 +115,7 @@ def gateway(
     settings = Settings(
         secret=secrets.token_bytes(32) if secret_file is None else _read_secret(secret_file),
         policy=policy,
-        limits=Limits(rate=rate, burst=2 * rate, queue_frames=queue),
+        limits=Limits(rate=rate, burst=2 * rate, queue_messages=queue),
         resume_s=resume_s,
         lease_s=max(10.0, resume_s),
         max_pages=max_pages,

@@ -19,7 +19,7 @@ from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console import Console
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub
-from nodes.gateway.page_session import Line
+from nodes.gateway.window import Line
 from nodes.rules.topics import BUTTONS, GATEWAYS
 
 log = logging.getLogger("nodes.gateway")
@@ -73,16 +73,15 @@ class Consoles:
     def tick(self, now: float) -> None:
         """About every second."""
         for agent, console in list(self._here.items()):
-            if console.left_at is not None and now - console.left_at > self._hub.settings.agent_s:
+            if console.window.left_at is not None and now - console.window.left_at > self._hub.settings.agent_s:
                 self._end(agent, "its window was closed")
             else:
                 console.tick(now)
 
     def drain(self, last: str) -> None:
-        """Send all windows away, with a last frame."""
+        """Send all windows away, with a last message."""
         for console in list(self._here.values()):
-            if console.line is not None:
-                console.line.end(CloseCode.RESTARTING, last=last)
+            console.window.end(CloseCode.RESTARTING, last=last)
 
     def close(self) -> None:
         """Let all agents go; they stay signed in until their leases are over. Not in the event loop."""
@@ -95,9 +94,9 @@ class Consoles:
         console = self._here.pop(agent, None)
         if console is None:
             return
-        if console.line is not None:
-            console.line.end(CloseCode.ENDED_ELSEWHERE, why)
-            console.leave(console.line)
+        if console.window.line is not None:
+            console.window.end(CloseCode.ENDED_ELSEWHERE, why)
+            console.leave(console.window.line)
         task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close, sign_out))
         task.add_done_callback(lambda _: self._ending.pop(agent, None))
 
@@ -129,4 +128,4 @@ class Consoles:
 
     def _tell(self, text: str) -> None:
         for console in self._here.values():
-            console.send(text)
+            console.window.pass_on(text)

@@ -25,6 +25,7 @@ from aiohttp import web
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from fabric.sockets import raise_descriptor_limit
+from nodes.gateway.browser_messages import Bye, Hello
 from nodes.gateway.browser_protocol import parse_agent, parse_page
 from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console_registry import Consoles
@@ -157,12 +158,12 @@ class Gateway:
             self._sockets.discard(socket)
         return socket.ws
 
-    async def _hello(self, socket: Socket, own: str, address: str) -> dict[str, Any]:
-        """Return the first frame, which must be a `hello` from a page that may hold the frame. Errors: Ended."""
+    async def _hello(self, socket: Socket, own: str, address: str) -> Hello:
+        """Return the first message, which must be a `hello` from a page that may hold the frame. Errors: Ended."""
         self._before_hello[address] += 1
         try:
             async with asyncio.timeout(self._settings.limits.hello_s):
-                hello = await socket.frame(parse_page)
+                hello = await socket.message(parse_page)
         except TimeoutError:
             socket.end(CloseCode.NO_HELLO)
             raise Ended from None
@@ -170,31 +171,31 @@ class Gateway:
             self._before_hello[address] -= 1
             if not self._before_hello[address]:
                 del self._before_hello[address]
-        if hello["t"] != "hello":
+        if not isinstance(hello, Hello):
             socket.end(CloseCode.HELLO_EXPECTED)
             raise Ended
-        if not self._settings.policy.allows_origin(hello["origin"], own):
+        if not self._settings.policy.allows_origin(hello.origin, own):
             self.hub.counts["wrong_origin"] += 1
             socket.end(CloseCode.WRONG_ORIGIN)
             raise Ended
         return hello
 
-    async def _serve_page(self, socket: Socket, hello: dict[str, Any], address: str) -> None:
+    async def _serve_page(self, socket: Socket, hello: Hello, address: str) -> None:
         session = await self.sessions.open(hello, address, socket)
 
         async def read() -> None:
             while True:
-                frame = await socket.frame(parse_page)
-                if frame["t"] == "bye":
+                message = await socket.message(parse_page)
+                if isinstance(message, Bye):
                     self.sessions.end(session)
                     socket.end(CloseCode.GOODBYE)
                     return
-                await socket.do(session.do, frame)
+                await socket.do(session.do, message)
 
         try:
-            await run(socket, session.take, read)
+            await run(socket, session.window.take, read)
         finally:
-            session.leave(socket)
+            session.window.leave(socket)
 
     async def _agent(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
@@ -212,10 +213,10 @@ class Gateway:
 
             async def read() -> None:
                 while True:
-                    await socket.do(console.do, await socket.frame(parse_agent))
+                    await socket.do(console.do, await socket.message(parse_agent))
 
             try:
-                await run(socket, console.take, read)
+                await run(socket, console.window.take, read)
             finally:
                 console.leave(socket)
         finally:

@@ -1,7 +1,8 @@
 """What all browsers of a gateway share: its node, its settings, the way from the node's thread to the event loop.
 
-Callbacks of the fabric come in the node's I/O thread. They put frames into an outbox, and `wake` its owner: the owners
-that were woken together cross to the event loop by one call. Whatever else is here is used in the event loop only.
+Callbacks of the fabric come in the node's I/O thread. They put messages into an outbox, and `wake` its window: the
+windows that were woken together cross to the event loop by one call. Whatever else is here is used in the event loop
+only.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Settings:
 
 
 class Sleeper(Protocol):
-    """Whoever wants to be called in the event loop when something waits for it."""
+    """A window, called in the event loop when something waits for it."""
 
     is_woken: bool
 
@@ -69,7 +70,7 @@ class Hub:
         self.opened = 0
         """Sockets that were welcomed."""
         self.on_connection: list[Callable[[str], object]] = []
-        """Called in the event loop with a frame that says what the fabric reaches now."""
+        """Called in the event loop with a message that says what the fabric reaches now."""
         self._lock = threading.Lock()
         self._woken: list[Sleeper] = []
         self._last: tuple[Message, int, str] | None = None
@@ -103,11 +104,11 @@ class Hub:
             self.counts["after_the_end"] += 1
 
     def fabric_text(self, message: Message, ident: int) -> str:
-        """Return the frame for a message of the fabric. The same one for many pages is encoded once."""
+        """Return what a browser is told of a message of the fabric. The same one for many pages is encoded once."""
         last = self._last
         if last is not None and last[0] is message and last[1] == ident:
             return last[2]
-        frame = {
+        told = {
             "t": "message",
             "ids": [ident],
             "topic": message.topic,
@@ -116,7 +117,7 @@ class Hub:
             "publisher": str(message.publisher),
             "sent_ns": str(message.sent_ns),
         }
-        text = numbered(frame)
+        text = numbered(told)
         self._last = (message, ident, text)
         return text
 
@@ -145,6 +146,6 @@ class Hub:
             tell(text)
 
 
-def numbered(frame: dict[str, Any]) -> str:
-    """Return a frame as an outbox takes it to number it: JSON without the opening brace."""
-    return dumps(frame)[1:]
+def numbered(message: dict[str, Any]) -> str:
+    """Return a message as an outbox takes it to number it: JSON without the opening brace."""
+    return dumps(message)[1:]

@@ -18,10 +18,12 @@ from typing import Any
 from fabric.errors import FabricError, StateError
 from fabric.services import Client, Request, Server, each
 from fabric.services.presence import Watcher
+from nodes.gateway.browser_messages import Hello
 from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.hub import Hub
-from nodes.gateway.page_session import Line, PageSession
+from nodes.gateway.page_session import PageSession
 from nodes.gateway.tokens import TOKEN_S, Token, public_name, read_token
+from nodes.gateway.window import Line
 
 log = logging.getLogger("nodes.gateway")
 
@@ -57,7 +59,7 @@ class Sessions:
     @property
     def connected(self) -> int:
         """How many have a browser at present. From any thread."""
-        return sum(session.line is not None for session in list(self._here.values()))
+        return sum(session.window.line is not None for session in list(self._here.values()))
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until other gateways can ask here. Not in the event loop."""
@@ -69,7 +71,7 @@ class Sessions:
         """How many sessions browsers of this address have begun here."""
         return self._addresses[address]
 
-    async def open(self, hello: dict[str, Any], address: str, line: Line) -> PageSession:
+    async def open(self, hello: Hello, address: str, line: Line) -> PageSession:
         """Give a browser its session: the one its token names, if that holds, or a new one. The browser is welcomed."""
         token, why = self._read(hello)
         if token is not None:
@@ -78,7 +80,7 @@ class Sessions:
                 if session is not None:
                     session.join(line, hello, token.generation, True, None)
                     return session
-        session = self._add(PageSession(self._hub, hello["origin"], tuple(hello["buttons"])), address)
+        session = self._add(PageSession(self._hub, hello.origin, address, hello.buttons))
         session.join(line, hello, 0, False, why)
         return session
 
@@ -93,16 +95,15 @@ class Sessions:
         for session in list(self._here.values()):
             if session.page.has_moved:
                 self._let_go(session, "this session goes on at another gateway")
-            elif session.left_at is not None and now - session.left_at > self._hub.settings.resume_s:
+            elif session.window.left_at is not None and now - session.window.left_at > self._hub.settings.resume_s:
                 self.end(session)
             else:
                 session.tick(now)
 
     def drain(self, last: str) -> None:
-        """Send all browsers away, with a last frame; the sessions stay alive at the frame node."""
+        """Send all browsers away, with a last message; the sessions stay alive at the frame node."""
         for session in list(self._here.values()):
-            if session.line is not None:
-                session.line.end(CloseCode.RESTARTING, last=last)
+            session.window.end(CloseCode.RESTARTING, last=last)
 
     def close(self) -> None:
         """Let all sessions go. Not in the event loop."""
@@ -116,25 +117,25 @@ class Sessions:
 
     # ── coming back ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, hello: dict[str, Any]) -> tuple[Token | None, str | None]:
-        if hello["token"] is None:
+    def _read(self, hello: Hello) -> tuple[Token | None, str | None]:
+        if hello.token is None:
             return None, None
-        token = read_token(self._hub.settings.secret, hello["token"], hello["origin"])
+        token = read_token(self._hub.settings.secret, hello.token, hello.origin)
         if token is None:
             self._hub.counts["unknown_tokens"] += 1
             return None, "unknown"
         return token, None
 
-    async def _resume(self, token: Token, hello: dict[str, Any], address: str) -> tuple[PageSession | None, str | None]:
+    async def _resume(self, token: Token, hello: Hello, address: str) -> tuple[PageSession | None, str | None]:
         """Find the session of a token that is genuine, wherever it is; or say why it is not given."""
         session = self._here.get(token.session)
         if session is None:
-            why = await self._fetch(token, hello["instance"])
+            why = await self._fetch(token, hello.instance)
             if why is not None:
                 return None, why
-            here = PageSession(self._hub, hello["origin"], tuple(hello["buttons"]), token.session, token.generation)
-            return self._add(here, address), None
-        why = await self._why_not(session, token.generation, hello["instance"])
+            here = PageSession(self._hub, hello.origin, address, hello.buttons, token.session, token.generation)
+            return self._add(here), None
+        why = await self._why_not(session, token.generation, hello.instance)
         return (None, why) if why is not None else (session, None)
 
     async def _why_not(self, session: PageSession, generation: int, instance: str) -> str | None:
@@ -142,7 +143,8 @@ class Sessions:
         if not session.rotation.accepts(generation, time.monotonic()):
             self._hub.counts["expired_tokens"] += 1
             return "expired"
-        if session.line is not None and session.instance != instance and await session.line.is_alive():
+        line = session.window.line
+        if line is not None and session.instance != instance and await line.is_alive():
             return "in_use"
         return None
 
@@ -183,7 +185,7 @@ class Sessions:
 
     def _serve(self, request: Request) -> dict[str, Any]:
         if request.op != "let_go":
-            raise StateError("gateway", "serving", request.op, "right would be let_go")
+            raise StateError("gateway", "serving", request.op, "expected let_go")
         return asyncio.run_coroutine_threadsafe(self._let_go_to(request.body), self._hub.loop).result(2 * MOVE_S)
 
     async def _let_go_to(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -203,10 +205,9 @@ class Sessions:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _add(self, session: PageSession, address: str) -> PageSession:
+    def _add(self, session: PageSession) -> PageSession:
         self._here[session.page.session] = session
-        self._addresses[address] += 1
-        session.address = address
+        self._addresses[session.address] += 1
         self._moved.pop(session.page.session, None)
         return session
 
@@ -219,8 +220,7 @@ class Sessions:
     def _let_go(self, session: PageSession, why: str) -> None:
         self._remove(session)
         session.close(release=False)
-        if session.line is not None:
-            session.line.end(CloseCode.ENDED_ELSEWHERE, why)
+        session.window.end(CloseCode.ENDED_ELSEWHERE, why)
         log.info("session %s is let go", public_name(session.page.session))
 
     @asynccontextmanager
@@ -240,7 +240,7 @@ class Sessions:
 
     def _tell_connection(self, text: str) -> None:
         for session in self._here.values():
-            session.pass_on(text)
+            session.window.pass_on(text)
 
 
 def _service(home: str) -> str:

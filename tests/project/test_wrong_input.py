@@ -26,7 +26,7 @@ USAGE = [
     (["proxy", "--listen", "tcp://*:15570"], "invalid address for others 'tcp://*:15570'"),
     (["proxy", "--http", "5575"], "'5575' is no address; right would be http://127.0.0.1:9100, or off"),
     (["frame"], "Missing option '--store'"),
-    (["frame", "--store", "mysql://h/d"], "must be sqlite:///path/to/file or postgresql://user@host/database"),
+    (["frame", "--store", "mysql://h/d"], "expected sqlite:///path/to/file or postgresql://user@host/database"),
     (["frame", "--store", "sqlite://", "--capacity", "0"], "capacity 0: must be 1 or more"),
     (["frame", "--store", "sqlite://", "--name", "a b"], "--name 'a b': must be 1 to 64 letters"),
     (

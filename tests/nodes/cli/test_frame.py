@@ -77,10 +77,10 @@ def test_a_signal_drains_it_what_is_in_flight_is_answered(base: str, frame: Star
     ("args", "code", "words"),
     [
         ([], Exit.USAGE, "Missing option '--store'"),
-        (["--store", "nonsense"], Exit.USAGE, "must be sqlite:///path/to/file or postgresql://user@host/database"),
+        (["--store", "nonsense"], Exit.USAGE, "expected sqlite:///path/to/file or postgresql://user@host/database"),
         (["--store", "postgresql:/nowhere"], Exit.USAGE, "--store is no URL: must be sqlite:///path/to/file or"),
-        (["--store", "sqlite:///:memory:"], Exit.USAGE, "must be sqlite:///path/to/file"),
-        (["--store", "mysql://u@h/x"], Exit.USAGE, "store URL begins with 'mysql'"),
+        (["--store", "sqlite:///:memory:"], Exit.USAGE, "expected sqlite:///path/to/file"),
+        (["--store", "mysql://u@h/x"], Exit.USAGE, "invalid start of the store URL 'mysql'"),
         (
             ["--store", "sqlite:////nowhere/frame.db"],
             Exit.LACKING,

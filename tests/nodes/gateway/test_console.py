@@ -96,7 +96,7 @@ def test_what_an_agent_may_not_serve_is_refused(url: str) -> None:
             await browser.hello(buttons=["help"])
             await agent.get("welcome", buttons=["help"], serving=["help"], available=False)
             await agent.send("available", on=True, buttons=["sales"])
-            assert "may serve help" in (await agent.get("refused", of="available"))["why"]
+            assert "may serve: help" in (await agent.get("refused", of="available"))["why"]
             await agent.send("available", on=True)
             await browser.told("~/site_connect/chat_button/help/enabled")
             await agent.get("buttons", available={"help": 1})

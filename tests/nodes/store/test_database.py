@@ -54,12 +54,12 @@ def test_postgresql_is_durable_whatever_its_default(postgres: PostgresServer) ->
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/db", "oracle://host/db"])
 def test_any_other_database_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="must be sqlite:///path/to/file or postgresql://"):
+    with pytest.raises(ValueError, match="expected sqlite:///path/to/file or postgresql://"):
         open_database(url)
 
 
 def test_what_is_no_url_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be sqlite:///path/to/file or postgresql://"):
+    with pytest.raises(ValueError, match="expected sqlite:///path/to/file or postgresql://"):
         open_database("store.db")
 
 
@@ -70,7 +70,7 @@ def test_a_server_that_is_not_there_is_busy(tmp_path: Path) -> None:
         open_database(f"sqlite:///{tmp_path}/no/such/folder/store.db")
 
 
-def test_tables_are_made_once_by_whoever_is_first(database: str) -> None:
+def test_tables_are_made_once_by_the_first_that_opens_it(database: str) -> None:
     engines: list[Engine] = []
     threads = [threading.Thread(target=lambda: engines.append(open_database(database))) for _ in range(4)]
     for thread in threads:
