@@ -411,7 +411,7 @@ def test_payloads_beyond_the_limit_are_refused_here_and_by_the_receiver(two: Pro
 
 @pytest.mark.parametrize("connect", ["", "tcp://", "127.0.0.1:5570", "tcp://h:70000", []])
 def test_an_address_that_is_none_is_an_error_at_once(connect: Any) -> None:
-    with pytest.raises(ValueError, match="invalid address"):
+    with pytest.raises(ValueError, match=r"invalid (address|port)"):
         Node(connect)
 
 
