@@ -62,7 +62,7 @@ def open_database(url: str) -> Engine:
     try:
         with engine.begin() as connection:
             _create_tables(connection)
-    except Exception as error:
+    except BaseException as error:
         engine.dispose()
         if isinstance(error, DBAPIError):
             raise as_busy(error) from error

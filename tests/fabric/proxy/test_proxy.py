@@ -63,8 +63,8 @@ def announced(node: Node, name: str) -> Box:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"listen": "nonsense"}, "invalid address 'nonsense'"),
-        ({"listen": "tcp://127.0.0.1:65535"}, "invalid port 65535"),
+        ({"listen": "nonsense"}, "invalid address 'nonsense': expected tcp://HOST:PORT"),
+        ({"listen": "tcp://127.0.0.1:65535"}, "invalid port 65535: expected 1 to 65530"),
         ({"listen": "tcp://0.0.0.0:5570"}, "expected a real host: give `advertise`"),
         ({"listen": "tcp://127.0.0.1:5570", "advertise": "tcp://*:5570"}, "expected a real host: give `advertise`"),
         ({"listen": "tcp://127.0.0.1:5570", "name": "a/b"}, "invalid name 'a/b': expected 1 to 100 characters"),
