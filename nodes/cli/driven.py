@@ -3,8 +3,8 @@
     {"event": "ready", "at": 12.5, …}      out; `at` is this machine's monotonic clock, in seconds
     {"do": "stop_session", …}              in; `quit` ends the program, the end of stdin does not
 
-A command that is wrong is answered by an event `refused` with `why`, and nothing else happens. Three threads: whoever
-has an event puts it into a queue and never waits; the main thread writes; one reads stdin.
+A command that is wrong is answered by an event `refused` with `why`, and nothing else happens. Any thread that has an
+event puts it into a queue and never waits; the main thread writes; one thread reads stdin.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,11 +22,10 @@ from fabric.errors import FabricError
 from fabric.payloads import dumps, from_json, to_json
 from nodes.cli.options import plain, say
 from nodes.cli.signals import on_ending_signal
+from nodes.cli.stdout import Outlet, write_lines
 
 MAX_WAITING = 500_000
 """Events that wait for a slow reader of stdout; beyond, they are counted and dropped."""
-END_S = 0.5
-"""How often to look whether it is to end: `flush` may have cleared the event that said so."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 Command = dict[str, Any]
 
@@ -36,45 +34,35 @@ class Lines:
     """Stdin and stdout of such a program."""
 
     def __init__(self) -> None:
-        self.dropped = 0
-        self._waiting: deque[dict[str, Any]] = deque()
-        self._something = threading.Event()
-        self._ended = False
+        self._outlet: Outlet[dict[str, Any]] = Outlet(MAX_WAITING)
+        """Events, until the main thread writes them."""
+
+    @property
+    def dropped(self) -> int:
+        """How many events found no room."""
+        return self._outlet.dropped
 
     def tell(self, event: str, **data: Any) -> None:
         """Put one event into the queue; from any thread."""
-        if len(self._waiting) >= MAX_WAITING:
-            self.dropped += 1
-            return
-        self._waiting.append({"event": event, "at": round(time.monotonic(), 6), **data})
-        if not self._something.is_set():
-            self._something.set()
+        self._outlet.put({"event": event, "at": round(time.monotonic(), 6), **data})
 
     def end(self) -> None:
         """Have `run` return."""
-        self._ended = True
-        self._something.set()
+        self._outlet.end()
 
     def run(self, do: Callable[[Command], None]) -> None:
-        """Write events, and call `do(command)` in a thread of its own, until `end`, `quit`, SIGTERM or SIGINT."""
+        """Write events, and call `do(command)` in another thread, until `end`, `quit`, SIGTERM or SIGINT."""
         reader = threading.Thread(target=self._read, args=(do,), name="stdin", daemon=True)
         reader.start()
-        # Any number of signals: who drives it may send one to each of its children, and its shell another.
+        # Any number of signals: what drives it may send one to each of its children, and its shell another.
         with contextlib.suppress(BrokenPipeError), on_ending_signal(self.end, once=False):
-            while not self._ended:
-                self._something.wait(END_S)
-                self.flush()
+            while not self._outlet.ended:
+                self.flush(timeout_s=None)
             self.flush()
 
-    def flush(self) -> None:
-        """Write what waits."""
-        self._something.clear()  # first, so that what comes meanwhile sets it again
-        lines = []
-        while self._waiting:
-            lines.append(dumps(to_json(self._waiting.popleft())))
-        if lines:
-            sys.stdout.buffer.write(("\n".join(lines) + "\n").encode())
-            sys.stdout.buffer.flush()
+    def flush(self, timeout_s: float | None = 0.0) -> None:
+        """Write what waits. timeout_s: how long to wait for the first event; None: until there is one, or the end."""
+        write_lines([dumps(to_json(event)) for event in self._outlet.items(timeout_s)])
 
     def _read(self, do: Callable[[Command], None]) -> None:
         for line in _lines(sys.stdin.fileno()):

@@ -14,10 +14,20 @@ import click
 from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, say
+from nodes.cli.stdout import table_text
 from nodes.load.books import words
 from nodes.load.crew import LoadError, Watch
 from nodes.load.plot import SUFFIXES, plot
-from nodes.load.report import Round, as_json, ledger_rows, over_rows, round_rows, table
+from nodes.load.report import (
+    BOOKS_COLUMNS,
+    OVER_COLUMNS,
+    ROUND_COLUMNS,
+    Round,
+    as_json,
+    books_rows,
+    over_rows,
+    round_rows,
+)
 from nodes.load.run import LoadRun
 from nodes.load.schedule import STAMP_BYTES, Spec, default_filter, matched, topic_names
 from nodes.load.search import Search
@@ -71,7 +81,7 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
 @click.option("--rate", metavar="R", type=Rate(), default=FIRST_RATE, show_default=True,
               help="Messages a second of all publishers together, or max.")  # fmt: skip
 @click.option("--warm-up", "warm_up_s", metavar="S", type=PositiveNumber(), default=1.0, show_default=True,
-              help="Before the measurement; in the ledger, but in no figure.")  # fmt: skip
+              help="Before the measurement; in the books, but in no figure.")  # fmt: skip
 @click.option("--duration", "duration_s", metavar="S", type=PositiveNumber(), default=10.0, show_default=True,
               help="Of the measurement; with --find-max, at each rate.")  # fmt: skip
 @click.option("--find-max", is_flag=True, help="Raise the rate from R until it no longer holds, and find the last.")
@@ -201,8 +211,12 @@ def _search(run: LoadRun, max_p99_ms: float, max_loss: float) -> tuple[list[Roun
 
 def _show(rounds: list[Round], covered: tuple[str, ...]) -> None:
     say(f"covered: {', '.join(covered)}; latency in ms from the intended send time")
-    blocks = [round_rows(rounds), ledger_rows(rounds[-1].lines), over_rows(rounds[-1].over)]
-    click.echo("\n\n".join(table(rows) for rows in blocks if len(rows) > 1))
+    last = rounds[-1]
+    texts = [table_text(ROUND_COLUMNS, round_rows(rounds), right=ROUND_COLUMNS)]
+    texts.append(table_text(BOOKS_COLUMNS, books_rows(last.lines), right=BOOKS_COLUMNS))
+    if over := over_rows(last.over):
+        texts.append(table_text(OVER_COLUMNS, over, right=OVER_COLUMNS[::2]))
+    click.echo("\n\n".join(texts))
 
 
 def _end(rounds: list[Round], best: Round | None, unconfirmed: int) -> Exit:
@@ -213,7 +227,7 @@ def _end(rounds: list[Round], best: Round | None, unconfirmed: int) -> Exit:
             "their latency is in no figure; right would be more --publishers, or a lower --rate")  # fmt: skip
     wrong = [line for line in rounds[-1].lines if not line.balances]
     for line in wrong[:SHOWN_WRONGS]:
-        say(f"the ledger does not balance: {words(line)}")
+        say(f"the books do not balance: {words(line)}")
     if len(wrong) > SHOWN_WRONGS:
         say(f"and {len(wrong) - SHOWN_WRONGS} pairs of subscriber and publisher more")
     if best is None:

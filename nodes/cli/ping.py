@@ -16,12 +16,11 @@ from nodes.cli.options import (
     connect_option,
     connect_timeout_option,
     open_node,
-    plain,
     say,
 )
+from nodes.cli.stdout import table_text
 from nodes.observe.ping_view import COLUMNS, Pings
 from nodes.observe.survey import Survey
-from nodes.observe.tables import table
 
 
 @click.command()
@@ -59,8 +58,7 @@ def ping(
         for each in pings.as_json():
             click.echo(dumps(each))
     else:
-        rows = [tuple(plain(text) for text in row) for row in pings.rows()]
-        click.echo(table(COLUMNS, rows, right=COLUMNS[1:]))
+        click.echo(table_text(COLUMNS, pings.rows(), right=COLUMNS[1:]))
     if interrupted:
         return Exit.INTERRUPTED
     if pings.silent:

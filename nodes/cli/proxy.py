@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,13 +22,17 @@ from nodes.cli.options import (
     say,
 )
 from nodes.cli.signals import on_ending_signal
+from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
 from nodes.operate.health import proxy_death, proxy_problem
 from nodes.operate.http_server import Address
 from nodes.operate.metrics import proxy_figures
 from nodes.operate.systemd import READY, STOPPING, notify
 
-MAX_WAITING_LINES = 1_000  # for a slow reader of stdout or stderr; beyond that, lines are dropped
+MAX_WAITING_LINES = 1_000
+"""For a slow reader of stdout or stderr; beyond, lines are dropped."""
+WRITE_S = 1.0
+"""At the end, for the lines that still wait."""
 JOIN_PATIENCE_S = 10.0  # then it says, once, what it waits for; it asks the addresses of --join for as long as it runs
 _STATES = {"ready": READY, "draining": STOPPING}
 """What a service manager is told of."""
@@ -134,38 +137,36 @@ def _told_when_late(running: Proxy, join: Sequence[str], tell: Callable[[dict[st
 def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Yield a function that prints events: JSON on stdout, words on stderr.
 
-    Printing has a thread of its own: a pipe that nobody reads must not stop the proxy's control thread, or its peers
-    would declare it dead. Whoever closes the pipe does not end the proxy either.
+    Printing has its own thread: a pipe that nobody reads must not stop the proxy's control thread, or its peers would
+    declare it dead. A closed pipe does not end the proxy either.
     """
-    lines: queue.Queue[tuple[dict[str, Any], bool] | None] = queue.Queue(MAX_WAITING_LINES)
-    ended = threading.Event()
+    outlet: Outlet[tuple[dict[str, Any], bool]] = Outlet(MAX_WAITING_LINES)
 
-    def write() -> None:
-        while (line := lines.get()) is not None:
-            event, is_words = line
+    def write(timeout_s: float | None) -> None:
+        for event, is_words in outlet.items(timeout_s):
             with contextlib.suppress(OSError):
                 if not is_words:
-                    click.echo(dumps(event), err=False)
+                    write_lines([dumps(event)])
                 elif not logs.tell(event["event"], {key: event[key] for key in event.keys() - {"event"}}):
                     click.echo(f"fabric proxy: {plain(event_words(event))}", err=True)
-            if ended.is_set() and lines.empty():  # the None below had no room
-                return
+
+    def write_all() -> None:
+        while not outlet.ended:
+            write(None)
+        write(0.0)
 
     def on_event(event: dict[str, Any]) -> None:
-        with contextlib.suppress(queue.Full):
-            if as_json or event["event"] == "ready":
-                lines.put_nowait((event, False))
-            lines.put_nowait((event, True))
+        if as_json or event["event"] == "ready":
+            outlet.put((event, False))
+        outlet.put((event, True))
 
-    writer = threading.Thread(target=write, name="fabric-proxy-events", daemon=True)
+    writer = threading.Thread(target=write_all, name="fabric-proxy-events", daemon=True)
     writer.start()
     try:
         yield on_event
     finally:
-        ended.set()
-        with contextlib.suppress(queue.Full):
-            lines.put_nowait(None)
-        writer.join(1.0)
+        outlet.end()
+        writer.join(WRITE_S)
 
 
 def event_words(event: dict[str, Any]) -> str:

@@ -15,10 +15,10 @@ from nodes.cli.options import (
     connect_option,
     connect_timeout_option,
     open_node,
-    plain,
 )
+from nodes.cli.stdout import table_text
 from nodes.observe.announcements import announcements
-from nodes.observe.mesh_view import MeshView, table
+from nodes.observe.mesh_view import COLUMNS, NUMERIC, MeshView
 
 
 @click.command()
@@ -48,5 +48,5 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
         for each in view.as_json():
             click.echo(dumps(to_json(each)))
     else:
-        click.echo(table([tuple(plain(text) for text in row) for row in view.rows()]))
+        click.echo(table_text(COLUMNS, view.rows(), right=NUMERIC))
     return Exit.DONE

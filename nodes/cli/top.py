@@ -25,9 +25,9 @@ from nodes.cli.options import (
     open_node,
     plain,
 )
+from nodes.cli.stdout import table_text
 from nodes.observe import mesh_view, top_view
 from nodes.observe.survey import Asked, Survey
-from nodes.observe.tables import table
 from nodes.observe.top_view import Top
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ class Look:
             proxies = self._survey.view.rows()
         columns, figures = top_view.COLUMNS, top_view.COLUMNS[2:]
         found: list[tuple[str, Sequence[str], Rows, Sequence[str]]] = [
-            ("proxies", mesh_view.COLUMNS, proxies, mesh_view.COLUMNS[mesh_view.NUMERIC_FROM :]),
+            ("proxies", mesh_view.COLUMNS, proxies, mesh_view.NUMERIC),
             ("slowest nodes", columns, self._top.slowest(now), figures),
         ]
         if losers := self._top.losers(now):
             found.append(("losses", columns, losers, figures))
-        return [(title, head, _plain(rows), right) for title, head, rows, right in found if rows]
+        return [each for each in found if each[2]]
 
     def as_json(self) -> dict[str, Any]:
         with self._survey.lock:
@@ -123,7 +123,7 @@ def _once(look: Look, as_json: bool) -> None:
     if as_json:
         click.echo(dumps(to_json(look.as_json())))
     else:
-        texts = [table(columns, rows, right) for _, columns, rows, right in look.tables()]
+        texts = [table_text(columns, rows, right) for _, columns, rows, right in look.tables()]
         click.echo("\n\n".join(texts))
 
 
@@ -161,7 +161,7 @@ def _picture(look: Look) -> RenderableType:
         for column in columns:
             shown.add_column(column, justify="right" if column in right else "left", no_wrap=True)
         for row in rows:
-            shown.add_row(*map(Text, row))
+            shown.add_row(*(Text(plain(each)) for each in row))
         parts.append(shown)
     return Group(*parts)
 
@@ -191,7 +191,3 @@ def _keys() -> Iterator[Any]:
         yield pressed
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-def _plain(rows: Rows) -> Rows:
-    return [tuple(plain(text) for text in row) for row in rows]

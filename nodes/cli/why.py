@@ -17,11 +17,10 @@ from nodes.cli.options import (
     connect_option,
     connect_timeout_option,
     open_node,
-    plain,
     say,
 )
+from nodes.cli.stdout import table_text
 from nodes.observe.survey import Asked, Survey
-from nodes.observe.tables import table
 from nodes.observe.why_view import NODE_COLUMNS, PROXY_COLUMNS, Why
 
 LOOK_S = 0.05
@@ -87,11 +86,7 @@ def _take(asked: Asked, start: int, found: Why) -> int:
 
 
 def _print(found: Why) -> None:
-    click.echo(table(PROXY_COLUMNS, _plain(found.proxies()), right=PROXY_COLUMNS[1:]))
+    click.echo(table_text(PROXY_COLUMNS, found.proxies(), right=PROXY_COLUMNS[1:]))
     if rows := found.rows():
         click.echo("")
-        click.echo(table(NODE_COLUMNS, _plain(rows), right=NODE_COLUMNS[2:3]))
-
-
-def _plain(rows: Sequence[Sequence[object]]) -> list[tuple[str, ...]]:
-    return [tuple(plain(str(each)) for each in row) for row in rows]
+        click.echo(table_text(NODE_COLUMNS, rows, right=NODE_COLUMNS[2:3]))

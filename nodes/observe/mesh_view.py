@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from fabric.protocol.views import Record, View
-from nodes.observe import tables
 
 COLUMNS = ("PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s", "REFUSED")
-NUMERIC_FROM = COLUMNS.index("UP")  # these columns hold figures
+NUMERIC_FROM = COLUMNS.index("UP")
+NUMERIC = COLUMNS[NUMERIC_FROM:]
+"""The columns that hold figures."""
 
 
 class MeshView:
@@ -138,8 +139,3 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02}m"
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
-
-
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Rows under COLUMNS as text, columns padded."""
-    return tables.table(COLUMNS, rows, right=COLUMNS[NUMERIC_FROM:])
