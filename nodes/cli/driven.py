@@ -1,4 +1,4 @@
-"""Programs driven by a shell: events as lines of JSON on stdout, commands as lines of JSON on stdin.
+"""Commands driven by a shell script: events as lines of JSON on stdout, commands as lines of JSON on stdin.
 
     {"event": "ready", "at": 12.5, …}      out; `at` is this machine's monotonic clock, in seconds
     {"do": "stop_session", …}              in; `quit` ends the program, the end of stdin does not
@@ -18,20 +18,20 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fabric.errors import FabricError
+from fabric.errors import FabricError, expected
 from fabric.payloads import dumps, from_json, to_json
 from nodes.cli.options import plain, say
 from nodes.cli.signals import on_ending_signal
 from nodes.cli.stdout import Outlet, write_lines
 
 MAX_WAITING = 500_000
-"""Events that wait for a slow reader of stdout; beyond, they are counted and dropped."""
+"""Events that may wait for a slow reader of stdout; beyond, they are dropped and counted."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 Command = dict[str, Any]
 
 
 class Lines:
-    """Stdin and stdout of such a program."""
+    """Stdin and stdout of such a command."""
 
     def __init__(self) -> None:
         self._outlet: Outlet[dict[str, Any]] = Outlet(MAX_WAITING)
@@ -79,19 +79,19 @@ class Lines:
                 self.refuse(command, error)
 
     def refuse(self, command: bytes | Command, error: BaseException) -> None:
-        """Tell that a command, or a line that is none, was not done, and why."""
+        """Tell that a command, or a line that is not a command, was not done, and why."""
         what = command["do"] if isinstance(command, dict) else plain(command[:80].decode(errors="replace").strip())
         self.tell("refused", what=what, why=words(error), error=type(error).__name__)
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:
-    """The lines of a file as they come. Not by `sys.stdin`: its lock, held by a thread that waits, aborts the end."""
+    """Yield lines as they come. Not by `sys.stdin`: its lock, held by a thread that waits, would abort the end."""
     rest = b""
     while chunk := os.read(descriptor, 65_536):
         *whole, rest = (rest + chunk).split(b"\n")
         yield from whole
         if len(rest) > MAX_LINE_BYTES:
-            rest = b""  # its other end will be refused as no JSON
+            rest = b""  # what follows up to the line's end will be refused as a command
     if rest:
         yield rest
 
@@ -101,9 +101,9 @@ def parse(line: bytes) -> Command:
     try:
         command = json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError('this is no JSON; right would be a map like {"do": "quit"}') from None
+        command = None
     if not isinstance(command, dict) or not isinstance(command.get("do"), str):
-        raise ValueError('a command is a map with a string `do`, like {"do": "quit"}')
+        raise ValueError(expected("command", line.decode(errors="replace").strip(), _WANTED))
     return {name: from_json(value) for name, value in command.items()}
 
 
@@ -113,7 +113,7 @@ def field(command: Command, name: str, kind: type, *default: Any) -> Any:
     if name not in command and default:
         return value
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{command['do']}: {name!r} is {value!r:.60}; it takes {_KINDS[kind]}")
+        raise ValueError(expected(f"{name!r} of {command['do']!r}", value, _KINDS[kind]))
     return value
 
 
@@ -127,4 +127,5 @@ def warn_of_dropped(lines: Lines) -> None:
         say(f"dropped {lines.dropped} events: stdout did not take them fast enough")
 
 
+_WANTED = 'a map in JSON with a string `do`, like {"do": "quit"}'
 _KINDS = {str: "a string", int: "a whole number", bool: "true or false"}

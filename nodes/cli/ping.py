@@ -24,9 +24,16 @@ from nodes.observe.survey import Survey
 
 
 @click.command()
-@click.option("--count", metavar="N", type=click.IntRange(1), default=10, show_default=True, help="Probes to each.")
+@click.option(
+    "--count",
+    metavar="N",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="How many probes to send to each proxy.",
+)
 @click.option("--interval", "interval_s", metavar="S", type=PositiveNumber(), default=0.1, show_default=True,
-              help="From one probe to the next.")  # fmt: skip
+              help="Time from one probe to the next.")  # fmt: skip
 @click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), default=1.0, show_default=True,
               help="A probe that takes longer is lost.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a proxy; times in seconds.")
@@ -37,8 +44,8 @@ def ping(
 ) -> Exit:
     """Show the round trip through each proxy of the mesh.
 
-    A probe goes the way of a message: from here to the proxy connected to, over its link to the one that is asked,
-    and back from there. Ends with 1 when a proxy answered no probe at all.
+    A probe goes the way of a message: to the proxy that this command is connected to, over a link to the proxy that is
+    asked, and back. Ends with 1 when a proxy answered no probe.
 
     \b
     Example:

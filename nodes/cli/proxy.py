@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -33,9 +34,10 @@ MAX_WAITING_LINES = 1_000
 """For a slow reader of stdout or stderr; beyond, lines are dropped."""
 WRITE_S = 1.0
 """At the end, for the lines that still wait."""
-JOIN_PATIENCE_S = 10.0  # then it says, once, what it waits for; it asks the addresses of --join for as long as it runs
+JOIN_PATIENCE_S = 10.0
+"""After this time without a mesh it says once what it waits for. It keeps asking the addresses of --join."""
 _STATES = {"ready": READY, "draining": STOPPING}
-"""What a service manager is told of."""
+"""The events that a service manager is told of."""
 
 
 @click.command()
@@ -50,13 +52,15 @@ _STATES = {"ready": READY, "draining": STOPPING}
 @click.option(
     "--join", metavar="URL", type=Base(), multiple=True, help="Base address of any proxy of the mesh to join."
 )
-@click.option("--name", metavar="NAME", help="Its name in the mesh, one topic level. [default: from the address]")
-@click.option("--advertise", metavar="URL", type=Base(), help="The address at which others reach it, if not --listen.")
-@click.option("--first", is_flag=True, help="With --join: start a mesh of one if nobody there answers.")
+@click.option("--name", metavar="NAME", help="Its name in the mesh, one topic level. [default: made from the address]")
+@click.option(
+    "--advertise", metavar="URL", type=Base(), help="Address at which others reach it, where that is not --listen."
+)
+@click.option("--first", is_flag=True, help="With --join: start a new mesh when no proxy answers there.")
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
-              help="On SIGTERM, how long its nodes have to move to another proxy.")  # fmt: skip
+              help="How long its nodes have to move to another proxy after SIGTERM.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
-@operating_options
+@partial(operating_options, default="PORT+5 of --listen")
 def proxy(
     listen: str,
     join: tuple[str, ...],
@@ -68,9 +72,10 @@ def proxy(
     http: Address | None,
     log_json: bool,
 ) -> Exit:
-    """Run a proxy until SIGTERM or Ctrl-C, which drain it.
+    """Run a proxy, one of the servers of the mesh that nodes connect to.
 
-    When it is a member of the mesh it prints one line of JSON on stdout, with "event": "ready".
+    When it is a member of the mesh it prints one line of JSON on stdout, with "event": "ready". On SIGTERM or Ctrl-C
+    it drains: its nodes move to another proxy, and then it ends.
 
     \b
     Two meshed proxies on one machine:
@@ -112,13 +117,13 @@ def proxy(
 
 def _warn_of_others(listen: str) -> None:
     if not Endpoints.parse(listen).is_local:
-        say(f"{listen} can be reached from other machines, and peers are not authenticated yet: whoever reaches these "
-            "ports can read and write everything")  # fmt: skip
+        say(f"{listen} can be reached from other machines, and peers are not authenticated yet: anyone who reaches "
+            "these ports can read and write everything")  # fmt: skip
 
 
 @contextlib.contextmanager
 def _told_when_late(running: Proxy, join: Sequence[str], tell: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """Whoever mistyped an address of `join` would else see a proxy that says nothing."""
+    """Tell once that no mesh has been joined yet: after a mistyped --join the proxy would be silent otherwise."""
 
     def late() -> None:
         if not running.wait_ready(0):
@@ -170,7 +175,7 @@ def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 def event_words(event: dict[str, Any]) -> str:
-    """One event in words: `peer joined p2 at tcp://…`; fields other than these as key=value."""
+    """Return an event in words: `peer joined p2 at tcp://…`; further fields follow as key=value."""
     rest = {key: value for key, value in event.items() if key not in ("event", "id", "base", "incarnation")}
     words = [str(event["event"]).replace("_", " ")]
     words += [str(event["id"])] if "id" in event else []

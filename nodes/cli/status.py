@@ -31,11 +31,11 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
     Asks by subscribing to $fabric/proxy/+, where every proxy announces itself each second.
 
     \b
-    LINKS      proven in both directions, of the peers known
-    SUBS       prefixes held at the ingress and at the relay
-    IN/s …     parts a second: from publishers, to subscribers and links, from
-               links to subscribers, to guests; since the last announcement
-    REFUSED    parts that were no message, or not allowed
+    LINKS      links proven in both directions, of all peers known
+    SUBS       prefixes subscribed to, at the ingress and at the relay
+    IN/s …     messages a second since the announcement before: from publishers,
+               to subscribers and links, from links to subscribers, to guests
+    REFUSED    parts that were not a message, or not allowed
     """
     view = MeshView()
     with open_node(connect, connect_timeout_s) as node:

@@ -28,7 +28,8 @@ from nodes.operate.http_server import Address
 
 MAX_WAITING_MSGS = 500_000
 """Between the node and a slow reader of stdout; about 300 bytes each while payloads are small."""
-LOOK_S = 0.25  # how often to look whether the reader of stdout has gone
+LOOK_S = 0.25
+"""How often to look whether the reader of stdout has gone."""
 
 
 class Printer:
@@ -91,7 +92,7 @@ class Printer:
 @connect_option
 @connect_timeout_option
 @click.option("--count", metavar="N", type=click.IntRange(1), help="End with 0 after N messages.")
-@click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), help="End after S seconds, whatever came.")
+@click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), help="End after S seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole messages, one JSON object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @operating_options
@@ -106,11 +107,11 @@ def sub(
     http: Address | None,
     log_json: bool,
 ) -> Exit:
-    """Print what arrives under the FILTERs, one message a line: topic, tab, payload as JSON.
+    """Print the messages that match the FILTERs, one a line: topic, tab, payload as JSON.
 
     In a topic filter, + stands for one level and a final # for all below; quote them from the shell. A message that
-    matches several of the FILTERs is printed once. Words on stderr: when the subscription is acknowledged and which
-    proxies that covers, what is covered no longer, and every loss.
+    matches several of the FILTERs is printed once. Words on stderr tell when the subscription is acknowledged, which
+    proxies it covers, when that changes, and every loss.
 
     With --timeout it ends with 1 when --count was not reached, or, without --count, when nothing came.
 
@@ -153,7 +154,7 @@ def _print(printer: Printer, count: int | None, timeout_s: float | None) -> Exit
 
 
 def _reader_has_gone() -> bool:
-    """True when stdout is a pipe that nobody can read any more: without this, only the next message would tell."""
+    """True when stdout is a pipe that nobody can read any more. Otherwise only the next message would tell."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)

@@ -157,5 +157,5 @@ def test_what_lacks_is_named_with_its_extra(
         return None if name == "hdrh" else object()
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-    assert main.run(["load"]) == Exit.LACKING
+    assert main.run(["load"]) == Exit.MISSING
     assert "hdrh is not installed; right would be: pip install '.[bench]'" in capsys.readouterr().err
