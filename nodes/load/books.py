@@ -7,9 +7,9 @@ behind the last. `judge` holds them against what the publishers say that they pu
     delivered  handed to the callback, once and in order
     lost       reported by `on_gap`
     over_end   on its way still when the test stopped waiting: only where the subscriber was still working it off
-    missing    due, and none of the three: nobody told of it. The ledger does not balance.
-    surplus    told of, though never published. The ledger does not balance.
-    wrong      came twice, or out of order. The ledger does not balance.
+    missing    due, and none of the three: nobody told of it. The books do not balance.
+    surplus    told of, though never published. The books do not balance.
+    wrong      came twice, or out of order. The books do not balance.
 """
 
 from __future__ import annotations

@@ -12,6 +12,11 @@ from nodes.load.schedule import Spec
 UNSENT_SHARE = 0.005
 """A schedule of which more than this was not sent in time did not hold: the latency of what was not sent is unknown."""
 
+ROUND_COLUMNS = ("rate/s", "sent", "delivered", "delivered/s", "lost", "p50 ms", "p90", "p99", "p99.9", "max", "unsent")
+BOOKS_COLUMNS = ("subscriber", "due", "delivered", "lost", "over the end", "missing", "surplus", "wrong")
+"""What does not balance comes last."""
+OVER_COLUMNS = ("subscriber", "over-delivered by filter", "messages")
+
 
 @dataclass(frozen=True)
 class Over:
@@ -24,7 +29,7 @@ class Over:
 
 @dataclass(frozen=True)
 class Round:
-    """One stretch at one rate. `sent` and the ledger are of the whole stretch, figures a second of its measured part.
+    """One stretch at one rate. `sent` and the books cover the whole stretch; figures a second its measured part.
 
     rate:            asked for, in messages a second; None: as fast as possible
     unsent:          scheduled, but the publishers were too slow; their latency is in no quantile
@@ -95,54 +100,39 @@ def _round(each: Round) -> dict[str, Any]:
         "loss": each.loss,
         "latency_ms": each.quantiles_ms,
         "balances": each.balances,
-        "ledger": [line.__dict__ | {"balances": line.balances} for line in each.lines],
+        "books": [line.__dict__ | {"balances": line.balances} for line in each.lines],
         "over_delivery": [over.__dict__ for over in each.over],
     }
 
 
 def round_rows(rounds: Sequence[Round]) -> list[tuple[str, ...]]:
-    """A head and a row for each round."""
-    head = ("rate/s", "sent", "delivered", "delivered/s", "lost", "p50 ms", "p90", "p99", "p99.9", "max", "unsent")
+    """A row for each round, in the order of ROUND_COLUMNS."""
     rows = []
     for each in rounds:
         latencies = [f"{value:.3g}" for value in each.quantiles_ms.values()] or ["-"] * 5
         rate = "max" if each.rate is None else f"{each.rate:,.0f}"
         counts = (f"{each.sent:,}", f"{each.delivered:,}", f"{each.delivered_per_s:,.0f}", f"{each.lost:,}")
         rows.append((rate, *counts, *latencies, f"{each.unsent:,}"))
-    return [head, *rows]
+    return rows
 
 
-def ledger_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
-    """A head, and a row for each subscriber over all publishers, with what does not balance at the end."""
-    head = ("subscriber", "due", "delivered", "lost", "over the end", "missing", "surplus", "wrong")
+def books_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+    """A row for each subscriber over all publishers, in the order of BOOKS_COLUMNS."""
     rows: dict[int, list[int]] = {}
     for line in lines:
         values = (line.due, line.delivered, line.lost, line.over_end, line.missing, line.surplus, line.wrong)
         before = rows.get(line.subscriber, [0] * len(values))
         rows[line.subscriber] = [a + b for a, b in zip(before, values, strict=True)]
-    return [head, *((str(name), *(f"{value:,}" for value in values)) for name, values in rows.items())]
+    return [(str(name), *(f"{value:,}" for value in values)) for name, values in rows.items()]
 
 
 def over_rows(over: Sequence[Over]) -> list[tuple[str, ...]]:
-    """A head, and a row for each subscriber and filter at which something arrived that matched nothing."""
-    rows = []
+    """A row for each subscriber and filter at which something arrived that matched nothing, see OVER_COLUMNS."""
+    rows: list[tuple[str, ...]] = []
     for each in over:
         by_filter = dict(each.by_filter)
         rest = each.arrived - sum(by_filter.values())
         if rest > 0:
             by_filter["(topics of others)"] = rest
         rows += [(str(each.subscriber), key, f"{count:,}") for key, count in by_filter.items() if count]
-    return [("subscriber", "over-delivered by filter", "messages"), *rows]
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows, the first of which is a head, as text: words left, numbers right."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = (
-            text.rjust(width) if rows[-1][at][:1].isdigit() or rows[-1][at] == "-" else text.ljust(width)
-            for at, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return rows

@@ -5,7 +5,7 @@
         round = run.measure(10_000.0)          # one stretch; again as often as wanted
     run.unconfirmed
 
-The ledger covers everything that was published since the beginning, over all rounds.
+The books cover everything that was published since the beginning, over all rounds.
 """
 
 from __future__ import annotations

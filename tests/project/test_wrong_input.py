@@ -49,7 +49,7 @@ USAGE = [
     (["plan", "--proxies", "2", "--listen", "ipc:///tmp/x"], "has room for one proxy on this machine"),
     (["match", "a/#/b", "a"], "'#' only as the last level"),
 ]
-LACKING = [
+MISSING = [
     (["proxy", "--listen", "TAKEN"], "cannot listen at tcp://127.0.0.1:"),
     (["proxy", "--listen", AWAY], f"cannot listen at {AWAY}: "),
     (["proxy", "--listen", "tcp://no.such.host.invalid:5570"], "no such interface or host name on this machine"),
@@ -104,12 +104,12 @@ def test_wrong_usage(args: list[str], why: str, words: dict[str, str], capsys: p
     assert code == Exit.USAGE and why in line
 
 
-@pytest.mark.parametrize(("args", "why"), LACKING, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(("args", "why"), MISSING, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_what_is_lacking_here(
     args: list[str], why: str, words: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, line = said(args, words, capsys)
-    assert code == Exit.LACKING and why in line
+    assert code == Exit.MISSING and why in line
 
 
 @pytest.mark.parametrize("args", CONNECTING, ids=lambda args: args[0])

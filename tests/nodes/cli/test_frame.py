@@ -83,11 +83,11 @@ def test_a_signal_drains_it_what_is_in_flight_is_answered(base: str, frame: Star
         (["--store", "mysql://u@h/x"], Exit.USAGE, "invalid start of the store URL 'mysql'"),
         (
             ["--store", "sqlite:////nowhere/frame.db"],
-            Exit.LACKING,
+            Exit.MISSING,
             "cannot open the store: OperationalError: unable to",
         ),
-        (["--store", "sqlite:///{root}/README.md"], Exit.LACKING, "DatabaseError: file is not a database"),
-        (["--store", "postgresql://u:sesam@127.0.0.1:1/x"], Exit.LACKING, "Connection refused"),
+        (["--store", "sqlite:///{root}/README.md"], Exit.MISSING, "DatabaseError: file is not a database"),
+        (["--store", "postgresql://u:sesam@127.0.0.1:1/x"], Exit.MISSING, "Connection refused"),
         (["--store", "{ok}", "--capacity", "0"], Exit.USAGE, "capacity 0: must be 1 or more"),
         (["--store", "{ok}", "--capacity", "600000"], Exit.USAGE, "codes of length 7 are enough"),
         (["--store", "{ok}", "--capacity", "many"], Exit.USAGE, "'many' is not a valid integer"),
@@ -125,7 +125,7 @@ def test_an_extra_that_is_not_installed(
     program = f"import sys; sys.modules[{missing!r}] = None; from nodes.cli.main import main; main()"
     process = Process([sys.executable, "-c", program, "frame", "--store", url], tmp_path)
     started.append(process)
-    assert process.wait() == Exit.LACKING
+    assert process.wait() == Exit.MISSING
     assert len(process.stderr) == 1 and words in process.stderr[0]
 
 

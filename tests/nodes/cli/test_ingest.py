@@ -15,7 +15,7 @@ from fabric.errors import LocalWireError
 from nodes.cli.ingest import Outgoing, Refused, Skipped, Template, from_csv, from_json_lines, payload_of, value_of
 from tests.support.processes import ROOT
 
-FLIGHTS = ROOT / "benchmarks/data/nyc_flights_2013_01.csv.gz"
+FLIGHTS = ROOT / "nodes/demo/data/nyc_flights_2013_01.csv.gz"
 
 
 @pytest.mark.parametrize(

@@ -76,13 +76,13 @@ def test_wrong_usage_is_2_in_one_line_on_stderr(
 @pytest.mark.parametrize(
     ("raised", "code"),
     [
-        (Fail("no", Exit.LACKING), Exit.LACKING),
+        (Fail("no", Exit.MISSING), Exit.MISSING),
         (NotConnected("no"), Exit.NOBODY),
         (InvalidTopic("no"), Exit.USAGE),
         (LocalWireError("no"), Exit.USAGE),
-        (HighWaterMarkReached("no"), Exit.LACKING),
-        (FabricError("no"), Exit.LACKING),
-        (OSError("no"), Exit.LACKING),
+        (HighWaterMarkReached("no"), Exit.MISSING),
+        (FabricError("no"), Exit.MISSING),
+        (OSError("no"), Exit.MISSING),
         (click.UsageError("no"), Exit.USAGE),
         (click.Abort(), Exit.INTERRUPTED),
         (KeyboardInterrupt(), Exit.INTERRUPTED),
@@ -158,7 +158,7 @@ def test_a_port_that_is_taken_is_3_in_one_line(capsys: pytest.CaptureFixture[str
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", int(base.rpartition(":")[2]) + 2))
         taken.listen()
-        assert main.run(["proxy", "--listen", base]) == Exit.LACKING
+        assert main.run(["proxy", "--listen", base]) == Exit.MISSING
     out, err = capsys.readouterr()
     assert out == "" and "the address is in use" in err and len(err.splitlines()) == 1
 

@@ -86,7 +86,7 @@ def test_where_the_default_is_taken_it_warns_and_goes_on(fabric: Fabric) -> None
 )
 def test_where_what_was_asked_for_is_taken_nothing_begins(taken: str, run_fabric: Run, command: list[str]) -> None:
     done = run_fabric(*command, free_base(), "--http", taken)
-    assert (done.returncode, done.stdout) == (Exit.LACKING, "")
+    assert (done.returncode, done.stdout) == (Exit.MISSING, "")
     assert done.stderr == f"fabric: cannot listen at {taken}: Address already in use\n"
 
 

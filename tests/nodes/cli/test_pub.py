@@ -139,8 +139,8 @@ def test_text_that_is_no_utf8_is_refused_by_the_line(mesh: Mesh, run_fabric: Run
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["--csv", "/nowhere.csv", "--topic", "a"], Exit.LACKING, "cannot read /nowhere.csv: "),
-        (["--csv", "pyproject.toml.gz", "--topic", "a"], Exit.LACKING, "cannot read"),
+        (["--csv", "/nowhere.csv", "--topic", "a"], Exit.MISSING, "cannot read /nowhere.csv: "),
+        (["--csv", "pyproject.toml.gz", "--topic", "a"], Exit.MISSING, "cannot read"),
         (["--csv", "-", "--topic", "a/{c}"], Exit.USAGE, "there is no column 'c'; there are a, b"),
         (["--csv", "-", "--topic", "a/{"], Exit.USAGE, "is no template"),
         (["~/a", "1"], Exit.USAGE, "stay in this command"),
@@ -159,7 +159,7 @@ def test_a_gz_file_that_is_none_or_cut_off_is_lacking(mesh: Mesh, run_fabric: Ru
     for content in (CSV.encode(), whole[: len(whole) // 2]):
         (tmp_path / "a.csv.gz").write_bytes(content)
         done = run_fabric("pub", "--connect", mesh[0].base, "--csv", str(tmp_path / "a.csv.gz"), *TEMPLATES)
-        assert done.returncode == Exit.LACKING and "Traceback" not in done.stderr
+        assert done.returncode == Exit.MISSING and "Traceback" not in done.stderr
         assert f"cannot read {tmp_path}/a.csv.gz: " in done.stderr
 
 
