@@ -132,7 +132,7 @@ def books_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
 
 def over_rows(over: Sequence[Over]) -> list[tuple[str, ...]]:
     """A row for each subscriber and filter at which something arrived that matched nothing, see OVER_COLUMNS."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for each in over:
         by_filter = dict(each.by_filter)
         rest = each.arrived - sum(by_filter.values())
