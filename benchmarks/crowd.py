@@ -20,7 +20,7 @@ from typing import Any
 
 from fabric import Message, Node
 from fabric.errors import FabricError
-from fabric.node.numbering import Gap
+from fabric.node.gaps import Gap
 
 LATE_S = 1.0
 """A publisher that was held up does not make good for more than this."""

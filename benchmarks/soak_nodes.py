@@ -49,7 +49,8 @@ def start(stack: contextlib.ExitStack, *words: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=lab.ROOT
     )
-    assert process.stdin
+    assert process.stdin and process.stdout
+    stack.callback(process.stdout.close)
     stack.callback(process.wait)
     stack.callback(process.terminate)
     stack.callback(process.stdin.close)

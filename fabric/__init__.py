@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.gaps import Gap
 from fabric.node.node import Node, NodeState
-from fabric.node.numbering import Gap
 from fabric.proxy.proxy import Proxy
 from fabric.wire import Message
 

@@ -11,7 +11,7 @@ is one look-up in `routes`, from a topic's raw bytes to its `Route`:
 A handler may subscribe and unsubscribe while a message is handed round. The tuple is a snapshot: a new subscription
 gets the next message first; one that is gone still stands in it, but is not `active` and so not called any more.
 
-There is no lock: whoever shares a broker between threads locks around every call. Only reading `routes` needs none.
+There is no lock: threads that share a broker lock around every call. Only reading `routes` needs no lock.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Subscription(Generic[H]):
 
 
 class Route(NamedTuple, Generic[H]):
-    """What is known of a topic: its text, its subscriptions by their ids, its last numbers (`node.numbering`).
+    """What is known of a topic: its text, its subscriptions by their ids, its last numbers (`node.gaps`).
 
     only:  the handler, where there is one subscription: to call it at once spares a twelfth of a message's way
     """
@@ -74,13 +74,17 @@ class Broker(Generic[H]):
     ) -> None:
         if max_routes < 1:
             raise ValueError(expected("max_routes", max_routes, "at least 1"))
-        self.routes: dict[bytes, Route[H]] = {}  # one object for the broker's life: callers may keep it
+        self.routes: dict[bytes, Route[H]] = {}
+        """Topics that came, by their raw bytes; at most `max_routes`. One object for life: callers keep it."""
         self._lasts = lasts
         self._max_routes = max_routes
         self._max_route_bytes = max_route_bytes
         self._route_bytes = 0
+        """Of the keys of `routes`; at most `max_route_bytes`, unless one alone is longer."""
         self._last_id = 0
+        """Of a subscription; ids are never used again."""
         self._subscriptions: dict[int, Subscription[H]] = {}
+        """Those that are active, by id; the same are in `_trie`."""
         self._trie: SubscriptionTrie[Subscription[H]] = SubscriptionTrie()
 
     def subscribe(self, topic_filter: str, handler: H) -> int:
@@ -93,7 +97,7 @@ class Broker(Generic[H]):
         return subscription.id
 
     def unsubscribe(self, id: int) -> str:
-        """Remove a subscription, whose handler is called no more, and return its filter; KeyError if there is none."""
+        """Remove a subscription, whose handler is called no more, and return its filter; KeyError for an unknown id."""
         subscription = self.get(id)
         subscription.active = False
         del self._subscriptions[id]
@@ -102,7 +106,7 @@ class Broker(Generic[H]):
         return subscription.filter
 
     def get(self, id: int) -> Subscription[H]:
-        """Return the subscription `id`; KeyError when there is none."""
+        """Return the subscription `id`; KeyError for an unknown one."""
         subscription = self._subscriptions.get(id)
         if subscription is None:
             why = "it was unsubscribed before" if 0 < id <= self._last_id else "subscribe() never returned this id"
@@ -112,10 +116,6 @@ class Broker(Generic[H]):
     def match(self, topic: str) -> tuple[Subscription[H], ...]:
         """Return the subscriptions that match a valid topic, in the order they were made, each once."""
         return tuple(sorted(self._trie.match(topic), key=_by_id))
-
-    def handlers(self, topic: str) -> tuple[H, ...]:
-        """Return the handlers of `match(topic)`; one that was subscribed twice is there twice."""
-        return tuple(subscription.handler for subscription in self.match(topic))
 
     def route(self, raw: bytes) -> Route[H]:
         """Return the route of a topic's raw bytes, without the NUL, and keep it in `routes`.

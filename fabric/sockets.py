@@ -39,7 +39,6 @@ MONITOR_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 FAILED_EVENTS = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
-_monitors = itertools.count(1)
 
 
 @contextlib.contextmanager
@@ -60,7 +59,7 @@ def _plain(error: zmq.ZMQError) -> str:
 
 
 def new_context(io_threads: int = 1) -> Context:
-    """Return a context of one's own, with room for many sockets. The caller ends it with `term()`."""
+    """Return a new context, with room for many sockets. The caller ends it with `term()`."""
     context: Context = zmq.Context(io_threads)
     context.set(zmq.MAX_SOCKETS, 65_535)
     return context

@@ -4,7 +4,7 @@ It knows levels and opaque values only: no node, no socket, no message. One dict
 values. A topic holds no wildcard, so looking it up there finds exactly the filter that is the topic itself; only
 filters with a wildcard stand in the trees as well. Read `match`, then `_Level`, then `_plant` and `_uproot`.
 
-It has no lock: whoever shares one between threads locks around it.
+It has no lock: threads that share one lock around it.
 """
 
 from __future__ import annotations
@@ -200,6 +200,6 @@ def _has_wildcard(topic_filter: str) -> bool:
 
 
 def _levels_and_below(topic_filter: str) -> tuple[list[str], bool]:
-    """Return the levels to walk, and whether the filter ends in `#`, which is no level of its own."""
+    """Return the levels to walk, and whether the filter ends in `#`, which is not a level to walk."""
     levels = topic_filter.split("/")
     return (levels[:-1], True) if levels[-1] == "#" else (levels, False)

@@ -25,8 +25,8 @@ from typing import Any, TypeVar
 
 from fabric.errors import HighWaterMarkReached, NotConnected, StateError, expected
 from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.gaps import Gap
 from fabric.node.node import Node, NodeState
-from fabric.node.numbering import Gap
 from fabric.wire import Message
 
 T = TypeVar("T")
@@ -58,11 +58,17 @@ class AsyncSubscription:
         self.id = 0
         self.dropped = 0
         self._told = 0
+        """Of `dropped`, how many were told to `on_drop`. In the loop."""
         self._queue: deque[Message] = deque()
+        """Filled in the I/O thread, at most `_max_queued_msgs`; emptied in the loop."""
         self._woken = False
+        """The loop is about to look at the queue. The I/O thread sets it, the loop clears it."""
         self._ended = False
+        """No message comes any more. In the loop."""
         self._turn = TURN_MSGS
+        """Messages that may still be taken before other tasks have their turn. In the loop."""
         self._something = asyncio.Event()
+        """There is a message, or the end. In the loop."""
         self._acked: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
 
     @property
@@ -125,24 +131,36 @@ class AsyncNode:
     """A connection to the fabric, for one event loop. Use it with `async with`, or `open` and `close`.
 
     connect:          base address of a proxy, or several
-    max_queued_msgs:  queue of each subscription; what does not fit is dropped and told to `on_drop`
+    max_queued_msgs:  queue of each subscription, in messages; what does not fit is dropped and told to `on_drop`
     options:          as for `Node`
+    errors:           StateError for what is used before `open`, or opened twice; else those of `Node`
     """
 
     def __init__(self, connect: str | Iterable[str], *, max_queued_msgs: int = MAX_QUEUED_MSGS, **options: Any) -> None:
         self._connect = connect if isinstance(connect, str) else list(connect)
         self._options, self._max_queued_msgs = options, max_queued_msgs
         self._node: Node | None = None
+        """There from the end of `open` on."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        """The one in which `open` was called; for good."""
         self._calls: deque[Callable[[], None]] = deque()
+        """What is to be done in the loop. The I/O thread appends, the loop takes."""
         self._scheduled = False
+        """The loop is about to look at `_calls`. The I/O thread sets it, the loop clears it."""
         self._loop_is_gone = False
+        """The loop was closed: nothing is handed over any more. In the I/O thread."""
         self._drop_funs: list[Callable[[Dropped], object]] = []
         self._subscriptions: dict[int, AsyncSubscription] = {}
+        """By id, those not unsubscribed. In the loop."""
         self._publisher = ThreadPoolExecutor(1, "fabric-aio-publish")
+        """The thread in which messages wait that could not be sent at once."""
         self._begun = self._done = self._turn = 0
+        """Messages given to `_publisher`, in the loop; those it is done with, in its thread; and messages sent since
+        other tasks had their turn, in the loop."""
         self._closing: Future[int] | None = None
+        """The node is being closed, or was: set once."""
         self._lost_events = self._failed_callbacks = 0
+        """Events that did not fit `_calls`; callbacks that raised in the loop."""
 
     async def __aenter__(self) -> AsyncNode:
         return await self.open()
@@ -174,14 +192,17 @@ class AsyncNode:
 
     @property
     def name(self) -> str:
+        """As for `Node`; errors: StateError before `open`."""
         return self.node.name
 
     @property
     def home(self) -> str:
+        """As for `Node`; errors: StateError before `open`."""
         return self.node.home
 
     @property
     def state(self) -> NodeState:
+        """As for `Node`; errors: StateError before `open`."""
         return self.node.state
 
     async def subscribe(self, topic_filter: str, *, max_queued_msgs: int | None = None) -> AsyncSubscription:

@@ -1,7 +1,18 @@
 """Which proxy a node is at, and what it does when that one falls silent, breaks or drains. Pure.
 
-    connecting ──proven──► connected ──lost──► connecting …        (to the next base, if there are several)
-                               └──draining──► moving ──proven──► connected
+| state | input | what follows | state then |
+|---|---|---|---|
+| connecting | `uplink_opened` | probe, and again every 50 ms | connecting |
+| connecting | `watermark_returned`, no retry due | Connected | connected |
+| connecting | `uplink_closed` | another try after a pause, 20 ms to 0.5 s | connecting |
+| connecting | `tick` 1.5 s after the attempt began, several bases | OpenUplink, Detach, Attach: the next | connecting |
+| connected | `uplink_closed` | Lost, then the next base, or this one again | connecting |
+| connected | `tick`, idle, after `silence_s` of silence | the same | connecting |
+| connected | `proxy_drains`, several bases | Move | moving |
+| moving | `move_finished` | OpenUplink to the next base | connecting |
+| moving | `tick` 3 s after the move began | Lost, then the next base | connecting |
+
+Any other input leaves the state as it is. Publishers wait when the uplink closes while moving, until the move is over.
 
 The node is *connected* when a watermark that it sent through the proxy's ingress came back by the proxy's out: both
 ways are open. `Connection` decides; the shell (`fabric.node.engine`) opens and closes what the effects say, and tells
@@ -81,14 +92,22 @@ class Connection:
         if not bases:
             raise ValueError(expected("addresses", list(bases), "at least one, such as tcp://127.0.0.1:5570"))
         self.bases = tuple(dict.fromkeys(bases))
+        """Each address once, in the order given. Never changes."""
         self.state = "connecting"
+        """`connecting`, `connected` or `moving`; see the table above."""
         self._silence_s = silence_s
         self._at = 0
+        """Index into `bases` of the present one; while moving, of the one it moves away from."""
         self._heard_at = 0.0
+        """When the proxy was last heard of."""
         self._attempt_until = 0.0
+        """Connecting: when the next base has its turn. Moving: when the move has failed. Else without meaning."""
         self._retry_at: float | None = None
+        """When a new connection to the ingress is due, since the last one failed; None: one is there, or is tried."""
         self._retry_s = RETRY_FIRST_S
+        """Pause before the next such try; doubles from `RETRY_FIRST_S` to `RETRY_LAST_S` within one attempt."""
         self._probe_at: float | None = None
+        """When the next watermark is due; None unless the ingress took the connection, and the way is not proven."""
 
     @property
     def base(self) -> str:

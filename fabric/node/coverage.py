@@ -6,7 +6,7 @@ speaks for all subscriptions before it: they have *generations*, one for each lo
 
 Each answer carries the answering proxy's view: whom it was told to link, and whether it is. An attempt is complete
 when the own proxy is a member, has answered at its ingress and at its relay, and everyone whom any answer of this
-attempt calls linked has answered. Whoever is known but not linked is *missing*. Markers may be lost: they are repeated,
+attempt calls linked has answered. Who is known but not linked is *missing*. Markers may be lost: they are repeated,
 with a new nonce each time, and each attempt is judged by its own answers alone.
 """
 
@@ -70,15 +70,24 @@ Effect = SendMarker | Acked | CoverageEvent
 
 @dataclass
 class _Waiting:
+    """A subscription that waits for its ack. Never changes."""
+
     generation: int
+    """In which its prefixes were sent, the latest of them."""
     since: float
+    """When it was asked for, monotonic."""
     deadline: float
+    """When its ack comes at the latest."""
 
 
 @dataclass
 class _Attempt:
+    """What was answered to one marker."""
+
     generation: int
+    """All up to this one are acked when the attempt is complete."""
     views: dict[Identity, View] = field(default_factory=dict)
+    """Who answered at its ingress, and what it said."""
     own: Identity | None = None
     """Who answered at its relay: only the proxy that this node is connected to does."""
 
@@ -93,15 +102,25 @@ class Coverage:
         self._random_bytes = random_bytes
         self._ack_timeout_s = ack_timeout_s
         self._sent = 0
+        """The generation that was sent last; 0: none."""
         self._acked = 0
+        """The newest generation that was acked; at most `_sent`. It says nothing while `_covered` is empty."""
         self._waiting: dict[int, _Waiting] = {}
+        """Subscriptions whose ack has not been given."""
         self._attempts: dict[bytes, _Attempt] = {}
+        """Open attempts by nonce, oldest first, at most `MAX_ATTEMPTS`. Emptied when the proxy changes."""
         self._covered: dict[str, str] = {}
+        """Proxies that the acked subscriptions reach: id and incarnation. Changed by `_change` alone."""
         self._missing: tuple[str, ...] = ()
+        """Ids of those known and not reached, sorted; none of them in `_covered`. Changed by `_change` alone."""
         self._own: Identity | None = None
+        """The own proxy, as the last complete attempt showed it; None: not known, or it changed since."""
         self._renew = False
+        """What is covered is to be asked for again, though nobody waits: markers are repeated until all is covered."""
         self._next_marker = 0.0
+        """When the next marker is due, if anybody waits or `_renew`."""
         self._repeat_s = REPEAT_FIRST_S
+        """Pause after the next one; grows by half up to `REPEAT_LAST_S`, and is short again when anything changes."""
 
     @property
     def covered(self) -> tuple[str, ...]:
@@ -146,7 +165,7 @@ class Coverage:
         return [Acked(subscription, Ack(False, (), self._missing, now - waiting.since, why))]
 
     def node_ended(self, now: float, why: str) -> list[Effect]:
-        """The node ends: whoever still waits is told."""
+        """The node ends: acks still waited for come now, and say so."""
         return [
             effect for subscription in list(self._waiting) for effect in self.subscription_ended(subscription, now, why)
         ]
@@ -175,7 +194,7 @@ class Coverage:
         linked = {peer.record.id: peer.record.incarnation for peer in view.peers if peer.linked}
         linked[view.record.id] = view.record.incarnation
         for attempt in self._attempts.values():
-            # Who answered, and is not linked any more, must answer anew.
+            # A proxy that answered, and is not linked any more, has to answer again.
             attempt.views = {who: said for who, said in attempt.views.items() if linked.get(who[0]) == who[1]}
         kept = {name: run for name, run in self._covered.items() if linked.get(name) == run}
         known = set(self._covered) | {peer.record.id for peer in view.peers if peer.linked or not peer.joining}
@@ -196,7 +215,7 @@ class Coverage:
         return self._change({}, tuple(sorted({*self._covered, *self._missing})))
 
     def proxy_switched(self, now: float) -> None:
-        """The node moved to a proxy that was proven to cover everything: ask anew, while what is covered stays so."""
+        """The node moved to a proxy that was proven to cover everything: ask again, while what is covered stays so."""
         self._attempts.clear()
         self._own = None
         self._renew = True
@@ -239,7 +258,7 @@ class Coverage:
         return self._own_is_member(attempt) and self._expected(attempt) <= attempt.views.keys()
 
     def _settle(self, attempt: _Attempt, generation: int, now: float) -> list[Effect]:
-        """Take the answers of this attempt as the coverage; ack whoever waits for its generation or an older one."""
+        """Take the answers of this attempt as the coverage; ack what waits for its generation or an older one."""
         assert attempt.own is not None
         covered = dict(attempt.views.keys())
         known = {identity[0] for identity in self._expected(attempt)}

@@ -1,6 +1,6 @@
 """The way from a proxy to its node: one XSUB at the proxy's out and relay, and the bell. Only for the I/O thread.
 
-Each connection has a token of its own for its markers, so that an answer that came by another one says nothing here.
+Each connection puts another token into its markers: an answer that came by another connection says nothing here.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ class Downlink:
 
     def __init__(self, context: sockets.Context, token: str, serial: int, bell: str, *, hwm_msgs: int) -> None:
         self.token = f"{token}-{serial}"
+        """In its markers: answers to another connection's say nothing of this one. Never changes."""
         self.base: str | None = None
+        """Where it is connected; None: nowhere. Only `attach` and `detach` change it."""
         self.socket = sockets.xsub(context, recv_hwm=hwm_msgs)
         self.socket.rcvtimeo = TICK_MS
         self._send = sockets.fast_send(self.socket)
+        """`socket.send` in C."""
         self._waiting: list[bytes] = []
+        """Subscriptions and cancels that were not sent yet, in order; `flush` empties it."""
         self.poll = sockets.something_waits(self.socket)
         """Whether something waits to be read."""
         sockets.connect(self.socket, bell)

@@ -4,7 +4,7 @@ What application threads want of it they put into a queue and ring the *bell*, a
 is connected too, so that the thread can sit in a blocking receive: three to five times as fast as polling.
 
 The decisions are elsewhere, pure: `connection` (which proxy), `interest` (which prefixes), `coverage` (markers and
-acks), `numbering` (order, gaps), `broker` (who wants what). This module performs their effects.
+acks), `gaps` (order, losses), `broker` (who wants what). This module performs their effects.
 
 Reading order: `_run`, `_receive`, `_tick`; then commands, what is addressed to this node, effects.
 """
@@ -30,8 +30,8 @@ from fabric.node import connection, coverage
 from fabric.node.connection import Connection
 from fabric.node.coverage import Ack, Coverage, CoverageEvent
 from fabric.node.downlink import TICK_MS, Downlink
+from fabric.node.gaps import Gap
 from fabric.node.interest import Change, Interest
-from fabric.node.numbering import Gap
 from fabric.node.receiver import Receiver
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers
@@ -79,7 +79,11 @@ class Attached(Protocol):
 
 
 class Engine:
-    """What a Node stands on; see there for the arguments. Application threads only queue commands and set callbacks."""
+    """What a Node stands on; see there for the arguments. Application threads only queue commands and set callbacks.
+
+    Of the fields below, those under *I/O thread* are read and changed by it alone. Those under *lock* are changed under
+    `_lock`, by any thread. The others say who changes them. Times are monotonic, in seconds.
+    """
 
     def __init__(
         self,
@@ -96,40 +100,84 @@ class Engine:
         hwm_msgs: int,
         reorder_window_s: float,
     ) -> None:
-        self._connection = Connection([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
+        # ── constants of this run ──
         self._token = secrets.token_hex(16)
+        """This run's incarnation, 32 hexadecimal digits: in the topics of all that is addressed to this node."""
         self.name = name or f"node-{self._token[:8]}"
         require_name("name", self.name)
         self._reorder_window_s, self._hwm_msgs = reorder_window_s, hwm_msgs
         self.max_payload_bytes = max_payload_bytes
+
+        # ── lock ──
         self._lock = threading.RLock()
+        """Guards the broker (through `_receiver`, too) and what stands here; held for microseconds, never over a call
+        of a user's function."""
         self._acked = threading.Condition(self._lock)
+        """Told whenever `_acks` gains one."""
         self._acks: dict[int, Ack] = {}
+        """Acks that came, by subscription. Only of subscriptions that are in the broker."""
         self._ack_funs: dict[int, AckFun | None] = {}
+        """Subscriptions whose ack has not come, and whom to tell. An entry goes when it is told, or released."""
+        self._attached: tuple[Attached, ...] = ()
+        """What lives on this node, in the order it was attached. Replaced as a whole, so that it is read unlocked."""
+
+        # ── any thread; a list or a deque of CPython takes an append without a lock ──
         self._gap_funs: list[Callable[[Gap], object]] = []
         self._state_funs: list[Callable[[NodeState], object]] = []
         self._coverage_funs: list[Callable[[CoverageEvent], object]] = []
-        self._attached: tuple[Attached, ...] = ()
+        """Callbacks of `on_gap`, `on_state` and `on_coverage`: only ever longer. Called in the I/O thread."""
         self._commands: deque[Callable[[], None]] = deque()
-        self._interest = Interest(max_prefixes + 1)  # one for what its proxy says of itself
-        self._generations: dict[bytes, int] = {}
-        self._fresh = False
-        self._released: list[str] = []
-        self._claims: set[bytes] = set()
-        self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
-        self._next_coverage: Coverage | None = None
-        self._flush: Coverage | None = None
-        self._flushed = False
-        self._own: str | None = None
-        self._own_filter: int | None = None
-        self._want_uplink: str | None = None
-        self._hold_until = 0.0
-        self._next_tick = 0.0
-        self._quiet = self._crowded = False
-        self.stats_extra: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
-        self._state = NodeState("connecting", self._connection.base)
-        self._connected = threading.Event()
+        """What application threads want done. Any thread appends, and rings if it was empty. The I/O thread takes each
+        from the left after it was done, so that nobody rings while one runs."""
         self._closing = False
+        """Set once, by `close`: the I/O thread ends with this turn."""
+
+        # ── I/O thread: what is subscribed ──
+        self._interest = Interest(max_prefixes + 1)  # one for what its proxy says of itself
+        """The filters held, and the prefixes that carry them. The downlinks hold exactly these, or are about to."""
+        self._generations: dict[bytes, int] = {}
+        """Prefixes upstream, and the generation of `_coverage` in which each was sent. Keys: `_interest.wire()`."""
+        self._fresh = False
+        """Prefixes were added that no marker follows yet; the next `_run_commands` sends one."""
+        self._released: list[str] = []
+        """Filters that were released; `_run_commands` has their numbers forgotten, all together."""
+        self._claims: set[bytes] = set()
+        """Prefixes held here that the proxy's relay gave up. Sent with the next tick, and then empty."""
+
+        # ── I/O thread: the proxy that this node is at ──
+        self._connection = Connection([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
+        """Decides which proxy."""
+        self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
+        """Decides what the subscriptions reach over `_down`."""
+        self._own: str | None = None
+        """Id of the proxy at `_down`, once it has answered there; None before, and after each change of proxy."""
+        self._own_filter: int | None = None
+        """Subscription to the announcements of the last `_own`; replaced when another proxy answers."""
+        self._want_uplink: str | None = None
+        """Ingress to which a connection is still to be made: the uplink's lock was busy. Tried again with each tick."""
+        self._state = NodeState("connecting", self._connection.base)
+        """What callbacks were last told. Replaced as a whole; other threads read it."""
+        self._connected = threading.Event()
+        """Set when both ways were proven for the first time, and never cleared."""
+
+        # ── I/O thread: the move to another proxy, while `_connection.state` is `moving` ──
+        self._next_coverage: Coverage | None = None
+        """What the subscriptions reach over `_next`; there exactly while `_next` is."""
+        self._flush: Coverage | None = None
+        """The last marker through the old proxy, from when the new one covers everything until that is let go."""
+        self._flushed = False
+        """That marker came back, or its time is over: the next tick lets the old proxy go."""
+        self._await_until = 0.0
+        """Until then a jump in the numbers may be made good by the other way; see `Receiver.awaits`."""
+
+        # ── I/O thread: its loop ──
+        self._next_tick = 0.0
+        """When the next tick is due."""
+        self._quiet = self._crowded = False
+        """Quiet: nothing was under way at the last tick, so it sleeps `QUIET_MS`. Crowded: it read more than `CROWD`
+        messages since the tick before."""
+        self.stats_extra: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
+        """Counts since the start. `refused_answers`: what was addressed to this node and could not be read."""
         self._receiver = Receiver(
             self._lock,
             markers.node_prefix(self._token),
@@ -141,20 +189,28 @@ class Engine:
             max_entries=max_entries,
         )
         self._broker = self._receiver.broker
+        """The same object, for short."""
         self._on_question: Callable[[object], None] = lambda payload: None
+        """Called with an operator's question. Set once, before the thread starts."""
         self._context = sockets.new_context()
+        """Of this node alone; ended by `Node.close`."""
         self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
         self._thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
     def _open_sockets(self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float) -> None:
         self._bell_lock = threading.Lock()
+        """Guards `_bell`: any thread rings."""
         self._bell_endpoint = "inproc://bell"
         self._bell = sockets.doorbell(self._context)
         self._bell.bind(self._bell_endpoint)
         self._bell_part = markers.bell_topic(self._token).encode() + b"\0"
+        """What is rung with; the same bytes each time."""
         self._serial = 0
+        """How many downlinks were made. I/O thread, but for the first."""
         self._down = self._new_downlink()
+        """From the proxy that this node is at. I/O thread; replaced at the end of a move."""
         self._next: Downlink | None = None
+        """From the proxy that this node moves to; None unless it moves. I/O thread."""
         self._up = Uplink(
             self._context,
             self._token,
@@ -301,7 +357,7 @@ class Engine:
             self._tick(idle=False)
 
     def _tick(self, idle: bool) -> None:
-        """Everything that is not a message: commands, the connection, markers, watermarks, what was held."""
+        """Everything that is not a message: commands, the connection, markers, watermarks, what came too early."""
         now = time.monotonic()
         self._next_tick = now + TICK_S
         if self._commands or self._fresh:
@@ -319,8 +375,8 @@ class Engine:
                 self._perform_coverage(tracker.tick(now), tracker)
         if self._flushed:
             self._let_go(now)
-        if self._receiver.hold and now > self._hold_until and self._connection.state == "connected":
-            self._receiver.hold = False
+        if self._receiver.awaits and now > self._await_until and self._connection.state == "connected":
+            self._receiver.awaits = False
         self._receiver.tick(now)
         if self._claims:
             self._send_claims()
@@ -337,7 +393,7 @@ class Engine:
             or self._commands
             or self._fresh
             or self._claims
-            or self._receiver.holds
+            or self._receiver.is_awaiting
             or self._coverage.is_waiting
             or not self._up.is_settled
         )
@@ -446,7 +502,7 @@ class Engine:
                 case connection.SendProbe():
                     self._up.probe()
                 case connection.Connected(base):
-                    self._hold_on(now)
+                    self._await_what_is_missing(now)
                     self._up.proven(now, self._reorder_window_s)
                     self._set_state(NodeState("connected", base))
                     self._connected.set()
@@ -454,15 +510,16 @@ class Engine:
                     self.stats_extra["reconnects"] += 1
                     uncertain = self._up.close_gate()
                     self._perform_coverage(self._coverage.proxy_lost(now))
-                    self._hold_on(now)
+                    self._await_what_is_missing(now)
                     self._set_state(NodeState("connecting", base, why, uncertain))
                 case connection.Move(base):
                     self._begin_move(base, now)
 
-    def _hold_on(self, now: float) -> None:
+    def _await_what_is_missing(self, now: float) -> None:
+        """After a reconnect: what is missing may come within the window. At the first connection nothing can be."""
         if self._state.state != "connecting" or self._connected.is_set():
-            self._receiver.hold = True
-            self._hold_until = now + self._reorder_window_s
+            self._receiver.awaits = True
+            self._await_until = now + self._reorder_window_s
 
     def _open_uplink(self) -> None:
         if self._want_uplink is not None and self._up.open(self._want_uplink):
@@ -478,8 +535,8 @@ class Engine:
         """Connect to the next proxy beside the present one; both are read until the new one covers everything."""
         self.stats_extra["moves"] += 1
         self._set_state(NodeState("moving", base, "the proxy drains"))
-        self._receiver.hold = True
-        self._hold_until = now + 3600.0
+        self._receiver.awaits = True
+        self._await_until = now + 3600.0
         self._next = self._new_downlink()
         self._next.change(self._interest.wire(), ())
         self._next.attach(base)

@@ -51,16 +51,26 @@ class Interest:
             raise ValueError(expected("max_prefixes", max_prefixes, "at least 1"))
         self._max = max_prefixes
         self._coarsen_to = max_prefixes - max_prefixes // 8
+        """Coarsening stops at so many prefixes."""
         self._refine_at = max(1, max_prefixes * 3 // 4)
+        """Refining waits until so few would do."""
         self._filters: dict[str, int] = {}
+        """Filters held, and how often each; never 0."""
         self._wanted: dict[bytes, int] = {}
-        self._children: dict[bytes, dict[bytes, None]] = {}  # group -> its next level, in a set that keeps its order
+        """Prefixes of `_filters`, and how many distinct filters want each; never 0."""
+        self._children: dict[bytes, dict[bytes, None]] = {}
+        """The tree of `_wanted`: group -> its next level, in a set that keeps its order. No group is empty."""
         self._wire: set[bytes] = set()
-        self._coarse: dict[bytes, None] = {}  # those in _wire that nobody wants as such
-        self._exact = 0  # how many wanted prefixes no shorter one covers
-        self._planned = 0  # the largest _exact since the last _refine
-        self._subscribe: dict[bytes, None] = {}  # net effects of the call that is running
+        """Prefixes upstream. Each of `_wanted` is covered by exactly one of them; none of them covers another."""
+        self._coarse: dict[bytes, None] = {}
+        """Those of `_wire` that are not in `_wanted`."""
+        self._exact = 0
+        """How many of `_wanted` no shorter one covers."""
+        self._planned = 0
+        """The largest `_exact` since the last `_refine`."""
+        self._subscribe: dict[bytes, None] = {}
         self._cancel: dict[bytes, None] = {}
+        """Net effects of the call that is running, disjoint; empty between calls."""
 
     def hold(self, topic_filter: str) -> Change:
         """Hold `topic_filter` once more.
@@ -105,20 +115,6 @@ class Interest:
     def carries(self, prefix: bytes) -> bool:
         """Return whether exactly `prefix` is held upstream."""
         return prefix in self._wire
-
-    def covers(self, raw: bytes) -> bool:
-        """Return whether `raw`, a topic's UTF-8 with its final NUL, is covered upstream. O(levels)."""
-        return _shortest(raw, self._wire) is not None
-
-    def needs(self, topic_filter: str) -> tuple[bytes, ...]:
-        """Return the prefixes upstream that carry a held filter; KeyError when it is not held."""
-        self._count(topic_filter)
-        return self._carriers(subscription_prefixes(topic_filter))
-
-    @property
-    def coarsened(self) -> bool:
-        """True while some prefix upstream lets through more than was asked for, to stay in the budget."""
-        return bool(self._coarse)
 
     def stats(self) -> dict[str, int]:
         """Return counts: filters, prefixes that carry exactly these, prefixes upstream, and the coarser of these."""

@@ -14,7 +14,7 @@ from fabric import sockets
 from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError, expected
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import AckFun, Attached, Engine, NodeState
-from fabric.node.numbering import Gap
+from fabric.node.gaps import Gap
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.topics import scope, validate_filter, validate_topic
@@ -26,16 +26,23 @@ log = logging.getLogger("fabric.node")
 class Node(Engine):
     """A connection to the fabric. A context manager; safe to use from several threads, not after `fork`.
 
+    Callbacks run in its one I/O thread, one after the other. One that raises is logged and counted, and harms no other;
+    one that takes long holds up all that this node receives.
+
     connect:            base address of a proxy, or several: when one is lost, the next is taken
     name:               one topic level, for people; default: random
     connect_timeout_s:  how long this waits until both ways to a proxy are proven open
     ack_timeout_s:      an ack comes after this time at the latest
     send_timeout_s:     how long `publish` waits for a connection, or for room in the queue
-    max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for
+    silence_s:          a proxy that was not heard of for so long is lost
+    max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for.
+                        Each costs a proxy about 2.5 kB
+    max_payload_bytes:  largest payload, packed, 8 MiB by default; the proxy may allow less
+    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies; what does not fit is `uncertain` then
+    max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
-    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies
-    reorder_window_s:   how long a gap is held open after a move or a reconnect
-    errors:             NotConnected when no proxy answers in time; ValueError for an address that is none
+    reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
+    errors:             NotConnected when no proxy answers in time; ValueError for an invalid address or name
     """
 
     def __init__(
@@ -78,9 +85,13 @@ class Node(Engine):
         )
         self._on_question, self._receiver.on_trace = respondent.question_heard, respondent.trace_heard
         self._prefixes: dict[str, bytes] = {}
+        """Topics that were checked, and what stands before their bodies. Emptied at 100,000. Any thread changes it."""
         self._local_number = 0
+        """Of the last local message, over all topics. Under `_lock`."""
         self._closed = False
+        """Set once, by `close`, under `_lock`."""
         self._pid = os.getpid()
+        """Of the process that made it; in another one it refuses all work."""
         _nodes.add(self)
         self._thread.start()
         if not self._connected.wait(connect_timeout_s):
@@ -97,6 +108,7 @@ class Node(Engine):
 
     @property
     def state(self) -> NodeState:
+        """What `on_state` was last told."""
         return self._state
 
     @property
@@ -112,6 +124,7 @@ class Node(Engine):
     def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 
+        topic_filter: a topic in which levels may be `+`, any one level, and the last `#`, all below (MQTT 5.0 §4.7)
         msg_fun:  called in the I/O thread with each Message, in order per publisher
         ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
         errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed
@@ -127,7 +140,7 @@ class Node(Engine):
         return ident
 
     def unsubscribe(self, subscription: int) -> None:
-        """End a subscription: its handler is called no more. KeyError when there is none of this id."""
+        """End a subscription: its handler is called no more. KeyError for an unknown id."""
         self._check()
         with self._lock:
             topic_filter = self._broker.unsubscribe(subscription)

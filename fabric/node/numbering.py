@@ -1,34 +1,23 @@
-"""Numbers on every message: the publisher counts, the receiver finds what is missing, double or out of order.
+"""Numbers on every message, the publisher's half: it counts, and tells when the last number is to be said again. Pure.
 
-A publisher (a random u64 for each run) numbers its messages for each topic from 1. A filter takes a topic whole or not
-at all, so a subscriber sees every number of a topic, and a number that is missing is a message lost. A lost last
-message shows by the *tail*: when a topic has been quiet for a second its publisher sends the last number once, alone.
-
-`Numbering` is the publisher's half, `GapDetector` the receiver's. Both are pure: `now` is a monotonic time in seconds.
+A publisher (a random u64 for each run) numbers its messages for each topic from 1. A filter matches either all messages
+of a topic or none, so a subscriber sees every number of a topic, and a number that is missing is a message lost. A lost
+last message shows by the *tail*: when a topic has been quiet for a second its publisher sends the last number once,
+alone. `gaps` is the receiver's half. `now` is a monotonic time in seconds.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
 
 from fabric.errors import StateError
 
-T = TypeVar("T")
-
 QUIET_S = 1.0  # how long a topic is quiet before its tail is due
-REORDER_WINDOW_S = 0.5  # how long what came too early is held after a move or a reconnect
 MAX_TOPICS = 1_000_000  # topics a publisher counts; each costs about 0.2 kB
-MAX_ENTRIES = 1_000_000  # pairs of topic and publisher a receiver keeps; each costs about 0.5 kB
-MAX_HELD = 100_000  # items held at once, over all topics
 
 _GENERATION_S = 0.25  # tails are up to this much later than QUIET_S
 _MAX_GENERATIONS = 8
 _STALE_PER_TAIL = 16
-_SECOND_CHANCES = 16
 
 
 class Numbering:
@@ -50,11 +39,6 @@ class Numbering:
         """The generation that is open."""
         self._recent_since: float | None = None
         self._generations: deque[tuple[float, dict[bytes, int]]] = deque()  # (closed at, topics), oldest first
-
-    @property
-    def full(self) -> bool:
-        """Whether no further topic can be counted; `restart` then, before the next new topic."""
-        return len(self.numbers) >= self.max_topics
 
     def next(self, prefix: bytes) -> int:
         """Return the topic's next number, from 1. Errors: StateError for a new topic when full. Cost: 0.15 us."""
@@ -121,231 +105,3 @@ class Numbering:
         self.publisher = publisher
         self.numbers = {}
         return tails
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Messages `first` to `last` of one publisher on one topic, `lost` in number, that will not be delivered."""
-
-    topic: str
-    publisher: int
-    first: int
-    last: int
-    lost: int
-
-
-class Deliver(NamedTuple, Generic[T]):
-    """Hand `item` to the subscribers."""
-
-    topic: str
-    item: T
-
-
-_TAIL: Any = object()  # held in the place of an item: this number was sent, and is not here
-
-
-class _Held(Generic[T]):
-    """What came too early on one topic from one publisher."""
-
-    __slots__ = ("items", "numbers")
-
-    def __init__(self) -> None:
-        self.items: dict[int, T] = {}
-        self.numbers: list[int] = []  # a heap of the keys of `items`
-
-
-class GapDetector(Generic[T]):
-    """Puts each publisher's messages on each topic in order, and tells what is lost and what is double.
-
-    Returns effects, a list of `Deliver` and `Gap`, to be carried out in that order. `T` is whatever the caller wants
-    back for delivery.
-
-    The hot path is the caller's. `lasts(topic)` is a plain dict {publisher: last number}:
-
-        if last.get(publisher) == number - 1:
-            last[publisher] = number              # the usual case: in order, deliver
-        else:
-            effects = detector.observe(...)
-
-    Numbers are ints from 1. The caller checks this, before the inline test as before every call.
-
-    Only the detector adds and removes keys. While items are held, the entry is -1 - last, below every number, so that
-    the inline test fails and `observe` decides. (A negative number could pass it.) The dict stays the same object until
-    the topic is forgotten, or its last publisher evicted: it is empty from then on, so that an old one costs time but
-    is never wrong.
-    """
-
-    def __init__(
-        self,
-        reorder_window_s: float = REORDER_WINDOW_S,
-        max_entries: int = MAX_ENTRIES,
-        max_held: int = MAX_HELD,
-    ) -> None:
-        self.reorder_window_s = reorder_window_s
-        self.max_entries = max_entries
-        self.max_held = max_held
-        self.duplicates = 0
-        self.gaps = 0
-        self.lost = 0
-        self.started_late = 0
-        self.evicted = 0
-        self._topics: dict[str, dict[int, int]] = {}
-        self._entries: deque[tuple[str, int, int]] = deque()  # (topic, publisher, last when queued): every entry once
-        self._held: dict[tuple[str, int], _Held[T]] = {}
-        self._waiting: deque[tuple[float, str, int, int]] = deque()  # (deadline, topic, publisher, number), in order
-
-    @property
-    def holds(self) -> bool:
-        """Whether `expire` has anything to release, now or later."""
-        return bool(self._waiting)
-
-    def lasts(self, topic: str) -> dict[int, int]:
-        """Return the topic's last numbers by publisher, for the inline test; see above."""
-        lasts = self._topics.get(topic)
-        if lasts is None:
-            if len(self._topics) >= 2 * self.max_entries:  # at least half are empty: asked for, never observed
-                self._topics = {name: numbers for name, numbers in self._topics.items() if numbers}
-            lasts = self._topics[topic] = {}
-        return lasts
-
-    def observe(
-        self, topic: str, publisher: int, number: int, now: float, *, item: T, hold: bool
-    ) -> list[Deliver[T] | Gap]:
-        """Take one message. `hold`: after a move or reconnect, when what is missing may still come by the other way.
-
-        returns: nothing for a duplicate (not above the last number, or held already) and for what is held
-        """
-        lasts = self.lasts(topic)
-        last = lasts.get(publisher)
-        if last is None:
-            return self._first(topic, publisher, number, item)
-        if last < 0 or (hold and number > last + 1):
-            return self._hold(topic, publisher, number, now, item)
-        if number <= last:
-            self.duplicates += 1
-            return []
-        lasts[publisher] = number
-        if number == last + 1:
-            return [Deliver(topic, item)]
-        return [self._gap(topic, publisher, last + 1, number - 1), Deliver(topic, item)]
-
-    def tail(self, topic: str, publisher: int, number: int, now: float, hold: bool) -> list[Deliver[T] | Gap]:
-        """Take a tail: the publisher has sent up to `number`. A topic never seen stays so: its start is unknown."""
-        lasts = self._topics.get(topic, {})
-        last = lasts.get(publisher)
-        if last is None or number <= (last if last >= 0 else -1 - last):
-            return []
-        if last < 0 or hold:
-            held = self._held.get((topic, publisher))
-            return [] if held and number in held.items else self._hold(topic, publisher, number, now, _TAIL)
-        lasts[publisher] = number
-        return [self._gap(topic, publisher, last + 1, number)]
-
-    def expire(self, now: float) -> list[Deliver[T] | Gap]:
-        """Release, in order, what has been held for the whole window, and report what is missing before it."""
-        effects: list[Deliver[T] | Gap] = []
-        while self._waiting and self._waiting[0][0] <= now:
-            effects += self._release_oldest()
-        return effects
-
-    def knows_any(self, topics: Iterable[str]) -> bool:
-        """Whether `forget` could have to do with any of these topics."""
-        return any(topic in self._topics for topic in topics)
-
-    def forget(self, unwanted: Callable[[str], bool]) -> int:
-        """Drop all topics for which `unwanted(topic)`, held items too. Return how many topics. O(all entries)."""
-        topics = {topic for topic in self._topics if unwanted(topic)}
-        if not topics:
-            return 0
-        for topic in topics:
-            self._topics.pop(topic).clear()
-        self._entries = deque(entry for entry in self._entries if entry[0] not in topics)
-        self._held = {key: held for key, held in self._held.items() if key[0] not in topics}
-        return len(topics)
-
-    def _first(self, topic: str, publisher: int, number: int, item: T) -> list[Deliver[T] | Gap]:
-        effects = self._evict() if len(self._entries) >= self.max_entries else []
-        self._entries.append((topic, publisher, number))
-        self.lasts(topic)[publisher] = number
-        if number > 1:
-            self.started_late += 1
-        effects.append(Deliver(topic, item))
-        return effects
-
-    def _hold(self, topic: str, publisher: int, number: int, now: float, item: T) -> list[Deliver[T] | Gap]:
-        lasts = self._topics[topic]
-        last = lasts[publisher]
-        if last >= 0:
-            last = lasts[publisher] = -1 - last
-        held = self._held.get((topic, publisher))
-        if held is None:
-            held = self._held[topic, publisher] = _Held()
-        known = held.items.get(number)
-        if number <= -1 - last or (known is not None and known is not _TAIL):
-            self.duplicates += 1
-            return []
-        if known is None:
-            heapq.heappush(held.numbers, number)
-            self._waiting.append((now + self.reorder_window_s, topic, publisher, number))
-        held.items[number] = item
-        effects = self._advance(topic, publisher, 0)
-        while len(self._waiting) > self.max_held:
-            effects += self._release_oldest()
-        return effects
-
-    def _release_oldest(self) -> list[Deliver[T] | Gap]:
-        _, topic, publisher, number = self._waiting.popleft()
-        held = self._held.get((topic, publisher))
-        return self._advance(topic, publisher, number) if held and number in held.items else []
-
-    def _advance(self, topic: str, publisher: int, upto: int) -> list[Deliver[T] | Gap]:
-        """Release what is held up to `upto`, if that is still held, and then what follows without a hole."""
-        held = self._held[topic, publisher]
-        numbers, items = held.numbers, held.items
-        last = -1 - self._topics[topic][publisher]
-        effects: list[Deliver[T] | Gap] = []
-        while numbers and numbers[0] <= upto:
-            number = heapq.heappop(numbers)
-            item = items.pop(number)
-            if item is _TAIL:
-                continue
-            if number > last + 1:
-                effects.append(self._gap(topic, publisher, last + 1, number - 1))
-            effects.append(Deliver(topic, item))
-            last = number
-        if upto > last:  # what was held as `upto` was a tail
-            effects.append(self._gap(topic, publisher, last + 1, upto))
-            last = upto
-        while numbers and numbers[0] == last + 1 and items[last + 1] is not _TAIL:
-            last = heapq.heappop(numbers)
-            effects.append(Deliver(topic, items.pop(last)))
-        self._topics[topic][publisher] = -1 - last
-        if not numbers:
-            del self._held[topic, publisher]
-            self._topics[topic][publisher] = last
-        return effects
-
-    def _evict(self) -> list[Deliver[T] | Gap]:
-        """Forget the oldest entry. One that has moved since it was last looked at is passed over, up to 16 times."""
-        for _ in range(_SECOND_CHANCES):
-            topic, publisher, then = self._entries.popleft()
-            last = self._topics[topic][publisher]
-            if last == then:
-                break
-            self._entries.append((topic, publisher, last))
-        else:
-            topic, publisher, _ = self._entries.popleft()
-        held = self._held.get((topic, publisher))
-        effects = self._advance(topic, publisher, max(held.numbers)) if held else []
-        lasts = self._topics[topic]
-        del lasts[publisher]
-        if not lasts:
-            del self._topics[topic]
-        self.evicted += 1
-        return effects
-
-    def _gap(self, topic: str, publisher: int, first: int, last: int) -> Gap:
-        lost = last - first + 1
-        self.gaps += 1
-        self.lost += lost
-        return Gap(topic, publisher, first, last, lost)

@@ -3,9 +3,9 @@
 The hot path is `receive`: one look-up from the topic's raw bytes to its route, one decoding, one comparison of numbers,
 and the calls. Everything rare (a first sight, a gap, a duplicate, headers) is behind a branch.
 
-What a body may be is said in `fabric.wire`, and what its number means in `numbering`. The hot path says neither in
+What a body may be is said in `fabric.wire`, and what its number means in `gaps`. The hot path says neither in
 full. It takes what is plainly a message in order, and leaves everything else to `decode_body` and the `GapDetector`,
-the only ones to refuse, hold or drop. The tests hold it against these two on any bytes, in any order.
+the only ones to refuse, defer or drop. The tests hold it against these two on any bytes, in any order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from msgpack import unpackb  # type: ignore[import-untyped]
 
 from fabric.broker import Broker
 from fabric.errors import RemoteWireError
-from fabric.node.numbering import Gap, GapDetector
+from fabric.node.gaps import Gap, GapDetector
 from fabric.payloads import FLAT, flaw
 from fabric.protocol.stray import MARK
 from fabric.wire import ENVELOPE_BYTES, FORMAT_VERSION, NO_HEADERS, Message, decode_body, decode_topic, no_topic
@@ -60,7 +60,9 @@ class Receiver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.detector: GapDetector[Message] = GapDetector(reorder_window_s, max_entries)
+        """Last numbers, and what waits for what is missing. I/O thread."""
         self.broker: Broker[MessageFun] = Broker(self.detector.lasts)
+        """Who wants what. Changed and matched under the lock; `routes` is read without it."""
         self._lock = lock
         self._private, self._on_private, self._on_gap = private, on_private, on_gap
         self._on_notice = on_notice
@@ -68,19 +70,23 @@ class Receiver:
         self._plain_bytes = min(PLAIN_BYTES, max_payload_bytes + ENVELOPE_BYTES + 1)
         """Bodies from this size on go the careful way: none that is too large is below it."""
         self._clock = clock
-        self.hold = False
-        """After a move or a reconnect: what is missing may still come by the other way."""
+        self.awaits = False
+        """After a move or a reconnect: what is missing may still come by the other way. Set by the engine."""
         self.on_trace: Callable[[str, object], None] = lambda topic, trace: None
         """Called with the topic and the header of a trace, see `fabric.protocol.questions`."""
         self.refused: Counter[str] = Counter()
+        """Parts that could not be read, by the kind of `RemoteWireError`. I/O thread."""
         self.received = 0
+        """Parts, of whatever kind. I/O thread."""
         self.unmatched = 0
+        """Messages that a prefix let through and no filter here matches. I/O thread."""
         self.failed_callbacks = 0
+        """Calls of a user's function that raised. I/O thread."""
 
     @property
-    def holds(self) -> bool:
-        """Whether something is held, or may be, until a later tick."""
-        return self.hold or self.detector.holds
+    def is_awaiting(self) -> bool:
+        """Whether something waits for what is missing, or may come to, until a later tick."""
+        return self.awaits or self.detector.is_awaiting
 
     def receive(self, recv: Callable[[], bytes], count: int) -> None:
         """Take `count` parts. Whatever the bytes and whatever a handler raises, only `recv` ends it early.
@@ -157,18 +163,18 @@ class Receiver:
                 if subscription.active:
                     self.call(subscription.handler, message)
             return
-        hold = self.hold or (headers is not None and headers.get("moved") is True)
+        awaits = self.awaits or (headers is not None and headers.get("moved") is True)
         now = self._clock()
         if headers is not None and headers.get("tail") is True:
             if "trace" in headers:
                 self.on_trace(topic, headers["trace"])
-            self._carry_out(self.detector.tail(topic, publisher, number, now, hold))
+            self._carry_out(self.detector.tail(topic, publisher, number, now, awaits))
             return
         message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
-        self._carry_out(self.detector.observe(topic, publisher, number, now, item=message, hold=hold))
+        self._carry_out(self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits))
 
     def tick(self, now: float) -> None:
-        """Release what was held for long enough."""
+        """Release what has waited for long enough."""
         self._carry_out(self.detector.expire(now))
 
     def deliver(self, message: Message) -> None:

@@ -57,5 +57,5 @@ class Respondent:
 
     def _answer(self, question: questions.Question, body: dict[str, Any]) -> None:
         answer = {"answer": question.ask, "id": question.id, **self._identity(), **body}
-        with contextlib.suppress(FabricError):  # whoever asked may ask again
+        with contextlib.suppress(FabricError):  # the operator may ask again
             self._publish(question.reply_to, answer)

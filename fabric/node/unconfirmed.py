@@ -26,15 +26,20 @@ class Unconfirmed:
     def __init__(self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S) -> None:
         self._max_bytes, self._hold_s = max_bytes, keep_s
         self._parts: deque[bytes] = deque()
+        """What is kept, oldest first: the parts `_counted - len(_parts) + 1` to `_counted`."""
         self._bytes = 0
+        """Of `_parts`, with what each costs beside its contents; at most `_max_bytes` when a method returns."""
         self.fresh: list[bytes] = []
         """Small parts that have just been sent and are not counted yet: `Uplink` puts them here where speed counts, and
         calls `count_fresh` when there are `FRESH_PARTS`."""
         self._counted = 0
+        """Parts that went through `count_fresh` since the start."""
         self.given_up = 0
         """Number of the last part that the bound pushed out; those up to it can not be sent again."""
         self._confirmed = 0
+        """Parts whose watermark came back, or that were given up and reported; at most `sent`, and only ever more."""
         self._returned: deque[tuple[float, int]] = deque()
+        """(when to let go, up to which part), in order of both."""
 
     @property
     def sent(self) -> int:

@@ -48,6 +48,14 @@ _TAIL: dict[str, Any] = {"tail": True}
 class Uplink:
     """The sending half of one node.
 
+    Everything is changed under `_lock`, but for what says otherwise. `publish` reads `_clear` and `_plain` without it,
+    as a guess, and looks again under it. Times are monotonic, in seconds.
+
+        closed      no socket, or its way is not proven       _open False   publishers wait
+        resending   proven; `_resend` is not empty            _open False   publishers wait
+        open        publishers go on                          _open True    _clear, unless one waits for room
+        ended       `finish`, `close` or `abandon`            _ended set    publishers are refused
+
     random_u64:      source of publisher ids
     send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
     """
@@ -66,38 +74,62 @@ class Uplink:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
         self._random_u64 = random_u64
         self._lock = threading.Lock()
+        """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
         self._changed = threading.Condition(self._lock)
+        """Told when `_clear` may have changed, and when a watermark came back."""
         self._numbering = Numbering(random_u64())
+        """The last number of each topic: of the last message that was accepted, or is being sent."""
         self._encoder = Encoder(self._numbering.publisher, max_payload_bytes)
+        """Of the same publisher as `_numbering`; `_renumber` changes both."""
         self._pack: Callable[[Any], bytes] = Packer().pack
+        """A second packer, for the short way in `publish`."""
         self._small = SMALL if max_payload_bytes >= 4 * SMALL else -1
+        """Longest payload for that way; -1: none."""
         self._control_prefix = watermark_topic(token).encode() + b"\0"
         self._unconfirmed = Unconfirmed(max_bytes=max_unconfirmed_bytes)
+        """All that was sent and is not known to have arrived."""
         self._socket: sockets.Socket | None = None
+        """The present connection; None before the first, and at the end. It is never used again once it closed."""
         self._send: Callable[[bytes], object] = _no_socket
+        """`_socket.send` in C; raises NotConnected without a socket. Changes with `_socket`."""
         self._monitor: sockets.Socket | None = None
+        """Events of `_socket`, read in the I/O thread. Changes with `_socket`."""
         self._serial = 0
+        """Connections made. A watermark carries it: one that comes back of an earlier connection proves nothing."""
         self._open = False
+        """The way is proven and everything kept was sent again. `close_gate` clears it without the lock."""
         self._stalled = False
+        """A publisher waits for room in the queue; others wait for it."""
         self._clear = False
+        """`_open and not _stalled and _ended is None`: a publisher need not wait. Only `_settle` sets it to True."""
         self._plain = False
-        """`_clear`, and nothing is added to the headers."""
+        """`_clear`, and nothing is added to the headers. Only `_settle` and `tick` set it to True."""
         self._headers: dict[str, Any] | None = None
+        """Added to what is sent until `_moved_until`; None: nothing, from then on."""
         self._moved_until = 0.0
+        """Set by `proven`; 0 while the way is not proven."""
         self._resend: list[bytes] = []
+        """What `proven` found kept; empty once all of it was sent again."""
         self._resend_at = 0
+        """Index into `_resend` of what comes next."""
         self._marked, self._marked_at = -1, 0.0
+        """Parts sent before the last watermark, -1 to have one sent anyway; and when it was sent."""
         self._tails: list[tuple[bytes, int]] = []
+        """Tails that are due, (prefix, last number); the last goes first."""
         self._tails_sent = 0
+        """Parts in `_unconfirmed.sent` that were tails and no messages."""
         self._repeats: list[deque[tuple[float, bytes, int]]] = [deque() for _ in REPEAT_TAILS_S]
+        """By stage: (when, prefix, number) of tails to be sent again, by time; dropped if the topic went on."""
         self._ended: FabricError | None = None
+        """Why nothing is accepted any more; set once. `abandon` sets it without the lock."""
         self.uncertain = 0
         """Parts that were accepted, and may be lost: they did not fit the bound when the connection broke."""
         self.resent = 0
+        """Parts that were to be sent again, over all connections."""
         self.waits, self.waited_s = 0, 0.0
         """Messages that had to wait for room or for a connection, and for how long in all."""
         self.io_thread: int | None = None
-        """Ident of the thread that calls `tick`."""
+        """Ident of the thread that calls `tick`; set by it, before its first tick."""
 
     @property
     def publisher(self) -> int:
@@ -105,7 +137,7 @@ class Uplink:
 
     @property
     def published(self) -> int:
-        """Messages accepted; tails are none."""
+        """Messages accepted, tails not counted."""
         return self._unconfirmed.sent - self._tails_sent
 
     @property
@@ -137,14 +169,13 @@ class Uplink:
                 numbering = self._numbering
                 if self._plain and (last := numbering.numbers.get(prefix)):
                     # The number is taken first: whatever interrupts this, it never goes to another message.
-                    numbering.numbers[prefix] = number = last + 1
+                    numbering.numbers[prefix] = numbering.recent[prefix] = number = last + 1
                     try:
                         part = prefix + self._pack((FORMAT_VERSION, numbering.publisher, number, time_ns(), payload))
                         self._send(part)
                     except _OUT_OF_THE_WAY:
-                        numbering.numbers[prefix] = last
+                        numbering.numbers[prefix] = numbering.recent[prefix] = last
                     else:
-                        numbering.recent[prefix] = number
                         fresh = self._unconfirmed.fresh
                         fresh.append(part)
                         if len(fresh) >= FRESH_PARTS:
@@ -158,7 +189,7 @@ class Uplink:
         if timeout_s is None:
             timeout_s = self._send_timeout_s
         elif timeout_s <= 0 and not self._clear:
-            self._refuse(0.0)  # before the lock: whoever sends again after a reconnect holds it for long
+            self._refuse(0.0)  # before the lock, which is held for long while parts are sent again
         with self._lock:
             if not self._clear:
                 self._wait_clear(timeout_s)
@@ -169,23 +200,26 @@ class Uplink:
                 self._renumber()
                 numbering = self._numbering
                 number = numbering.next(prefix)
-            if self._headers is not None:
-                headers = {**self._headers, **(headers or {})}
             try:
+                if self._headers is not None and (not headers or isinstance(headers, dict)):
+                    headers = {**self._headers, **(headers or {})}
                 part = self._encoder.part(prefix, number, time_ns(), payload, headers)
+            except BaseException:
+                numbering.take_back(prefix)  # nothing was sent
+                raise
+            try:
                 self._send(part)
             except zmq.Again:
                 self._send_when_there_is_room(prefix, part, timeout_s)
-            except BaseException as error:
+            except zmq.ZMQError as error:
                 numbering.take_back(prefix)
-                if isinstance(error, zmq.ZMQError):
-                    raise NotConnected(f"the connection to the proxy was closed: {error}") from error
-                raise
+                raise NotConnected(f"the connection to the proxy was closed: {error}") from error
+            # Any other exception came from outside, a Ctrl-C say: the part may be on its way, its number stays taken.
             self._unconfirmed.add(part)
             return number
 
     def _wait_clear(self, timeout_s: float) -> None:
-        """Wait for a proven connection, and for whoever waits for room. Called, and returns, with the lock held.
+        """Wait for a proven connection, and behind those who wait for room. Called, and returns, with the lock held.
 
         The I/O thread does not wait for a connection, which only itself can make: a callback is refused at once.
         """
@@ -222,14 +256,19 @@ class Uplink:
         self._settle()
         since = time.monotonic()
         end = since + timeout_s
+        may_be_sent = False
         try:
             while time.monotonic() < end and self._ended is None:
                 self._changed.wait(0.001)
-                if self._open and self._send_now(part):
-                    return
+                if self._open:
+                    may_be_sent = True  # until it is known: see the end of `_publish_carefully`
+                    if self._send_now(part):
+                        return
+                    may_be_sent = False
             self._refuse(timeout_s)
         except BaseException:
-            self._numbering.take_back(prefix)
+            if not may_be_sent:
+                self._numbering.take_back(prefix)
             raise
         finally:
             self._stalled = False
@@ -248,12 +287,15 @@ class Uplink:
 
     def _renumber(self) -> None:
         """Too many topics are counted: go on under a new publisher id, never with a number used before."""
-        self._tails += self._numbering.restart(self._random_u64())
-        for prefix, number in self._tails:
-            self._send_now(self._encoder.part(prefix, number, time.time_ns(), None, _TAIL))
-        self._tails = []
+        # The encoder and the numbering change together, before anything is sent: an interrupt while the tails leave
+        # would else give numbers from 1 to messages of the old publisher, which receivers drop as duplicates.
+        publisher, before = self._random_u64(), self._encoder
+        encoder = Encoder(publisher, before.max_payload_bytes)
+        tails = self._tails + self._numbering.restart(publisher)
+        self._encoder, self._tails = encoder, []
         self._repeats = [deque() for _ in REPEAT_TAILS_S]
-        self._encoder = Encoder(self._numbering.publisher, self._encoder.max_payload_bytes)
+        for prefix, number in tails:
+            self._send_now(before.part(prefix, number, time.time_ns(), None, _TAIL))
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -386,7 +428,7 @@ class Uplink:
         self._send = _no_socket
 
     def _forget_resending(self) -> None:
-        """Until `proven`, which begins anew: going on in the middle, on another connection, would leave a hole."""
+        """Until `proven`, which begins again: going on in the middle, on another connection, would leave a hole."""
         self._moved_until = 0.0
         self._resend = []
 
@@ -454,4 +496,4 @@ class Uplink:
 
 
 def _no_socket(part: bytes) -> object:
-    raise NotConnected("there is no connection to a proxy")
+    raise zmq.ZMQError(zmq.ENOTSOCK)  # as a closed socket does

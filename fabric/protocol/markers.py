@@ -147,7 +147,7 @@ def answer_payload(nonce: bytes, leg: str, view: View) -> dict[str, Any]:
 
 
 def read_answer(payload: object) -> Answer | None:
-    """Read the payload of an answer; None when it is none. Input from a peer never raises."""
+    """Read the payload of an answer; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict):
         return None
     nonce, leg, packed = payload.get("nonce"), payload.get("leg"), payload.get("view")

@@ -9,7 +9,7 @@ Nobody subscribes to anything for this: a proxy hears what is addressed to its i
 announcements. A node that has nothing to say answers only if it is one of the sample that the question wants.
 
 What is never told: filters under `~/`; and filters that begin with `~` or `$` unless they match the topic asked for,
-which whoever asks knows already.
+which the operator knows already.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class Budget:
 
     def __init__(self, a_second: int) -> None:
         self._a_second = self._left = a_second
+        """How many each second; and how many are left of this one, below 0 when more came."""
         self._second = 0.0
+        """When this second began, monotonic."""
 
     def take(self, now: float) -> bool:
         """now: monotonic, in seconds."""

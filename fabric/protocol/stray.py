@@ -9,7 +9,7 @@ mended behind:
    shorter one. After an honest cancel hardly anybody does, so honest use costs one send in the proxy. Notices wait
    for each other up to 20 ms: each alone would wake four threads (a tenth of the proxy's time at 500 cancels a second).
 2. A node that gets a notice of a prefix it holds *claims* it, with its next marker.
-3. The proxy subscribes its relay anew to what is claimed and was given up; `GivenUp` keeps the two apart from claims
+3. The proxy subscribes its relay again to what is claimed and was given up; `GivenUp` keeps the two apart from claims
    that are false or late, and from the same claim of many nodes.
 
 What is lost in between shows as a gap.
@@ -46,8 +46,11 @@ class GivenUp:
     def __init__(self, max_bytes: int = MAX_GIVEN_UP_BYTES) -> None:
         self._max_bytes = max_bytes
         self._prefixes: dict[bytes, None] = {}
+        """Those given up, oldest first."""
         self._unasked: dict[bytes, None] = {}
+        """Those of them that no notice was sent for; `take_unasked` empties it."""
         self._bytes = 0
+        """Of `_prefixes`, with what each costs beside itself; at most `_max_bytes` when a method returns."""
 
     def relay_cancelled(self, prefix: bytes) -> None:
         """The relay cancelled `prefix`."""

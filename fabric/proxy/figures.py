@@ -14,9 +14,13 @@ class Figures:
 
     def __init__(self) -> None:
         self.started = self._at = time.monotonic()
+        """When it was made; and when `counts` were taken. Monotonic, in seconds."""
         self.counts = {"in": 0, "out": 0, "relay": 0, "guest": 0}
+        """Parts since the start, at `_at`."""
         self.bytes = dict(self.counts)
+        """Bytes since the start, at the last `update`."""
         self.rates = dict.fromkeys(self.counts, 0.0)
+        """Parts a second, between the last two `counts`."""
 
     def update(self, now: float, streams: Mapping[str, Counts]) -> None:
         counts = {

@@ -13,6 +13,17 @@ that is not declared dead, and one of them is a member already. Hence nobody pub
 hear. (Where nobody is a member, all start together once nobody *seeks*: each has listened for a while, and has met
 everyone it was told to join.)
 
+| state | input | state then |
+|---|---|---|
+| joining | `tick`: listened long enough, mutually linked with all who live, and a mesh to be in | member: `Admit` |
+| joining | `drain` | gone |
+| joining | any input that shows its name at another address | joining, and `Fatal` |
+| member | `drain` | draining: nodes and peers are told |
+| any | `leave` | gone |
+
+Any other input leaves the state as it is. There is no way back: a proxy that starts again is a new incarnation. A peer
+is alive or dead, and linked or not, by the fields of `Peer`.
+
 A name has one owner, and so has an address. What is heard at first hand, from the proxy itself, counts for more than
 what others say of it; an answer to a marker counts most, since it was given after the marker was sent.
 """
@@ -34,7 +45,7 @@ ASK_S = 0.5
 """How often a member asks where it knows nobody: at `join` addresses, which heals a forgotten split, and where proxies
 lived that left. Shorter than `settle_s`: a proxy that starts again alone must be met before it is a member."""
 ANEW_S = 5.0
-"""How often these connections are made anew, so that what waits for an address without a proxy does not pile up."""
+"""How often these connections are made again, so that what waits for an address without a proxy does not pile up."""
 FRESH_S = 1.0
 """So long counts a peer's word that it has linked us, from when it was asked: to become a member takes fresh ones."""
 DOUBT_S = 0.5
@@ -66,7 +77,7 @@ class Unlink:
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask the proxies at exactly these addresses, and no others, who they are, each over a connection of its own."""
+    """Ask the proxies at exactly these addresses, and no others, who they are, each over one connection."""
 
     bases: tuple[str, ...]
 
@@ -90,7 +101,7 @@ class Admit:
 
 @dataclass(frozen=True)
 class Tell:
-    """An event for whoever runs the proxy: a flat map with `event` and more."""
+    """An event for the program that runs the proxy: a flat map with `event` and more."""
 
     event: dict[str, Any] = field(hash=False)
 
@@ -110,16 +121,23 @@ class Peer:
     """What this proxy knows of another one."""
 
     record: Record
+    """Never changes: another run, name or address is another Peer."""
     heard_at: float
+    """When it last showed itself, or was first told of. Monotonic, as all times here."""
     broken_at: float
     """When the link last broke: what was sent before proves nothing."""
     joining: bool = True
+    """By its own last view; True until one came."""
     seeking: bool = False
+    """Likewise, see `View`."""
     dead: bool = False
+    """Not linked, and not heard of for `dead_s`; it is heard of again: no longer. Never together with `linked`."""
     met: bool = True
     """Heard of at first hand, or called alive by others."""
     linked: bool = False
+    """A marker sent over the present connection was answered, and not too long ago. Set by `probe_answered` alone."""
     answered_at: float = 0.0
+    """When it last answered one. Counts while it is linked."""
     linked_us_at: float = -inf
     """When the marker was sent that it answered by calling this run of us linked."""
 
@@ -146,21 +164,35 @@ class Membership:
         forget_s: float = 3600.0,
     ) -> None:
         self.record = record
+        """Of this proxy. Never changes."""
         self.state = "joining"
+        """`joining`, `member`, `draining` or `gone`; see the table above."""
         self.peers: dict[str, Peer] = {}
+        """The others, by id, at most `MAX_PEERS`; no two have one address, and none has ours. The relay is connected to
+        each: its `Link` was given, and no `Unlink` since."""
         self._join = tuple(dict.fromkeys(base for base in join if base != record.base))
+        """Addresses to ask, each once. One at which this proxy itself answers is taken out."""
         self._alone_allowed = first or not self._join
+        """It may become a member though it meets nobody."""
         self._random_bytes = random_bytes
         self._settle_s, self._dead_s, self._forget_s = settle_s, dead_s, forget_s
         self._last_tick = now
         self._listened_s = 0.0
+        """For how long it has run without standing still; 0 again after a long pause. Only `tick` changes it."""
         self._contacted: dict[str, str] = {}
+        """Addresses of `join` at which a scout was answered, and the id of who did."""
         self._rivals: set[str] = set()
+        """Addresses at which others know a proxy of this one's name; at most `MAX_RIVALS`. Asked while it joins."""
         self._left: dict[tuple[str, str], float] = {}
+        """(id, incarnation) of runs that have ended, and when that was heard. Forgotten after `MEMORY_S`."""
         self._homes: dict[str, float] = {}
+        """Addresses of proxies that left in good order, and when; at most `MAX_HOMES`, for `forget_s`."""
         self._next_probe = self._next_announce = self._next_ask = now
+        """When `tick` gives the next of these effects."""
         self._next_anew = now + ANEW_S
+        """When the connections that ask are next made again."""
         self._probes: dict[bytes, float] = {}
+        """Nonces of the own markers, and when each was sent. Forgotten after `MEMORY_S`."""
 
     # ── what is asked of it ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -205,7 +237,7 @@ class Membership:
     def scout_answered(self, base: str, view: View, now: float) -> list[Effect]:
         """The proxy asked at `base` answered; it may call itself by another address."""
         if view.record == self.record:
-            # It was told to join itself, by another name of its own address.
+            # It was told to join itself, by another name of the same address.
             self._join = tuple(each for each in self._join if each != base)
             self._alone_allowed = self._alone_allowed or not self._join
             return []
@@ -248,7 +280,7 @@ class Membership:
         return self.link_lost(base, now)
 
     def drain(self) -> list[Effect]:
-        """Leave in good order: peers and nodes are told. Whoever is no member yet is gone at once."""
+        """Leave in good order: peers and nodes are told. One that is no member yet is gone at once."""
         if self.state in ("draining", "gone"):
             return []
         self.state = "draining" if self.state == "member" else "gone"
@@ -264,7 +296,7 @@ class Membership:
         pause = now - self._last_tick
         self._last_tick = now
         if pause > self._dead_s / 2:
-            # This process stood still: that is no evidence against the others. It listens anew.
+            # This process stood still: that is no evidence against the others. It listens from the start.
             self._listened_s = 0.0
             for peer in self.peers.values():
                 if not peer.dead:

@@ -34,10 +34,10 @@ INGRESS = "inproc://ingress"
 
 
 class Plumbing:
-    """Opened when it is made; between `start` and `stop` the streams run, each in a thread of its own.
+    """Opened when it is made; between `start` and `stop` the streams run, each in one thread.
 
-    Everything is for the control thread alone, before `start` for whoever made it. What it changes at a socket of a
-    stream, the stream's own thread does meanwhile.
+    Everything is for the control thread alone; before `start`, for the thread that made it. Changes at a stream's
+    sockets are made by that stream's thread, while the control thread waits.
 
     incarnation:     of the proxy: names its private addresses
     max_part_bytes:  largest part that publishers and peers may send
@@ -152,7 +152,7 @@ class Plumbing:
         self._leg.rewire(lambda: sockets.bind(self._pull, self._endpoints.ingress, max_part_bytes=self._max_part_bytes))
 
     def link(self, endpoint: str) -> None:
-        """Connect the relay to another proxy's link. zmq.ZMQError for an address that is none."""
+        """Connect the relay to another proxy's link. zmq.ZMQError for an invalid address."""
         self._relay.rewire(lambda: self._relay_in.connect(endpoint))
 
     def unlink(self, endpoint: str) -> None:
@@ -166,7 +166,7 @@ class Plumbing:
         return scout
 
     def subscribe_relay(self, prefixes: Iterable[bytes]) -> None:
-        """Have the relay subscribe anew to what a stray cancel took away. Cost: 0.2 ms, however many."""
+        """Have the relay subscribe again to what a stray cancel took away. Cost: 0.2 ms, however many."""
         self._relay.rewire(lambda: [self._relay_in.send(b"\x01" + prefix) for prefix in prefixes])
 
     def guard_ingress(self) -> None:

@@ -36,16 +36,23 @@ TOPIC_BYTES = 65_535 + 1
 
 
 class Proxy:
-    """One proxy of the mesh. `run()` in this thread, or `start()` in one of its own.
+    """One proxy of the mesh. `run()` in this thread, or `start()` in a new one; a context manager starts and closes it.
+
+    `drain` and `stats` are for any thread.
 
     listen:     base address, see `fabric.endpoints`
-    join:       bases of proxies to join; empty: it is a mesh of its own until others join it
+    join:       bases of proxies to join; empty: it is a mesh by itself until others join it
     name:       its name in the mesh, one topic level; default from the address
     advertise:  the base that others connect to, when it is not `listen`
     first:      it may become a member though no address of `join` answers
+    hwm_msgs:   queue of each connection, in messages; a subscriber that is further behind loses what comes then
+    max_payload_bytes: largest payload that is let through, 8 MiB by default; a larger one ends its connection
+    settle_s:   how long it listens before it becomes a member
+    dead_s:     a peer that was not heard of for so long is declared dead
+    drain_s:    how long `drain` waits at most for nodes to move away
     on_event:   called from the control thread with a map `{"event": …}`: ready, link_up, link_down, peer_joined,
                 peer_restarted, peer_dead, peer_back, peer_left, draining, …
-    errors:     ValueError for an address that is none, TransportError for one that cannot be bound
+    errors:     ValueError for an invalid address or name, TransportError for an address that cannot be bound
     """
 
     def __init__(
@@ -69,12 +76,15 @@ class Proxy:
             raise ValueError(expected("address for others", public.base, "a real host: give `advertise`"))
         self.name = name or public.default_name()
         require_name("name", self.name)
+        # Everything below is for the control thread alone, but for what says otherwise. Times are monotonic.
         self._join = tuple(Endpoints.parse(base).base for base in join)
         self._drain_s = drain_s
         self._event_fun = on_event
         self._incarnation = secrets.token_hex(16)
+        """Of this run, 32 hexadecimal digits."""
         self._encoder = Encoder(secrets.randbits(64))
         self._numbers: Counter[str] = Counter()
+        """Last numbers of this proxy's own announcements, by topic."""
         record = views.Record(self.name, self._incarnation, public.base)
         self._membership = membership.Membership(
             record,
@@ -85,29 +95,51 @@ class Proxy:
             settle_s=settle_s,
             dead_s=dead_s,
         )
+        """Decides who belongs to the mesh; whatever it returns is performed at once."""
         self._thread: threading.Thread | None = None
+        """The control thread, when `start` made it; None when `run` runs in the caller's."""
         self._began = False
+        """`run` was called: from then on it alone closes the plumbing."""
         self._ready = threading.Event()
+        """It was a member, or has ended. Set once."""
         self._ended = threading.Event()
+        """Everything is closed. Set once."""
         self._drain_asked = self._stop_asked = False
+        """Set by any thread, or a signal handler; never cleared."""
         self._drain_since: float | None = None
+        """When draining began."""
         self._failure: str | None = None
+        """Why it cannot go on; it ends with this turn. Streams' threads set it, too."""
         self._announce_now = False
+        """The view changed in this turn, and is announced at its end."""
         self._last_loop = time.monotonic()
+        """When the loop last turned. Any thread reads it."""
         self._heard_self = {"ingress": self._last_loop, "relay": self._last_loop}
+        """When an own marker last came back through each stream."""
         self.refused: Counter[str] = Counter()
+        """What peers sent and was not taken, by kind."""
         self.mended = 0
-        """Prefixes that a stray cancel had taken from nodes here, and that were subscribed anew."""
+        """Prefixes that a stray cancel had taken from nodes here, and that were subscribed again."""
         self._prefixes = {"ingress": 0, "relay": 0}
+        """Prefixes that arrived at each stream's beacon and were not cancelled since."""
         self._given_up, self._claims = stray.GivenUp(), set[bytes]()
+        """Prefixes that the relay gave up; and those of them that nodes, or this proxy, say they still hold. `_mend`
+        empties the claims."""
         self._next_mend = self._next_tick = 0.0
+        """When each is next due."""
         self._beacon_is_open = False
+        """The relay's beacon has seen its first subscription, and passes everything since."""
         self._guard_is_gone = False
+        """The ingress gave up "everything"; `_mend` subscribes it again."""
         self._nodes = 0
+        """Nodes connected, by their own prefixes at the relay. A stray cancel may make it negative."""
         self._figures = Figures()
         self._announced: dict[str, Any] = {}
+        """The last announcement; empty before the first. Replaced as a whole; any thread reads it."""
         self._questions, self._answers = questions.Budget(questions.MAX_PINGS_A_SECOND), 0
+        """How many questions may be answered in this second; and how many were, which numbers the answers."""
         self._scouts: dict[str, sockets.Socket] = {}
+        """Connections that ask, by address: those of the last `Ask`."""
         sockets.raise_descriptor_limit()
         self._plumbing = Plumbing(
             self.endpoints,
@@ -116,11 +148,14 @@ class Proxy:
             max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
             on_death=self._stream_died,
         )
+        """Sockets and streams. What may be done by which thread stands there."""
         self._own_prefixes = (markers.ack_prefix(self._incarnation), markers.ANNOUNCE.encode())
+        """What the ear is subscribed to."""
         for prefix in self._own_prefixes:
             self._plumbing.ear.send(b"\x01" + prefix)
         self._poller = zmq.Poller()
         self._readers: dict[sockets.Socket, Callable[[], None]] = {self._plumbing.link_events: self._on_link_events}
+        """Sockets in `_poller`, and who reads each."""
         self._readers[self._plumbing.ear] = self._on_ear
         for leg, beacon in self._plumbing.beacons.items():
             self._readers[beacon] = lambda leg=leg, beacon=beacon: self._on_beacon(leg, beacon)  # type: ignore[misc]
@@ -130,7 +165,7 @@ class Proxy:
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        """Run in a thread of its own."""
+        """Run in a new thread, until `close`, or drained. Does not wait; see `wait_ready`."""
         self._thread = threading.Thread(target=self._run_quietly, name=f"fabric-proxy-{self.name}", daemon=True)
         self._thread.start()
 
@@ -313,7 +348,7 @@ class Proxy:
                 self._claims.add(prefix)
 
     def _mend(self, now: float) -> None:
-        """Ask who holds what was cancelled; subscribe anew to what is held, all at once: it costs the stream 0.2 ms."""
+        """Ask who holds what was cancelled; subscribe to what is held, all at once: it costs the stream 0.2 ms."""
         self._next_mend = now + TICK_MS / 1000
         for prefix in self._given_up.take_unasked():
             about = stray.notice_prefix(prefix)

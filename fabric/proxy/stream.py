@@ -1,4 +1,4 @@
-"""One stream of a proxy: a C proxy (`zmq.proxy_steerable`) in a thread of its own, without the GIL.
+"""One stream of a proxy: a C proxy (`zmq.proxy_steerable`) in one thread, without the GIL.
 
 The thread that runs it changes its sockets itself. `rewire` ends the C call with TERMINATE, the thread performs the
 changes, and runs the proxy again; the sockets stay open and keep their queues, so nothing is lost (200 changes under
@@ -55,11 +55,17 @@ class Stream:
     ) -> None:
         self.name = name
         self._front, self._back = front, back
+        """Of the stream's thread from `start` on, which closes them at its end."""
         self._on_death = on_death
         self._control, self._steer = sockets.control_pair(context, f"inproc://control-{name}")
+        """The stream's end, in C; and the other end, for one thread at a time."""
         self._changes: list[Change] | None = []
+        """What to do when the C proxy returns; None: end. Set before TERMINATE, taken by the stream's thread. Empty: it
+        was not asked to return."""
         self._results: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        """For each `rewire`, what its changes raised."""
         self._before = _ZERO
+        """Counts of all runs of the C proxy before this one."""
         self._thread = threading.Thread(target=self._run, name=f"fabric-{name}", daemon=True)
 
     def start(self) -> None:

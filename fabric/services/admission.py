@@ -53,11 +53,17 @@ Verdict = Accept | Joined | Again | Refused
 
 @dataclass
 class _Entry:
+    """A key: its request is in flight, or its answer is kept."""
+
     digest: bytes
+    """Of operation and body."""
     addresses: list[Address] = field(default_factory=list)
+    """Where the answer goes, at most `MAX_ADDRESSES`."""
     payload: Any = None
     done: bool = False
+    """`payload` is the answer."""
     bytes: int = 0
+    """What it counts for once it is done."""
 
 
 class Admission:
@@ -77,13 +83,21 @@ class Admission:
         self._max_in_flight, self._max_kept, self._max_kept_bytes = max_in_flight, max_kept, max_kept_bytes
         self._keep_s = keep_s
         self._entries: dict[str, _Entry] = {}
+        """By key: `in_flight` that are not done, and those of `_kept`, which are."""
         self._kept: deque[tuple[float, str]] = deque()
+        """(when to forget, key) of answers, oldest first; at most `_max_kept`."""
         self._kept_bytes = 0
+        """Of these answers, with what each costs beside itself; at most `_max_kept_bytes`."""
         self._each_s = 0.001
+        """How long a request takes the handler, averaged over about the last eight calls."""
         self.in_flight = 0
+        """Requests accepted and not finished; at most `_max_in_flight`."""
         self.closed = False
+        """Set by the server: new requests are refused."""
         self.duplicates = 0
+        """Requests that came again under their key, since the start."""
         self.busy = 0
+        """Requests refused with Busy, since the start."""
 
     @property
     def kept(self) -> int:

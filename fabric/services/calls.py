@@ -42,17 +42,23 @@ Effect = Send | Failed
 
 @dataclass
 class _Call:
+    """An open call. Times are monotonic."""
+
     id: int
     service: str
     affinity: str | None
     started: float
     deadline: float
     slice_s: float
+    """How long one instance is waited for."""
     at: str | None = None
     """The instance that is asked at present."""
     due: float = 0.0
+    """When something is to be decided for it; earlier entries of `Calls._due` are void."""
     asked: dict[str, int] = field(default_factory=dict)
+    """How often each instance was asked, by id."""
     busy: dict[str, Busy] = field(default_factory=dict)
+    """Instances that said Busy, by id; they are not asked again."""
 
 
 class Calls:
@@ -66,11 +72,15 @@ class Calls:
             raise ValueError(expected("attempts", attempts, "at least 1"))
         self._directory, self._attempts = directory, attempts
         self._calls: dict[int, _Call] = {}
+        """Open calls by id."""
         self._due: list[tuple[float, int]] = []
+        """A heap of (when, call); an entry counts only if the call is open and due then."""
         self._outstanding: dict[str, int] = {}
+        """How many open calls are `at` each instance, by id; never 0."""
         self.is_open = False
         """Whether answers can arrive; until then nothing is sent."""
         self.retries = 0
+        """Times a call was sent beyond its first, since the start."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -114,7 +124,7 @@ class Calls:
         return self._send(call, now)
 
     def instance_appeared(self, instance: Instance, now: float) -> list[Effect]:
-        """An instance is there, or serves again: whoever waits for one has it. Cost: O(open calls)."""
+        """An instance is there, or serves again: calls that wait for one have it. Cost: O(open calls)."""
         waiting = [c for c in self._calls.values() if c.at is None and c.service == instance.service]
         return [effect for call in waiting for effect in self._send(call, now)]
 

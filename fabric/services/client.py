@@ -36,7 +36,9 @@ ASK_AGAIN_S = 0.5
 
 
 class Client:
-    """Asks services, from any thread. Ends with its node.
+    """Asks services, from any thread. A context manager; `close`, or the end of its node, fails what is open.
+
+    At most 100,000 requests are open at once; one more fails with Busy.
 
     attempts: into so many slices the time until a deadline is cut; after each another instance is asked
     """
@@ -46,12 +48,18 @@ class Client:
         self._inbox = inbox_topic(secrets.token_hex(16), "replies")
         self._watcher = Watcher(node, self._on_change)
         self._lock = self._watcher.lock
+        """Guards everything here, and the directory that `_calls` looks into. Not held while futures are settled."""
         self._calls = Calls(self._watcher.directory, attempts=attempts)
+        """Decides whom to ask; its calls are exactly those of `_open`."""
         self._open: dict[int, _Open] = {}
+        """Requests without an answer, by call; at most `MAX_OPEN_CALLS`."""
         self._last_id = 0
+        """Of a call; ids are never used again."""
         self._ask_at = 0.0
+        """When services without an instance are next asked for, monotonic."""
         self._closed = False
         self._counts: Counter[str] = Counter()
+        """See `stats`."""
         node.attach(self)
         node.on_coverage(self._on_coverage)
         self._held = Held(node, self._inbox, self._on_reply, self._on_acked)
@@ -63,8 +71,12 @@ class Client:
         self.close()
 
     def request(self, name: str, op: str, body: Any = None, *, deadline_s: float = 5.0, key: str | None = None) -> Any:
-        """Ask a service and return the body of its reply.
+        """Ask a service, wait, and return the body of its reply: a payload, see `fabric.payloads`.
 
+        name:   of a service: one topic level
+        op:     1 to 100 characters
+        body:   a payload
+        deadline_s: from now, above 0 and at most an hour; the server does nothing that it can only begin later
         key:    a request with the same key is done once by one server, and goes to the same one while that is there;
                 default: random, and the least loaded server
         errors: RequestTimeout, also when no instance is there; Busy when all are; what the service raised;
@@ -93,7 +105,7 @@ class Client:
     ) -> Future[Any]:
         """Ask a service; does not wait. The future's callbacks run in the I/O thread. Errors of `request` are in it.
 
-        errors: ValueError for a name, operation, key or deadline that is none; StateError when closed
+        errors: ValueError for an invalid name, operation, key or deadline; StateError when closed
         """
         what = flaw_of_request(op, "-" if key is None else key)
         if what is not None:

@@ -1,7 +1,7 @@
 """Which services are there, as far as this node has heard: their instances, their leases, whom to ask. Pure.
 
 announcement  `$fabric/service/<name>/<instance>`, every second and at each change; payload `Instance.to_map()`
-question      `$fabric/who/<name>`, or `$fabric/who` for all: whoever serves announces at once; payload nil
+question      `$fabric/who/<name>`, or `$fabric/who` for all: those who serve announce at once; payload nil
 
 An announcement holds for its lease, by the clock of who hears it. `expire` is to be called only when nothing waits to
 be read: a process that stood still, or a callback that took long, must read what came before it judges.
@@ -69,7 +69,7 @@ class Instance:
 
 
 def instance_from(topic: str, payload: object) -> Instance | None:
-    """Read an announcement; None when it is none. Input from a peer never raises."""
+    """Read an announcement; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict) or not _speaks(payload.get("protocol")):
         return None
     name, ident, inbox = payload.get("name"), payload.get("instance"), payload.get("inbox")
@@ -108,9 +108,14 @@ class Change:
 
 @dataclass
 class _Entry:
+    """A live instance."""
+
     instance: Instance
+    """As it last announced itself."""
     until: float
+    """When its lease runs out, monotonic."""
     suspect: bool = False
+    """It was silent when it was asked; until it announces itself again."""
 
 
 class Directory:
@@ -119,12 +124,14 @@ class Directory:
     def __init__(self, *, max_instances: int = MAX_INSTANCES) -> None:
         self._max_instances = max_instances
         self._services: dict[str, dict[str, _Entry]] = {}
+        """By service, then by instance, in the order they appeared. No service is empty."""
         self._count = 0
+        """Entries over all services; at most `_max_instances`."""
         self.refused = 0
         """Announcements that were none, or too many."""
 
     def announcement_heard(self, topic: str, payload: object, now: float) -> Change | None:
-        """Take an announcement. Returns None when it is none, or says nothing of interest."""
+        """Take an announcement. Returns None for anything else, and when it says nothing new."""
         instance = instance_from(topic, payload)
         if instance is None:
             self.refused += 1

@@ -115,7 +115,7 @@ def error_payload(instance: str, error: FabricError) -> dict[str, Any]:
 
 
 def read_reply(message: Message) -> Reply | None:
-    """Read a reply; None when it is none. Input from a peer never raises."""
+    """Read a reply; None for anything else. Input from a peer never raises."""
     ident, payload = message.headers.get("id"), message.payload
     if type(ident) is not int or not isinstance(payload, dict):
         return None
@@ -164,7 +164,7 @@ def error_to_map(error: FabricError) -> dict[str, Any]:
 
 
 def error_from_map(value: object) -> FabricError | None:
-    """Rebuild an error; None when it is none. A kind that is not known here becomes a ServiceError."""
+    """Rebuild an error; None for anything else. A kind that is not known here becomes a ServiceError."""
     if not isinstance(value, dict):
         return None
     kind, message, fields = value.get("kind"), value.get("message"), value.get("fields")

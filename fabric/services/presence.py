@@ -5,8 +5,8 @@
     watcher.watch("clock")
     watcher.live("clock")                                    # [Instance(service='clock', id='run-1', …)]
 
-Both live in the node's I/O thread: a node that cannot receive does not claim to be there either. Whoever begins to
-watch asks, and those who serve announce at once, so that a service is found in milliseconds and not after a second.
+Both live in the node's I/O thread: a node that cannot receive does not claim to be there either. A watcher asks when it
+begins, and those who serve announce at once, so that a service is found in milliseconds and not after a second.
 """
 
 from __future__ import annotations
@@ -50,8 +50,10 @@ class Held:
     ) -> None:
         self._node, self._topic_filter, self._msg_fun, self._on_acked = node, topic_filter, msg_fun, on_acked
         self._lock = threading.Lock()
+        """Guards what follows: `close` comes from another thread than the ack."""
         self._closed = False
         self._id = 0
+        """The present subscription."""
         self._subscribe()
 
     def close(self) -> None:
@@ -101,9 +103,13 @@ class Announcer:
         self._node, self._name, self._id, self._inbox, self._version = node, name, instance, inbox, version
         self._info, self._load, self._lease_s = dict(info or {}), load, lease_s
         self._lock = threading.Lock()
+        """Held while an announcement is sent, so that none is sent behind the last word."""
         self._state = "serving"
+        """`serving`, then `draining`, then `gone`; by `drain` and `close` alone."""
         self._announcing = announce
+        """Whether anything is said. False before `announce`, and from `close` on."""
         self._last = self._due = 0.0
+        """When it last announced itself, and when it will; monotonic."""
         encode(self.instance.topic, 0, 1, 0, self.instance.to_map(), max_payload_bytes=MAX_INFO_BYTES)
         self._questions = [Held(node, topic, self._question_heard) for topic in (WHO, f"{WHO}/{name}")]
         node.attach(self)
@@ -170,11 +176,13 @@ class Watcher:
         """Guards the directory."""
         self.directory = Directory()
         self._held: dict[str | None, Held] = {}
+        """Subscriptions by service watched; None: all services. Under `lock`."""
         self._ticked = self._catching_up_until = 0.0
+        """When the last tick was; and until when leases are judged only if nothing waits to be read. Monotonic."""
         node.attach(self)
 
     def watch(self, name: str | None = None) -> bool:
-        """Watch a service, or all; False when it is watched already. Errors: ValueError for a name that is none."""
+        """Watch a service, or all; False when it is watched already. Errors: ValueError for an invalid name."""
         if name is not None:
             require_name("service", name)
         with self.lock:
@@ -185,7 +193,7 @@ class Watcher:
             return True
 
     def ask(self, name: str | None = None) -> None:
-        """Ask whoever serves `name`, or anything, to announce at once. Does not wait."""
+        """Ask those who serve `name`, or anything, to announce at once. Does not wait."""
         with contextlib.suppress(TransportError):  # they announce themselves every second anyway
             self._node.publish_system(WHO if name is None else f"{WHO}/{name}", None, timeout_s=0)
 

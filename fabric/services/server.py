@@ -68,10 +68,14 @@ class Server:
                    publish, and may take its time. An exception is sent as the reply: those of `fabric.errors` as they
                    are, others as a ServiceError that names only their class
     info:          told to everybody with the announcements
+    version:       told with the announcements, at most 100 characters
     workers:       threads that call the handler
+    max_batch:     most requests that the handler is given at once
     max_in_flight: requests that wait or are being done; beyond, the sender is told Busy
     keep_s:        how long an answer is kept for a request that comes again
-    errors:        ValueError for a name that is no topic level
+    lease_s:       how long others take it for alive when they hear nothing; it announces itself every second
+    skew_s:        how far the clocks of a client and of this host may be apart
+    errors:        ValueError for an invalid name, and for numbers below 1
     """
 
     def __init__(
@@ -98,14 +102,23 @@ class Server:
         self.instance = secrets.token_hex(16)
         self.inbox = inbox_topic(self.instance, "requests")
         self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
+        """Decides on each request. Under `_lock`."""
         self._lock = threading.Lock()
+        """Guards all that follows. Not held while the handler runs or an answer is sent."""
         self._changed = threading.Condition(self._lock)
+        """Told when the queue gains a request, when one is finished, and at the end."""
         self._queue: deque[tuple[float, Request]] = deque()
+        """(since when, monotonic; request) of those accepted and not given to a worker."""
         self._waited_s = 0.0
+        """How long all requests together waited in the queue."""
         self._counts: Counter[str] = Counter()
+        """See `stats`."""
         self._stopping = False
+        """Workers end when they next look."""
         self._closed = False
+        """`close` was called: set once."""
         self._ready = threading.Event()
+        """The inbox was acknowledged once."""
         self._announcer = Announcer(
             node,
             name,

@@ -131,7 +131,7 @@ def _open_store(url: str, options: StoreOptions) -> Store:
     try:
         from sqlalchemy.exc import ArgumentError
 
-        from nodes.frame_node.frame_node import why_store
+        from nodes.frame_node.watched_store import why_store
         from nodes.store.store import Store
     except ModuleNotFoundError as error:
         raise Fail(not_installed(error.name, "store"), Exit.MISSING) from None

@@ -119,7 +119,7 @@ def gateway(
     settings = Settings(
         secret=secrets.token_bytes(32) if secret_file is None else _read_secret(secret_file),
         policy=policy,
-        limits=Limits(rate=rate, burst=2 * rate, queue_frames=queue),
+        limits=Limits(rate=rate, burst=2 * rate, queue_messages=queue),
         resume_s=resume_s,
         lease_s=max(10.0, resume_s),
         max_pages=max_pages,
@@ -128,8 +128,8 @@ def gateway(
     )
     agents = {} if agents_path is None else _read_agents(agents_path)
     files = Files(policy.origins, shop=demo_shop)
-    if files.lacking():
-        say(f"not built: {', '.join(files.lacking())}; co-browsing needs them: scripts/build-web")
+    if files.unbuilt():
+        say(f"not built: {', '.join(files.unbuilt())}; co-browsing needs them: scripts/build-web")
     if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:
         say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
     with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:

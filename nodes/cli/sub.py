@@ -15,8 +15,8 @@ from functools import partial
 import click
 
 from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.gaps import Gap
 from fabric.node.node import NodeState
-from fabric.node.numbering import Gap
 from fabric.payloads import dumps, to_json
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json

@@ -1,13 +1,14 @@
 """What may be asked of a frame node, and the checks on it: everything from the wire passes here before the store.
 
 A request is an operation's name and a body, a map. `parse` returns exactly the fields that the operation takes, or says
-which one is wrong and what would be right; fields it does not know are ignored. `for_page` and `for_agent` are what
+which one is wrong and what is expected; fields it does not know are ignored. `for_page` and `for_agent` are what
 leaves again: an agent never sees a page's code. Codes and session ids must not be logged, so no message repeats one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fabric.errors import NotAllowed
@@ -29,56 +30,88 @@ from nodes.rules.fields import (
     Field,
 )
 from nodes.rules.state_map import StateMap
-from nodes.store.records import Page
+from nodes.store import agents, chats, pages
+from nodes.store.records import Agent, Page
+from nodes.store.transaction import Transaction
 
-OPERATIONS: dict[str, dict[str, Field]] = {
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation that may be asked for.
+
+    call:          the store's function; its arguments are the transaction and the fields, by their names
+    fields:        what a request of it consists of, by name
+    reads:         it is the same when done twice, so no reply is kept for it, and nobody else hears of it
+    frees_agents:  a waiting chat may have found its agent after it
+    moves_agents:  the number of available agents may have changed after it
+    takes_node:    `call` takes one argument more, `node`: the name of the frame node that serves the request
+    former_agents: returns the agents of the page before it; they must hear of it, though they may be in it no more
+    """
+
+    call: Callable[..., object]
+    fields: Mapping[str, Field]
+    reads: bool = False
+    frees_agents: bool = False
+    moves_agents: bool = False
+    takes_node: bool = False
+    former_agents: Callable[[Transaction, str], Sequence[str]] | None = None
+
+
+OPERATIONS: dict[str, Operation] = {
     # a page's
-    "grant_code": {"session": SESSION, "home": HOME, "lease_s": LEASE_S},
-    "renew": {"session": SESSION},
-    "renew_many": {"sessions": SESSIONS},
-    "release_page": {"session": SESSION},
-    "set_visibility": {"session": SESSION, "event": VISIBILITY_EVENT},
-    "trigger": {"session": SESSION, "button": BUTTON},
+    "grant_code": Operation(pages.grant_code, {"session": SESSION, "home": HOME, "lease_s": LEASE_S}),
+    "renew": Operation(pages.renew, {"session": SESSION}, reads=True),
+    "renew_many": Operation(pages.renew_many, {"sessions": SESSIONS}, reads=True),
+    "release_page": Operation(pages.release, {"session": SESSION}),
+    "set_visibility": Operation(pages.set_visibility, {"session": SESSION, "event": VISIBILITY_EVENT}),
+    "trigger": Operation(chats.trigger, {"session": SESSION, "button": BUTTON}, frees_agents=True),
     # a page's, or an agent's, who then says who it is
-    "stop": {"session": SESSION, "epoch": EPOCH, "agent": BY_AGENT},
-    "stop_chat": {"session": SESSION, "agent": BY_AGENT},
+    "stop": Operation(pages.stop, {"session": SESSION, "epoch": EPOCH, "agent": BY_AGENT}),
+    "stop_chat": Operation(
+        chats.stop, {"session": SESSION, "agent": BY_AGENT}, frees_agents=True, former_agents=pages.engaged
+    ),
     # an agent's
-    "sign_in": {"agent": AGENT, "name": NAME, "buttons": BUTTONS, "lease_s": LEASE_S},
-    "availability": {"agent": AGENT, "on": ON},
-    "renew_agent": {"agent": AGENT},
-    "sign_out": {"agent": AGENT},
-    "join": {"agent": AGENT, "code": CODE},
-    "confirm_stop": {"agent": AGENT, "session": SESSION, "epoch": EPOCH},
-    "accept": {"agent": AGENT, "session": SESSION},
-    "decline": {"agent": AGENT, "session": SESSION},
-    "proactive": {"agent": AGENT, "session": SESSION},
+    "sign_in": Operation(
+        agents.sign_in,
+        {"agent": AGENT, "name": NAME, "buttons": BUTTONS, "lease_s": LEASE_S},
+        frees_agents=True,
+        moves_agents=True,
+    ),
+    "availability": Operation(agents.set_available, {"agent": AGENT, "on": ON}, frees_agents=True, moves_agents=True),
+    "renew_agent": Operation(agents.renew, {"agent": AGENT}, reads=True),
+    "sign_out": Operation(agents.sign_out, {"agent": AGENT}, frees_agents=True, moves_agents=True),
+    "join": Operation(pages.join, {"agent": AGENT, "code": CODE}, takes_node=True),
+    "confirm_stop": Operation(pages.confirm_stop, {"agent": AGENT, "session": SESSION, "epoch": EPOCH}),
+    "accept": Operation(chats.accept, {"agent": AGENT, "session": SESSION}, frees_agents=True),
+    "decline": Operation(chats.decline, {"agent": AGENT, "session": SESSION}, frees_agents=True),
+    "proactive": Operation(chats.propose, {"agent": AGENT, "session": SESSION}),
     # anybody's
-    "buttons_available": {},
+    "buttons_available": Operation(agents.buttons_available, {}, reads=True),
 }
-"""Every operation of the store that can be asked for, with its fields: arguments of the same name."""
+"""Every operation that a frame node answers, by its name on the wire."""
 
 
 def parse(operation: object, body: object, codes: CodeFormat) -> dict[str, Any]:
     """Return the operation's arguments from a request's `body`.
 
     codes:   how contact codes look; a typed one is returned as it is stored
-    errors:  NotAllowed for what cannot be asked, with the field, its value and what would be right;
+    errors:  NotAllowed for what cannot be asked, with the field, its value and what is expected;
              UnknownContactCode for what cannot be a code
     """
-    fields = OPERATIONS.get(operation) if isinstance(operation, str) else None
-    if fields is None:
-        raise NotAllowed(f"operation {_shown(operation)}: must be one of {', '.join(OPERATIONS)}")
+    found = OPERATIONS.get(operation) if isinstance(operation, str) else None
+    if found is None:
+        raise NotAllowed(f"invalid operation {_shown(operation)}: expected one of {', '.join(OPERATIONS)}")
     if not isinstance(body, Mapping):
-        raise NotAllowed(f"{operation}: the body is {_shown(body)}: must be a map of its fields")
+        raise NotAllowed(f"{operation}: invalid body {_shown(body)}: expected a map of its fields")
     arguments: dict[str, Any] = {}
-    for name, field in fields.items():
+    for name, field in found.fields.items():
         value = body.get(name)
         if value is None and not field.optional:
-            raise NotAllowed(f"{operation}: field {name!r} is missing: must be {field.expected}")
+            raise NotAllowed(f"{operation}: missing {name}: expected {field.expected}")
         if value is not None:
             if not field.fits(value):
-                shown = f"not right ({type(value).__name__})" if field.secret else _shown(value)
-                raise NotAllowed(f"{operation}: field {name!r} is {shown}: must be {field.expected}")
+                shown = _kind(value) if field.secret else _shown(value)
+                raise NotAllowed(f"{operation}: invalid {name} {shown}: expected {field.expected}")
             arguments[name] = codes.normalise(value) if field is CODE else value
     return arguments
 
@@ -105,10 +138,27 @@ def for_agent(page: Page) -> StateMap:
     }
 
 
+def agent_map(agent: Agent) -> dict[str, Any]:
+    """Return an agent's state as it leaves the frame node."""
+    return {
+        "agent": agent.agent,
+        "name": agent.name,
+        "available": agent.available,
+        "buttons": list(agent.buttons),
+        "lease_s": agent.lease_s,
+        "pages": [for_agent(page) for page in agent.pages],
+    }
+
+
 def _shown(value: object) -> str:
-    """The value for a message, shortened; a huge one is not even formatted in full."""
+    """The value for a message, shortened; a huge one is not even formatted in full, and what a map or a list holds may
+    be secret."""
     if isinstance(value, str | bytes):
         return repr(value[:40]) + ("…" if len(value) > 40 else "")
     if isinstance(value, bool | float | None) or (isinstance(value, int) and abs(value) < 2**64):
         return repr(value)
-    return f"a {type(value).__name__}"
+    return _kind(value)
+
+
+def _kind(value: object) -> str:
+    return f"({type(value).__name__}, not shown)"

@@ -4,83 +4,57 @@
     in_order(works)                             # with what goes with them: what one transaction runs
     turn = Turn(offers=True, …)                 # what time demands
 
-Each is called with a transaction, perhaps more than once before it is committed, so it starts anew each time. What it
-`touched` is told to others only after the commit.
+Each is called with a transaction, perhaps more than once before it is committed, and forgets each time what it had
+noted before. What it `touched` is told to others only after the commit.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from fabric.errors import FabricError
 from fabric.services.messages import Request
-from nodes.frame_node import operations
+from nodes.frame_node.operations import OPERATIONS, Operation, agent_map, for_agent, for_page, parse
+from nodes.frame_node.touched import Touched
+from nodes.frame_node.watched_store import Run
 from nodes.rules.contact_codes import CodeFormat
+from nodes.store import agents, chats, expiry, grants, pages, replies
 from nodes.store.records import Agent, Change, Page
-from nodes.store.store import Transaction
-from nodes.store.transaction import digest_of
+from nodes.store.transaction import Transaction
 
 EXPIRE_LIMIT = 200
 """Of each kind, in one turn: some 0.1 s of work."""
-
-_READS = frozenset({"renew", "renew_many", "renew_agent", "buttons_available"})
-"""Operations that are the same when done twice: no reply is kept for them."""
-_OFFERS = frozenset({"trigger", "sign_in", "availability", "sign_out", "accept", "decline", "stop_chat"})
-"""After these a waiting chat may have found its agent."""
-_AVAILABILITY = frozenset({"sign_in", "availability", "sign_out"})
-
-
-@dataclass
-class Touched:
-    """What changed in a transaction: pages by session, the agents to be told of each, and what to look at next."""
-
-    pages: dict[str, Page] = field(default_factory=dict)
-    agents: dict[str, set[str]] = field(default_factory=dict)
-    offers: bool = False
-    availability: bool = False
-
-    def page(self, page: Page, also: Iterable[str] = ()) -> None:
-        """Note a page as it is now. `also`: agents that it concerned until now."""
-        held = self.pages.get(page.session)
-        self.pages[page.session] = page if held is None or page.version >= held.version else held
-        concerned = {*also} | {agent for agent in (page.agent, page.chat_agent) if agent is not None}
-        self.agents.setdefault(page.session, set()).update(concerned)
-
-    def change(self, change: Change) -> None:
-        if change.page is not None:
-            self.page(change.page, change.agents)
-        self.offers = self.offers or bool(change.agents)  # one who is let go by a page is free for the next
-        self.availability = self.availability or change.what == "agent_gone"
-
-    def merge(self, other: Touched) -> None:
-        for session, page in other.pages.items():
-            self.page(page, other.agents[session])
-        self.offers = self.offers or other.offers
-        self.availability = self.availability or other.availability
 
 
 class Work:
     """One request. Called with a transaction it returns the reply, or raises a FabricError and has changed nothing.
 
-    key:    stands for the request's idempotency key in the store, where as a digest any key fits; "" where none is kept
-    asked:  the operation and its arguments, as checked
+    key:        stands for the request's idempotency key in the store, where as a digest any key fits; "" where no reply
+                is kept. Never changes
+    asked:      the operation and its arguments, as checked; never changes
+    touched:    what the last call has changed; each call begins with nothing
+    _operation: what is asked for; None when the request is refused. Never changes
+    _refused:   why it may not even be tried; exactly one of `_operation` and `_refused` is None
+    _arguments: the operation's fields, as checked; empty when the request is refused
+    _node:      name of this frame node, for its count of wrong codes
     """
 
     def __init__(self, request: Request, codes: CodeFormat, node: str) -> None:
-        self._operation, self._node = request.op, node
-        self._arguments: dict[str, Any] = {}
+        self._node = node
+        self._operation: Operation | None = None
         self._refused: FabricError | None = None
+        self._arguments: dict[str, Any] = {}
         self.key = ""
         self.touched = Touched()
         try:
-            self._arguments = operations.parse(request.op, request.body, codes)
+            self._arguments = parse(request.op, request.body, codes)
+            self._operation = OPERATIONS[request.op]
         except FabricError as refused:
             self._refused = refused
         self.asked = {"operation": request.op, "arguments": self._arguments}
-        if request.op not in _READS:
+        if self._operation is not None and not self._operation.reads:
             # Retries of one request have one key, whichever frame node they reach.
             self.key = hashlib.sha256(request.key.encode()).hexdigest()
 
@@ -92,44 +66,56 @@ class Work:
     @property
     def is_grant(self) -> bool:
         """Whether it is a grant of a code that may be tried."""
-        return self._operation == "grant_code" and self._refused is None
+        return self._operation is not None and self._operation.call is pages.grant_code
 
     def __call__(self, tx: Transaction) -> dict[str, Any]:
         self.touched = Touched()
-        if self._refused is not None:
+        if self._operation is None:
+            assert self._refused is not None
             raise self._refused
+        operation = self._operation
         if not self.key:
-            return self._do(tx, self._operation, self._arguments)
-        return tx.once(self.key, self.asked, lambda: self._do(tx, self._operation, self._arguments))
+            return self._do(tx, operation)
+        return replies.once(tx, self.key, self.asked, lambda: self._do(tx, operation))
 
-    def _do(self, tx: Transaction, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        call: Callable[..., Any] = getattr(tx, operation)
-        agent: str | None = arguments.get("agent")
-        if operation == "join":
-            arguments = {**arguments, "node": self._node}
-        # The agent of a chat that its page stops is in the page no more afterwards, and must hear of it.
-        until_now = tx.engaged(arguments["session"]) if operation == "stop_chat" else ()
-        outcome = call(**arguments)
-        self.touched.offers = operation in _OFFERS
-        self.touched.availability = operation in _AVAILABILITY
+    def _do(self, tx: Transaction, operation: Operation) -> dict[str, Any]:
+        former = operation.former_agents(tx, self.session) if operation.former_agents else ()
+        also = {"node": self._node} if operation.takes_node else {}
+        outcome = operation.call(tx, **self._arguments, **also)
+        self.touched.offers = operation.frees_agents
+        self.touched.availability = operation.moves_agents
+        return self._reply(operation, outcome, former)
+
+    def _reply(self, operation: Operation, outcome: object, former: Sequence[str]) -> dict[str, Any]:
+        """Note what an operation of the store returned, and return the reply.
+
+        former: agents of the page before the operation, who must hear of it though they may be in it no more
+        """
+        agent: str | None = self._arguments.get("agent")
         match outcome:
             case Page():
-                if operation not in _READS:
-                    self.touched.page(outcome, until_now if agent is None else (agent, *until_now))
-                return dict(operations.for_page(outcome) if agent is None else operations.for_agent(outcome))
+                if not operation.reads:
+                    self.touched.page(outcome, former if agent is None else (agent, *former))
+                return dict(for_page(outcome) if agent is None else for_agent(outcome))
             case Agent():
                 return agent_map(outcome)
-            case dict() if operation == "renew_many":
-                return {"pages": {session: page and operations.for_page(page) for session, page in outcome.items()}}
+            case dict() if operation.call is pages.renew_many:
+                return {"pages": {session: page and for_page(page) for session, page in outcome.items()}}
             case dict():
                 return outcome
-        for change in [outcome] if isinstance(outcome, Change) else outcome or []:
-            self.touched.change(change)
+            case Change():
+                self.touched.change(outcome)
+            case list():
+                for change in outcome:
+                    self.touched.change(change)
         return {}
 
 
 class Offers:
-    """Offers waiting chats, if one of `works` may have found them an agent."""
+    """Offers waiting chats, if one of `works`, which ran before it, may have found them an agent.
+
+    touched: the pages that its last call has offered; each call begins with nothing
+    """
 
     def __init__(self, works: Sequence[Work]) -> None:
         self._works = works
@@ -138,15 +124,20 @@ class Offers:
     def __call__(self, tx: Transaction) -> None:
         self.touched = Touched()
         if any(work.touched.offers for work in self._works):
-            for page in tx.offer_chats():
+            for page in chats.offer(tx):
                 self.touched.page(page)
 
 
 class Turn:
     """What time demands: leases and offers end, what waits is offered, rows that nobody needs are deleted.
 
-    available: how many agents there are for each button, if that was asked for, or has changed with this turn
-    is_full:   there may be more that is over: the next turn should follow at once
+    offers:    whether to offer chats in any case; otherwise only when something that was over has freed an agent
+    buttons:   whether to count available agents in any case; otherwise only when one is gone
+    clean:     whether to delete rows that nobody needs
+
+    touched:   what the last call has changed; each call begins with nothing
+    available: how many agents there are for each button; None when the last call had no reason to count them
+    is_full:   whether the last call met its limit: there may be more that is over, and the next turn follows at once
     """
 
     def __init__(self, *, offers: bool, buttons: bool, clean: bool) -> None:
@@ -157,33 +148,30 @@ class Turn:
 
     def __call__(self, tx: Transaction) -> None:
         self.touched, self.available = Touched(), None
-        changes = tx.expire(EXPIRE_LIMIT)
+        changes = expiry.expire(tx, EXPIRE_LIMIT)
         self.is_full = len(changes) >= EXPIRE_LIMIT
         for change in changes:
             self.touched.change(change)
         if self._offers or self.touched.offers:
-            for page in tx.offer_chats():
+            for page in chats.offer(tx):
                 self.touched.page(page)
         if self._buttons or self.touched.availability:
-            self.available = tx.buttons_available()
+            self.available = agents.buttons_available(tx)
         if self._clean:
-            tx.clean()
+            expiry.clean(tx)
 
 
-class Expected:
+class Preparation:
     """Prepares the grants of a batch, which follow."""
 
-    def __init__(self, grants: Sequence[Work]) -> None:
-        self._grants = grants
+    def __init__(self, works: Sequence[Work]) -> None:
+        self._works = works
 
     def __call__(self, tx: Transaction) -> None:
         digests: dict[str, str] = {}
-        for work in self._grants:
-            digests.setdefault(work.key, digest_of(work.asked))
-        tx.expect_grants(digests, {work.session for work in self._grants})
-
-
-Run = Callable[[Transaction], Any]
+        for work in self._works:
+            digests.setdefault(work.key, replies.digest_of(work.asked))
+        grants.expect(tx, digests, {work.session for work in self._works})
 
 
 def in_order(works: Sequence[Work]) -> list[Run]:
@@ -193,25 +181,13 @@ def in_order(works: Sequence[Work]) -> list[Run]:
     On PostgreSQL the first grant of a transaction makes all others of all frame nodes wait until its commit.
     """
     first: list[Work] = []
-    grants: list[Work] = []
+    granting: list[Work] = []
     after: list[Work] = []
     granted: set[str] = set()
     for work in works:
         if work.is_grant:
             granted.add(work.session)
-            grants.append(work)
+            granting.append(work)
         else:
             (after if work.session in granted else first).append(work)
-    return [*first, Offers(first), Expected(grants), *grants, Transaction.finish, *after]
-
-
-def agent_map(agent: Agent) -> dict[str, Any]:
-    """Return an agent's state as it leaves the frame node."""
-    return {
-        "agent": agent.agent,
-        "name": agent.name,
-        "available": agent.available,
-        "buttons": list(agent.buttons),
-        "lease_s": agent.lease_s,
-        "pages": [operations.for_agent(page) for page in agent.pages],
-    }
+    return [*first, Offers(first), Preparation(granting), *granting, grants.finish, *after]

@@ -1,8 +1,8 @@
-"""The console of one agent at a gateway: a `nodes.agent.agent.Agent`, and its window, a socket.
+"""The console of one agent at a gateway: a `nodes.agent.agent.Agent`, and the window of its browser.
 
-A stop is confirmed to the frame node when the window has said that it shows nothing of that session any more, or it is
-gone. A window is welcomed with the state of all pages, and their snapshots are asked for; of what was told while none
-was open it gets what people have written.
+A stop is confirmed to the frame node when the browser has said that it shows nothing of that session any more, or it
+is gone. A browser is welcomed with the state of all pages, and their snapshots are asked for; of what was told while
+none was there it gets what people have written.
 """
 
 from __future__ import annotations
@@ -10,18 +10,28 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from fabric.errors import Busy, NotAllowed
-from fabric.payloads import dumps, to_json
+from fabric.errors import Busy, NotAllowed, expected
+from fabric.payloads import to_json
 from nodes.agent.agent import Agent
+from nodes.gateway.browser_messages import (
+    AgentMessage,
+    Available,
+    ChatRequest,
+    EndCobrowse,
+    Handled,
+    Join,
+    Ping,
+    Say,
+    Snapshot,
+)
 from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub, numbered
-from nodes.gateway.outbox import Outbox
-from nodes.gateway.page_session import BEAT, Line
+from nodes.gateway.window import Line, Window
 
 LEASE_S = 15.0
 KEPT = ("chat_message", "message")
@@ -29,21 +39,30 @@ KEPT = ("chat_message", "message")
 
 
 class Console:
-    """One agent and its window. Made in the event loop."""
+    """One agent and its window. Made in the event loop, and used there; `_on_event` and `_on_confirm` are called in the
+    node's I/O thread.
+
+    credential:  who it is; the buttons are the ones that this agent may serve
+    """
 
     def __init__(self, hub: Hub, credential: Credential) -> None:
-        self.credential, self.is_woken = credential, False
-        self.line: Line | None = None
-        self.left_at: float | None = time.monotonic()
+        self.credential = credential
         self._hub = hub
-        self._lock = threading.Lock()
-        self._outbox = Outbox(hub.settings.limits.queue_frames, hub.settings.limits.queue_bytes)
+        self.window = Window(hub, self._tell_states)
         self._serving, self._available = credential.buttons, False
+        """The buttons that the agent serves, of those it may; and whether it takes chats. Both as its browser said
+        last, whichever socket that had."""
         self._versions: dict[str, int] = {}
+        """The pages that the browser knows of, and the version of each one's state map that it was told last."""
+        self._lock = threading.Lock()
+        """Held for `_confirms` and `_last_confirm`. No other lock is taken within."""
         self._confirms: dict[int, tuple[Callable[[], None], float]] = {}
+        """Stops that the browser has not confirmed: number -> what confirms it, and since when it waits, on the
+        monotonic clock. Empty while there is no browser."""
         self._last_confirm = 0
-        self._look_at_states = False
+        """The last number in use there."""
         self.signed_in = asyncio.Event()
+        """Whether a frame node knows the agent. Changed in the event loop, as the agent's events say."""
         self.agent = Agent(
             hub.node,
             credential.agent,
@@ -54,15 +73,11 @@ class Console:
             on_confirm=self._on_confirm,
         )
 
-    # ── its window ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── its browser ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def join(self, line: Line, seen: int | None, available: dict[str, Any] | None) -> None:
-        """A window is open. `seen`: the last number it had; `available`: agents for each button, if known."""
-        self._hub.opened += 1
-        old, self.line, self.left_at = self.line, line, None
-        if old is not None:
-            old.end(CloseCode.ENDED_ELSEWHERE, "another window of this agent was opened")
-        self._confirm_all()
+        """A browser is there. `seen`: the last number it had; `available`: agents for each button, if known."""
+        self.window.take_over(line, "another window of this agent was opened")
         pages = self.agent.pages()
         self._versions = {page["session"]: page["version"] for page in pages}
         welcome = {
@@ -76,99 +91,60 @@ class Console:
             "pages": [_shown(page) for page in pages],
             "connection": self._hub.connection,
         }
-        with self._lock:
-            self._outbox.resume(seen, same_document=True)
-            self._outbox.push_first(dumps(welcome))
+        self.window.welcome(seen, lambda seq, complete: welcome)
+        self._confirm_all()  # those of the browser before, also one that was asked for just now: this one shows nothing
         if available is not None:
-            self.send({"t": "buttons", "available": available})
+            self.window.pass_on({"t": "buttons", "available": available})
         for page in pages:
             self.agent.resync(page["session"])
-        self._hub.wake(self)
 
     def leave(self, line: Line) -> None:
-        if self.line is line:
-            self.line, self.left_at = None, time.monotonic()
-            with self._lock:
-                self._outbox.trim()
+        """A socket is gone; if it was this console's, nothing is shown any more."""
+        if self.window.leave(line):
             self._confirm_all()
 
-    def take(self) -> list[str]:
-        """Return the frames that go out next."""
-        with self._lock:
-            return self._outbox.take()
-
-    def woken(self) -> None:
-        """In the event loop: something waits."""
-        if self.line is None:
-            return
-        if self._look_at_states:
-            self._look_at_states = False
-            self._tell_states()
-        if not self._is_cut_off(self.line):
-            self.line.woken()
-
-    def _is_cut_off(self, line: Line) -> bool:
-        """End the socket if too much waits for its window."""
-        with self._lock:
-            too_much = self._outbox.is_too_much(line.is_stuck)
-        if too_much:
-            self._hub.counts["too_slow"] += 1
-            line.end(
-                CloseCode.TOO_SLOW, f"more than {self._hub.settings.limits.queue_frames} frames wait for this window"
-            )
-        return too_much
-
     def tick(self, now: float) -> None:
-        """In the event loop, about every second."""
-        if self.line is None or self._is_cut_off(self.line):
+        """About every second."""
+        if not self.window.tick():
             return
         self._tell_states()
-        if self.line.quiet_s >= self._hub.settings.beat_s:
-            self.send(BEAT)
         with self._lock:
             late = any(now - since > self._hub.settings.confirm_s for _, since in self._confirms.values())
         if late:
-            self.line.end(CloseCode.TOO_SLOW, "it did not confirm a stop")
+            self.window.end(CloseCode.TOO_SLOW, "it did not confirm a stop")
             self._confirm_all()
-
-    def send(self, frame: dict[str, Any] | str) -> None:
-        """From any thread; nothing when no window is open."""
-        if self.line is not None:
-            with self._lock:
-                self._outbox.push("passing", frame if isinstance(frame, str) else dumps(frame))
-            self._hub.wake(self)
 
     # ── what it asks for ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def do(self, frame: dict[str, Any]) -> None:
-        """Do what a frame says. Errors: FabricError, and then nothing was done."""
-        match frame["t"]:
-            case "available":
-                self._set_available(frame["on"], frame["buttons"])
-            case "join":
-                self.agent.join(frame["code"]).add_done_callback(self._reply(frame["id"]))
-            case "accept" | "decline" | "stop_chat" | "proactive" as operation:
-                asked = self.agent.request(operation, session=frame["session"])
-                asked.add_done_callback(self._reply(frame["id"]))
-            case "stop":
-                self.agent.stop(frame["session"])
-                self.send({"t": "reply", "id": frame["id"], "ok": True})
-            case "say":
-                said = self.agent.say(frame["session"], frame["text"])
-                self.send({"t": "reply", "id": frame["id"], "ok": True, "message_id": said})
-            case "snapshot":
-                self.agent.resync(frame["session"])
-            case "handled":
+    def do(self, message: AgentMessage) -> None:
+        """Do what a message says. Errors: FabricError, and then nothing was done."""
+        match message:
+            case Available(on=on, buttons=buttons):
+                self._set_available(on, buttons)
+            case Join(id=ident, code=code):
+                self.agent.join(code).add_done_callback(self._reply(ident))
+            case ChatRequest(t=operation, id=ident, session=session):
+                self.agent.request(operation, session=session).add_done_callback(self._reply(ident))
+            case EndCobrowse(id=ident, session=session):
+                self.agent.stop(session)
+                self.window.pass_on({"t": "reply", "id": ident, "ok": True})
+            case Say(id=ident, session=session, text=text):
+                said = self.agent.say(session, text)
+                self.window.pass_on({"t": "reply", "id": ident, "ok": True, "message_id": said})
+            case Snapshot(session=session):
+                self.agent.resync(session)
+            case Handled(confirm=number):
                 with self._lock:
-                    confirm = self._confirms.pop(frame["confirm"], None)
+                    confirm = self._confirms.pop(number, None)
                 if confirm is not None:
                     confirm[0]()
-            case "ping":
-                self.send({"t": "pong", "at": frame["at"]})
+            case Ping(at=at):
+                self.window.pass_on({"t": "pong", "at": at})
 
-    def _set_available(self, on: bool, buttons: list[str] | None) -> None:
+    def _set_available(self, on: bool, buttons: Sequence[str] | None) -> None:
         if buttons is not None and not set(buttons) <= set(self.credential.buttons):
-            raise NotAllowed(f"buttons {buttons!r:.100}: this agent may serve {', '.join(self.credential.buttons)}")
+            may = ", ".join(self.credential.buttons)
+            raise NotAllowed(expected("buttons", list(buttons), f"some that this agent may serve: {may}"))
         if buttons is not None and tuple(buttons) != self._serving:
             self._serving = tuple(buttons)
             self.agent.serve(buttons)
@@ -184,29 +160,26 @@ class Console:
                 reply = {"ok": False, "error": type(error).__name__, "why": str(error)}
                 if isinstance(error, Busy):
                     reply["retry_after_s"] = error.retry_after_s
-            self.send({"t": "reply", "id": ident, **reply})
+            self.window.pass_on({"t": "reply", "id": ident, **reply})
 
         return over
 
     # ── from the fabric, in any thread ───────────────────────────────────────────────────────────────────────────
 
     def _on_event(self, event: dict[str, Any]) -> None:
-        self._look_at_states = self._look_at_states or event["event"] != "update"
+        if event["event"] != "update":
+            self.window.states_changed = True
         if event["event"] in ("signed_in", "lease_lost"):
             self._hub.call(self.signed_in.set if event["event"] == "signed_in" else self.signed_in.clear)
-        frame = {"t": "event", **to_json(event)}
-        if event["event"] not in KEPT:
-            self.send(frame)
-            return
-        with self._lock:
-            self._outbox.push("said", numbered(frame))
-            if self.line is None:
-                self._outbox.trim()
-        self._hub.wake(self)
+        told = {"t": "event", **to_json(event)}
+        if event["event"] in KEPT:
+            self.window.push("said", numbered(told))
+        else:
+            self.window.pass_on(told)
 
     def _on_confirm(self, session: str, confirm: Callable[[], None]) -> None:
         with self._lock:
-            waits = self.line is not None
+            waits = self.window.line is not None
             if waits:
                 self._last_confirm += 1
                 number = self._last_confirm
@@ -214,10 +187,10 @@ class Console:
         if not waits:
             confirm()
             return
-        self.send({"t": "confirm", "session": session, "confirm": number})
+        self.window.pass_on({"t": "confirm", "session": session, "confirm": number})
 
     def _confirm_all(self) -> None:
-        """There is no window that could show anything."""
+        """There is no browser that could show anything."""
         with self._lock:
             confirms, self._confirms = self._confirms, {}
         for confirm, _ in confirms.values():
@@ -228,9 +201,9 @@ class Console:
         pages = {page["session"]: page for page in self.agent.pages()}
         for session, page in pages.items():
             if self._versions.get(session) != page["version"]:
-                self.send({"t": "state", "session": session, "state": _shown(page)})
+                self.window.pass_on({"t": "state", "session": session, "state": _shown(page)})
         for session in self._versions.keys() - pages.keys():
-            self.send({"t": "state", "session": session, "state": None})
+            self.window.pass_on({"t": "state", "session": session, "state": None})
         self._versions = {session: page["version"] for session, page in pages.items()}
 
 

@@ -1,7 +1,8 @@
 """The agents that are signed in at a gateway, and what gateways tell each other of them.
 
 One window an agent, at whichever gateway; a cookie that was ended at one ends at all that hear of it. They hear by
-messages on `GATEWAYS`.
+messages on `GATEWAYS`: `{window: agent, home}`, a window of it was opened; `{signed_out: agent, nonce, home}`, its
+cookie has ended.
 """
 
 from __future__ import annotations
@@ -19,12 +20,10 @@ from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console import Console
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub
-from nodes.gateway.page_session import Line
+from nodes.gateway.window import Line
 from nodes.rules.topics import BUTTONS, GATEWAYS
 
 log = logging.getLogger("nodes.gateway")
-
-"""`{window: agent, home}`: a window of it was opened; `{signed_out: agent, nonce, home}`: its cookie has ended."""
 READY_S = 2.0
 """How long a window waits for the frame node before it is welcomed all the same, not signed in yet."""
 
@@ -35,8 +34,11 @@ class Consoles:
     def __init__(self, hub: Hub, end_cookie: Callable[[str], None]) -> None:
         self._hub, self._end_cookie = hub, end_cookie
         self._here: dict[str, Console] = {}
+        """By the agent's id: from its first window here until it is let go."""
         self._ending: dict[str, asyncio.Task[None]] = {}
+        """By the agent's id: the task that closes a console that is not in `_here` any more."""
         self._available: dict[str, Any] | None = None
+        """Agents for each button, as a frame node said last; None: it has not."""
         hub.node.subscribe(BUTTONS, self._on_buttons)
         hub.node.subscribe(GATEWAYS, lambda message: hub.call(self._heard, message.payload))
         hub.on_connection.append(self._tell)
@@ -73,16 +75,15 @@ class Consoles:
     def tick(self, now: float) -> None:
         """About every second."""
         for agent, console in list(self._here.items()):
-            if console.left_at is not None and now - console.left_at > self._hub.settings.agent_s:
+            if console.window.left_at is not None and now - console.window.left_at > self._hub.settings.agent_s:
                 self._end(agent, "its window was closed")
             else:
                 console.tick(now)
 
     def drain(self, last: str) -> None:
-        """Send all windows away, with a last frame."""
+        """Send all windows away, with a last message."""
         for console in list(self._here.values()):
-            if console.line is not None:
-                console.line.end(CloseCode.RESTARTING, last=last)
+            console.window.end(CloseCode.RESTARTING, last=last)
 
     def close(self) -> None:
         """Let all agents go; they stay signed in until their leases are over. Not in the event loop."""
@@ -95,9 +96,9 @@ class Consoles:
         console = self._here.pop(agent, None)
         if console is None:
             return
-        if console.line is not None:
-            console.line.end(CloseCode.ENDED_ELSEWHERE, why)
-            console.leave(console.line)
+        if console.window.line is not None:
+            console.window.end(CloseCode.ENDED_ELSEWHERE, why)
+            console.leave(console.window.line)
         task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close, sign_out))
         task.add_done_callback(lambda _: self._ending.pop(agent, None))
 
@@ -129,4 +130,4 @@ class Consoles:
 
     def _tell(self, text: str) -> None:
         for console in self._here.values():
-            console.send(text)
+            console.window.pass_on(text)

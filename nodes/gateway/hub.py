@@ -1,7 +1,8 @@
 """What all browsers of a gateway share: its node, its settings, the way from the node's thread to the event loop.
 
-Callbacks of the fabric come in the node's I/O thread. They put frames into an outbox, and `wake` its owner: the owners
-that were woken together cross to the event loop by one call. Whatever else is here is used in the event loop only.
+Callbacks of the fabric come in the node's I/O thread. They put messages into an outbox, and `wake` its window: the
+windows that were woken together cross to the event loop by one call. Whatever else is here is used in the event loop
+only.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Settings:
     agent_s:    how long an agent whose console is gone stays signed in
     confirm_s:  how long a console may take to say that it shows no update of a stopped session any more
     beat_s:     how often a browser hears something, and is asked whether it is still there
+    behind_proxy: whether a proxy that is trusted passes all requests on, and says in headers whose they are
     """
 
     secret: bytes
@@ -51,7 +53,7 @@ class Settings:
 
 
 class Sleeper(Protocol):
-    """Whoever wants to be called in the event loop when something waits for it."""
+    """A window, called in the event loop when something waits for it."""
 
     is_woken: bool
 
@@ -65,20 +67,26 @@ class Hub:
         self.node, self.settings = node, settings
         self.loop = asyncio.get_running_loop()
         self.counts: Counter[str] = Counter()
-        """What browsers were refused, limited or closed for, by kind."""
+        """What browsers were refused, limited or closed for, by kind. Only goes up, in the event loop;
+        `after_the_end` in any thread."""
         self.opened = 0
-        """Sockets that were welcomed."""
+        """Sockets that were welcomed. Only goes up, by `Window.take_over`."""
         self.on_connection: list[Callable[[str], object]] = []
-        """Called in the event loop with a frame that says what the fabric reaches now."""
+        """Called in the event loop with a message that says what the fabric reaches now. Complete before the first
+        browser comes."""
         self._lock = threading.Lock()
+        """Held for `_woken` and every sleeper's `is_woken`. No other lock is taken within."""
         self._woken: list[Sleeper] = []
+        """Those whose `is_woken` is set. While it is not empty a call of `_wake_all` is on its way."""
         self._last: tuple[Message, int, str] | None = None
+        """The last message of the fabric, the id it was for, and its text. Used in the node's I/O thread only."""
         stats = node.stats()
         self.connection: dict[str, Any] = {
             "connected": stats["state"] == "connected",
             "covered": stats["covered"],
             "missing": stats["missing"],
         }
+        """What the fabric reaches, as browsers are told it. Replaced, never changed, in the event loop."""
         node.on_state(self._on_state)
         node.on_coverage(self._on_coverage)
 
@@ -103,11 +111,11 @@ class Hub:
             self.counts["after_the_end"] += 1
 
     def fabric_text(self, message: Message, ident: int) -> str:
-        """Return the frame for a message of the fabric. The same one for many pages is encoded once."""
+        """Return what a browser is told of a message of the fabric. The same one for many pages is encoded once."""
         last = self._last
         if last is not None and last[0] is message and last[1] == ident:
             return last[2]
-        frame = {
+        told = {
             "t": "message",
             "ids": [ident],
             "topic": message.topic,
@@ -116,7 +124,7 @@ class Hub:
             "publisher": str(message.publisher),
             "sent_ns": str(message.sent_ns),
         }
-        text = numbered(frame)
+        text = numbered(told)
         self._last = (message, ident, text)
         return text
 
@@ -145,6 +153,6 @@ class Hub:
             tell(text)
 
 
-def numbered(frame: dict[str, Any]) -> str:
-    """Return a frame as an outbox takes it to number it: JSON without the opening brace."""
-    return dumps(frame)[1:]
+def numbered(message: dict[str, Any]) -> str:
+    """Return a message as an outbox takes it to number it: JSON without the opening brace."""
+    return dumps(message)[1:]

@@ -1,6 +1,6 @@
-"""A WebSocket to a browser: reading within limits, writing what waits, ending it with a reason.
+"""A WebSocket to a browser, page or console: reading within limits, writing what waits, ending it with a reason.
 
-`Socket` is what pages and consoles share. One task reads, one writes; `woken` and `end` may be called at any time in
+One task reads, one writes; `woken` and `end` may be called at any time in
 the event loop. A browser that does not read is given up after `END_S`: its connection is aborted.
 """
 
@@ -10,23 +10,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import WSMsgType, web
 
 from fabric.errors import FabricError
 from fabric.payloads import dumps
+from nodes.gateway.browser_messages import BrowserMessage
 from nodes.gateway.browser_protocol import Malformed
 from nodes.gateway.close_codes import RULES, CloseCode
 from nodes.gateway.hub import Hub
 from nodes.gateway.limits import Allowance, Verdict
-from nodes.gateway.page_session import refused
+from nodes.gateway.window import refused
 
+M = TypeVar("M", bound=BrowserMessage)
 log = logging.getLogger("nodes.gateway")
 
 END_S = 2.0
 STUCK_S = 0.5
-"""A frame that takes so long to be written finds its browser not reading."""
+"""A message that takes so long to be written finds its browser not reading."""
 ALIVE_S = 1.0
 """How long a browser has to answer a ping when another document claims its session."""
 
@@ -40,18 +42,23 @@ class Socket:
 
     def __init__(self, hub: Hub, request: web.Request) -> None:
         self._hub, self._request = hub, request
-        self._limits = hub.settings.limits
         self.ws = web.WebSocketResponse(
-            heartbeat=hub.settings.beat_s, autoping=False, compress=False, max_msg_size=self._limits.hard_bytes
+            heartbeat=hub.settings.beat_s, autoping=False, compress=False, max_msg_size=hub.settings.limits.hard_bytes
         )
-        self._allowance = Allowance(self._limits, time.monotonic())
+        self._allowance = Allowance(hub.settings.limits, time.monotonic())
+        """What the browser may still send. Spent by the task that reads."""
         self._something = asyncio.Event()
+        """Set by `woken`: there is something to write. Cleared by the task that writes."""
         self._pong = asyncio.Event()
+        """Cleared by `is_alive` before it pings, set by the task that reads when a pong comes."""
         self._ending: asyncio.Task[None] | None = None
+        """The close that is under way, or over. Set once, by the first `end`; from then on nothing more is said."""
         self._writing_since: float | None = None
+        """When the message was begun that is being written, on the monotonic clock; None between two."""
         self._said_at = time.monotonic()
+        """When something was written last."""
 
-    # ── for whoever it belongs to ────────────────────────────────────────────────────────────────────────────────
+    # ── for the window ───────────────────────────────────────────────────────────────────────────────────────────
 
     def woken(self) -> None:
         self._something.set()
@@ -67,7 +74,7 @@ class Socket:
         return time.monotonic() - self._said_at
 
     def end(self, code: CloseCode, why: str = "", last: str = "") -> None:
-        """Close it after a last frame; `why`: instead of the code's own reason. Does not wait."""
+        """Close it after a last message; `why`: instead of the code's own reason. Does not wait."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(code, why or RULES[code].reason, last))
 
@@ -94,44 +101,44 @@ class Socket:
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def frame(self, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-        """Return the next frame that is one and within the limits. Errors: Ended."""
+    async def message(self, parse: Callable[[str], M]) -> M:
+        """Return the next message that is one and within the limits. Errors: Ended."""
         while True:
             text = await self._text()
             now, size_bytes = time.monotonic(), len(text.encode("utf-8", "replace"))
             verdict = self._allowance.take(size_bytes, now)
             if verdict is None:
                 try:
-                    frame = parse(text)
+                    message = parse(text)
                 except Malformed as error:
-                    await self.refuse({"t": "refused", "id": error.ident, "of": error.of, "why": str(error)})
+                    await self.refuse(error.of, error.ident, error)
                     verdict = self._allowance.strike("malformed", str(error), now)
                 else:
-                    verdict = self._allowance.check_size(frame["t"], size_bytes, now)
+                    verdict = self._allowance.check_size(message.t, size_bytes, now)
                     if verdict is None:
-                        return frame
+                        return message
             await self._judge(verdict)
 
-    async def refuse(self, frame: dict[str, Any]) -> None:
-        """Say something at once, past what waits."""
+    async def refuse(self, of: str, ident: int | None, why: object) -> None:
+        """Say that a message was not done: its kind, its id if it has one, and why."""
         self._hub.counts["refused"] += 1
-        await self.say(frame)
+        await self.say(refused(of, ident, why))
 
-    async def say(self, frame: dict[str, Any]) -> None:
+    async def say(self, message: dict[str, Any]) -> None:
+        """Say something at once, past what waits. Errors: Ended."""
         if self._ending is None and not self.ws.closed:
             try:
                 # What a browser sent may come back in words, and need not be text that can be sent.
-                await self.ws.send_str(dumps(frame).encode("utf-8", "backslashreplace").decode())
+                await self.ws.send_str(dumps(message).encode("utf-8", "backslashreplace").decode())
             except ConnectionError:
                 raise Ended from None
 
-    async def do(self, what: Callable[[dict[str, Any]], None], frame: dict[str, Any]) -> None:
-        """Have a frame done; what is refused is said."""
+    async def do(self, what: Callable[[M], None], message: M) -> None:
+        """Have a message done; what is refused is said. Errors: Ended."""
         try:
-            what(frame)
+            what(message)
         except (FabricError, KeyError) as error:
-            why = error if isinstance(error, FabricError) else FabricError(str(error))
-            await self.refuse(refused(frame, why))
+            await self.refuse(message.t, message.id, error)
 
     async def _judge(self, verdict: Verdict) -> None:
         self._hub.counts[f"limit_{verdict.what}"] += 1
@@ -168,16 +175,16 @@ class Socket:
         """Write what waits, whenever woken, until the connection is gone."""
         try:
             while True:
-                frames = take()
-                if not frames:
+                texts = take()
+                if not texts:
                     await self._something.wait()
                     self._something.clear()
-                for text in frames:
+                for text in texts:
                     self._said_at = self._writing_since = time.monotonic()
                     await self.ws.send_str(text)
                 self._writing_since = None
         except ConnectionError:
-            pass  # whoever reads hears of it, too
+            pass  # the task that reads hears of it, too
         except Exception:
             log.exception("nothing more can be written to a browser")
             self.end(CloseCode.FAILED)

@@ -2,8 +2,8 @@
 
 The epoch is what makes a stop safe: every page update carries the epoch it was sent in, a stop raises the epoch at
 once, and an update of another epoch is refused wherever it arrives. The page raises its copy before any network; the
-frame node raises the stored one to the same number; `merged` brings the two together. A stop is acknowledged when the
-agent has confirmed the new epoch or can no longer act (`agent_lost`: its lease ran out).
+frame node raises the stored one to the same number; until then the page holds the stored state `ended_below` its epoch.
+A stop is acknowledged when the agent has confirmed the new epoch or can no longer act (`agent_lost`: lease over).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MACHINE = Machine("co-browsing", "idle", TRANSITIONS)
 
 @dataclass(frozen=True, slots=True)
 class Cobrowse:
-    """State and epoch, as the store, the page and the agent each hold them."""
+    """State and epoch, as the store holds them; page and agent derive theirs from it and an epoch of their own."""
 
     state: str = MACHINE.start
     epoch: int = 1
@@ -64,6 +64,10 @@ class Cobrowse:
         more than one, so it does not tell which of them the agent still holds.
         """
         return epoch < self.epoch and self.state != "stopping"
+
+    def ended_below(self, epoch: int) -> Cobrowse:
+        """Return this with each epoch below `epoch` ended, as by stops that it has not heard of; itself, if it has."""
+        return self.stopped(epoch - 1)
 
     def merged(self, seen: Cobrowse) -> Cobrowse:
         """Return what to hold after the store's `seen` arrived: an older epoch never undoes a local stop."""

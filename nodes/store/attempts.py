@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select, text, update
 
 from fabric.errors import Busy, NotAllowed
 from nodes.store.schema import attempts
-from nodes.store.transaction import BaseTransaction
+from nodes.store.transaction import Transaction
 
 _LOCKED_UNTIL = select(attempts.c.locked_until).where(attempts.c.who == bindparam("of_who"))
 _COUNT = text(
@@ -23,40 +23,37 @@ _COUNT = text(
     " RETURNING wrong, since"
 )
 _LOCK_OUT = update(attempts).where(attempts.c.who == bindparam("of_who")).values(locked_until=bindparam("until"))
-_WRONG = select(attempts.c.wrong).where(attempts.c.who == bindparam("of_who"), attempts.c.since > bindparam("since"))
 
 
-class AttemptOperations(BaseTransaction):
-    """Counting wrong codes, and refusing those who tried too many."""
+def check(tx: Transaction, agent: str, node: str) -> None:
+    """Raise NotAllowed while the agent is locked out, Busy while the frame node has seen too many wrong codes."""
+    left_s = _locked_s(tx, f"agent {agent}")
+    if left_s > 0:
+        raise NotAllowed(f"too many wrong contact codes: this agent may try again in {math.ceil(left_s)} s")
+    left_s = _locked_s(tx, f"node {node}")
+    if left_s > 0:
+        raise Busy("too many wrong contact codes at this frame node; try again later", left_s)
 
-    def wrong_codes_at(self, node: str) -> int:
-        """Return how many wrong codes the frame node `node` has seen in its present window."""
-        since = self.now - self._options.window_s
-        return int(self._sql.execute(_WRONG, {"of_who": f"node {node}", "since": since}).scalar() or 0)
 
-    def _check_attempts(self, agent: str, node: str) -> None:
-        """Raise NotAllowed while the agent is locked out, Busy while the frame node has seen too many wrong codes."""
-        left_s = self._locked_s(f"agent {agent}")
-        if left_s > 0:
-            raise NotAllowed(f"too many wrong contact codes: this agent may try again in {math.ceil(left_s)} s")
-        left_s = self._locked_s(f"node {node}")
-        if left_s > 0:
-            raise Busy("too many wrong contact codes at this frame node; try again later", left_s)
+def count_wrong_code(tx: Transaction, agent: str, node: str) -> None:
+    """Count one more wrong code, and lock out the agent or the frame node that has reached its limit."""
+    options = tx.options
+    wrong, _ = _count(tx, f"agent {agent}")
+    if wrong >= options.wrong_codes:
+        tx.sql.execute(_LOCK_OUT, {"of_who": f"agent {agent}", "until": tx.now + options.lockout_s})
+    wrong, since = _count(tx, f"node {node}")
+    if wrong >= options.node_wrong_codes:
+        tx.sql.execute(_LOCK_OUT, {"of_who": f"node {node}", "until": since + options.window_s})
 
-    def _count_wrong_code(self, agent: str, node: str) -> None:
-        options = self._options
-        wrong, _ = self._count(f"agent {agent}")
-        if wrong >= options.wrong_codes:
-            self._sql.execute(_LOCK_OUT, {"of_who": f"agent {agent}", "until": self.now + options.lockout_s})
-        wrong, since = self._count(f"node {node}")
-        if wrong >= options.node_wrong_codes:
-            self._sql.execute(_LOCK_OUT, {"of_who": f"node {node}", "until": since + options.window_s})
 
-    def _count(self, who: str) -> tuple[int, float]:
-        counting = {"who": who, "now": self.now, "window_begin": self.now - self._options.window_s}
-        wrong, since = self._sql.execute(_COUNT, counting).one()
-        return wrong, since
+def _count(tx: Transaction, who: str) -> tuple[int, float]:
+    """Count one; return the wrong codes in the present window, and when that began."""
+    counting = {"who": who, "now": tx.now, "window_begin": tx.now - tx.options.window_s}
+    wrong, since = tx.sql.execute(_COUNT, counting).one()
+    return wrong, since
 
-    def _locked_s(self, who: str) -> float:
-        until = self._sql.execute(_LOCKED_UNTIL, {"of_who": who}).scalar()
-        return 0.0 if until is None else float(until) - self.now
+
+def _locked_s(tx: Transaction, who: str) -> float:
+    """Return for how many more seconds `who` is locked out; 0 or less when it is not."""
+    until = tx.sql.execute(_LOCKED_UNTIL, {"of_who": who}).scalar()
+    return 0.0 if until is None else float(until) - tx.now

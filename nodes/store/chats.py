@@ -9,9 +9,13 @@ from __future__ import annotations
 from sqlalchemy import bindparam, func, select, text
 
 from fabric.errors import NotAllowed
-from nodes.store.agents import AgentOperations
+from nodes.store import rows
 from nodes.store.records import Page
 from nodes.store.schema import agent_buttons, agents, pages, refusals
+from nodes.store.transaction import Transaction
+
+OFFERS_LOCK = 0x5C0FFE
+"""Any number that nobody else on the database locks."""
 
 _NEXT_NUMBER = select(func.coalesce(func.max(pages.c.queue_no), 0) + 1)
 _REFUSE = text(
@@ -59,83 +63,87 @@ _HEAD_OF_QUEUE = (
 )
 
 
-class ChatOperations(AgentOperations):
-    """What visitors and agents ask of the store about chats."""
+def trigger(tx: Transaction, session: str, button: str) -> Page:
+    """Put a page into the queue of `button`, or take up the agent's invitation; the frame is shown.
 
-    def trigger(self, session: str, button: str) -> Page:
-        """Put a page into the queue of `button`, or take up the agent's invitation; the frame is shown.
+    errors: LeaseExpired; StateError while a chat waits or runs
+    """
+    page = rows.live_page(tx, session)
+    after = page.after_chat("trigger").after_visibility("show")
+    if after.chat == "waiting":
+        after = after._replace(button=button, queue_no=tx.sql.execute(_NEXT_NUMBER).scalar_one())
+    return rows.save_page(tx, after)
 
-        errors: LeaseExpired; StateError while a chat waits or runs
-        """
-        page = self._live_page(session)
-        after = page.after_chat("trigger").after_visibility("show")
-        if after.chat == "waiting":
-            after = after._replace(button=button, queue_no=self._sql.execute(_NEXT_NUMBER).scalar_one())
-        return self._save_page(after)
 
-    def offer_chats(self, limit: int = 100) -> list[Page]:
-        """Offer what waits to whoever is free; return the pages offered, each with its `chat_agent`.
+def offer(tx: Transaction, limit: int = 100) -> list[Page]:
+    """Offer what waits to the agents who are free; return the pages offered, each with its `chat_agent`.
 
-        Call it after anything that could have freed an agent or filled a queue, in the same transaction.
-        cost: one statement when nothing can be offered, two more for each page that waits for a free agent's button
-        """
-        now = {"now": self.now, "chats_per_agent": self._options.chats_per_agent}
-        if not self._may_offer():
-            return []
-        offered = []
-        for page in [Page._make(row) for row in self._sql.execute(_HEAD_OF_QUEUE, {"limit": limit, **now})]:
-            asking = {"session": page.session, "button": page.button, **now}
-            found = self._sql.execute(_AGENT_FOR, asking).first()
-            if found is not None:
-                until = self.now + self._options.offer_s
-                after = page.after_chat("offer")._replace(chat_agent=found.agent, offer_until=until)
-                offered.append(self._save_page(after))
-        return offered
+    Call it after anything that could have freed an agent or filled a queue, in the same transaction. While another
+    frame node offers, this one offers nothing.
+    cost: one statement when nothing can be offered, two more for each page that waits for a free agent's button
+    """
+    if not tx.try_lock(OFFERS_LOCK):
+        return []
+    now = {"now": tx.now, "chats_per_agent": tx.options.chats_per_agent}
+    offered = []
+    for page in [Page._make(row) for row in tx.sql.execute(_HEAD_OF_QUEUE, {"limit": limit, **now})]:
+        asking = {"session": page.session, "button": page.button, **now}
+        found = tx.sql.execute(_AGENT_FOR, asking).first()
+        if found is not None:
+            until = tx.now + tx.options.offer_s
+            after = page.after_chat("offer")._replace(chat_agent=found.agent, offer_until=until)
+            offered.append(rows.save_page(tx, after))
+    return offered
 
-    def accept(self, agent: str, session: str) -> Page:
-        """Open the chat that `agent` was offered.
 
-        errors: LeaseExpired; NotAllowed when it is offered to another; StateError when it is offered to nobody
-        """
-        page = self._offered_to(agent, session, "accept")
-        return self._save_page(page.after_chat("accept").after_visibility("show"))
+def accept(tx: Transaction, agent: str, session: str) -> Page:
+    """Open the chat that `agent` was offered.
 
-    def decline(self, agent: str, session: str) -> Page:
-        """Put the chat that `agent` was offered back into its place. errors: as for `accept`."""
-        return self._requeue(self._offered_to(agent, session, "decline"), "decline")
+    errors: LeaseExpired; NotAllowed when it is offered to another; StateError when it is offered to nobody
+    """
+    page = _offered_to(tx, agent, session, "accept")
+    return rows.save_page(tx, page.after_chat("accept").after_visibility("show"))
 
-    def stop_chat(self, session: str, agent: str | None = None) -> Page:
-        """End a chat for the page (`agent` None) or for its agent; the frame is hidden. Again: nothing changes.
 
-        errors: LeaseExpired; NotAllowed for an agent that is not in this chat; StateError when there was none
-        """
-        page = self._live_page(session)
-        if page.chat == "closed":
-            return page
-        if agent is not None and (page.chat_agent != agent or page.chat == "offered"):
-            raise NotAllowed("only the agent in a chat may stop it; one that is offered may be declined")
-        return self._save_page(page.after_chat("stop").after_visibility("hide"))
+def decline(tx: Transaction, agent: str, session: str) -> Page:
+    """Put the chat that `agent` was offered back into its place. errors: as for `accept`."""
+    return requeue(tx, _offered_to(tx, agent, session, "decline"), "decline")
 
-    def proactive(self, agent: str, session: str) -> Page:
-        """Let `agent` propose a chat to a page whose session it knows; the frame is shown, the visitor decides.
 
-        errors: LeaseExpired; StateError while another chat waits or runs
-        """
-        self._live_agent(agent)
-        page = self._live_page(session)
-        return self._save_page(page.after_chat("proactive").after_visibility("show")._replace(chat_agent=agent))
+def stop(tx: Transaction, session: str, agent: str | None = None) -> Page:
+    """End a chat for the page (`agent` None) or for its agent; the frame is hidden. Again: nothing changes.
 
-    # --- shared by the operations
-
-    def _offered_to(self, agent: str, session: str, event: str) -> Page:
-        self._live_agent(agent)
-        page = self._live_page(session)
-        page.after_chat(event)  # nothing is offered: a StateError, which says more than whose it is
-        if page.chat_agent != agent:
-            raise NotAllowed("this chat is offered to another agent")
+    errors: LeaseExpired; NotAllowed for an agent that is not in this chat; StateError when there was none
+    """
+    page = rows.live_page(tx, session)
+    if page.chat == "closed":
         return page
+    if agent is not None and (page.chat_agent != agent or page.chat == "offered"):
+        raise NotAllowed("only the agent in a chat may stop it; one that is offered may be declined")
+    return rows.save_page(tx, page.after_chat("stop").after_visibility("hide"))
 
-    def _requeue(self, page: Page, event: str) -> Page:
-        until = self.now + self._options.refusal_s
-        self._sql.execute(_REFUSE, {"session": page.session, "agent": page.chat_agent, "until": until})
-        return self._save_page(page.after_chat(event))
+
+def propose(tx: Transaction, agent: str, session: str) -> Page:
+    """Let `agent` propose a chat to a page whose session it knows; the frame is shown, the visitor decides.
+
+    errors: LeaseExpired; StateError while another chat waits or runs
+    """
+    rows.check_agent(tx, agent)
+    page = rows.live_page(tx, session)
+    return rows.save_page(tx, page.after_chat("proactive").after_visibility("show")._replace(chat_agent=agent))
+
+
+def requeue(tx: Transaction, page: Page, event: str) -> Page:
+    """Put an offered chat back into its place by `event`; it rests for the agent that let it go."""
+    until = tx.now + tx.options.refusal_s
+    tx.sql.execute(_REFUSE, {"session": page.session, "agent": page.chat_agent, "until": until})
+    return rows.save_page(tx, page.after_chat(event))
+
+
+def _offered_to(tx: Transaction, agent: str, session: str, event: str) -> Page:
+    rows.check_agent(tx, agent)
+    page = rows.live_page(tx, session)
+    page.after_chat(event)  # nothing is offered: a StateError, which says more than whose it is
+    if page.chat_agent != agent:
+        raise NotAllowed("this chat is offered to another agent")
+    return page

@@ -1,6 +1,6 @@
 """The two databases: how each is opened, what is durable, and which of their errors mean what.
 
-Only this module and `transaction` know that there are two.
+Only this module, `transaction` and `grants` know that there are two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
-from fabric.errors import Busy
+from fabric.errors import Busy, expected
 from nodes.store.schema import SCHEMA_VERSION, about, metadata
 
 LOCK_TIMEOUT_MS = 5_000
@@ -56,20 +56,22 @@ def open_database(url: str) -> Engine:
         # The write lock is taken before the first read: a lock taken later could not wait for the other writer.
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     else:
-        raise ValueError(
-            f"store URL begins with {kind!r}: must be sqlite:///path/to/file or postgresql://user@host/database"
+        raise ValueError(  # the beginning only: the rest may hold a password
+            expected("start of the store URL", kind, "sqlite:///path/to/file or postgresql://user@host/database")
         )
     try:
         with engine.begin() as connection:
             _create_tables(connection)
-    except DBAPIError as error:
+    except BaseException as error:
         engine.dispose()
-        raise as_busy(error) from error
+        if isinstance(error, DBAPIError):
+            raise as_busy(error) from error
+        raise
     return engine
 
 
 def is_taken_back(error: DBAPIError) -> bool:
-    """Say whether the transaction is gone through no fault of its own, and may simply be run again."""
+    """Say whether the transaction was lost by no mistake in it, and may simply be run again."""
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TAKEN_BACK
 
 
@@ -106,7 +108,7 @@ def _set_up_postgres(connection: Any, _record: object) -> None:
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3 begins no transaction of its own; the "begin" event does
+    connection.isolation_level = None  # sqlite3 begins no transaction by itself; the "begin" event does
     for setting in _SQLITE_SETTINGS:
         connection.execute(setting)
     mode = _switch_to_wal(connection)

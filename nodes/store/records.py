@@ -9,13 +9,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
+from fabric.errors import expected
 from nodes.rules import chat, cobrowse, visibility
 from nodes.rules.cobrowse import Cobrowse
 from nodes.rules.contact_codes import CodeFormat
 
 
 class Page(NamedTuple):
-    """One page session. `code` is None while an agent is in session, and when the page is gone."""
+    """One page session, as its row. A change is a `_replace`, which `rows.save_page` writes under the next version.
+
+    session:     the page's id, drawn by the page; a secret of the page and its agents. Never changes
+    home:        where the page's topics are: the token of its host's node. `grant_code` changes it after a move
+    version:     1 with the first code, and one more with each change but a renewal; goes on when the page comes back
+    code:        the contact code that it holds; None while an agent is in session, while none was free, and when gone
+    lease_s:     how long a renewal is good for, in seconds; the page chose it at `grant_code`
+    lease_until: when its lease ends, in seconds of the store's clock; every renewal moves it
+    gone_at:     when it closed or its lease was found over, in seconds of the store's clock; None while it is live
+    cobrowse:    state of `rules.cobrowse`
+    epoch:       number of its present or next co-browsing session, from 1; never falls
+    agent:       who is in session with it; None exactly while `cobrowse` is `idle`
+    visibility:  state of `rules.visibility`
+    chat:        state of `rules.chat`
+    button:      the chat button in whose queue it is or was; None outside a chat, and in one that an agent proposed
+    chat_agent:  who was offered the chat, proposed it, or is in it; None in every other state
+    queue_no:    its place in the queue, the lowest is first; None but while the chat is `waiting` or `offered`
+    offer_until: when the offer ends, in seconds of the store's clock; None but while the chat is `offered`
+    """
 
     session: str
     home: str
@@ -38,7 +57,12 @@ class Page(NamedTuple):
         """Say whether its lease still runs at `now` (store's clock)."""
         return self.gone_at is None and self.lease_until > now
 
+    def engaged(self) -> tuple[str, ...]:
+        """Return the agents in session or in chat with it, each once."""
+        return tuple(dict.fromkeys(agent for agent in (self.agent, self.chat_agent) if agent is not None))
+
     def cobrowsing(self) -> Cobrowse:
+        """Return its co-browsing as the machine knows it."""
         return Cobrowse(self.cobrowse, self.epoch)
 
     def with_cobrowsing(self, after: Cobrowse) -> Page:
@@ -89,7 +113,15 @@ def new_page(session: str, home: str, lease_s: float, now: float) -> Page:
 
 
 class Agent(NamedTuple):
-    """One agent that is signed in, and every page it is engaged with: joined, stopping, offered, invited or in chat."""
+    """One agent that is signed in, as it was read from the store; nothing writes it back.
+
+    agent:     the agent's id, chosen where agents are known by it; never changes
+    name:      what visitors read; `sign_in` changes it
+    available: whether the agent takes chats; False when it signs in, then `set_available` rules
+    lease_s:   how long a renewal is good for, in seconds; chosen at `sign_in`
+    buttons:   the chat buttons that it serves, sorted; `sign_in` changes them
+    pages:     every page that it is engaged with: joined, stopping, offered, invited or in chat; in no order
+    """
 
     agent: str
     name: str
@@ -100,11 +132,11 @@ class Agent(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What became of one page or agent, for whoever tells the others after the commit.
+    """What became of one page or agent; the frame node tells the others after the commit.
 
     what:    `page_gone`, `agent_gone`, `stopped` (co-browsing ended with its agent), `chat_requeued`, `chat_closed`
     page:    the page as it is now; None for `agent_gone`
-    agents:  whom it concerns: the agents that were in session or chat with the page, or the one that is gone
+    agents:  ids of whom it concerns: the agents that were in session or chat with the page, or the one that is gone
     """
 
     what: str
@@ -114,7 +146,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """Limits of the store. Frame nodes on one database must be given the same.
+    """Limits of the store. Frame nodes on one database must be given the same. Times are in seconds.
 
     capacity:           live pages, default 10,000. A page in session holds no code but keeps its place for the next
     quarantine_s:       how long a code rests after use, default 600: longer than anyone keeps a number in mind
@@ -148,5 +180,6 @@ class StoreOptions:
     def __post_init__(self) -> None:
         self.codes.check_capacity(self.capacity)
         for each in fields(self):
-            if each.name not in ("codes", "capacity") and not getattr(self, each.name) > 0:
-                raise ValueError(f"{each.name}={getattr(self, each.name)}: must be above 0")
+            value = getattr(self, each.name)
+            if each.name not in ("codes", "capacity") and not value > 0:
+                raise ValueError(expected(each.name, value, "a number above 0"))

@@ -1,14 +1,13 @@
 """The frame nodes' store: every operation in a transaction, many requests to a commit, SQLite or PostgreSQL.
 
     with store.transaction() as tx:
-        page = tx.grant_code(session, home, lease_s=30)
+        page = pages.grant_code(tx, session, home, lease_s=30)
 
-    outcomes = store.commit_together([lambda tx: tx.renew(a), lambda tx: tx.join(agent, code, node)])
+    outcomes = store.commit_together([lambda tx: pages.renew(tx, a), lambda tx: pages.join(tx, agent, code, node)])
 
-Read the operations in this order: `pages`, `attempts`, `agents`, `chats`, `expiry`,
-`grants`; what they stand on is in `transaction`, what they hand out in `records`, the tables in `schema`. All
-state is in the database, so any frame node serves any page. A Store may be used by several threads; a transaction
-belongs to one.
+The operations are functions on a transaction. Read them in this order: `pages`, `attempts`, `agents`, `chats`,
+`expiry`, `grants`. They stand on `rows`, `codes` and `replies`, and these on `transaction`; what they hand out is in
+`records`, the tables are in `schema`. All state is in the database, so any frame node serves any page.
 """
 
 from __future__ import annotations
@@ -25,9 +24,10 @@ from sqlalchemy.exc import DBAPIError
 from fabric.errors import FabricError
 from nodes.rules.backoff import Backoff
 from nodes.rules.contact_codes import RandomSource
+from nodes.store import grants
 from nodes.store.database import as_busy, ends_transaction, is_taken_back, open_database
-from nodes.store.grants import GrantOperations
 from nodes.store.records import StoreOptions
+from nodes.store.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -36,17 +36,16 @@ PATIENCE = Backoff(base_s=0.05, cap_s=0.5, attempts=5)
 early: the loser of a deadlock would take its first lock again before the winner has woken up to get it."""
 
 
-class Transaction(GrantOperations):
-    """One transaction with all operations. Made by a Store."""
-
-
 class Store:
-    """A database of page sessions, agents and codes.
+    """A database of page sessions, agents and codes. Several threads may use one; a transaction belongs to one thread.
 
     url:      see `database.open_database`
     options:  limits, the same at every frame node of one database
-    clock:    rules the leases on SQLite, in seconds; on PostgreSQL the server's own clock does
+    clock:    rules the leases on SQLite, in seconds since the epoch; on PostgreSQL the server's clock does
     rng:      draws the codes; the default is the operating system's
+
+    A store has no state but the database's: its fields never change. `_engine` is the pool of connections, which are
+    opened when they are needed; `close` closes them.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Store:
             with self._engine.begin() as connection:
                 tx = self._begun(connection)
                 yield tx
-                tx.finish()
+                grants.finish(tx)
         except DBAPIError as error:
             if not ends_transaction(error):
                 raise
@@ -83,7 +82,7 @@ class Store:
 
         A request that raises a FabricError has changed nothing by that; one that raises anything else is rolled back;
         the others are committed all the same. A batch may be run more than once before it is committed, so a request
-        must be repeatable as a whole: use `once` for what is not by itself.
+        must be repeatable as a whole: use `replies.once` for what is not by itself.
         errors: Busy when the database cannot be reached, or stays locked
         cost:   savepoints are a fifth of what a code costs, so the first run does without. When a request fails that
                 was not refused, all of them run again, each in its own savepoint
@@ -96,7 +95,7 @@ class Store:
                 with self._engine.begin() as connection:
                     tx = self._begun(connection)
                     outcomes = [run(tx, request) for request in requests]
-                    tx.finish()
+                    grants.finish(tx)
                 return outcomes
             except Exception as error:
                 if not ends_transaction(error):

@@ -1,5 +1,5 @@
-// Build what browsers load: src/ -> dist/, whose paths are those of the URLs. Called by scripts/build-web, which sees to
-// node_modules. `src/` has a folder for each program: page, frame, console; the shop is served as it is.
+// Build what browsers load: src/ -> dist/, whose paths are those of the URLs. scripts/build-web calls it, and has
+// filled node_modules before. `src/` has a folder for each program: page, frame, console; the shop is served as it is.
 import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";

@@ -1,5 +1,5 @@
-"""Site-connect told as transcripts: tests/transcripts/site_*.txt, through real processes. One for each row of the
-README's table of topics, and for what goes wrong.
+"""Site-connect told as transcripts: tests/transcripts/site_*.txt, through real processes. One for each row of
+the table of topics in docs/reference/site-connect-topics.md, and for what goes wrong.
 
     start NAME COMMAND ARGS…     `fabric COMMAND ARGS…` on this site; `$x` is what was noted as x
     NAME < WHAT field=value …    a command to a page or an agent

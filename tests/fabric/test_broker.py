@@ -78,11 +78,15 @@ def test_filters_are_distinct_and_in_order() -> None:
 # --- matching
 
 
+def handlers(broker: Broker[str], topic: str) -> tuple[str, ...]:
+    return tuple(subscription.handler for subscription in broker.match(topic))
+
+
 def test_overlapping_filters_each_get_the_message_in_the_order_they_were_made() -> None:
     broker: Broker[str] = Broker()
     for topic_filter in ("#", "a/b", "+/b", "a/#", "a/+", "a/c", "a/b"):
         broker.subscribe(topic_filter, topic_filter)
-    assert broker.handlers("a/b") == ("#", "a/b", "+/b", "a/#", "a/+", "a/b")
+    assert handlers(broker, "a/b") == ("#", "a/b", "+/b", "a/#", "a/+", "a/b")
 
 
 def test_one_handler_subscribed_twice_is_called_twice() -> None:
@@ -107,8 +111,8 @@ def test_a_leading_wildcard_gets_no_system_topic() -> None:
     broker: Broker[str] = Broker()
     broker.subscribe("#", "all")
     broker.subscribe("$fabric/#", "system")
-    assert broker.handlers("$fabric/proxy") == ("system",)
-    assert broker.handlers("a") == ("all",)
+    assert handlers(broker, "$fabric/proxy") == ("system",)
+    assert handlers(broker, "a") == ("all",)
 
 
 def test_every_small_world_topic_goes_where_matches_says() -> None:
@@ -117,7 +121,7 @@ def test_every_small_world_topic_goes_where_matches_says() -> None:
     for topic_filter in every:
         broker.subscribe(topic_filter, topic_filter)
     for topic in small_world.topics(depth=3):
-        assert broker.handlers(topic) == tuple(one for one in every if matches(one, topic))
+        assert handlers(broker, topic) == tuple(one for one in every if matches(one, topic))
 
 
 # --- the cache of routes

@@ -17,7 +17,7 @@ from typing import Any
 
 from fabric import Message, Node
 from fabric.errors import FabricError
-from fabric.node.numbering import Gap
+from fabric.node.gaps import Gap
 from fabric.topics import matches
 from tests.support.waiting import PATIENCE_S, until
 

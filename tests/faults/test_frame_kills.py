@@ -186,8 +186,8 @@ def test_no_two_live_pages_share_a_code(
         assert len(known) == CODES and len(set(known.values())) == CODES, "two live pages share a code"
     with_store = Store(url, StoreOptions(capacity=2 * CODES))
     with with_store.transaction() as tx:
-        live = {session: code for session, code in tx._sql.execute(select(pages.c.session, pages.c.code))}  # noqa: C416
-        held = set(tx._sql.execute(select(codes.c.code).where(codes.c.free_at.is_(None))).scalars())
+        live = {session: code for session, code in tx.sql.execute(select(pages.c.session, pages.c.code))}  # noqa: C416
+        held = set(tx.sql.execute(select(codes.c.code).where(codes.c.free_at.is_(None))).scalars())
     with_store.close()
     assert live == known and held == set(known.values()), "what was promised is what is there, and nothing else"
 

@@ -139,6 +139,6 @@ def _stored(url: str) -> dict[str, str]:
     store = Store(url, StoreOptions())
     try:
         with store.transaction() as tx:
-            return {session: code for session, code in tx._sql.execute(select(page_table.c.session, page_table.c.code))}  # noqa: C416
+            return {session: code for session, code in tx.sql.execute(select(page_table.c.session, page_table.c.code))}  # noqa: C416
     finally:
         store.close()

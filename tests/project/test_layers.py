@@ -29,8 +29,8 @@ FLOORS = (
 """The rooms, from the ground up. A module imports from its own room and from lower floors: never up, never sideways.
 `fabric` stands for the modules that lie in it themselves; its face, `fabric/__init__.py`, is used from `nodes` on."""
 PURE_SPINE = (
-    "fabric.errors", "fabric.topics", "fabric.trie", "fabric.wire", "fabric.node.numbering", "fabric.node.interest",
-    "fabric.broker", "fabric.proxy.membership", "fabric.node.coverage",
+    "fabric.errors", "fabric.topics", "fabric.trie", "fabric.wire", "fabric.node.numbering", "fabric.node.gaps",
+    "fabric.node.interest", "fabric.broker", "fabric.proxy.membership", "fabric.node.coverage",
 )
 IO_SPINE = (
     "fabric.sockets", "fabric.proxy.proxy", "fabric.node.node", "fabric.node.aio", "fabric.services.presence",

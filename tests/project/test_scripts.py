@@ -82,6 +82,12 @@ def test_a_word_that_is_not_known_is_one_line_and_nothing_happens(copy: Path, na
     assert not (copy / ".venv").exists() and not (copy / "var").exists()
 
 
+def test_help_of_the_tests_is_their_own_and_installs_nothing(copy: Path) -> None:
+    done = run(copy / "scripts/test", "--help")
+    assert done.returncode == 0 and done.stdout.startswith("Run the tests") and "scripts/test quick" in done.stdout
+    assert not (copy / ".venv").exists()
+
+
 def test_an_interpreter_that_is_too_old_is_named(copy: Path, tmp_path: Path) -> None:
     old = fake(tmp_path / "python3", 'case "$1" in --version) echo "Python 3.9.2" ;; *) exit 1 ;; esac')
     done = run(copy / "scripts/setup", PYTHON=str(old))

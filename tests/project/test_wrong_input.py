@@ -26,7 +26,7 @@ USAGE = [
     (["proxy", "--listen", "tcp://*:15570"], "invalid address for others 'tcp://*:15570'"),
     (["proxy", "--http", "5575"], "invalid address '5575': expected http://HOST:PORT"),
     (["frame"], "Missing option '--store'"),
-    (["frame", "--store", "mysql://h/d"], "must be sqlite:///path/to/file or postgresql://user@host/database"),
+    (["frame", "--store", "mysql://h/d"], "expected sqlite:///path/to/file or postgresql://user@host/database"),
     (["frame", "--store", "sqlite://", "--capacity", "0"], "invalid capacity 0: expected 1 or more"),
     (["frame", "--store", "sqlite://", "--name", "a b"], "invalid --name 'a b': expected 1 to 64 letters"),
     (

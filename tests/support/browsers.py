@@ -1,4 +1,4 @@
-"""Browsers for tests: the bundles, and this machine's Chromium. Whoever lacks something is skipped with the reason.
+"""Browsers for tests: the bundles, and this machine's Chromium. Where one is missing, tests are skipped and say so.
 
     with stack(folder) as found:                 # a proxy, a frame node, a gateway with the demo shop, a browser
         visitor = found.visitor("/shop/")

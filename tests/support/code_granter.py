@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 
 from fabric.errors import Busy
+from nodes.store import pages, replies
 from nodes.store.records import Page, StoreOptions
-from nodes.store.store import Store, Transaction
+from nodes.store.store import Store
+from nodes.store.transaction import Transaction
 
 BATCH = 25
 PATIENCE_S = 60.0
@@ -45,7 +47,9 @@ def _commit(store: Store, grants: list[Callable[[Transaction], Page]]) -> list[P
 
 def _grant(session: str) -> Callable[[Transaction], Page]:
     def grant(tx: Transaction) -> Page:
-        reply = tx.once(f"key-{session}", {"session": session}, lambda: tx.grant_code(session, "home", 600.0)._asdict())
+        reply = replies.once(
+            tx, f"key-{session}", {"session": session}, lambda: pages.grant_code(tx, session, "home", 600.0)._asdict()
+        )
         return Page(**reply)
 
     return grant

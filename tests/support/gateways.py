@@ -1,4 +1,4 @@
-"""Gateways as processes, and browsers without a browser: aiohttp clients that speak docs/web-protocol.md.
+"""Gateways as processes, browsers without a browser, and stand-ins for what a gateway's parts need beside them.
 
     with site(folder) as world:
         url = start_gateway(world, "--agents", agents_file(folder)).url
@@ -6,7 +6,8 @@
             await browser.hello()
             code = (await browser.told("~/site_connect/ready"))["code"]
 
-`told` and `get` read on from where the last frame was found, and keep what they pass in `frames`.
+`Browser` and `console` are aiohttp clients that speak docs/web-protocol.md. `told` and `get` read on from where the
+last message was found, and keep what they pass in `frames`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from fabric.node.coverage import CoverageEvent
+from fabric.node.node import NodeState
 from nodes.gateway.credentials import make
 from tests.support.processes import FabricProcess
 from tests.support.site import Site
@@ -71,6 +75,64 @@ def secret_file(folder: Path) -> str:
     path = folder / "secret"
     path.write_text("s" * 32)
     return str(path)
+
+
+class StandInNode:
+    """A node that says what a test wants."""
+
+    def __init__(self) -> None:
+        self.state: list[Callable[[NodeState], object]] = []
+        self.coverage: list[Callable[[CoverageEvent], object]] = []
+
+    def stats(self) -> dict[str, Any]:
+        return {"state": "connected", "covered": ["p1"], "missing": []}
+
+    def on_state(self, fun: Callable[[NodeState], object]) -> None:
+        self.state.append(fun)
+
+    def on_coverage(self, fun: Callable[[CoverageEvent], object]) -> None:
+        self.coverage.append(fun)
+
+
+class StandInLine:
+    """What a socket is to a window. It takes messages when it is woken, unless it is stuck."""
+
+    def __init__(self, take: Callable[[], list[str]]) -> None:
+        self._take = take
+        self.messages: list[dict[str, Any]] = []
+        self.ended: list[tuple[int, str]] = []
+        self.is_stuck, self.quiet_s = False, 0.0
+        self._changed = asyncio.Event()
+
+    def woken(self) -> None:
+        if not self.is_stuck:
+            self.messages += map(json.loads, self._take())
+            self._changed.set()
+
+    def end(self, code: int, why: str = "", last: str = "") -> None:
+        self.ended.append((code, why))
+        self._changed.set()
+
+    async def is_alive(self) -> bool:
+        return True
+
+    async def get(self, kind: str, **wanted: Any) -> dict[str, Any]:
+        """Return a message of this kind with these fields, that came or comes."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                for message in self.messages:
+                    if message["t"] == kind and all(message.get(name) == value for name, value in wanted.items()):
+                        return message
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def until_ended(self) -> tuple[int, str]:
+        """Return the first code it was closed with, and why."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.ended:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.ended[0]
 
 
 class Line:

@@ -1,6 +1,6 @@
 """A world for `membership`: proxies with a virtual clock, on a network that delays, loses, breaks and heals. No I/O.
 
-    world = World(seed=1)
+    world = MeshWorld(seed=1)
     world.start("p1"); world.start("p2", join=["p1"])
     world.run(2.0)
     world.processes["p2"].membership.state
@@ -10,8 +10,8 @@ ways; it is made again after a pause when it breaks; markers travel up it, answe
 silent: what is under way waits for the heal, unless the heartbeat ends the connection first. Whoever stands still
 (SIGSTOP) reads nothing, and everything when it goes on.
 
-`World` asserts, at every effect: no proxy links to itself, none links twice to one address, none unlinks what it has
-not linked, none becomes a member twice. When one becomes a member it asserts that there is no hole: see `_admit`.
+`MeshWorld` asserts, at every effect: no proxy links to itself, none links twice to one address, none unlinks what it
+has not linked, none becomes a member twice. When one becomes a member it asserts that there is no hole: see `_admit`.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ class Connection:
     asking:  a marker waits for it to open
     """
 
-    owner: Process
+    owner: SimulatedProxy
     base: str
     scout: bool = False
     asking: bool = False
-    target: Process | None = None
+    target: SimulatedProxy | None = None
     serial: int = 0
     arrives: dict[str, float] = field(default_factory=lambda: {"up": 0.0, "down": 0.0})
     held: list[Callable[[], None]] = field(default_factory=list)
 
 
-class Process:
+class SimulatedProxy:
     """One run of a proxy, on a host of its own; what it is called in the mesh is in its record."""
 
-    def __init__(self, world: World, host: str, record: Record, join: Iterable[str], first: bool) -> None:
+    def __init__(self, world: MeshWorld, host: str, record: Record, join: Iterable[str], first: bool) -> None:
         self.world, self.name, self.base = world, host, record.base
         self.alive, self.stopped, self.left = True, False, False
         self.inbox: list[Callable[[], list[membership.Effect]]] = []
@@ -90,14 +90,14 @@ class Process:
     def connections(self) -> list[Connection]:
         return [*self.links.values(), *self.scouts.values()]
 
-    def links_to(self, other: Process) -> bool:
+    def links_to(self, other: SimulatedProxy) -> bool:
         """Its list calls this run of the other linked, and the connection is there."""
         peer = self.membership.peers.get(other.membership.record.id)
         link = self.links.get(other.base)
         return bool(peer and peer.record == other.membership.record and peer.linked and link and link.target is other)
 
 
-class World:
+class MeshWorld:
     """A clock, a network and the proxies on it.
 
     seed:    of every delay and loss; None: nothing is random, each message takes 1 ms
@@ -111,12 +111,12 @@ class World:
         *,
         loss: float = 0.0,
         tick_s: float = 0.02,
-        watch: Callable[[Process, membership.Effect], None] = lambda process, effect: None,
+        watch: Callable[[SimulatedProxy, membership.Effect], None] = lambda process, effect: None,
     ) -> None:
         self.now = 100.0
         self.random = random.Random(seed or 0)
         self.fixed, self.loss, self.tick_s, self.watch = seed is None, loss, tick_s, watch
-        self.processes: dict[str, Process] = {}
+        self.processes: dict[str, SimulatedProxy] = {}
         self.aliases: dict[str, str] = {}
         self.cuts: set[frozenset[str]] = set()
         self.healed_at: dict[frozenset[str], float] = {}
@@ -137,12 +137,12 @@ class World:
             fun()
         self.now = end
 
-    def start(self, host: str, join: Iterable[str] = (), *, known_as: str = "", first: bool = False) -> Process:
+    def start(self, host: str, join: Iterable[str] = (), *, known_as: str = "", first: bool = False) -> SimulatedProxy:
         """Start a proxy on a host; `join` holds other hosts, or aliases of them. It is named after its host."""
         assert host not in self.processes, f"{host} runs one already"
         name, run = known_as or host, f"{host}-run{self._runs[host] + 1}"
         self._runs[host] += 1
-        process = Process(self, host, Record(name, run, self.base(host)), map(self.base, join), first)
+        process = SimulatedProxy(self, host, Record(name, run, self.base(host)), map(self.base, join), first)
         self.processes[host] = process
         self.after(self.delay(), process.tick)
         return process
@@ -185,7 +185,7 @@ class World:
 
     # --- what the effects do
 
-    def perform(self, process: Process, effect: membership.Effect) -> None:
+    def perform(self, process: SimulatedProxy, effect: membership.Effect) -> None:
         match effect:
             case membership.Link(base):
                 assert base != process.base, f"{process.name} links to itself"
@@ -220,7 +220,7 @@ class World:
                 self.after(0.0, lambda: self._end(process))
         self.watch(process, effect)
 
-    def _admit(self, process: Process) -> None:
+    def _admit(self, process: SimulatedProxy) -> None:
         """No hole: who becomes a member is mutually linked with every member that it can reach.
 
         Not counted: who is cut off, stands still, or has just come back from either. And a link may break while the
@@ -237,13 +237,13 @@ class World:
                 f"{process.name} is a member, and {other.name} has not linked it"
             )
 
-    def _reachable(self, process: Process, other: Process) -> bool:
+    def _reachable(self, process: SimulatedProxy, other: SimulatedProxy) -> bool:
         """Whether the two could have met. That `process` itself stood still is no excuse."""
         pair = frozenset((process.name, other.name))
         back = max(self.healed_at.get(pair, 0.0), self.resumed_at.get(other.name, 0.0))
         return pair not in self.cuts and not other.stopped and self.now - back > HEALED_S
 
-    def _end(self, process: Process) -> None:
+    def _end(self, process: SimulatedProxy) -> None:
         if not process.alive:
             return
         del self.processes[process.name]
@@ -268,11 +268,11 @@ class World:
             return 0.001
         return self.random.choice((0.0005, 0.001, 0.003, 0.01, 0.06)) * self.random.uniform(0.5, 1.0)
 
-    def _at(self, base: str) -> Process | None:
+    def _at(self, base: str) -> SimulatedProxy | None:
         base = self.aliases.get(base, base)
         return next((process for process in self.processes.values() if process.base == base), None)
 
-    def _is_cut(self, one: Process, other: Process) -> bool:
+    def _is_cut(self, one: SimulatedProxy, other: SimulatedProxy) -> bool:
         return frozenset((one.name, other.name)) in self.cuts
 
     def _connections(self) -> list[Connection]:
@@ -351,10 +351,10 @@ class World:
 
         self._send(connection, "up", lambda: target.receive(ask))
 
-    def _see(self, process: Process, view: views.View) -> None:
+    def _see(self, process: SimulatedProxy, view: views.View) -> None:
         process.receive(lambda: process.membership.view_heard(view, self.now))
 
-    def _new_scout(self, process: Process, base: str) -> Connection:
+    def _new_scout(self, process: SimulatedProxy, base: str) -> Connection:
         connection = Connection(process, base, scout=True)
         self.after(self.delay(), lambda: self._open(connection))
         return connection

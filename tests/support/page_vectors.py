@@ -86,7 +86,7 @@ class Model:
         self.is_unknown = False
         """Whether it runs, but the gateway of the last welcome did not know of it."""
         self.pending: set[int] = set()
-        """Stops that are not acknowledged: until then the page is stopping, whatever is said to run."""
+        """Stops that are not acknowledged: until then the page is stopping, even if a session is said to run."""
 
     def take(self, said: Input) -> Step:
         before = self.cobrowse

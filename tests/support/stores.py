@@ -10,30 +10,33 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import pytest
 from sqlalchemy import Double, create_engine, make_url, select, update
 
+from nodes.store import agents, pages
 from nodes.store.records import Agent, Page, StoreOptions
 from nodes.store.schema import metadata
-from nodes.store.store import Store, Transaction
+from nodes.store.store import Store
+from nodes.store.transaction import Transaction
 from tests.support.postgres import NoPostgres, PostgresServer, postgres_server
 
 LEASE_S = 30.0
 BEGIN_S = 1_700_000_000.0
 
+P = ParamSpec("P")
 Snapshot = dict[str, list[tuple[Any, ...]]]
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of our own, for all tests."""
+    """One PostgreSQL server for all tests."""
     try:
         with postgres_server() as server:
             yield server
-    except NoPostgres as lacking:
-        pytest.skip(str(lacking))
+    except NoPostgres as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -90,13 +93,13 @@ class Bench:
         """Return the rows of these tables (none named: of all but what refusals leave), in order."""
         wanted = names or [name for name in metadata.tables if name not in ("attempts", "replies")]
         with self.store.transaction() as tx:
-            rows = {name: tx._sql.execute(select(metadata.tables[name])).all() for name in wanted}
+            rows = {name: tx.sql.execute(select(metadata.tables[name])).all() for name in wanted}
         return {name: sorted(map(tuple, found), key=repr) for name, found in rows.items()}
 
-    def do(self, operation: Callable[[Transaction], Any]) -> Any:
-        """Run one operation in a transaction of its own."""
+    def do(self, operation: Callable[Concatenate[Transaction, P], Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run one operation, with these arguments after the transaction, in one transaction."""
         with self.store.transaction() as tx:
-            return operation(tx)
+            return operation(tx, *args, **kwargs)
 
     def refused(
         self, error: type[Exception], operation: Callable[[Transaction], Any], match: str | None = None
@@ -111,8 +114,16 @@ class Bench:
         assert isinstance(outcome, Exception)
         return outcome
 
+    def wrong_codes_at(self, node: str) -> int:
+        """How many wrong codes a frame node has counted in its present window."""
+        tried = metadata.tables["attempts"]
+        with self.store.transaction() as tx:
+            begin = tx.now - tx.options.window_s
+            found = select(tried.c.wrong).where(tried.c.who == f"node {node}", tried.c.since > begin)
+            return int(tx.sql.execute(found).scalar() or 0)
+
     def page(self, session: str = "page", home: str = "home") -> Page:
-        page: Page = self.do(lambda tx: tx.grant_code(session, home, LEASE_S))
+        page: Page = self.do(lambda tx: pages.grant_code(tx, session, home, LEASE_S))
         return page
 
     def code(self, session: str = "page") -> str:
@@ -122,13 +133,13 @@ class Bench:
         return code
 
     def agent(self, name: str = "agent", *buttons: str, available: bool = False) -> Agent:
-        self.do(lambda tx: tx.sign_in(name, name.title(), buttons, LEASE_S))
-        agent: Agent = self.do(lambda tx: tx.availability(name, available))
+        self.do(lambda tx: agents.sign_in(tx, name, name.title(), buttons, LEASE_S))
+        agent: Agent = self.do(lambda tx: agents.set_available(tx, name, available))
         return agent
 
     def joined(self, session: str = "page", agent: str = "agent") -> Page:
         """A page with a code, an agent who has just joined it."""
         code = self.code(session)
         self.agent(agent)
-        page: Page = self.do(lambda tx: tx.join(agent, code, "node"))
+        page: Page = self.do(lambda tx: pages.join(tx, agent, code, "node"))
         return page

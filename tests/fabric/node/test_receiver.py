@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.errors import RemoteWireError
-from fabric.node.numbering import Gap, GapDetector
+from fabric.node.gaps import Gap, GapDetector
 from fabric.node.receiver import PLAIN_BYTES, PLAIN_NS, Receiver
 from fabric.topics import matches
 from fabric.wire import ENVELOPE_BYTES, Encoder, Message, decode, decode_body, decode_topic, encode
@@ -127,7 +127,7 @@ def test_after_a_move_what_is_missing_is_waited_for() -> None:
     assert numbers(heard) == [1] and not node.gaps
     node.send("a", 2)
     assert numbers(heard) == [1, 2, 3] and not node.gaps
-    node.receiver.hold = True
+    node.receiver.awaits = True
     node.send("a", 5)
     node.receiver.tick(time.monotonic())
     assert numbers(heard) == [1, 2, 3]
@@ -313,7 +313,7 @@ class Plain:
         self.detector: GapDetector[Message] = GapDetector(WINDOW_S, max_entries)
         self.max_payload_bytes = max_payload_bytes
         self.filters = list(FILTERS)
-        self.hold = False
+        self.awaits = False
         self.heard: list[tuple[str, Message]] = []
         self.private: list[tuple[bytes, bytes]] = []
         self.gaps: list[Gap] = []
@@ -348,13 +348,13 @@ class Plain:
         if headers.get("cancelled") is True:
             self.notices.append(payload)
             return
-        hold = self.hold or headers.get("moved") is True
+        awaits = self.awaits or headers.get("moved") is True
         if headers.get("tail") is True:
             if "trace" in headers:
                 self.traces.append((topic, headers["trace"]))
-            self.carry_out(self.detector.tail(topic, publisher, number, now, hold))
+            self.carry_out(self.detector.tail(topic, publisher, number, now, awaits))
         else:
-            self.carry_out(self.detector.observe(topic, publisher, number, now, item=message, hold=hold))
+            self.carry_out(self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits))
 
     def matching(self, topic: str) -> list[str]:
         return [each for each in self.filters if matches(each, topic)]
@@ -405,7 +405,7 @@ class Both:
     ) -> None:
         """Take a body of `fields` and a number.
 
-        number: counted from the last number, or from the detector's entry, which is another one while it holds
+        number: counted from the last number, or from the detector's entry, which is another one while something waits
         forms:  what to put in some places instead
         """
         entry = self.plain.detector.lasts(raw.decode()).get(fields[1], 0) if raw in RAW_TOPICS else 0
@@ -423,8 +423,8 @@ class Both:
         self.plain.carry_out(self.plain.detector.expire(self.now))
         self.compare()
 
-    def set_hold(self, hold: bool) -> None:
-        self.node.receiver.hold = self.plain.hold = hold
+    def set_awaits(self, awaits: bool) -> None:
+        self.node.receiver.awaits = self.plain.awaits = awaits
 
     def drop(self, topic_filter: str) -> None:
         if topic_filter in self.idents:
@@ -441,7 +441,7 @@ class Both:
         assert repr((self.node.notices, self.traces)) == repr((plain.notices, plain.traces))
         for name in ("refused", "received", "unmatched", "failed_callbacks"):
             assert getattr(ours, name) == getattr(plain, name), name
-        for name in ("duplicates", "gaps", "lost", "started_late", "evicted", "holds"):
+        for name in ("duplicates", "gaps", "lost", "started_late", "evicted", "is_awaiting"):
             assert getattr(ours.detector, name) == getattr(plain.detector, name), name
         for topic in TOPICS:
             assert repr(ours.detector.lasts(topic)) == repr(plain.detector.lasts(topic)), topic
@@ -573,7 +573,7 @@ STEPS = st.one_of(
     st.tuples(st.just("take"), st.one_of(st.binary(max_size=40), st.sampled_from(RAW_TOPICS + ODD_TOPICS))),
     st.tuples(st.just("take"), st.builds(lambda raw, body: raw + b"\0" + body, FEW, st.binary(max_size=40))),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 0.3, 0.6])),
-    st.tuples(st.just("set_hold"), st.booleans()),
+    st.tuples(st.just("set_awaits"), st.booleans()),
 )
 ENDS = st.lists(st.tuples(st.just("drop"), st.sampled_from(FILTERS)) | STEPS, max_size=15)
 
@@ -599,7 +599,7 @@ def body_of(*fields: Any) -> bytes:
 
 
 SEEN = [body_of(1, 7, number, NOW_NS, None) for number in (1, 2)]
-HELD = [*SEEN, b"a/x\0" + pack([1, 7, 4, NOW_NS, "held", {"moved": True}])]
+WAITING = [*SEEN, b"a/x\0" + pack([1, 7, 4, NOW_NS, "waits", {"moved": True}])]
 UNLIKE: dict[str, tuple[list[bytes], bytes, str]] = {
     "a bool as version": (SEEN, body_of(True, 7, 3, NOW_NS, "x"), "bad_body"),
     "a float as version": (SEEN, body_of(1.0, 7, 3, NOW_NS, "x"), "bad_body"),
@@ -609,7 +609,7 @@ UNLIKE: dict[str, tuple[list[bytes], bytes, str]] = {
     "a float as time": (SEEN, body_of(1, 7, 3, 1e18, "x"), "bad_body"),
     "a bool as time": (SEEN, body_of(1, 7, 3, True, "x"), "bad_body"),
     "a time before 1970": (SEEN, body_of(1, 7, 3, -5, "x"), "bad_body"),
-    "a negative number while another is held": (HELD, body_of(1, 7, -2, NOW_NS, "evil"), "bad_body"),
+    "a negative number while another waits": (WAITING, body_of(1, 7, -2, NOW_NS, "evil"), "bad_body"),
     "five bytes in the place of an array": (SEEN, b"a/x\0" + as_bin([1, 7, 3, 200, 5]), "bad_body"),
     "no NUL behind a topic that is known": (SEEN, b"a/x", "no_topic"),
     "no NUL behind a topic that nobody wants": ([b"nobody/here\0"], b"nobody/here", "no_topic"),
@@ -640,7 +640,7 @@ def test_a_body_is_taken_up_to_the_limit_and_no_further(over: int) -> None:
 
 @pytest.mark.parametrize("payload", [None, True, 7, 1.5, "x", b"x", [1], {"k": "v"}])
 def test_a_plain_message_in_order_takes_the_hot_path(payload: Any) -> None:
-    """Or the comparison above would hold the careful way against itself."""
+    """Or the comparison above would compare the careful way with itself."""
     node = Node()
     heard = node.listen("a")
     node.send("a", 1)

@@ -1,20 +1,29 @@
-"""Uplink: numbers, order and what is sent again, against a PULL socket in the place of a proxy's ingress."""
+"""Uplink: numbers, order and what is sent again, against a PULL socket in the place of a proxy's ingress.
+
+The last tests hold `publish` against its careful way alone, with no socket.
+"""
 
 from __future__ import annotations
 
+import enum
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fabric import sockets
 from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, StateError
-from fabric.node.uplink import REMARK_S, Uplink
-from fabric.wire import Message, decode
+from fabric.node.uplink import REMARK_S, SMALL, Uplink
+from fabric.wire import ENVELOPE_BYTES, Message, decode
+from tests.support.payload_strategies import NO_PAYLOADS, PAYLOADS, nested
 from tests.support.waiting import until
 
 TOKEN = "0123"
@@ -296,3 +305,214 @@ def test_a_connection_that_cannot_be_made_is_told_as_closed(
     link = make()
     assert link.up.open("ipc:///nowhere/at/all")
     until(lambda: link.up.events() == ["closed"], "it cannot be made")
+
+
+# --- the hot path against the careful one -----------------------------------------------------------------------------
+
+
+class Interrupted(BaseException):
+    """A Ctrl-C that strikes in the middle of sending."""
+
+
+class Wire:
+    """A PUSH socket that keeps what it is given. `state` says what happens to the next parts.
+
+    full:     refused for want of room
+    broken:   refused for good
+    struck:   accepted, and then interrupted
+    narrow:   refused once, then accepted and interrupted
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.state = "open"
+
+    def send(self, part: bytes, flags: int = 0) -> None:
+        if self.state == "narrow":
+            self.state = "struck"
+            raise zmq.Again()
+        if self.state == "full":
+            raise zmq.Again()
+        if self.state == "broken":
+            raise zmq.ZMQError(zmq.ETERM)
+        self.parts.append(part)
+        if self.state == "struck":
+            raise Interrupted
+
+    def disable_monitor(self) -> None: ...
+
+    def close(self, linger: int = 0) -> None: ...
+
+
+class Side:
+    """An uplink over a `Wire`, and the publishing function that is tried."""
+
+    def __init__(self, max_payload_bytes: int, *, careful: bool) -> None:
+        ids = itertools.count(7)
+        self.up = Uplink(
+            None,  # type: ignore[arg-type]
+            TOKEN,
+            lambda: next(ids),
+            hwm_msgs=100,
+            max_payload_bytes=max_payload_bytes,
+            max_unconfirmed_bytes=2_000,
+            send_timeout_s=0.0,
+        )
+        self.up._numbering.max_topics = 3
+        self.publish = self.up._publish_carefully if careful else self.up.publish
+        self.now = 100.0
+        self.wire = Wire()
+        self.do("connect")
+
+    def do(self, name: str, *arguments: Any) -> Any:
+        """Call a method with this side's time."""
+        with mock.patch("fabric.node.uplink.time_ns", self.time_ns), mock.patch("time.time_ns", self.time_ns):
+            return getattr(self, name)(*arguments)
+
+    def time_ns(self) -> int:
+        """Return the same for the same number of messages sent, in whatever number of calls."""
+        return 10**18 + len(self.wire.parts)
+
+    def connect(self) -> None:
+        self.wire, old = Wire(), self.wire
+        self.wire.parts = old.parts
+        fakes: dict[str, Any] = {
+            "push": lambda *_, **__: self.wire,
+            "fast_send": lambda wire: wire.send,
+            "monitor": lambda *_: SimpleNamespace(close=lambda: None),
+            "connect": lambda *_: None,
+        }
+        with mock.patch.multiple(sockets, **fakes):
+            assert self.up.open("anywhere")
+        self.up.proven(self.now, 0.5)
+
+    def disconnect(self) -> None:
+        self.up.close_gate()
+
+    def set_state(self, state: str) -> None:
+        self.wire.state = state
+
+    def tick(self, passed_s: float) -> None:
+        self.now += passed_s
+        try:
+            self.up.tick(self.now)
+        except Interrupted:
+            self.wire.state = "open"
+
+    def confirm(self) -> None:
+        self.up.watermark_returned([self.up._serial, self.up._unconfirmed.sent], self.now)
+
+    def send(self, prefix: bytes, payload: Any, headers: Any) -> Any:
+        """Return the number, or the error as text."""
+        try:
+            return self.publish(prefix, payload, headers, 0.0)
+        except Interrupted:
+            self.wire.state = "open"
+            return "interrupted"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    def told(self) -> dict[str, Any]:
+        up = self.up
+        counted = ("publisher", "published", "unconfirmed", "uncertain", "resent")
+        return {
+            "parts": self.wire.parts,
+            "numbers": up._numbering.numbers,
+            "kept": up._unconfirmed.kept(),
+            **{name: getattr(up, name) for name in counted},
+        }
+
+
+class Colour(enum.IntEnum):
+    RED = 3
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Real(float): ...
+
+
+class Whole(int): ...
+
+
+class Blob(bytes): ...
+
+
+PREFIXES = (b"a/b\0", b"c\0", b"d\0", b"e\0")
+ODD_PAYLOADS = (
+    *(Colour.RED, Text("x"), Real(1.5), Whole(7), Blob(b"x"), bytearray(b"x"), True, False),
+    *(2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, Whole(2**64), float("nan")),
+    *("\ud800", ["\ud800"], {"\ud800": 1}, "é" * 40, nested(64), nested(65)),
+    *("x" * size for size in (SMALL - 1, SMALL, SMALL + 1, 99, 100, 101, 4 * SMALL, 4 * SMALL + 1)),
+    *(bytes(size) for size in (SMALL, SMALL + 1, 100, 101, 4 * SMALL, 4 * SMALL + 1, 4 * SMALL + ENVELOPE_BYTES)),
+    *("é" * size for size in (SMALL, 50, 51, 100, 4 * SMALL)),
+    *NO_PAYLOADS.values(),
+)
+ANY_PAYLOADS = st.one_of(st.sampled_from([None, 1, "x", 1.5, b"x"]), PAYLOADS, st.sampled_from(ODD_PAYLOADS))
+ANY_HEADERS: Any = st.one_of(
+    st.none(),
+    st.none(),
+    st.none(),
+    st.sampled_from([{}, {"k": "v"}, {"moved": False}, {1: 2}, {"k": object()}, [], [1], "x", 7, 0]),
+    st.just(MappingProxyType({"k": "v"})),
+)
+PUBLISH_STEPS = st.one_of(
+    st.tuples(st.just("send"), st.sampled_from(PREFIXES[:2]), ANY_PAYLOADS, st.none()),
+    st.tuples(st.just("send"), st.sampled_from(PREFIXES[:2]), ANY_PAYLOADS, st.none()),
+    st.tuples(st.just("send"), st.sampled_from(PREFIXES), ANY_PAYLOADS, ANY_HEADERS),
+    st.tuples(st.just("set_state"), st.sampled_from(["open", "open", "full", "broken", "struck"])),
+    st.tuples(st.just("tick"), st.sampled_from([0.01, 0.3, 1.0, 2.0])),
+    st.tuples(st.sampled_from(["confirm", "connect", "disconnect"])),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PUBLISH_STEPS, min_size=15, max_size=60), st.sampled_from([4 * SMALL, 4 * SMALL - 1, 100, 16, 10**6]))
+def test_publishing_does_what_its_careful_way_alone_does(steps: list[tuple[Any, ...]], max_payload_bytes: int) -> None:
+    sides = [Side(max_payload_bytes, careful=careful) for careful in (False, True)]
+    for name, *arguments in steps:
+        ours, careful = (side.do(name, *arguments) for side in sides)
+        assert ours == careful
+        ours, careful = (side.told() for side in sides)
+        assert ours == careful
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("headers", [[1], "x", 7, MappingProxyType({"k": "v"}), {"k": object()}, {1: 2}])
+def test_headers_that_are_none_are_refused_after_a_move_as_before_it_and_take_no_number(
+    moved: bool, headers: Any
+) -> None:
+    side = Side(10**6, careful=False)
+    if moved:
+        side.connect()
+    assert side.send(TOPIC, 1, headers).startswith("LocalWireError: ")
+    assert side.send(TOPIC, 2, None) == 1
+
+
+@pytest.mark.parametrize("state", ["struck", "narrow"])
+@pytest.mark.parametrize("payload", ["small", ["nested"]])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_number_that_may_be_on_its_way_never_goes_to_another_message(state: str, payload: Any, before: int) -> None:
+    """Receivers would drop the other one as a duplicate."""
+    side = Side(10**6, careful=False)
+    for _ in range(before):
+        side.send(TOPIC, 0, None)
+    side.set_state(state)
+    with pytest.raises(Interrupted):
+        side.up.publish(TOPIC, payload, None, 5.0)
+    side.set_state("open")
+    assert side.send(TOPIC, "next", None) == before + 2
+    sent = [decode(part) for part in side.wire.parts if not part.startswith(b"$")]
+    assert numbers(sent) == list(range(1, before + 3))
+
+
+@pytest.mark.parametrize("payload", [None, True, 7, 1.5, "x" * SMALL, bytes(SMALL)])
+def test_a_small_payload_on_a_known_topic_takes_the_hot_path(payload: Any) -> None:
+    """Or the comparison above would hold the careful way against itself."""
+    side = Side(10**6, careful=False)
+    side.send(TOPIC, 0, None)
+    with mock.patch.object(side.up, "_publish_carefully", side_effect=AssertionError):
+        assert side.send(TOPIC, payload, None) == 2
+    assert decode(side.wire.parts[-1]).payload == payload

@@ -31,7 +31,7 @@ from fabric.proxy.membership import (
     Tell,
     Unlink,
 )
-from tests.support.mesh_world import Process, World
+from tests.support.mesh_world import MeshWorld, SimulatedProxy
 
 TRANSCRIPTS = sorted((Path(__file__).parents[2] / "transcripts").glob("mesh_*.txt"))
 STORMS = int(os.environ.get("STORMS", "12"))
@@ -45,8 +45,8 @@ class Transcript:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.asked: dict[Process, tuple[str, ...]] = {}
-        self.world = World(watch=self.watch)
+        self.asked: dict[SimulatedProxy, tuple[str, ...]] = {}
+        self.world = MeshWorld(watch=self.watch)
         self.started = self.world.now
 
     def perform(self, command: str) -> list[str]:
@@ -67,12 +67,12 @@ class Transcript:
             getattr(self.world, verb)(*plain)
         return self.lines
 
-    def watch(self, process: Process, effect: membership.Effect) -> None:
+    def watch(self, process: SimulatedProxy, effect: membership.Effect) -> None:
         said = self.words(process, effect)
         if said:
             self.lines.append(f"{self.world.now - self.started:6.3f} {process.name} {said}")
 
-    def words(self, process: Process, effect: membership.Effect) -> str:
+    def words(self, process: SimulatedProxy, effect: membership.Effect) -> str:
         match effect:
             case Link(base) | Unlink(base):
                 return f"{type(effect).__name__.lower()} {self.host(base)}"
@@ -92,7 +92,7 @@ class Transcript:
     def host(self, base: str) -> str:
         return base.removeprefix("ipc://")
 
-    def show(self, process: Process) -> str:
+    def show(self, process: SimulatedProxy) -> str:
         view = process.membership.view()
         peers = [f"{peer.record.incarnation} {self.state(peer)}" for peer in view.peers]
         return f"{view.record.incarnation} {view.state}: {', '.join(peers) or 'knows nobody'}"
@@ -128,14 +128,14 @@ def test_there_are_transcripts() -> None:
 # --- storms
 
 
-def storm(seed: int, *, cuts: bool) -> World:
+def storm(seed: int, *, cuts: bool) -> MeshWorld:
     """Start, kill, stop, resume, drain (and cut and heal) some proxies at random; then let everything heal.
 
     p1 starts alone, each other one joins one or two of those before it. p1 is never drained: whoever starts alone again
     after everybody has forgotten it is a mesh of its own until somebody asks for it.
     """
     chance = random.Random(seed)
-    world = World(seed, loss=0.05, tick_s=0.05)
+    world = MeshWorld(seed, loss=0.05, tick_s=0.05)
     hosts = [f"p{number}" for number in range(1, chance.randint(3, 6) + 1)]
     joins = {host: chance.sample(hosts[:at], min(at, chance.randint(1, 2))) for at, host in enumerate(hosts)}
 
@@ -145,7 +145,7 @@ def storm(seed: int, *, cuts: bool) -> World:
             host = chance.choice(down)
             world.start(host, joins[host])
 
-    def to_one(act: Callable[[str], None], fits: Callable[[Process], bool]) -> None:
+    def to_one(act: Callable[[str], None], fits: Callable[[SimulatedProxy], bool]) -> None:
         found = sorted(host for host, process in world.processes.items() if fits(process))
         if found:
             act(chance.choice(found))
@@ -183,7 +183,7 @@ def storm(seed: int, *, cuts: bool) -> World:
 @pytest.mark.parametrize("cuts", [False, True], ids=["kills", "kills and cuts"])
 @pytest.mark.parametrize("seed", range(STORMS))
 def test_after_a_storm_all_are_members_and_linked(seed: int, cuts: bool) -> None:
-    """During the storm `World` asserts that there never is a hole; see `World._admit`."""
+    """During the storm `MeshWorld` asserts that there never is a hole; see `MeshWorld._admit`."""
     world = storm(seed, cuts=cuts)
     for process in world.processes.values():
         assert process.membership.state == "member"

@@ -15,7 +15,7 @@ from fabric.services.calls import Calls, Effect, Failed, Send
 from fabric.services.directory import Directory, Instance
 
 
-class World:
+class CallsWorld:
     """A directory and the calls of one client; `asked` are the instances that a call was sent to, in order."""
 
     def __init__(self, *idents: str, attempts: int = 4, is_open: bool = True) -> None:
@@ -62,7 +62,7 @@ class World:
 
 
 def test_asked_at_once_and_answered() -> None:
-    world = World("a")
+    world = CallsWorld("a")
     world.begin(1)
     assert world.asked == {1: ["a"]}
     assert world.calls.call_ended(1) and not world.calls.call_ended(1)
@@ -71,7 +71,7 @@ def test_asked_at_once_and_answered() -> None:
 
 
 def test_silence_for_a_slice_and_another_is_asked() -> None:
-    world = World("a", "b")
+    world = CallsWorld("a", "b")
     world.begin(1)
     first = world.asked[1][0]
     world.tick(0.99)
@@ -88,14 +88,14 @@ def test_silence_for_a_slice_and_another_is_asked() -> None:
 
 
 def test_the_only_one_is_asked_again() -> None:
-    world = World("a")
+    world = CallsWorld("a")
     world.begin(1)
     world.tick(1.0)
     assert world.asked[1] == ["a", "a"]
 
 
 def test_who_leaves_is_replaced_at_once() -> None:
-    world = World("a", "b")
+    world = CallsWorld("a", "b")
     world.begin(1)
     first, other = world.asked[1][0], "b" if world.asked[1][0] == "a" else "a"
     world.now = 0.1
@@ -109,7 +109,7 @@ def test_who_leaves_is_replaced_at_once() -> None:
 
 
 def test_a_draining_one_is_not_asked_anew() -> None:
-    world = World("a")
+    world = CallsWorld("a")
     world.hear("a", state="draining")
     world.begin(1)
     assert not world.asked
@@ -118,7 +118,7 @@ def test_a_draining_one_is_not_asked_anew() -> None:
 
 
 def test_nobody_there() -> None:
-    world = World()
+    world = CallsWorld()
     world.begin(1)
     assert world.calls.waiting_services() == {"s"}
     world.tick(3.999)
@@ -128,14 +128,14 @@ def test_nobody_there() -> None:
 
 
 def test_one_that_takes_no_requests_is_not_asked() -> None:
-    world = World()
+    world = CallsWorld()
     world.hear("a", inbox="")
     world.begin(1)
     assert not world.asked
 
 
 def test_busy_and_the_next_is_asked_until_all_are() -> None:
-    world = World("a", "b", "c")
+    world = CallsWorld("a", "b", "c")
     world.begin(1)
     for retry_after_s in (3.0, 0.5, 2.0):
         world.busy(1, world.asked[1][-1], retry_after_s)
@@ -144,7 +144,7 @@ def test_busy_and_the_next_is_asked_until_all_are() -> None:
 
 
 def test_a_late_busy_of_one_that_was_left_changes_nothing() -> None:
-    world = World("a", "b")
+    world = CallsWorld("a", "b")
     world.begin(1)
     first = world.asked[1][0]
     world.tick(1.0)
@@ -155,7 +155,7 @@ def test_a_late_busy_of_one_that_was_left_changes_nothing() -> None:
 
 
 def test_nothing_goes_out_before_answers_can_arrive() -> None:
-    world = World("a", is_open=False)
+    world = CallsWorld("a", is_open=False)
     world.begin(1)
     assert not world.asked and world.calls.waiting_services() == set()
     world.do(world.calls.inbox_acked(0.5))
@@ -163,14 +163,14 @@ def test_nothing_goes_out_before_answers_can_arrive() -> None:
 
 
 def test_an_inbox_that_is_never_acknowledged() -> None:
-    world = World("a", is_open=False)
+    world = CallsWorld("a", is_open=False)
     world.begin(1)
     world.tick(4.0)
     assert "not acknowledged" in str(world.failed[1])
 
 
 def test_what_could_not_be_sent_is_tried_again_soon_and_blames_nobody() -> None:
-    world = World("a")
+    world = CallsWorld("a")
     world.begin(1)
     world.calls.send_failed(1, 0.0)
     world.tick(0.02)
@@ -179,7 +179,7 @@ def test_what_could_not_be_sent_is_tried_again_soon_and_blames_nobody() -> None:
 
 
 def test_a_silent_one_is_avoided_by_new_calls_until_it_is_heard_of() -> None:
-    world = World("a", "b")
+    world = CallsWorld("a", "b")
     world.begin(1)
     silent = world.asked[1][0]
     world.tick(1.0)
@@ -193,11 +193,11 @@ def test_a_silent_one_is_avoided_by_new_calls_until_it_is_heard_of() -> None:
 
 
 def test_load_is_spread() -> None:
-    world = World("a", "b", "c")
+    world = CallsWorld("a", "b", "c")
     for ident in range(30):
         world.begin(ident)
     assert Counter(asked[0] for asked in world.asked.values()) == {"a": 10, "b": 10, "c": 10}
-    world = World()
+    world = CallsWorld()
     world.hear("a", load=0.9)
     world.hear("b", load=0.1)
     world.begin(1)
@@ -205,19 +205,19 @@ def test_load_is_spread() -> None:
 
 
 def test_calls_of_one_affinity_go_to_the_same_instance() -> None:
-    world = World("a", "b", "c")
+    world = CallsWorld("a", "b", "c")
     for ident in range(10):
         world.begin(ident, affinity="order-5")
     owners = {asked[0] for asked in world.asked.values()}
     assert len(owners) == 1
-    spread = World("a", "b", "c")
+    spread = CallsWorld("a", "b", "c")
     for ident in range(300):
         spread.begin(ident, affinity=f"order-{ident}")
     assert len({asked[0] for asked in spread.asked.values()}) == 3
 
 
 def test_when_the_mesh_is_reached_again_the_same_ones_are_asked_once_more() -> None:
-    world = World("a", "b")
+    world = CallsWorld("a", "b")
     for ident in range(4):
         world.begin(ident)
     world.calls.call_ended(3)
@@ -251,8 +251,8 @@ STEPS = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(STEPS)
 def test_every_call_ends_once_and_by_its_deadline(steps: list[tuple[str, int, str, float]]) -> None:
-    """`World.do` asserts whom is asked, and that a call fails once."""
-    world, deadlines, over = World(), dict[int, float](), set[int]()
+    """`CallsWorld.do` asserts whom is asked, and that a call fails once."""
+    world, deadlines, over = CallsWorld(), dict[int, float](), set[int]()
     for action, ident, name, passed in steps:
         world.tick(world.now + passed)
         if action == "begin" and ident not in deadlines:

@@ -80,7 +80,7 @@ def test_a_signal_drains_it_what_is_in_flight_is_answered(base: str, frame: Star
         (["--store", "nonsense"], Exit.USAGE, "expected sqlite:///path/to/file or postgresql://user@host/database"),
         (["--store", "postgresql:/nowhere"], Exit.USAGE, "invalid --store: expected sqlite:///path/to/file or"),
         (["--store", "sqlite:///:memory:"], Exit.USAGE, "expected sqlite:///path/to/file"),
-        (["--store", "mysql://u@h/x"], Exit.USAGE, "store URL begins with 'mysql'"),
+        (["--store", "mysql://u@h/x"], Exit.USAGE, "invalid start of the store URL 'mysql'"),
         (
             ["--store", "sqlite:////nowhere/frame.db"],
             Exit.MISSING,

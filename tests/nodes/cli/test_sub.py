@@ -12,8 +12,8 @@ import pytest
 
 from fabric import Node
 from fabric.node.coverage import Ack, CoverageEvent
+from fabric.node.gaps import Gap
 from fabric.node.node import NodeState
-from fabric.node.numbering import Gap
 from fabric.wire import Message
 from nodes.cli import sub
 from nodes.cli.options import Exit

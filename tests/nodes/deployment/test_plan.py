@@ -190,7 +190,9 @@ def test_the_bases_it_makes_are_what_the_commands_take() -> None:
             assert Base().convert(base, None, None) == base
 
 
-def test_what_the_readme_shows_is_a_plan() -> None:
-    (text,) = re.findall(r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def test_what_the_documentation_shows_is_a_plan() -> None:
+    (text,) = re.findall(
+        r"^```toml\n(.*?)^```$", (ROOT / "docs" / "how-to" / "deploy.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     made = make(read(text), fabric="fabric", state="/s")
     assert [each.name for each in made.processes] == ["p1", "p2", "p3", "f1", "f2", "pages1", "pages2"]

@@ -14,7 +14,6 @@ from nodes.frame_node.operations import OPERATIONS, for_agent, for_page, parse
 from nodes.rules.contact_codes import CodeFormat
 from nodes.rules.errors import UnknownContactCode
 from nodes.store.records import new_page
-from nodes.store.store import Transaction
 
 CODES = CodeFormat()
 SESSION = "0123456789abcdef0123456789abcdef"
@@ -49,7 +48,7 @@ BAD: dict[str, list[Any]] = {
 
 
 def body_of(operation: str) -> dict[str, Any]:
-    return {name: GOOD[name] for name in OPERATIONS[operation]}
+    return {name: GOOD[name] for name in OPERATIONS[operation].fields}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -59,33 +58,33 @@ def test_what_is_right_passes_and_unknown_fields_are_ignored(operation: str) -> 
     assert parse(operation, {**body_of(operation), "later": 1, "extra": None}, CODES) == expected
 
 
-@pytest.mark.parametrize(("operation", "name"), [(op, name) for op, fields in OPERATIONS.items() for name in fields])
+@pytest.mark.parametrize(("operation", "name"), [(op, name) for op, each in OPERATIONS.items() for name in each.fields])
 def test_a_field_that_is_missing_or_wrong_is_named(operation: str, name: str) -> None:
     body = body_of(operation)
     for bad in BAD[name]:
-        with pytest.raises(NotAllowed, match=f"{operation}: field '{name}' is .*: must be ") as caught:
+        with pytest.raises(NotAllowed, match=f"{operation}: invalid {name} .*: expected ") as caught:
             parse(operation, {**body, name: bad}, CODES)
         assert len(str(caught.value)) < 300
     without = {key: value for key, value in body.items() if key != name}
-    if OPERATIONS[operation][name].optional:
+    if OPERATIONS[operation].fields[name].optional:
         assert parse(operation, without, CODES) == without
     else:
-        with pytest.raises(NotAllowed, match=f"{operation}: field '{name}' is missing: must be "):
+        with pytest.raises(NotAllowed, match=f"{operation}: missing {name}: expected "):
             parse(operation, without, CODES)
-        with pytest.raises(NotAllowed, match="is missing"):
+        with pytest.raises(NotAllowed, match=f"missing {name}: "):
             parse(operation, {**body, name: None}, CODES)
 
 
 @pytest.mark.parametrize("operation", [None, "", "drop_tables", "_end_page", 5, ["renew"], "x" * 10_000])
 def test_an_operation_that_is_not_offered_is_refused(operation: object) -> None:
-    with pytest.raises(NotAllowed, match="must be one of grant_code, renew") as caught:
+    with pytest.raises(NotAllowed, match=r"invalid operation .*: expected one of grant_code, renew") as caught:
         parse(operation, {}, CODES)
     assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("body", [None, [], "renew", 5, b""])
 def test_a_body_that_is_no_map_is_refused(body: object) -> None:
-    with pytest.raises(NotAllowed, match="must be a map of its fields"):
+    with pytest.raises(NotAllowed, match=r"renew: invalid body .*: expected a map of its fields"):
         parse("renew", body, CODES)
 
 
@@ -100,10 +99,16 @@ def test_codes_and_session_ids_are_not_repeated_in_messages() -> None:
     assert "01234" not in str(wrong_code.value).replace(CODES.alphabet, "")
 
 
-def test_every_operation_is_one_of_the_store_with_these_arguments() -> None:
-    for operation, fields in OPERATIONS.items():
-        arguments = set(inspect.signature(getattr(Transaction, operation)).parameters) - {"self"}
-        assert set(fields) == arguments - {"node"}, operation
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_calls_a_function_with_these_arguments(name: str) -> None:
+    operation = OPERATIONS[name]
+    arguments = set(inspect.signature(operation.call).parameters)
+    assert arguments == {"tx", *operation.fields} | ({"node"} if operation.takes_node else set())
+    needed = {field for field, each in operation.fields.items() if not each.optional}
+    optional = {p.name for p in inspect.signature(operation.call).parameters.values() if p.default is not p.empty}
+    assert set(operation.fields) - optional == needed
+    if operation.former_agents:
+        assert "session" in operation.fields and not operation.reads
 
 
 JSON = st.recursive(
@@ -120,7 +125,7 @@ def test_any_body_is_parsed_or_refused(operation: str, body: object) -> None:
     except FabricError as error:
         assert len(str(error)) < 600
     else:
-        assert set(arguments) <= set(OPERATIONS[operation])
+        assert set(arguments) <= set(OPERATIONS[operation].fields)
 
 
 def test_an_agent_never_sees_a_code() -> None:

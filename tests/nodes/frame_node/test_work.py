@@ -14,11 +14,13 @@ from fabric.errors import Busy, FabricError, NotAllowed, StateError
 from fabric.services.messages import Address, Request
 from nodes.frame_node import work as work_module
 from nodes.frame_node.operations import OPERATIONS
-from nodes.frame_node.work import Offers, Touched, Turn, Work, in_order
+from nodes.frame_node.touched import Touched
+from nodes.frame_node.work import Offers, Preparation, Turn, Work, in_order
 from nodes.rules.contact_codes import CodeFormat
 from nodes.rules.errors import LeaseExpired, UnknownContactCode
-from nodes.store.schema import pages
-from nodes.store.store import Store, Transaction
+from nodes.store import chats, schema
+from nodes.store.store import Store
+from nodes.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
@@ -108,7 +110,7 @@ def test_the_agent_of_a_chat_hears_that_the_page_has_stopped_it(bench: Bench, st
         ask(bench, "proactive", agent="ann", session=PAGE)
     else:
         ask(bench, "trigger", session=PAGE, button="help")
-        bench.do(lambda tx: tx.offer_chats())
+        bench.do(lambda tx: chats.offer(tx))
         if state == "open":
             ask(bench, "accept", agent="ann", session=PAGE)
     closed, touched = ask(bench, "stop_chat", session=PAGE)
@@ -199,7 +201,8 @@ def test_grants_come_last_and_what_their_pages_ask_after_them() -> None:
     again = work("stop", session=OTHER, epoch=1)
     order = in_order([stop, grant, renew, other, *junk, late, again])
     assert [each for each in order if isinstance(each, Work)] == [stop, other, *junk, grant, late, renew, again]
-    assert [type(each).__name__ for each in order if not isinstance(each, Work)] == ["Offers", "Expected", "function"]
+    beside = [type(each).__name__ for each in order if not isinstance(each, Work)]
+    assert beside == ["Offers", "Preparation", "function"]
 
 
 def test_a_batch_of_everything_is_as_if_each_had_been_alone(bench: Bench) -> None:
@@ -264,16 +267,16 @@ def test_two_frame_nodes_with_the_same_pages_at_once(postgres: PostgresServer) -
     def grant_all(name: str, store: Store) -> None:
         works = [work("grant_code", **{**PAGE_BODY, "session": session}) for session in sessions]
         runs = in_order(works)
-        prepare = next(index for index, run in enumerate(runs) if type(run).__name__ == "Expected")
-        expected, waited = runs[prepare], threading.Event()
+        prepare = next(index for index, run in enumerate(runs) if isinstance(run, Preparation))
+        prepared, waited = runs[prepare], threading.Event()
 
         def meet(tx: Transaction) -> None:
             if not waited.is_set():
                 waited.set()
-                bound = tx._sql.execute(select(func.count()).select_from(pages)).scalar_one()
+                bound = tx.sql.execute(select(func.count()).select_from(schema.pages)).scalar_one()
                 assert bound == 0
                 both_have_looked.wait(10)
-            expected(tx)
+            prepared(tx)
 
         runs[prepare] = meet
         outcomes[name] = [each for each in store.commit_together(runs) if isinstance(each, dict)]
@@ -364,24 +367,24 @@ def all_refused(bench: Bench, asked: list[Work], match: str) -> None:
     assert bench.tables() == before
 
 
-@pytest.mark.parametrize("operation", [name for name, fields in OPERATIONS.items() if fields])
+@pytest.mark.parametrize("operation", [name for name, each in OPERATIONS.items() if each.fields])
 def test_fields_that_are_missing_wrong_or_huge(bench: Bench, operation: str) -> None:
     joined(bench)
-    body = {name: FIELDS[name] for name in OPERATIONS[operation]}
-    for name, field in OPERATIONS[operation].items():
+    body = {name: FIELDS[name] for name in OPERATIONS[operation].fields}
+    for name, field in OPERATIONS[operation].fields.items():
         without = {other: value for other, value in body.items() if other != name}
         if not field.optional:
-            all_refused(bench, [work(operation, **without)], f"{operation}: field '{name}' is missing: must be ")
+            all_refused(bench, [work(operation, **without)], f"{operation}: missing {name}: expected ")
         wrong = [value for value in WRONG if not ((value is None and field.optional) or (name, repr(value)) in FITTING)]
         asked = [work(operation, **{**body, name: value}) for value in wrong]
-        all_refused(bench, asked, f"{operation}: field '{name}' is .*must be |a contact code has 6 characters")
+        all_refused(bench, asked, f"{operation}: (invalid|missing) {name}.* expected |a contact code has 6 characters")
     asked = [Work(raw(operation, junk), CODES, "node") for junk in (None, 5, "x", [body], b"x" * 100_000)]
-    all_refused(bench, asked, "must be a map of its fields")
+    all_refused(bench, asked, "expected a map of its fields")
 
 
 def test_operations_that_are_not_offered(bench: Bench) -> None:
     names = ("", "commit", "_end_page", "once", "expire", "clean", "x" * 100_000)
-    all_refused(bench, [work(operation, **FIELDS) for operation in names], "must be one of grant_code, renew")
+    all_refused(bench, [work(operation, **FIELDS) for operation in names], "expected one of grant_code, renew")
 
 
 def test_unknown_codes_agents_and_pages(bench: Bench) -> None:
@@ -389,7 +392,8 @@ def test_unknown_codes_agents_and_pages(bench: Bench) -> None:
     granted(bench, OTHER)
     for code in ("000000", "99999", "1234567", "abcdef", "0" * 200, "", "'; --", "٣٣٣٣٣٣"):
         bench.refused(UnknownContactCode, work("join", agent="ann", code=code))
-    for operation, fields in OPERATIONS.items():
+    for operation, each in OPERATIONS.items():
+        fields = each.fields
         body = {name: FIELDS[name] for name in fields}
         if operation in ("grant_code", "sign_in", "release_page", "sign_out", "renew_many", "buttons_available"):
             continue  # these begin something, or say themselves that there is nothing
@@ -418,7 +422,7 @@ def test_what_belongs_to_another(bench: Bench) -> None:
         ask(bench, "availability", agent="ann", on=True),
         ask(bench, "sign_in", agent="ann", name="A", buttons=["help"], lease_s=30),
     )
-    bench.do(lambda tx: tx.offer_chats())
+    bench.do(lambda tx: chats.offer(tx))
     for operation in ("accept", "decline"):
         bench.refused(NotAllowed, work(operation, agent="bob", session=PAGE), "offered to another agent")
     bench.refused(NotAllowed, work("stop_chat", agent="bob", session=PAGE), "only the agent in a chat")

@@ -1,59 +1,93 @@
-"""Frames from browsers: each field is checked, and nothing that comes raises anything but Malformed."""
+"""Messages from browsers: each field is checked, and nothing that comes raises anything but Malformed."""
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from nodes.gateway.browser_protocol import AGENT, PAGE, Malformed, parse_agent, parse_page
+from nodes.gateway.browser_messages import (
+    AGENT,
+    PAGE,
+    Available,
+    BrowserMessage,
+    ChatRequest,
+    EndCobrowse,
+    Hello,
+    PageMessage,
+    Ping,
+    Publish,
+    Retry,
+    StopCobrowse,
+    Update,
+    fields_of,
+)
+from nodes.gateway.browser_protocol import Malformed, parse_agent, parse_page
 
 HELLO = {"t": "hello", "v": 1, "origin": "https://a.org", "instance": "i" * 22}
 
 
-def page(**frame: Any) -> dict[str, Any]:
-    return parse_page(json.dumps(frame))
+def page(**fields: Any) -> PageMessage:
+    return parse_page(json.dumps(fields))
 
 
-def test_a_frame_has_exactly_its_fields_and_their_defaults() -> None:
-    assert page(**HELLO, more=1) == {**HELLO, "token": None, "seen": None, "buttons": (), "title": None}
-    assert page(t="publish", topic="a", payload={"x": [1, None]}) == {
-        "t": "publish", "id": None, "topic": "a", "payload": {"x": [1, None]},
-    }  # fmt: skip
-    assert page(t="update", epoch=1, event=None) == {
-        "t": "update", "epoch": 1, "n": None, "event": None, "snapshot": False,
-    }  # fmt: skip
-    assert page(t="retry", id=5) == {"t": "retry"}
-    assert parse_agent('{"t":"available","on":true}') == {"t": "available", "on": True, "buttons": None}
+def test_a_message_has_exactly_its_fields_and_their_defaults() -> None:
+    hello = Hello(t="hello", v=1, origin="https://a.org", instance="i" * 22, token=None, seen=None, title=None)
+    assert page(**HELLO, more=1) == hello and hello.buttons == ()
+    assert page(**HELLO, buttons=["help", "sales"]) == replace(hello, buttons=("help", "sales"))
+    assert page(t="publish", topic="a", payload={"x": [1, None]}) == Publish(
+        t="publish", id=None, topic="a", payload={"x": [1, None]}
+    )
+    assert page(t="update", epoch=1, event=None) == Update(t="update", epoch=1, n=None, event=None, snapshot=False)
+    assert page(t="retry", id=5) == Retry(t="retry"), "it has no answer that could name an id"
+    assert parse_agent('{"t":"available","on":true}') == Available(t="available", on=True, buttons=None)
+
+
+def test_the_kind_says_which_message_it_is() -> None:
+    assert page(t="stop", id=1) == StopCobrowse(t="stop", id=1)
+    session = "s" * 16
+    assert parse_agent(json.dumps({"t": "stop", "id": 1, "session": session})) == EndCobrowse(
+        t="stop", id=1, session=session
+    )
+    for operation in ("accept", "decline", "stop_chat", "proactive"):
+        asked = parse_agent(json.dumps({"t": operation, "id": 2, "session": session}))
+        assert asked == ChatRequest(t=operation, id=2, session=session)
 
 
 def test_a_payload_is_read_as_everywhere_in_the_fabric() -> None:
-    assert page(t="publish", topic="a", payload={"$bin": "AAE="})["payload"] == b"\0\1"
+    match page(t="publish", topic="a", payload={"$bin": "AAE="}):
+        case Publish(payload=payload):
+            assert payload == b"\0\1"
+        case other:
+            pytest.fail(f"{other}")
     with pytest.raises(Malformed, match="base64"):
         page(t="publish", topic="a", payload={"$bin": "?"})
 
 
 @pytest.mark.parametrize(
-    ("frame", "why"),
+    ("fields", "why"),
     [
-        ({}, "`t` must be one of"), ({"t": "dance"}, "`t` must be one of"), ({"t": 1}, "`t` must be one of"),
-        ({"t": "subscribe", "id": 1}, "`filter` is missing"), ({"t": "subscribe", "filter": "a"}, "`id` is missing"),
-        ({"t": "subscribe", "id": 0, "filter": "a"}, "`id` is not right"),
-        ({"t": "subscribe", "id": True, "filter": "a"}, "`id` is not right"),
-        ({"t": "subscribe", "id": 1.0, "filter": "a"}, "`id` is not right"),
-        ({"t": "subscribe", "id": 2**60, "filter": "a"}, "`id` is not right"),
-        ({"t": "publish", "topic": 7}, "`topic` is not right"), ({**HELLO, "v": 2}, "`v` is not right"),
-        ({**HELLO, "instance": "short"}, "`instance` is not right"), ({**HELLO, "seen": -1}, "`seen` is not right"),
-        ({**HELLO, "buttons": ["a b"]}, "`buttons` is not right"), ({**HELLO, "buttons": None}, "`buttons` is not"),
-        ({**HELLO, "buttons": ["a"] * 101}, "`buttons` is not right"), ({"t": "update", "epoch": "1"}, "`epoch`"),
-        ({"t": "update", "epoch": 1, "snapshot": 1}, "`snapshot`"), ({"t": "update", "epoch": 1, "n": 0}, "`n`"),
+        ({}, "expected `t` to be"), ({"t": "dance"}, "expected `t` to be"), ({"t": 1}, "expected `t` to be"),
+        ({"t": "subscribe", "id": 1}, "missing `filter`"), ({"t": "subscribe", "filter": "a"}, "missing `id`"),
+        ({"t": "subscribe", "id": 0, "filter": "a"}, "invalid `id`"),
+        ({"t": "subscribe", "id": True, "filter": "a"}, "invalid `id`"),
+        ({"t": "subscribe", "id": 1.0, "filter": "a"}, "invalid `id`"),
+        ({"t": "subscribe", "id": 2**60, "filter": "a"}, "invalid `id`"),
+        ({"t": "publish", "topic": 7}, "invalid `topic`"), ({**HELLO, "v": 2}, "invalid `v`"),
+        ({**HELLO, "instance": "short"}, "invalid `instance`"), ({**HELLO, "seen": -1}, "invalid `seen`"),
+        ({**HELLO, "buttons": ["a b"]}, "invalid `buttons`"), ({**HELLO, "buttons": None}, "invalid `buttons`"),
+        ({**HELLO, "buttons": ["a"] * 101}, "invalid `buttons`"), ({"t": "update", "epoch": "1"}, "invalid `epoch`"),
+        ({"t": "update", "epoch": 1, "snapshot": 1}, "invalid `snapshot`"),
+        ({"t": "update", "epoch": 1, "n": 0}, "invalid `n`"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named_with_what_would_be_right(frame: dict[str, Any], why: str) -> None:
+def test_what_is_wrong_is_named_with_what_was_expected(fields: dict[str, Any], why: str) -> None:
     with pytest.raises(Malformed, match=why):
-        page(**frame)
+        page(**fields)
 
 
 def test_the_error_knows_kind_and_id_but_repeats_no_secret() -> None:
@@ -76,19 +110,24 @@ def test_what_is_no_json_object_is_malformed(text: str) -> None:
 def test_a_ping_that_could_not_be_answered_in_json_is_malformed(number: str) -> None:
     with pytest.raises(Malformed):
         parse_agent(f'{{"t":"ping","at":{number}}}')
-    assert parse_agent('{"t":"ping","at":1.5}')["at"] == 1.5
+    assert parse_agent('{"t":"ping","at":1.5}') == Ping(t="ping", at=1.5)
 
 
 def test_whatever_comes_only_malformed_is_raised() -> None:
-    """Seeded: real frames with values of all kinds in all fields, and with bytes of their text changed."""
+    """Seeded: real messages with values of all kinds in all fields, and with bytes of their text changed."""
     draw = random.Random(5)
     values = [None, True, 0, -1, 1, 2**70, 1.5, "", "x", "~/x", [], ["x"], {}, {"$bin": 3}, {"$map": 1}, "\ud800"]
     taken = 0
-    for kinds, parse in ((PAGE, parse_page), (AGENT, parse_agent)):
+    rooms: list[tuple[Mapping[str, type[BrowserMessage]], Callable[[str], BrowserMessage]]]
+    rooms = [(PAGE, parse_page), (AGENT, parse_agent)]
+    for kinds, parse in rooms:
         for _ in range(3_000):
             kind = draw.choice(list(kinds))
-            frame = {"t": kind, **{name: draw.choice(values) for name in kinds[kind] if draw.random() < 0.9}}
-            text = json.dumps(frame)
+            message = {
+                "t": kind,
+                **{name: draw.choice(values) for name in fields_of(kinds[kind]) if draw.random() < 0.9},
+            }
+            text = json.dumps(message)
             if draw.random() < 0.5:
                 at = draw.randrange(len(text))
                 text = text[:at] + draw.choice('{}[]",:0\\x\0') + text[at + draw.randrange(3) :]
@@ -98,5 +137,7 @@ def test_whatever_comes_only_malformed_is_raised() -> None:
                 assert str(error)
             else:
                 taken += 1
-                assert set(found) == {"t", *kinds[found["t"]]}
+                assert type(found) is kinds[found.t]
+                for name, (what, _) in fields_of(type(found)).items():
+                    assert what.payload or what.fits(getattr(found, name))
     assert taken > 100

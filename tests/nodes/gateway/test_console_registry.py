@@ -94,7 +94,7 @@ def test_a_window_whose_agent_signs_out_while_it_waits_is_closed_not_welcomed(mo
     made: list[Any] = []
 
     def console_of(hub: object, credential: object) -> Any:
-        made.append(Mock(signed_in=asyncio.Event(), line=None))
+        made.append(Mock(signed_in=asyncio.Event(), window=Mock(line=None)))
         return made[-1]
 
     async def story() -> None:

@@ -15,7 +15,7 @@ from nodes.gateway.files import Files
 from nodes.gateway.gateway import Gateway
 from nodes.gateway.hub import Settings
 from nodes.gateway.limits import Limits
-from tests.support.gateways import SHOP, Browser, GatewayProcess, Line, agents_file, console, sign_in, start_gateway
+from tests.support.gateways import SHOP, Browser, GatewayProcess, Line, agents_file, console, start_gateway
 from tests.support.site import Site, site
 
 
@@ -27,7 +27,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def gateway(world: Site) -> GatewayProcess:
-    agents = agents_file(world.folder, "ada", "bob", "cyd", "dan", "eve", "fay")
+    agents = agents_file(world.folder, "ada", "bob", "cyd", "fay")
     public = ("--public-subscribe", "news/#", "--public-publish", "news/+")
     return start_gateway(world, "--agents", agents, "--demo-shop", *public)
 
@@ -211,60 +211,6 @@ def test_what_comes_first_must_be_a_hello(url: str) -> None:
         async with Browser(url) as browser:
             await browser.send("subscribe", id=1, filter="news/#")
             assert await browser.until_closed() == 4000 and browser.frames == []
-
-    play(story())
-
-
-def test_signing_in_and_out(url: str) -> None:
-    async def story() -> None:
-        status, body, cookie = await sign_in(url, "dan")
-        assert (status, body) == (200, {"ok": True, "agent": "dan", "name": "Dan", "buttons": ["help"]})
-        async with aiohttp.ClientSession(headers={"Origin": url, "Cookie": cookie}) as http:
-            async with http.get(f"{url}/agent/me") as answer:
-                assert answer.status == 200 and (await answer.json())["agent"] == "dan"
-            async with Line(url, "/ws/agent", cookie=cookie) as agent:
-                await agent.get("welcome", agent="dan")
-                async with http.post(f"{url}/agent/sign_out") as answer:
-                    assert answer.status == 200
-                assert await agent.until_closed() == 4001
-            async with http.get(f"{url}/agent/me") as answer:
-                assert answer.status == 401
-        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-            async with Line(url, "/ws/agent", cookie=cookie):
-                pass
-        assert caught.value.status == 401
-
-    play(story())
-
-
-def test_wrong_passwords_are_locked_out(url: str) -> None:
-    async def story() -> None:
-        statuses = [(await sign_in(url, "eve", "wrong horse"))[0] for _ in range(7)]
-        assert statuses == [401] * 5 + [429] * 2
-        assert (await sign_in(url, "eve"))[0] == 429
-        evil = {"Origin": "https://evil.example.org"}
-        async with aiohttp.ClientSession(headers={"Origin": url}) as http:
-            async with http.post(
-                f"{url}/agent/sign_in", json={"agent": "fay", "password": "x"}, headers=evil
-            ) as answer:
-                assert answer.status == 403
-            for nonsense in (b"", b"{", b"[]", b'{"agent":1,"password":"x"}', b"[" * 10_000):
-                async with http.post(f"{url}/agent/sign_in", data=nonsense) as answer:
-                    assert answer.status == 400
-            async with http.post(f"{url}/agent/sign_in", data=b"x" * 100_000) as answer:
-                assert answer.status == 413
-
-    play(story())
-
-
-def test_the_cookie_is_kept_from_scripts_and_from_other_sites(url: str) -> None:
-    async def story() -> None:
-        async with aiohttp.ClientSession(headers={"Origin": url}) as http:
-            body = {"agent": "fay", "password": "correct horse"}
-            async with http.post(f"{url}/agent/sign_in", json=body) as answer:
-                flags = {word.strip() for word in answer.headers["Set-Cookie"].split(";")[1:]}
-                assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= flags and "Secure" not in flags
-                assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
     play(story())
 

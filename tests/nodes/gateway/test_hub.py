@@ -5,30 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
 from typing import Any, cast
 
 from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node, NodeState
 from fabric.wire import Message
 from nodes.gateway.hub import Hub, Settings, numbered
-
-
-class StandIn:
-    """A node that says what a test wants."""
-
-    def __init__(self) -> None:
-        self.state: list[Callable[[NodeState], object]] = []
-        self.coverage: list[Callable[[CoverageEvent], object]] = []
-
-    def stats(self) -> dict[str, Any]:
-        return {"state": "connected", "covered": ["p1"], "missing": []}
-
-    def on_state(self, fun: Callable[[NodeState], object]) -> None:
-        self.state.append(fun)
-
-    def on_coverage(self, fun: Callable[[CoverageEvent], object]) -> None:
-        self.coverage.append(fun)
+from tests.support.gateways import StandInNode
 
 
 class Sleeper:
@@ -42,8 +25,8 @@ class Sleeper:
         self.called.set()
 
 
-def make() -> tuple[Hub, StandIn]:
-    node = StandIn()
+def make() -> tuple[Hub, StandInNode]:
+    node = StandInNode()
     return Hub(cast(Node, node), Settings(secret=b"s" * 32)), node
 
 
@@ -74,7 +57,7 @@ def test_many_calls_from_another_thread_are_one_in_the_event_loop() -> None:
     asyncio.run(story())
 
 
-def test_a_frame_of_the_fabric_is_encoded_once_for_all_who_gave_it_one_id() -> None:
+def test_a_message_of_the_fabric_is_encoded_once_for_all_who_gave_it_one_id() -> None:
     async def story() -> None:
         hub, _ = make()
         one = message({"x": b"\0"})
@@ -105,5 +88,5 @@ def test_a_change_of_what_the_fabric_reaches_is_told_once() -> None:
     asyncio.run(story())
 
 
-def test_a_frame_to_be_numbered_is_json_without_its_brace() -> None:
+def test_a_message_to_be_numbered_is_json_without_its_brace() -> None:
     assert json.loads('{"seq":1,' + numbered({"t": "site"})) == {"seq": 1, "t": "site"}

@@ -6,7 +6,7 @@ import pytest
 
 from nodes.gateway.limits import Allowance, Bucket, Limits
 
-LIMITS = Limits(frame_bytes=100, update_bytes=1_000, rate=10, burst=20, byte_rate=500, byte_burst=5_000, strikes=5)
+LIMITS = Limits(message_bytes=100, update_bytes=1_000, rate=10, burst=20, byte_rate=500, byte_burst=5_000, strikes=5)
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
@@ -23,7 +23,7 @@ def test_a_bucket_takes_all_or_nothing_and_no_clock_that_goes_back() -> None:
 
 
 @pytest.mark.parametrize(("size", "what"), [(100, None), (1_000, None), (1_001, "size")])
-def test_the_size_of_a_frame_is_judged_before_it_is_read(size: int, what: str | None) -> None:
+def test_the_size_of_a_message_is_judged_before_it_is_read(size: int, what: str | None) -> None:
     verdict = Allowance(LIMITS, 0.0).take(size, 0.0)
     assert (verdict and verdict.what) == what
 
@@ -35,7 +35,7 @@ def test_only_an_update_may_be_large() -> None:
     assert verdict is not None and verdict.what == "size" and "101" in verdict.why and "100" in verdict.why
 
 
-def test_too_many_frames_and_too_many_bytes_are_dropped() -> None:
+def test_too_many_messages_and_too_many_bytes_are_dropped() -> None:
     allowance = Allowance(LIMITS, 0.0)
     verdicts = [allowance.take(1, 0.0) for _ in range(21)]
     assert verdicts[:20] == [None] * 20 and verdicts[20] is not None and verdicts[20].what == "rate"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from nodes.gateway.outbox import KEEP_FRAMES, Kind, Outbox
+from nodes.gateway.outbox import KEEP_MESSAGES, Kind, Outbox
 
 
 def push(outbox: Outbox, word: str, kind: Kind = "said") -> bool:
@@ -17,7 +17,7 @@ def words(outbox: Outbox) -> list[str]:
     return [json.loads(text)["w"] for text in outbox.take(10_000)]
 
 
-def test_numbered_frames_get_their_numbers_and_passing_ones_none() -> None:
+def test_numbered_messages_get_their_numbers_and_passing_ones_none() -> None:
     outbox = Outbox(10, 10_000)
     push(outbox, "a")
     push(outbox, "p", "passing")
@@ -95,16 +95,16 @@ def test_a_number_that_was_never_used_is_not_complete() -> None:
 
 def test_only_so_much_is_kept_and_what_is_lost_is_said() -> None:
     outbox = Outbox(1_000, 10_000_000)
-    for number in range(KEEP_FRAMES + 10):
+    for number in range(KEEP_MESSAGES + 10):
         push(outbox, str(number))
     words(outbox)
     assert not outbox.resume(9, same_document=True)
     outbox = Outbox(1_000, 10_000_000)
-    for number in range(KEEP_FRAMES + 10):
+    for number in range(KEEP_MESSAGES + 10):
         push(outbox, str(number))
     words(outbox)
     assert outbox.resume(10, same_document=True)
-    assert words(outbox) == [str(number) for number in range(10, KEEP_FRAMES + 10)]
+    assert words(outbox) == [str(number) for number in range(10, KEEP_MESSAGES + 10)]
 
 
 def test_whatever_is_lost_on_the_way_a_browser_that_tells_what_it_saw_misses_nothing_unsaid() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from fabric import Node
 from fabric.errors import FabricError
+from nodes.gateway.browser_messages import PAGE, Hello, PageMessage
 from nodes.gateway.hub import Hub, Settings
 from nodes.gateway.limits import Limits
-from nodes.gateway.page_session import PageSession, refused
+from nodes.gateway.page_session import PageSession
 from nodes.gateway.policy import Policy
+from tests.support.gateways import StandInLine
 from tests.support.site import Site, site
 
 Story = Callable[[Hub], Coroutine[Any, Any, None]]
@@ -31,7 +33,7 @@ def play(world: Site) -> Callable[[Story], None]:
     def run(story: Story) -> None:
         async def with_hub() -> None:
             policy = Policy.of(["news/#"], ["news/+"], [])
-            settings = Settings(secret=b"s" * 32, policy=policy, limits=Limits(queue_frames=20))
+            settings = Settings(secret=b"s" * 32, policy=policy, limits=Limits(queue_messages=20))
             await story(Hub(node, settings))
 
         with Node(world.base) as node:
@@ -40,51 +42,32 @@ def play(world: Site) -> Callable[[Story], None]:
     return run
 
 
-class Window:
-    """What a socket is to a session; it takes frames when it is woken, unless it is stuck."""
-
-    def __init__(self, session: PageSession) -> None:
-        self._session = session
-        self.frames: list[dict[str, Any]] = []
-        self.ended: list[int] = []
-        self.is_stuck, self.quiet_s = False, 0.0
-        self._changed = asyncio.Event()
-
-    def woken(self) -> None:
-        if not self.is_stuck:
-            self.frames += map(json.loads, self._session.take())
-            self._changed.set()
-
-    def end(self, code: int, why: str, last: str = "") -> None:
-        self.ended.append(code)
-        self._changed.set()
-
-    async def is_alive(self) -> bool:
-        return True
-
-    async def get(self, kind: str, **wanted: Any) -> dict[str, Any]:
-        async with asyncio.timeout(20):
-            while True:
-                for frame in self.frames:
-                    if frame["t"] == kind and all(frame.get(name) == value for name, value in wanted.items()):
-                        return frame
-                self._changed.clear()
-                await self._changed.wait()
+def said(t: str, **fields: Any) -> PageMessage:
+    return PAGE[t](t=t, **fields)
 
 
-def hello(instance: str, seen: int | None = None) -> dict[str, Any]:
-    return {"t": "hello", "instance": instance * 16, "seen": seen, "buttons": ["help"]}
+def hello(instance: str, seen: int | None = None) -> Hello:
+    return Hello(t="hello", v=1, origin="https://a.org", instance=instance * 16, seen=seen, buttons=("help",))
+
+
+def opened(hub: Hub, *buttons: str) -> PageSession:
+    return PageSession(hub, "https://a.org", "10.0.0.1", buttons)
+
+
+def joined(session: PageSession, hello: Hello, used: int = 0, resumed: bool = False) -> StandInLine:
+    line = StandInLine(session.window.take)
+    session.join(line, hello, used, resumed, None)
+    return line
 
 
 def test_the_welcome_comes_first_and_numbers_go_up(play: Callable[[Story], None]) -> None:
     async def story(hub: Hub) -> None:
-        session = PageSession(hub, "https://a.org", ("help",))
-        window = Window(session)
-        session.join(window, hello("a"), 0, False, None)
-        await window.get("site", topic="~/site_connect/ready")
-        await window.get("retained")
-        assert window.frames[0]["t"] == "welcome" and window.frames[0]["seq"] == 0
-        numbers = [frame["seq"] for frame in window.frames[1:] if "seq" in frame]
+        session = opened(hub, "help")
+        line = joined(session, hello("a"))
+        await line.get("site", topic="~/site_connect/ready")
+        await line.get("retained")
+        assert line.messages[0]["t"] == "welcome" and line.messages[0]["seq"] == 0
+        numbers = [each["seq"] for each in line.messages[1:] if "seq" in each]
         assert numbers == list(range(1, len(numbers) + 1))
         session.close(release=True)
 
@@ -93,21 +76,17 @@ def test_the_welcome_comes_first_and_numbers_go_up(play: Callable[[Story], None]
 
 def test_what_was_said_while_nobody_was_there_comes_with_the_next_window(play: Callable[[Story], None]) -> None:
     async def story(hub: Hub) -> None:
-        session = PageSession(hub, "https://a.org", ())
-        first = Window(session)
-        session.join(first, hello("a"), 0, False, None)
+        session = opened(hub)
+        first = joined(session, hello("a"))
         await first.get("site", topic="~/site_connect/ready")
-        session.leave(first)
-        assert session.line is None and session.left_at is not None
-        session.do({"t": "publish", "id": 1, "topic": "~pagesession/show_frame", "payload": None})
-        second = Window(session)
-        session.join(second, hello("a", seen=0), 1, True, None)
+        session.window.leave(first)
+        session.do(said("publish", id=1, topic="~pagesession/show_frame", payload=None))
+        second = joined(session, hello("a", seen=0), 1, True)
         await second.get("site", topic="~/site_connect/ready")
-        assert second.frames[0]["resumed"] and not second.frames[0]["missed"]
-        assert not [frame for frame in second.frames if frame["t"] == "done"], "answers are for the socket that asked"
-        third = Window(session)
-        session.join(third, hello("b"), 2, True, None)
-        assert second.ended == [4001] and session.rotation.generation == 3
+        assert second.messages[0]["resumed"] and not second.messages[0]["missed"]
+        assert not [each for each in second.messages if each["t"] == "done"], "answers are for the socket that asked"
+        joined(session, hello("b"), 2, True)
+        assert [code for code, _ in second.ended] == [4001] and session.rotation.generation == 3
         session.close(release=True)
 
     play(story)
@@ -115,80 +94,83 @@ def test_what_was_said_while_nobody_was_there_comes_with_the_next_window(play: C
 
 def test_its_own_publishes_do_not_come_back_and_others_do(play: Callable[[Story], None]) -> None:
     async def story(hub: Hub) -> None:
-        session = PageSession(hub, "https://a.org", ())
-        window = Window(session)
-        session.join(window, hello("a"), 0, False, None)
-        session.do({"t": "subscribe", "id": 1, "filter": "news/#"})
-        session.do({"t": "subscribe", "id": 2, "filter": "~pagesession/#"})
-        assert (await window.get("ack", id=1))["ok"] and (await window.get("ack", id=2))["ok"]
-        session.do({"t": "publish", "id": 3, "topic": "~pagesession/mine", "payload": 1})
+        session = opened(hub)
+        line = joined(session, hello("a"))
+        session.do(said("subscribe", id=1, filter="news/#"))
+        session.do(said("subscribe", id=2, filter="~pagesession/#"))
+        assert (await line.get("ack", id=1))["ok"] and (await line.get("ack", id=2))["ok"]
+        session.do(said("publish", id=3, topic="~pagesession/mine", payload=1))
         wire = f"~pagesession/{hub.node.home}/{session.page.session}/theirs"
         hub.node.publish(wire, {"from": "an agent"}, {"by": "ada"})
         hub.node.publish("news/a", 2)
-        await window.get("message", topic="~pagesession/theirs")
-        await window.get("message", topic="news/a", ids=[1])
-        assert not [frame for frame in window.frames if frame.get("topic") == "~pagesession/mine"]
-        session.do({"t": "unsubscribe", "id": 1})
-        session.do({"t": "unsubscribe", "id": 1})
-        session.close(release=True)
-
-    play(story)
-
-
-def test_a_window_that_is_stuck_is_cut_off_and_a_burst_is_not(play: Callable[[Story], None]) -> None:
-    async def story(hub: Hub) -> None:
-        session = PageSession(hub, "https://a.org", ())
-        window = Window(session)
-        session.join(window, hello("a"), 0, False, None)
-        await window.get("site", topic="~/site_connect/ready")
-        for number in range(40):
-            session.pass_on({"t": "done", "id": number})
-        await window.get("done", id=39)
-        assert window.ended == []
-        window.is_stuck = True
-        for number in range(40):
-            session.pass_on({"t": "done", "id": number})
-        async with asyncio.timeout(20):
-            while not window.ended:
-                await asyncio.sleep(0)
-        assert window.ended[0] == 4009 and hub.counts["too_slow"] > 0
+        await line.get("message", topic="~pagesession/theirs")
+        await line.get("message", topic="news/a", ids=[1])
+        assert not [each for each in line.messages if each.get("topic") == "~pagesession/mine"]
+        session.do(said("unsubscribe", id=1))
+        session.do(said("unsubscribe", id=1))
         session.close(release=True)
 
     play(story)
 
 
 @pytest.mark.parametrize(
-    "frame",
+    "message",
     [
-        {"t": "subscribe", "id": 1, "filter": "#"},
-        {"t": "subscribe", "id": 1, "filter": "~/x"},
-        {"t": "publish", "id": 1, "topic": "~/x", "payload": 1},
-        {"t": "publish", "id": 1, "topic": "news/a/b", "payload": 1},
-        {"t": "publish", "id": 1, "topic": "~pagesession/cobrowsing/start", "payload": 1},
-        {"t": "publish", "id": 1, "topic": "news/a", "payload": "\ud800"},
-        {"t": "publish", "id": 1, "topic": "news/a", "payload": 2**64},
-        {"t": "hello", "id": None},
-        {"t": "retry", "id": None},
+        said("subscribe", id=1, filter="#"),
+        said("subscribe", id=1, filter="~/x"),
+        said("publish", id=1, topic="~/x", payload=1),
+        said("publish", id=1, topic="news/a/b", payload=1),
+        said("publish", id=1, topic="~pagesession/cobrowsing/start", payload=1),
+        said("publish", id=1, topic="news/a", payload="\ud800"),
+        said("publish", id=1, topic="news/a", payload=2**64),
+        hello("a"),
+        said("retry"),
     ],
 )
-def test_what_it_may_not_is_an_error_and_changes_nothing(play: Callable[[Story], None], frame: dict[str, Any]) -> None:
+def test_what_it_may_not_is_an_error_and_changes_nothing(play: Callable[[Story], None], message: PageMessage) -> None:
     async def story(hub: Hub) -> None:
-        session = PageSession(hub, "https://a.org", ())
-        with pytest.raises(FabricError) as caught:
-            session.do(frame)
-        assert refused(frame, caught.value) == {
-            "t": "refused", "id": frame["id"], "of": frame["t"], "why": str(caught.value),
-        }  # fmt: skip
-        session.do({"t": "subscribe", "id": 1, "filter": "news/#"})
+        session = opened(hub)
+        with pytest.raises(FabricError):
+            session.do(message)
+        session.do(said("subscribe", id=1, filter="news/#"))
         session.close(release=True)
+
+    play(story)
+
+
+def test_a_filter_of_the_fabric_is_held_at_the_node_and_ends_with_the_session(play: Callable[[Story], None]) -> None:
+    async def story(hub: Hub) -> None:
+        session = opened(hub)
+        line = joined(session, hello("a"))
+        with patch.object(session.page, "subscribe") as at_the_page:
+            session.do(said("subscribe", id=1, filter="news/#"))
+            session.do(said("subscribe", id=2, filter="news/a"))
+        at_the_page.assert_not_called()
+        for ident in (1, 2):
+            await line.get("ack", id=ident, ok=True)
+        hub.node.publish("news/a", "one")
+        for ident in (1, 2):
+            await line.get("message", topic="news/a", ids=[ident], payload="one")
+        session.do(said("unsubscribe", id=2))
+        hub.node.publish("news/a", "two")
+        await line.get("message", ids=[1], payload="two")
+        session.close(release=True)
+        hub.node.publish("news/a", "three")
+        done = asyncio.Event()
+        hub.node.subscribe(
+            "news/last", lambda message: hub.call(done.set), lambda ack: hub.node.publish("news/last", 0)
+        )
+        await asyncio.wait_for(done.wait(), 20)
+        told = [(each.get("ids"), each["payload"]) for each in line.messages if each["t"] == "message"]
+        assert ([2], "two") not in told and "three" not in str(told)
 
     play(story)
 
 
 def test_an_update_without_a_session_or_of_another_epoch_is_counted_and_dropped(play: Callable[[Story], None]) -> None:
     async def story(hub: Hub) -> None:
-        session = PageSession(hub, "https://a.org", ())
-        session.do({"t": "update", "epoch": 1, "n": None, "event": 1, "snapshot": False})
+        session = opened(hub)
+        session.do(said("update", epoch=1, event=1, snapshot=False))
         assert hub.counts["updates_of_no_session"] == 1
         session.close(release=True)
 
@@ -197,15 +179,14 @@ def test_an_update_without_a_session_or_of_another_epoch_is_counted_and_dropped(
 
 def test_a_browser_that_hears_nothing_gets_a_beat(play: Callable[[Story], None]) -> None:
     async def story(hub: Hub) -> None:
-        session = PageSession(hub, "https://a.org", ())
-        window = Window(session)
-        session.join(window, hello("a"), 0, False, None)
-        await window.get("retained")
+        session = opened(hub)
+        line = joined(session, hello("a"))
+        await line.get("retained")
         session.tick(0.0)
-        window.quiet_s = hub.settings.beat_s
+        line.quiet_s = hub.settings.beat_s
         session.tick(0.0)
-        await window.get("beat")
-        assert len([frame for frame in window.frames if frame["t"] == "beat"]) == 1
+        await line.get("beat")
+        assert len([each for each in line.messages if each["t"] == "beat"]) == 1
         session.close(release=True)
 
     play(story)

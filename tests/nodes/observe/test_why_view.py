@@ -82,7 +82,7 @@ def test_what_is_no_answer_raises_nothing(change: dict[str, Any]) -> None:
 def test_a_filter_that_was_cut_is_shown_with_what_is_wrong_with_it() -> None:
     why = Why("a/b", {})
     why.hear(0.1, said(1, "n", "p", near=("a/#/x",)))
-    assert "not as level 2 of 3" in why.rows()[0][4]
+    assert "'#' only as the last level, not as level 2 of 3" in why.rows()[0][4]
 
 
 def test_a_node_that_tells_more_than_the_rules_allow_is_cut_short() -> None:

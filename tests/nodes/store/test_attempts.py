@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fabric.errors import Busy, NotAllowed
 from nodes.rules.errors import UnknownContactCode
+from nodes.store import agents, pages
 
 if TYPE_CHECKING:
     from tests.support.stores import Bench
@@ -16,12 +17,12 @@ pytest_plugins = ("tests.support.stores",)
 def wrong(bench: Bench, agent: str = "agent", node: str = "node") -> None:
     right = bench.code()
     code = "111111" if right != "111111" else "222222"
-    bench.refused(UnknownContactCode, lambda tx: tx.join(agent, code, node))
+    bench.refused(UnknownContactCode, lambda tx: pages.join(tx, agent, code, node))
 
 
-def sign_in(bench: Bench, *agents: str) -> None:
-    for agent in agents:
-        bench.do(lambda tx, agent=agent: tx.sign_in(agent, agent, (), 10_000.0))
+def sign_in(bench: Bench, *names: str) -> None:
+    for agent in names:
+        bench.do(agents.sign_in, agent, agent, (), 10_000.0)
 
 
 def test_too_many_wrong_codes_lock_the_agent_out_for_a_while(bench: Bench) -> None:
@@ -29,23 +30,23 @@ def test_too_many_wrong_codes_lock_the_agent_out_for_a_while(bench: Bench) -> No
     for _ in range(5):
         wrong(bench)
     code = bench.code()
-    bench.refused(NotAllowed, lambda tx: tx.join("agent", code, "node"), r"may try again in (60|5\d) s")
+    bench.refused(NotAllowed, lambda tx: pages.join(tx, "agent", code, "node"), r"may try again in (60|5\d) s")
     bench.pass_time(29)
-    bench.refused(NotAllowed, lambda tx: tx.join("agent", code, "node"), r"may try again in (31|2\d) s")
+    bench.refused(NotAllowed, lambda tx: pages.join(tx, "agent", code, "node"), r"may try again in (31|2\d) s")
     wrong(bench, "other")
     bench.pass_time(32)
     again = bench.code()
-    assert bench.do(lambda tx: tx.join("agent", again, "node")).agent == "agent"
+    assert bench.do(pages.join, "agent", again, "node").agent == "agent"
 
 
 def test_signing_in_again_does_not_help(bench: Bench) -> None:
     sign_in(bench, "agent")
     for _ in range(5):
         wrong(bench)
-    bench.do(lambda tx: tx.sign_out("agent"))
+    bench.do(agents.sign_out, "agent")
     sign_in(bench, "agent")
     code = bench.code()
-    bench.refused(NotAllowed, lambda tx: tx.join("agent", code, "node"))
+    bench.refused(NotAllowed, lambda tx: pages.join(tx, "agent", code, "node"))
 
 
 def test_wrong_codes_far_apart_do_not_add_up(bench: Bench) -> None:
@@ -55,7 +56,7 @@ def test_wrong_codes_far_apart_do_not_add_up(bench: Bench) -> None:
             wrong(bench)
         bench.pass_time(61)
     code = bench.code()
-    assert bench.do(lambda tx: tx.join("agent", code, "node")).agent == "agent"
+    assert bench.do(pages.join, "agent", code, "node").agent == "agent"
 
 
 def test_the_frame_node_counts_them_all_and_is_busy_beyond_its_limit(bench: Bench) -> None:
@@ -66,14 +67,14 @@ def test_the_frame_node_counts_them_all_and_is_busy_beyond_its_limit(bench: Benc
     bench.pass_time(20)
     for _ in range(2):
         wrong(bench, "a2")
-    assert bench.do(lambda tx: tx.wrong_codes_at("node")) == 5
-    assert bench.do(lambda tx: tx.wrong_codes_at("another")) == 0
+    assert bench.wrong_codes_at("node") == 5
+    assert bench.wrong_codes_at("another") == 0
     wrong(bench, "a2")
     code = bench.code()
-    error = bench.refused(Busy, lambda tx: tx.join("a3", code, "node"), "too many wrong contact codes")
+    error = bench.refused(Busy, lambda tx: pages.join(tx, "a3", code, "node"), "too many wrong contact codes")
     assert isinstance(error, Busy) and 20 < error.retry_after_s <= 40
-    assert bench.do(lambda tx: tx.join("a3", code, "another")).agent == "a3", "other frame nodes go on"
+    assert bench.do(pages.join, "a3", code, "another").agent == "a3", "other frame nodes go on"
     bench.pass_time(41)
-    assert bench.do(lambda tx: tx.wrong_codes_at("node")) == 0
+    assert bench.wrong_codes_at("node") == 0
     again = bench.code("second")
-    assert bench.do(lambda tx: tx.join("a3", again, "node")).agent == "a3"
+    assert bench.do(pages.join, "a3", again, "node").agent == "a3"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fabric.errors import NotAllowed, StateError
 from nodes.rules.errors import LeaseExpired
+from nodes.store import agents, chats, pages
 
 if TYPE_CHECKING:
     from nodes.store.records import Page
@@ -17,41 +19,41 @@ pytest_plugins = ("tests.support.stores",)
 
 
 def offers(bench: Bench) -> list[tuple[str, str]]:
-    pages: list[Page] = bench.do(lambda tx: tx.offer_chats())
+    pages: list[Page] = bench.do(chats.offer)
     return [(page.session, str(page.chat_agent)) for page in pages]
 
 
 def trigger(bench: Bench, *sessions: str, button: str = "help") -> None:
     for session in sessions:
         bench.page(session)
-        bench.do(lambda tx, session=session: tx.trigger(session, button))
+        bench.do(chats.trigger, session, button)
 
 
 def test_a_chat_from_trigger_to_stop(bench: Bench) -> None:
     bench.page("s1")
-    waiting = bench.do(lambda tx: tx.trigger("s1", "help"))
+    waiting = bench.do(chats.trigger, "s1", "help")
     assert (waiting.chat, waiting.button, waiting.visibility, waiting.chat_agent) == ("waiting", "help", "shown", None)
     bench.agent("a", "help", available=True)
     assert offers(bench) == [("s1", "a")]
     assert offers(bench) == []
-    opened = bench.do(lambda tx: tx.accept("a", "s1"))
+    opened = bench.do(chats.accept, "a", "s1")
     assert (opened.chat, opened.chat_agent, opened.offer_until, opened.queue_no) == ("open", "a", None, None)
-    closed = bench.do(lambda tx: tx.stop_chat("s1"))
+    closed = bench.do(chats.stop, "s1")
     assert (closed.chat, closed.chat_agent, closed.button, closed.visibility) == ("closed", None, None, "hidden")
-    assert bench.do(lambda tx: tx.stop_chat("s1", "a")) == closed, "both may stop at once"
-    assert bench.do(lambda tx: tx.trigger("s1", "help")).chat == "waiting"
+    assert bench.do(chats.stop, "s1", "a") == closed, "both may stop at once"
+    assert bench.do(chats.trigger, "s1", "help").chat == "waiting"
 
 
 def test_first_come_first_served_also_within_one_transaction(bench: Bench) -> None:
     sessions = [f"s{n}" for n in (3, 1, 2)]
     for session in sessions:
         bench.page(session)
-    bench.store.commit_together([lambda tx, s=session: tx.trigger(s, "help") for session in sessions])
+    bench.store.commit_together([partial(chats.trigger, session=session, button="help") for session in sessions])
     bench.agent("a", "help", available=True)
     served = []
     for _ in sessions:
         ((session, _),) = offers(bench)
-        bench.do(lambda tx, s=session: tx.accept("a", s))
+        bench.do(chats.accept, "a", session)
         served.append(session)
     assert served == sessions
 
@@ -69,8 +71,8 @@ def test_one_offer_at_a_time_to_the_agent_with_the_fewest_chats(bench: Bench) ->
     assert offers(bench) == [("s1", "a")]
     trigger(bench, "s2", "s3")
     assert offers(bench) == [("s2", "b")]
-    bench.do(lambda tx: tx.accept("a", "s1"))
-    bench.do(lambda tx: tx.decline("b", "s2"))
+    bench.do(chats.accept, "a", "s1")
+    bench.do(chats.decline, "b", "s2")
     bench.agent("b", "help", available=False)
     assert offers(bench) == [("s2", "a")]
 
@@ -80,9 +82,9 @@ def test_an_agent_has_no_more_than_its_number_of_chats(bench: Bench) -> None:
     bench.agent("a", "help", available=True)
     trigger(bench, "s1", "s2")
     assert offers(bench) == [("s1", "a")]
-    bench.do(lambda tx: tx.accept("a", "s1"))
+    bench.do(chats.accept, "a", "s1")
     assert offers(bench) == []
-    bench.do(lambda tx: tx.stop_chat("s1", "a"))
+    bench.do(chats.stop, "s1", "a")
     assert offers(bench) == [("s2", "a")]
 
 
@@ -101,15 +103,15 @@ def test_a_declined_chat_keeps_its_place_and_rests_for_who_declined(bench: Bench
     bench.agent("a", "help", available=True)
     trigger(bench, "s1", "s2")
     assert offers(bench) == [("s1", "a")]
-    bench.do(lambda tx: tx.decline("a", "s1"))
+    bench.do(chats.decline, "a", "s1")
     assert offers(bench) == [("s2", "a")]
     bench.agent("b", "help", available=True)
     assert offers(bench) == [("s1", "b")]
-    bench.do(lambda tx: tx.decline("b", "s1"))
-    bench.do(lambda tx: tx.decline("a", "s2"))
+    bench.do(chats.decline, "b", "s1")
+    bench.do(chats.decline, "a", "s2")
     assert offers(bench) == [("s2", "b")], "s1 rests for both, s2 for a"
     bench.pass_time(15)
-    bench.page("s1"), bench.do(lambda tx: tx.renew_agent("a"))
+    bench.page("s1"), bench.do(agents.renew, "a")
     bench.pass_time(16)
     assert offers(bench) == [("s1", "a")]
 
@@ -117,37 +119,39 @@ def test_a_declined_chat_keeps_its_place_and_rests_for_who_declined(bench: Bench
 def test_a_proactive_chat_opens_when_the_visitor_takes_it_up(bench: Bench) -> None:
     bench.agent("a")
     bench.page("s1")
-    invited = bench.do(lambda tx: tx.proactive("a", "s1"))
+    invited = bench.do(chats.propose, "a", "s1")
     assert (invited.chat, invited.chat_agent, invited.visibility) == ("invited", "a", "shown")
-    opened = bench.do(lambda tx: tx.trigger("s1", "help"))
+    opened = bench.do(chats.trigger, "s1", "help")
     assert (opened.chat, opened.chat_agent, opened.queue_no) == ("open", "a", None)
-    assert bench.do(lambda tx: tx.stop_chat("s1", "a")).chat == "closed"
+    assert bench.do(chats.stop, "s1", "a").chat == "closed"
 
 
 def test_an_invitation_is_stopped_by_either_side(bench: Bench) -> None:
     bench.agent("a")
     bench.page("s1")
     for by in (None, "a"):
-        bench.do(lambda tx: tx.proactive("a", "s1"))
-        assert bench.do(lambda tx, by=by: tx.stop_chat("s1", by)).chat == "closed"
+        bench.do(chats.propose, "a", "s1")
+        assert bench.do(chats.stop, "s1", by).chat == "closed"
 
 
 def test_what_does_not_belong_is_refused(bench: Bench) -> None:
     bench.agent("a", "help", available=True), bench.agent("b", "help")
     bench.page("s1")
-    bench.refused(StateError, lambda tx: tx.stop_chat("s1"), "'stop' is not possible in state 'idle'")
-    bench.refused(StateError, lambda tx: tx.accept("a", "s1"), "'accept' is not possible in state 'idle'")
-    bench.refused(LeaseExpired, lambda tx: tx.trigger("never", "help"))
-    bench.refused(LeaseExpired, lambda tx: tx.accept("nobody", "s1"))
+    bench.refused(StateError, lambda tx: chats.stop(tx, "s1"), "'stop' is not possible in state 'idle'")
+    bench.refused(StateError, lambda tx: chats.accept(tx, "a", "s1"), "'accept' is not possible in state 'idle'")
+    bench.refused(LeaseExpired, lambda tx: chats.trigger(tx, "never", "help"))
+    bench.refused(LeaseExpired, lambda tx: chats.accept(tx, "nobody", "s1"))
     trigger(bench, "s1")
-    bench.refused(StateError, lambda tx: tx.trigger("s1", "help"), "'trigger' is not possible in state 'waiting'")
-    bench.refused(StateError, lambda tx: tx.proactive("a", "s1"))
+    bench.refused(
+        StateError, lambda tx: chats.trigger(tx, "s1", "help"), "'trigger' is not possible in state 'waiting'"
+    )
+    bench.refused(StateError, lambda tx: chats.propose(tx, "a", "s1"))
     offers(bench)
-    for operation in (lambda tx: tx.accept("b", "s1"), lambda tx: tx.decline("b", "s1")):
+    for operation in (lambda tx: chats.accept(tx, "b", "s1"), lambda tx: chats.decline(tx, "b", "s1")):
         bench.refused(NotAllowed, operation, "offered to another agent")
-    bench.refused(NotAllowed, lambda tx: tx.stop_chat("s1", "a"), "may be declined")
-    bench.do(lambda tx: tx.accept("a", "s1"))
-    bench.refused(NotAllowed, lambda tx: tx.stop_chat("s1", "b"), "only the agent in a chat")
+    bench.refused(NotAllowed, lambda tx: chats.stop(tx, "s1", "a"), "may be declined")
+    bench.do(chats.accept, "a", "s1")
+    bench.refused(NotAllowed, lambda tx: chats.stop(tx, "s1", "b"), "only the agent in a chat")
 
 
 @pytest.mark.parametrize("state", ["waiting", "offered", "open"])
@@ -157,8 +161,8 @@ def test_a_page_that_closes_ends_its_chat(bench: Bench, state: str) -> None:
     if state != "waiting":
         offers(bench)
     if state == "open":
-        bench.do(lambda tx: tx.accept("a", "s1"))
-    change = bench.do(lambda tx: tx.release_page("s1"))
+        bench.do(chats.accept, "a", "s1")
+    change = bench.do(pages.release, "s1")
     assert change.page.chat == "closed"
     assert change.agents == (() if state == "waiting" else ("a",))
     assert offers(bench) == []

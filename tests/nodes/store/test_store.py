@@ -20,9 +20,11 @@ from sqlalchemy import select
 from fabric.errors import Busy, FabricError
 from nodes.rules.contact_codes import CodeFormat
 from nodes.rules.errors import LeaseExpired, UnknownContactCode
+from nodes.store import agents, chats, expiry, pages, schema
 from nodes.store.records import Page, StoreOptions
-from nodes.store.schema import codes, pages
-from nodes.store.store import Store, Transaction
+from nodes.store.store import Store
+from nodes.store.transaction import Transaction
+from tests.support.postgres import NoPostgres, postgres_server
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
@@ -38,19 +40,19 @@ ROOT = Path(__file__).parents[3]
 
 def test_a_batch_answers_each_request_and_commits_what_was_done(bench: Bench) -> None:
     def broken(tx: Transaction) -> Page:
-        tx.grant_code("broken", "home", 30.0)
+        pages.grant_code(tx, "broken", "home", 30.0)
         raise ZeroDivisionError
 
     def too_long(tx: Transaction) -> Page:
-        return tx.grant_code("x" * 5000 if bench.url.startswith("postgres") else None, "home", 30.0)  # type: ignore[arg-type]
+        return pages.grant_code(tx, "x" * 5000 if bench.url.startswith("postgres") else None, "home", 30.0)  # type: ignore[arg-type]
 
     granted, refused, failed, impossible, last = bench.store.commit_together(
         [
-            lambda tx: tx.grant_code("s1", "home", 30.0),
-            lambda tx: tx.renew("never"),
+            lambda tx: pages.grant_code(tx, "s1", "home", 30.0),
+            lambda tx: pages.renew(tx, "never"),
             broken,
             too_long,
-            lambda tx: tx.grant_code("s2", "home", 30.0),
+            lambda tx: pages.grant_code(tx, "s2", "home", 30.0),
         ]
     )
     assert isinstance(granted, Page) and isinstance(last, Page)
@@ -63,7 +65,7 @@ def test_a_batch_answers_each_request_and_commits_what_was_done(bench: Bench) ->
 
 def test_an_exception_rolls_a_transaction_back(bench: Bench) -> None:
     with pytest.raises(ZeroDivisionError), bench.store.transaction() as tx:
-        tx.grant_code("s1", "home", 30.0)
+        pages.grant_code(tx, "s1", "home", 30.0)
         raise ZeroDivisionError
     assert bench.tables("pages", "codes") == {"pages": [], "codes": []}
 
@@ -71,25 +73,30 @@ def test_an_exception_rolls_a_transaction_back(bench: Bench) -> None:
 def test_a_locked_database_is_busy(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.db")
     with store.transaction() as tx:
-        tx._sql.exec_driver_sql("PRAGMA busy_timeout = 50")
+        tx.sql.exec_driver_sql("PRAGMA busy_timeout = 50")
     other = sqlite3.connect(tmp_path / "store.db")
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Busy, match="the store does not answer: OperationalError"):
-        store.commit_together([lambda tx: tx.renew("s1")])
+        store.commit_together([lambda tx: pages.renew(tx, "s1")])
     with pytest.raises(Busy), store.transaction() as tx:
-        tx.renew("s1")
+        pages.renew(tx, "s1")
     other.close()
     store.close()
 
 
-def test_what_was_committed_survives_a_crash_and_the_store_goes_on(postgres: PostgresServer) -> None:
-    store = Store(postgres.create_database())
-    (page,) = store.commit_together([lambda tx: tx.grant_code("s1", "home", 600.0)])
-    assert isinstance(page, Page)
-    postgres.restart()
-    (again,) = store.commit_together([lambda tx: tx.renew("s1")])
-    assert isinstance(again, Page) and again.code == page.code
-    store.close()
+def test_what_was_committed_survives_a_crash_and_the_store_goes_on() -> None:
+    """On a new server: the one of all tests has a hundred databases, and a minute may not be enough to recover them."""
+    try:
+        with postgres_server() as server:
+            store = Store(server.create_database())
+            (page,) = store.commit_together([lambda tx: pages.grant_code(tx, "s1", "home", 600.0)])
+            assert isinstance(page, Page)
+            server.restart()
+            (again,) = store.commit_together([lambda tx: pages.renew(tx, "s1")])
+            assert isinstance(again, Page) and again.code == page.code
+            store.close()
+    except NoPostgres as missing:
+        pytest.skip(str(missing))
 
 
 def test_two_frame_nodes_in_each_others_way_both_get_through(postgres: PostgresServer) -> None:
@@ -104,7 +111,7 @@ def test_two_frame_nodes_in_each_others_way_both_get_through(postgres: PostgresS
 
     def work(store: Store, first: str, second: str) -> None:
         def meet(tx: Transaction) -> Page:
-            page = tx.stop(first, 1)
+            page = pages.stop(tx, first, 1)
             if first not in runs:
                 runs.append(first)
                 both_inside.wait(10)
@@ -112,7 +119,7 @@ def test_two_frame_nodes_in_each_others_way_both_get_through(postgres: PostgresS
                 runs.append(first)
             return page
 
-        outcomes.extend(store.commit_together([meet, lambda tx: tx.stop(second, 1)]))
+        outcomes.extend(store.commit_together([meet, lambda tx: pages.stop(tx, second, 1)]))
 
     threads = [threading.Thread(target=work, args=(bench.open(), *order)) for order in (("s1", "s2"), ("s2", "s1"))]
     for thread in threads:
@@ -143,8 +150,8 @@ def test_two_killed_frame_nodes_never_give_one_code_to_two_pages(database: str, 
         thread.join()
     store = Store(database)
     with store.transaction() as tx:
-        live = {session: code for session, code in tx._sql.execute(select(pages.c.session, pages.c.code))}  # noqa: C416
-        held = set(tx._sql.execute(select(codes.c.code).where(codes.c.free_at.is_(None))).scalars())
+        live = {session: code for session, code in tx.sql.execute(select(schema.pages.c.session, schema.pages.c.code))}  # noqa: C416
+        held = set(tx.sql.execute(select(schema.codes.c.code).where(schema.codes.c.free_at.is_(None))).scalars())
     store.close()
     assert set(live) == {f"{name}-{number}" for name in "ab" for number in range(count)}
     assert len(set(live.values())) == len(live), "two live pages share a code"
@@ -205,60 +212,60 @@ class AnyUse(RuleBasedStateMachine):
 
     @staticmethod
     def rows(tx: Transaction) -> list[Page]:
-        return [Page._make(row) for row in tx._sql.execute(select(pages).order_by(pages.c.session))]
+        return [Page._make(row) for row in tx.sql.execute(select(schema.pages).order_by(schema.pages.c.session))]
 
     @rule(session=st.sampled_from(SESSIONS))
     def grant(self, session: str) -> None:
-        self.do(lambda tx: tx.grant_code(session, "home", 30.0))
+        self.do(lambda tx: pages.grant_code(tx, session, "home", 30.0))
 
     @rule(session=st.sampled_from(SESSIONS))
     def renew(self, session: str) -> None:
-        self.do(lambda tx: tx.renew(session))
+        self.do(lambda tx: pages.renew(tx, session))
 
     @rule(session=st.sampled_from(SESSIONS))
     def release(self, session: str) -> None:
-        self.do(lambda tx: tx.release_page(session))
+        self.do(lambda tx: pages.release(tx, session))
 
     @rule(agent=st.sampled_from(AGENTS), on=st.booleans())
     def sign_in(self, agent: str, on: bool) -> None:
-        self.do(lambda tx: tx.sign_in(agent, agent, ["help"], 40.0))
-        self.do(lambda tx: tx.availability(agent, on))
+        self.do(lambda tx: agents.sign_in(tx, agent, agent, ["help"], 40.0))
+        self.do(lambda tx: agents.set_available(tx, agent, on))
 
     @rule(agent=st.sampled_from(AGENTS))
     def sign_out(self, agent: str) -> None:
-        self.do(lambda tx: tx.sign_out(agent))
+        self.do(lambda tx: agents.sign_out(tx, agent))
 
     @precondition(lambda self: self.held)
     @rule(agent=st.sampled_from(AGENTS), data=st.data())
     def join(self, agent: str, data: st.DataObject) -> None:
         code = data.draw(st.sampled_from(sorted(self.held)))
-        outcome = self.do(lambda tx: tx.join(agent, code, "node"))
+        outcome = self.do(lambda tx: pages.join(tx, agent, code, "node"))
         if isinstance(outcome, Page):
             assert outcome.session == self.held[code]
-            again = self.do(lambda tx: tx.join(agent, code, "node"))
+            again = self.do(lambda tx: pages.join(tx, agent, code, "node"))
             assert isinstance(again, UnknownContactCode), "a code is good for one join"
 
     @rule(session=st.sampled_from(SESSIONS), agent=st.sampled_from((None, *AGENTS)), epoch=st.integers(1, 6))
     def stop(self, session: str, agent: str | None, epoch: int) -> None:
-        outcome = self.do(lambda tx: tx.stop(session, epoch, agent))
+        outcome = self.do(lambda tx: pages.stop(tx, session, epoch, agent))
         if isinstance(outcome, Page):
             assert outcome.epoch > epoch
             assert outcome.cobrowse != "joined" or outcome.epoch > epoch
 
     @rule(session=st.sampled_from(SESSIONS), agent=st.sampled_from(AGENTS), epoch=st.integers(1, 6))
     def confirm(self, session: str, agent: str, epoch: int) -> None:
-        self.do(lambda tx: tx.confirm_stop(agent, session, epoch))
+        self.do(lambda tx: pages.confirm_stop(tx, agent, session, epoch))
 
     @rule(session=st.sampled_from(SESSIONS), agent=st.sampled_from(AGENTS), verb=st.integers(0, 6))
     def chat(self, session: str, agent: str, verb: int) -> None:
         verbs: list[Any] = [
-            lambda tx: tx.trigger(session, "help"),
-            lambda tx: tx.offer_chats(),
-            lambda tx: tx.accept(agent, session),
-            lambda tx: tx.decline(agent, session),
-            lambda tx: tx.stop_chat(session),
-            lambda tx: tx.stop_chat(session, agent),
-            lambda tx: tx.proactive(agent, session),
+            lambda tx: chats.trigger(tx, session, "help"),
+            lambda tx: chats.offer(tx),
+            lambda tx: chats.accept(tx, agent, session),
+            lambda tx: chats.decline(tx, agent, session),
+            lambda tx: chats.stop(tx, session),
+            lambda tx: chats.stop(tx, session, agent),
+            lambda tx: chats.propose(tx, agent, session),
         ]
         self.do(verbs[verb])
 
@@ -266,14 +273,14 @@ class AnyUse(RuleBasedStateMachine):
     def pass_time(self, seconds: float, sweep: bool) -> None:
         self.now += seconds
         if sweep:
-            self.do(lambda tx: tx.expire())
-            self.do(lambda tx: tx.clean())
+            self.do(lambda tx: expiry.expire(tx))
+            self.do(lambda tx: expiry.clean(tx))
 
     @invariant()
     def promises_are_kept(self) -> None:
         with self.store.transaction() as tx:
             rows = self.rows(tx)
-            ledger = {row.code: row.free_at for row in tx._sql.execute(select(codes))}
+            ledger = {row.code: row.free_at for row in tx.sql.execute(select(schema.codes))}
         holding = [page for page in rows if page.code is not None]
         held = {str(page.code): page.session for page in holding}
         assert len(held) == len(holding), "two live pages share a code"

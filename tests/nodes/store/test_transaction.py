@@ -1,136 +1,56 @@
-"""What every operation stands on: requests answered once, places counted; on both databases."""
+"""One transaction: one moment, locks, savepoints; on both databases."""
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from fabric.errors import Busy, NotAllowed
-from nodes.rules.errors import UnknownContactCode
-from nodes.store.store import Store, Transaction
+from nodes.store import pages
 
 if TYPE_CHECKING:
+    from tests.support.postgres import PostgresServer
     from tests.support.stores import Bench
 
 pytest_plugins = ("tests.support.stores",)
 
 
-class Counted:
-    """An operation that counts how often it has run."""
-
-    def __init__(self) -> None:
-        self.runs = 0
-
-    def __call__(self) -> dict[str, Any]:
-        self.runs += 1
-        return {"run": self.runs, "code": "0042", "nothing": None}
+def test_all_that_happens_in_it_happens_at_one_moment(bench: Bench) -> None:
+    with bench.store.transaction() as tx:
+        first = pages.grant_code(tx, "s1", "home", 30.0)
+        bench.now += 5
+        second = pages.grant_code(tx, "s2", "home", 30.0)
+    assert first.lease_until == second.lease_until == tx.now + 30.0
 
 
-def test_a_replayed_key_gets_the_same_reply_and_nothing_happens(bench: Bench) -> None:
-    operation = Counted()
-    first = bench.do(lambda tx: tx.once("k1", {"op": "x", "n": 1}, operation))
-    assert bench.do(lambda tx: tx.once("k1", {"n": 1, "op": "x"}, operation)) == first
-    bench.store = bench.open()
-    assert bench.do(lambda tx: tx.once("k1", {"op": "x", "n": 1}, operation)) == first
-    assert operation.runs == 1
-    assert bench.do(lambda tx: tx.once("k2", {"op": "x", "n": 1}, operation))["run"] == 2
+def test_a_savepoint_takes_back_what_came_after_it(bench: Bench) -> None:
+    with bench.store.transaction() as tx:
+        pages.grant_code(tx, "s1", "home", 30.0)
+        assert not tx.uses_savepoints
+        tx.begin_savepoint()
+        pages.grant_code(tx, "s2", "home", 30.0)
+        assert tx.places_left == 98
+        tx.roll_back_savepoint()
+        assert tx.uses_savepoints and tx.places_left is None
+        tx.release_savepoint()
+        pages.grant_code(tx, "s3", "home", 30.0)
+    assert [row[0] for row in bench.tables("pages")["pages"]] == ["s1", "s3"]
 
 
-def test_a_key_is_replayed_within_one_batch_too(bench: Bench) -> None:
-    operation = Counted()
-    ask = [lambda tx: tx.once("k1", {"op": "x"}, operation)] * 2
-    first, second = bench.store.commit_together(ask)
-    assert first == second == {"run": 1, "code": "0042", "nothing": None}
+def test_of_two_transactions_one_has_the_lock_until_its_commit(postgres: PostgresServer) -> None:
+    from tests.support.stores import Bench
+
+    bench = Bench(postgres.create_database())
+    with bench.store.transaction() as one, bench.open().transaction() as other:
+        one.lock(7)
+        assert one.try_lock(7) and not other.try_lock(7) and other.try_lock(8)
+    with bench.store.transaction() as later:
+        assert later.try_lock(7)
+    bench.close()
 
 
-def test_a_request_that_fails_leaves_no_reply(bench: Bench) -> None:
-    def broken(tx: Transaction) -> dict[str, Any]:
-        tx.once("k1", {}, Counted())
-        raise ZeroDivisionError
-
-    outcomes = bench.store.commit_together([broken, lambda tx: tx.once("k2", {}, Counted())])
-    assert isinstance(outcomes[0], ZeroDivisionError)
-    assert [row[0] for row in bench.tables("replies")["replies"]] == ["k2"]
-
-
-def test_a_key_for_another_request_is_refused(bench: Bench) -> None:
-    bench.do(lambda tx: tx.once("k1", {"op": "x"}, Counted()))
-    bench.refused(
-        NotAllowed, lambda tx: tx.once("k1", {"op": "y"}, Counted()), "'k1' has been used for another request"
-    )
-
-
-def test_a_reply_is_kept_for_its_time_only(bench: Bench) -> None:
-    operation = Counted()
-    bench.do(lambda tx: tx.once("k1", {}, operation))
-    bench.pass_time(250)
-    bench.do(lambda tx: tx.once("k1", {}, operation))
-    assert operation.runs == 1
-    bench.pass_time(51)
-    assert bench.do(lambda tx: tx.once("k1", {"op": "y"}, operation))["run"] == 2
-
-
-def test_a_refused_request_can_be_tried_again_under_its_key(bench: Bench) -> None:
-    bench.store = bench.open(capacity=1)
-    bench.page("s1")
-
-    def ask(tx: Transaction) -> dict[str, Any]:
-        return tx.once("k1", {"op": "grant"}, lambda: {"code": tx.grant_code("s2", "home", 30.0).code})
-
-    bench.refused(Busy, ask)
-    bench.do(lambda tx: tx.release_page("s1"))
-    code = bench.do(ask)["code"]
-    assert code == bench.code("s2")
-
-
-def test_a_wrong_code_costs_one_attempt_however_often_it_is_replayed(bench: Bench) -> None:
-    bench.agent("a")
-
-    def ask(tx: Transaction) -> dict[str, Any]:
-        return tx.once("k1", {"op": "join"}, lambda: tx.join("a", "000000", "node")._asdict())
-
-    errors = {str(bench.refused(UnknownContactCode, ask)) for _ in range(3)}
-    assert len(errors) == 1
-    assert bench.do(lambda tx: tx.wrong_codes_at("node")) == 1
-
-
-def test_two_frame_nodes_with_one_key_at_once_do_it_once(bench: Bench) -> None:
-    operation = Counted()
-    inside, replies = threading.Event(), []
-    others = [bench.open(), bench.open()]
-
-    def slowly() -> dict[str, Any]:
-        threads[1].start()  # the other one asks while this one is in the middle
-        inside.wait(0.2)
-        return operation()
-
-    def ask(store: Store, work: Any) -> None:
-        with store.transaction() as tx:
-            replies.append(tx.once("k1", {}, work))
-
-    threads = [threading.Thread(target=ask, args=(s, w)) for s, w in zip(others, (slowly, operation), strict=True)]
-    threads[0].start()
-    threads[0].join()
-    threads[1].join()
-    assert operation.runs == 1 and replies[0] == replies[1]
-
-
-@pytest.mark.parametrize("capacity", [1, 7])
-def test_two_frame_nodes_at_once_never_exceed_the_capacity(bench: Bench, capacity: int) -> None:
-    outcomes: list[object] = []
-
-    def ask(store: Store, name: str) -> None:
-        for begin in range(0, 10, 5):
-            sessions = [f"{name}{n}" for n in range(begin, begin + 5)]
-            grants = [lambda tx, s=session: tx.grant_code(s, "home", 30.0) for session in sessions]
-            outcomes.extend(store.commit_together(grants))
-
-    threads = [threading.Thread(target=ask, args=(bench.open(capacity=capacity), name)) for name in "ab"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(isinstance(outcome, Busy) for outcome in outcomes) == 20 - capacity
-    assert bench.do(lambda tx: tx.counts())["pages"] == capacity
+@pytest.mark.parametrize("key", [1, 0x5C0DE5])
+def test_sqlite_has_one_writer_and_needs_no_lock(bench: Bench, key: int) -> None:
+    with bench.store.transaction() as tx:
+        tx.lock(key)
+        assert tx.try_lock(key)

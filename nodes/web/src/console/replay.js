@@ -9,7 +9,7 @@ const OURS = ["site-connect { display: none !important; }"]; // the visitor's fr
  * Returns {show(events, snapshot), end()}.
  *
  * Events are shown when they arrive: the visitor's clock may be wrong. Each snapshot is built beside what is shown, by
- * a replayer of its own, and takes its place when it is there: a refresh does not flicker, and old events are let go.
+ * another replayer, and takes its place when it is there: a refresh does not flicker, and old events are let go.
  */
 export function stage(root, onMeta) {
   const shown = []; // replayers with their places, the newest last; more than one only while that is being built

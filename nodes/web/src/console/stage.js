@@ -6,11 +6,17 @@ export class Stage {
   /** told: onMeta(session, {href, width, height}), long(session): a fresh snapshot is wanted, report(words) */
   constructor(root, told) {
     Object.assign(this, { root, told });
+    /** The page session that is shown; null while nothing is. */
     this.session = null;
-    this.turn = 0; // goes up with each end: what waited for the replay to be loaded is not shown then
+    /** Goes up with each `end`: what waited for the replay to be loaded is not shown then. */
+    this.turn = 0;
+    /** {show(events, snapshot), end()} of replay.js; null while nothing is shown. */
     this.replay = null;
-    this.count = 0; // events since the last snapshot
+    /** Events since the last snapshot, at most MAX_EVENTS. */
+    this.count = 0;
+    /** {width, height} of the visitor's window, in pixels; null while nothing is shown. */
     this.size = null;
+    /** A promise of the module replay.js; null until it is needed, and after it could not be loaded. */
     this.loading = null;
     new ResizeObserver(() => this.fit()).observe(root);
   }
@@ -46,7 +52,7 @@ export class Stage {
     this.told.long(session);
   }
 
-  /** Show nothing any more, of `session` or whatever is shown. When this returns nothing of it is on the screen. */
+  /** End what is shown of `session`, by default what is shown now. After it, nothing of it is on the screen. */
   end(session = this.session) {
     if (session !== this.session) return;
     this.session = null;

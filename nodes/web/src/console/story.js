@@ -89,12 +89,15 @@ function withState(desk, state) {
   const mine = state.chat_agent === desk.agent && state.gone !== true;
   const engaged = mine || (state.agent === desk.agent && state.gone !== true);
   if (!engaged && !known) return desk;
-  if (!engaged) return left(change(desk, session, { state, chat: known.chat === "open" ? "closed" : known.chat }), session);
+  if (!engaged) {
+    const over = known.chat === "open" ? "closed" : known.chat;
+    return left(change(desk, session, { state, chat: over }), session);
+  }
   const chat = mine ? state.chat : (known?.chat ?? "idle");
   return change(desk, session, { state, chat, button: state.button });
 }
 
-/** Whoever is neither seen nor in a chat is let go; a chat that has ended stays to be read while it is open here. */
+/** A visitor who is neither viewed nor in a chat is dropped. A chat that has ended stays while it is on the screen. */
 function left(desk, session) {
   const visitor = desk.visitors[session];
   const reading = desk.active === session && visitor.messages.length > 0;
@@ -120,7 +123,7 @@ export function activate(desk, session) {
   return before && before !== session && next.visitors[before] ? left(next, before) : next;
 }
 
-/** The agent has stopped it: nothing of it is shown any more, whatever still comes. */
+/** The agent has stopped it: nothing of it is shown any more, even if updates still come. */
 export function stopped(desk, session) {
   return change(desk, session, { epoch: null, synced: false, href: "" });
 }

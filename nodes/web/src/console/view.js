@@ -14,8 +14,14 @@ const CHAT_WORDS = {
 export class View {
   constructor(acts) {
     this.acts = acts;
+    /** The desk that is shown; null while the door is. */
     this.desk = null;
-    this.shown = {}; // what lists were made of, to leave them alone while that is the same
+    /** id of a list -> what it was made of, as JSON: a list is left alone while that is the same. */
+    this.shown = {};
+    /** The notice that was shown last. */
+    this.noticed = "";
+    /** The timer that takes the notice away. */
+    this.timer = undefined;
     on("sign_in", "submit", (form) => this.signIn(form));
     on("sign_out", "click", () => acts.signOut());
     on("available", "click", () => acts.available(!this.desk.available));
@@ -139,7 +145,7 @@ export class View {
     get("say").hidden = chat !== "open";
     get("say").querySelector("button").disabled = !connected;
     const messages = visitor?.messages ?? [];
-    // Whatever a page says it is: who writes here is the visitor.
+    // A page may claim any name for the sender; who writes here is the visitor.
     this.list("log", messages.map((each) => ({ ...each, from: each.own ? "You" : visitor.label })), message);
     get("log").scrollTop = get("log").scrollHeight;
   }

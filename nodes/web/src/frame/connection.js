@@ -79,7 +79,7 @@ export class Connection {
     return this.welcomed && this.put(message);
   }
 
-  /** A chat message that was not answered is said again after a loss: it has an id of its own, and shows once. */
+  /** A chat message that was not answered is said again after a loss. Its id lets it show once. */
   publish(message) {
     if (this.waiting.length >= MAX_WAITING) {
       return this.refused("publish", `${MAX_WAITING} messages wait for the gateway; this one was dropped`);
@@ -229,7 +229,7 @@ export class Connection {
     this.watch(said.heartbeat_s);
   }
 
-  /** A gateway that is silent for two heartbeats is gone, whatever the network still believes. */
+  /** A gateway that is silent for two heartbeats is gone, even if the network does not know it yet. */
   watch(heartbeat) {
     this.silent += 1;
     if (this.silent <= MAX_SILENT_BEATS) {

@@ -1,6 +1,6 @@
-// Who on this page wants a topic: subscriptions by id and by topic. Pure.
-// A page holds dozens of filters, not thousands: they are kept in order and tried one by one, with what a topic came to
-// remembered until a subscription changes. (fabric/trie.py, for many filters, is held to the same cases.)
+// Which subscriptions of this page match a topic. Pure. A page has dozens of filters, not thousands: they are tried one
+// by one, in order, and the result for a topic is remembered until a subscription changes. (fabric/trie.py, for many
+// filters, is held to the same cases.)
 
 import { matches, problem, validateFilter } from "./topics.js";
 
@@ -8,8 +8,11 @@ const MAX_ROUTES = 1000; // topics remembered; when full, all are forgotten
 
 export class Broker {
   constructor(firstId = 1) {
+    /** Above every id that was given or taken. */
     this.nextId = firstId;
+    /** id -> {id, filter, handler, active}, in the order they were made; `active` is false once one has ended. */
     this.subscriptions = new Map();
+    /** topic -> the subscriptions that match it; at most MAX_ROUTES, forgotten whenever `subscriptions` changes. */
     this.routes = new Map();
   }
 
@@ -22,7 +25,7 @@ export class Broker {
     return id;
   }
 
-  /** End a subscription, whose handler is called no more, and return its filter. */
+  /** End a subscription and return its filter. Throws StateError when there is no subscription of this id. */
   unsubscribe(id) {
     const subscription = this.subscriptions.get(id);
     if (!subscription) throw problem("StateError", `no subscription ${String(id)}: unsubscribed before, or never made`);

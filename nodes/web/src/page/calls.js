@@ -1,9 +1,11 @@
-// Callbacks of the page: called one at a time, in order; one that throws is reported and harms no other. Pure.
+// Callbacks of the page. They are called one at a time, in order. One that throws is reported and harms no other. Pure.
 
 export class Calls {
   constructor(report) {
     this.report = report;
+    /** Calls that wait for their turn. */
     this.waiting = [];
+    /** Whether `run` is at work; then it also takes what is added meanwhile. */
     this.calling = false;
   }
 
@@ -11,7 +13,7 @@ export class Calls {
     this.waiting.push(() => fun(...args));
   }
 
-  /** Call what waits; whoever is at it takes over what comes meanwhile. */
+  /** Call what waits. A callback that leads here again returns at once: the outer `run` goes on. */
   run() {
     if (this.calling) return;
     this.calling = true;

@@ -1,5 +1,5 @@
 // The frame on the page: an iframe from the gateway's origin, and what page and frame say to each other by postMessage.
-// Each message names exactly whom it is for, and is taken only from the very window and origin that it must come from.
+// Each message names the one origin that may read it, and is taken only from the window and origin of the frame.
 //
 // Page and frame may load in either order: each `load` of the iframe is greeted by a `hello` with the page's
 // subscriptions; what the page says before the frame has answered waits, in order.
@@ -24,11 +24,18 @@ export class FrameLink {
   /** host: element or shadow root for the iframe · hello(): what to greet the frame with · said(message) */
   constructor({ origin, host, hello, said }) {
     Object.assign(this, { origin, host, hello, said });
+    /** The iframe; null until `load`. */
     this.iframe = null;
-    this.greeted = this.ready = false;
+    /** Whether the frame was greeted at least once: before, its greeting will name all subscriptions. */
+    this.greeted = false;
+    /** Whether the frame has answered the last greeting: before, messages wait. */
+    this.ready = false;
+    /** Messages for the frame, in order; empty while it is ready. At most MAX_WAITING, stops aside. */
     this.waiting = [];
-    this.tall = false; // a chat needs more room
-    this.view = null; // what the page last asked for; null: what the frame remembers
+    /** Whether the frame has asked for the tall window, as a chat needs it. */
+    this.tall = false;
+    /** How the page last asked to show the frame, a key of SIZES or "hidden"; null: as the frame remembers it. */
+    this.view = null;
     window.addEventListener("message", (event) => this.heard(event));
   }
 
@@ -56,10 +63,11 @@ export class FrameLink {
     this.post({ t: "hello", view: this.view, ...this.hello() });
   }
 
+  /** Send a message, or keep it until the frame is ready. Throws HighWaterMarkReached; a stop is never refused. */
   tell(message) {
     if (this.ready) return this.post(message);
     if (!this.greeted && NAMED_BY_HELLO.has(message.t)) return undefined;
-    if (this.waiting.length >= MAX_WAITING && message.t !== "stop") { // a stop is never refused
+    if (this.waiting.length >= MAX_WAITING && message.t !== "stop") {
       throw problem("HighWaterMarkReached", `${MAX_WAITING} calls wait for the frame; this one is refused`);
     }
     this.waiting.push(message);

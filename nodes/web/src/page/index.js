@@ -72,7 +72,7 @@ function begin(script) {
       if (name === "subscribe") page.subscribe(args[0], args[1], args[2], index + 1);
       else window.site_connect[name](...args);
     } catch (error) {
-      report(error); // whoever called is long gone
+      report(error); // the caller is long gone
     }
   });
   whenThere(() => {

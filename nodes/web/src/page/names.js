@@ -1,4 +1,4 @@
-// The topics that the page's script knows by name; the table in README.md says when each is told.
+// The topics that the page's script knows by name; the table in docs/reference/site-connect-topics.md says when each is told.
 
 export const HERE = "~/site_connect/";
 const SESSION = "~pagesession/";

@@ -151,7 +151,7 @@ export class Page {
 
   acked({ id, ok, covered, missing, elapsed_s, error }) {
     const ackFun = this.ackFuns.get(id);
-    this.ackFuns.delete(id); // a frame that comes back is acked again; the page is told once
+    this.ackFuns.delete(id); // after a loss the gateway acks again; the page is told once
     if (ackFun) this.calls.add(ackFun, { ok, covered, missing, elapsed_s, error });
   }
 

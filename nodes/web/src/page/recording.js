@@ -1,5 +1,5 @@
-// Co-browsing on the page: the recorder, which is loaded when a session starts and gone when it stops, and the sign
-// that says so. A stop ends the recorder before anything else happens.
+// The recorder on the page, and the sign that says that an agent is viewing. Both come when a session starts, and go
+// when it stops. A stop ends the recorder before anything else happens.
 
 const REST_MS = 10_000;
 const SIGN = {
@@ -38,9 +38,14 @@ export class Recording {
    *  failed(why) · report(error): the recorder threw */
   constructor(told) {
     Object.assign(this, told);
+    /** The epoch that is recorded; null while nothing is. */
     this.epoch = null;
+    /** No snapshot is made before this time, in milliseconds of performance.now(). */
     this.restsUntil = 0;
-    this.script = this.recorder = this.sign = null;
+    /** The element that loads the recorder, and the sign; null while nothing is recorded. */
+    this.script = this.sign = null;
+    /** {stop(), snapshot()}; null until it is loaded, and while nothing is recorded. */
+    this.recorder = null;
   }
 
   start(epoch) {
@@ -63,12 +68,12 @@ export class Recording {
     }, this.report);
   }
 
-  /** A fresh snapshot of the whole page; before the recorder is there its first one will do. */
+  /** Make a snapshot of the whole page. Before the recorder is there this does nothing: it begins with one. */
   snapshot() {
     if (performance.now() >= this.restsUntil) this.recorder?.snapshot();
   }
 
-  /** A snapshot of this page cannot be sent at present: the agent asks again and again, and making one takes time. */
+  /** A snapshot cannot be sent at present. The agent asks again and again, and making one takes time: so wait. */
   rest() {
     this.restsUntil = performance.now() + REST_MS;
   }

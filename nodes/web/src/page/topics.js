@@ -5,7 +5,7 @@ const MAX_TOPIC_BYTES = 65535;
 const MAX_LEVELS = 201;
 const SHOWN_CHARS = 60;
 
-/** An error with a name of its own: InvalidTopic, InvalidFilter, ScopeError, StateError, HighWaterMarkReached. */
+/** An error with a name: InvalidTopic, InvalidFilter, ScopeError, StateError, HighWaterMarkReached. */
 export function problem(name, words) {
   const error = new Error(words);
   error.name = name;

@@ -8,9 +8,9 @@
 //
 // Inputs, and the events that they are, seen from what is held:
 //
-//   {t: "start", payload, retained}   the gateway says that a session began, in payload.epoch: `start`; `doubtful_start`
-//                                     while a stop is under way; `again`, if it is the one that is held; `late`, if that
-//                                     epoch is over
+//   {t: "start", payload, retained}   the gateway says that a session began, in payload.epoch: `start`;
+//                                     `doubtful_start` while a stop is under way; `again`, if it is the one that is
+//                                     held; `late`, if that epoch is over
 //   {t: "over", epoch}                the gateway says that sessions up to this epoch have ended: `over`, or `late` if
 //                                     the one that is held is newer
 //   {t: "stop", id, done}             the page stops: `stop`. `done` comes back as it is, in `resolve`

@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { Link } from "../../src/console/link.js";
 
-/** A link with sockets, time and answers of its own; `status` is what the gateway answers to a request. */
+/** A link whose sockets, time and answers the test makes; `status` is what the gateway answers to a request. */
 function made(status = 200) {
   const sockets = [];
   const timers = [];

@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { Connection } from "../../src/frame/connection.js";
 
-/** A connection with sockets, time and chance of its own. */
+/** A connection whose sockets, time and chance the test makes. */
 function made(kept = {}) {
   const sockets = [];
   const timers = [];
@@ -77,7 +77,7 @@ test("after a loss it comes back with its token and what it has seen; subscripti
   assert.deepEqual(told.at(-1), { t: "stopped", id: 9 });
 });
 
-test("each try that fails doubles the wait, up to 15 s; a socket that stood begins anew", () => {
+test("each try that fails doubles the wait, up to 15 s; after a socket that stood it is short again", () => {
   const { last, live, open } = made();
   const waits = [];
   for (let number = 0; number < 8; number += 1) {

@@ -36,7 +36,7 @@ test("a chat from the button to its end", () => {
   assert.equal(chat(trigger, ["~/site_connect/refused", { what: "trigger", why: "a chat waits already" }]), "closed");
 });
 
-test("a message shows once, whoever says it again; what is not seen is counted", () => {
+test("a message shows once, however often it is said; what is not seen is counted", () => {
   const message = ["~pagesession/chat/message", { from: "Ada", text: "Hello", id: "1" }];
   const hidden = told(["~pagesession/minimize_frame"], message, message);
   assert.deepEqual([hidden.messages.length, hidden.unread], [1, 1]);

@@ -97,7 +97,7 @@ test("an ack is told once, a refusal as one that is not ok", () => {
   assert.deepEqual(acks, [[false, "not public"]]);
 });
 
-test("who subscribes late is told what is retained; a page loaded anew is told as soon as it is welcome", () => {
+test("a late subscriber is told what is retained; a page that was loaded again is told as soon as it is welcome", () => {
   const { heard, welcome, page } = made();
   const early = heard("~/site_connect/ready");
   const retained = [{ name: "ready", payload: { code: "12" } }];
@@ -240,7 +240,7 @@ test("an old start does not undo a newer one", () => {
   assert.equal(page.viewing.ignored, 1);
 });
 
-test("who subscribes after a stop is not told of the start, whatever the gateway's table says still", () => {
+test("a subscriber that comes after a stop is not told of the start, even if the gateway's table names it still", () => {
   const { page, start, heard } = made();
   page.fromFrame({ t: "retained", messages: [{ topic: "~pagesession/cobrowsing/start", payload: { epoch: 3 } }] });
   assert.deepEqual(heard("~pagesession/cobrowsing/start"), [], "not begun here");
@@ -273,7 +273,7 @@ test("a stop while the gateway does not know of the co-browsing is one all the s
   assert.deepEqual(done, ["record 2", "stop", "stop"]);
 });
 
-test("show, minimise and hide change the frame, whoever says so", () => {
+test("show, minimise and hide change the frame, no matter who says so", () => {
   const { page, done } = made();
   page.publish("~pagesession/show_frame");
   page.fromFrame({ t: "message", topic: "~pagesession/minimize_frame", payload: {} });

@@ -1,0 +1,259 @@
+"""Numbers on every message, the receiver's half: it finds what is missing, double or out of order. Pure.
+
+`numbering` says what the numbers are. `now` is a monotonic time in seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+REORDER_WINDOW_S = 0.5  # how long what came too early waits for what is missing, after a move or a reconnect
+MAX_ENTRIES = 1_000_000  # pairs of topic and publisher a receiver keeps; each costs about 0.5 kB
+MAX_AWAITING = 100_000  # items that wait at once, over all topics
+
+_SECOND_CHANCES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Messages `first` to `last` of one publisher on one topic, `lost` in number, that will not be delivered."""
+
+    topic: str
+    publisher: int
+    first: int
+    last: int
+    lost: int
+
+
+class Deliver(NamedTuple, Generic[T]):
+    """Hand `item` to the subscribers."""
+
+    topic: str
+    item: T
+
+
+_TAIL: Any = object()  # waits in the place of an item: this number was sent, and is not here
+
+
+class _Awaiting(Generic[T]):
+    """What came too early on one topic from one publisher."""
+
+    __slots__ = ("items", "numbers")
+
+    def __init__(self) -> None:
+        self.items: dict[int, T] = {}
+        """By number, each above the last one that was delivered plus 1, or a tail; never empty between calls."""
+        self.numbers: list[int] = []
+        """A heap of the keys of `items`."""
+
+
+class GapDetector(Generic[T]):
+    """Puts each publisher's messages on each topic in order, and tells what is lost and what is double.
+
+    Returns effects, a list of `Deliver` and `Gap`, to be carried out in that order. `T` is whatever the caller wants
+    back for delivery.
+
+    The hot path is the caller's. `lasts(topic)` is a plain dict {publisher: last number}:
+
+        if last.get(publisher) == number - 1:
+            last[publisher] = number              # the usual case: in order, deliver
+        else:
+            effects = detector.observe(...)
+
+    Numbers are ints from 1. The caller checks this, before the inline test as before every call.
+
+    Only the detector adds and removes keys. While items wait, the entry is -1 - last, below every number, so that
+    the inline test fails and `observe` decides. (A negative number could pass it.) The dict stays the same object until
+    the topic is forgotten, or its last publisher evicted: it is empty from then on, so that an old one costs time but
+    is never wrong.
+    """
+
+    def __init__(
+        self,
+        reorder_window_s: float = REORDER_WINDOW_S,
+        max_entries: int = MAX_ENTRIES,
+        max_awaiting: int = MAX_AWAITING,
+    ) -> None:
+        self.reorder_window_s = reorder_window_s
+        self.max_entries = max_entries
+        self.max_awaiting = max_awaiting
+        self.duplicates = 0
+        """Messages not above the last number, or that waited already, since the start; as all that follow."""
+        self.gaps = 0
+        """Effects `Gap`."""
+        self.lost = 0
+        """Messages that these named."""
+        self.started_late = 0
+        """First numbers above 1: no loss is told, since it is not known what was wanted before."""
+        self.evicted = 0
+        """Entries forgotten because there were `max_entries`."""
+        self._topics: dict[str, dict[int, int]] = {}
+        """Entries: by topic, then by publisher, the last number, or -1 - last while something waits there."""
+        self._entries: deque[tuple[str, int, int]] = deque()
+        """(topic, publisher, last number when it was queued): every entry once; the next to be evicted first."""
+        self._awaiting: dict[tuple[str, int], _Awaiting[T]] = {}
+        """What waits, by topic and publisher: exactly where the entry is negative."""
+        self._deadlines: deque[tuple[float, str, int, int]] = deque()
+        """(until when, topic, publisher, number) of what waits, in order of time; void if it was released before."""
+
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether `expire` has anything to release, now or later."""
+        return bool(self._deadlines)
+
+    def lasts(self, topic: str) -> dict[int, int]:
+        """Return the topic's last numbers by publisher, for the inline test; see above."""
+        lasts = self._topics.get(topic)
+        if lasts is None:
+            if len(self._topics) >= 2 * self.max_entries:  # at least half are empty: asked for, never observed
+                self._topics = {name: numbers for name, numbers in self._topics.items() if numbers}
+            lasts = self._topics[topic] = {}
+        return lasts
+
+    def observe(
+        self, topic: str, publisher: int, number: int, now: float, *, item: T, awaits: bool
+    ) -> list[Deliver[T] | Gap]:
+        """Take one message. `awaits`: after a move or reconnect, when what is missing may still come by the other way.
+
+        returns: nothing for a duplicate (not above the last number, or waiting already) and for what has to wait
+        """
+        lasts = self.lasts(topic)
+        last = lasts.get(publisher)
+        if last is None:
+            return self._first(topic, publisher, number, item)
+        if last < 0 or (awaits and number > last + 1):
+            return self._await(topic, publisher, number, now, item)
+        if number <= last:
+            self.duplicates += 1
+            return []
+        lasts[publisher] = number
+        if number == last + 1:
+            return [Deliver(topic, item)]
+        return [self._gap(topic, publisher, last + 1, number - 1), Deliver(topic, item)]
+
+    def tail(self, topic: str, publisher: int, number: int, now: float, awaits: bool) -> list[Deliver[T] | Gap]:
+        """Take a tail: the publisher has sent up to `number`. A topic never seen stays so: its start is unknown."""
+        lasts = self._topics.get(topic, {})
+        last = lasts.get(publisher)
+        if last is None or number <= (last if last >= 0 else -1 - last):
+            return []
+        if last < 0 or awaits:
+            early = self._awaiting.get((topic, publisher))
+            return [] if early and number in early.items else self._await(topic, publisher, number, now, _TAIL)
+        lasts[publisher] = number
+        return [self._gap(topic, publisher, last + 1, number)]
+
+    def expire(self, now: float) -> list[Deliver[T] | Gap]:
+        """Release, in order, what has waited for the whole window, and report what is missing before it."""
+        effects: list[Deliver[T] | Gap] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            effects += self._release_oldest()
+        return effects
+
+    def knows_any(self, topics: Iterable[str]) -> bool:
+        """Whether `forget` could have to do with any of these topics."""
+        return any(topic in self._topics for topic in topics)
+
+    def forget(self, unwanted: Callable[[str], bool]) -> int:
+        """Drop all topics for which `unwanted(topic)`, and what waits there. Return how many topics. O(all entries)."""
+        topics = {topic for topic in self._topics if unwanted(topic)}
+        if not topics:
+            return 0
+        for topic in topics:
+            self._topics.pop(topic).clear()
+        self._entries = deque(entry for entry in self._entries if entry[0] not in topics)
+        self._awaiting = {key: early for key, early in self._awaiting.items() if key[0] not in topics}
+        return len(topics)
+
+    def _first(self, topic: str, publisher: int, number: int, item: T) -> list[Deliver[T] | Gap]:
+        effects = self._evict() if len(self._entries) >= self.max_entries else []
+        self._entries.append((topic, publisher, number))
+        self.lasts(topic)[publisher] = number
+        if number > 1:
+            self.started_late += 1
+        effects.append(Deliver(topic, item))
+        return effects
+
+    def _await(self, topic: str, publisher: int, number: int, now: float, item: T) -> list[Deliver[T] | Gap]:
+        lasts = self._topics[topic]
+        last = lasts[publisher]
+        if last >= 0:
+            last = lasts[publisher] = -1 - last
+        early = self._awaiting.get((topic, publisher))
+        if early is None:
+            early = self._awaiting[topic, publisher] = _Awaiting()
+        known = early.items.get(number)
+        if number <= -1 - last or (known is not None and known is not _TAIL):
+            self.duplicates += 1
+            return []
+        if known is None:
+            heapq.heappush(early.numbers, number)
+            self._deadlines.append((now + self.reorder_window_s, topic, publisher, number))
+        early.items[number] = item
+        effects = self._advance(topic, publisher, 0)
+        while len(self._deadlines) > self.max_awaiting:
+            effects += self._release_oldest()
+        return effects
+
+    def _release_oldest(self) -> list[Deliver[T] | Gap]:
+        _, topic, publisher, number = self._deadlines.popleft()
+        early = self._awaiting.get((topic, publisher))
+        return self._advance(topic, publisher, number) if early and number in early.items else []
+
+    def _advance(self, topic: str, publisher: int, upto: int) -> list[Deliver[T] | Gap]:
+        """Release what waits up to `upto`, if that still waits, and then what follows without a hole."""
+        early = self._awaiting[topic, publisher]
+        numbers, items = early.numbers, early.items
+        last = -1 - self._topics[topic][publisher]
+        effects: list[Deliver[T] | Gap] = []
+        while numbers and numbers[0] <= upto:
+            number = heapq.heappop(numbers)
+            item = items.pop(number)
+            if item is _TAIL:
+                continue
+            if number > last + 1:
+                effects.append(self._gap(topic, publisher, last + 1, number - 1))
+            effects.append(Deliver(topic, item))
+            last = number
+        if upto > last:  # what waited as `upto` was a tail
+            effects.append(self._gap(topic, publisher, last + 1, upto))
+            last = upto
+        while numbers and numbers[0] == last + 1 and items[last + 1] is not _TAIL:
+            last = heapq.heappop(numbers)
+            effects.append(Deliver(topic, items.pop(last)))
+        self._topics[topic][publisher] = -1 - last
+        if not numbers:
+            del self._awaiting[topic, publisher]
+            self._topics[topic][publisher] = last
+        return effects
+
+    def _evict(self) -> list[Deliver[T] | Gap]:
+        """Forget the oldest entry. One that has moved since it was last looked at is passed over, up to 16 times."""
+        for _ in range(_SECOND_CHANCES):
+            topic, publisher, then = self._entries.popleft()
+            last = self._topics[topic][publisher]
+            if last == then:
+                break
+            self._entries.append((topic, publisher, last))
+        else:
+            topic, publisher, _ = self._entries.popleft()
+        early = self._awaiting.get((topic, publisher))
+        effects = self._advance(topic, publisher, max(early.numbers)) if early else []
+        lasts = self._topics[topic]
+        del lasts[publisher]
+        if not lasts:
+            del self._topics[topic]
+        self.evicted += 1
+        return effects
+
+    def _gap(self, topic: str, publisher: int, first: int, last: int) -> Gap:
+        lost = last - first + 1
+        self.gaps += 1
+        self.lost += lost
+        return Gap(topic, publisher, first, last, lost)
