@@ -16,6 +16,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from fabric import Node
 from fabric.wire import Message
@@ -109,15 +110,20 @@ class Rounds:
     def _join(self, code: str) -> int:
         """Return the epoch. After a frame node was away for longer than its lease, the agent signs in anew first."""
         for _ in range(5):
-            before = len(self.agent.events("joined", "refused"))
+            before = len(self._answers())
             self.agent.do("join", code=code)
-            until(lambda: len(self.agent.events("joined", "refused")) > before, "an answer to the join", 30)  # noqa: B023
-            told = self.agent.events("joined", "refused")
+            until(lambda: len(self._answers()) > before, "an answer to the join", 60)  # noqa: B023
+            told = self._answers()
             if told[-1]["event"] == "joined":
                 return int(told[-1]["epoch"])
             assert told[-1]["error"] == "LeaseExpired", told[-1]
             until(lambda: self._count("signed_in") > self._count("lease_lost"), "it is signed in", 30)
         raise AssertionError("it could not join")
+
+    def _answers(self) -> list[dict[str, Any]]:
+        """What came of each join. A stop is refused where the page's own came first, and may be so late."""
+        told = self.agent.events("joined", "refused")
+        return [each for each in told if each["event"] == "joined" or each["what"] == "join"]
 
     def _count(self, event: str) -> int:
         return len(self.agent.events(event))
