@@ -61,7 +61,7 @@ class Agent:
     buttons:  ids of the chat buttons it serves
     lease_s:  how long it is taken for present when nothing is heard of it
     on_confirm: called, like `on_event`, with a session and a function, when a stop of that session can be confirmed;
-              whoever shows updates elsewhere calls the function, from any thread, once it shows none any more
+              a program that shows updates elsewhere calls the function, from any thread, once it shows them no more
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Agent:
         return self._signed_in.wait(timeout_s)
 
     def set_available(self, on: bool) -> None:
-        """Say whether chats may be offered: as soon as it is signed in, and again when it has to sign in anew."""
+        """Say whether chats may be offered: as soon as it is signed in, and again when it has to sign in again."""
         self.handle(AgentSetAvailable(on))
 
     def join(self, code: str) -> Future[Any]:

@@ -97,7 +97,7 @@ class FrameCore:
         """
         before = self.view()
         effects = self._take(event, now)
-        if not isinstance(event, VisitorAsked):  # whoever published what the visitor did was told of it then
+        if not isinstance(event, VisitorAsked):  # the page heard of this when it was published
             effects += self._tell(before)
         return [*effects, *self._asks(now)]
 

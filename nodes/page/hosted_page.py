@@ -63,7 +63,7 @@ class HostedPage:
     buttons:  ids of the page's chat buttons
     lease_s:  how long the frame node keeps the contact code without a heartbeat
     backoff:  how patiently it asks for a code
-    echo:     False: handlers hear only what comes from elsewhere; whoever publishes has delivered it already
+    echo:     False: handlers hear only what comes from elsewhere, as the caller delivers what it publishes
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class HostedPage:
         return ident
 
     def unsubscribe(self, subscription_id: int) -> None:
-        """End a subscription: its handler is called no more. KeyError when there is none of this id."""
+        """End a subscription: its handler is called no more. KeyError when no subscription has it."""
 
         def decide(now: float) -> list[Effect]:
             effects = self._core.unsubscribe(subscription_id)
@@ -155,7 +155,7 @@ class HostedPage:
     def send_update(
         self, event: Any, snapshot: bool = False, epoch: int | None = None, number: int | None = None
     ) -> bool:
-        """Send a page update to the agent in session; False when there is none, and so nothing was sent.
+        """Send a page update to the agent in session; False when no agent is: then nothing was sent.
 
         snapshot:  the event is the whole page: what an agent needs to begin, and after a gap
         epoch:     the one it was made in, if that may be over; then nothing is sent

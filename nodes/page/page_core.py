@@ -3,7 +3,7 @@
 Three kinds of topics:
 
     ~/…             never leave the page; acked at once
-    ~pagesession/…  this session's own space: delivered here at once, and sent to whoever is in session
+    ~pagesession/…  this session's own space: delivered here at once, and sent to all who are in session
     all others      go to the fabric
 
 What is meant for beyond the page waits, in order and bounded, until the page is attached, and again while the fabric
@@ -56,7 +56,7 @@ VISIBILITY_EVENTS = {topics.SHOW: "show", topics.MINIMISE: "minimise", topics.HI
 
 
 class PageCore:
-    """The page of `frame`'s session. Whatever of it returns effects wants them performed in this order.
+    """The page of `frame`'s session. Effects are performed in the order in which they are returned.
 
     echo:  deliver the page's own publishes here; a page that lives elsewhere, in a browser, has heard them already
     """
@@ -133,7 +133,7 @@ class PageCore:
         return ident, [*effects, *(Deliver(one, topic, payload, retained=True) for topic, payload in retained)]
 
     def unsubscribe(self, subscription: int) -> list[Effect]:
-        """End a subscription. KeyError when there is none of this id."""
+        """End a subscription. KeyError when no subscription has it."""
         kind = scope(self._broker.unsubscribe(subscription))
         self._unacked = [each for each in self._unacked if each[0] != subscription]
         if kind in ("local", "pagesession"):
@@ -169,7 +169,7 @@ class PageCore:
     def send_update(
         self, event: Any, snapshot: bool, epoch: int | None = None, number: int | None = None
     ) -> list[Effect]:
-        """Send a page update to the agent in session; nothing at all when there is none, or in another epoch.
+        """Send a page update to the agent in session; nothing when no agent is, or in another epoch.
 
         number:  the one that it was given where it was made, so that the agent sees what was lost on the way here;
                  by default the next one

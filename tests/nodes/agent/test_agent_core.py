@@ -151,7 +151,7 @@ def test_a_gap_asks_for_a_snapshot_and_nothing_is_handled_until_it_comes() -> No
     ada.update(6)
     assert ada.handled == [(1, 1), (1, 5), (1, 6)]
     ada.update(1)
-    assert ada.core.gaps == 2, "the page was loaded again and counts anew: what it builds on is not known"
+    assert ada.core.gaps == 2, "the page was loaded again and counts from 1 again: what it builds on is not known"
 
 
 def test_a_stop_by_the_page_is_confirmed_until_that_is_answered() -> None:

@@ -1,4 +1,4 @@
-"""Callbacks: one at a time, in order, whoever adds them, and none harms the next."""
+"""Callbacks: one at a time, in order, from any thread, and one that raises harms no other."""
 
 from __future__ import annotations
 
