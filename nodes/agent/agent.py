@@ -116,6 +116,10 @@ class Agent:
 
         self._do(decide)
 
+    def shown(self, session: str, epoch: int) -> None:
+        """Say that the page is on the agent's screen now, so that its visitor is told who sees it, and not before."""
+        self._do(lambda now: self._core.shown(session, epoch))
+
     def resync(self, session: str) -> None:
         """Have the page send a fresh snapshot; no update is handled before it comes."""
         self._do(lambda now: self._core.resync(session, now))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from nodes.rules import topics
 from nodes.rules.cobrowse import Cobrowse
@@ -94,6 +94,18 @@ class _Page:
     ending_at: float | None = None
 
 
+def is_pulse(payload: object) -> TypeGuard[Mapping[str, Any]]:
+    """Say whether it is what `topics.PULSE` carries: epoch, n, silent_s in seconds, open."""
+    return (
+        isinstance(payload, Mapping)
+        and payload.keys() == {"epoch", "n", "silent_s", "open"}
+        and type(payload["epoch"]) is int
+        and type(payload["n"]) is int
+        and type(payload["silent_s"]) in (int, float)
+        and type(payload["open"]) is bool
+    )
+
+
 class AgentCore:
     """One agent.
 
@@ -149,6 +161,13 @@ class AgentCore:
         epoch = page.cobrowsing.epoch
         page.cobrowsing = page.cobrowsing.stopped(epoch)
         return [*self._tell_stopped(page, "agent"), *self._end(page, "stop", epoch, now)]
+
+    def shown(self, session: str, epoch: int) -> list[Effect]:
+        """The agent's screen shows the page, in this epoch: its visitor may be told so. Nothing if that is over."""
+        page = self._pages.get(session)
+        if page is None or page.home is None or not page.cobrowsing.accepts(epoch):
+            return []
+        return [Say(session, page.home, topics.SHOWN, {"epoch": epoch, "agent": self.agent})]
 
     def may_handle(self, session: str, epoch: int, now: float) -> bool:
         """Say whether an update may be handled at this moment."""
@@ -255,8 +274,12 @@ class AgentCore:
 
     def message(self, session: str, topic: str, payload: Any) -> list[Effect]:
         """Anything else came that was published in the session's space."""
-        if session not in self._pages:
+        page = self._pages.get(session)
+        if page is None:
             return []
+        if topic == topics.PULSE:
+            is_current = is_pulse(payload) and page.cobrowsing.accepts(payload["epoch"])
+            return [Tell("pulse", {"session": session, **payload})] if is_current else []
         if topic == topics.MESSAGE:
             return [Tell("chat_message", {"session": session, "message": payload})] if self.may_chat(session) else []
         return [Tell("message", {"session": session, "topic": topic, "payload": payload})]
