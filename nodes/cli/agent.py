@@ -52,7 +52,7 @@ class Driver:
             return str(field(command, "session", str))
         sessions = [state["session"] for state in self._agent.pages()]
         if len(sessions) != 1:
-            raise ValueError(f"missing 'session' of {command['do']!r}: expected one of {len(sessions)} engaged pages")
+            raise ValueError(f"missing 'session' of {command['do']!r}: {len(sessions)} pages are engaged")
         return str(sessions[0])
 
     def _over(self, command: Command) -> Callable[[Future[Any]], None]:

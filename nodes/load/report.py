@@ -10,7 +10,7 @@ from nodes.load.books import Line
 from nodes.load.schedule import Spec
 
 UNSENT_SHARE = 0.005
-"""A schedule of which more than this was not sent in time did not hold: the latency of what was not sent is unknown."""
+"""A rate did not hold when a larger share was not sent in time: the latency of what was not sent is unknown."""
 
 ROUND_COLUMNS = ("rate/s", "sent", "delivered", "delivered/s", "lost", "p50 ms", "p90", "p99", "p99.9", "max", "unsent")
 BOOKS_COLUMNS = ("subscriber", "due", "delivered", "lost", "over the end", "missing", "surplus", "wrong")
@@ -20,7 +20,7 @@ OVER_COLUMNS = ("subscriber", "over-delivered by filter", "messages")
 
 @dataclass(frozen=True)
 class Over:
-    """What arrived at one subscriber and matched nothing; by filter as its prefix lets it through."""
+    """What arrived at one subscriber and matched nothing; `by_filter`: by the filter whose prefix let it through."""
 
     subscriber: int
     arrived: int
@@ -32,10 +32,14 @@ class Round:
     """One stretch at one rate. `sent` and the books cover the whole stretch; figures a second its measured part.
 
     rate:            asked for, in messages a second; None: as fast as possible
-    unsent:          scheduled, but the publishers were too slow; their latency is in no quantile
+    unsent:          scheduled but not sent, as the publishers were too slow; their latency is in no quantile
     refused:         not accepted by the proxy
-    delivered_per_s: of all subscribers together
-    quantiles_ms:    p50 … p99.9, max from the intended send time; empty when nothing arrived
+    elapsed_s:       of the measured part
+    delivered:       in the measured part, to all subscribers together; so is delivered_per_s
+    lost:            reported lost since the round before
+    quantiles_ms:    p50 … p99.9 and max, from the intended send time; empty when nothing arrived
+    lines:           the books of the whole run so far
+    curve_ms:        points (percentile, latency), see `latency.curve_ms`
     """
 
     rate: float | None
@@ -53,7 +57,7 @@ class Round:
 
     @property
     def loss(self) -> float:
-        """The share of what was due that was lost."""
+        """The share of the messages due that was lost."""
         due = self.delivered + self.lost
         return self.lost / due if due else 0.0
 
@@ -62,12 +66,12 @@ class Round:
         return all(line.balances for line in self.lines)
 
     def fell(self, max_p99_ms: float, max_loss: float) -> str:
-        """Why this rate did not hold; empty when it did."""
+        """Return why this rate did not hold; empty when it did."""
         p99 = self.quantiles_ms.get("p99")
         if self.unsent > UNSENT_SHARE * (self.sent + self.unsent):
             return f"the publishers could not send {self.unsent:,} of {self.sent + self.unsent:,} in time"
         if self.refused:
-            return f"{self.refused:,} were not accepted"
+            return f"the proxies did not accept {self.refused:,}"
         if p99 is None:
             return "nothing arrived"
         if self.loss > max_loss:
@@ -76,7 +80,7 @@ class Round:
 
 
 def as_json(spec: Spec, rounds: Sequence[Round], best: Round | None, unconfirmed: int) -> dict[str, Any]:
-    """All of it; `result` is the round that counts."""
+    """Return the whole result; `result` is the best round, null when no rate held."""
     return {
         "publishers": spec.publishers,
         "subscribers": spec.subscribers,

@@ -1,6 +1,6 @@
 """Draws every state machine from its own table: `python -m nodes.rules.diagrams > docs/machines.md`.
 
-The page is generated, so that it cannot say anything else than the code; a test compares the two.
+The page is generated, and a test compares it with the code.
 """
 
 from __future__ import annotations

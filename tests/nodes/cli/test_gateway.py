@@ -110,4 +110,4 @@ def test_behind_a_proxy_its_words_count_and_otherwise_not(world: Site) -> None:
 def test_without_aiohttp_it_says_which_extra_is_lacking(world: Site) -> None:
     code = "import sys; sys.modules['aiohttp'] = None; from nodes.cli.main import run; sys.exit(run(['gateway']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == Exit.MISSING and "pip install '.[web]'" in done.stderr
+    assert done.returncode == Exit.MISSING and "pip install 'site-connect-fabric[web]'" in done.stderr

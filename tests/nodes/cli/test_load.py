@@ -108,16 +108,16 @@ def test_books_that_do_not_balance_ends_with_1(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--rate", "0"], "'0' is not right here"),
-        (["--rate", "fast"], "'fast' is not right here"),
-        (["--find-max", "--rate", "max"], "--find-max begins with a rate"),
-        (["--topic", "a"], "'a' makes one topic, not 100"),
-        (["--topic", "~/{n}"], "is not everybody's"),
+        (["--rate", "0"], "invalid number '0'"),
+        (["--rate", "fast"], "invalid number 'fast'"),
+        (["--find-max", "--rate", "max"], "--find-max needs a rate to begin with"),
+        (["--topic", "a"], "invalid pattern 'a': expected one with {n} in it"),
+        (["--topic", "~/{n}"], "expected one for everybody"),
         (["--filter", "nothing/#"], "matches none of the topics load/0000/value … load/0099/value"),
         (["--filter", "a#"], "filter 'a#'"),
-        (["--filter", "$fabric/#"], "is not everybody's"),
-        (["--plot", "a.gif"], "'a.gif' ends in neither of .svg, .png"),
-        (["--plot", "/nowhere/a.svg"], "is no folder to write a.svg to"),
+        (["--filter", "$fabric/#"], "expected one for everybody"),
+        (["--plot", "a.gif"], "invalid file 'a.gif': expected a name that ends in .svg or .png"),
+        (["--plot", "/nowhere/a.svg"], "invalid folder '/nowhere'"),
         (["--size", "7"], "7 is not in the range"),
         (["--topics", "100000", "--publishers", "20"], "more than the 1,000,000 pairs"),
         (["--max-loss", "2"], "2.0 is not in the range"),
@@ -158,4 +158,4 @@ def test_what_lacks_is_named_with_its_extra(
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     assert main.run(["load"]) == Exit.MISSING
-    assert "hdrh is not installed; right would be: pip install '.[bench]'" in capsys.readouterr().err
+    assert "hdrh is not installed; install it with: pip install 'site-connect-fabric[bench]'" in capsys.readouterr().err

@@ -82,7 +82,7 @@ def test_lines_of_json_and_the_bad_ones_among_them(mesh: Mesh, run_fabric: Run) 
     assert done.returncode == Exit.NOT_REACHED and done.stdout == ""
     words = done.stderr.splitlines()
     assert [re.search(r"line (\d)", line)[1] for line in words[:-1]] == ["2", "3", "4", "5", "6"]  # type: ignore[index]
-    assert "right would be" in words[0] and "stay in this command" in words[3]
+    assert "a line looks like" in words[0] and "expected one without ~/" in words[3]
     assert words[-1].startswith("fabric pub: sent 2, skipped 0, refused 5 in ")
 
 
@@ -124,7 +124,7 @@ def test_csv(mesh: Mesh, run_fabric: Run, tmp_path: Path, kind: str) -> None:
         "refused": 1,
         "unconfirmed": 0,
     }
-    assert "line 6: tail is 'x/y'" in done.stderr
+    assert "line 6: invalid tail 'x/y'" in done.stderr
 
 
 def test_text_that_is_no_utf8_is_refused_by_the_line(mesh: Mesh, run_fabric: Run, tmp_path: Path) -> None:
@@ -141,9 +141,9 @@ def test_text_that_is_no_utf8_is_refused_by_the_line(mesh: Mesh, run_fabric: Run
     [
         (["--csv", "/nowhere.csv", "--topic", "a"], Exit.MISSING, "cannot read /nowhere.csv: "),
         (["--csv", "pyproject.toml.gz", "--topic", "a"], Exit.MISSING, "cannot read"),
-        (["--csv", "-", "--topic", "a/{c}"], Exit.USAGE, "there is no column 'c'; there are a, b"),
-        (["--csv", "-", "--topic", "a/{"], Exit.USAGE, "is no template"),
-        (["~/a", "1"], Exit.USAGE, "stay in this command"),
+        (["--csv", "-", "--topic", "a/{c}"], Exit.USAGE, "invalid column 'c': expected one of a, b"),
+        (["--csv", "-", "--topic", "a/{"], Exit.USAGE, "invalid template"),
+        (["~/a", "1"], Exit.USAGE, "expected one without ~/"),
         (["$a", "1"], Exit.USAGE, "belong to the fabric"),
         (["~mine/a", "1"], Exit.USAGE, "invalid scope '~mine'"),
     ],

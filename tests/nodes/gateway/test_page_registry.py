@@ -60,7 +60,7 @@ def test_a_lost_socket_misses_nothing(pair: list[GatewayProcess]) -> None:
             await other.hello()
             await other.send("publish", id=1, topic="news/a", payload=1)
             await browser.get("message", topic="news/a")
-            seen = max(frame.get("seq", 0) for frame in browser.frames)
+            seen = max(each.get("seq", 0) for each in browser.messages)
             await browser.ws.close()
             for number in (2, 3):
                 await other.send("publish", id=number, topic="news/a", payload=number)
@@ -70,7 +70,7 @@ def test_a_lost_socket_misses_nothing(pair: list[GatewayProcess]) -> None:
                 assert welcome["resumed"] and not welcome["missed"] and welcome["session"] == first["session"]
                 assert codes(welcome) == [code] and welcome["token"] != first["token"]
                 got = [await again.get("message", topic="news/a") for _ in range(2)]
-                assert [frame["payload"] for frame in got] == [2, 3] and got[0]["seq"] > seen
+                assert [each["payload"] for each in got] == [2, 3] and got[0]["seq"] > seen
                 await again.send("subscribe", id=1, filter="news/#")
                 assert (await again.get("ack", id=1))["ok"]
                 await again.send("subscribe", id=1, filter="news/other")
@@ -114,7 +114,7 @@ def test_a_duplicated_tab_gets_a_session_of_its_own(pair: list[GatewayProcess]) 
             code = await code_of(browser)
             for gateway in pair:
                 async with browser.comes_back(gateway.url, same_document=False) as tab:
-                    reading = asyncio.create_task(browser.get("beat"))  # who reads answers pings, as browsers do
+                    reading = asyncio.create_task(browser.get("beat"))  # one who reads answers pings, as browsers do
                     welcome = await tab.hello()
                     reading.cancel()
                     assert (welcome["resumed"], welcome["why"]) == (False, "in_use")

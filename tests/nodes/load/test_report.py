@@ -26,7 +26,7 @@ SPEC = Spec(2, 1, ("a",), ("a",), 64, 1000.0, 1.0, 1.0, ("tcp://h:1",))
         ({"lost": 10}, "1 % lost"),
         ({"unsent": 6}, "could not send 6 of 1,006 in time"),
         ({"unsent": 5}, ""),
-        ({"refused": 1}, "1 were not accepted"),
+        ({"refused": 1}, "the proxies did not accept 1"),
         ({"quantiles_ms": {}, "delivered": 0}, "nothing arrived"),
     ],
 )

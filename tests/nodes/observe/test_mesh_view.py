@@ -52,7 +52,7 @@ def test_one_proxy_alone_is_a_mesh() -> None:
 def test_who_is_named_must_be_heard() -> None:
     view = view_of(announcement("p1", peer("p2")))
     assert not view.is_complete()
-    assert view.problem() == "not heard of yet: p2"
+    assert view.problem() == "no announcement yet from p2"
     view.hear(announcement("p2", peer("p1")))
     assert view.is_complete() and view.problem(2) == ""
 
