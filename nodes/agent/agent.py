@@ -32,6 +32,7 @@ from nodes.agent.frame_node_client import FrameNodeClient
 from nodes.agent.interface import (
     AgentChoseButtons,
     AgentSetAvailable,
+    AgentShowed,
     AgentStopped,
     AgentWantedSnapshot,
     Ask,
@@ -129,6 +130,10 @@ class Agent:
         errors: StateError when there is no session with this page
         """
         self.handle(AgentStopped(session))
+
+    def shown(self, session: str, epoch: int) -> None:
+        """Say that the page is on the agent's screen now, so that its visitor is told who sees it, and not before."""
+        self.handle(AgentShowed(session, epoch))
 
     def resync(self, session: str) -> None:
         """Have the page send a fresh snapshot; no update is handled before it comes."""

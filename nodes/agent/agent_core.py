@@ -15,12 +15,13 @@ Reading order: `handle`, one case for each input; `_heard`, where every decision
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, TypeGuard, assert_never
 
 from nodes.agent.engaged_page import AGAIN_S, EngagedPage, not_in_session
 from nodes.agent.interface import (
     AgentChoseButtons,
     AgentSetAvailable,
+    AgentShowed,
     AgentStopped,
     AgentWantedSnapshot,
     Ask,
@@ -34,6 +35,7 @@ from nodes.agent.interface import (
     LeaseDoubted,
     LeaseLost,
     PageUpdated,
+    Say,
     SessionSpoke,
     SpaceWatched,
     Tell,
@@ -46,6 +48,18 @@ from nodes.rules.state_map import START, StateMap, is_state
 REMEMBER_S = 300.0
 """How long the version of a page that was let go is kept, against messages that come late."""
 _RENEWALS = ("sign_in", "renew_agent")
+
+
+def is_pulse(payload: object) -> TypeGuard[Mapping[str, Any]]:
+    """Say whether it is what `topics.PULSE` carries: epoch, n, silent_s in seconds, open."""
+    return (
+        isinstance(payload, Mapping)
+        and payload.keys() == {"epoch", "n", "silent_s", "open"}
+        and type(payload["epoch"]) is int
+        and type(payload["n"]) is int
+        and type(payload["silent_s"]) in (int, float)
+        and type(payload["open"]) is bool
+    )
 
 
 class AgentCore:
@@ -111,6 +125,8 @@ class AgentCore:
             case AgentWantedSnapshot(session):
                 page = self._pages.get(session)
                 return [] if page is None else page.want_snapshot(now)
+            case AgentShowed(session, epoch):
+                return self._showed(session, epoch)
             case _:
                 assert_never(event)
         return []
@@ -257,9 +273,20 @@ class AgentCore:
         data = {"session": session, "epoch": epoch, "n": n, "update": payload.get("event"), "snapshot": snapshot}
         return [Update(session, epoch, data)]
 
-    def _spoke(self, session: str, topic: str, payload: Any) -> list[Effect]:
-        if session not in self._pages:
+    def _showed(self, session: str, epoch: int) -> list[Effect]:
+        """The visitor may be told who sees the page. Nothing if that epoch is over."""
+        page = self._pages.get(session)
+        if page is None or page.view.home is None or not page.view.cobrowsing.accepts(epoch):
             return []
+        return [Say(session, page.view.home, topics.SHOWN, {"epoch": epoch, "agent": self.agent})]
+
+    def _spoke(self, session: str, topic: str, payload: Any) -> list[Effect]:
+        page = self._pages.get(session)
+        if page is None:
+            return []
+        if topic == topics.PULSE:
+            is_current = is_pulse(payload) and page.view.cobrowsing.accepts(payload["epoch"])
+            return [Tell("pulse", {"session": session, **payload})] if is_current else []
         if topic == topics.MESSAGE:
             return [Tell("chat_message", {"session": session, "message": payload})] if self.may_chat(session) else []
         return [Tell("message", {"session": session, "topic": topic, "payload": payload})]

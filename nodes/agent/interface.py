@@ -96,6 +96,14 @@ class AgentWantedSnapshot:
     session: str
 
 
+@dataclass(frozen=True, slots=True)
+class AgentShowed:
+    """Its screen shows a page, in this epoch of its co-browsing."""
+
+    session: str
+    epoch: int
+
+
 # --- inputs: the frame node
 
 
@@ -177,6 +185,7 @@ Input = (
     | AgentChoseButtons
     | AgentStopped
     | AgentWantedSnapshot
+    | AgentShowed
     | FrameNodeAnswered
     | FrameNodeFailed
     | FrameNodeRejected

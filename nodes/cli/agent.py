@@ -117,7 +117,11 @@ def agent(
     lines = Lines()
 
     def tell(event: dict[str, Any]) -> None:
+        if event["event"] == "pulse":
+            return  # one a second, for who watches a picture
         lines.tell(**event)
+        if event["event"] == "update" and event["snapshot"]:
+            running.shown(event["session"], event["epoch"])
 
     with (
         status_page("agent", http) as status,

@@ -114,6 +114,13 @@ class Retry(BrowserMessage):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Beat(BrowserMessage):
+    """The answer to a `beat`. n: the number of the last update that the page has made; None: not known."""
+
+    n: int | None = field(default=None, metadata=OPTIONAL_ID)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TokenStored(BrowserMessage):
     """The browser keeps the last token that came."""
 
@@ -171,6 +178,14 @@ class Snapshot(BrowserMessage):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Shown(BrowserMessage):
+    """The page is on the agent's screen."""
+
+    session: str = field(metadata=SESSION)
+    epoch: int = field(metadata=_holds(EPOCH))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Handled(BrowserMessage):
     """confirm: the number of a `confirm` whose session is no longer shown."""
 
@@ -182,8 +197,8 @@ class Ping(BrowserMessage):
     at: float = field(metadata=_of(lambda value: type(value) in (int, float) and abs(value) < 2**63, "a number"))
 
 
-PageMessage = Hello | Subscribe | Unsubscribe | Publish | Update | StopCobrowse | Retry | TokenStored | Bye
-AgentMessage = Available | Join | ChatRequest | EndCobrowse | Say | Snapshot | Handled | Ping
+PageMessage = Hello | Subscribe | Unsubscribe | Publish | Update | StopCobrowse | Retry | Beat | TokenStored | Bye
+AgentMessage = Available | Join | ChatRequest | EndCobrowse | Say | Snapshot | Shown | Handled | Ping
 
 PAGE: Mapping[str, type[PageMessage]] = {
     "hello": Hello,
@@ -193,6 +208,7 @@ PAGE: Mapping[str, type[PageMessage]] = {
     "update": Update,
     "stop": StopCobrowse,
     "retry": Retry,
+    "beat": Beat,
     "token": TokenStored,
     "bye": Bye,
 }
@@ -203,6 +219,7 @@ AGENT: Mapping[str, type[AgentMessage]] = {
     "stop": EndCobrowse,
     "say": Say,
     "snapshot": Snapshot,
+    "shown": Shown,
     "handled": Handled,
     "ping": Ping,
 }

@@ -26,6 +26,7 @@ from nodes.gateway.browser_messages import (
     Join,
     Ping,
     Say,
+    Shown,
     Snapshot,
 )
 from nodes.gateway.close_codes import CloseCode
@@ -133,6 +134,8 @@ class Console:
                 self.window.pass_on({"t": "reply", "id": ident, "ok": True, "message_id": said})
             case Snapshot(session=session):
                 self.agent.resync(session)
+            case Shown(session=session, epoch=epoch):
+                self.agent.shown(session, epoch)
             case Handled(confirm=number):
                 with self._lock:
                     confirm = self._confirms.pop(number, None)
@@ -167,7 +170,7 @@ class Console:
     # ── from the fabric, in any thread ───────────────────────────────────────────────────────────────────────────
 
     def _on_event(self, event: dict[str, Any]) -> None:
-        if event["event"] != "update":
+        if event["event"] not in ("update", "pulse"):
             self.window.states_changed = True
         if event["event"] in ("signed_in", "lease_lost"):
             self._hub.call(self.signed_in.set if event["event"] == "signed_in" else self.signed_in.clear)

@@ -62,10 +62,17 @@ SCRIPT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 class Files:
-    """What is served under which path. `web`: the folder; `shop`: whether the demo shop is served, too."""
+    """What is served under which path.
+
+    origins:     of the pages that may hold the frame
+    shop:        whether the demo shop is served, too
+    web_folder:  where the files are
+    """
 
     def __init__(self, origins: frozenset[str], *, shop: bool = False, web_folder: Path = WEB) -> None:
         self._web = web_folder
+        self.on_frame: Callable[[web.Request], object] = lambda request: None
+        """Called with each request for the frame. Set by the gateway, before it serves."""
         self._frame = {"Content-Security-Policy": page_policy(origins), "Cross-Origin-Resource-Policy": "cross-origin"}
         self._shop = shop
 
@@ -74,18 +81,27 @@ class Files:
         return [name for name in BUILT if self._find(name) is None]
 
     def routes(self) -> list[web.RouteDef]:
-        any_site = {"Content-Security-Policy": SCRIPT_POLICY, "Cross-Origin-Resource-Policy": "cross-origin"}
+        any_origin = {
+            "Content-Security-Policy": SCRIPT_POLICY,
+            "Cross-Origin-Resource-Policy": "cross-origin",
+            "Access-Control-Allow-Origin": "*",  # for `crossorigin`, `integrity` and modules
+        }
         console = {"Content-Security-Policy": CONSOLE_POLICY}
-        found = [web.get("/site_connect.js", self._one("site_connect.js", any_site))]
-        found += [web.get(f"/{name}", self._one(name, self._frame)) for name in ("frame.html", "frame.js", "frame.css")]
+        found = [web.get("/site_connect.js", self._one("site_connect.js", any_origin))]
+        found += [web.get("/frame.html", self._frame_html)]
+        found += [web.get(f"/{name}", self._one(name, self._frame)) for name in ("frame.js", "frame.css")]
         found += [
-            web.get("/assets/{name:.+}", self._below("assets", {**any_site, "Access-Control-Allow-Origin": "*"})),
+            web.get("/assets/{name:.+}", self._below("assets", any_origin)),
             web.get("/agent", _to("/agent/")),
             web.get("/agent/{name:.*}", self._below("agent", console)),
         ]
         if self._shop:
             found += [web.get("/shop", _to("/shop/")), web.get("/shop/{name:.*}", self._below("shop", {}))]
         return found
+
+    async def _frame_html(self, request: web.Request) -> web.StreamResponse:
+        self.on_frame(request)
+        return self._answer("frame.html", self._frame)
 
     def _one(self, name: str, headers: Mapping[str, str]) -> Handler:
         async def serve(request: web.Request) -> web.StreamResponse:

@@ -38,6 +38,7 @@ from nodes.gateway.page_registry import Sessions
 from nodes.gateway.sign_in import SignIn
 from nodes.gateway.sign_in_requests import SignInRequests
 from nodes.gateway.socket import Ended, Socket, run
+from nodes.gateway.unknown_origins import UnknownOrigins
 
 BACKLOG = 4_096
 MAX_BODY_BYTES = 16 * 1024
@@ -57,6 +58,8 @@ class Gateway:
         self._callers = Callers(settings.behind_proxy, self.hub.counts)
         self._sign_in = SignInRequests(sign_in, self._callers, self.hub.counts, self.consoles.sign_out)
         self._settings, self._files = settings, files
+        self._unknown_origins = UnknownOrigins(settings.policy.origins)
+        files.on_frame = self._frame_wanted
         self._draining = False
         """Set once, by `drain`: no browser is let in any more."""
         self._sockets: set[Socket] = set()
@@ -179,9 +182,16 @@ class Gateway:
             raise Ended
         if not self._settings.policy.allows_origin(hello.origin, own):
             self.hub.counts["wrong_origin"] += 1
+            self._unknown_origins.wanted(hello.origin, own)
             socket.end(CloseCode.WRONG_ORIGIN)
             raise Ended
         return hello
+
+    def _frame_wanted(self, request: web.Request) -> None:
+        """A browser asks for the frame; the Referer says for which page."""
+        page = request.headers.get("Referer")
+        if page is not None and request.headers.get("Sec-Fetch-Dest", "iframe") in ("iframe", "frame"):
+            self._unknown_origins.wanted(page, self._callers.own_origin(request))
 
     async def _serve_page(self, socket: Socket, hello: Hello, address: str) -> None:
         session = await self.sessions.open(hello, address, socket)

@@ -17,6 +17,7 @@ from fabric.errors import FabricError, StateError
 from fabric.services import Client, Request, Server, each
 from fabric.services.presence import Watcher
 from nodes.gateway.hub import Hub
+from nodes.rules.topics import FRAME_SERVICE
 
 log = logging.getLogger("nodes.gateway")
 
@@ -71,6 +72,10 @@ class Moves:
     def came(self, session: str) -> None:
         """A session is here."""
         self._moved.pop(session, None)
+
+    def frame_node_lives(self) -> bool:
+        """Whether any frame node is announced."""
+        return bool(self._others.live(FRAME_SERVICE))
 
     def home_of(self, session: str) -> str | None:
         """Return the gateway that a session went to; None when it did not, or this is forgotten."""

@@ -78,13 +78,14 @@ class Sessions:
 
     def tick(self, now: float) -> None:
         """About every second."""
+        may_retry = self._moves.frame_node_lives()
         for session in list(self._here.values()):
             if session.page.has_moved:
                 self._let_go(session, "this session goes on at another gateway")
             elif session.window.left_at is not None and now - session.window.left_at > self._hub.settings.resume_s:
                 self.end(session)
             else:
-                session.tick(now)
+                session.tick(now, may_retry)
 
     def drain(self, last: str) -> None:
         """Send all browsers away, with a last message; the sessions stay alive at the frame node."""

@@ -7,14 +7,16 @@ window. `docs/web-protocol.md` has the messages.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
-from fabric.errors import NotAllowed
+from fabric.errors import NotAllowed, StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.payloads import to_json
 from fabric.wire import Message
 from nodes.gateway.browser_messages import (
+    Beat,
     Hello,
     PageMessage,
     Publish,
@@ -28,11 +30,13 @@ from nodes.gateway.browser_messages import (
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.subscriptions import Subscriptions
 from nodes.gateway.tokens import ROTATE_S, Rotation, Token, public_name, write_token
-from nodes.gateway.window import Line, Window
+from nodes.gateway.window import BEAT, Line, Window
 from nodes.page.hosted_page import HostedPage
 
 STATES_S = 5.0
 """A state may go without a word, as a code does when its lease is lost; so long it may take to be noticed."""
+RETRY_S = 5.0
+"""How long a page that gave up rests before it asks again by itself; a round of attempts takes longer."""
 _SITE = "~/site_connect/#"
 _SESSION = "~pagesession/#"
 
@@ -65,6 +69,12 @@ class PageSession:
         """Which generation of its token counts."""
         self._rotated_at = time.monotonic()
         """When the last token was written; one of an open socket is replaced after `ROTATE_S`."""
+        self._retry_at = 0.0
+        """Before this moment a page that gave up does not ask again by itself, on the monotonic clock."""
+        self._heard_at = time.monotonic()
+        """When the browser said something last, on the monotonic clock."""
+        self._last_update = 0
+        """The number of the last update that the page has made, as the browser said last; the agent may have less."""
         self._retained: list[dict[str, Any]] = []
         """The states that the browser was told last, in the welcome or since. Changed in the event loop."""
         self._looked_at = 0.0
@@ -89,6 +99,7 @@ class PageSession:
         used:     the generation of its token
         resumed:  whether it has its session again; else `why`, if it showed a token
         """
+        self._heard_at = time.monotonic()
         self.window.take_over(line, "another document has taken over this session")
         same_document, self.instance = hello.instance == self.instance, hello.instance
         if not same_document:
@@ -114,8 +125,11 @@ class PageSession:
 
         self.window.welcome(hello.seen, welcome, same_document=same_document)
 
-    def tick(self, now: float) -> None:
-        """About every second: what nobody calls for."""
+    def tick(self, now: float, may_retry: bool) -> None:
+        """About every second: what nobody calls for. `may_retry`: there is a frame node that may give a code."""
+        if may_retry and self.page.has_failed and self.window.line is not None:
+            self._retry(now)
+        self._pulse(now)
         if not self.window.tick():
             return
         if now - self._looked_at > STATES_S:
@@ -123,6 +137,23 @@ class PageSession:
         if now - self._rotated_at > ROTATE_S and self.rotation.is_stored:
             self.rotation.rotate(self.rotation.generation, now)
             self.window.pass_on({"t": "token", "token": self._token()})
+
+    def _pulse(self, now: float) -> None:
+        """While an agent views the page: tell it how current its picture is, and hear whether the page is there."""
+        is_open = self.window.line is not None
+        try:
+            viewed = self.page.send_pulse(self._last_update, round(now - self._heard_at, 1), is_open)
+        except TransportError:
+            return
+        if viewed:
+            self.window.pass_on(BEAT)
+
+    def _retry(self, now: float) -> None:
+        """The page gave up, as while there was no frame node. Each round takes its time, and rests before the next."""
+        if now >= self._retry_at:
+            self._retry_at = now + RETRY_S
+            with contextlib.suppress(StateError):  # the visitor was faster
+                self.page.retry()
 
     def close(self, release: bool) -> None:
         """The session ends here; `release`: everywhere."""
@@ -133,6 +164,7 @@ class PageSession:
 
     def do(self, message: PageMessage) -> None:
         """Do what a message says. Errors: FabricError, and then nothing was done."""
+        self._heard_at = time.monotonic()
         match message:
             case Subscribe(id=ident, filter=topic_filter):
                 kind = self._policy.check_subscribe(topic_filter)
@@ -145,6 +177,7 @@ class PageSession:
                 if number is not None:
                     self.window.pass_on({"t": "done", "id": number})
             case Update(epoch=epoch, n=number, event=event, snapshot=snapshot):
+                self._last_update = self._last_update if number is None else number
                 if not self.page.send_update(event, snapshot, epoch, number):
                     self._hub.counts["updates_of_no_session"] += 1
             case StopCobrowse(id=ident):
@@ -152,6 +185,8 @@ class PageSession:
                 self.page.stop_session().on_acknowledged(lambda: self.window.pass_on(stopped))
             case Retry():
                 self.page.retry()
+            case Beat(n=number):
+                self._last_update = self._last_update if number is None else number
             case TokenStored():
                 self.rotation.stored(time.monotonic())
             case Hello():

@@ -149,6 +149,11 @@ class FrameCore:
         return self._loading.is_ready
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a round of attempts has ended without a code."""
+        return self._loading.state == "failed"
+
+    @property
     def is_known(self) -> bool:
         """Whether a frame node has said anything of this page."""
         return self.state["version"] >= 0

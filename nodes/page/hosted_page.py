@@ -171,6 +171,20 @@ class HostedPage:
         self._do(decide)
         return bool(effects)
 
+    def send_pulse(self, number: int, silent_s: float, is_open: bool) -> bool:
+        """Say to the agent in session how current its picture is, see `PageCore.send_pulse`; False when there is none.
+
+        errors:  TransportError when the fabric takes nothing at present: the next one says it as well
+        """
+        effects: list[Effect] = []
+
+        def decide(now: float) -> list[Effect]:
+            effects.extend(self._core.send_pulse(number, silent_s, is_open))
+            return effects
+
+        self._do(decide)
+        return bool(effects)
+
     def try_update(self, event: Any, snapshot: bool = False) -> bool:
         """`send_update`, but False also when the fabric takes nothing at present."""
         try:
@@ -235,6 +249,11 @@ class HostedPage:
     def is_ready(self) -> bool:
         """Whether it holds a session at the frame node."""
         return self._core.frame.is_ready
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it gave up getting a code, and `retry` would begin again."""
+        return self._core.frame.has_failed
 
     @property
     def has_moved(self) -> bool:

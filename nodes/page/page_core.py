@@ -181,6 +181,19 @@ class PageCore:
         payload = {"epoch": cobrowsing.epoch, "n": self._update_no, "event": event, "snapshot": snapshot}
         return [Send(topics.UPDATE, payload, at_once=True), *self._deliver_own(topics.UPDATE, payload)]
 
+    def send_pulse(self, number: int, silent_s: float, is_open: bool) -> list[Effect]:
+        """Say to the agent in session how current its picture is; nothing at all when there is none.
+
+        number:    of the last update that the page has made
+        silent_s:  how long nothing was heard of the page
+        is_open:   whether it is there at present
+        """
+        cobrowsing = self.frame.cobrowsing
+        if cobrowsing.state != "joined" or self.frame.home is None:
+            return []
+        payload = {"epoch": cobrowsing.epoch, "n": number, "silent_s": silent_s, "open": is_open}
+        return [Send(topics.PULSE, payload, at_once=True)]
+
     def due_s(self) -> float | None:
         """Return when ClockTicked is wanted next."""
         due_s = self.frame.due_s()

@@ -15,6 +15,7 @@ from nodes.agent.engaged_page import AGAIN_S, ENGAGED_CHATS, EngagedPage, View
 from nodes.agent.interface import (
     AgentChoseButtons,
     AgentSetAvailable,
+    AgentShowed,
     AgentStopped,
     AgentWantedSnapshot,
     Ask,
@@ -528,3 +529,23 @@ def test_other_buttons_are_signed_in_with() -> None:
     assert ada.asked[-1].body["buttons"] == ["sales"]
     ada.handle(AgentChoseButtons(()))
     assert (ada.asked[-1].operation, ada.asked[-1].body["buttons"]) == ("sign_in", [])
+
+
+def test_a_pulse_is_told_while_its_epoch_runs_and_only_a_whole_one() -> None:
+    ada = Ada().sign_in().join()
+    pulse = {"epoch": 1, "n": 4, "silent_s": 0.5, "open": True}
+    wrong = [None, 1, {}, {**pulse, "n": True}, {**pulse, "more": 1}, {**pulse, "epoch": 2}, {**pulse, "silent_s": "1"}]
+    for payload in [*wrong, pulse]:
+        ada.handle(SessionSpoke(SESSION, topics.PULSE, payload))
+    assert ada.told.count("pulse") == 1 and "message" not in ada.told
+    ada.stop()
+    ada.handle(SessionSpoke(SESSION, topics.PULSE, pulse))
+    assert ada.told.count("pulse") == 1
+
+
+def test_that_a_page_is_on_the_screen_is_said_while_its_epoch_runs() -> None:
+    ada = Ada().sign_in().join()
+    assert ada.handle(AgentShowed(SESSION, 2)) == ada.handle(AgentShowed("another", 1)) == []
+    assert ada.handle(AgentShowed(SESSION, 1)) == [Say(SESSION, HOME, topics.SHOWN, {"epoch": 1, "agent": "ada"})]
+    ada.stop()
+    assert ada.handle(AgentShowed(SESSION, 1)) == []

@@ -65,6 +65,7 @@ def test_who_may_hold_the_frame_and_what_it_may_load(folder: Path) -> None:
     assert "frame-ancestors 'none'" in console[2]["Content-Security-Policy"]
     assert "unsafe" not in page_policy(frozenset()) and "script-src 'self';" in console[2]["Content-Security-Policy"]
     assert script[2]["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert script[2]["Access-Control-Allow-Origin"] == "*", "for crossorigin, integrity, and modules"
     for _, _, headers in (frame, console, script):
         assert headers["X-Content-Type-Options"] == "nosniff" and headers["Referrer-Policy"] == "no-referrer"
         assert "ETag" in headers and "charset" in headers["Content-Type"]

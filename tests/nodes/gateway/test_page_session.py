@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -11,11 +13,13 @@ import pytest
 
 from fabric import Node
 from fabric.errors import FabricError
+from nodes.agent.agent import Agent
 from nodes.gateway.browser_messages import PAGE, Hello, PageMessage
 from nodes.gateway.hub import Hub, Settings
 from nodes.gateway.limits import Limits
 from nodes.gateway.page_session import PageSession
 from nodes.gateway.policy import Policy
+from nodes.rules.backoff import Backoff
 from tests.support.gateways import StandInLine
 from tests.support.site import Site, site
 
@@ -182,11 +186,62 @@ def test_a_browser_that_hears_nothing_gets_a_beat(play: Callable[[Story], None])
         session = opened(hub)
         line = joined(session, hello("a"))
         await line.get("retained")
-        session.tick(0.0)
+        session.tick(0.0, False)
         line.quiet_s = hub.settings.beat_s
-        session.tick(0.0)
+        session.tick(0.0, False)
         await line.get("beat")
         assert len([each for each in line.messages if each["t"] == "beat"]) == 1
         session.close(release=True)
 
     play(story)
+
+
+def test_while_it_is_viewed_the_agent_hears_how_current_its_picture_is(play: Callable[[Story], None]) -> None:
+    async def story(hub: Hub) -> None:
+        pulses: list[Any] = []
+        session = opened(hub)
+        line = joined(session, hello("a"))
+        code = (await line.get("site", topic="~/site_connect/ready"))["payload"]["code"]
+        session.tick(time.monotonic(), False)
+        with Agent(hub.node, "ada", "Ada", on_event=pulses.append) as agent:
+            await asyncio.to_thread(agent.wait_ready, 10)
+            await asyncio.wrap_future(agent.join(code))
+            await line.get("message", topic="~pagesession/cobrowsing/snapshot_request")
+            session.do(said("update", epoch=1, n=4, event="x", snapshot=True))
+            session.do(said("beat", n=6))
+            now = time.monotonic()
+            session.tick(now + 2, False)
+            await line.get("beat")
+            session.window.leave(line)
+            session.tick(now + 4, False)
+            found = [each for each in pulses if each["event"] == "pulse"]
+            while len(found) < 2:
+                await asyncio.sleep(0.01)
+                found = [each for each in pulses if each["event"] == "pulse"]
+        assert [(each["epoch"], each["n"], each["open"]) for each in found] == [(1, 6, True), (1, 6, False)]
+        assert [round(each["silent_s"]) for each in found] == [2, 4]
+        session.close(release=True)
+
+    play(story)
+
+
+def test_a_page_that_gave_up_asks_again_once_there_is_a_frame_node(tmp_path: Path) -> None:
+    """With and without another document: nobody has to press anything."""
+
+    async def story(hub: Hub, world: Site) -> None:
+        session = opened(hub)
+        first = joined(session, hello("a"))
+        await first.get("site", topic="~/site_connect/error")
+        session.tick(0.0, False)
+        assert session.page.has_failed, "there is no frame node to ask"
+        line = joined(session, hello("b"), 1, True)
+        await asyncio.to_thread(world.start_frame)
+        session.tick(time.monotonic(), True)
+        await line.get("site", topic="~/site_connect/ready")
+        session.close(release=True)
+
+    async def with_hub(node: Node, world: Site) -> None:
+        await story(Hub(node, Settings(secret=b"s" * 32, backoff=Backoff(base_s=0.01, attempts=1))), world)
+
+    with site(tmp_path, "none") as world, Node(world.base) as node:
+        asyncio.run(with_hub(node, world))

@@ -257,6 +257,14 @@ def test_an_update_keeps_the_number_it_was_given_where_it_was_made() -> None:
     assert [each.payload["n"] for each in sent if isinstance(each, Send)] == [4, 7, 8]
 
 
+def test_a_pulse_goes_to_the_agent_in_session_and_never_waits() -> None:
+    world = World().ready()
+    assert world.core.send_pulse(4, 0.5, True) == [], "nobody views it"
+    world.hear(state(2, cobrowse="joined", agent="ada", code=None, epoch=4))
+    pulse = {"epoch": 4, "n": 7, "silent_s": 0.5, "open": False}
+    assert world.core.send_pulse(7, 0.5, False) == [Send(topics.PULSE, pulse, at_once=True)]
+
+
 def test_other_buttons_are_told_and_those_that_went_are_forgotten() -> None:
     world = World(buttons=("help", "sales")).ready()
     available = {"help": 1, "billing": 2}

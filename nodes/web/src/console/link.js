@@ -2,7 +2,9 @@
 
 import { BackOff, ruleOf } from "../shared/back_off.js";
 
-const PING_S = 3;
+const PING_S = 1;
+const SILENT_S = 5; // without an answer to a ping: what is on the screen may be old
+const LOST_S = 20; // a socket that is silent for so long is left
 const BROWSER = {
   open: () => new WebSocket(`${location.origin.replace(/^http/, "ws")}/ws/agent`),
   fetch: (path, options) => fetch(path, options),
@@ -13,7 +15,8 @@ const BROWSER = {
 };
 
 export class Link {
-  /** told: heard(message), quality(milliseconds or null), out(words): the door is to be shown
+  /** told: heard(message), quality(milliseconds or null), silent(seconds) without an answer, from SILENT_S on, and 0 when
+   *  there is one again, out(words): the door is to be shown
    *  browser: what the link needs of it; `after` and `every` take seconds, `now` is in milliseconds */
   constructor(told, browser = BROWSER) {
     this.told = told;
@@ -23,6 +26,11 @@ export class Link {
     /** Whether the gateway has welcomed this socket: before, nothing is sent. */
     this.open = false;
     this.backOff = new BackOff(browser.random);
+    /** When the first ping was sent that has no answer, in milliseconds of `now`; null while none is awaited. A timer of a
+     *  tab in the background comes late; what was not asked for was not missed. */
+    this.askedAt = null;
+    /** Whether `silent` was told last with seconds above 0. */
+    this.isSilent = false;
     /** The id of the last request. */
     this.last = 0;
     /** Requests that wait for their reply: id -> what resolves the promise. They end with the socket. */
@@ -73,16 +81,33 @@ export class Link {
   }
 
   ping() {
-    if (this.open) this.send({ t: "ping", at: this.browser.now() });
+    const now = this.browser.now();
+    const silent_s = this.askedAt === null ? 0 : (now - this.askedAt) / 1000;
+    if (silent_s >= SILENT_S) this.silent(silent_s);
+    if (silent_s >= LOST_S) {
+      this.closed(1006);
+      return;
+    }
+    if (!this.open) return;
+    this.askedAt ??= now;
+    this.send({ t: "ping", at: now });
+  }
+
+  silent(seconds) {
+    this.isSilent = seconds > 0;
+    this.told.silent(seconds);
   }
 
   dial() {
     const socket = (this.socket = this.browser.open());
+    this.askedAt = this.browser.now(); // the welcome is the first answer
     socket.onmessage = ({ data }) => socket === this.socket && this.heard(JSON.parse(data));
     socket.onclose = ({ code, reason }) => socket === this.socket && this.closed(code, reason);
   }
 
   heard(said) {
+    this.askedAt = null;
+    if (this.isSilent) this.silent(0);
     if (said.t === "pong") return this.told.quality(this.browser.now() - said.at);
     if (said.t === "welcome") {
       this.open = true;
@@ -101,12 +126,13 @@ export class Link {
     const { socket } = this;
     this.socket = null;
     this.open = false;
+    this.askedAt = null;
     socket?.close();
     for (const resolve of this.replies.values()) resolve({ ok: false, why: "The connection was lost." });
     this.replies.clear();
   }
 
-  async closed(code, reason) {
+  async closed(code, reason = "") {
     const stood = this.open;
     const rule = ruleOf(code);
     this.leave();

@@ -2,10 +2,15 @@
 
 import { Link } from "./link.js";
 import { Stage } from "./stage.js";
-import { START, activate, addressed, heard, stopped, withMessage } from "./story.js";
+import { START, activate, addressed, canAct, heard, stopped, withMessage } from "./story.js";
 import { View } from "./view.js";
 
+const TICK_MS = 500;
+const BEHIND_MS = 3_000; // a picture that is behind for so long is asked for again
+
 let desk = START;
+let ms = null; // how long the last ping took
+let behindSince = null; // since when the picture on the screen lacks updates
 
 const view = new View({
   signIn: (agent, password) => link.signIn(agent, password),
@@ -29,6 +34,7 @@ const view = new View({
 
 const stage = new Stage(document.getElementById("stage"), {
   onMeta: (session, { href }) => become(addressed(desk, session, href)),
+  shown: (session) => link.send({ t: "shown", session, epoch: desk.visitors[session].epoch }),
   long: (session) => link.send({ t: "snapshot", session }),
   report: (words) => become({ ...desk, notice: words }),
 });
@@ -37,14 +43,19 @@ const link = new Link({
   heard: (said) => {
     if (said.t === "welcome" || (said.t === "event" && said.event === "joined")) stage.end(said.session);
     const { available, serving } = desk;
-    become(heard(desk, said));
+    become(heard(desk, said, performance.now()));
     if (said.t === "welcome" && available && !said.available) tellAvailable(true, serving); // the gateway has forgotten
     if (said.t === "event" && said.event === "update") show(said);
     if (said.t === "confirm" || said.event === "stopped") stage.end(said.session);
     if (said.t === "confirm") link.send({ t: "handled", confirm: said.confirm }); // nothing of it is on the screen now
   },
-  quality: (ms) => {
+  quality: (took_ms) => {
+    ms = took_ms;
     if (ms === null) become({ ...desk, connected: false });
+    view.quality(desk, ms);
+  },
+  silent: (silent_s) => {
+    become({ ...desk, silent_s });
     view.quality(desk, ms);
   },
   out: (words) => {
@@ -86,4 +97,17 @@ async function say(session, text) {
   return reply.ok;
 }
 
+/** As time goes by a picture grows old; one that lacks updates, as after a limit, is asked for again. */
+function tick() {
+  if (!desk.agent) return;
+  view.showAge(desk);
+  const visitor = desk.visitors[desk.active];
+  const isBehind = canAct(desk) && visitor?.pulse && visitor.epoch !== null && visitor.pulse.n !== visitor.n;
+  behindSince = isBehind ? (behindSince ?? performance.now()) : null;
+  if (behindSince === null || performance.now() - behindSince < BEHIND_MS) return;
+  behindSince = null;
+  link.send({ t: "snapshot", session: desk.active });
+}
+
+setInterval(tick, TICK_MS);
 link.resume();

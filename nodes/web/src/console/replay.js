@@ -5,18 +5,23 @@ import { Replayer } from "@rrweb/replay";
 const OURS = ["site-connect { display: none !important; }"]; // the visitor's frame and sign
 
 /**
- * A stage for one page in `root`. `onMeta({href, width, height})`: the visitor's address and window.
- * Returns {show(events, snapshot), end()}.
+ * A stage for one page in `root`. Returns {show(events, snapshot), end()}.
+ *
+ * told: onMeta({href, width, height}), the visitor's address and window · shown(), a snapshot is on the screen · lost(),
+ * the picture has left for another page, and is gone; a fresh snapshot is wanted
+ *
+ * The picture is for the eyes alone: it takes no focus, no keys and no clicks.
  *
  * Events are shown when they arrive: the visitor's clock may be wrong. Each snapshot is built beside what is shown, by
  * another replayer, and takes its place when it is there: a refresh does not flicker, and old events are let go.
  */
-export function stage(root, onMeta) {
+export function stage(root, told) {
   const shown = []; // replayers with their places, the newest last; more than one only while that is being built
 
   function begin() {
     const place = document.createElement("div");
     place.className = "replay";
+    place.inert = true;
     root.append(place);
     const before = [...shown];
     const replayer = new Replayer([], {
@@ -28,8 +33,20 @@ export function stage(root, onMeta) {
       triggerFocus: false,
       insertStyleRules: OURS,
     });
-    shown.push({ replayer, place });
-    replayer.on("fullsnapshot-rebuilded", () => before.forEach(drop));
+    const one = { replayer, place };
+    shown.push(one);
+    replayer.iframe.tabIndex = -1;
+    let shownIn = null; // the document of the picture
+    replayer.on("fullsnapshot-rebuilded", () => {
+      shownIn = replayer.iframe.contentDocument;
+      before.forEach(drop);
+      told.shown();
+    });
+    replayer.iframe.addEventListener("load", () => {
+      if (shownIn === null || replayer.iframe.contentDocument === shownIn) return;
+      drop(one); // whatever has led it to another page
+      told.lost();
+    });
     replayer.startLive();
   }
 
@@ -46,7 +63,7 @@ export function stage(root, onMeta) {
       const newest = shown.at(-1);
       if (!newest) return;
       for (const event of events) {
-        if (event.type === 4) onMeta(event.data);
+        if (event.type === 4) told.onMeta(event.data);
         newest.replayer.addEvent({ ...event, timestamp: Date.now() });
       }
     },

@@ -3,7 +3,8 @@
 const MAX_EVENTS = 5_000; // the replay keeps every event since a snapshot: then a fresh one is asked for
 
 export class Stage {
-  /** told: onMeta(session, {href, width, height}), long(session): a fresh snapshot is wanted, report(words) */
+  /** told: onMeta(session, {href, width, height}), shown(session): a snapshot is on the screen, long(session): a fresh one
+   *  is wanted, report(words) */
   constructor(root, told) {
     Object.assign(this, { root, told });
     /** The page session that is shown; null while nothing is. */
@@ -35,13 +36,18 @@ export class Stage {
     const { turn } = this;
     const replayer = await this.loading;
     if (!replayer || turn !== this.turn) return;
-    this.replay ??= replayer.stage(this.root, (meta) => {
-      this.size = meta;
-      this.fit();
-      this.told.onMeta(session, meta);
+    this.replay ??= replayer.stage(this.root, {
+      onMeta: (meta) => {
+        this.size = meta;
+        this.fit();
+        this.told.onMeta(session, meta);
+      },
+      shown: () => this.told.shown(session),
+      lost: () => this.told.long(session),
     });
     try {
       const events = JSON.parse(text);
+      if (!Array.isArray(events)) throw new Error("expected a list of events");
       this.replay.show(events, snapshot);
       this.count = snapshot ? 0 : this.count + events.length;
     } catch (error) {

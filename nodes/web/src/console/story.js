@@ -1,6 +1,8 @@
 // What the console knows, as data: a pure function of what the gateway says and of what the agent does.
 //
-//   desk.visitors   session -> {label, state, epoch, synced, chat, messages, unread, href}
+//   desk.visitors   session -> {label, state, epoch, synced, n, pulse, paused, chat, messages, unread, href}
+//                   n: of the last update that is shown · pulse: {n, seenAt, open}, what was heard of the page last
+//                   paused: why nothing of it may be shown, or ""
 //   desk.active     the session that is on the screen, or null
 
 export const START = {
@@ -10,6 +12,7 @@ export const START = {
   serving: [],
   available: false,
   connected: false,
+  silent_s: 0, // since when the gateway has not answered, from a few seconds on
   covered: true, // the gateway reaches the whole mesh
   lease: true, // a frame node answers
   visitors: {},
@@ -17,11 +20,16 @@ export const START = {
   counted: 0,
   notice: "",
 };
+const NOTHING_SEEN = { synced: false, n: null, pulse: null, paused: "" };
+// No prototype: `toString` is a topic like others. Whether each says that a page pauses.
+const PAUSES = { __proto__: null, "~pagesession/cobrowsing/paused": true, "~pagesession/cobrowsing/resumed": false };
+const OLD_MS = 5_000; // a picture that was not confirmed for so long may be old
+const AWAY_MS = 2_000; // a page that is loaded again is away for less
 const ENGAGED = ["offered", "invited", "open"];
 const MAX_MESSAGES = 500;
 
-/** The desk after the gateway said this. */
-export function heard(desk, said) {
+/** The desk after the gateway said this. `now`: milliseconds of a clock that only runs forward. */
+export function heard(desk, said, now = 0) {
   if (said.t === "welcome") return welcomed(desk, said);
   if (said.t === "state") return said.state ? withState(desk, said.state) : desk; // none: an event says that it is gone
   if (said.t === "reply" && said.state) return withState(desk, said.state);
@@ -29,7 +37,7 @@ export function heard(desk, said) {
   if (said.t === "drain") return { ...desk, notice: "The gateway restarts; this console comes back by itself." };
   if (said.t !== "event") return desk;
   const step = EVENTS[said.event];
-  return step ? step(desk, said) : desk;
+  return step ? step(desk, said, now) : desk;
 }
 
 function welcomed(desk, said) {
@@ -47,12 +55,21 @@ function welcomed(desk, said) {
 const EVENTS = {
   joined,
   stopped: (desk, { session, by }) => {
-    const next = change(desk, session, { epoch: null, synced: false, href: "" });
+    const next = change(desk, session, { epoch: null, ...NOTHING_SEEN, href: "" });
     return by === "page" ? { ...next, notice: "The visitor has stopped the viewing." } : next;
   },
-  update: (desk, { session, snapshot, epoch }) => {
+  update: (desk, { session, snapshot, epoch, n }) => {
     const visitor = desk.visitors[session];
-    return snapshot && visitor?.epoch === epoch && !visitor.synced ? change(desk, session, { synced: true }) : desk;
+    if (visitor?.epoch !== epoch || !(visitor.synced || snapshot)) return desk;
+    return change(desk, session, { synced: true, n, paused: "" });
+  },
+  pulse: (desk, { session, epoch, n, silent_s, open }, now) => {
+    if (desk.visitors[session]?.epoch !== epoch) return desk;
+    return change(desk, session, { pulse: { n, open, seenAt: now - silent_s * 1000 } });
+  },
+  message: (desk, { session, topic, payload }) => {
+    if (desk.visitors[session]?.epoch !== payload?.epoch || !(topic in PAUSES)) return desk;
+    return change(desk, session, { synced: false, paused: PAUSES[topic] ? String(payload.why) : "" });
   },
   chat_offered: (desk, { session, button }) => change(desk, session, { chat: "offered", button }),
   chat_invited: (desk, { session }) => change(desk, session, { chat: "invited", messages: [] }),
@@ -71,13 +88,13 @@ const EVENTS = {
 
 /** A page is on the screen from when it is joined. */
 function joined(desk, { session, epoch }) {
-  return activate(change(desk, session, { epoch, synced: false }), session);
+  return activate(change(desk, session, { epoch, ...NOTHING_SEEN }), session);
 }
 
 function change(desk, session, changes) {
   const known = desk.visitors[session];
   const counted = known ? desk.counted : desk.counted + 1;
-  const fresh = { label: `Visitor ${counted}`, state: {}, epoch: null, synced: false, chat: "idle", messages: [] };
+  const fresh = { label: `Visitor ${counted}`, state: {}, epoch: null, ...NOTHING_SEEN, chat: "idle", messages: [] };
   const visitor = known ?? fresh;
   return { ...desk, counted, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
 }
@@ -125,7 +142,28 @@ export function activate(desk, session) {
 
 /** The agent has stopped it: nothing of it is shown any more, even if updates still come. */
 export function stopped(desk, session) {
-  return change(desk, session, { epoch: null, synced: false, href: "" });
+  return change(desk, session, { epoch: null, ...NOTHING_SEEN, href: "" });
+}
+
+/** Whether the picture of a visitor's page is that page as it is now: {words, level, old}. It is current only while page
+ *  and gateway have said so in the last seconds, and all that the page has made of updates is on the screen. */
+export function picture({ connected, silent_s }, { synced, n, pulse, paused }, now) {
+  const age_ms = pulse ? now - pulse.seenAt : null;
+  const ago = age_ms === null ? "" : `Last seen ${Math.round(age_ms / 1000)} s ago`;
+  if (paused) return { words: paused, level: "poor", old: true };
+  if (age_ms !== null && age_ms >= AWAY_MS && !pulse.open) {
+    return { words: `The visitor's page is closed or away · ${ago}`, level: "poor", old: true };
+  }
+  if (age_ms !== null && (age_ms >= OLD_MS || !connected || silent_s > 0)) return { words: ago, level: "poor", old: true };
+  if (!synced) return { words: "Waiting for the page…", level: "fair", old: false };
+  if (!pulse) return { words: "Waiting for word of the page…", level: "fair", old: !connected || silent_s > 0 };
+  if (pulse.n !== n) return { words: "Catching up…", level: "fair", old: false };
+  return { words: "Live", level: "good", old: false };
+}
+
+/** Whether what the agent asks for can be done at present. */
+export function canAct({ connected, silent_s }) {
+  return connected && silent_s === 0;
 }
 
 export function addressed(desk, session, href) {

@@ -1,9 +1,13 @@
 // The console's elements: shows a desk (story.js), and says what the agent does through `acts`.
 
-import { engaged, waiting } from "./story.js";
+import { canAct, engaged, picture, waiting } from "./story.js";
 
 const get = (id) => document.getElementById(id);
 const NOTICE_S = 8;
+const NEEDS_GATEWAY = [
+  "#available, #serving input, #join button, #refresh, #stop, #propose, #end_chat, #say button",
+  "#waiting button",
+].join(", ");
 const CHAT_WORDS = {
   idle: "There is no chat with this visitor yet.",
   invited: "The visitor was asked, and has not answered yet.",
@@ -72,6 +76,7 @@ export class View {
     this.list("visitors", engaged(desk).map((session) => row(desk, session)), (entry) => this.visitor(entry));
     this.showPage(desk);
     this.showChat(desk);
+    this.enable(canAct(desk));
     if (desk.notice !== this.noticed) this.notice(desk.notice);
     const unread = Object.values(desk.visitors).reduce((sum, each) => sum + (each.unread ?? 0), waiting(desk).length);
     document.title = unread ? `(${unread}) Agent console` : "Agent console";
@@ -122,19 +127,34 @@ export class View {
     return found;
   }
 
-  showPage({ visitors, active }) {
+  /** What needs the gateway can be used only while that answers. */
+  enable(can) {
+    for (const each of document.querySelectorAll(NEEDS_GATEWAY)) each.disabled = !can;
+  }
+
+  showPage(desk) {
+    const { visitors, active } = desk;
     const visitor = visitors[active];
     const viewing = Boolean(visitor) && visitor.epoch !== null;
     get("bar").hidden = get("stage").hidden = !viewing;
     get("empty").hidden = viewing;
     get("empty_head").textContent = visitor ? `${visitor.label}'s page is not open` : "Nobody's page is open";
     if (!viewing) return;
-    get("live").dataset.level = visitor.synced ? "good" : "fair";
-    get("live").textContent = visitor.synced ? "Live" : "Waiting for the page…";
+    this.showAge(desk);
     get("address").textContent = visitor.href || visitor.label;
   }
 
-  showChat({ visitors, active, connected }) {
+  /** Say how current the picture is; also called as time goes by. */
+  showAge(desk, now = performance.now()) {
+    const visitor = desk.visitors[desk.active];
+    if (!visitor || visitor.epoch === null) return;
+    const { words, level, old } = picture(desk, visitor, now);
+    get("live").dataset.level = level;
+    if (get("live").textContent !== words) get("live").textContent = words;
+    get("stage").dataset.old = String(old);
+  }
+
+  showChat({ visitors, active }) {
     const visitor = visitors[active];
     const chat = visitor?.chat ?? "none";
     document.querySelector("aside").dataset.chat = chat;
@@ -143,7 +163,6 @@ export class View {
     get("propose").hidden = !visitor || !["idle", "closed"].includes(chat);
     get("end_chat").hidden = !["open", "invited"].includes(chat);
     get("say").hidden = chat !== "open";
-    get("say").querySelector("button").disabled = !connected;
     const messages = visitor?.messages ?? [];
     // A page may claim any name for the sender; who writes here is the visitor.
     this.list("log", messages.map((each) => ({ ...each, from: each.own ? "You" : visitor.label })), message);
@@ -186,7 +205,8 @@ function row(desk, session) {
   return { session, label, chat, button, unread, live: epoch !== null, active: desk.active === session };
 }
 
-function quality({ connected, lease, covered }, ms) {
+function quality({ connected, silent_s, lease, covered }, ms) {
+  if (connected && silent_s) return ["poor", `No answer for ${Math.round(silent_s)} s`];
   if (ms === null || !connected) return ["none", "Reconnecting…"];
   if (!lease) return ["poor", "No frame node answers"];
   if (!covered) return ["poor", "Part of the mesh is away"];

@@ -50,6 +50,8 @@ export class Connection {
     this.spread_s = 0;
     /** Whether the last socket was closed for good: no other one follows by itself. */
     this.isOver = false;
+    /** The number of the last update that the page has made, sent or dropped; null before the first. */
+    this.made = null;
     /** Whether an update was dropped: none is sent then but a snapshot. */
     this.dropped = false;
     /** What ends the timers of this socket, or the wait for the next. */
@@ -91,6 +93,7 @@ export class Connection {
   }
 
   update(message) {
+    this.made = message.n;
     if (!this.welcomed) return false; // `welcome` asks for a snapshot
     const text = JSON.stringify(message);
     const isTooLarge = isLongerThan(MAX_UPDATE_BYTES, text);
@@ -182,7 +185,7 @@ export class Connection {
     this.silent = 0;
     if (said.t === "welcome") return this.welcome(said);
     if (said.t === "done") return this.unanswered.delete(said.id);
-    if (said.t === "beat") return undefined;
+    if (said.t === "beat") return this.welcomed && this.put({ t: "beat", n: this.made });
     if (said.seq) this.saw(Math.max(this.seen ?? 0, said.seq));
     if (said.seq <= this.toldUpTo && STATES.test(said.topic)) return undefined;
     if (said.t === "token") {

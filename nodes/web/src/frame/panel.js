@@ -21,6 +21,8 @@ export function show(state) {
   get("pill_text").textContent = pill(state);
   get("status").textContent = status(state);
   get("viewing").hidden = !state.viewing;
+  get("viewing_head").textContent = viewing(state);
+  get("paused").textContent = state.paused;
   get("contact").hidden = state.viewing || state.chat === "open";
   get("code").textContent = state.code ? spaced(state.code) : "······";
   get("code").classList.toggle("waiting", !state.code);
@@ -35,9 +37,14 @@ async function showChat(state) {
   if (last === showChat.last) component.show(state);
 }
 
-function pill({ unread, viewing, code, chat }) {
+function viewing({ seen, paused }) {
+  if (paused) return "Viewing is paused";
+  return seen ? "An agent is viewing this page" : "An agent is connecting to this page";
+}
+
+function pill({ unread, viewing, seen, code, chat }) {
   if (unread) return `Help · ${unread} new ${unread === 1 ? "message" : "messages"}`;
-  if (viewing) return "Help · being viewed";
+  if (viewing) return seen ? "Help · being viewed" : "Help · connecting";
   if (chat === "open") return "Help · chat";
   return code ? `Help · ${spaced(code)}` : "Help";
 }

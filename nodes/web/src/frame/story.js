@@ -7,7 +7,9 @@ export const START = {
   code: null,
   trouble: "", // words, when no code can be had at present
   gaveUp: false,
-  viewing: false, // an agent sees the page
+  viewing: false, // an agent has the page
+  seen: false, // its console has said that it shows it
+  paused: "", // why nothing of it leaves, in words
   buttons: {}, // id -> enabled
   chat: "idle", // idle, waiting, invited, open, closed
   refused: "", // why the last thing was not done
@@ -38,8 +40,11 @@ const STEPS = {
     return { ...state, chat, refused: what === "update" ? "" : String(why) };
   },
   connection: (state, { connected }) => ({ ...state, connected: connected === true }),
-  "cobrowsing/start": (state) => ({ ...state, viewing: true, code: null }),
-  "cobrowsing/stop": (state) => ({ ...state, viewing: false }),
+  "cobrowsing/start": (state) => ({ ...state, viewing: true, seen: false, paused: "", code: null }),
+  "cobrowsing/stop": (state) => ({ ...state, viewing: false, paused: "" }),
+  "cobrowsing/shown": (state) => ({ ...state, seen: true }),
+  "cobrowsing/paused": (state, { why }) => ({ ...state, paused: String(why) }),
+  "cobrowsing/resumed": (state) => ({ ...state, paused: "" }),
   "chat/trigger": (state) => ({ ...state, chat: state.chat === "invited" ? "open" : "waiting", refused: "" }),
   "proactive/trigger": (state) => ({ ...state, chat: "invited", messages: [] }),
   "chat/accepted": (state) => (state.chat === "open" ? state : { ...state, chat: "open", refused: "", messages: [] }),

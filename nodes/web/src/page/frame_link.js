@@ -2,11 +2,13 @@
 // Each message names the one origin that may read it, and is taken only from the window and origin of the frame.
 //
 // Page and frame may load in either order: each `load` of the iframe is greeted by a `hello` with the page's
-// subscriptions; what the page says before the frame has answered waits, in order.
+// subscriptions; what the page says before the frame has answered waits, in order. A frame that has not answered is not
+// shown: what a browser shows of a page that it may not load is nothing for visitors.
 
 import { problem } from "./topics.js";
 
 const MAX_WAITING = 1000; // messages that wait for the frame
+const ANSWER_MS = 10_000; // a frame that is silent for longer will hardly answer
 const NAMED_BY_HELLO = new Set(["subscribe", "unsubscribe", "view"]); // so they need not wait before it
 const SIZES = { shown: ["360px", "330px"], minimised: ["230px", "52px"], tall: ["360px", "540px"] };
 const LOOK = {
@@ -21,22 +23,42 @@ const LOOK = {
 };
 
 export class FrameLink {
-  /** host: element or shadow root for the iframe · hello(): what to greet the frame with · said(message) */
-  constructor({ origin, host, hello, said }) {
-    Object.assign(this, { origin, host, hello, said });
+  /** host: element or shadow root for the iframe · hello(): what to greet the frame with · said(message)
+   *  silent(why): the frame does not answer */
+  constructor({ origin, host, hello, said, silent }) {
+    Object.assign(this, { origin, host, hello, said, silent });
     /** The iframe; null until `load`. */
     this.iframe = null;
     /** Whether the frame was greeted at least once: before, its greeting will name all subscriptions. */
     this.greeted = false;
     /** Whether the frame has answered the last greeting: before, messages wait. */
     this.ready = false;
+    /** Whether this iframe has ever answered: before, it is not shown. */
+    this.answered = false;
+    /** The timer that says `silent`; it runs from when the iframe is there until it answers. */
+    this.timer = undefined;
     /** Messages for the frame, in order; empty while it is ready. At most MAX_WAITING, stops aside. */
     this.waiting = [];
     /** Whether the frame has asked for the tall window, as a chat needs it. */
     this.tall = false;
     /** How the page last asked to show the frame, a key of SIZES or "hidden"; null: as the frame remembers it. */
     this.view = null;
-    window.addEventListener("message", (event) => this.heard(event));
+    this.heard = this.heard.bind(this);
+    window.addEventListener("message", this.heard);
+  }
+
+  /** Whether the iframe, if it was wanted, is on the page. */
+  get isThere() {
+    return !this.iframe || this.iframe.isConnected;
+  }
+
+  /** Have the iframe loaded again that was removed from the page, by `document.open()` also with all listeners. */
+  again() {
+    window.addEventListener("message", this.heard); // twice is once
+    this.iframe?.remove();
+    this.iframe = null;
+    this.greeted = this.ready = this.answered = false;
+    this.load();
   }
 
   /** Have the frame loaded, if it is not. An iframe that the page holds already is taken. */
@@ -45,6 +67,8 @@ export class FrameLink {
     const there = document.querySelector("iframe[data-site-connect-frame]");
     this.iframe = there || document.createElement("iframe");
     this.iframe.addEventListener("load", () => this.greet());
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.silent(this.whySilent()), ANSWER_MS);
     this.style();
     if (there) {
       this.greet(); // it may have loaded before us
@@ -54,6 +78,12 @@ export class FrameLink {
       this.iframe.referrerPolicy = "origin";
       this.host.append(this.iframe);
     }
+  }
+
+  whySilent() {
+    const allow = `the gateway may not allow pages of ${location.origin} (--allow-origin)`;
+    const policy = `this page's own policy may forbid frames of ${this.origin} (frame-src)`;
+    return `the frame has not answered for ${ANSWER_MS / 1000} s: ${allow}, or ${policy}`;
   }
 
   greet() {
@@ -66,6 +96,7 @@ export class FrameLink {
   /** Send a message, or keep it until the frame is ready. Throws HighWaterMarkReached; a stop is never refused. */
   tell(message) {
     if (this.ready) return this.post(message);
+    if (message.t === "update") return undefined; // a snapshot follows when the frame is there
     if (!this.greeted && NAMED_BY_HELLO.has(message.t)) return undefined;
     if (this.waiting.length >= MAX_WAITING && message.t !== "stop") {
       throw problem("HighWaterMarkReached", `${MAX_WAITING} calls wait for the frame; this one is refused`);
@@ -85,7 +116,9 @@ export class FrameLink {
     if (message.t === "room") {
       this.stretch(message.tall);
     } else if (message.t === "ready") {
-      this.ready = true;
+      this.ready = this.answered = true;
+      clearTimeout(this.timer);
+      this.style();
       for (const each of this.waiting.splice(0)) this.post(each);
     } else {
       this.said(message);
@@ -108,7 +141,7 @@ export class FrameLink {
   style() {
     const [width, height] = SIZES[this.view === "shown" && this.tall ? "tall" : this.view] || SIZES.minimised;
     Object.assign(this.iframe.style, LOOK, {
-      display: this.view in SIZES ? "block" : "none",
+      display: this.answered && this.view in SIZES ? "block" : "none",
       width,
       height,
       borderRadius: this.view === "minimised" ? "26px" : "14px",

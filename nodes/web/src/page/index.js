@@ -15,25 +15,29 @@
 // Their subscriptions have the ids that the stub's `subscribe` returned; of the rest it returns nothing of use.
 
 import { FrameLink } from "./frame_link.js";
+import { Overlay, keepThere } from "./overlay.js";
+import { ownScript, scriptMaker } from "./own_script.js";
 import { Page } from "./page.js";
 import { Recording } from "./recording.js";
+import { Sign } from "./sign.js";
 
-function begin(script) {
+const UNSEEN = "The sign that says so cannot be seen on the visitor's page, so viewing pauses.";
+
+function begin({ origin, dataset, nonce }) {
   const early = window.site_connect?.calls ?? [];
-  const origin = new URL(script.src).origin;
   const report = (error) => (typeof reportError === "function" ? reportError(error) : console.error(error));
-
-  const host = document.createElement("site-connect"); // its own shadow: the page's style and scripts leave it alone
-  Object.assign(host.style, { position: "fixed", width: "0", height: "0" });
-  const shadow = host.attachShadow({ mode: "open" });
+  const overlay = new Overlay();
+  const tellSite = (name, payload) => page.fromFrame({ t: "site", name, payload });
 
   const page = new Page(
     {
       frame: (message) => link.tell(message),
       wantFrame: () => whenThere(() => link.load()),
       view: (view) => link.show(view),
-      record: (epoch) => recording.start(epoch),
-      stopRecording: () => recording.end(),
+      record: (epoch) => (sign.show(), recording.start(epoch)),
+      seen: () => sign.seen(),
+      pause: () => recording.end(),
+      stopRecording: () => (recording.end(), sign.hide()),
       snapshot: () => recording.snapshot(),
       rest: () => recording.rest(),
       later: (fun) => queueMicrotask(fun),
@@ -43,20 +47,26 @@ function begin(script) {
   );
   const link = new FrameLink({
     origin,
-    host: shadow,
+    host: overlay.shadow,
     said: (message) => page.fromFrame(message),
+    silent: (reason) => tellSite("error", { attempts: 1, reason }),
     hello: () => ({
-      buttons: (script.dataset.buttons ?? "").split(/[\s,]+/).filter(Boolean),
+      buttons: (dataset.buttons ?? "").split(/[\s,]+/).filter(Boolean),
       subscriptions: page.beyond(),
     }),
   });
   const recording = new Recording({
-    src: `${origin}/assets/recorder.js`,
-    host: shadow,
+    script: scriptMaker(`${origin}/assets/recorder.js`, nonce),
     report,
     send: (event, snapshot) => page.sendUpdate(event, snapshot),
+    failed: (why) => {
+      tellSite("refused", { what: "record", why });
+      page.hindered(`This page cannot be shown: ${why}.`);
+    },
+  });
+  const sign = new Sign({
     stop: () => page.stopSession(),
-    failed: (why) => page.fromFrame({ t: "site", name: "refused", payload: { what: "record", why } }),
+    hindered: (is) => page.hindered(is ? UNSEEN : null),
   });
 
   window.site_connect = Object.freeze({
@@ -76,8 +86,19 @@ function begin(script) {
     }
   });
   whenThere(() => {
-    document.documentElement.append(host);
-    if (script.dataset.frame !== "manual") link.load();
+    let root = document.documentElement;
+    overlay.put();
+    if (dataset.frame !== "manual") link.load();
+    keepThere(
+      () => overlay.host.isConnected && link.isThere,
+      () => {
+        const wasThere = link.isThere;
+        overlay.put();
+        if (!wasThere) link.again();
+        if (document.documentElement !== root) page.replaced();
+        root = document.documentElement;
+      },
+    );
   });
 }
 
@@ -86,4 +107,8 @@ function whenThere(fun) {
   else fun();
 }
 
-if (!Object.isFrozen(window.site_connect ?? {})) begin(document.currentScript);
+if (!Object.isFrozen(window.site_connect ?? {})) {
+  const script = ownScript();
+  if (script) begin(script);
+  else console.error("site_connect.js: expected a script element with this address; load it by one, not by import()");
+}

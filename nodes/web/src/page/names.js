@@ -8,6 +8,11 @@ export const STARTED = `${SESSION}cobrowsing/start`;
 export const STOPPED = `${SESSION}cobrowsing/stop`;
 export const UPDATE = `${SESSION}cobrowsing/update`;
 export const SNAPSHOT_REQUEST = `${SESSION}cobrowsing/snapshot_request`;
+/** The agent's console shows the page, in this epoch. */
+export const SEEN = `${SESSION}cobrowsing/shown`;
+/** Nothing leaves at present, and why; and again it does. */
+export const PAUSED = `${SESSION}cobrowsing/paused`;
+export const RESUMED = `${SESSION}cobrowsing/resumed`;
 const SHOW = `${SESSION}show_frame`;
 const MINIMISE = `${SESSION}minimize_frame`;
 const HIDE = `${SESSION}hide_frame`;
@@ -15,11 +20,14 @@ const HIDE = `${SESSION}hide_frame`;
 /** What each of these makes of the frame. No prototype: `toString` is a topic like others. */
 export const VIEWS = { __proto__: null, [SHOW]: "shown", [MINIMISE]: "minimised", [HIDE]: "hidden" };
 
-/** What follows from the frame node's decisions: nobody may publish it. */
+/** What follows from the frame node's decisions, or says what is seen of the page: nobody may publish it. */
 export const DECIDED = new Set([
   STARTED,
   STOPPED,
   UPDATE,
+  SEEN,
+  PAUSED,
+  RESUMED,
   `${SESSION}chat/accepted`,
   `${SESSION}proactive/trigger`,
   `${SESSION}frame/state`,

@@ -5,13 +5,18 @@
 //   out.frame(message)         tell the frame; kept in order until there is one
 //   out.wantFrame()            the page needs its frame now, however it was to be loaded
 //   out.view(view)             the frame is to be "shown", "minimised" or "hidden"
-//   out.record(epoch) / out.stopRecording() / out.snapshot() / out.rest(): no snapshot for a while, it is too large
+//   out.record(epoch)          record the page, under the visitor's sign; begun afresh if it is recorded already
+//   out.seen()                 the agent's console has said that it shows the page
+//   out.pause()                record nothing, and keep the sign
+//   out.stopRecording() / out.snapshot() / out.rest(): no snapshot for a while, it is too large
 //   out.later(fun)             call it soon, after the caller has returned
 //   out.report(error)          a callback threw
 
 import { Broker } from "./broker.js";
 import { Calls } from "./calls.js";
-import { DECIDED, HERE, LOAD_FRAME, SNAPSHOT_REQUEST, STARTED, STOPPED, UPDATE, VIEWS } from "./names.js";
+import { stringify } from "../shared/json.js";
+import { DECIDED, HERE, LOAD_FRAME, PAUSED, RESUMED, SEEN, SNAPSHOT_REQUEST, STARTED } from "./names.js";
+import { STOPPED, UPDATE, VIEWS } from "./names.js";
 import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
 import { Viewing } from "./viewing.js";
 
@@ -36,6 +41,11 @@ export class Page {
     this.viewing = new Viewing();
     /** The number of the last page update: from 1 in each session that an agent views, and the agent gets the same. */
     this.updates = 0;
+    /** Why nothing is recorded though an agent has the page, in words; null while nothing is in the way. `hindered`
+     *  sets it; it goes with the session. */
+    this.hindrance = null;
+    /** Whether the recorder is one of a document that was replaced. */
+    this.isReplaced = false;
     /** The id of the last stop. */
     this.lastStop = 0;
   }
@@ -107,13 +117,30 @@ export class Page {
   /** A page update, an opaque text; false when no co-browsing runs. */
   sendUpdate(event, snapshot) {
     const epoch = this.viewing.running;
-    if (epoch === null) return false;
+    if (epoch === null || this.hindrance !== null) return false;
     this.updates += 1;
     const update = { epoch, n: this.updates, event, snapshot };
     this.out.frame({ t: "update", ...update });
     this.deliver({ topic: UPDATE, payload: update });
     this.calls.run();
     return true;
+  }
+
+  /** What the page shows may not leave, for this reason; null: again it may. Agent and visitor are told. */
+  hindered(why) {
+    const epoch = this.viewing.running;
+    if (epoch === null || why === this.hindrance) return;
+    this.hindrance = why;
+    if (why === null) this.record(epoch);
+    else this.out.pause();
+    this.tellHindrance(epoch);
+    this.calls.run();
+  }
+
+  /** The document was replaced, as by `document.open()`: what recorded the one before hears nothing more. The frame is
+   *  loaded again then; once it is back the page is recorded afresh. */
+  replaced() {
+    this.isReplaced = true;
   }
 
   // ── what the frame says ────────────────────────────────────────────────────────────────────────────────────────
@@ -144,7 +171,8 @@ export class Page {
     if (said.ids) return this.hand(said.ids.map((id) => this.broker.subscriptions.get(id)).filter(Boolean), said);
     if (topic === STARTED) return this.view({ t: "start", payload });
     if (topic === STOPPED) return this.view({ t: "over", epoch: payload.epoch });
-    if (topic === SNAPSHOT_REQUEST && this.viewing.running !== null) this.out.snapshot();
+    if (topic === SNAPSHOT_REQUEST && this.viewing.running !== null) this.snapshotWanted();
+    if (topic === SEEN && payload.epoch === this.viewing.running) this.out.seen();
     if (topic in VIEWS) this.out.view(VIEWS[topic]);
     return this.deliver(said);
   }
@@ -179,14 +207,34 @@ export class Page {
     for (const effect of this.viewing.handle(input)) this.perform(effect);
   }
 
+  snapshotWanted() {
+    if (this.isReplaced) this.record(this.viewing.running);
+    else if (this.hindrance === null) this.out.snapshot();
+    else this.tellHindrance(this.viewing.running); // an agent that has come back has not heard of it
+  }
+
+  record(epoch) {
+    this.isReplaced = false;
+    this.out.record(epoch);
+  }
+
+  tellHindrance(epoch) {
+    const why = this.hindrance;
+    const [topic, payload] = why === null ? [RESUMED, { epoch }] : [PAUSED, { epoch, why }];
+    this.out.frame({ t: "publish", topic, payload });
+    this.deliver({ topic, payload });
+  }
+
   perform(effect) {
     switch (effect.do) {
       case "record":
-        return this.out.record(effect.epoch);
+        this.hindrance = null;
+        return this.record(effect.epoch);
       case "halt":
+        this.hindrance = null;
         return this.out.stopRecording();
       case "snapshot":
-        return this.out.snapshot();
+        return this.snapshotWanted();
       case "resolve":
         return effect.done(effect.ok);
       case "tell_start":
@@ -223,7 +271,7 @@ function isBeyond(topic) {
 /** A copy as JSON has it, made at once: what cannot be sent is refused, and later changes of it change nothing. */
 function plain(topic, msg) {
   try {
-    return JSON.parse(JSON.stringify(msg));
+    return JSON.parse(stringify(msg));
   } catch (error) {
     throw problem("LocalWireError", `${shown(topic)}: the message is no JSON: ${error.message}`);
   }

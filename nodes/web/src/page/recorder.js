@@ -7,6 +7,7 @@
 //   data-site-connect-block      an element, with all in it: only its size is told; class `site-connect-block` as well
 
 import { record } from "@rrweb/record";
+import { stringify } from "../shared/json.js";
 
 const FLUSH_MS = 40; // events go together that happen within this time
 const SNAPSHOT_REST_MS = 250; // an agent that lost track asks again and again
@@ -31,7 +32,7 @@ window.site_connect_recorder = (send, report) => {
   function flush() {
     clearTimeout(timer);
     timer = null;
-    if (going && waiting.length) send(JSON.stringify(waiting), false);
+    if (going && waiting.length) send(stringify(waiting), false);
     waiting = [];
   }
 
@@ -44,7 +45,7 @@ window.site_connect_recorder = (send, report) => {
       waiting = []; // it is newer than these
       tookAt = performance.now();
       scrub(event.data.node);
-      send(JSON.stringify([meta, event]), true);
+      send(stringify([meta, event]), true);
     } else {
       event.data.adds?.forEach(({ node }) => scrub(node));
       waiting.push(event);

@@ -1,40 +1,10 @@
-// The recorder on the page, and the sign that says that an agent is viewing. Both come when a session starts, and go
-// when it stops. A stop ends the recorder before anything else happens.
+// The recorder on the page. It comes when a session starts, and goes when it stops: a stop ends it before anything else
+// happens.
 
 const REST_MS = 10_000;
-const SIGN = {
-  position: "fixed",
-  top: "0",
-  left: "0",
-  right: "0",
-  margin: "0 auto",
-  width: "fit-content", // `left: 50%` would leave it half the window
-  display: "flex",
-  gap: "12px",
-  alignItems: "center",
-  flexWrap: "wrap",
-  maxWidth: "calc(100vw - 24px)",
-  boxSizing: "border-box",
-  padding: "8px 8px 8px 16px",
-  borderRadius: "0 0 12px 12px",
-  background: "#9f1239",
-  color: "#fff",
-  font: "600 15px/1.3 system-ui, sans-serif",
-  boxShadow: "0 4px 18px rgb(15 23 42 / 35%)",
-  zIndex: "2147483001",
-};
-const BUTTON = {
-  font: "inherit",
-  padding: "6px 14px",
-  border: "0",
-  borderRadius: "8px",
-  background: "#fff",
-  color: "#9f1239",
-  cursor: "pointer",
-};
 
 export class Recording {
-  /** src: the recorder's address · host: element for the sign · send(event, snapshot) · stop(): the visitor's wish
+  /** script(): an element that loads the recorder; it throws where the page forbids that · send(event, snapshot)
    *  failed(why) · report(error): the recorder threw */
   constructor(told) {
     Object.assign(this, told);
@@ -42,8 +12,8 @@ export class Recording {
     this.epoch = null;
     /** No snapshot is made before this time, in milliseconds of performance.now(). */
     this.restsUntil = 0;
-    /** The element that loads the recorder, and the sign; null while nothing is recorded. */
-    this.script = this.sign = null;
+    /** The element that loads the recorder; null while nothing is recorded. */
+    this.element = null;
     /** {stop(), snapshot()}; null until it is loaded, and while nothing is recorded. */
     this.recorder = null;
   }
@@ -51,12 +21,15 @@ export class Recording {
   start(epoch) {
     this.end();
     this.epoch = epoch;
-    this.showSign();
-    const script = (this.script = document.createElement("script"));
-    script.src = this.src;
-    script.onload = () => this.loaded(epoch);
-    script.onerror = () => this.failed(`the recorder cannot be loaded from ${this.src}`);
-    document.head.append(script);
+    try {
+      this.element = this.script();
+    } catch (error) {
+      this.failed(`the page does not let the recorder load: ${error.message}`);
+      return;
+    }
+    this.element.onload = () => this.loaded(epoch);
+    this.element.onerror = () => this.epoch === epoch && this.failed("the recorder cannot be loaded, or the page forbids it");
+    (document.head ?? document.documentElement).append(this.element);
   }
 
   loaded(epoch) {
@@ -82,24 +55,7 @@ export class Recording {
     const { recorder } = this;
     this.epoch = this.recorder = null;
     recorder?.stop();
-    this.script?.remove();
-    this.sign?.remove();
-    this.script = this.sign = null;
-  }
-
-  showSign() {
-    const sign = (this.sign = document.createElement("div"));
-    sign.setAttribute("role", "status");
-    sign.id = "sign";
-    sign.append("An agent is viewing this page");
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = "Stop";
-    button.setAttribute("aria-label", "Stop: the agent sees this page no more");
-    button.addEventListener("click", () => this.stop());
-    Object.assign(sign.style, SIGN);
-    Object.assign(button.style, BUTTON);
-    sign.append(button);
-    this.host.append(sign);
+    this.element?.remove();
+    this.element = null;
   }
 }

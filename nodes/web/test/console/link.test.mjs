@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { Link } from "../../src/console/link.js";
 
 /** A link whose sockets, time and answers the test makes; `status` is what the gateway answers to a request. */
-function made(status = 200) {
+function made(status = 200, clock = { now: 1000 }) {
   const sockets = [];
   const timers = [];
   const told = [];
@@ -14,6 +14,7 @@ function made(status = 200) {
     {
       heard: (message) => told.push(message.t),
       quality: (ms) => told.push(ms),
+      silent: (seconds) => told.push(`silent ${seconds}`),
       out: (words) => told.push(`out: ${words}`),
     },
     {
@@ -28,7 +29,7 @@ function made(status = 200) {
       },
       after: (seconds, fun) => timers.push({ seconds, fun }),
       every: () => 0,
-      now: () => 1000,
+      now: () => clock.now,
       random: () => 0,
     },
   );
@@ -88,4 +89,28 @@ test("a sign-in that fails says why and opens nothing", async () => {
   const { link, sockets } = made(401);
   assert.equal(await link.signIn("ada", "x"), "wrong password");
   assert.deepEqual(sockets, []);
+});
+
+test("a gateway that does not answer is said to be silent, and left after 20 s; a timer that comes late proves nothing", () => {
+  const clock = { now: 0 };
+  const { link, sockets, say, told } = made(200, clock);
+  link.dial();
+  say({ t: "welcome" });
+  const after = (seconds) => {
+    clock.now += seconds * 1000;
+    link.ping();
+  };
+  say({ t: "pong", at: 0 });
+  after(60); // a tab in the background: nothing was asked meanwhile
+  assert.ok(!told.includes("silent 60"));
+  after(4);
+  assert.ok(!told.some((each) => String(each).startsWith("silent")));
+  after(2);
+  assert.equal(told.at(-1), "silent 6");
+  say({ t: "pong", at: 0 });
+  assert.ok(told.includes("silent 0"));
+  after(1);
+  after(20);
+  assert.equal(link.socket, null);
+  assert.equal(sockets.length, 1, "the next one waits for the back-off");
 });

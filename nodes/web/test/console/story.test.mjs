@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { START, activate, engaged, heard, stopped, waiting, withMessage } from "../../src/console/story.js";
+import { START, activate, canAct, engaged, heard, picture, stopped, waiting, withMessage } from "../../src/console/story.js";
 
 const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
 const state = (version, changes) => ({
@@ -18,7 +18,7 @@ const state = (version, changes) => ({
   ...changes,
 });
 const event = (name, fields) => ({ t: "event", event: name, session: "s1", ...fields });
-const told = (...said) => said.reduce(heard, heard(START, WELCOME));
+const told = (...said) => said.reduce((desk, each) => heard(desk, each), heard(START, WELCOME));
 
 test("a page that is joined comes to the screen, and is live with its snapshot", () => {
   const joined = told(event("joined", { epoch: 1 }), { t: "state", state: state(2, { agent: "ada", cobrowse: "joined" }) });
@@ -86,4 +86,39 @@ test("what cannot be relied on shows: the mesh, the frame node", () => {
   assert.equal(told({ t: "connection", connected: true, covered: ["p1"], missing: ["p2"] }).covered, false);
   assert.equal(told(event("lease_uncertain", {})).lease, false);
   assert.equal(told(event("lease_lost", {}), event("signed_in", {})).lease, true);
+});
+
+test("a picture is live only while the page has said in the last seconds that it is all of it", () => {
+  const pulse = (n, fields) => event("pulse", { epoch: 1, n, silent_s: 1, open: true, ...fields });
+  const shown = told(event("joined", { epoch: 1 }), event("update", { epoch: 1, n: 4, snapshot: true }));
+  const words = (desk, now) => picture(desk, desk.visitors.s1, now).words;
+  assert.equal(words(shown, 0), "Waiting for word of the page…");
+  const live = heard(shown, pulse(4), 10_000); // at 9 s the page was heard
+  assert.deepEqual(picture(live, live.visitors.s1, 13_900), { words: "Live", level: "good", old: false });
+  assert.deepEqual(picture(live, live.visitors.s1, 16_000), { words: "Last seen 7 s ago", level: "poor", old: true });
+  assert.equal(words({ ...live, connected: false }, 10_000), "Last seen 1 s ago");
+  assert.equal(words({ ...live, silent_s: 6 }, 10_000), "Last seen 1 s ago");
+  assert.equal(words(heard(shown, pulse(5), 10_000), 10_000), "Catching up…");
+  assert.equal(words(heard(shown, pulse(4, { epoch: 2 }), 10_000), 10_000), "Waiting for word of the page…");
+  const closed = heard(live, pulse(4, { open: false, silent_s: 3 }), 12_000);
+  assert.match(words(closed, 12_000), /closed or away · Last seen 3 s ago/);
+  assert.equal(words(heard(live, pulse(4, { open: false, silent_s: 1 }), 12_000), 12_000), "Live", "it may be loaded again");
+  assert.equal(heard(live, event("stopped", { epoch: 1 })).visitors.s1.pulse, null);
+});
+
+test("a page that pauses says why, and is seen again by its next snapshot", () => {
+  const topic = (name) => `~pagesession/cobrowsing/${name}`;
+  const message = (name, payload) => event("message", { topic: topic(name), payload });
+  const shown = told(event("joined", { epoch: 1 }), event("update", { epoch: 1, n: 1, snapshot: true }));
+  const paused = heard(shown, message("paused", { epoch: 1, why: "The sign is hidden." }));
+  assert.deepEqual(picture(paused, paused.visitors.s1, 0), { words: "The sign is hidden.", level: "poor", old: true });
+  assert.equal(heard(shown, message("paused", { epoch: 9, why: "x" })).visitors.s1.paused, "");
+  assert.equal(heard(paused, event("update", { epoch: 1, n: 2, snapshot: false })).visitors.s1.paused, "The sign is hidden.");
+  assert.equal(heard(paused, event("update", { epoch: 1, n: 2, snapshot: true })).visitors.s1.paused, "");
+  assert.equal(heard(paused, message("resumed", { epoch: 1 })).visitors.s1.paused, "");
+  assert.equal(heard(paused, message("toString", { epoch: 1 })), paused);
+});
+
+test("nothing can be asked for without a gateway that answers", () => {
+  assert.deepEqual([told(), { ...told(), silent_s: 6 }, START].map(canAct), [true, false, false]);
 });

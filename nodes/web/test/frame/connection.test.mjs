@@ -243,3 +243,13 @@ test("what waits is bounded, and what is dropped is told", () => {
   for (let number = 0; number < 1001; number += 1) connection.send({ t: "publish", topic: "a", payload: number });
   assert.equal(told.at(-1).topic, "~/site_connect/refused");
 });
+
+test("a beat is answered with the number of the last update, also of one that was dropped", () => {
+  const { connection, last, say, open } = made();
+  open();
+  say({ t: "beat" });
+  last().bufferedAmount = 5_000_000;
+  connection.send({ t: "update", epoch: 1, n: 7, event: "[]", snapshot: false });
+  say({ t: "beat" });
+  assert.deepEqual(last().sent.slice(1), [{ t: "beat", n: null }, { t: "beat", n: 7 }]);
+});

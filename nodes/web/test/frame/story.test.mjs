@@ -63,3 +63,15 @@ test("the next page of the site goes on with what this tab remembers, corrected 
   assert.equal(resumed(START, kept, { visibility: "shown", chat: "offered" }).chat, "waiting");
   assert.deepEqual(resumed(START, kept, { visibility: "shown", chat: "idle" }).messages, []);
 });
+
+test("viewing is said to the visitor once the agent's console shows the page, and again after each start", () => {
+  const topic = (name) => `~pagesession/cobrowsing/${name}`;
+  const started = see(START, topic("start"), { epoch: 1 });
+  assert.deepEqual([started.viewing, started.seen], [true, false]);
+  const seen = see(started, topic("shown"), { epoch: 1 });
+  assert.equal(seen.seen, true);
+  assert.equal(see(seen, topic("start"), { epoch: 2 }).seen, false);
+  const paused = see(seen, topic("paused"), { epoch: 1, why: "The sign is hidden." }, true);
+  assert.equal(paused.paused, "The sign is hidden.");
+  assert.equal(see(paused, topic("resumed"), { epoch: 1 }, true).paused, "");
+});

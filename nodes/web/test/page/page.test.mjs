@@ -14,6 +14,8 @@ function made() {
     view: (view) => done.push(view),
     record: (epoch) => done.push(`record ${epoch}`),
     stopRecording: () => done.push("stop"),
+    seen: () => done.push("seen"),
+    pause: () => done.push("pause"),
     snapshot: () => done.push("snapshot"),
     rest: () => done.push("rest"),
     later: (fun) => fun(),
@@ -67,7 +69,8 @@ test("topics that are named like what every object has are topics like others", 
 
 test("what may not be published is refused, and nothing happens", () => {
   const { page, told } = made();
-  for (const topic of ["$x", "~pagesession/cobrowsing/start", "~pagesession/cobrowsing/update", "~other/x"]) {
+  const decided = ["start", "update", "shown", "paused", "resumed"].map((name) => `~pagesession/cobrowsing/${name}`);
+  for (const topic of ["$x", "~other/x", ...decided]) {
     assert.throws(() => page.publish(topic), { name: "ScopeError" }, topic);
   }
   assert.throws(() => page.publish("a/+"), { name: "InvalidTopic" });
@@ -295,4 +298,43 @@ test("a callback that throws harms no other, and callbacks are called one at a t
   page.publish("~/a");
   assert.deepEqual(order, ["a", "a2", "b"]);
   assert.deepEqual(done, ["oh"]);
+});
+
+test("while something is in the way nothing leaves; both sides are told why, again to an agent that asks", () => {
+  const { page, told, done, heard, start } = made();
+  const messages = heard("~pagesession/cobrowsing/#");
+  page.hindered("too early: nobody views it");
+  start(3);
+  page.hindered("The sign is hidden.");
+  page.hindered("The sign is hidden.");
+  assert.equal(page.sendUpdate("[]", false), false);
+  page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/snapshot_request", payload: { epoch: 3 } });
+  page.hindered(null);
+  assert.equal(page.sendUpdate("[]", true), true);
+  assert.deepEqual(done, ["record 3", "pause", "record 3"]);
+  const published = told.filter(({ t }) => t === "publish").map(({ topic, payload }) => [topic.split("/").at(-1), payload]);
+  const paused = ["paused", { epoch: 3, why: "The sign is hidden." }];
+  assert.deepEqual(published, [paused, paused, ["resumed", { epoch: 3 }]]);
+  assert.deepEqual(messages.map(([topic]) => topic.split("/").at(-1)).filter((name) => name.endsWith("ed")), ["paused", "paused", "resumed"]);
+});
+
+test("that the console shows the page is heard for the epoch that runs", () => {
+  const { page, done, start } = made();
+  start(3);
+  const shown = (epoch) => page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/shown", payload: { epoch } });
+  shown(2);
+  assert.deepEqual(done, ["record 3"]);
+  shown(3);
+  assert.deepEqual(done, ["record 3", "seen"]);
+});
+
+test("a document that was replaced is recorded afresh once the frame is back", () => {
+  const { page, done, start, welcome } = made();
+  start(3);
+  page.replaced();
+  assert.deepEqual(done, ["record 3"]);
+  welcome({ fresh: false, retained: [{ topic: "~pagesession/cobrowsing/start", payload: { epoch: 3 } }] });
+  assert.deepEqual(done, ["record 3", "record 3"]);
+  welcome({ fresh: false, retained: [{ topic: "~pagesession/cobrowsing/start", payload: { epoch: 3 } }] });
+  assert.deepEqual(done, ["record 3", "record 3", "snapshot"]);
 });
