@@ -18,6 +18,7 @@ INPUTS: list[Input] = [
     interface.AgentChoseButtons(("help",)),
     interface.AgentStopped(SESSION),
     interface.AgentWantedSnapshot(SESSION),
+    interface.AgentShowed(SESSION, 1),
     interface.FrameNodeAnswered(ASK, JOINED, 0.0),
     interface.FrameNodeFailed(ASK),
     interface.FrameNodeRejected(ASK),
