@@ -150,7 +150,7 @@ class AgentCore:
     def may_handle(self, session: str, epoch: int, now: float) -> bool:
         """Say whether an update may be handled at this moment."""
         page = self._pages.get(session)
-        return page is not None and page.view.cobrowsing.accepts(epoch) and self.lease.runs(now)
+        return page is not None and page.accepts(epoch) and self.lease.runs(now)
 
     # ── the frame node ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -82,6 +82,10 @@ class EngagedPage:
     def view(self) -> View:
         return view_of(self.agent, self.state, self._epoch)
 
+    def accepts(self, epoch: int) -> bool:
+        """Say whether an update of `epoch` is of the session that runs: `view.cobrowsing.accepts`, for less."""
+        return epoch >= self._epoch and session_of(self.agent, self.state).accepts(epoch)
+
     def heard(self, now: float) -> None:
         """A state map came, news or not."""
         self.seen_at = now

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from nodes.page import events
-from nodes.page.events import View
+from nodes.page.events import Asked, View
 from nodes.page.interface import (
     Ask,
     ButtonsCounted,
@@ -95,10 +95,11 @@ class FrameCore:
 
         errors: StateError for what does not belong here, HighWaterMarkReached for VisitorAsked; nothing has changed
         """
-        before = self.view()
+        before = self._basis()
         effects = self._take(event, now)
-        if not isinstance(event, VisitorAsked):  # the page heard of this when it was published
-            effects += self._tell(before)
+        is_own = isinstance(event, VisitorAsked)  # the page heard of this when it was published
+        if not is_own and before != self._basis():  # mostly a heartbeat that is no news: two views are not compared
+            effects += self._tell(events.view_of(*before))
         return [*effects, *self._asks(now)]
 
     def _take(self, event: FrameInput, now: float) -> list[FrameEffect]:
@@ -163,9 +164,13 @@ class FrameCore:
         """What the frame node last said, without the epochs that were stopped here."""
         return events.cobrowsing_of(self.state, self.epoch)
 
+    def _basis(self) -> tuple[StateMap, int, list[Asked]]:
+        """All that the view is made of."""
+        return self.state, self.epoch, self._requests.waiting()
+
     def view(self) -> View:
         """Return what the page shows."""
-        return events.view_of(self.state, self.epoch, self._requests.waiting())
+        return events.view_of(*self._basis())
 
     def retained(self) -> list[Event]:
         """Return the states that a late subscriber is told."""

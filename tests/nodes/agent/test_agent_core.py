@@ -463,6 +463,9 @@ class Story:
         assert view.home is None or watched[-1].home == view.home
         self._check_nothing_falls(page, view)
         if page is not None:
+            assert all(
+                page.accepts(epoch) == view.cobrowsing.accepts(epoch) for epoch in range(view.cobrowsing.epoch + 2)
+            )
             assert page._snapshot_due_s is None or view.cobrowsing.state == "joined"
             assert not page._is_synced or view.cobrowsing.state == "joined"
             assert page.state.get("gone") is not True
