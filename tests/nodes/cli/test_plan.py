@@ -36,7 +36,7 @@ def test_a_file_for_scripts(run_fabric: Run, tmp_path: Path) -> None:
     ("args", "code", "words"),
     [
         (["/nowhere.toml"], Exit.MISSING, "/nowhere.toml cannot be read: No such file"),
-        (["BAD"], Exit.USAGE, "'x' is not known"),
+        (["BAD"], Exit.USAGE, "invalid key 'x': expected one of proxies"),
         (["BINARY"], Exit.USAGE, "not text in UTF-8"),
         (["BAD", "--proxies", "2"], Exit.USAGE, "expected either a file or flags"),
         (["--pages", "3"], Exit.USAGE, "pages need a frame node"),
