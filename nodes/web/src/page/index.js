@@ -5,6 +5,9 @@
 //   data-buttons="help sales"   ids of the page's chat buttons
 //   data-frame="manual"         the frame is loaded when the page asks by site_connect.frame(), show_frame, or
 //                               `~/site_connect/load_frame`; else as soon as the document is there
+//   data-private                agents see masked what the page does not mark as shown
+//   data-address="path"         agents are told the path of the page's address, not only its site
+//   data-queries="https://…"    addresses of pictures and styles that begin so keep their query
 //
 // Two lines before it let the page call while the script is on its way:
 //
@@ -14,9 +17,13 @@
 //
 // Their subscriptions have the ids that the stub's `subscribe` returned; of the rest it returns nothing of use.
 
+import { prefixes } from "./addresses.js";
+import { dom } from "./dom.js";
 import { FrameLink } from "./frame_link.js";
+import { Memory } from "./memory.js";
 import { Page } from "./page.js";
 import { Recording } from "./recording.js";
+import { Watch } from "./watch.js";
 
 function begin(script) {
   const early = window.site_connect?.calls ?? [];
@@ -26,6 +33,14 @@ function begin(script) {
   const host = document.createElement("site-connect"); // its own shadow: the page's style and scripts leave it alone
   Object.assign(host.style, { position: "fixed", width: "0", height: "0" });
   const shadow = host.attachShadow({ mode: "open" });
+
+  const memory = new Memory(dom);
+  const watch = new Watch(dom, memory);
+  const options = {
+    isPrivate: "private" in script.dataset && script.dataset.private !== "false",
+    tellsPath: script.dataset.address === "path",
+    queries: prefixes(script.dataset.queries),
+  };
 
   const page = new Page(
     {
@@ -53,6 +68,7 @@ function begin(script) {
   const recording = new Recording({
     src: `${origin}/assets/recorder.js`,
     host: shadow,
+    privacy: { dom, memory, watch, options },
     report,
     send: (event, snapshot) => page.sendUpdate(event, snapshot),
     stop: () => page.stopSession(),
