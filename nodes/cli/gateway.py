@@ -46,6 +46,7 @@ READY_S = 10.0
               help="What signs tokens, 16 bytes or more; gateways with the same share sessions.")  # fmt: skip
 @click.option("--public-subscribe", metavar="FILTER", multiple=True, help="What pages may subscribe to; repeat it.")
 @click.option("--public-publish", metavar="FILTER", multiple=True, help="What pages may publish; repeat it.")
+@click.option("--private", is_flag=True, help="Agents see masked what a page does not mark as shown.")
 @click.option("--demo-shop", is_flag=True, help="Serve a shop to try it out with, under /shop/.")
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
 @click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
@@ -70,6 +71,7 @@ def gateway(
     secret_file: str | None,
     public_subscribe: tuple[str, ...],
     public_publish: tuple[str, ...],
+    private: bool,
     demo_shop: bool,
     max_pages: int,
     max_of_address: int,
@@ -123,7 +125,7 @@ def gateway(
         behind_proxy=behind_proxy,
     )
     agents = {} if agents_path is None else _read_agents(agents_path)
-    files = Files(policy.origins, shop=demo_shop)
+    files = Files(policy.origins, shop=demo_shop, private=private)
     if files.lacking():
         say(f"not built: {', '.join(files.lacking())}; co-browsing needs them: scripts/build-web")
     if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:

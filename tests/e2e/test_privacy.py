@@ -140,7 +140,7 @@ KINDS = {
     "label": "<select><optgroup label='{}'><option>x</option></optgroup></select>",
     "svg": "<svg><text>{}</text></svg>",
     "style": "<p style='--x: \"{}\"'>x</p>",
-    "sheet": "<style>.x::after {{ content: \"{}\" }}</style>",
+    "sheet": "<style>.x::after { content: '{}' }</style>",
     "link": "<a href='https://other.example/?{}'>x</a>",
 }
 NESTINGS = ("own", "deep", "shadow", "frame")
@@ -168,11 +168,12 @@ for (const {id, mark: [name, value], html, nesting, moment, word} of cells) {
   const place = all.appendChild(document.createElement("section"));
   const outer = document.createElement("div");
   const set = () => outer.setAttribute(name, value);
+  const below = (parent, tag) => parent.appendChild(document.createElement(tag));
   let root = outer;
   place.append(outer);
-  if (nesting === "deep") root = outer.appendChild(document.createElement("div")).appendChild(document.createElement("div"));
-  if (nesting === "shadow") root = outer.appendChild(document.createElement("div")).attachShadow({mode: "open"});
-  if (nesting === "frame") root = outer.appendChild(document.createElement("iframe")).contentDocument.body;
+  if (nesting === "deep") root = below(below(outer, "div"), "div");
+  if (nesting === "shadow") root = below(outer, "div").attachShadow({mode: "open"});
+  if (nesting === "frame") root = below(outer, "iframe").contentDocument.body;
   const fill = text => root.innerHTML = html.replace("{}", text);
   const secret = `${word}-${id}`;
   if (moment === "before") { set(); fill(secret); }
@@ -205,7 +206,6 @@ def grid(marks: tuple[str, ...], word: str) -> tuple[str, set[str]]:
                 for step in range(5):
                     kind = kinds[(turn + 3 * step) % len(kinds)]
                     cell = {"id": f"{mark}-{nesting}-{moment}-{kind}", "mark": MARKS[mark], "html": KINDS[kind]}
-                    cell["html"] = cell["html"].replace("{{", "{").replace("}}", "}")
                     cells.append({**cell, "nesting": nesting, "moment": moment, "word": word})
                 turn += 1
     html = GRID.replace("CELLS", json.dumps(cells).replace("</", "<\\/"))
@@ -226,7 +226,7 @@ def test_no_mark_lets_any_kind_of_element_through(browsers: Stack, before: bool)
 
 
 def test_what_is_marked_as_shown_is_shown(browsers: Stack) -> None:
-    """The same grid, so that the one before tests something: the words of all cells arrive, but for those of addresses."""
+    """The same grid, so that the one before tests something: all words arrive, but those in queries of addresses."""
     html, words = grid(("shown",), "plain")
     scene = Scene(browsers, html)
     scene.later()
@@ -237,7 +237,8 @@ def test_what_is_marked_as_shown_is_shown(browsers: Stack) -> None:
 
 
 def test_a_mark_that_comes_takes_back_what_the_agent_saw(browsers: Stack) -> None:
-    html = """<!doctype html><h1>Marker</h1><div id=box><p>secret-seen</p></div><p id=other data-site-connect-mask>secret-not</p>
+    html = """<!doctype html><h1>Marker</h1><div id=box><p>secret-seen</p></div>
+    <p id=other data-site-connect-mask>secret-not</p>
     <script async src='{url}/site_connect.js'></script>"""
     scene = Scene(browsers, html)
     assert "secret-seen" in scene.replayed() and "secret-not" not in scene.replayed()
@@ -272,8 +273,8 @@ def test_a_private_page_shows_only_what_it_marks(browsers: Stack) -> None:
     plays_private(Scene(browsers, PRIVATE.format("data-private")))
 
 
-def test_a_private_gateway_makes_all_its_pages_private(tmp_path: Path) -> None:
-    with stack(tmp_path, "--private") as found, found.scene() as browsers:
+def test_a_private_gateway_makes_all_its_pages_private(browsers: Stack) -> None:
+    with browsers.another_gateway("--private"):
         plays_private(Scene(browsers, PRIVATE.format("")))
 
 
