@@ -5,7 +5,7 @@
 A round: subscribe at p1 to a prefix that nobody holds, wait for the ack, publish at p2 or p3 at once, wait for the
 message, unsubscribe. A message that does not come is lost, and the run invalid. The time is from `subscribe` to the
 return of `wait_ack`. A crowd is that many other nodes, 100 a process, spread over the proxies, each with an acked
-subscription of its own. Last, many different filters on one node: by default and within `max_prefixes`.
+separate subscription. Last, many different filters on one node: by default and within `max_prefixes`.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def updates(base: str, sessions: int, rate: float, seconds: float) -> dict[str, 
 
 
 def many_pages(base: str, count: int, bytes_a_page: Any) -> None:
-    """In a process of its own: what each page that is ready adds."""
+    """Measure in another process what each page that is ready adds."""
     with Node(base) as node:
         first = HostedPage(node)
         ready = threading.Semaphore(0)

@@ -53,7 +53,7 @@ class Member:
 
 
 class Load:
-    """Publishes for all members in turn, from a thread of its own."""
+    """Publishes for all members in turn, from one thread."""
 
     def __init__(self, members: list[Member], rate: float) -> None:
         self._members, self._interval_s = members, 1 / (rate * len(members))

@@ -76,6 +76,8 @@ def proxy_processes(count: int) -> Iterator[list[tuple[str, subprocess.Popen[str
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdout:
+                process.stdout.close()
 
 
 def _wait_ready(process: subprocess.Popen[str], timeout_s: float = 60.0) -> None:

@@ -49,7 +49,8 @@ def start(stack: contextlib.ExitStack, *words: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=lab.ROOT
     )
-    assert process.stdin
+    assert process.stdin and process.stdout
+    stack.callback(process.stdout.close)
     stack.callback(process.wait)
     stack.callback(process.terminate)
     stack.callback(process.stdin.close)
@@ -202,7 +203,7 @@ def report(samples: Sequence[Sample], facts: dict[str, Any], nodes: int, wrong: 
               show_default=True, help="where the report goes")  # fmt: skip
 def main(nodes: int, filters: int, minutes: float, rate: float, path: Path) -> None:
     if filters < nodes:
-        raise click.UsageError(f"--filters {filters}: right would be one for each of {nodes} nodes, or more")
+        raise click.UsageError(f"--filters {filters}: expected one for each of {nodes} nodes, or more")
     with contextlib.ExitStack() as stack:
         base = lab.free_base()
         proxy = start(stack, "nodes.cli", "proxy", "--listen", base, "--name", "p1")
@@ -227,7 +228,7 @@ def main(nodes: int, filters: int, minutes: float, rate: float, path: Path) -> N
         "refused, as the connection was lost": books["refused"],
         "delivered": books["delivered"],
         "reported lost": books["lost"],
-        "connections lost and made anew": books["reconnects"],
+        "connections lost and made again": books["reconnects"],
         "processor, proxy": f"{used[0]:.1%} of a core",
         "processor, all nodes": f"{sum(used[1:]):.1%} of a core",
         "proxy's memory, grown after the first third": f"{grown(samples, 'proxy_bytes'):+.2%}",

@@ -91,7 +91,7 @@ class Page:
 
 
 async def _serve(url: str, count: int, pipe: Connection) -> None:
-    """In a process of its own: do what the pipe says."""
+    """Run one process of the crowd: do what the pipe says."""
     raise_descriptor_limit()
     loop = asyncio.get_running_loop()
     connector = aiohttp.TCPConnector(limit=0)

@@ -59,6 +59,8 @@ class Gateway:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(60)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
         if code != 0:
             raise click.ClickException(f"the gateway ended with {code}")
 

@@ -1,4 +1,4 @@
-"""From one publisher to several subscribers, each a process of its own: fan-out, payloads, wildcards, two servers.
+"""From one publisher to several subscribers, each in its process: fan-out, payloads, wildcards, two servers.
 
 A figure is deliveries a second, from the first message that was sent to the last that any subscriber received; for the
 wildcard, where only one message in a hundred matches, messages a second that were published and sorted out. How many

@@ -61,7 +61,7 @@ WHY = {
     "subscription_memory": "A prefix stands in the tries of an ingress and of a relay, in libzmq both; of more than "
     "1,000 filters the fabric's node makes coarser prefixes.",
     "storm": "A fabric node opens three connections, proves both ways by a probe and its subscription by a marker, and "
-    "has threads of its own; a client of the peer opens one connection.",
+    "has its threads; a client of the peer opens one connection.",
     "connection_memory": "A fabric node is three ZeroMQ connections with queues of their own at its proxy; a client of "
     "the peer is one socket.",
 }

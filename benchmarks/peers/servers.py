@@ -1,4 +1,4 @@
-"""The servers: each on loopback at free ports, in a folder of its own, ended by its own process id.
+"""The servers: each on loopback at free ports, in a separate folder, ended by its process id.
 
 with servers("nats", 2) as found:              # two that are connected with each other
     found.addresses, found.pids, found.version

@@ -242,7 +242,7 @@ def _serve(peer: str, pipe: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise_descriptor_limit()
     hands: Hands | None = None
-    with contextlib.suppress(EOFError, OSError):  # whoever asked is gone
+    with contextlib.suppress(EOFError, OSError):  # the process that asked has gone
         while True:
             what, args = pipe.recv()
             try:

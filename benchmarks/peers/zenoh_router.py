@@ -1,4 +1,4 @@
-"""A zenoh router: a session in mode router in a process of its own; all of it is the Rust code that zenohd runs, too.
+"""A zenoh router: a session in mode router in a separate process; all of it is the Rust code that zenohd runs, too.
 
 python -m benchmarks.peers.zenoh_router PORT [PORT OF ANOTHER ROUTER]
 """

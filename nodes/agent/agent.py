@@ -23,23 +23,35 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Self
 
-from fabric.errors import FabricError, NotAllowed, StateError, TransportError
+from fabric.errors import FabricError, StateError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
-from fabric.services import Client
 from fabric.wire import Message
-from nodes.agent.agent_core import RENEWALS, AgentCore, Ask, Effect, Say, Tell, Unwatch, Update, Watch
+from nodes.agent.agent_core import AgentCore
+from nodes.agent.frame_node_client import FrameNodeClient
+from nodes.agent.interface import (
+    AgentChoseButtons,
+    AgentSetAvailable,
+    AgentStopped,
+    AgentWantedSnapshot,
+    Ask,
+    ClockTicked,
+    Effect,
+    FrameNodeTold,
+    Input,
+    Say,
+    Tell,
+    Unwatch,
+    Update,
+    Watch,
+)
+from nodes.agent.spaces import Spaces
 from nodes.rules import topics
-from nodes.rules.errors import LeaseExpired
-from nodes.rules.topics import BY, FRAME_SERVICE, SPACE
+from nodes.rules.state_map import StateMap
 
 EventFun = Callable[[dict[str, Any]], object]
 ConfirmFun = Callable[[str, Callable[[], None]], object]
 log = logging.getLogger("nodes.agent")
-
-ASK_DEADLINE_S = 5.0
-SIGN_OUT_S = 2.0
-_REFUSALS = (NotAllowed, StateError)
 
 
 class Agent:
@@ -49,7 +61,7 @@ class Agent:
     buttons:  ids of the chat buttons it serves
     lease_s:  how long it is taken for present when nothing is heard of it
     on_confirm: called, like `on_event`, with a session and a function, when a stop of that session can be confirmed;
-              whoever shows updates elsewhere calls the function, from any thread, once it shows none any more
+              a program that shows updates elsewhere calls the function, from any thread, once it shows them no more
     """
 
     def __init__(
@@ -63,16 +75,25 @@ class Agent:
         on_event: EventFun | None = None,
         on_confirm: ConfirmFun | None = None,
     ) -> None:
-        self.node, self.agent = node, agent
-        self._core = AgentCore(agent, name, tuple(buttons), lease_s=lease_s)
+        self.node, self.agent, self.name = node, agent, name
+        """None of the three changes."""
         self._on_event, self._on_confirm = on_event, on_confirm
-        self._client = Client(node)
+        """Called while `_calling` is held; neither changes."""
         self._lock = threading.Lock()
-        self._calling = threading.Lock()
-        self._signed_in = threading.Event()
+        """Around the core; never held while anything is performed or called back."""
+        self._core = AgentCore(agent, name, tuple(buttons), lease_s=lease_s)
         self._to_do: deque[Effect] = deque()
-        self._watching: dict[str, int] = {}
+        """Effects that wait for their turn, the oldest first. `handle` appends under `_lock`, and takes under
+        `_calling`."""
+        self._calling = threading.Lock()
+        """Held by the thread that performs at present. It takes over what others decide meanwhile, and its own."""
+        self._signed_in = threading.Event()
+        """Set when it is signed in for the first time, for good."""
         self._closed = False
+        """Set by `close`, for good: nothing is decided or performed any more."""
+        self._frame_node = FrameNodeClient(node, agent, lease_s, self.handle)
+        self._spaces = Spaces(node, agent, self.handle)
+        """Changed by the thread that performs."""
         self._subscribe()
         node.attach(self)
 
@@ -92,8 +113,8 @@ class Agent:
         return self._signed_in.wait(timeout_s)
 
     def set_available(self, on: bool) -> None:
-        """Say whether chats may be offered: as soon as it is signed in, and again when it has to sign in anew."""
-        self._do(lambda now: self._core.set_available(on))
+        """Say whether chats may be offered: as soon as it is signed in, and again when it has to sign in again."""
+        self.handle(AgentSetAvailable(on))
 
     def join(self, code: str) -> Future[Any]:
         """Join the page that holds this contact code.
@@ -107,22 +128,15 @@ class Agent:
 
         errors: StateError when there is no session with this page
         """
-
-        def decide(now: float) -> list[Effect]:
-            effects = self._core.stop(session, now)
-            if not effects:
-                raise StateError("agent", "not in session", "stop", "right would be a page that it has joined")
-            return effects
-
-        self._do(decide)
+        self.handle(AgentStopped(session))
 
     def resync(self, session: str) -> None:
         """Have the page send a fresh snapshot; no update is handled before it comes."""
-        self._do(lambda now: self._core.resync(session, now))
+        self.handle(AgentWantedSnapshot(session))
 
     def serve(self, buttons: Iterable[str]) -> None:
         """Serve these chat buttons from now on."""
-        self._do(lambda now: self._core.serve(tuple(buttons)))
+        self.handle(AgentChoseButtons(tuple(buttons)))
 
     def accept(self, session: str) -> Future[Any]:
         """Take the chat that was offered."""
@@ -144,40 +158,24 @@ class Agent:
         with self._lock:
             home = self._core.home(session) if self._core.may_chat(session) else None
         if home is None:
-            raise StateError("agent", "not in chat", "say", "right would be a page whose chat was accepted")
+            raise StateError("agent", "not in chat", "say", "expected a page whose chat was accepted")
         ident = secrets.token_hex(8)
-        payload = {"from": self._core.name, "text": text, "id": ident}
-        self.node.publish(topics.on_the_wire(home, session, topics.MESSAGE), payload, {BY: self.agent})
+        self._spaces.publish(Say(session, home, topics.MESSAGE, {"from": self.name, "text": text, "id": ident}))
         return ident
 
     def request(self, operation: str, **fields: Any) -> Future[Any]:
         """Ask the frame node for anything that an agent may ask."""
-        over: Future[Any] = Future()
-        body = {"agent": self.agent, **fields}
-        future = self._client.submit(FRAME_SERVICE, operation, body, deadline_s=ASK_DEADLINE_S)
+        return self._frame_node.request(operation, fields)
 
-        def answered(done: Future[Any]) -> None:
-            error = done.exception()
-            if error is None:
-                self._do(lambda now: self._core.heard(done.result(), now))
-                over.set_result(done.result())
-                return
-            if isinstance(error, LeaseExpired):
-                self._do(self._core.look_again)
-            over.set_exception(error)
-
-        future.add_done_callback(answered)
-        return over
-
-    def pages(self) -> list[dict[str, Any]]:
+    def pages(self) -> list[StateMap]:
         """Return the state maps of the pages it is engaged with."""
         with self._lock:
-            return self._core.pages()
+            return [state.copy() for state in self._core.pages()]
 
     @property
     def signed_in(self) -> bool:
         """Whether a frame node knows it, as far as it has heard."""
-        return self._core.signed_in
+        return self._core.lease.is_signed_in
 
     def stats(self) -> dict[str, int]:
         """Return figures of the updates: gaps, refused (another epoch, no lease), unsynced (before a snapshot)."""
@@ -194,52 +192,35 @@ class Agent:
                 return
             self._closed = True
         if sign_out:
-            try:
-                self._client.request(FRAME_SERVICE, "sign_out", {"agent": self.agent}, deadline_s=SIGN_OUT_S)
-            except FabricError as error:
-                log.info("not signed out: %s", error)  # its lease ends by itself
+            self._frame_node.sign_out()
         self.node.detach(self)
-        self._client.close()
-        for ident in (self._states, *self._watching.values()):
-            try:
-                self.node.unsubscribe(ident)
-            except (FabricError, KeyError):
-                pass  # the node is closed, and with it all that it held
+        self._frame_node.close()
+        self._spaces.close()
+        try:
+            self.node.unsubscribe(self._states)
+        except (FabricError, KeyError):
+            pass  # the node is closed, and with it all that it held
 
-    # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now: float, idle: bool) -> None:
         """In the I/O thread, every 10 ms."""
-        self._do(self._core.tick)
+        self.handle(ClockTicked())
 
     def _on_state(self, message: Message) -> None:
-        self._do(lambda now: self._core.heard(message.payload, now))
+        self.handle(FrameNodeTold(message.payload))
 
     def _on_ack(self, ack: Ack) -> None:
         if not ack.ok and not self._closed:
             self.node.unsubscribe(self._states)
             self._subscribe()
 
-    def _on_session(self, session: str, message: Message) -> None:
-        by = message.headers.get(BY)
-        topic = SPACE + message.topic.split("/", 3)[3]
-        if by == self.agent:
-            return
-        if topic == topics.UPDATE:
-            self._do(lambda now: self._core.update(session, message.payload, now))
-        elif topic == topics.STATE:
-            if by is None:
-                self._do(lambda now: self._core.heard(message.payload, now))
-        elif topic != topics.SNAPSHOT_REQUEST:
-            self._do(lambda now: self._core.message(session, topic, message.payload))
-
-    # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _do(self, decide: Callable[[float], list[Effect]]) -> None:
+    def handle(self, event: Input) -> None:
+        """Take what happened. Errors: StateError for what does not belong here; then nothing has happened."""
         with self._lock:
             if self._closed:
                 return
-            self._to_do += decide(time.monotonic())
+            self._to_do += self._core.handle(event, time.monotonic())
         while self._to_do and self._calling.acquire(blocking=False):
             try:
                 while self._to_do and not self._closed:
@@ -248,6 +229,8 @@ class Agent:
                 self._calling.release()
             if self._closed:
                 return
+
+    # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _perform(self, effect: Effect) -> None:
         """One after the other: so a stop is confirmed after the last update was handled, and none is after that."""
@@ -262,15 +245,15 @@ class Agent:
                 if still:
                     self._call({"event": "update", **data})
             case Ask("confirm_stop", body) if self._on_confirm is not None:
-                self._on_confirm(body["session"], lambda: self._ask(effect))
+                self._on_confirm(body["session"], lambda: self._frame_node.ask(effect))
             case Ask():
-                self._ask(effect)
+                self._frame_node.ask(effect)
             case Watch(session, home):
-                self._watch(session, home)
+                self._spaces.watch(session, home)
             case Unwatch(session):
-                self._unwatch(session)
-            case Say(session, home, topic, payload):
-                self._publish(topics.on_the_wire(home, session, topic), payload)
+                self._spaces.unwatch(session)
+            case Say():
+                self._spaces.say(effect)
 
     def _call(self, event: dict[str, Any]) -> None:
         if self._on_event is not None:
@@ -278,46 +261,3 @@ class Agent:
                 self._on_event(event)
             except Exception:
                 log.exception("on_event raised at %r", event["event"])
-
-    def _ask(self, ask: Ask) -> None:
-        asked_at = time.monotonic()
-
-        def over(done: Future[Any]) -> None:
-            error = done.exception()
-            if error is None:
-                self._do(lambda now: self._core.answered(ask, done.result(), asked_at, now))
-            elif isinstance(error, LeaseExpired) and ask.operation == "renew_agent":
-                self._do(self._core.lease_lost)
-            elif isinstance(error, (*_REFUSALS, LeaseExpired)):
-                self._do(lambda now: self._core.rejected(ask, now))
-            else:
-                self._do(lambda now: self._core.failed(ask, now))
-
-        deadline_s = min(ASK_DEADLINE_S, self._core.lease_s / RENEWALS)
-        try:
-            self._client.submit(FRAME_SERVICE, ask.operation, ask.body, deadline_s=deadline_s).add_done_callback(over)
-        except StateError:
-            pass  # closed meanwhile
-
-    def _watch(self, session: str, home: str) -> None:
-        def acked(ack: Ack) -> None:
-            if ack.ok:
-                self._do(lambda now: self._core.watched(session, home, now))
-            elif self._watching.get(session) == ident:
-                self._unwatch(session)
-                self._watch(session, home)
-
-        topic_filter = topics.on_the_wire(home, session, "#")
-        ident = self.node.subscribe(topic_filter, lambda message: self._on_session(session, message), acked)
-        self._watching[session] = ident
-
-    def _unwatch(self, session: str) -> None:
-        ident = self._watching.pop(session, None)
-        if ident is not None:
-            self.node.unsubscribe(ident)
-
-    def _publish(self, topic: str, payload: Any) -> None:
-        try:
-            self.node.publish(topic, payload, {BY: self.agent}, timeout_s=0)
-        except TransportError as error:
-            log.info("not sent at present: %s", error)  # what the core says this way, it says again

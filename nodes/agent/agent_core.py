@@ -8,90 +8,44 @@ What makes a stop safe is here. An update is handled only while all of this hold
     all updates since the last snapshot have come; after a gap a fresh snapshot is asked for
 
 A state map with a version not above one that was seen of the page is no news, also when the page was let go meanwhile.
+
+Reading order: `handle`, one case for each input; `_heard`, where every decision of the frame node arrives; `_updated`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
+from nodes.agent.engaged_page import AGAIN_S, EngagedPage, not_in_session
+from nodes.agent.interface import (
+    AgentChoseButtons,
+    AgentSetAvailable,
+    AgentStopped,
+    AgentWantedSnapshot,
+    Ask,
+    ClockTicked,
+    Effect,
+    FrameNodeAnswered,
+    FrameNodeFailed,
+    FrameNodeRejected,
+    FrameNodeTold,
+    Input,
+    LeaseDoubted,
+    LeaseLost,
+    PageUpdated,
+    SessionSpoke,
+    SpaceWatched,
+    Tell,
+    Update,
+)
+from nodes.agent.lease import Lease
 from nodes.rules import topics
-from nodes.rules.cobrowse import Cobrowse
 from nodes.rules.state_map import START, StateMap, is_state
 
-AGAIN_S = 0.5
-"""How long a stop, a confirmation or a snapshot is waited for before it is asked for again."""
-RENEWALS = 3
-"""In each lease: two may be lost."""
 REMEMBER_S = 300.0
 """How long the version of a page that was let go is kept, against messages that come late."""
-
-
-@dataclass(frozen=True)
-class Tell:
-    """An event for whoever runs the agent; `event` names it."""
-
-    event: str
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Update:
-    """Hand on a page update, if `AgentCore.may_handle` still says so when it is called."""
-
-    session: str
-    epoch: int
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Ask the frame node; the answer goes to `answered`, `failed` or `lease_lost`, with this ask and its time."""
-
-    operation: str
-    body: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Subscribe to the session's space; then call `watched`."""
-
-    session: str
-    home: str
-
-
-@dataclass(frozen=True)
-class Unwatch:
-    session: str
-
-
-@dataclass(frozen=True)
-class Say:
-    """Publish in the session's space."""
-
-    session: str
-    home: str
-    topic: str
-    payload: Any
-
-
-Effect = Tell | Update | Ask | Watch | Unwatch | Say
-
-
-@dataclass
-class _Page:
-    state: StateMap
-    seen_at: float
-    cobrowsing: Cobrowse = field(default_factory=lambda: Cobrowse("idle", 0))
-    told_epoch: int | None = None
-    told_chat: str = "idle"
-    home: str | None = None
-    synced: bool = False
-    last_n: int = 0
-    snapshot_at: float | None = None
-    ending: Ask | None = None
-    ending_at: float | None = None
+_RENEWALS = ("sign_in", "renew_agent")
 
 
 class AgentCore:
@@ -101,21 +55,71 @@ class AgentCore:
     """
 
     def __init__(self, agent: str, name: str, buttons: tuple[str, ...] = (), *, lease_s: float = 10.0) -> None:
-        self.agent, self.name, self.buttons, self.lease_s = agent, name, buttons, lease_s
-        self.available = False
-        self.signed_in = False
-        self.lease_until = 0.0
+        self.agent, self.name = agent, name
+        """Neither changes."""
+        self.lease = Lease(lease_s)
         self.gaps = self.refused_updates = self.unsynced_updates = 0
-        self._pages: dict[str, _Page] = {}
+        """Updates that were not handed on, since the start: after a missing one; of another epoch, or without a lease;
+        before a snapshot. `_updated` counts."""
+        self._buttons = buttons
+        """The chat buttons it serves, as it last chose them."""
+        self._is_available = False
+        """Whether chats may be offered, as it last said; the frame node is told until its renewals say the same."""
+        self._pages: dict[str, EngagedPage] = {}
+        """The pages it is engaged with, by session: those whose last state map names it, and none that is gone."""
         self._let_go: dict[str, tuple[int, float]] = {}
-        self._renew_at = 0.0
-        self._renewing = False
+        """The last version of each page that was let go, and when that was: for REMEMBER_S. No session is in both."""
 
-    # ── what its user does ───────────────────────────────────────────────────────────────────────────────────────
+    def handle(self, event: Input, now: float) -> list[Effect]:
+        """Take what happened, and return what follows, in the order in which it is to be done.
 
-    def pages(self) -> list[dict[str, Any]]:
+        errors: StateError for AgentStopped without a session; nothing has changed
+        """
+        match event:
+            case PageUpdated(session, payload):
+                return self._updated(session, payload, now)
+            case ClockTicked():
+                return self._tick(now)
+            case FrameNodeTold(state):
+                return self._heard(state, now)
+            case FrameNodeAnswered():
+                return self._answered(event, now)
+            case FrameNodeFailed(ask):
+                self._failed(ask, now)
+            case FrameNodeRejected(ask):
+                self._rejected(ask, now)
+            case LeaseDoubted():
+                self.lease.hasten(now)
+            case LeaseLost():
+                return self._lease_lost(now)
+            case SpaceWatched(session, home):
+                page = self._pages.get(session)
+                return page.want_snapshot(now) if page is not None and page.view.home == home else []
+            case SessionSpoke(session, topic, payload):
+                return self._spoke(session, topic, payload)
+            case AgentSetAvailable(on):
+                self._is_available = on
+                return [self._availability()] if self.lease.is_signed_in else []
+            case AgentChoseButtons(names):
+                self._buttons = names
+                return [self._sign_in()] if self.lease.is_signed_in else []
+            case AgentStopped(session):
+                page = self._pages.get(session)
+                if page is None:
+                    raise not_in_session()
+                return page.stop(now)
+            case AgentWantedSnapshot(session):
+                page = self._pages.get(session)
+                return [] if page is None else page.want_snapshot(now)
+            case _:
+                assert_never(event)
+        return []
+
+    # ── what it is at present ────────────────────────────────────────────────────────────────────────────────────
+
+    def pages(self) -> list[StateMap]:
         """Return the state maps of the pages it is engaged with."""
-        return [dict(page.state) for page in self._pages.values()]
+        return [page.state for page in self._pages.values()]
 
     def home(self, session: str) -> str | None:
         """Return where a page lives; None for one that it is not engaged with."""
@@ -123,85 +127,88 @@ class AgentCore:
         return None if page is None else page.state["home"]
 
     def may_chat(self, session: str) -> bool:
+        """Say whether it may write to the visitor at this moment."""
         page = self._pages.get(session)
-        return page is not None and page.state["chat"] == "open" and page.state["chat_agent"] == self.agent
-
-    def set_available(self, on: bool) -> list[Effect]:
-        """What the frame node says at the next renewal is compared with this, so one that is lost is made good."""
-        self.available = on
-        return [Ask("availability", {"agent": self.agent, "on": on})] if self.signed_in else []
-
-    def serve(self, buttons: tuple[str, ...]) -> list[Effect]:
-        """Serve other buttons."""
-        self.buttons = buttons
-        return [self._sign_in()] if self.signed_in else []
-
-    def resync(self, session: str, now: float) -> list[Effect]:
-        """Want a fresh snapshot of a page in session."""
-        page = self._pages.get(session)
-        return [] if page is None else self._want_snapshot(page, now)
-
-    def stop(self, session: str, now: float) -> list[Effect]:
-        """Stop a session: no update of it is handled any more from this moment. Nothing when there is none."""
-        page = self._pages.get(session)
-        if page is None or page.cobrowsing.state != "joined":
-            return []
-        epoch = page.cobrowsing.epoch
-        page.cobrowsing = page.cobrowsing.stopped(epoch)
-        return [*self._tell_stopped(page, "agent"), *self._end(page, "stop", epoch, now)]
+        return page is not None and page.view.chat == "open"
 
     def may_handle(self, session: str, epoch: int, now: float) -> bool:
         """Say whether an update may be handled at this moment."""
         page = self._pages.get(session)
-        return page is not None and page.cobrowsing.accepts(epoch) and now < self.lease_until
+        return page is not None and page.view.cobrowsing.accepts(epoch) and self.lease.runs(now)
 
     # ── the frame node ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def answered(self, ask: Ask, reply: object, asked_at: float, now: float) -> list[Effect]:
-        """The frame node did what was asked."""
-        if ask.operation in ("sign_in", "renew_agent"):
-            return self._present(reply, asked_at, now)
-        page = self._pages.get(ask.body.get("session", ""))
-        if page is not None and page.ending == ask:
-            page.ending = page.ending_at = None
-        return self.heard(reply, now)
+    def _sign_in(self) -> Ask:
+        body = {
+            "agent": self.agent,
+            "name": self.name,
+            "buttons": list(self._buttons),
+            "lease_s": self.lease.lease_s,
+        }
+        return Ask("sign_in", body)
 
-    def failed(self, ask: Ask, now: float) -> list[Effect]:
-        """No answer, or too busy: asked again by `tick`."""
-        if ask.operation in ("sign_in", "renew_agent"):
-            self._renewing = False
-            self._renew_at = now + AGAIN_S / 2
-        else:
-            page = self._pages.get(ask.body.get("session", ""))
-            if page is not None and page.ending == ask:
-                page.ending_at = now + AGAIN_S
-        return []
+    def _availability(self) -> Ask:
+        return Ask("availability", {"agent": self.agent, "on": self._is_available})
 
-    def rejected(self, ask: Ask, now: float) -> list[Effect]:
-        """The frame node will not do it: what was to end is over already; whatever was wrong, a renewal tells."""
-        page = self._pages.get(ask.body.get("session", ""))
-        if page is not None and page.ending == ask:
-            page.ending = page.ending_at = None
-        self._renewing, self._renew_at = False, now + AGAIN_S
-        return []
+    def _answered(self, answer: FrameNodeAnswered, now: float) -> list[Effect]:
+        if answer.ask.operation in _RENEWALS:
+            return self._renewed(answer.reply, answer.asked_at, now)
+        page = self._page_of(answer.ask)
+        if page is not None:
+            page.ended(answer.ask)
+        return self._heard(answer.reply, now)
 
-    def look_again(self, now: float) -> list[Effect]:
-        """Something was refused because a lease ran out: whose, a renewal tells."""
-        self._renew_at = now
-        return []
+    def _failed(self, ask: Ask, now: float) -> None:
+        """It is asked again by the clock."""
+        page = self._page_of(ask)
+        if ask.operation in _RENEWALS:
+            self.lease.put_off(now + AGAIN_S / 2)
+        elif page is not None:
+            page.put_off(ask, now + AGAIN_S)
 
-    def lease_lost(self, now: float) -> list[Effect]:
-        """The frame node has no lease of this agent: all is over, and it signs in anew."""
-        self._renewing, self._renew_at = False, now
-        if not self.signed_in:
+    def _rejected(self, ask: Ask, now: float) -> None:
+        """What was to end is over already; whatever was wrong, a renewal tells."""
+        page = self._page_of(ask)
+        if page is not None:
+            page.ended(ask)
+        self.lease.put_off(now + AGAIN_S)
+
+    def _page_of(self, ask: Ask) -> EngagedPage | None:
+        return self._pages.get(ask.body.get("session", ""))
+
+    def _lease_lost(self, now: float) -> list[Effect]:
+        """All is over, and it signs in again."""
+        if not self.lease.lost(now):
             return []
-        self.signed_in, self.lease_until = False, 0.0
         effects: list[Effect] = [Tell("lease_lost", {})]
         for session in list(self._pages):
             effects += self._drop(session, now)
         return effects
 
-    def heard(self, state: object, now: float) -> list[Effect]:
+    def _renewed(self, reply: object, asked_at: float, now: float) -> list[Effect]:
+        """The lease runs on; and the reply says with which pages the agent is engaged."""
+        self.lease.answered(asked_at)
+        if not isinstance(reply, Mapping) or not isinstance(reply.get("pages"), list | tuple):
+            return []
+        self._let_go = {session: each for session, each in self._let_go.items() if now - each[1] < REMEMBER_S}
+        before = self.lease.state
+        self.lease.renewed(asked_at)
+        effects: list[Effect] = [Tell("signed_in", {"agent": self.agent})] if before == "absent" else []
+        if reply.get("available") is not self._is_available:
+            effects.append(self._availability())
+        named = set()
+        for state in reply["pages"]:
+            if isinstance(state, Mapping):
+                named.add(state.get("session"))
+                effects += self._heard(state, now)
+        for session, page in list(self._pages.items()):
+            if session not in named and page.seen_at < asked_at:
+                effects += self._drop(session, now)
+            elif before == "uncertain":
+                effects += page.want_snapshot(now)
+        return effects
+
+    def _heard(self, state: object, now: float) -> list[Effect]:
         """A page's state map came, as an event or in a reply."""
         session = state.get("session") if isinstance(state, Mapping) else None
         if not isinstance(session, str) or not is_state(state, session):
@@ -209,31 +216,29 @@ class AgentCore:
         page = self._pages.get(session)
         known = self._let_go.get(session, (-1, 0.0))[0] if page is None else page.state["version"]
         if page is not None:
-            page.seen_at = now
+            page.heard(now)
         if state["version"] <= known or not isinstance(state.get("home"), str):
             return []
         whole: StateMap = {**START, **state}
-        engaged = whole.get("gone") is not True and self.agent in (whole["agent"], whole["chat_agent"])
+        is_engaged = whole.get("gone") is not True and self.agent in (whole["agent"], whole["chat_agent"])
         if page is None:
-            if not engaged:
+            if not is_engaged:
                 self._let_go[session] = (whole["version"], now)
                 return []
-            page = self._pages[session] = _Page(whole, now)
-        page.state = whole
-        effects = [*self._take_cobrowsing(page, now), *self._take_chat(page)]
-        if engaged:
-            return [*effects, *self._watch(page)]
-        return [*effects, *self._drop(session, now)]
+            self._let_go.pop(session, None)
+            page = self._pages[session] = EngagedPage(self.agent, session, now)
+        effects = page.take(whole, now)
+        return effects if is_engaged else [*effects, *self._drop(session, now)]
+
+    def _drop(self, session: str, now: float) -> list[Effect]:
+        """Let a page go."""
+        page = self._pages.pop(session)
+        self._let_go[session] = (page.state["version"], now)
+        return page.let_go(now)
 
     # ── the session's space ──────────────────────────────────────────────────────────────────────────────────────
 
-    def watched(self, session: str, home: str, now: float) -> list[Effect]:
-        """The subscription to the session's space is acked: nothing is missed from now on."""
-        page = self._pages.get(session)
-        return [] if page is None or page.home != home else self._want_snapshot(page, now)
-
-    def update(self, session: str, payload: object, now: float) -> list[Effect]:
-        """A page update came."""
+    def _updated(self, session: str, payload: object, now: float) -> list[Effect]:
         page = self._pages.get(session)
         if page is None or not isinstance(payload, Mapping):
             return []
@@ -241,20 +246,18 @@ class AgentCore:
         if type(epoch) is not int or type(n) is not int or not self.may_handle(session, epoch, now):
             self.refused_updates += 1
             return []
-        if not snapshot and not (page.synced and n == page.last_n + 1):
-            if not page.synced:
+        match page.place_of(n, snapshot):
+            case "unsynced":
                 self.unsynced_updates += 1
                 return []
-            self.gaps += 1
-            return self._want_snapshot(page, now)
-        if snapshot:
-            page.synced, page.snapshot_at = True, None
-        page.last_n = n
+            case "gap":
+                self.gaps += 1
+                return page.want_snapshot(now)
+        page.handed_on(n, snapshot)
         data = {"session": session, "epoch": epoch, "n": n, "update": payload.get("event"), "snapshot": snapshot}
         return [Update(session, epoch, data)]
 
-    def message(self, session: str, topic: str, payload: Any) -> list[Effect]:
-        """Anything else came that was published in the session's space."""
+    def _spoke(self, session: str, topic: str, payload: Any) -> list[Effect]:
         if session not in self._pages:
             return []
         if topic == topics.MESSAGE:
@@ -263,131 +266,16 @@ class AgentCore:
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def tick(self, now: float) -> list[Effect]:
+    def _tick(self, now: float) -> list[Effect]:
         """What is due: the renewal, and what was not answered."""
         effects: list[Effect] = []
-        if now >= self._renew_at and not self._renewing:
-            self._renewing = True
-            effects.append(self._sign_in() if not self.signed_in else Ask("renew_agent", {"agent": self.agent}))
-        if self.lease_until and now >= self.lease_until:
-            self.lease_until = 0.0
+        if self.lease.take_due(now):
+            is_known = self.lease.is_signed_in
+            effects.append(Ask("renew_agent", {"agent": self.agent}) if is_known else self._sign_in())
+        if self.lease.run_out(now):
             effects.append(Tell("lease_uncertain", {}))
             for page in self._pages.values():
-                page.synced = False
+                page.unsync()
         for page in self._pages.values():
-            if page.ending is not None and page.ending_at is not None and now >= page.ending_at:
-                page.ending_at = None
-                effects.append(page.ending)
-            if page.snapshot_at is not None and now >= page.snapshot_at:
-                effects += self._want_snapshot(page, now)
+            effects += page.tick(now)
         return effects
-
-    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _sign_in(self) -> Ask:
-        body = {"agent": self.agent, "name": self.name, "buttons": list(self.buttons), "lease_s": self.lease_s}
-        return Ask("sign_in", body)
-
-    def _present(self, reply: object, asked_at: float, now: float) -> list[Effect]:
-        """The lease runs on; and the reply says with which pages the agent is engaged."""
-        self._renewing, self._renew_at = False, asked_at + self.lease_s / RENEWALS
-        if not isinstance(reply, Mapping) or not isinstance(reply.get("pages"), list | tuple):
-            return []
-        self._let_go = {session: each for session, each in self._let_go.items() if now - each[1] < REMEMBER_S}
-        was_uncertain = self.signed_in and not self.lease_until
-        self.lease_until = max(self.lease_until, asked_at + self.lease_s)
-        effects: list[Effect] = []
-        if not self.signed_in:
-            self.signed_in = True
-            effects.append(Tell("signed_in", {"agent": self.agent}))
-        if reply.get("available") is not self.available:
-            effects.append(Ask("availability", {"agent": self.agent, "on": self.available}))
-        named = set()
-        for state in reply["pages"]:
-            if isinstance(state, Mapping):
-                named.add(state.get("session"))
-                effects += self.heard(state, now)
-        for session, page in list(self._pages.items()):
-            if session not in named and page.seen_at < asked_at:
-                effects += self._drop(session, now)
-            elif was_uncertain:
-                effects += self._want_snapshot(page, now)
-        return effects
-
-    def _take_cobrowsing(self, page: _Page, now: float) -> list[Effect]:
-        state = page.state
-        own = state["agent"] == self.agent and state.get("gone") is not True
-        seen = Cobrowse(state["cobrowse"] if own else "idle", state["epoch"])
-        page.cobrowsing = page.cobrowsing.merged(seen)
-        effects: list[Effect] = []
-        if page.told_epoch is not None and not page.cobrowsing.accepts(page.told_epoch):
-            effects += self._tell_stopped(page, "page")
-        if page.cobrowsing.state == "joined" and page.told_epoch is None:
-            page.told_epoch = page.cobrowsing.epoch
-            page.synced = False
-            effects.append(Tell("joined", {"session": state["session"], "epoch": state["epoch"]}))
-            if page.home is not None:
-                effects += self._want_snapshot(page, now)
-        if seen.state == "stopping":
-            effects += self._end(page, "confirm_stop", seen.epoch, now)
-        elif seen.state == "idle":
-            page.ending = page.ending_at = None
-        return effects
-
-    def _tell_stopped(self, page: _Page, by: str) -> list[Effect]:
-        if page.told_epoch is None:
-            return []
-        epoch, page.told_epoch = page.told_epoch, None
-        page.synced, page.snapshot_at = False, None
-        return [Tell("stopped", {"session": page.state["session"], "epoch": epoch, "by": by})]
-
-    def _end(self, page: _Page, operation: str, epoch: int, now: float) -> list[Effect]:
-        """Ask for the end of a session until it is answered."""
-        ask = Ask(operation, {"agent": self.agent, "session": page.state["session"], "epoch": epoch})
-        if page.ending == ask:
-            return []
-        page.ending, page.ending_at = ask, None
-        return [ask]
-
-    def _take_chat(self, page: _Page) -> list[Effect]:
-        state = page.state
-        own = state["chat_agent"] == self.agent and state.get("gone") is not True
-        before, page.told_chat = page.told_chat, state["chat"] if own else "idle"
-        if before == page.told_chat:
-            return []
-        data = {"session": state["session"], "button": state["button"]}
-        if page.told_chat in ("offered", "invited", "open"):
-            return [Tell(f"chat_{page.told_chat}", data)]
-        if before in ("offered", "invited", "open"):
-            return [Tell("chat_closed" if before == "open" else "chat_withdrawn", data)]
-        return []
-
-    def _watch(self, page: _Page) -> list[Effect]:
-        wanted = page.cobrowsing.state == "joined" or page.told_chat in ("open", "invited")
-        home = page.state["home"] if wanted else None
-        if home == page.home:
-            return []
-        session = page.state["session"]
-        before, page.home = page.home, home
-        effects: list[Effect] = [] if before is None else [Unwatch(session)]
-        return effects if home is None else [*effects, Watch(session, home)]
-
-    def _want_snapshot(self, page: _Page, now: float) -> list[Effect]:
-        page.synced = False
-        if page.cobrowsing.state != "joined" or page.home is None:
-            page.snapshot_at = None
-            return []
-        page.snapshot_at = now + AGAIN_S
-        payload = {"epoch": page.cobrowsing.epoch, "agent": self.agent}
-        return [Say(page.state["session"], page.home, topics.SNAPSHOT_REQUEST, payload)]
-
-    def _drop(self, session: str, now: float) -> list[Effect]:
-        """Let a page go."""
-        page = self._pages.pop(session)
-        self._let_go[session] = (page.state["version"], now)
-        effects = self._tell_stopped(page, "page")
-        if page.told_chat in ("offered", "invited", "open"):
-            effects.append(Tell("chat_closed" if page.told_chat == "open" else "chat_withdrawn", {"session": session}))
-        if page.state.get("gone") is True:
-            effects.append(Tell("page_gone", {"session": session}))
-        return [*effects, Unwatch(session)] if page.home is not None else effects

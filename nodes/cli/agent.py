@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fabric.errors import expected
 from nodes.agent.agent import Agent
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.operating import operating_options, status_page
@@ -43,15 +44,15 @@ class Driver:
             self._lines.tell("stats", **agent.stats())
         else:
             known = ("available", "join", "stop", "say", *_ON_PAGE, "stats", "quit")
-            raise ValueError(f"do {what!r:.40}: there are {', '.join(known)}")
+            raise ValueError(expected("command", what, f"one of {', '.join(known)}"))
 
     def _session(self, command: Command) -> str:
-        """The session that is named, or else the only one there is."""
+        """Return the session that the command names, or else the only one there is."""
         if "session" in command:
             return str(field(command, "session", str))
         sessions = [state["session"] for state in self._agent.pages()]
         if len(sessions) != 1:
-            raise ValueError(f"{command['do']}: 'session' is missing, and {len(sessions)} pages are engaged")
+            raise ValueError(f"missing 'session' of {command['do']!r}: {len(sessions)} pages are engaged")
         return str(sessions[0])
 
     def _over(self, command: Command) -> Callable[[Future[Any]], None]:
@@ -68,11 +69,11 @@ class Driver:
 @click.command()
 @click.argument("agent", metavar="ID")
 @click.option("--name", help="The name visitors see. [default: the id]")
-@click.option("--buttons", default="", metavar="ID,…", help="Ids of the chat buttons served.")
-@click.option("--available", is_flag=True, help="Take chats from the beginning.")
+@click.option("--buttons", default="", metavar="ID,…", help="Ids of the chat buttons that the agent serves.")
+@click.option("--available", is_flag=True, help="Be available for chats from the beginning.")
 @click.option("--join", "code", metavar="CODE", help="Join the page that holds this contact code.")
 @click.option("--lease", "lease_s", metavar="S", default=10.0, show_default=True, type=PositiveNumber(),
-              help="How long the agent is taken for present when nothing is heard of it.")  # fmt: skip
+              help="How long the agent stays signed in without a heartbeat.")  # fmt: skip
 @operating_options
 @connect_option
 @connect_timeout_option
@@ -88,10 +89,11 @@ def agent(
     connect: Sequence[str],
     connect_timeout_s: float,
 ) -> Exit:
-    """Be the agent ID until SIGTERM, Ctrl-C or {"do": "quit"}.
+    """Act as the agent ID, driven by a shell script.
 
     Events come as lines of JSON on stdout: signed_in, joined, update, stopped, chat_offered, chat_open, chat_message,
     chat_closed and others. Commands are lines of JSON on stdin; "session" may be left out while there is only one.
+    It runs until SIGTERM, Ctrl-C or {"do": "quit"}.
 
     \b
       {"do": "join", "code": "482913"}   {"do": "stop", "session": …}

@@ -1,10 +1,10 @@
-"""Programs driven by a shell: events as lines of JSON on stdout, commands as lines of JSON on stdin.
+"""Commands driven by a shell script: events as lines of JSON on stdout, commands as lines of JSON on stdin.
 
     {"event": "ready", "at": 12.5, …}      out; `at` is this machine's monotonic clock, in seconds
     {"do": "stop_session", …}              in; `quit` ends the program, the end of stdin does not
 
-A command that is wrong is answered by an event `refused` with `why`, and nothing else happens. Three threads: whoever
-has an event puts it into a queue and never waits; the main thread writes; one reads stdin.
+A command that is wrong is answered by an event `refused` with `why`, and nothing else happens. Any thread that has an
+event puts it into a queue and never waits; the main thread writes; one thread reads stdin.
 """
 
 from __future__ import annotations
@@ -15,66 +15,54 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fabric.errors import FabricError
+from fabric.errors import FabricError, expected
 from fabric.payloads import dumps, from_json, to_json
 from nodes.cli.options import plain, say
 from nodes.cli.signals import on_ending_signal
+from nodes.cli.stdout import Outlet, write_lines
 
 MAX_WAITING = 500_000
-"""Events that wait for a slow reader of stdout; beyond, they are counted and dropped."""
-END_S = 0.5
-"""How often to look whether it is to end: `flush` may have cleared the event that said so."""
+"""Events that may wait for a slow reader of stdout; beyond, they are dropped and counted."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 Command = dict[str, Any]
 
 
 class Lines:
-    """Stdin and stdout of such a program."""
+    """Stdin and stdout of such a command."""
 
     def __init__(self) -> None:
-        self.dropped = 0
-        self._waiting: deque[dict[str, Any]] = deque()
-        self._something = threading.Event()
-        self._ended = False
+        self._outlet: Outlet[dict[str, Any]] = Outlet(MAX_WAITING)
+        """Events, until the main thread writes them."""
+
+    @property
+    def dropped(self) -> int:
+        """How many events found no room."""
+        return self._outlet.dropped
 
     def tell(self, event: str, **data: Any) -> None:
         """Put one event into the queue; from any thread."""
-        if len(self._waiting) >= MAX_WAITING:
-            self.dropped += 1
-            return
-        self._waiting.append({"event": event, "at": round(time.monotonic(), 6), **data})
-        if not self._something.is_set():
-            self._something.set()
+        self._outlet.put({"event": event, "at": round(time.monotonic(), 6), **data})
 
     def end(self) -> None:
         """Have `run` return."""
-        self._ended = True
-        self._something.set()
+        self._outlet.end()
 
     def run(self, do: Callable[[Command], None]) -> None:
-        """Write events, and call `do(command)` in a thread of its own, until `end`, `quit`, SIGTERM or SIGINT."""
+        """Write events, and call `do(command)` in another thread, until `end`, `quit`, SIGTERM or SIGINT."""
         reader = threading.Thread(target=self._read, args=(do,), name="stdin", daemon=True)
         reader.start()
-        # Any number of signals: who drives it may send one to each of its children, and its shell another.
+        # Any number of signals: what drives it may send one to each of its children, and its shell another.
         with contextlib.suppress(BrokenPipeError), on_ending_signal(self.end, once=False):
-            while not self._ended:
-                self._something.wait(END_S)
-                self.flush()
+            while not self._outlet.ended:
+                self.flush(timeout_s=None)
             self.flush()
 
-    def flush(self) -> None:
-        """Write what waits."""
-        self._something.clear()  # first, so that what comes meanwhile sets it again
-        lines = []
-        while self._waiting:
-            lines.append(dumps(to_json(self._waiting.popleft())))
-        if lines:
-            sys.stdout.buffer.write(("\n".join(lines) + "\n").encode())
-            sys.stdout.buffer.flush()
+    def flush(self, timeout_s: float | None = 0.0) -> None:
+        """Write what waits. timeout_s: how long to wait for the first event; None: until there is one, or the end."""
+        write_lines([dumps(to_json(event)) for event in self._outlet.items(timeout_s)])
 
     def _read(self, do: Callable[[Command], None]) -> None:
         for line in _lines(sys.stdin.fileno()):
@@ -91,19 +79,19 @@ class Lines:
                 self.refuse(command, error)
 
     def refuse(self, command: bytes | Command, error: BaseException) -> None:
-        """Tell that a command, or a line that is none, was not done, and why."""
+        """Tell that a command, or a line that is not a command, was not done, and why."""
         what = command["do"] if isinstance(command, dict) else plain(command[:80].decode(errors="replace").strip())
         self.tell("refused", what=what, why=words(error), error=type(error).__name__)
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:
-    """The lines of a file as they come. Not by `sys.stdin`: its lock, held by a thread that waits, aborts the end."""
+    """Yield lines as they come. Not by `sys.stdin`: its lock, held by a thread that waits, would abort the end."""
     rest = b""
     while chunk := os.read(descriptor, 65_536):
         *whole, rest = (rest + chunk).split(b"\n")
         yield from whole
         if len(rest) > MAX_LINE_BYTES:
-            rest = b""  # its other end will be refused as no JSON
+            rest = b""  # what follows up to the line's end will be refused as a command
     if rest:
         yield rest
 
@@ -113,9 +101,9 @@ def parse(line: bytes) -> Command:
     try:
         command = json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError('this is no JSON; right would be a map like {"do": "quit"}') from None
+        command = None
     if not isinstance(command, dict) or not isinstance(command.get("do"), str):
-        raise ValueError('a command is a map with a string `do`, like {"do": "quit"}')
+        raise ValueError(expected("command", line.decode(errors="replace").strip(), _WANTED))
     return {name: from_json(value) for name, value in command.items()}
 
 
@@ -125,7 +113,7 @@ def field(command: Command, name: str, kind: type, *default: Any) -> Any:
     if name not in command and default:
         return value
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{command['do']}: {name!r} is {value!r:.60}; it takes {_KINDS[kind]}")
+        raise ValueError(expected(f"{name!r} of {command['do']!r}", value, _KINDS[kind]))
     return value
 
 
@@ -139,4 +127,5 @@ def warn_of_dropped(lines: Lines) -> None:
         say(f"dropped {lines.dropped} events: stdout did not take them fast enough")
 
 
+_WANTED = 'a map in JSON with a string `do`, like {"do": "quit"}'
 _KINDS = {str: "a string", int: "a whole number", bool: "true or false"}

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fabric.errors import Busy
+from fabric.errors import Busy, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.operating import operating_options, status_page
 from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, plain, say
 from nodes.cli.signals import on_ending_signal
 from nodes.operate import logs
+from nodes.operate.extras import not_installed
 from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.contact_codes import CodeFormat
-from nodes.rules.fields import is_id
+from nodes.rules.fields import ID_WORDS, is_id
 from nodes.store.records import StoreOptions
 
 if TYPE_CHECKING:
@@ -27,21 +28,21 @@ if TYPE_CHECKING:
     from nodes.store.store import Store
 
 REACHABLE_S = 10.0
-"""After this time a frame node that cannot be reached yet says so."""
+"""After this time a frame node that cannot be reached yet says so, once."""
 
 
 @click.command()
 @click.option("--store", "url", metavar="URL", required=True,
               help="sqlite:///PATH, or postgresql://USER@HOST/DATABASE for several frame nodes.")  # fmt: skip
-@click.option("--capacity", default=10_000, show_default=True, help="Live pages at most.")
+@click.option("--capacity", default=10_000, show_default=True, help="How many pages may be live at once.")
 @click.option("--max-in-flight", type=click.IntRange(1), default=1_000, show_default=True,
-              help="Requests at once at most; beyond it is busy.")  # fmt: skip
+              help="How many requests may wait or be worked on; beyond, it answers that it is busy.")  # fmt: skip
 @click.option("--code-length", default=6, show_default=True, help="Characters of a contact code.")
-@click.option("--alphabet", default="0123456789", show_default=True, help="Characters to choose from.")
+@click.option("--alphabet", default="0123456789", show_default=True, help="Characters of which codes are made.")
 @click.option("--quarantine", "quarantine_s", metavar="S", type=PositiveNumber(), default=600.0, show_default=True,
               help="How long a code rests before it is given to another page.")  # fmt: skip
 @click.option("--name", metavar="NAME", help="Its name, one topic level. [default: random]")
-@click.option("--verbose", is_flag=True, help="Say each change of a page; codes and sessions are hashed.")
+@click.option("--verbose", is_flag=True, help="Log each change of a page; codes and session ids are hashed.")
 @operating_options
 @connect_option
 @connect_timeout_option
@@ -59,17 +60,17 @@ def frame(
     connect: tuple[str, ...],
     connect_timeout_s: float,
 ) -> Exit:
-    """Run a frame node until SIGTERM or Ctrl-C, which drain it: it owns contact codes, sessions and chats.
+    """Run a frame node, the service that owns contact codes, sessions and chats.
 
-    When it can be asked it prints one line of JSON on stdout, with "event": "ready". While its store is away it says
-    so, and goes on when the store is back.
+    When it can be asked it prints one line of JSON on stdout, with "event": "ready". While its store does not answer
+    it says so, and goes on when the store answers again. On SIGTERM or Ctrl-C it drains, and then it ends.
 
     \b
     Example:
       fabric frame --store sqlite:///frame.db --capacity 10000
     """
     if name is not None and not is_id(name):
-        raise click.UsageError(f"--name {name!r}: must be 1 to 64 letters, digits or _ . : @ -")
+        raise click.UsageError(expected("--name", name, ID_WORDS))
     try:
         options = StoreOptions(capacity=capacity, codes=CodeFormat(code_length, alphabet), quarantine_s=quarantine_s)
     except ValueError as error:
@@ -126,24 +127,23 @@ def _is_ready(running: FrameNode, ended: threading.Event) -> bool:
 
 
 def _open_store(url: str, options: StoreOptions) -> Store:
-    """Errors: Fail or UsageError, in words; a password in `url` is in none."""
+    """Errors: Fail or UsageError, whose words never hold a password from `url`."""
     try:
         from sqlalchemy.exc import ArgumentError
 
         from nodes.frame_node.watched_store import why_store
         from nodes.store.store import Store
     except ModuleNotFoundError as error:
-        name = str(error.name).split(".")[0]
-        raise Fail(f"{name} is not installed; right would be: pip install '.[store]'", Exit.LACKING) from None
+        raise Fail(not_installed(error.name, "store"), Exit.MISSING) from None
     try:
         return Store(url, options)
     except ArgumentError:
         raise click.UsageError(
-            "--store is no URL: must be sqlite:///path/to/file or postgresql://user@host/database"
+            "invalid --store: expected sqlite:///path/to/file or postgresql://user@host/database"
         ) from None
     except ValueError as error:
         if isinstance(error.__cause__, ModuleNotFoundError):
-            raise Fail(plain(str(error)), Exit.LACKING) from None
+            raise Fail(plain(str(error)), Exit.MISSING) from None
         raise click.UsageError(f"--store cannot be used: {error}") from None
     except Busy as error:
-        raise Fail(f"cannot open the store: {why_store(error)}", Exit.LACKING) from None
+        raise Fail(f"cannot open the store: {why_store(error)}", Exit.MISSING) from None

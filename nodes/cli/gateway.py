@@ -1,4 +1,4 @@
-"""`fabric gateway`: pages and agents in browsers. `fabric gateway-token`: a line for the file of its agents."""
+"""`fabric gateway`: pages and agents in browsers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from fabric.errors import TopicError
+from fabric.errors import TopicError, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.operating import operating_options, status_page
@@ -21,10 +21,11 @@ from nodes.gateway.credentials import Credential, read_agents
 from nodes.gateway.policy import Policy, origin_of
 from nodes.gateway.tokens import MIN_SECRET_BYTES
 from nodes.operate import logs
+from nodes.operate.extras import not_installed
 from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
-from nodes.rules.fields import is_id
+from nodes.rules.fields import ID_WORDS, is_id
 
 if TYPE_CHECKING:
     from nodes.gateway.files import Files
@@ -39,28 +40,32 @@ READY_S = 10.0
 @click.option("--listen", metavar="URL", default="http://127.0.0.1:8080", show_default=True,
               help="Where browsers connect: http://HOST:PORT; port 0 is any that is free.")  # fmt: skip
 @click.option("--allow-origin", "origins", metavar="URL", multiple=True,
-              help="A site whose pages may use this gateway; repeat it. Its own pages always may.")  # fmt: skip
+              help="Origin of a site whose pages may use this gateway; repeat it.")  # fmt: skip
 @click.option("--agents", "agents_path", metavar="FILE", type=click.Path(),
               help="The agents that may sign in: lines of `fabric gateway-token`.")  # fmt: skip
 @click.option("--secret-file", metavar="FILE", type=click.Path(),
-              help="What signs tokens, 16 bytes or more; gateways with the same share sessions.")  # fmt: skip
-@click.option("--public-subscribe", metavar="FILTER", multiple=True, help="What pages may subscribe to; repeat it.")
-@click.option("--public-publish", metavar="FILTER", multiple=True, help="What pages may publish; repeat it.")
+              help="Secret that signs tokens, 16 bytes or more; gateways with the same share sessions.")  # fmt: skip
+@click.option(
+    "--public-subscribe", metavar="FILTER", multiple=True, help="Topics that pages may subscribe to; repeat it."
+)
+@click.option("--public-publish", metavar="FILTER", multiple=True, help="Topics that pages may publish on; repeat it.")
 @click.option("--private", is_flag=True, help="Agents see masked what a page does not mark as shown.")
-@click.option("--demo-shop", is_flag=True, help="Serve a shop to try it out with, under /shop/.")
+@click.option("--demo-shop", is_flag=True, help="Serve a demo shop under /shop/.")
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
 @click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
               help="Of these, from one address.")  # fmt: skip
-@click.option("--rate", default=100.0, show_default=True, type=PositiveNumber(), help="Frames a second and page.")
+@click.option(
+    "--rate", default=100.0, show_default=True, type=PositiveNumber(), help="Messages that a page may send a second."
+)
 @click.option("--queue", default=1_000, show_default=True, type=click.IntRange(10),
-              help="Frames that wait for a slow browser until it is cut off.")  # fmt: skip
+              help="Messages that may wait for a slow browser before it is cut off.")  # fmt: skip
 @click.option("--resume", "resume_s", metavar="S", default=30.0, show_default=True, type=PositiveNumber(),
               help="How long a session waits for its page to come back.")  # fmt: skip
 @click.option("--tls-cert", metavar="FILE", type=click.Path(), help="Certificate chain, PEM.")
 @click.option("--tls-key", metavar="FILE", type=click.Path(), help="Its key, PEM.")
 @click.option("--behind-proxy", is_flag=True, help="Trust X-Forwarded-Proto and X-Forwarded-For: a proxy sets them.")
 @click.option("--name", metavar="NAME", help="Its name, one topic level. [default: random]")
-@click.option("--verbose", is_flag=True, help="Say more; sessions are hashed.")
+@click.option("--verbose", is_flag=True, help="Log more; session ids are hashed.")
 @operating_options
 @connect_option
 @connect_timeout_option
@@ -88,11 +93,11 @@ def gateway(
     connect: tuple[str, ...],
     connect_timeout_s: float,
 ) -> Exit:
-    """Run a gateway for browsers until SIGTERM or Ctrl-C, which drain it.
+    """Run a gateway, through which pages and agents in browsers reach the fabric.
 
-    It serves site_connect.js and the frame to pages, a console under /agent/ to agents, /healthz and /readyz; figures
-    are at --http, apart from what browsers reach. When it can be used it prints one line of JSON on stdout, with
-    "event": "ready".
+    It serves site_connect.js and the frame to pages, a console under /agent/ to agents, /healthz and /readyz. Figures
+    are at --http, where browsers need not reach them. When it can be used it prints one line of JSON on stdout, with
+    "event": "ready". On SIGTERM or Ctrl-C it drains, and then it ends.
 
     \b
     Example:
@@ -104,10 +109,9 @@ def gateway(
         from nodes.gateway.hub import Settings
         from nodes.gateway.limits import Limits
     except ModuleNotFoundError as error:
-        name = str(error.name).split(".")[0]
-        raise Fail(f"{name} is not installed; right would be: pip install '.[web]'", Exit.LACKING) from None
+        raise Fail(not_installed(error.name, "web"), Exit.MISSING) from None
     if name is not None and not is_id(name):
-        raise click.UsageError(f"--name {name!r}: must be 1 to 64 letters, digits or _ . : @ -")
+        raise click.UsageError(expected("--name", name, ID_WORDS))
     logs.begin("fabric gateway", as_json=log_json, verbose=verbose)
     host, port, tls = _where(listen, tls_cert, tls_key)
     try:
@@ -126,8 +130,8 @@ def gateway(
     )
     agents = {} if agents_path is None else _read_agents(agents_path)
     files = Files(policy.origins, shop=demo_shop, private=private)
-    if files.lacking():
-        say(f"not built: {', '.join(files.lacking())}; co-browsing needs them: scripts/build-web")
+    if files.unbuilt():
+        say(f"not built: {', '.join(files.unbuilt())}; co-browsing needs them: scripts/build-web")
     if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:
         say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
     with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:
@@ -160,7 +164,7 @@ async def _run(
         port = await running.start(host, port, tls)
     except OSError as error:
         await running.drain()
-        raise Fail(f"cannot listen at {host}:{port}: {error.strerror or error}", Exit.LACKING) from None
+        raise Fail(f"cannot listen at {host}:{port}: {error.strerror or error}", Exit.MISSING) from None
     await _serve(running, f"{'https' if tls else 'http'}://{_bracketed(host)}:{port}", node, ended, status)
     await running.drain()
     return Exit.DONE
@@ -186,16 +190,18 @@ def _where(listen: str, cert: str | None, key: str | None) -> tuple[str, int, ss
         parts = urlsplit(origin_of(listen))
         port = urlsplit(listen).port
     except ValueError:
-        raise click.UsageError(f"--listen {listen!r} is no address; right would be http://HOST:PORT") from None
+        raise click.UsageError(expected("--listen", listen, "http://HOST:PORT")) from None
     if (parts.scheme == "https") != (cert is not None):
-        raise click.UsageError("https and --tls-cert go together; behind a proxy it is http and --behind-proxy")
+        raise click.UsageError(
+            "https needs --tls-cert, and --tls-cert needs https; behind a TLS proxy use http and --behind-proxy"
+        )
     tls = None
     if cert is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             tls.load_cert_chain(cert, key)
         except (OSError, ssl.SSLError) as error:
-            raise Fail(f"{cert} and {key} cannot be used: {error}", Exit.LACKING) from None
+            raise Fail(f"{cert} and {key} cannot be used: {error}", Exit.MISSING) from None
     default = 443 if tls else 80
     return parts.hostname or "127.0.0.1", default if port is None else port, tls
 
@@ -208,9 +214,9 @@ def _read_secret(path: str) -> bytes:
     try:
         secret = Path(path).read_bytes().strip()
     except OSError as error:
-        raise Fail(f"{path} cannot be read: {error}", Exit.LACKING) from None
+        raise Fail(f"{path} cannot be read: {error}", Exit.MISSING) from None
     if len(secret) < MIN_SECRET_BYTES:
-        raise Fail(f"{path} holds {len(secret)} bytes; right would be {MIN_SECRET_BYTES} or more", Exit.LACKING)
+        raise Fail(f"{path} holds {len(secret)} bytes: expected {MIN_SECRET_BYTES} or more", Exit.MISSING)
     return secret
 
 
@@ -218,4 +224,4 @@ def _read_agents(path: str) -> dict[str, Credential]:
     try:
         return read_agents(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Fail(f"{path} cannot be used: {error}", Exit.LACKING) from None
+        raise Fail(f"{path} cannot be used: {error}", Exit.MISSING) from None

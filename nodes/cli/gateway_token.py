@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import secrets
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from nodes.cli.options import Exit, say
 from nodes.gateway.credentials import SALT_BYTES, make
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("gateway-token")
@@ -21,9 +17,9 @@ if TYPE_CHECKING:
 @click.option("--buttons", default="", metavar="ID,…", help="Ids of the chat buttons it may serve.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin instead of drawing one.")
 def gateway_token(agent: str, name: str | None, buttons: str, password_stdin: bool) -> Exit:
-    """Print a line that lets the agent ID sign in at a gateway, for the file of --agents.
+    """Make a line for the --agents file of a gateway, with which the agent ID can sign in.
 
-    The password goes to stderr once, and is nowhere kept: the line holds only its hash.
+    The password is shown once, on stderr, and kept nowhere: the line holds only its hash.
 
     \b
     Example:

@@ -15,10 +15,11 @@ import string
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from fabric.errors import LocalWireError
+from fabric.errors import LocalWireError, expected
 from fabric.payloads import from_json
 
-NOT_KNOWN = ("", "NA")  # how CSV files, R's among them, write that a value is not known
+NOT_KNOWN = ("", "NA")
+"""How CSV files, those of R among them, write that a value is not known."""
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")  # JSON's numbers: `007` stays text
 _NOT_IN_A_LEVEL = re.compile(r"[/+#\0]")
 
@@ -32,13 +33,13 @@ class Outgoing(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A row that lacks a value its topic needs."""
+    """A row without a value that its topic needs."""
 
     line: int
 
 
 class Refused(NamedTuple):
-    """A line that is no message, and why."""
+    """A line that is not a message, and why."""
 
     line: int
     why: str
@@ -48,9 +49,9 @@ Item = Outgoing | Skipped | Refused
 
 
 def payload_of(text: str) -> Any:
-    """Return what `text` says as JSON (`{"$bin": …}` is bytes), or `text` itself when it is no JSON.
+    """Return what `text` says as JSON (`{"$bin": …}` is bytes), or `text` itself when it is not JSON.
 
-    errors: LocalWireError for a `$bin`, `$float` or `$map` that holds nonsense
+    errors: LocalWireError for a `$bin`, `$float` or `$map` that cannot be read
     """
     try:
         value = _parse(text)
@@ -67,12 +68,12 @@ def from_json_lines(lines: Iterable[str]) -> Iterator[Item]:
         try:
             value = _parse(line)
             if not isinstance(value, dict) or not isinstance(value.get("topic"), str):
-                raise ValueError('it is no object with a "topic" that is a string')
+                raise ValueError('not an object with a "topic" that is a string')
             if "payload" not in value:
-                raise ValueError('"payload" is missing; null sends none')
+                raise ValueError('"payload" is missing (null sends nil)')
             item: Item = Outgoing(number, value["topic"], from_json(value["payload"]))
         except (ValueError, LocalWireError) as error:
-            item = Refused(number, f'{error}; right would be {{"topic": "a/b", "payload": 1}}')
+            item = Refused(number, f'{error}; a line looks like {{"topic": "a/b", "payload": 1}}')
         yield item
 
 
@@ -80,11 +81,11 @@ def _parse(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 class Template:
@@ -99,7 +100,7 @@ class Template:
                     raise ValueError("a column's name alone belongs between braces")
                 self._pieces.append((literal, column))
         except ValueError as error:
-            raise ValueError(f"{text!r} is no template: {error}; right would be 'flight/{{carrier}}'") from None
+            raise ValueError(expected("template", text, f"text like 'flight/{{carrier}}' ({error})")) from None
         self.columns = tuple(column for _, column in self._pieces if column is not None)
 
     @property
@@ -122,11 +123,11 @@ def from_csv(lines: Iterable[str], topic: Template, payload: Template | None) ->
     reader = csv.reader(lines)
     header = next(reader, None)
     if not header:
-        raise ValueError("there is no header line; the first line must name the columns")
+        raise ValueError("no header line: expected the names of the columns in the first line")
     for template in (topic, payload):
         for column in template.columns if template else ():
             if column not in header:
-                raise ValueError(f"there is no column {column!r}; there are {', '.join(header)}")
+                raise ValueError(expected("column", column, f"one of {', '.join(header)}"))
     return _rows(reader, header, topic, payload)
 
 
@@ -137,12 +138,12 @@ def _rows(reader: Any, header: list[str], topic: Template, payload: Template | N
         except StopIteration:
             return
         except csv.Error as error:
-            yield Refused(reader.line_num, f"it is no CSV: {error}")
+            yield Refused(reader.line_num, f"not CSV: {error}")
             continue
         if not values:
             continue
         if len(values) != len(header):
-            yield Refused(reader.line_num, f"it has {len(values)} fields; right would be {len(header)}")
+            yield Refused(reader.line_num, f"{len(values)} fields: expected {len(header)}")
             continue
         yield _row(reader.line_num, dict(zip(header, values, strict=True)), topic, payload)
 
@@ -152,7 +153,7 @@ def _row(line: int, row: dict[str, str], topic: Template, payload: Template | No
         if row[column] in NOT_KNOWN:
             return Skipped(line)
         if _NOT_IN_A_LEVEL.search(row[column]):
-            return Refused(line, f"{column} is {row[column]!r}; in a topic's level there is no / + # and NUL")
+            return Refused(line, expected(column, row[column], "a level of a topic, without / + # and NUL"))
     if payload is None:
         return Outgoing(line, topic.fill(row), {column: value_of(text) for column, text in row.items()})
     filled = payload.fill(row)

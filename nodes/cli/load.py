@@ -11,23 +11,38 @@ from typing import Any
 
 import click
 
+from fabric.errors import expected
 from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, say
+from nodes.cli.stdout import table_text
 from nodes.load.books import words
 from nodes.load.crew import LoadError, Watch
 from nodes.load.plot import SUFFIXES, plot
-from nodes.load.report import Round, as_json, ledger_rows, over_rows, round_rows, table
+from nodes.load.report import (
+    BOOKS_COLUMNS,
+    OVER_COLUMNS,
+    ROUND_COLUMNS,
+    Round,
+    as_json,
+    books_rows,
+    over_rows,
+    round_rows,
+)
 from nodes.load.run import LoadRun
 from nodes.load.schedule import STAMP_BYTES, Spec, default_filter, matched, topic_names
 from nodes.load.search import Search
 from nodes.load.view import live
+from nodes.operate.extras import not_installed
 
 MAX_PROCESSES = 200
 MAX_TOPICS = 100_000
-MAX_PAIRS = 1_000_000  # of topic and publisher, which a node keeps the last numbers of
+MAX_PAIRS = 1_000_000
+"""Of topic and publisher: so many last numbers a node keeps."""
 SHOWN_WRONGS = 10
+"""Lines of the books that are named one by one; the others are only counted."""
 FIRST_RATE = 1_000.0
+_PUBLIC = "one for everybody, without ~ or $ in front"
 
 
 class Rate(PositiveNumber):
@@ -47,9 +62,9 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
         if path.suffix not in SUFFIXES:
-            self.fail(f"{value!r} ends in neither of {', '.join(SUFFIXES)}", param, ctx)
+            self.fail(expected("file", value, f"a name that ends in {' or '.join(SUFFIXES)}"), param, ctx)
         if not path.absolute().parent.is_dir():
-            self.fail(f"{str(path.absolute().parent)!r} is no folder to write {path.name} to", param, ctx)
+            self.fail(expected("folder", str(path.absolute().parent), "one that exists"), param, ctx)
         return path
 
 
@@ -63,22 +78,22 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
 @click.option("--topics", metavar="T", type=click.IntRange(1, MAX_TOPICS), default=100, show_default=True,
               help="Different topics.")  # fmt: skip
 @click.option("--topic", "pattern", metavar="PATTERN", default="load/{n}/value", show_default=True,
-              help="The topics, {n} standing for their numbers.")  # fmt: skip
+              help="The topics; {n} stands for a number.")  # fmt: skip
 @click.option("--filter", "filters", metavar="FILTER", multiple=True,
-              help="Give several: dealt to the subscribers in turn. [default: one for all topics]")  # fmt: skip
+              help="Give several, and subscribers take them in turn. [default: one for all topics]")  # fmt: skip
 @click.option("--size", "size_bytes", metavar="B", type=click.IntRange(STAMP_BYTES, 8 * 1024 * 1024), default=64,
               show_default=True, help="Bytes of a payload.")  # fmt: skip
 @click.option("--rate", metavar="R", type=Rate(), default=FIRST_RATE, show_default=True,
               help="Messages a second of all publishers together, or max.")  # fmt: skip
 @click.option("--warm-up", "warm_up_s", metavar="S", type=PositiveNumber(), default=1.0, show_default=True,
-              help="Before the measurement; in the ledger, but in no figure.")  # fmt: skip
+              help="Time before the measurement; its messages are in the books, but in no figure.")  # fmt: skip
 @click.option("--duration", "duration_s", metavar="S", type=PositiveNumber(), default=10.0, show_default=True,
-              help="Of the measurement; with --find-max, at each rate.")  # fmt: skip
+              help="Time of the measurement; with --find-max, at each rate.")  # fmt: skip
 @click.option("--find-max", is_flag=True, help="Raise the rate from R until it no longer holds, and find the last.")
 @click.option("--max-p99-ms", metavar="MS", type=PositiveNumber(), default=50.0, show_default=True,
-              help="With --find-max: a rate holds while p99 is not above this,")  # fmt: skip
+              help="With --find-max: a rate holds while p99 is at most this …")  # fmt: skip
 @click.option("--max-loss", metavar="SHARE", type=click.FloatRange(0, 1), default=0.0, show_default=True,
-              help="and no larger share than this is lost.")  # fmt: skip
+              help="… and at most this share is lost.")  # fmt: skip
 @click.option("--plot", "plot_file", metavar="FILE", type=Plot(), help="Draw it as .svg or .png.")
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object instead of tables.")
 def load(
@@ -99,15 +114,15 @@ def load(
     plot_file: Path | None,
     as_json_: bool,
 ) -> Exit:
-    """Put the fabric under load, and say what it delivered, how late, and that nothing is unaccounted for.
+    """Measure the fabric under load: what it delivers, how late, and what it loses.
 
-    Starts publishers and subscribers as processes of this machine, dealt in turn to the proxies that --connect names.
-    Latency counts from the moment a message was to be sent, so that a stall does not hide what it delays; with
-    --rate max, from when it was sent. One clock serves all, as all are on one machine: for a load from several hosts,
-    run one `fabric load` on each, with a --topic of its own, and compare no times between them.
+    Starts publishers and subscribers as processes of this machine, in turn at the proxies that --connect names.
+    Latency counts from the moment when a message was due, so that a stall does not hide what it delays; with
+    --rate max, from when it was sent. All processes share one machine's clock. To load from several hosts, run one
+    `fabric load` with a different --topic on each; latencies are not comparable between hosts.
 
-    The ledger: for every subscriber and publisher, published on what its filters match = delivered + reported lost +
-    on its way still at the end. Ends with 1 when it does not balance, or when not even the lowest rate held.
+    The books must balance: for every subscriber and publisher, published on what its filters match = delivered +
+    reported lost + still on its way at the end. Ends with 1 when they do not, or when not even the lowest rate held.
 
     \b
     Examples:
@@ -117,7 +132,9 @@ def load(
     """
     _check_extra(plot_file)
     if find_max and rate == "max":
-        raise click.UsageError("--find-max begins with a rate; right would be --rate 1000, or without --find-max")
+        raise click.UsageError(
+            "--find-max needs a rate to begin with: expected --rate 1000, or --rate max without --find-max"
+        )
     spec = _spec(
         publishers=publishers, subscribers=subscribers, topics=_topics(pattern, topics, publishers),
         filters=filters or (default_filter(pattern),), size_bytes=size_bytes, rate=None if rate == "max" else rate,
@@ -143,7 +160,7 @@ def _check_extra(plot_file: Path | None) -> None:
     needed = ["hdrh", *(["rich"] if sys.stderr.isatty() else []), *(["matplotlib"] if plot_file else [])]
     for module in needed:
         if importlib.util.find_spec(module) is None:
-            raise Fail(f"{module} is not installed; right would be: pip install '.[bench]'", Exit.LACKING)
+            raise Fail(not_installed(module, "bench"), Exit.MISSING)
 
 
 def _topics(pattern: str, count: int, publishers: int) -> tuple[str, ...]:
@@ -156,7 +173,7 @@ def _topics(pattern: str, count: int, publishers: int) -> tuple[str, ...]:
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if scope(names[0]):
-        raise click.UsageError(f"--topic {pattern!r} is not everybody's; right would be one without ~ or $ in front")
+        raise click.UsageError(expected("--topic", pattern, _PUBLIC))
     return names
 
 
@@ -164,7 +181,7 @@ def _spec(**values: Any) -> Spec:
     spec = Spec(**values)
     for each in spec.filters:
         if scope(each.strip()):
-            raise click.UsageError(f"--filter {each!r} is not everybody's; right would be one without ~ or $ in front")
+            raise click.UsageError(expected("--filter", each, _PUBLIC))
         if not matched((each,), spec.topics):
             raise click.UsageError(f"--filter {each!r} matches none of the topics {spec.topics[0]} … {spec.topics[-1]}")
     return spec
@@ -201,8 +218,12 @@ def _search(run: LoadRun, max_p99_ms: float, max_loss: float) -> tuple[list[Roun
 
 def _show(rounds: list[Round], covered: tuple[str, ...]) -> None:
     say(f"covered: {', '.join(covered)}; latency in ms from the intended send time")
-    blocks = [round_rows(rounds), ledger_rows(rounds[-1].lines), over_rows(rounds[-1].over)]
-    click.echo("\n\n".join(table(rows) for rows in blocks if len(rows) > 1))
+    last = rounds[-1]
+    texts = [table_text(ROUND_COLUMNS, round_rows(rounds), right=ROUND_COLUMNS)]
+    texts.append(table_text(BOOKS_COLUMNS, books_rows(last.lines), right=BOOKS_COLUMNS))
+    if over := over_rows(last.over):
+        texts.append(table_text(OVER_COLUMNS, over, right=OVER_COLUMNS[::2]))
+    click.echo("\n\n".join(texts))
 
 
 def _end(rounds: list[Round], best: Round | None, unconfirmed: int) -> Exit:
@@ -210,10 +231,10 @@ def _end(rounds: list[Round], best: Round | None, unconfirmed: int) -> Exit:
         say(f"{unconfirmed:,} messages are not known to have reached a proxy")
     if rounds[-1].unsent:
         say(f"the publishers did not keep the schedule: {rounds[-1].unsent:,} messages were not sent in time, and "
-            "their latency is in no figure; right would be more --publishers, or a lower --rate")  # fmt: skip
+            "no figure holds their latency; try more --publishers or a lower --rate")  # fmt: skip
     wrong = [line for line in rounds[-1].lines if not line.balances]
     for line in wrong[:SHOWN_WRONGS]:
-        say(f"the ledger does not balance: {words(line)}")
+        say(f"the books do not balance: {words(line)}")
     if len(wrong) > SHOWN_WRONGS:
         say(f"and {len(wrong) - SHOWN_WRONGS} pairs of subscriber and publisher more")
     if best is None:

@@ -2,7 +2,7 @@
 
 Each command is in a module of its name; what they share is in `options`, `operating`, `signals` and `driven`.
 
-`run` is the one place where an end of any kind becomes an exit code; see `nodes.cli.options.Exit`.
+`run` is the one place that turns every end into an exit code; see `nodes.cli.options.Exit`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from nodes.cli.options import Exit, Fail, plain, say
 
 class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; when the reader of stdout has gone, it had what it wanted. (click itself would say 1.)"""
+        """Run the command. A reader of stdout that has gone had what it wanted: the code is 0. (click would say 1.)"""
         try:
             code = super().invoke(ctx)
             sys.stdout.flush()
@@ -65,12 +65,13 @@ def fabric(context: click.Context, version: bool) -> None:
 
     \b
     Data goes to stdout, words to stderr. Exit codes: 0 done, 1 not reached in time or
-    no match, 2 wrong usage, 3 something lacking here, 4 nobody there, 130 interrupted.
+    no match, 2 wrong usage, 3 a local prerequisite is missing, 4 no proxy answered,
+    130 interrupted.
     """
     if version:
         click.echo(f"fabric {_version()}")
     elif context.invoked_subcommand is None:
-        raise click.UsageError(f"a command is missing; there are {', '.join(fabric.list_commands(context))}")
+        raise click.UsageError(f"missing command: expected one of {', '.join(fabric.list_commands(context))}")
 
 
 for _command in (
@@ -117,7 +118,7 @@ def run(args: Sequence[str] | None = None) -> int:
         return Exit.USAGE
     except (FabricError, OSError) as error:
         say(str(error))
-        return Exit.LACKING
+        return Exit.MISSING
 
 
 def _version() -> str:

@@ -14,7 +14,7 @@ from nodes.cli.options import Exit, plain
 @click.argument("topics", metavar="TOPIC...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a topic.")
 def match(topic_filter: str, topics: tuple[str, ...], as_json: bool) -> Exit:
-    """Say which TOPICs the FILTER matches, and why the others not.
+    """Say which TOPICs the FILTER matches, and why it does not match the others.
 
     Ends with 0 when at least one matches, else with 1. Asks no proxy.
 

@@ -8,7 +8,8 @@
             status.watch("node", lambda: node_figures(node.stats()))
             status.ready(lambda: node_problem(node.stats()))
 
-Nothing is read before somebody asks, and what is asked is read at that moment."""
+Figures are read when somebody asks for them, not before.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +22,12 @@ import click
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
 from nodes.cli.options import Command, say
+from nodes.operate.extras import not_installed
 from nodes.operate.http_server import Address, StatusServer
-from nodes.operate.status import Status, lacking
+from nodes.operate.status import Status
 
 OFF = Address("", 0)
-"""What `--http off` says."""
+"""Stands for `--http off`."""
 
 
 class _Url(click.ParamType):  # type: ignore[type-arg]
@@ -38,19 +40,21 @@ class _Url(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-def operating_options(command: Command) -> Command:
-    """Add --http and --log-json: the arguments `http` and `log_json`."""
-    json_lines = click.option("--log-json", is_flag=True, help="On stderr, one JSON object a line instead of words.")
+def operating_options(command: Command, default: str = "off") -> Command:
+    """Add --http and --log-json: the arguments `http` and `log_json`. default: of --http, in words."""
+    json_lines = click.option(
+        "--log-json", is_flag=True, help="Write one JSON object a line to stderr instead of words."
+    )
     return click.option(
         "--http",
         metavar="URL|off",
         type=_Url(),
-        help="Serve /healthz, /readyz and /metrics at http://HOST:PORT. [default: a proxy's PORT+5, else off]",
+        help=f"Serve /healthz, /readyz and /metrics at http://HOST:PORT. [default: {default}]",
     )(json_lines(command))
 
 
 def http_of_proxy(listen: str) -> Address | None:
-    """Where a proxy's status page is when nobody says otherwise: at base port + 5; nowhere for ipc."""
+    """Return where a proxy's status page is by default: at base port + 5; nowhere for ipc."""
     endpoint = Endpoints.parse(listen).http
     return Address.parse(endpoint.removeprefix("tcp://")) if endpoint.startswith("tcp://") else None
 
@@ -59,7 +63,7 @@ def http_of_proxy(listen: str) -> Address | None:
 def status_page(program: str, http: Address | None, default: Address | None = None) -> Iterator[Status]:
     """Serve a Status while the block runs. It listens before anything else of the command begins.
 
-    http:    what --http said; None: at `default`, and where that is taken a warning, and nothing is served
+    http:    what --http said. None: the page is at `default`; where that is taken, a warning says that there is no page
     errors:  TransportError when it cannot listen where --http said
     """
     status = Status(program)
@@ -71,7 +75,7 @@ def status_page(program: str, http: Address | None, default: Address | None = No
             except TransportError as error:
                 if http is not None:
                     raise
-                say(f"no status page: {error}; --http gives it another place")
+                say(f"no status page: {error}; choose another address with --http")
             else:
                 _tell(server.address, http is not None)
         yield status
@@ -82,8 +86,8 @@ def _tell(address: Address, asked_for: bool) -> None:
         return
     say(f"status page at {address}")
     if not address.is_local:
-        say(f"{address} can be reached from other machines, and tells whoever asks how this process is")
+        say(f"{address} can be reached from other machines, and answers anyone who asks")
     try:
         import prometheus_client  # noqa: F401
     except ModuleNotFoundError as error:
-        say(f"no /metrics: {lacking(error)}")
+        say(f"/metrics is not served: {not_installed(error.name, 'ops')}")

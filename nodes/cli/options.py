@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
+from fabric.errors import expected
 from fabric.node.node import Node
 from nodes.operate import logs
 from nodes.rules.fields import Field
@@ -37,8 +38,8 @@ class Exit(enum.IntEnum):
     DONE = 0
     NOT_REACHED = 1  # not in time, or nothing matched, or a line was refused
     USAGE = 2
-    LACKING = 3  # something is lacking here: a port that is taken, a file that cannot be read
-    NOBODY = 4  # no proxy answered
+    MISSING = 3  # a local prerequisite is missing: the port is taken, a file cannot be read, a package is not installed
+    NOBODY = 4  # no proxy answered, or no service
     INTERRUPTED = 130
 
 
@@ -51,7 +52,7 @@ class Fail(Exception):
 
 
 def say(words: str) -> None:
-    """Write one line to stderr, after the command's name. Whoever closed stderr does not want to hear it."""
+    """Write one line to stderr, after the command's name. A closed stderr is no error: nobody wants to read it."""
     context = click.get_current_context(silent=True)
     if logs.tell(words):
         return
@@ -67,7 +68,7 @@ def plain(text: str) -> str:
 
 
 class Base(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
-    """A base address; in an environment variable several, with spaces or commas between."""
+    """A base address. An environment variable may hold several, with spaces or commas between."""
 
     name = "URL"
 
@@ -92,14 +93,14 @@ class PositiveNumber(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             number = math.nan
         if not 0 < number < math.inf:
-            self.fail(f"{value!r} is not right here; it takes a number above 0", param, ctx)
+            self.fail(expected("number", value, "a number above 0"), param, ctx)
         return number
 
 
 def check(what: str, value: Any, field: Field) -> None:
-    """Raise wrong usage for a value that a frame node would refuse; nobody would hear of it there."""
+    """Raise wrong usage for a value that a frame node would refuse later, where nobody would see it."""
     if not field.fits(value):
-        raise click.UsageError(f"{what} {plain(repr(value)):.80} is not right; it takes {field.expected}")
+        raise click.UsageError(expected(what, value, field.expected))
 
 
 def connect_option(command: Command) -> Command:
@@ -113,7 +114,7 @@ def connect_option(command: Command) -> Command:
         default=[DEFAULT_BASE],
         show_default=True,
         show_envvar=True,
-        help="Base address of a proxy; give several and the node moves to the next when one is lost.",
+        help="Base address of a proxy. Give several, and the node moves to the next when one is lost.",
     )(command)
 
 
@@ -131,7 +132,7 @@ def connect_timeout_option(command: Command) -> Command:
 
 
 def open_node(connect: Sequence[str], connect_timeout_s: float, name: str | None = None) -> Node:
-    """Return a connected node; NotConnected when nobody answers.
+    """Return a connected node; NotConnected when no proxy answers.
 
     name: for people, in `fabric top` and `fabric why`; default: the command, its process id and its host
     """

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from fabric.errors import expected
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.wire import Message
@@ -46,19 +47,24 @@ _VISITORS = {
 
 
 class Pages:
-    """The pages of this process, numbered from 1, and what may be done with them."""
+    """The pages of this process, numbered from 1, and the commands for them."""
 
     def __init__(self, lines: Lines, updates: Sequence[Any], rate: float, make: Callable[[str | None], HostedPage]):
         self._lines, self._updates, self._rate, self._make = lines, updates, rate, make
         self._pages: dict[int, HostedPage] = {}
+        """By number. `open` puts a page in, also in the place of one that is loaded again."""
         self._sent: dict[int, int] = {}
+        """By number, how many updates of the file a page has sent. Changed by the sender's thread."""
         self._subscribed: dict[int, int] = {}
+        """By the number that an `ack` names, the page's subscription."""
         self._last_subscribed = 0
+        """The last of these numbers; they count from 1 over all pages."""
         self._ended = threading.Event()
+        """Set by `close`; ends the sender."""
         self._sender = threading.Thread(target=self._send_updates, name="updates", daemon=True)
 
     def open(self, number: int, session: str | None = None) -> HostedPage:
-        """Make a page; what it sees is told."""
+        """Make a page, and tell what it sees."""
         page = self._pages[number] = self._make(session)
         page.subscribe("~/#", lambda message: self._saw(number, message))
         page.subscribe("~pagesession/#", lambda message: self._saw(number, message))
@@ -72,7 +78,7 @@ class Pages:
             self._sender.start()
 
     def close(self) -> None:
-        """Let all go, without waiting for each."""
+        """Release all pages, without waiting for each."""
         self._ended.set()
         if self._sender.is_alive():
             self._sender.join()
@@ -82,7 +88,7 @@ class Pages:
     def _saw(self, number: int, message: Message) -> None:
         topic = message.topic
         if topic == topics.UPDATE:
-            return  # it is this page's own
+            return  # this page sent it
         if topic == topics.SNAPSHOT_REQUEST and self._updates:
             self._pages[number].send_update({"sent": self._sent.get(number, 0)}, snapshot=True)
         name = next((topic[len(prefix) :] for prefix in _SHORT if topic.startswith(prefix)), topic)
@@ -90,7 +96,7 @@ class Pages:
         self._lines.tell(name, page=number, payload=message.payload, **retained)
 
     def _send_updates(self) -> None:
-        """Each page in session sends the file's events, round and round; all pages of one turn together."""
+        """Have each co-browsed page send the file's events, round and round; all pages of one turn together."""
         due = time.monotonic()
         while not self._ended.wait(max(0.0, due - time.monotonic())):
             due = max(due + 1 / self._rate, time.monotonic() - 1.0)
@@ -106,11 +112,11 @@ class Pages:
         doing = getattr(self, f"_do_{command['do']}", None)
         if doing is None and command["do"] not in _VISITORS:
             known = [name[4:] for name in dir(self) if name.startswith("_do_")]
-            raise ValueError(f"do {command['do']!r:.40}: there are {', '.join([*known, *_VISITORS, 'quit'])}")
+            raise ValueError(expected("command", command["do"], f"one of {', '.join([*known, *_VISITORS, 'quit'])}"))
         numbers = list(self._pages) if command.get("page") == "all" else [field(command, "page", int, 1)]
         for number in numbers:
             if number not in self._pages:
-                raise ValueError(f"page {number} is not here; there are 1 to {len(self._pages)}")
+                raise ValueError(expected("page", number, f"1 to {len(self._pages)}"))
             if doing is None:
                 self._pages[number].publish(_VISITORS[command["do"]], command.get("payload"))
             else:
@@ -136,7 +142,7 @@ class Pages:
     def _do_unsubscribe(self, number: int, page: HostedPage, command: Command) -> None:
         ident = field(command, "subscription", int)
         if ident not in self._subscribed:
-            raise ValueError(f"subscription {ident} is not here; right would be one that an `ack` named")
+            raise ValueError(expected("subscription", ident, "one that an `ack` has named"))
         page.unsubscribe(self._subscribed.pop(ident))
 
     def _do_trigger(self, number: int, page: HostedPage, command: Command) -> None:
@@ -173,8 +179,16 @@ class Pages:
 @click.command()
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="How many pages.")
 @click.option("--buttons", default="", metavar="ID,…", help="Ids of each page's chat buttons.")
-@click.option("--updates", "path", metavar="FILE", type=click.Path(), help="Lines of JSON that pages in session send.")
-@click.option("--rate", default=10.0, show_default=True, type=PositiveNumber(), help="Updates a second and page.")
+@click.option(
+    "--updates",
+    "path",
+    metavar="FILE",
+    type=click.Path(),
+    help="Lines of JSON, which co-browsed pages send round and round.",
+)
+@click.option(
+    "--rate", default=10.0, show_default=True, type=PositiveNumber(), help="Updates that each page sends a second."
+)
 @click.option("--lease", "lease_s", metavar="S", default=10.0, show_default=True, type=PositiveNumber(),
               help="How long a contact code is kept without a heartbeat.")  # fmt: skip
 @click.option("--attempts", default=_PATIENCE.attempts, show_default=True, type=click.IntRange(1),
@@ -197,10 +211,11 @@ def page(
     connect: Sequence[str],
     connect_timeout_s: float,
 ) -> Exit:
-    """Host visitors' pages, numbered from 1, until SIGTERM, Ctrl-C or {"do": "quit"}.
+    """Host visitors' pages that a shell script can drive.
 
-    Events come as lines of JSON on stdout: what each page sees under ~/site_connect/ and ~pagesession/, by the rest of
-    its topic. Commands are lines of JSON on stdin; "page" is a number (default 1) or "all".
+    Pages are numbered from 1. Events come as lines of JSON on stdout: what each page sees under ~/site_connect/ and
+    ~pagesession/, named by the rest of its topic. Commands are lines of JSON on stdin; "page" is a number (default 1)
+    or "all". It runs until SIGTERM, Ctrl-C or {"do": "quit"}.
 
     \b
       {"do": "publish", "page": 1, "topic": "~pagesession/x", "payload": …}
@@ -245,13 +260,13 @@ def _read_updates(path: str) -> list[Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Fail(f"{path} cannot be read: {error}", Exit.LACKING) from None
+        raise Fail(f"{path} cannot be read: {error}", Exit.MISSING) from None
     updates = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
             updates.append(json.loads(line))
         except ValueError:
-            raise click.UsageError(f"{plain(path)}, line {number}, is no JSON: {plain(line[:60])}") from None
+            raise click.UsageError(f"{plain(path)}, line {number}: {expected('update', line, 'JSON')}") from None
     if not updates:
-        raise click.UsageError(f"{plain(path)} is empty; right would be a line of JSON for each update")
+        raise click.UsageError(f"{plain(path)} is empty: expected a line of JSON for each update")
     return updates

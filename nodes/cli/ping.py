@@ -16,18 +16,24 @@ from nodes.cli.options import (
     connect_option,
     connect_timeout_option,
     open_node,
-    plain,
     say,
 )
+from nodes.cli.stdout import table_text
 from nodes.observe.ping_view import COLUMNS, Pings
 from nodes.observe.survey import Survey
-from nodes.observe.tables import table
 
 
 @click.command()
-@click.option("--count", metavar="N", type=click.IntRange(1), default=10, show_default=True, help="Probes to each.")
+@click.option(
+    "--count",
+    metavar="N",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="How many probes to send to each proxy.",
+)
 @click.option("--interval", "interval_s", metavar="S", type=PositiveNumber(), default=0.1, show_default=True,
-              help="From one probe to the next.")  # fmt: skip
+              help="Time from one probe to the next.")  # fmt: skip
 @click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), default=1.0, show_default=True,
               help="A probe that takes longer is lost.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a proxy; times in seconds.")
@@ -38,8 +44,8 @@ def ping(
 ) -> Exit:
     """Show the round trip through each proxy of the mesh.
 
-    A probe goes the way of a message: from here to the proxy connected to, over its link to the one that is asked,
-    and back from there. Ends with 1 when a proxy answered no probe at all.
+    A probe goes the way of a message: to the proxy that this command is connected to, over a link to the proxy that is
+    asked, and back. Ends with 1 when a proxy answered no probe.
 
     \b
     Example:
@@ -59,8 +65,7 @@ def ping(
         for each in pings.as_json():
             click.echo(dumps(each))
     else:
-        rows = [tuple(plain(text) for text in row) for row in pings.rows()]
-        click.echo(table(COLUMNS, rows, right=COLUMNS[1:]))
+        click.echo(table_text(COLUMNS, pings.rows(), right=COLUMNS[1:]))
     if interrupted:
         return Exit.INTERRUPTED
     if pings.silent:

@@ -20,7 +20,7 @@ from nodes.deployment.plan import Plan, make
 @click.argument("path", metavar="[FILE]", required=False, type=click.Path())
 @click.option("--proxies", type=click.IntRange(1), help="How many proxies. [default: 1]")
 @click.option("--frames", type=click.IntRange(0), help="How many frame nodes. [default: 0]")
-@click.option("--pages", type=click.IntRange(0), help="How many host pages, in one process. [default: 0]")
+@click.option("--pages", type=click.IntRange(0), help="How many hosted pages, in one process. [default: 0]")
 @click.option("--store", metavar="URL", help="The frame nodes' store. [default: SQLite in the state folder]")
 @click.option("--listen", metavar="URL", type=Base(),
               help=f"Base of the first proxy; others are 10 ports apart. [default: {DEFAULT_BASE}]")  # fmt: skip
@@ -29,7 +29,7 @@ from nodes.deployment.plan import Plan, make
 @click.option("--command", metavar="PATH", help="The fabric command to write into the plan. [default: this one]")
 @click.option("--lines", is_flag=True, help="Print fields for scripts; see nodes/deployment/plan.py.")
 def plan(path: str | None, state: str, command: str | None, lines: bool, **flags: Any) -> Exit:
-    """Show the processes that a TOML file, or flags, describe; start none.
+    """Show the processes that `scripts/up` would start for a TOML file or flags, and start none.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def plan(path: str | None, state: str, command: str | None, lines: bool, **flags
     """
     wanted = {key: value for key, value in flags.items() if value is not None}
     if path is not None and wanted:
-        raise click.UsageError(f"{path} and --{next(iter(wanted))}: right would be one, a file or flags")
+        raise click.UsageError(f"{path} and --{next(iter(wanted))}: expected either a file or flags")
     fabric = command or shutil.which(sys.argv[0]) or "fabric"
     try:
         if path is not None:
@@ -55,9 +55,9 @@ def _text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ValueError("this is no text in UTF-8") from None
+        raise ValueError("not text in UTF-8") from None
     except OSError as error:
-        raise Fail(f"{path} cannot be read: {error.strerror}", Exit.LACKING) from None
+        raise Fail(f"{path} cannot be read: {error.strerror}", Exit.MISSING) from None
 
 
 def _words(made: Plan) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -23,16 +23,21 @@ from nodes.cli.options import (
     say,
 )
 from nodes.cli.signals import on_ending_signal
+from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
 from nodes.operate.health import proxy_death, proxy_problem
 from nodes.operate.http_server import Address
 from nodes.operate.metrics import proxy_figures
 from nodes.operate.systemd import READY, STOPPING, notify
 
-MAX_WAITING_LINES = 1_000  # for a slow reader of stdout or stderr; beyond that, lines are dropped
-JOIN_PATIENCE_S = 10.0  # then it says, once, what it waits for; it asks the addresses of --join for as long as it runs
+MAX_WAITING_LINES = 1_000
+"""For a slow reader of stdout or stderr; beyond, lines are dropped."""
+WRITE_S = 1.0
+"""At the end, for the lines that still wait."""
+JOIN_PATIENCE_S = 10.0
+"""After this time without a mesh it says once what it waits for. It keeps asking the addresses of --join."""
 _STATES = {"ready": READY, "draining": STOPPING}
-"""What a service manager is told of."""
+"""The events that a service manager is told of."""
 
 
 @click.command()
@@ -47,13 +52,15 @@ _STATES = {"ready": READY, "draining": STOPPING}
 @click.option(
     "--join", metavar="URL", type=Base(), multiple=True, help="Base address of any proxy of the mesh to join."
 )
-@click.option("--name", metavar="NAME", help="Its name in the mesh, one topic level. [default: from the address]")
-@click.option("--advertise", metavar="URL", type=Base(), help="The address at which others reach it, if not --listen.")
-@click.option("--first", is_flag=True, help="With --join: start a mesh of one if nobody there answers.")
+@click.option("--name", metavar="NAME", help="Its name in the mesh, one topic level. [default: made from the address]")
+@click.option(
+    "--advertise", metavar="URL", type=Base(), help="Address at which others reach it, where that is not --listen."
+)
+@click.option("--first", is_flag=True, help="With --join: start a new mesh when no proxy answers there.")
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
-              help="On SIGTERM, how long its nodes have to move to another proxy.")  # fmt: skip
+              help="How long its nodes have to move to another proxy after SIGTERM.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
-@operating_options
+@partial(operating_options, default="PORT+5 of --listen")
 def proxy(
     listen: str,
     join: tuple[str, ...],
@@ -65,9 +72,10 @@ def proxy(
     http: Address | None,
     log_json: bool,
 ) -> Exit:
-    """Run a proxy until SIGTERM or Ctrl-C, which drain it.
+    """Run a proxy, one of the servers of the mesh that nodes connect to.
 
-    When it is a member of the mesh it prints one line of JSON on stdout, with "event": "ready".
+    When it is a member of the mesh it prints one line of JSON on stdout, with "event": "ready". On SIGTERM or Ctrl-C
+    it drains: its nodes move to another proxy, and then it ends.
 
     \b
     Two meshed proxies on one machine:
@@ -109,13 +117,13 @@ def proxy(
 
 def _warn_of_others(listen: str) -> None:
     if not Endpoints.parse(listen).is_local:
-        say(f"{listen} can be reached from other machines, and peers are not authenticated yet: whoever reaches these "
-            "ports can read and write everything")  # fmt: skip
+        say(f"{listen} can be reached from other machines, and peers are not authenticated yet: anyone who reaches "
+            "these ports can read and write everything")  # fmt: skip
 
 
 @contextlib.contextmanager
 def _told_when_late(running: Proxy, join: Sequence[str], tell: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """Whoever mistyped an address of `join` would else see a proxy that says nothing."""
+    """Tell once that no mesh has been joined yet: after a mistyped --join the proxy would be silent otherwise."""
 
     def late() -> None:
         if not running.wait_ready(0):
@@ -134,42 +142,40 @@ def _told_when_late(running: Proxy, join: Sequence[str], tell: Callable[[dict[st
 def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Yield a function that prints events: JSON on stdout, words on stderr.
 
-    Printing has a thread of its own: a pipe that nobody reads must not stop the proxy's control thread, or its peers
-    would declare it dead. Whoever closes the pipe does not end the proxy either.
+    Printing has its own thread: a pipe that nobody reads must not stop the proxy's control thread, or its peers would
+    declare it dead. A closed pipe does not end the proxy either.
     """
-    lines: queue.Queue[tuple[dict[str, Any], bool] | None] = queue.Queue(MAX_WAITING_LINES)
-    ended = threading.Event()
+    outlet: Outlet[tuple[dict[str, Any], bool]] = Outlet(MAX_WAITING_LINES)
 
-    def write() -> None:
-        while (line := lines.get()) is not None:
-            event, is_words = line
+    def write(timeout_s: float | None) -> None:
+        for event, is_words in outlet.items(timeout_s):
             with contextlib.suppress(OSError):
                 if not is_words:
-                    click.echo(dumps(event), err=False)
+                    write_lines([dumps(event)])
                 elif not logs.tell(event["event"], {key: event[key] for key in event.keys() - {"event"}}):
                     click.echo(f"fabric proxy: {plain(event_words(event))}", err=True)
-            if ended.is_set() and lines.empty():  # the None below had no room
-                return
+
+    def write_all() -> None:
+        while not outlet.ended:
+            write(None)
+        write(0.0)
 
     def on_event(event: dict[str, Any]) -> None:
-        with contextlib.suppress(queue.Full):
-            if as_json or event["event"] == "ready":
-                lines.put_nowait((event, False))
-            lines.put_nowait((event, True))
+        if as_json or event["event"] == "ready":
+            outlet.put((event, False))
+        outlet.put((event, True))
 
-    writer = threading.Thread(target=write, name="fabric-proxy-events", daemon=True)
+    writer = threading.Thread(target=write_all, name="fabric-proxy-events", daemon=True)
     writer.start()
     try:
         yield on_event
     finally:
-        ended.set()
-        with contextlib.suppress(queue.Full):
-            lines.put_nowait(None)
-        writer.join(1.0)
+        outlet.end()
+        writer.join(WRITE_S)
 
 
 def event_words(event: dict[str, Any]) -> str:
-    """One event in words: `peer joined p2 at tcp://…`; fields other than these as key=value."""
+    """Return an event in words: `peer joined p2 at tcp://…`; further fields follow as key=value."""
     rest = {key: value for key, value in event.items() if key not in ("event", "id", "base", "incarnation")}
     words = [str(event["event"]).replace("_", " ")]
     words += [str(event["id"])] if "id" in event else []

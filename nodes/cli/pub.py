@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, ScopeError, TopicError
+from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, ScopeError, TopicError, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
@@ -22,8 +22,10 @@ from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connec
 from nodes.operate import logs
 from nodes.operate.http_server import Address
 
-SHOWN_REFUSALS = 10  # lines that are named one by one; the others are only counted
-SHOW_S = 0.25  # how often progress is shown
+SHOWN_REFUSALS = 10
+"""Lines that are named one by one; the others are only counted."""
+SHOW_S = 0.25
+"""How often progress is shown."""
 CLOSE_TIMEOUT_S = 10.0
 
 
@@ -45,7 +47,7 @@ class _NumbersAreNoOptions(click.Command):
 @connect_timeout_option
 @click.option("--raw", is_flag=True, help="Send PAYLOAD as bytes; without PAYLOAD, all of standard input.")
 @click.option("--csv", "csv_file", metavar="[FILE]", is_flag=False, flag_value="-",
-              help="Send one message for each row of FILE (may be .gz; - or none is standard input).")  # fmt: skip
+              help="Send one message for each row of FILE (may be .gz; - or nothing: standard input).")  # fmt: skip
 @click.option("--topic", "topic_template", metavar="TEMPLATE", help="With --csv: the topic, columns in braces.")
 @click.option("--payload", "payload_template", metavar="TEMPLATE",
               help="With --csv: the payload, columns in braces. [default: the row as a map]")  # fmt: skip
@@ -68,12 +70,12 @@ def pub(
 ) -> Exit:
     """Publish one message, or many from standard input or a CSV file.
 
-    PAYLOAD is sent as what it says in JSON, and as a string if it is none; without PAYLOAD, nil is sent. Without
-    TOPIC, lines of JSON are read from standard input: {"topic": ..., "payload": ...}, as `fabric sub --json` prints.
+    PAYLOAD is read as JSON, and sent as a string where it is not JSON; without PAYLOAD, nil is sent. Without TOPIC,
+    lines of JSON are read from standard input: {"topic": ..., "payload": ...}, as `fabric sub --json` prints them.
 
-    With --csv, a row whose topic lacks a value (empty or NA) is skipped. A payload of one column becomes a number if it
-    is written as one, and nil if it is empty or NA. Lines that are no message are reported and counted; then the
-    exit code is 1.
+    With --csv, a row is skipped where a column of its topic is empty or NA. A payload of one column becomes a number
+    where it is written as one, and nil where it is empty or NA. Lines that are not messages are reported and counted;
+    then the exit code is 1.
 
     \b
     Examples:
@@ -117,7 +119,7 @@ def _items(
     topic_template: str | None,
     payload_template: str | None,
 ) -> tuple[Iterator[ingest.Item], bool]:
-    """What to send, and whether it is the one message of the command line. Raises for wrong usage before connecting."""
+    """Return the items, and whether they are the one message of the command line. Errors: UsageError."""
     if csv_file is not None:
         if topic is not None or raw:
             raise click.UsageError("--csv takes its topics from --topic, not from TOPIC, and does not go with --raw")
@@ -149,7 +151,7 @@ def _payload(text: str | None, raw: bool) -> Any:
 
 
 def _lines(name: str, encoding: str) -> Iterator[str]:
-    """Yield a file's lines. Bytes that are no UTF-8 come as surrogates, which the wire refuses line by line."""
+    """Yield a file's lines. Bytes that are not UTF-8 become surrogates, which the wire refuses line by line."""
     how: dict[str, Any] = {"encoding": encoding, "errors": "surrogateescape", "newline": ""}
     try:
         if name == "-":
@@ -159,7 +161,7 @@ def _lines(name: str, encoding: str) -> Iterator[str]:
             with (gzip.open if Path(name).suffix == ".gz" else open)(name, "rt", **how) as lines:
                 yield from lines
     except (OSError, EOFError, zlib.error) as error:  # the latter two: a .gz that is cut off or damaged
-        raise Fail(f"cannot read {name}: {error}", Exit.LACKING) from None
+        raise Fail(f"cannot read {name}: {error}", Exit.MISSING) from None
 
 
 class _Run:
@@ -167,7 +169,9 @@ class _Run:
 
     def __init__(self) -> None:
         self.sent = self.skipped = self.refused = self.unconfirmed = 0
+        """Items so far, by what became of them; `unconfirmed` is set after the node has closed."""
         self._started = self._shown = time.monotonic()
+        """When it began, and when progress was last shown, in seconds; equal while nothing was shown."""
         self._watched = sys.stderr.isatty()
 
     def send(self, publish: Callable[[str, Any], int], items: Iterator[ingest.Item], rate: float | None) -> None:
@@ -179,9 +183,7 @@ class _Run:
                     time.sleep(max(0.0, self._started + self.sent / rate - time.monotonic()))
                 try:
                     if scope(item.topic) == "local":
-                        raise ScopeError(
-                            f"{item.topic!r} would stay in this command; right would be a topic without ~/"
-                        )
+                        raise ScopeError(expected("topic", item.topic, "one without ~/, which never leaves its page"))
                     publish(item.topic, item.payload)
                     self.sent += 1
                 except (TopicError, LocalWireError) as error:
@@ -203,7 +205,7 @@ class _Run:
             say("more lines are refused; they are only counted from here")
 
     def _show(self) -> None:
-        """Progress, for a person who watches: from one second on, a few times a second, in one line."""
+        """Show progress to a person who watches: after the first second, a few times a second, in one line."""
         now = time.monotonic()
         if now - self._shown > SHOW_S and now - self._started > 1:
             self._shown = now

@@ -23,7 +23,9 @@ DEADLINE_S = 5.0
 @connect_timeout_option
 @click.option("--deadline", "deadline_s", metavar="S", type=PositiveNumber(), default=DEADLINE_S, show_default=True,
               help="How long to wait for the reply.")  # fmt: skip
-@click.option("--key", metavar="K", help="With the same key one server does it once. [default: random]")
+@click.option(
+    "--key", metavar="K", help="Idempotency key: a server does requests with the same key once. [default: random]"
+)
 def request(
     name: str,
     operation: str,
@@ -35,10 +37,10 @@ def request(
 ) -> Exit:
     """Ask the service NAME to do OP, and print the body of its reply as JSON.
 
-    BODY is sent as what it says in JSON, and as a string if it is none; without BODY, nil is sent. The request goes to
-    one instance, and to another when that one leaves, is busy or does not answer.
+    BODY is read as JSON, and sent as a string where it is not JSON; without BODY, nil is sent. The request goes to one
+    instance, and to another when that one leaves, is busy or does not answer.
 
-    Ends with 1 when there was no answer in time or it was refused, and with 4 when no instance is there.
+    Ends with 1 when no answer came in time or the request was refused, and with 4 when no instance is there.
 
     \b
     Example:

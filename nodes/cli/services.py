@@ -10,9 +10,11 @@ import click
 from fabric.payloads import dumps, to_json
 from fabric.services.directory import Instance
 from fabric.services.presence import ANNOUNCE_S, Watcher
-from nodes.cli.options import Exit, Fail, connect_option, connect_timeout_option, open_node, plain
+from nodes.cli.options import Exit, Fail, connect_option, connect_timeout_option, open_node
+from nodes.cli.stdout import table_text
 
-LISTEN_S = ANNOUNCE_S + 0.5  # everybody announces once in this time, also one who did not hear the question
+LISTEN_S = ANNOUNCE_S + 0.5
+"""Every instance announces itself once in this time, also one that did not hear the question."""
 COLUMNS = ("SERVICE", "INSTANCE", "STATE", "LOAD", "VERSION", "INFO")
 MAX_INFO_CHARS = 80
 
@@ -23,13 +25,13 @@ MAX_INFO_CHARS = 80
 @connect_timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print the announcements, one JSON object an instance.")
 def services(name: str | None, connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> Exit:
-    """List the live services, or the instances of the one of this NAME.
+    """List the live instances of all services, or of the service NAME.
 
-    Listens for 1.5 s: everybody announces each second. Ends with 4 when there is none.
+    Listens for 1.5 s, since every instance announces itself each second. Ends with 4 when none is found.
 
     \b
-    LOAD       0.000 idle, 1.000 takes no more
-    INFO       what the service says of itself
+    LOAD       0.000 is idle, 1.000 takes no more requests
+    INFO       what the instance tells about itself
 
     \b
     Example:
@@ -47,23 +49,14 @@ def services(name: str | None, connect: Sequence[str], connect_timeout_s: float,
         for each in found:
             click.echo(dumps(to_json(each.to_map())))
     elif found:
-        click.echo(table(found))
+        click.echo(table_text(COLUMNS, map(_row, found)))
     if not found:
         raise Fail(f"no instance of {name} announced itself" if name else "no service announced itself", Exit.NOBODY)
     return Exit.DONE
-
-
-def table(instances: Sequence[Instance]) -> str:
-    """One line an instance under COLUMNS, padded."""
-    rows = [COLUMNS, *(_row(each) for each in instances)]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
 
 
 def _row(each: Instance) -> tuple[str, ...]:
     info = dumps(to_json(dict(each.info))) if each.info else ""
     if len(info) > MAX_INFO_CHARS:
         info = info[: MAX_INFO_CHARS - 1] + "…"
-    texts = (each.service, each.id, each.state, f"{each.load:.3f}", each.version, info)
-    return tuple(plain(text) for text in texts)
+    return (each.service, each.id, each.state, f"{each.load:.3f}", each.version, info)

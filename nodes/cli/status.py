@@ -15,10 +15,10 @@ from nodes.cli.options import (
     connect_option,
     connect_timeout_option,
     open_node,
-    plain,
 )
+from nodes.cli.stdout import table_text
 from nodes.observe.announcements import announcements
-from nodes.observe.mesh_view import MeshView, table
+from nodes.observe.mesh_view import COLUMNS, NUMERIC, MeshView
 
 
 @click.command()
@@ -31,11 +31,11 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
     Asks by subscribing to $fabric/proxy/+, where every proxy announces itself each second.
 
     \b
-    LINKS      proven in both directions, of the peers known
-    SUBS       prefixes held at the ingress and at the relay
-    IN/s …     parts a second: from publishers, to subscribers and links, from
-               links to subscribers, to guests; since the last announcement
-    REFUSED    parts that were no message, or not allowed
+    LINKS      links proven in both directions, of all peers known
+    SUBS       prefixes subscribed to, at the ingress and at the relay
+    IN/s …     messages a second since the announcement before: from publishers,
+               to subscribers and links, from links to subscribers, to guests
+    REFUSED    parts that were not a message, or not allowed
     """
     view = MeshView()
     with open_node(connect, connect_timeout_s) as node:
@@ -48,5 +48,5 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
         for each in view.as_json():
             click.echo(dumps(to_json(each)))
     else:
-        click.echo(table([tuple(plain(text) for text in row) for row in view.rows()]))
+        click.echo(table_text(COLUMNS, view.rows(), right=NUMERIC))
     return Exit.DONE

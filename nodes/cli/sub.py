@@ -1,6 +1,6 @@
 """`fabric sub`: print what arrives.
 
-Two threads. The node's I/O thread puts messages and words into an `Outlet` and never waits; this thread writes them.
+Two threads. The node's I/O thread hands messages and words to a `Printer` and never waits; this thread writes them.
 So a slow reader of stdout costs messages that are counted, and never the node's acks.
 """
 
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import select
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
@@ -24,74 +22,64 @@ from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json
 from nodes.cli.operating import operating_options, status_page
 from nodes.cli.options import Exit, PositiveNumber, connect_option, connect_timeout_option, open_node, plain, say
+from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
 from nodes.operate.http_server import Address
 
 MAX_WAITING_MSGS = 500_000
 """Between the node and a slow reader of stdout; about 300 bytes each while payloads are small."""
-LOOK_S = 0.25  # how often to look whether the reader of stdout has gone
+LOOK_S = 0.25
+"""How often to look whether the reader of stdout has gone."""
 
 
-class Outlet:
-    """Messages and words on their way from the I/O thread to stdout and stderr."""
+class Printer:
+    """Prints messages on stdout and words on stderr, in the order in which the I/O thread has them."""
 
     def __init__(self, as_json: bool, quiet: bool) -> None:
         self._as_json, self._quiet = as_json, quiet
-        self._waiting: deque[Message | str] = deque()
-        self._something = threading.Event()
+        self.outlet: Outlet[Message | str] = Outlet(MAX_WAITING_MSGS)
+        """Words always find room in it: a loss must be told most of all where messages are dropped."""
         self._last: Message | None = None
+        """The message that came last, by its identity. I/O thread only."""
         self._acked = False
-        self.printed = self.dropped = 0
+        """True from the first ack on. I/O thread only."""
+        self.printed = 0
+        """Messages written to stdout, by `flush`."""
 
     def message(self, message: Message) -> None:
         """Take a message; one that matches several filters comes once for each, one after the other: print it once."""
-        if message is self._last:
-            return
-        self._last = message
-        if len(self._waiting) >= MAX_WAITING_MSGS:
-            self.dropped += 1
-            return
-        self._put(message)
+        if message is not self._last:
+            self._last = message
+            self.outlet.put(message)
 
     def ack(self, topic_filter: str, ack: Ack) -> None:
         self._acked = True
         self.words(_ack_words(topic_filter, ack))
 
     def coverage(self, event: CoverageEvent) -> None:
-        """Changes of what an ack has told; what is covered before the first one, that one tells."""
+        """Take a change of coverage. What is covered before the first ack, the ack tells."""
         if self._acked:
             self.words(_coverage_words(event))
 
     def stats(self) -> dict[str, int]:
-        return {"printed": self.printed, "dropped": self.dropped}
+        return {"printed": self.printed, "dropped": self.outlet.dropped}
 
     def words(self, words: str) -> None:
         if not self._quiet:
-            self._put(words)
+            self.outlet.put(words, always=True)
 
-    def _put(self, item: Message | str) -> None:
-        self._waiting.append(item)
-        if not self._something.is_set():
-            self._something.set()
-
-    def wait(self, timeout_s: float) -> None:
-        self._something.wait(timeout_s)
-
-    def flush(self, most: int | None = None) -> None:
-        """Write all that waits, but at most so many messages."""
-        self._something.clear()  # first, so that what comes meanwhile sets it again
+    def flush(self, timeout_s: float = 0.0, most: int | None = None) -> None:
+        """Write what waits, but at most so many messages; wait for the first item at most `timeout_s`."""
         lines: list[str] = []
-        while self._waiting and (most is None or len(lines) < most):
-            item = self._waiting.popleft()
+        for item in self.outlet.items(timeout_s):
             if isinstance(item, str):
                 say(item)
-            else:
-                lines.append(self._line(item))
-        if lines:
-            self.printed += len(lines)
-            # UTF-8 whatever the locale says: that is what topics are.
-            sys.stdout.buffer.write(("\n".join(lines) + "\n").encode())
-            sys.stdout.buffer.flush()
+                continue
+            lines.append(self._line(item))
+            if len(lines) == most:
+                break
+        self.printed += len(lines)
+        write_lines(lines)
 
     def _line(self, message: Message) -> str:
         if self._as_json:
@@ -104,7 +92,7 @@ class Outlet:
 @connect_option
 @connect_timeout_option
 @click.option("--count", metavar="N", type=click.IntRange(1), help="End with 0 after N messages.")
-@click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), help="End after S seconds, whatever came.")
+@click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), help="End after S seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole messages, one JSON object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @operating_options
@@ -119,11 +107,11 @@ def sub(
     http: Address | None,
     log_json: bool,
 ) -> Exit:
-    """Print what arrives under the FILTERs, one message a line: topic, tab, payload as JSON.
+    """Print the messages that match the FILTERs, one a line: topic, tab, payload as JSON.
 
     In a topic filter, + stands for one level and a final # for all below; quote them from the shell. A message that
-    matches several of the FILTERs is printed once. Words on stderr: when the subscription is acknowledged and which
-    proxies that covers, what is covered no longer, and every loss.
+    matches several of the FILTERs is printed once. Words on stderr tell when the subscription is acknowledged, which
+    proxies it covers, when that changes, and every loss.
 
     With --timeout it ends with 1 when --count was not reached, or, without --count, when nothing came.
 
@@ -136,38 +124,37 @@ def sub(
         validate_filter(topic_filter)
         scope(topic_filter)
     logs.begin("fabric sub", as_json=log_json)
-    outlet = Outlet(as_json, quiet)
+    printer = Printer(as_json, quiet)
     with status_page("sub", http) as status, open_node(connect, connect_timeout_s) as node:
-        node.on_gap(lambda gap: outlet.words(_gap_words(gap)))
-        node.on_coverage(outlet.coverage)
-        node.on_state(lambda state: outlet.words(_state_words(state)))
+        node.on_gap(lambda gap: printer.words(_gap_words(gap)))
+        node.on_coverage(printer.coverage)
+        node.on_state(lambda state: printer.words(_state_words(state)))
         for topic_filter in dict.fromkeys(filters):
-            node.subscribe(topic_filter, outlet.message, partial(outlet.ack, topic_filter))
+            node.subscribe(topic_filter, printer.message, partial(printer.ack, topic_filter))
         status.watch_node(node)
-        status.watch("sub", outlet.stats)
+        status.watch("sub", printer.stats)
         status.ready_with(node, lambda: "" if node.stats()["covered"] else "no proxy has acknowledged its filters")
-        return _print(outlet, count, timeout_s)
+        return _print(printer, count, timeout_s)
 
 
-def _print(outlet: Outlet, count: int | None, timeout_s: float | None) -> Exit:
+def _print(printer: Printer, count: int | None, timeout_s: float | None) -> Exit:
     deadline = time.monotonic() + timeout_s if timeout_s else None
     try:
         while not _reader_has_gone():
             left = LOOK_S if deadline is None else deadline - time.monotonic()
-            outlet.wait(max(0, min(LOOK_S, left)))
-            outlet.flush(count - outlet.printed if count else None)
-            if count and outlet.printed >= count:
+            printer.flush(max(0.0, min(LOOK_S, left)), count - printer.printed if count else None)
+            if count and printer.printed >= count:
                 return Exit.DONE
             if left <= 0:
-                return Exit.NOT_REACHED if count or not outlet.printed else Exit.DONE
+                return Exit.NOT_REACHED if count or not printer.printed else Exit.DONE
         return Exit.DONE
     finally:
-        if outlet.dropped:
-            say(f"dropped {outlet.dropped} messages: stdout did not take them fast enough")
+        if printer.outlet.dropped:
+            say(f"dropped {printer.outlet.dropped} messages: stdout did not take them fast enough")
 
 
 def _reader_has_gone() -> bool:
-    """True when stdout is a pipe that nobody can read any more: without this, only the next message would tell."""
+    """True when stdout is a pipe that nobody can read any more. Otherwise only the next message would tell."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)

@@ -25,16 +25,17 @@ from nodes.cli.options import (
     open_node,
     plain,
 )
+from nodes.cli.stdout import table_text
 from nodes.observe import mesh_view, top_view
 from nodes.observe.survey import Asked, Survey
-from nodes.observe.tables import table
 from nodes.observe.top_view import Top
+from nodes.operate.extras import not_installed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ROUNDS = 30
-"""Questions whose answers are still waited for."""
+"""How many of the last questions may still be answered."""
 ONCE_S = 1.0
 Rows = Sequence[tuple[str, ...]]
 
@@ -47,11 +48,11 @@ class Look:
         self._rounds: deque[Asked] = deque(maxlen=ROUNDS)
 
     def ask(self) -> None:
-        """Ask all nodes how they are."""
+        """Ask all nodes for their figures."""
         self._rounds.append(self._survey.ask_nodes("stats", self._survey.nodes()))
 
     def take(self) -> None:
-        """Take what was answered since."""
+        """Take the answers that came since the last call."""
         for asked in self._rounds:
             for elapsed_s, answer in asked.new():
                 self._top.hear(asked.sent_at + elapsed_s, elapsed_s, answer)
@@ -64,12 +65,12 @@ class Look:
             proxies = self._survey.view.rows()
         columns, figures = top_view.COLUMNS, top_view.COLUMNS[2:]
         found: list[tuple[str, Sequence[str], Rows, Sequence[str]]] = [
-            ("proxies", mesh_view.COLUMNS, proxies, mesh_view.COLUMNS[mesh_view.NUMERIC_FROM :]),
+            ("proxies", mesh_view.COLUMNS, proxies, mesh_view.NUMERIC),
             ("slowest nodes", columns, self._top.slowest(now), figures),
         ]
         if losers := self._top.losers(now):
             found.append(("losses", columns, losers, figures))
-        return [(title, head, _plain(rows), right) for title, head, rows, right in found if rows]
+        return [each for each in found if each[2]]
 
     def as_json(self) -> dict[str, Any]:
         with self._survey.lock:
@@ -80,21 +81,20 @@ class Look:
 @click.command()
 @click.option("--interval", "interval_s", metavar="S", type=PositiveNumber(), default=2.0, show_default=True,
               help="How often to ask the nodes.")  # fmt: skip
-@click.option(
-    "--once", is_flag=True, help="Look for a second, print one picture, and end; so it does without a terminal."
-)
+@click.option("--once", is_flag=True, help="Print one picture after a second, and end. The default without a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each picture.")
 @connect_option
 @connect_timeout_option
 def top(interval_s: float, once: bool, as_json: bool, connect: Sequence[str], connect_timeout_s: float) -> Exit:
-    """Show the mesh live: proxies, links, rates, the slowest nodes, losses. q or Ctrl-C ends it.
+    """Show the mesh live: proxies, links, rates, the slowest nodes and losses. q or Ctrl-C ends it.
 
-    Nodes are asked how they are; of more than 200 a sample is. The columns of proxies are those of `fabric status`.
+    Every node is asked for its figures; where there are more than 200, a sample of them. The columns of proxies are
+    those of `fabric status`.
 
     \b
     LAG ms     how long a node took to answer: a question waits behind its messages
-    IN/s …     messages it received and published, a second
-    LOST …     messages lost, arrived though not asked for, and refused, since it began
+    IN/s …     messages a second that it received and published
+    LOST …     messages since it began: lost, arrived unasked, refused
 
     \b
     Example:
@@ -102,7 +102,7 @@ def top(interval_s: float, once: bool, as_json: bool, connect: Sequence[str], co
     """
     live = sys.stdout.isatty() and not (once or as_json)
     if live and importlib.util.find_spec("rich") is None:
-        raise Fail("rich is not installed; right would be: pip install '.[ops]', or --once", Exit.LACKING)
+        raise Fail(f"{not_installed('rich', 'ops')}, or use --once", Exit.MISSING)
     with open_node(connect, connect_timeout_s) as node:
         survey = Survey(node)
         survey.open(MESH_TIMEOUT_S)
@@ -123,7 +123,7 @@ def _once(look: Look, as_json: bool) -> None:
     if as_json:
         click.echo(dumps(to_json(look.as_json())))
     else:
-        texts = [table(columns, rows, right) for _, columns, rows, right in look.tables()]
+        texts = [table_text(columns, rows, right) for _, columns, rows, right in look.tables()]
         click.echo("\n\n".join(texts))
 
 
@@ -161,7 +161,7 @@ def _picture(look: Look) -> RenderableType:
         for column in columns:
             shown.add_column(column, justify="right" if column in right else "left", no_wrap=True)
         for row in rows:
-            shown.add_row(*map(Text, row))
+            shown.add_row(*(Text(plain(each)) for each in row))
         parts.append(shown)
     return Group(*parts)
 
@@ -191,7 +191,3 @@ def _keys() -> Iterator[Any]:
         yield pressed
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-def _plain(rows: Rows) -> Rows:
-    return [tuple(plain(text) for text in row) for row in rows]

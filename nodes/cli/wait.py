@@ -23,12 +23,12 @@ from nodes.observe.mesh_view import MeshView
 @connect_option
 @click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), default=30.0, show_default=True,
               help="How long to wait.")  # fmt: skip
-@click.option("--proxies", metavar="N", type=click.IntRange(1), help="How many proxies must be there, at least.")
+@click.option("--proxies", metavar="N", type=click.IntRange(1), help="The mesh is ready only with N proxies or more.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
 def wait(connect: Sequence[str], timeout_s: float, proxies: int | None, as_json: bool) -> Exit:
     """Wait until the mesh is ready: all its proxies are members, and linked with each other.
 
-    Ends with 0 when it is, 1 when it is not in time, and 4 when no proxy answered at all.
+    Ends with 0 when it is ready, 1 when it is not ready in time, and 4 when no proxy answered.
 
     \b
     Example:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from fabric.errors import ScopeError
+from fabric.errors import ScopeError, expected
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
 from nodes.cli.options import (
@@ -17,40 +17,40 @@ from nodes.cli.options import (
     connect_option,
     connect_timeout_option,
     open_node,
-    plain,
     say,
 )
+from nodes.cli.stdout import table_text
 from nodes.observe.survey import Asked, Survey
-from nodes.observe.tables import table
 from nodes.observe.why_view import NODE_COLUMNS, PROXY_COLUMNS, Why
 
 LOOK_S = 0.05
 NAMED = 10
-"""Nodes named in a warning."""
+"""How many nodes a warning names."""
 
 
 @click.command()
 @click.argument("topic", metavar="TOPIC")
 @click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), default=1.0, show_default=True,
-              help="How long to wait for answers, when not all nodes have given theirs.")  # fmt: skip
+              help="How long to wait for answers of all nodes.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @connect_option
 @connect_timeout_option
 def why(topic: str, timeout_s: float, as_json: bool, connect: Sequence[str], connect_timeout_s: float) -> Exit:
     """Say which nodes a message on TOPIC reaches, and why not the others.
 
-    Sends a trace on TOPIC: it goes where a message would go, and no program sees it. Every node that it reaches says
-    so; and every node is asked which of its filters match, or else come nearest. Of more than 200 nodes a sample is.
-    Ends with 0 when a node got it, else with 1.
+    Sends a trace on TOPIC: it goes where a message would go, and no program sees it. Every node that it reaches
+    answers. Every node is also asked which of its filters match, or else come nearest; where there are more than 200
+    nodes, a sample of them. Ends with 0 when a node got the trace, else with 1.
+
+    GOT IT ms is the time until the node's answer was back here, and - when the trace did not reach it.
 
     \b
-    GOT IT ms  until the node's word was back here; - when the trace did not reach it
     Example:
       fabric why truck/0001/temperature
     """
     validate_topic(topic)
     if scope(topic) == "local":
-        raise ScopeError(f"{topic!r} never leaves the page that publishes it; right would be a topic without ~/")
+        raise ScopeError(expected("topic", topic, "one without ~/, which never leaves the page that publishes it"))
     with open_node(connect, connect_timeout_s) as node:
         survey = Survey(node)
         survey.open(MESH_TIMEOUT_S)
@@ -60,10 +60,11 @@ def why(topic: str, timeout_s: float, as_json: bool, connect: Sequence[str], con
         click.echo(dumps(found.as_json()))
     else:
         _print(found)
-    if in_vain := found.in_vain:
-        more = f" and {len(in_vain) - NAMED} more" if len(in_vain) > NAMED else ""
-        lacking = f"{', '.join(in_vain[:NAMED])}{more}: a filter matches, and nothing has come there in {timeout_s:g} s"
-        say(f"{lacking}; `fabric status` shows the links, `fabric top` who is behind")
+    if missed := found.missed:
+        more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
+        names = f"{', '.join(missed[:NAMED])}{more}"
+        say(f"the trace did not reach {names} within {timeout_s:g} s, though a filter matches; "
+            "`fabric status` shows the links, `fabric top` the nodes that are behind")  # fmt: skip
     return Exit.DONE if found.got else Exit.NOT_REACHED
 
 
@@ -87,11 +88,7 @@ def _take(asked: Asked, start: int, found: Why) -> int:
 
 
 def _print(found: Why) -> None:
-    click.echo(table(PROXY_COLUMNS, _plain(found.proxies()), right=PROXY_COLUMNS[1:]))
+    click.echo(table_text(PROXY_COLUMNS, found.proxies(), right=PROXY_COLUMNS[1:]))
     if rows := found.rows():
         click.echo("")
-        click.echo(table(NODE_COLUMNS, _plain(rows), right=NODE_COLUMNS[2:3]))
-
-
-def _plain(rows: Sequence[Sequence[object]]) -> list[tuple[str, ...]]:
-    return [tuple(plain(str(each)) for each in row) for row in rows]
+        click.echo(table_text(NODE_COLUMNS, rows, right=NODE_COLUMNS[2:3]))

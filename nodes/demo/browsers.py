@@ -1,7 +1,7 @@
 """The demo in browsers: a proxy, a frame node, and a gateway with a shop and an agent, until Ctrl-C.
 
 `scripts/demo --web [PORT]` runs this. It prints the addresses to open and the agent's sign-in, with a password that is
-drawn for each run. Everything is done by the `fabric` command; what is here starts it, and stops it.
+drawn for each run. The `fabric` command does everything; this module starts it, and stops it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from fabric.errors import expected
 from nodes.demo.stage import START_TIMEOUT_S, Child, Failed, Stage
 from nodes.gateway.credentials import SALT_BYTES, make
 
@@ -59,9 +60,7 @@ def main() -> int:
     """Run until a signal; 0 then, 1 when something did not start, 2 for a wrong port."""
     words = sys.argv[1:]
     if len(words) > 1 or not all(word.isdigit() and int(word) < 65_536 for word in words):
-        print(
-            f"scripts/demo --web: {' '.join(words)!r} is not right here; it takes a port, or nothing", file=sys.stderr
-        )
+        print(f"scripts/demo --web: {expected('port', ' '.join(words), '0 to 65535, or nothing')}", file=sys.stderr)
         return 2
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

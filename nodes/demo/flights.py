@@ -1,10 +1,11 @@
-"""The demo: real flights and weather through two meshed proxies, each process its own, checked against the files.
+"""The first demo: real flights and weather through two meshed proxies, checked against the files.
 
     publisher ─► p1 ═══ p2 ─► four subscribers, one filter each
 
-Everything is done by the `fabric` command; what is here starts it, reads it, and stops it, also when it fails or is
-interrupted. What the subscribers must receive is read from the files by a few lines of their own, which share no code
-with the fabric. `scripts/demo` runs this; the exit code is 0 only if every message came, in order."""
+Each is a process of the `fabric` command; this module starts them, reads what they print, and stops them, also when it
+fails or is interrupted. A few lines here, which share no code with the fabric, read from the files what the subscribers
+must receive. `scripts/demo` runs this; the exit code is 0 only if every message came, in order.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +22,18 @@ from pathlib import Path
 
 from nodes.demo.stage import START_TIMEOUT_S, Child, Failed, Received, Stage
 
-DATA = Path(__file__).resolve().parents[2] / "benchmarks" / "data"
+DATA = Path(__file__).parent / "data"
+"""New York's flights and weather of January 2013, 445 kB; part of the package, so that an installed one has it."""
 FLIGHTS = DATA / "nyc_flights_2013_01.csv.gz"
 WEATHER = DATA / "nyc_weather_2013_01.csv.gz"
 EXACT = "flight/UA/N14228/dep_delay"
 RECEIVE_TIMEOUT_S = 60.0
-EXTRA_S = 0.3  # how long after the last expected message one too many is waited for
+EXTRA_S = 0.3
+"""How long to wait, after the last expected message, for one too many."""
 
 
 def rows(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of one of our files; they hold no quotes and no commas within fields."""
+    """Yield the rows of one of our files; they hold no quotes and no commas within fields."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         header = next(lines).rstrip("\n").split(",")
         for line in lines:
@@ -42,7 +45,7 @@ def number(text: str) -> float | None:
 
 
 def expected() -> tuple[dict[str, list[Received]], int]:
-    """What each filter must receive, in order, and how many flights have no tail number and so no topic."""
+    """Return what each filter must receive, in order, and how many flights have no tail number and so no topic."""
     known = [row for row in rows(FLIGHTS) if row["tailnum"] not in ("", "NA")]
     flights = [(f"flight/{row['carrier']}/{row['tailnum']}/dep_delay", number(row["dep_delay"])) for row in known]
     weather: list[Received] = [(f"airport/{row['origin']}/temp", number(row["temp"])) for row in rows(WEATHER)]
@@ -110,12 +113,9 @@ def _check(topic_filter: str, wanted: list[Received], child: Child) -> bool:
 
 
 def main() -> int:
-    """Run the demo; 0 when every message came, 1 when not, 3 without its data, 130 when interrupted."""
+    """Run the demo; 0 when every message came, 1 when not, 130 when interrupted."""
     for number_ in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number_, lambda number, frame: sys.exit(128 + number))
-    if not FLIGHTS.exists():
-        print(f"demo: {FLIGHTS} is not there; the demo runs in a checkout", file=sys.stderr)
-        return 3
     stage = Stage()
     with tempfile.TemporaryDirectory(prefix="fabric-demo-") as folder:
         try:

@@ -1,11 +1,11 @@
 """The second demo: a visitor's page and an agent, from the contact code to the stop and the next code.
 
-    page ─► p1 ═══ p2 ◄─ agent          and a frame node at p1; each a process of its own
+    page ─► p1 ═══ p2 ◄─ agent          and a frame node at p1; each is a process
              │      │
              └ capture of everything ┘  to show that nothing under ~/ ever leaves the page
 
-Everything is done by the `fabric` command, driven by lines of JSON; what is here starts it, tells the story as it
-happens, and stops it. The exit code is 0 only if all of it came as it should.
+The `fabric` command does everything, driven by lines of JSON; this module starts it, tells the story as it happens, and
+stops it. The exit code is 0 only if every step happened as it should.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Driven:
     def __init__(self, child: Child) -> None:
         self._child = child
         self._read: dict[str, int] = {}
+        """By name of an event, how many of the child's lines have been searched for it."""
 
     def do(self, what: str, **fields: Any) -> None:
         self._child.send(json.dumps({"do": what, **fields}))
@@ -59,7 +60,7 @@ class Driven:
 
 
 class Capture:
-    """Everything that leaves a proxy, at each of these."""
+    """Hears everything that leaves a proxy, at each of these bases."""
 
     def __init__(self, bases: list[str]) -> None:
         self._context = sockets.new_context()
@@ -71,7 +72,7 @@ class Capture:
             self._sockets.append(socket)
 
     def topics(self, probe: Callable[[], object]) -> list[list[str]]:
-        """Publish the end by `probe` until every proxy has brought it; return each one's topics up to there."""
+        """Publish the topic END by `probe` until every proxy has sent it; return the topics of each up to there."""
         found = []
         for socket in self._sockets:
             topics: list[str] = []
@@ -92,7 +93,7 @@ class Capture:
 
 
 def run(stage: Stage, folder: Path) -> None:
-    """Play it, and print what happens; raises Failed at the first thing that does not."""
+    """Play the story, and print what happens; raises Failed at the first thing that does not."""
     p1, p2 = f"ipc://{folder}/p1", f"ipc://{folder}/p2"
     stage.start("p1", "proxy", "--listen", p1, "--name", "p1")
     stage.start("p2", "proxy", "--listen", p2, "--name", "p2", "--join", p1)
@@ -103,7 +104,7 @@ def run(stage: Stage, folder: Path) -> None:
         capture.topics(lambda: node.publish(END, None))
         frame = Driven(stage.start("frame node", "frame", "--store", f"sqlite:///{folder}/frame.db", "--connect", p1))
         frame.event("ready")
-        tell("all", "two meshed proxies, a frame node, a page at p1, an agent at p2; each a process of its own")
+        tell("all", "two meshed proxies, a frame node, a page at p1, an agent at p2; each is a process")
         page = Driven(stage.start("page", "page", "--buttons", "help", "--connect", p1))
         agent = Driven(stage.start("agent", "agent", "ada", "--name", "Ada", "--buttons", "help", "--connect", p2))
         tell_the_story(page, agent)
@@ -116,7 +117,7 @@ def run(stage: Stage, folder: Path) -> None:
 
 
 def tell_the_story(page: Driven, agent: Driven) -> None:
-    """Code, join, updates, stop, new code; and the button that follows the agent."""
+    """Play it: code, join, updates, stop, new code; and the button that follows the agent."""
     code = page.event("ready")["payload"]["code"]
     tell("page", f"ready, with the contact code {code}")
     page.event("chat_button/help/disabled")
@@ -155,7 +156,7 @@ def tell_the_story(page: Driven, agent: Driven) -> None:
 
     page.do("publish", topic="~/basket", payload={"items": 2, "session": session})
     page.event("~/basket")
-    tell("page", "what it publishes under ~/ it hears itself, and nobody else")
+    tell("page", "what it publishes under ~/ stays in the page")
     agent.do("quit")
     page.event("chat_button/help/disabled")
     tell("page", "Ada has left: the button is disabled")
@@ -186,7 +187,7 @@ def main() -> int:
 
 
 def both() -> int:
-    """Run the flights' demo, then this one; in one process, which a signal to `scripts/demo` reaches."""
+    """Run the flights' demo, then this one, in the process that a signal to `scripts/demo` reaches."""
     code = flights.main()
     if code:
         return code

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
-START_TIMEOUT_S = 30.0  # two cold processes on a busy machine; a quiet one needs about three seconds
+START_TIMEOUT_S = 30.0
+"""Two cold processes on a busy machine; a quiet one needs about three seconds."""
 STOP_TIMEOUT_S = 10.0
 
-
-Received = tuple[str, Any]  # topic, payload
+Received = tuple[str, Any]
+"""Topic and payload."""
 
 
 class Failed(Exception):
@@ -22,13 +23,16 @@ class Failed(Exception):
 
 
 class Child:
-    """One `fabric` command; its lines are kept with the time at which they came."""
+    """One `fabric` command, and what it has said."""
 
     def __init__(self, name: str, *args: str) -> None:
         self.name = name
         self.lines: list[tuple[float, str]] = []
+        """Of stdout, each with the time at which it came: monotonic, in seconds. Grows, under `_heard`."""
         self.words: list[str] = []
+        """Lines of stderr. Grows, under `_heard`."""
         self._heard = threading.Condition()
+        """Notified with each line, and at the end of each stream."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "nodes.cli", *args],
             stdin=subprocess.PIPE,
@@ -55,7 +59,7 @@ class Child:
             self._heard.notify_all()
 
     def wait_until(self, done: Callable[[], bool], what: str, timeout_s: float) -> None:
-        """Wait until what it has said makes `done` true; raises Failed when it ends or the time is over first."""
+        """Wait until what it has said makes `done` true. Raises Failed when it ends first, or the time is over."""
         deadline = time.monotonic() + timeout_s
         with self._heard:
             while not done():
@@ -63,10 +67,10 @@ class Child:
                 if ended or time.monotonic() > deadline:
                     why = "it ended" if ended else f"{timeout_s:g} s went by"
                     raise Failed("\n  ".join([f"{self.name}: waited for {what}, but {why}", *self.words[-5:]]))
-                self._heard.wait(0.1)  # every line wakes it; the cap notices the end
+                self._heard.wait(0.1)  # every line wakes it; the time limit notices the end
 
     def wait_end(self, timeout_s: float) -> str:
-        """Wait for its end and return its stdout; raises Failed when it says by its exit code that it failed."""
+        """Wait for its end and return its stdout. Raises Failed for an exit code other than 0."""
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -106,6 +110,7 @@ class Stage:
 
     def __init__(self) -> None:
         self._children: list[Child] = []
+        """In the order of their start."""
 
     def start(self, name: str, *args: str) -> Child:
         child = Child(name, *args)

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fabric.errors import expected
+
 RUNNER = "ssh -o BatchMode=yes {host}"
-"""BatchMode: a host that asks for a password is one that cannot be reached."""
+"""BatchMode: a host that asks for a password counts as one that cannot be reached."""
 MAX_COUNT = 100_000
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]{0,252}")
 _PLACED = {"name": str, "host": str, "args": list}
@@ -29,7 +31,14 @@ _WANTED = {str: "text in quotes", list: "a list of texts", int: "a whole number"
 
 @dataclass(frozen=True)
 class Host:
-    """Where processes run. `name` is empty for this machine; `runner`: the words before a command to run it there."""
+    """Where processes run.
+
+    name:    as in the description; empty for this machine
+    runner:  the words that stand before a command to run it there; none for this machine
+    address: at which the other hosts reach it
+    fabric:  the command there
+    state:   the folder there for logs and process ids
+    """
 
     name: str
     runner: tuple[str, ...]
@@ -45,7 +54,7 @@ class Host:
         try:
             version = ipaddress.ip_address(self.address).version
         except ValueError:
-            return f"tcp://*:{port}", f"tcp://{self.address}:{port}"  # ZeroMQ binds to no name
+            return f"tcp://*:{port}", f"tcp://{self.address}:{port}"  # ZeroMQ cannot bind to a host name
         base = f"tcp://[{self.address}]:{port}" if version == 6 else f"tcp://{self.address}:{port}"
         return base, base
 
@@ -55,24 +64,24 @@ def read(text: str) -> dict[str, Any]:
     try:
         description = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"this is no TOML: {error}") from None
+        raise ValueError(f"not TOML: {error}") from None
     check(description, "")
     return description
 
 
 def hosts_of(description: Mapping[str, Any], fabric: str, state: str) -> list[Host]:
-    """Return its hosts; without any, this machine. `fabric`, `state`: for hosts that name none of their own."""
+    """Return its hosts; without any, this machine. `fabric`, `state`: for hosts that do not name theirs."""
     found = []
     for name, table in description.get("hosts", {}).items():
         where = f"hosts.{name}"
         if not _HOST.fullmatch(name):
-            raise ValueError(
-                f"hosts.{name!r}: right would be letters, digits and _ . @ : -, such as agent@h1.example.org"
-            )
+            raise ValueError(expected("host", name, "letters, digits and _ . @ : -, such as agent@h1.example.org"))
         check(table, "hosts", where)
         words = table.get("runner", description.get("runner", RUNNER)).split()
         if any(mark in word for word in words for mark in "'\"\\"):
-            raise ValueError(f"{where}: a runner is plain words, without quotes; right would be {RUNNER!r}")
+            raise ValueError(
+                expected(f"runner of {where}", " ".join(words), f"words without quotes, such as {RUNNER!r}")
+            )
         runner = tuple(word.replace("{host}", name) for word in words)
         address = table.get("address", name.rpartition("@")[2])
         found.append(Host(name, runner, address, table.get("fabric", fabric), table.get("state", state)))
@@ -80,14 +89,14 @@ def hosts_of(description: Mapping[str, Any], fabric: str, state: str) -> list[Ho
 
 
 def place(table: Mapping[str, Any], hosts: list[Host], number: int) -> Host:
-    """Return the host that a table names; without one, they take turns, from number 1 on."""
+    """Return the host that a table names. Without a name the hosts take turns, from number 1 on."""
     if "host" not in table:
         return hosts[(number - 1) % len(hosts)]
     for host in hosts:
         if host.name == table["host"]:
             return host
-    known = ", ".join(host.name for host in hosts if host.name) or "none"
-    raise ValueError(f"host {table['host']!r} is not known (there is {known}); right would be [hosts.{table['host']}]")
+    known = [*(host.name for host in hosts if host.name), f"one with a table [hosts.{table['host']}]"]
+    raise ValueError(expected("host", table["host"], " or ".join(known)))
 
 
 def tables(description: Mapping[str, Any], kind: str, default: int) -> list[dict[str, Any]]:
@@ -103,7 +112,7 @@ def tables(description: Mapping[str, Any], kind: str, default: int) -> list[dict
 def whole(wanted: object, kind: str) -> int:
     """Return a count that may be 0."""
     if type(wanted) is not int or not 0 <= wanted <= MAX_COUNT:
-        raise ValueError(f"{kind} = {wanted!r}; right would be 0 to {MAX_COUNT}, or tables [[{kind}]]")
+        raise ValueError(expected(kind, wanted, f"0 to {MAX_COUNT}, or tables [[{kind}]]"))
     return wanted
 
 
@@ -111,22 +120,22 @@ def seconds(description: Mapping[str, Any], key: str, default: int) -> int:
     """Return a time in whole seconds, which is what bash counts in."""
     value: float = description.get(key, default)
     if not 1 <= value <= 3600:
-        raise ValueError(f"{key} = {value}; right would be 1 to 3600 seconds")
+        raise ValueError(expected(key, value, "1 to 3600 seconds"))
     return round(value)
 
 
 def check(table: object, kind: str, where: str = "") -> None:
-    """Check that every key is known, and each value of its type and printable: it becomes part of a line for bash."""
+    """Check that every key is known, and every value of its type and printable: it becomes part of a line for bash."""
     prefix = f"{where}: " if where else ""
     keys = _KEYS[kind]
     if not isinstance(table, Mapping):
-        raise ValueError(f"{prefix}{table!r} is no table")
+        raise ValueError(prefix + expected("description", table, "a table"))
     for key, value in table.items():
         if key not in keys:
-            raise ValueError(f"{prefix}{key!r} is not known; there are {', '.join(keys)}")
+            raise ValueError(prefix + expected("key", key, f"one of {', '.join(keys)}"))
         wanted = keys[key]
         if wanted is not object and not _fits(value, wanted):
-            raise ValueError(f"{prefix}{key} = {value!r}; right would be {_WANTED[wanted]}")
+            raise ValueError(prefix + expected(key, value, _WANTED[wanted]))
 
 
 def _fits(value: object, wanted: type) -> bool:

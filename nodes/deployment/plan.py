@@ -2,14 +2,14 @@
 
     proxies = 3                     # how many, or a table for each, see below
     frames = 2                      # frame nodes
-    pages = 200                     # host pages: one process of them on each host
+    pages = 200                     # hosted pages: one process of them on each host
     store = "postgresql://…"        # default: SQLite in the state folder of the first host
     listen = "tcp://127.0.0.1:5570" # the first proxy's; the others' ports are 10, 20, … above it
-    runner = "ssh {host}"           # what brings a command to a host: `ip netns exec {host}` does as well
-    ready_s = 30                    # a process that is not ready after so long has failed
+    runner = "ssh {host}"           # what runs a command on a host: `ip netns exec {host}` does as well
+    ready_s = 30                    # after this time, a process that is not ready has failed
     grace_s = 10                    # from SIGTERM to SIGKILL
 
-    [hosts.h1]                      # without hosts, all is on this machine; with them, in turn on each
+    [hosts.h1]                      # without hosts, everything runs on this machine; with hosts, they take turns
     address = "10.0.0.1"            # at which the others reach it; default: its name
     fabric = "/opt/fabric/bin/fabric"
     state = "/var/lib/fabric"       # folder there for logs and process ids
@@ -21,7 +21,7 @@
     args = ["--drain", "20"]        # added to the command
 
 `[[frames]]` has name, host, store, args; `[[pages]]` has name, host, count, args. A node connects to the proxies of its
-own host first, then to all others, so that it can move.
+host first, then to all others, so that it can move.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fabric.endpoints import DEFAULT_BASE, PORTS, Endpoints
+from fabric.errors import expected
 from nodes.deployment.description import Host, check, hosts_of, place, seconds, tables, whole
 
 PORT_STEP = 10
 SEPARATOR = "\x1f"
-"""Between the fields of a line: no text of a description holds it, and bash keeps the empty field between two."""
+"""Between the fields of a line: no text of a description holds it, and bash keeps an empty field between two."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -46,9 +47,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 class Process:
     """One process.
 
-    kind:   `proxy`, `frame` or `page`
-    base:   a proxy's address for others, else empty
-    alone:  one more word for the command when no proxy runs yet: this one may start the mesh
+    kind:    `proxy`, `frame` or `page`
+    command: its words
+    base:    a proxy's address for others, else empty
+    alone:   one more word for the command when no proxy runs yet: this one may start the mesh
     readies: how many `ready` lines it prints
     """
 
@@ -70,7 +72,7 @@ class Plan:
     grace_s: int
 
     def lines(self) -> Iterator[str]:
-        """Yield lines for scripts, fields between SEPARATOR; what a shell shall run is quoted for it.
+        """Yield lines for scripts, fields between SEPARATOR; what a shell is to run is quoted for it.
 
         ready_s, grace_s; then for each process: name, kind, host, runner, state, fabric, base, readies, alone, command
         """
@@ -83,7 +85,7 @@ class Plan:
 
 
 def make(description: Mapping[str, Any], *, fabric: str, state: str) -> Plan:
-    """Return the plan of a description, see above; ValueError says what is wrong and what would be right.
+    """Return the plan of a description, see above; ValueError says what is wrong and what was expected.
 
     fabric: the command on this machine, and on hosts that name no other
     state:  the state folder on this machine, and on hosts that name no other
@@ -95,7 +97,7 @@ def make(description: Mapping[str, Any], *, fabric: str, state: str) -> Plan:
     frames = _frames(description, hosts, proxies)
     pages = _pages(description, hosts, proxies)
     if pages and not frames:
-        raise ValueError("pages need a frame node; right would be frames = 1, or more")
+        raise ValueError("pages need a frame node: expected frames (--frames) 1 or more")
     processes = (*proxies, *frames, *pages)
     _check_names(processes)
     _check_reach(proxies, processes)
@@ -114,7 +116,7 @@ def _proxies(description: Mapping[str, Any], hosts: list[Host]) -> list[Process]
             taken[host] += 1
         placed.append((table.get("name", f"p{number}"), host, listen, base, table.get("args", [])))
     if not placed:
-        raise ValueError("there is no proxy; right would be proxies = 1, or more")
+        raise ValueError("nothing can run without a proxy: expected proxies (--proxies) 1 or more")
     bases = [base for _, _, _, base, _ in placed]
     _check_apart(bases)
     alone = "--first" if len(bases) > 1 else ""
@@ -128,14 +130,13 @@ def _proxies(description: Mapping[str, Any], hosts: list[Host]) -> list[Process]
 
 
 def _check_apart(bases: Iterable[str]) -> None:
-    """ValueError when two proxies would want the same port, or the same path."""
+    """Raise ValueError when two proxies would use the same port, or the same path."""
     last: dict[str, str] = {}
     for base in sorted(bases, key=lambda base: 0 if base.startswith("ipc:") else _port(base)):
         host = Endpoints.parse(base).host or base
         before = last.get(host)
         if before is not None and (host == base or _port(base) - _port(before) < PORTS):
-            right = f"right would be {PORT_STEP} ports apart"
-            raise ValueError(f"the proxies at {before} and {base} are in each other's way; {right}")
+            raise ValueError(f"the proxies at {before} and {base} overlap: expected bases {PORT_STEP} ports apart")
         last[host] = base
 
 
@@ -145,12 +146,10 @@ def _given_base(listen: str, host: Host) -> tuple[str, str]:
 
 
 def _next_base(first: str, host: Host, taken: int) -> tuple[str, str]:
-    """Where the next proxy of this host listens, and what others connect to."""
+    """Return where the next proxy of this host listens, and what others connect to. taken: its proxies so far"""
     if Endpoints.parse(first).host is None:
         if taken or host.name:
-            raise ValueError(
-                f"listen = {first!r} has room for one proxy on this machine; right would be tcp://HOST:PORT"
-            )
+            raise ValueError(expected("listen", first, "tcp://HOST:PORT; this has room for one proxy on this machine"))
         return first, first
     port = _port(first) + PORT_STEP * taken
     if host.name:
@@ -174,8 +173,8 @@ def _frames(description: Mapping[str, Any], hosts: list[Host], proxies: list[Pro
         store = store or f"sqlite:///{host.state}/frame.db"
         if in_a_file and users.setdefault(store, host) != host:
             raise ValueError(
-                f"frame nodes on {users[store]} and on {host} cannot share {store}; "
-                "right would be store = 'postgresql://USER@HOST/DATABASE'"
+                f"frame nodes on {users[store]} and on {host} cannot share {store}: "
+                "expected store = 'postgresql://USER@HOST/DATABASE'"
             )
         name = table.get("name", f"f{number}")
         command = (host.fabric, "frame", "--store", store, "--name", name, *_connect(host, proxies, number))
@@ -194,7 +193,7 @@ def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Proc
     for number, table in enumerate(wanted, 1):
         host, count = place(table, hosts, number), table.get("count", 1)
         if count < 1:
-            raise ValueError(f"pages[{number}]: count = {count}; right would be 1, or more")
+            raise ValueError(f"pages[{number}]: {expected('count', count, '1 or more')}")
         name = table.get("name", "pages" if len(wanted) == 1 else f"pages{number}")
         command = (host.fabric, "page", "--count", str(count), *_connect(host, proxies, number))
         processes.append(Process(name, "page", host, (*command, *table.get("args", [])), readies=count))
@@ -202,7 +201,7 @@ def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Proc
 
 
 def _connect(host: Host, proxies: list[Process], number: int) -> Iterator[str]:
-    """The proxies of its own host, then the others; nodes begin at different ones."""
+    """Yield the options for the proxies of the host, then for the others; node by node from another one on."""
     at = (number - 1) % len(proxies)
     for proxy in sorted(proxies[at:] + proxies[:at], key=lambda proxy: proxy.host != host):
         yield from ("--connect", proxy.base)
@@ -211,9 +210,9 @@ def _connect(host: Host, proxies: list[Process], number: int) -> Iterator[str]:
 def _check_names(processes: Iterable[Process]) -> None:
     for name, count in Counter(each.name for each in processes).items():
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name; right would be 1 to 64 letters, digits and _ . -")
+            raise ValueError(expected("name", name, "1 to 64 letters, digits and _ . -"))
         if count > 1:
-            raise ValueError(f"{count} processes are called {name}; right would be a name for each")
+            raise ValueError(f"{count} processes are called {name}: expected a different name for each")
 
 
 def _check_reach(proxies: Iterable[Process], processes: Iterable[Process]) -> None:
@@ -221,6 +220,6 @@ def _check_reach(proxies: Iterable[Process], processes: Iterable[Process]) -> No
         for each in processes:
             if each.host != proxy.host:
                 raise ValueError(
-                    f"{each.name} on {each.host} cannot reach {proxy.name} at {proxy.base}; "
-                    f"right would be an address of {proxy.host} that the other hosts reach"
+                    f"{each.name} on {each.host} cannot reach {proxy.name} at {proxy.base}: "
+                    f"expected an address of {proxy.host} that the other hosts reach"
                 )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from fabric.errors import Busy, NotAllowed
+from fabric.errors import Busy, NotAllowed, expected
 from fabric.payloads import to_json
 from nodes.agent.agent import Agent
 from nodes.gateway.browser_messages import (
@@ -144,7 +144,7 @@ class Console:
     def _set_available(self, on: bool, buttons: Sequence[str] | None) -> None:
         if buttons is not None and not set(buttons) <= set(self.credential.buttons):
             may = ", ".join(self.credential.buttons)
-            raise NotAllowed(f"invalid buttons {list(buttons)!r:.100}: expected some that this agent may serve: {may}")
+            raise NotAllowed(expected("buttons", list(buttons), f"some that this agent may serve: {may}"))
         if buttons is not None and tuple(buttons) != self._serving:
             self._serving = tuple(buttons)
             self.agent.serve(buttons)
@@ -207,6 +207,6 @@ class Console:
         self._versions = {session: page["version"] for session, page in pages.items()}
 
 
-def _shown(state: dict[str, Any]) -> dict[str, Any]:
+def _shown(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an agent's browser may know of a page: not its code, which the session's space tells."""
     return {name: to_json(value) for name, value in state.items() if name not in ("code", "lease_s")}

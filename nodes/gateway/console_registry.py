@@ -1,7 +1,8 @@
 """The agents that are signed in at a gateway, and what gateways tell each other of them.
 
 One window an agent, at whichever gateway; a cookie that was ended at one ends at all that hear of it. They hear by
-messages on `GATEWAYS`.
+messages on `GATEWAYS`: `{window: agent, home}`, a window of it was opened; `{signed_out: agent, nonce, home}`, its
+cookie has ended.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from nodes.gateway.window import Line
 from nodes.rules.topics import BUTTONS, GATEWAYS
 
 log = logging.getLogger("nodes.gateway")
-
-"""`{window: agent, home}`: a window of it was opened; `{signed_out: agent, nonce, home}`: its cookie has ended."""
 READY_S = 2.0
 """How long a window waits for the frame node before it is welcomed all the same, not signed in yet."""
 
@@ -35,8 +34,11 @@ class Consoles:
     def __init__(self, hub: Hub, end_cookie: Callable[[str], None]) -> None:
         self._hub, self._end_cookie = hub, end_cookie
         self._here: dict[str, Console] = {}
+        """By the agent's id: from its first window here until it is let go."""
         self._ending: dict[str, asyncio.Task[None]] = {}
+        """By the agent's id: the task that closes a console that is not in `_here` any more."""
         self._available: dict[str, Any] | None = None
+        """Agents for each button, as a frame node said last; None: it has not."""
         hub.node.subscribe(BUTTONS, self._on_buttons)
         hub.node.subscribe(GATEWAYS, lambda message: hub.call(self._heard, message.payload))
         hub.on_connection.append(self._tell)

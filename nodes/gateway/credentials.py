@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import scrypt, sha256
 
-from nodes.rules.fields import is_id, is_name
+from fabric.errors import expected
+from nodes.rules.fields import ID_WORDS, is_id, is_name
 
 N, R, P = 2**14, 8, 1
 SALT_BYTES = 16
@@ -44,7 +45,7 @@ NOBODY = Credential("", "", (), f"{'0' * 32}${'0' * 64}")
 def make(agent: str, name: str, buttons: Iterable[str], password: str, salt: bytes) -> Credential:
     """Return a credential. Errors: ValueError, which never repeats the password."""
     if not MIN_PASSWORD_CHARS <= len(password) <= MAX_PASSWORD_CHARS:
-        raise ValueError(f"the password must have {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters")
+        raise ValueError(f"invalid password: expected {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters")
     return _checked(agent, name, list(buttons), f"{salt.hex()}${_hash(password, salt).hex()}")
 
 
@@ -66,7 +67,7 @@ def read_agents(text: str) -> dict[str, Credential]:
             one = _checked(fields["agent"], fields.get("name"), fields.get("buttons", []), fields["scrypt"])
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
-            raise ValueError(f"line {number}: {why}; right would be what `fabric gateway-token` prints") from None
+            raise ValueError(f"line {number}: {why}; expected what `fabric gateway-token` prints") from None
         if one.agent in found:
             raise ValueError(f"line {number}: agent {one.agent!r} is there twice")
         found[one.agent] = one
@@ -75,15 +76,15 @@ def read_agents(text: str) -> dict[str, Credential]:
 
 def _checked(agent: object, name: object, buttons: object, hashed: object) -> Credential:
     if not isinstance(agent, str) or not is_id(agent):
-        raise ValueError(f"agent {agent!r:.80} is no id: 1 to 64 letters, digits or _ . : @ -")
+        raise ValueError(expected("agent", agent, ID_WORDS))
     if name is None:
         name = agent
     if not isinstance(name, str) or not is_name(name):
-        raise ValueError(f"name {name!r:.80} is none: 1 to 255 printable characters")
+        raise ValueError(expected("name", name, "1 to 255 printable characters"))
     if not isinstance(buttons, list) or not all(map(is_id, buttons)):
-        raise ValueError(f"buttons {buttons!r:.80} are none: a list of ids, each 1 to 64 letters, digits or _ . : @ -")
+        raise ValueError(expected("buttons", buttons, f"a list of ids, each {ID_WORDS}"))
     if not isinstance(hashed, str) or not _HASH.fullmatch(hashed):
-        raise ValueError("scrypt is not a salt of 32 and a hash of 64 hexadecimal digits, with $ between")
+        raise ValueError("invalid scrypt: expected a salt of 32 and a hash of 64 hexadecimal digits, with $ between")
     return Credential(agent, name, tuple(buttons), hashed)
 
 

@@ -82,7 +82,7 @@ class Files:
         self._frame = {"Content-Security-Policy": page_policy(origins), "Cross-Origin-Resource-Policy": "cross-origin"}
         self._shop = shop
 
-    def lacking(self) -> list[str]:
+    def unbuilt(self) -> list[str]:
         """Return what was not built."""
         return [name for name in BUILT if self._find(name) is None]
 

@@ -1,15 +1,18 @@
-"""How aiohttp serves a gateway: who asks nothing, asks slowly, or says what is no HTTP, is let go and costs little."""
+"""How aiohttp serves a gateway. A caller that is silent, slow or speaks no HTTP is let go, and costs little."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+
+from fabric.payloads import dumps
+from nodes.gateway.files import COMMON
 
 IDLE_S = 30.0
 """How long a connection may be open without the whole head of a request; precedent: nginx's 60 s, Apache's 20 s."""
@@ -20,7 +23,7 @@ END_S = 1.0
 
 
 def runner(app: web.Application, counts: Counter[str], idle_s: float = IDLE_S) -> web.AppRunner:
-    """Return what serves the application. `counts`: where requests that were none are counted, as `no_requests`."""
+    """Return what serves the application. `counts`: where what is not a request is counted, as `no_requests`."""
     return web.AppRunner(
         app,
         access_log=None,
@@ -41,6 +44,26 @@ async def body(request: web.Request, most_s: float = BODY_S) -> bytes:
         raise web.HTTPRequestTimeout(text="the body took too long\n", headers={"Connection": "close"}) from None
     except ConnectionError:
         raise web.HTTPBadRequest(text="the body broke off\n") from None
+
+
+def json_answer(body: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return an answer of one line of JSON."""
+    text = dumps(body) + "\n"
+    return web.Response(text=text, status=status, content_type="application/json", headers=headers)
+
+
+@web.middleware
+async def common_headers(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Every answer has the usual headers, errors too."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except web.HTTPException as error:
+        error.headers.update({name: value for name, value in COMMON.items() if name not in error.headers})
+        raise
+    if not response.prepared:
+        for name, value in COMMON.items():
+            response.headers.setdefault(name, value)
+    return response
 
 
 class _Log(logging.LoggerAdapter[logging.Logger]):

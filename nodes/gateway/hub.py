@@ -35,6 +35,7 @@ class Settings:
     agent_s:    how long an agent whose console is gone stays signed in
     confirm_s:  how long a console may take to say that it shows no update of a stopped session any more
     beat_s:     how often a browser hears something, and is asked whether it is still there
+    behind_proxy: whether a proxy that is trusted passes all requests on, and says in headers whose they are
     """
 
     secret: bytes
@@ -66,20 +67,26 @@ class Hub:
         self.node, self.settings = node, settings
         self.loop = asyncio.get_running_loop()
         self.counts: Counter[str] = Counter()
-        """What browsers were refused, limited or closed for, by kind."""
+        """What browsers were refused, limited or closed for, by kind. Only goes up, in the event loop;
+        `after_the_end` in any thread."""
         self.opened = 0
-        """Sockets that were welcomed."""
+        """Sockets that were welcomed. Only goes up, by `Window.take_over`."""
         self.on_connection: list[Callable[[str], object]] = []
-        """Called in the event loop with a message that says what the fabric reaches now."""
+        """Called in the event loop with a message that says what the fabric reaches now. Complete before the first
+        browser comes."""
         self._lock = threading.Lock()
+        """Held for `_woken` and every sleeper's `is_woken`. No other lock is taken within."""
         self._woken: list[Sleeper] = []
+        """Those whose `is_woken` is set. While it is not empty a call of `_wake_all` is on its way."""
         self._last: tuple[Message, int, str] | None = None
+        """The last message of the fabric, the id it was for, and its text. Used in the node's I/O thread only."""
         stats = node.stats()
         self.connection: dict[str, Any] = {
             "connected": stats["state"] == "connected",
             "covered": stats["covered"],
             "missing": stats["missing"],
         }
+        """What the fabric reaches, as browsers are told it. Replaced, never changed, in the event loop."""
         node.on_state(self._on_state)
         node.on_coverage(self._on_coverage)
 

@@ -46,7 +46,10 @@ class Bucket:
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate, self._burst = rate, burst
-        self._tokens, self._at = burst, now
+        self._tokens = burst
+        """What can be taken at `_at`: from 0 to `burst`."""
+        self._at = now
+        """The latest moment that was heard of. It never goes back, whatever the clock does."""
 
     def take(self, count: float, now: float) -> bool:
         """Take so many; False, and none is taken, when there are not enough."""
@@ -83,6 +86,7 @@ class Allowance:
         self._bytes = Bucket(limits.byte_rate, limits.byte_burst, now)
         self._strikes = Bucket(1.0, limits.strikes, now)
         self._told_at: dict[str, float] = {}
+        """When the browser was last told of each limit. It has at most one entry a limit."""
 
     def take(self, size_bytes: int, now: float) -> Verdict | None:
         """Spend one message of this size, before it is read; None when that is allowed."""

@@ -41,11 +41,15 @@ class Outbox:
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._max_messages, self._max_bytes = max_messages, max_bytes
         self._waiting: deque[_Entry] = deque()
+        """Not handed out yet, or to be said again. Its numbered ones are in the order of their numbers."""
         self._kept: deque[_Entry] = deque()
+        """Numbered ones that were handed out last, in order; at most `KEEP_MESSAGES` and `KEEP_BYTES`."""
         self._bytes = self._kept_bytes = 0
+        """Characters of the texts in `_waiting` and in `_kept`: bytes, as long as they are ASCII."""
         self._gone = 0
+        """The highest number that cannot be said again, or need not, since it was seen."""
         self.seq = 0
-        """The last number that was used."""
+        """The last number that was used: the numbers are 1, 2, … without a hole."""
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -1,8 +1,7 @@
 """The page sessions of one gateway: new ones, those that come back, those that move here from another gateway.
 
-A token that holds names the gateway where its session was last. If that one lives it is asked to let the session go,
-which it refuses while the page's browser still answers there; if it is gone the session is taken over as it is, since
-all its state is at the frame node. Gateways find each other as services, `gateway-<home>`.
+A token that holds names the gateway where its session was last. If that one lives it is asked to let the session go
+(`page_moves`), which it refuses while the page's browser still answers there.
 """
 
 from __future__ import annotations
@@ -10,30 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fabric.errors import FabricError, StateError
-from fabric.services import Client, Request, Server, each
-from fabric.services.presence import Watcher
 from nodes.gateway.browser_messages import Hello
 from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.hub import Hub
+from nodes.gateway.page_moves import Moves
 from nodes.gateway.page_session import PageSession
 from nodes.gateway.tokens import TOKEN_S, Token, public_name, read_token
 from nodes.gateway.window import Line
 
 log = logging.getLogger("nodes.gateway")
-
-MOVE_S = 4.0
-"""How long another gateway may take to let a session go, longer than it is announced; then it is taken for dead."""
-SILENT_S = 10.0
-"""So long it is not asked again; by then its announcements have ended."""
-MAX_MOVES = 3
-"""So many gateways are asked, one after the other, where a session went."""
-MAX_MOVED = 10_000
 
 
 class Sessions:
@@ -42,15 +31,12 @@ class Sessions:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._here: dict[str, PageSession] = {}
+        """By id: every session from `_add` to `_remove`, with a browser or waiting for one."""
         self._addresses: Counter[str] = Counter()
+        """How many of `_here` were begun from each address; none stays at 0."""
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._moved: OrderedDict[str, str] = OrderedDict()
-        self._silent: dict[str, float] = {}
-        self._closed = False
-        self._client = Client(hub.node)
-        self._others = Watcher(hub.node)
-        self._others.watch()
-        self._server = Server(hub.node, _service(hub.node.home), each(self._serve), workers=4)
+        """By id: the lock of `_one_at_a_time`, and how many hold it or wait for it; none stays at 0."""
+        self._moves = Moves(hub, self._let_go_to)
         hub.on_connection.append(self._tell_connection)
 
     def __len__(self) -> int:
@@ -63,7 +49,7 @@ class Sessions:
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until other gateways can ask here. Not in the event loop."""
-        return self._server.wait_ready(timeout_s)
+        return self._moves.wait_ready(timeout_s)
 
     # ── browsers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,13 +93,10 @@ class Sessions:
 
     def close(self) -> None:
         """Let all sessions go. Not in the event loop."""
-        self._closed = True
         for session in list(self._here.values()):
             session.close(release=False)
         self._here.clear()
-        self._server.close()
-        self._others.close()
-        self._client.close()
+        self._moves.close()
 
     # ── coming back ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,57 +133,27 @@ class Sessions:
 
     async def _fetch(self, token: Token, instance: str) -> str | None:
         """Have the gateway where a session lives let it go; None: it has, or is dead."""
-        home, own = token.home, self._hub.node.home
-        home = self._moved.get(token.session, home) if home == own else home
+        own = self._hub.node.home
+        home = (self._moves.home_of(token.session) or own) if token.home == own else token.home
         if home == own:
             return "over"
         if not 0 <= time.time() - token.issued_at < TOKEN_S:
             self._hub.counts["expired_tokens"] += 1
             return "expired"
-        body = {"session": token.session, "generation": token.generation, "instance": instance, "home": own}
-        for _ in range(MAX_MOVES):
-            if home == own or not self._answers(home):
-                return None
-            try:
-                answer = await self._client.request_async(_service(home), "let_go", body, deadline_s=MOVE_S)
-            except FabricError as error:
-                log.info("gateway %s did not answer, its session is taken over: %s", home, error)
-                self._silent[home] = time.monotonic()
-                return None
-            if answer.get("moved_to") is None:
-                why = answer.get("why")
-                return why if isinstance(why, str) else None
-            home = str(answer["moved_to"])
-        return "unknown"
+        return await self._moves.fetch(token.session, token.generation, instance, home)
 
-    def _answers(self, home: str) -> bool:
-        """Whether a gateway may live: it is announced, and has answered when it was last asked."""
-        silent_at = self._silent.get(home)
-        if silent_at is not None and time.monotonic() - silent_at > SILENT_S:
-            del self._silent[home]
-            silent_at = None
-        return silent_at is None and bool(self._others.live(_service(home)))
-
-    # ── other gateways, in a worker thread ───────────────────────────────────────────────────────────────────────
-
-    def _serve(self, request: Request) -> dict[str, Any]:
-        if request.op != "let_go":
-            raise StateError("gateway", "serving", request.op, "expected let_go")
-        return asyncio.run_coroutine_threadsafe(self._let_go_to(request.body), self._hub.loop).result(2 * MOVE_S)
-
-    async def _let_go_to(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Another gateway has a browser with a token of this session."""
-        name, generation, instance, home = (body[key] for key in ("session", "generation", "instance", "home"))
+    async def _let_go_to(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Another gateway has a browser with a token of this session; see `Moves`."""
+        name, generation, instance, home = (asked[key] for key in ("session", "generation", "instance", "home"))
         async with self._one_at_a_time(name):
             session = self._here.get(name)
             if session is None:
-                return {"moved_to": self._moved.get(name), "why": None if name in self._moved else "over"}
+                moved_to = self._moves.home_of(name)
+                return {"moved_to": moved_to, "why": "over" if moved_to is None else None}
             why = await self._why_not(session, generation, instance)
             if why is None:
                 self._let_go(session, "this session goes on at another gateway")
-                self._moved[name] = home
-                while len(self._moved) > MAX_MOVED:
-                    self._moved.popitem(last=False)
+                self._moves.went(name, home)
             return {"moved_to": None, "why": why}
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,7 +161,7 @@ class Sessions:
     def _add(self, session: PageSession) -> PageSession:
         self._here[session.page.session] = session
         self._addresses[session.address] += 1
-        self._moved.pop(session.page.session, None)
+        self._moves.came(session.page.session)
         return session
 
     def _remove(self, session: PageSession) -> None:
@@ -241,7 +194,3 @@ class Sessions:
     def _tell_connection(self, text: str) -> None:
         for session in self._here.values():
             session.window.pass_on(text)
-
-
-def _service(home: str) -> str:
-    return f"gateway-{home}"

@@ -1,6 +1,6 @@
 """One visitor's page at a gateway: a `HostedPage`, what its browser may do, and the window of that browser.
 
-The page itself runs in the browser and has a broker of its own; here is its session, which outlives a socket. Messages
+The page itself runs in the browser and has its own broker; here is its session, which outlives a socket. Messages
 from the browser come to `do`, in the event loop; what the fabric says comes in the node's I/O thread and goes into the
 window. `docs/web-protocol.md` has the messages.
 """

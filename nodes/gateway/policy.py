@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from fabric.errors import NotAllowed, ScopeError
+from fabric.errors import NotAllowed, ScopeError, expected
 from fabric.topics import covers, matches, scope, validate_filter, validate_topic
 
 OWN = "site_connect"
@@ -36,10 +36,8 @@ class Policy:
         for each in (*filters[0], *filters[1]):
             validate_filter(each)
             if scope(each) != "" or each.partition("/")[0] in ("+", "#", OWN):
-                raise ScopeError(
-                    f"{each!r} cannot be public; right would be a filter whose first level is written out, and is not "
-                    f"{OWN} or one with ~ or $"
-                )
+                wanted = f"a filter whose first level is written out, and is not {OWN} or one with ~ or $"
+                raise ScopeError(expected("public filter", each, wanted))
         return cls(*filters, frozenset(origin_of(each) for each in origins))
 
     def check_subscribe(self, topic_filter: str) -> str:
@@ -47,7 +45,7 @@ class Policy:
         validate_filter(topic_filter)
         kind = self._scope(topic_filter)
         if kind == "" and not any(covers(public, topic_filter) for public in self.subscribe):
-            raise NotAllowed(f"{topic_filter!r:.100} is not public here; {_right(self.subscribe)}")
+            raise NotAllowed(expected("filter", topic_filter, _public(self.subscribe)))
         return kind
 
     def check_publish(self, topic: str) -> str:
@@ -55,7 +53,7 @@ class Policy:
         validate_topic(topic)
         kind = self._scope(topic)
         if kind == "" and not any(matches(public, topic) for public in self.publish):
-            raise NotAllowed(f"{topic!r:.100} is not public here; {_right(self.publish)}")
+            raise NotAllowed(expected("topic", topic, _public(self.publish)))
         return kind
 
     def allows_origin(self, origin: str, own: str) -> bool:
@@ -65,16 +63,14 @@ class Policy:
     def _scope(self, name: str) -> str:
         kind = scope(name)
         if kind == "local":
-            raise ScopeError(f"{name!r:.100}: topics under ~/ stay in their page; a gateway takes none of them")
+            raise ScopeError(expected("topic", name, "another first level than ~, whose topics stay in their page"))
         if kind == "system":
-            raise ScopeError(
-                f"{name!r:.100}: topics that begin with $ belong to the fabric; right would be another level"
-            )
+            raise ScopeError(expected("topic", name, "a first level without $, which is the fabric's own"))
         return kind
 
 
 def origin_of(url: str) -> str:
-    """Return an origin in the form that browsers send. Errors: ValueError for what is none, with what would be."""
+    """Return an origin in the form that browsers send. Errors: ValueError."""
     parts = urlsplit(url)
     try:
         port = parts.port
@@ -82,11 +78,13 @@ def origin_of(url: str) -> str:
         port = -1
     plain = parts.path in ("", "/") and not parts.query and not parts.fragment and parts.username is None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or not plain:
-        raise ValueError(f"{url!r:.100} is no origin; right would be https://shop.example.org or http://127.0.0.1:8000")
+        raise ValueError(expected("origin", url, "https://shop.example.org or http://127.0.0.1:8000"))
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     default = {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, default) else "")
 
 
-def _right(public: tuple[str, ...]) -> str:
-    return f"public are {', '.join(map(repr, public))}" if public else "nothing of the fabric is"
+def _public(public: tuple[str, ...]) -> str:
+    if not public:
+        return "one of the session; nothing of the fabric is public here"
+    return f"one of the session, or of what is public here: {', '.join(map(repr, public))}"

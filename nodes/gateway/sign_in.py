@@ -17,7 +17,7 @@ from nodes.gateway.lockout import LockOut
 from nodes.gateway.tokens import agent_of, read_cookie, write_cookie
 
 MAX_FAILURES = 5
-"""For one agent from one address: whoever guesses does not lock the agent out elsewhere."""
+"""For one agent from one address: a stranger who guesses does not lock the agent out elsewhere."""
 MAX_FAILURES_OF_AGENT = 50
 """From all addresses together."""
 MAX_FAILURES_OF_ADDRESS = 20
@@ -45,8 +45,11 @@ class SignIn:
         self._by_agent = LockOut(MAX_FAILURES_OF_AGENT, WINDOW_S)
         self._by_address = LockOut(MAX_FAILURES_OF_ADDRESS, WINDOW_S)
         self._checking = asyncio.Semaphore(AT_ONCE)
+        """Held while a password is checked."""
         self._waiting = 0
+        """Sign-ins under way, checked or waiting for it: from 0 to `MAX_WAITING`."""
         self._ended: dict[str, None] = {}
+        """The nonces of cookies that ended before their time, in that order; at most `MAX_ENDED`."""
 
     async def sign_in(self, agent: str, password: str, address: str) -> tuple[Credential, str]:
         """Return the agent and its cookie. Errors: Refused."""

@@ -184,7 +184,7 @@ class Socket:
                     await self.ws.send_str(text)
                 self._writing_since = None
         except ConnectionError:
-            pass  # whoever reads hears of it, too
+            pass  # the task that reads hears of it, too
         except Exception:
             log.exception("nothing more can be written to a browser")
             self.end(CloseCode.FAILED)

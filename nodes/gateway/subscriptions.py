@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fabric.errors import FabricError, NotAllowed
+from fabric.errors import FabricError, NotAllowed, expected
 from fabric.node.coverage import Ack
 from fabric.wire import Message
 
@@ -69,7 +69,7 @@ class Subscriptions:
         held = self._held.get(ident)
         if held is not None:
             if held.topic_filter != topic_filter:
-                raise NotAllowed(f"invalid id {ident}: expected one that no other subscription of this page has")
+                raise NotAllowed(expected("id", ident, "one that no other subscription of this page has"))
             if held.ack is not None:  # else it comes
                 self._on_ack(ident, held.ack)
             return

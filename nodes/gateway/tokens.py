@@ -81,7 +81,9 @@ class Rotation:
 
     def __init__(self, generation: int = 1) -> None:
         self.generation = generation
+        """Only goes up, by `rotate`, and only when the newest was shown."""
         self._stored_at: float | None = None
+        """When the browser first said that it has the newest, on the monotonic clock; None: not yet."""
 
     @property
     def is_stored(self) -> bool:

@@ -1,15 +1,15 @@
 """The books of a load test: for every subscriber and publisher, published = delivered + lost + over the end. Pure.
 
-A subscriber keeps `Books` by number: every message and every reported loss of a topic and publisher must begin right
-behind the last. `judge` holds them against what the publishers say that they published.
+A subscriber keeps `Books` by number: every message and every reported loss of a topic and publisher must follow right
+after the one before. `judge` compares them with what the publishers have counted.
 
     due        published on topics that the subscriber's filters match
     delivered  handed to the callback, once and in order
     lost       reported by `on_gap`
-    over_end   on its way still when the test stopped waiting: only where the subscriber was still working it off
-    missing    due, and none of the three: nobody told of it. The ledger does not balance.
-    surplus    told of, though never published. The ledger does not balance.
-    wrong      came twice, or out of order. The ledger does not balance.
+    over_end   still on its way when the test stopped waiting: only where messages were still arriving
+    missing    due, and none of these three. The books do not balance.
+    surplus    delivered or reported lost, but never published. The books do not balance.
+    wrong      delivered twice or out of order. The books do not balance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ Published = Mapping[int, Mapping[str, int]]
 
 
 class Account(NamedTuple):
-    """What one subscriber was told of one publisher's topic."""
+    """What one subscriber has entered for one publisher and topic.
+
+    last:  the last number entered; 0 before the first
+    wrong: entries that did not follow right after the one before
+    """
 
     delivered: int
     lost: int
@@ -32,17 +36,19 @@ class Account(NamedTuple):
 
 
 class Books:
-    """The books of one subscriber. `take` is on the path of every message.
+    """The books of one subscriber. `take` is called for every message.
 
-    publishers: the ids of those that count; what others send is not of this test
+    publishers: the ids of those that count; what others send does not belong to this test
     """
 
     def __init__(self, publishers: Iterable[int]) -> None:
         self._books: dict[int, dict[str, list[int]]] = {publisher: {} for publisher in publishers}
+        """publisher -> topic -> the fields of an `Account`, in a list that `take` and `gap` change in place."""
         self.delivered = self.lost = 0
+        """The sums of these, over all publishers and topics."""
 
     def take(self, publisher: int, topic: str, number: int) -> bool:
-        """Enter one message. False: its publisher is a stranger."""
+        """Enter one message. False: its publisher does not count."""
         topics = self._books.get(publisher)
         if topics is None:
             return False
@@ -57,7 +63,7 @@ class Books:
         return True
 
     def gap(self, publisher: int, topic: str, first: int, last: int) -> bool:
-        """Enter a reported loss of the numbers `first` to `last`. False: its publisher is a stranger."""
+        """Enter a reported loss of the numbers `first` to `last`. False: its publisher does not count."""
         topics = self._books.get(publisher)
         if topics is None:
             return False
@@ -71,7 +77,7 @@ class Books:
 
     @property
     def told(self) -> int:
-        """Delivered and reported lost, of all publishers and topics."""
+        """Messages delivered or reported lost, over all publishers and topics."""
         return self.delivered + self.lost
 
     def accounts(self) -> dict[int, dict[str, Account]]:
@@ -83,7 +89,7 @@ class Books:
 
 @dataclass(frozen=True)
 class Line:
-    """One subscriber and one publisher, over all topics."""
+    """One subscriber and one publisher, over all topics; the words are those of the module."""
 
     subscriber: int
     publisher: int
@@ -110,7 +116,7 @@ def judge(
     """Return a line for each publisher, in the order of `published`.
 
     wanted:      the topics that the subscriber's filters match
-    told:        its books; a topic on which nothing came may lack
+    told:        its books; a topic on which nothing arrived may be missing
     still_busy:  messages were still arriving there when the test stopped waiting
     """
     none = Account(0, 0, 0, 0)
@@ -134,17 +140,17 @@ def judge(
 
 
 def due_to(wanted: Collection[str], published: Published) -> int:
-    """How many messages a subscriber of these topics has to be told of, of all publishers."""
+    """Return how many messages are due to a subscriber of these topics, from all publishers."""
     return sum(count for counts in published.values() for topic, count in counts.items() if topic in wanted)
 
 
 def words(line: Line) -> str:
-    """What does not balance, for a person."""
+    """Return in words what does not balance."""
     wrongs = [
         f"{count:,} {what}"
         for count, what in (
             (line.missing, "neither delivered nor reported lost"),
-            (line.surplus, "told of but never published"),
+            (line.surplus, "delivered or reported lost but never published"),
             (line.wrong, "twice or out of order"),
         )
         if count

@@ -1,10 +1,10 @@
-"""The processes of a load test, seen from the one that started them: orders to them, and what they say.
+"""The processes of a load test, as the process that started them sees them: orders to them, and what they say.
 
 with Crew(spec, watch) as crew:                # all are connected, every subscription is acknowledged
     crew.order(crew.publishers, "prime", 100.0)
     crew.wait_for("finished", crew.publishers, timeout_s)
 
-Orders and answers are those of `worker`. All processes are ended with the block, whatever ends that.
+Orders and answers are those of `worker`. However the block ends, all processes end with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nodes.load.worker import Pipe, work
 READY_S = 60.0
 LOOK_S = 0.1
 ANSWERS = ("begun", "finished", "accounts")
-"""What an order is answered with, once; other words are told unasked, and the last of each kind counts."""
+"""Each of these answers one order. Workers say other things unasked, and the last of each kind counts."""
 
 
 class LoadError(FabricError):
@@ -33,7 +33,11 @@ class LoadError(FabricError):
 
 @dataclass
 class Worker:
-    """One process, and the last it said of each kind."""
+    """One process.
+
+    said:    the last it said of each kind; an order drops its answers, see ANSWERS
+    news_at: when its count of messages last changed, monotonic, in seconds
+    """
 
     kind: str
     index: int
@@ -48,7 +52,14 @@ class Worker:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it is, for whoever watches."""
+    """How far the test is, for the live view.
+
+    doing:          in words
+    share:          of the present step, 0 to 1
+    accepted … over_delivered:  messages of all nodes so far
+    lag_s:          of the subscriber furthest behind
+    behind_s:       how far the slowest publisher is behind its schedule
+    """
 
     doing: str
     share: float
@@ -64,13 +75,15 @@ Watch = Callable[[Progress], None]
 
 
 class Crew:
-    """See the module. errors: LoadError from everything that listens"""
+    """See the module. Errors: LoadError from everything that listens."""
 
     def __init__(self, spec: Spec, watch: Watch) -> None:
         self.publishers: list[Worker] = []
+        """By index. Filled when the block is entered, emptied when it ends; so are the subscribers."""
         self.subscribers: list[Worker] = []
         self._spec, self._watch = spec, watch
         self._doing, self._from, self._until = "connecting", 0.0, 0.0
+        """The present step in words, and its time, monotonic, in seconds. `doing` sets them."""
 
     @property
     def all(self) -> list[Worker]:
@@ -87,7 +100,7 @@ class Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End what still runs, each by its own process."""
+        """End the processes that still run."""
         for each in self.all:
             each.pipe.close()
             each.process.join(0 if "closed" not in each.said else 5.0)
@@ -108,11 +121,11 @@ class Crew:
         return Worker(kind, index, process, ours)
 
     def order(self, workers: Iterable[Worker], *command: Any) -> None:
-        """Tell them what to do. Answers to what they were told before count no more."""
+        """Tell them what to do. Answers to earlier orders no longer count."""
         for each in workers:
             for kind in ANSWERS:
                 each.said.pop(kind, None)
-            with contextlib.suppress(BrokenPipeError):  # what it died of, or that it died, is read from its pipe
+            with contextlib.suppress(BrokenPipeError):  # why it has ended is read from its pipe
                 each.pipe.send(command)
 
     def wait_for(self, kind: str, workers: list[Worker], timeout_s: float) -> None:
@@ -124,7 +137,7 @@ class Crew:
             self.listen()
 
     def listen(self) -> None:
-        """Hear what has been said, for at most LOOK_S; tell whoever watches."""
+        """Take what has been said, for at most LOOK_S, and show the progress."""
         by_pipe = {each.pipe: each for each in self.all if "closed" not in each.said}
         for pipe in wait(list(by_pipe), LOOK_S):
             worker = by_pipe[pipe]  # type: ignore[index]
@@ -132,7 +145,7 @@ class Crew:
                 kind, *rest = worker.pipe.recv()
             except (EOFError, OSError):
                 worker.process.join(1.0)
-                raise LoadError(f"{worker} ended by itself, with {worker.process.exitcode}") from None
+                raise LoadError(f"{worker} ended by itself, with exit code {worker.process.exitcode}") from None
             if kind == "failed":
                 raise LoadError(f"{worker}: {rest[0]}")
             if kind == "told" and rest[:1] != list(worker.said.get("told", ()))[:1]:
@@ -141,7 +154,7 @@ class Crew:
         self._watch(self._progress())
 
     def doing(self, what: str, seconds: float) -> None:
-        """Say what is being done from now on, and how long it takes, 0 when that is not known."""
+        """Set the step that begins now, in words, and how long it takes; 0 when that is not known."""
         self._doing, self._from, self._until = what, time.monotonic(), time.monotonic() + seconds
 
     def _progress(self) -> Progress:

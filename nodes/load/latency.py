@@ -10,15 +10,17 @@ HIGHEST_US = 3_600_000_000
 DIGITS = 3
 QUANTILES = (50.0, 90.0, 99.0, 99.9)
 FOLD_AT = 20_000
-"""Different values that wait in a dict: putting one into the histogram costs 1.5 us, counting it in the dict 0.1."""
+"""Different values that wait in a dict. Counting one there costs 0.1 us, putting it into the histogram 1.5."""
 
 
 class Latencies:
-    """Counts latencies. `add` is on the path of every message."""
+    """Counts latencies. `add` is called for every message."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, int] = {}
+        """Latency in us to its count, for what is not in the histogram yet; at most FOLD_AT keys."""
         self._histogram = histogram()
+        """Everything else. Changed by `_fold`."""
 
     def add(self, latency_ns: int) -> None:
         waiting, us = self._waiting, latency_ns // 1000
@@ -27,7 +29,7 @@ class Latencies:
             self._fold()
 
     def encoded(self) -> bytes:
-        """The histogram as bytes, for `merged`."""
+        """Return the histogram as bytes, for `merged`."""
         self._fold()
         return bytes(self._histogram.encode())
 
@@ -60,7 +62,7 @@ def quantiles_ms(found: Any) -> dict[str, float]:
 
 
 def curve_ms(found: Any) -> list[tuple[float, float]]:
-    """Return (percentile, latency in ms) along the distribution, ever closer towards 100, which is left out."""
+    """Return points (percentile, latency in ms), ever closer to 100, which is left out."""
     points = []
     tail = 1.0
     while tail > 1e-6 and tail * found.get_total_count() >= 1:

@@ -35,7 +35,7 @@ def plot(path: Path, rounds: Sequence[Round], best: Round | None, max_p99_ms: fl
 
 
 def _logarithmic(axes: Any) -> None:
-    """Both axes, with plain numbers at 1, 2, 5, 10 …"""
+    """Make both axes logarithmic, with plain numbers at 1, 2, 5, 10 …"""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     axes.set(xscale="log", yscale="log")
@@ -46,7 +46,7 @@ def _logarithmic(axes: Any) -> None:
 
 
 def _distribution(axes: Any, found: Round) -> None:
-    """Latency over percentiles, the last nines spread out."""
+    """Draw latency over percentiles, with the last nines spread out."""
     share = [1 / (1 - percentile / 100) for percentile, _ in found.curve_ms]
     rate = "the highest rate" if found.rate is None else f"{found.rate:,.0f}/s"
     axes.plot(share, [value for _, value in found.curve_ms], label=f"{rate}, {found.delivered:,} delivered")
@@ -57,7 +57,7 @@ def _distribution(axes: Any, found: Round) -> None:
 
 
 def _knee(axes: Any, rounds: Sequence[Round], best: Round | None, max_p99_ms: float) -> None:
-    """p50 and p99 over the rate, and where it no longer held."""
+    """Draw p50 and p99 over the rate, and the highest rate that held."""
     tried = sorted((each.rate, each) for each in rounds if each.rate is not None and each.quantiles_ms)
     rates = [rate for rate, _ in tried]
     for name in ("p50", "p99"):

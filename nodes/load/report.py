@@ -10,12 +10,17 @@ from nodes.load.books import Line
 from nodes.load.schedule import Spec
 
 UNSENT_SHARE = 0.005
-"""A schedule of which more than this was not sent in time did not hold: the latency of what was not sent is unknown."""
+"""A rate did not hold when a larger share was not sent in time: the latency of what was not sent is unknown."""
+
+ROUND_COLUMNS = ("rate/s", "sent", "delivered", "delivered/s", "lost", "p50 ms", "p90", "p99", "p99.9", "max", "unsent")
+BOOKS_COLUMNS = ("subscriber", "due", "delivered", "lost", "over the end", "missing", "surplus", "wrong")
+"""What does not balance comes last."""
+OVER_COLUMNS = ("subscriber", "over-delivered by filter", "messages")
 
 
 @dataclass(frozen=True)
 class Over:
-    """What arrived at one subscriber and matched nothing; by filter as its prefix lets it through."""
+    """What arrived at one subscriber and matched nothing; `by_filter`: by the filter whose prefix let it through."""
 
     subscriber: int
     arrived: int
@@ -24,13 +29,17 @@ class Over:
 
 @dataclass(frozen=True)
 class Round:
-    """One stretch at one rate. `sent` and the ledger are of the whole stretch, figures a second of its measured part.
+    """One stretch at one rate. `sent` and the books cover the whole stretch; figures a second its measured part.
 
     rate:            asked for, in messages a second; None: as fast as possible
-    unsent:          scheduled, but the publishers were too slow; their latency is in no quantile
+    unsent:          scheduled but not sent, as the publishers were too slow; their latency is in no quantile
     refused:         not accepted by the proxy
-    delivered_per_s: of all subscribers together
-    quantiles_ms:    p50 … p99.9, max from the intended send time; empty when nothing arrived
+    elapsed_s:       of the measured part
+    delivered:       in the measured part, to all subscribers together; so is delivered_per_s
+    lost:            reported lost since the round before
+    quantiles_ms:    p50 … p99.9 and max, from the intended send time; empty when nothing arrived
+    lines:           the books of the whole run so far
+    curve_ms:        points (percentile, latency), see `latency.curve_ms`
     """
 
     rate: float | None
@@ -48,7 +57,7 @@ class Round:
 
     @property
     def loss(self) -> float:
-        """The share of what was due that was lost."""
+        """The share of the messages due that was lost."""
         due = self.delivered + self.lost
         return self.lost / due if due else 0.0
 
@@ -57,12 +66,12 @@ class Round:
         return all(line.balances for line in self.lines)
 
     def fell(self, max_p99_ms: float, max_loss: float) -> str:
-        """Why this rate did not hold; empty when it did."""
+        """Return why this rate did not hold; empty when it did."""
         p99 = self.quantiles_ms.get("p99")
         if self.unsent > UNSENT_SHARE * (self.sent + self.unsent):
             return f"the publishers could not send {self.unsent:,} of {self.sent + self.unsent:,} in time"
         if self.refused:
-            return f"{self.refused:,} were not accepted"
+            return f"the proxies did not accept {self.refused:,}"
         if p99 is None:
             return "nothing arrived"
         if self.loss > max_loss:
@@ -71,7 +80,7 @@ class Round:
 
 
 def as_json(spec: Spec, rounds: Sequence[Round], best: Round | None, unconfirmed: int) -> dict[str, Any]:
-    """All of it; `result` is the round that counts."""
+    """Return the whole result; `result` is the best round, null when no rate held."""
     return {
         "publishers": spec.publishers,
         "subscribers": spec.subscribers,
@@ -95,54 +104,39 @@ def _round(each: Round) -> dict[str, Any]:
         "loss": each.loss,
         "latency_ms": each.quantiles_ms,
         "balances": each.balances,
-        "ledger": [line.__dict__ | {"balances": line.balances} for line in each.lines],
+        "books": [line.__dict__ | {"balances": line.balances} for line in each.lines],
         "over_delivery": [over.__dict__ for over in each.over],
     }
 
 
 def round_rows(rounds: Sequence[Round]) -> list[tuple[str, ...]]:
-    """A head and a row for each round."""
-    head = ("rate/s", "sent", "delivered", "delivered/s", "lost", "p50 ms", "p90", "p99", "p99.9", "max", "unsent")
+    """A row for each round, in the order of ROUND_COLUMNS."""
     rows = []
     for each in rounds:
         latencies = [f"{value:.3g}" for value in each.quantiles_ms.values()] or ["-"] * 5
         rate = "max" if each.rate is None else f"{each.rate:,.0f}"
         counts = (f"{each.sent:,}", f"{each.delivered:,}", f"{each.delivered_per_s:,.0f}", f"{each.lost:,}")
         rows.append((rate, *counts, *latencies, f"{each.unsent:,}"))
-    return [head, *rows]
+    return rows
 
 
-def ledger_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
-    """A head, and a row for each subscriber over all publishers, with what does not balance at the end."""
-    head = ("subscriber", "due", "delivered", "lost", "over the end", "missing", "surplus", "wrong")
+def books_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+    """A row for each subscriber over all publishers, in the order of BOOKS_COLUMNS."""
     rows: dict[int, list[int]] = {}
     for line in lines:
         values = (line.due, line.delivered, line.lost, line.over_end, line.missing, line.surplus, line.wrong)
         before = rows.get(line.subscriber, [0] * len(values))
         rows[line.subscriber] = [a + b for a, b in zip(before, values, strict=True)]
-    return [head, *((str(name), *(f"{value:,}" for value in values)) for name, values in rows.items())]
+    return [(str(name), *(f"{value:,}" for value in values)) for name, values in rows.items()]
 
 
 def over_rows(over: Sequence[Over]) -> list[tuple[str, ...]]:
-    """A head, and a row for each subscriber and filter at which something arrived that matched nothing."""
-    rows = []
+    """A row for each subscriber and filter at which something arrived that matched nothing, see OVER_COLUMNS."""
+    rows: list[tuple[str, ...]] = []
     for each in over:
         by_filter = dict(each.by_filter)
         rest = each.arrived - sum(by_filter.values())
         if rest > 0:
             by_filter["(topics of others)"] = rest
         rows += [(str(each.subscriber), key, f"{count:,}") for key, count in by_filter.items() if count]
-    return [("subscriber", "over-delivered by filter", "messages"), *rows]
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows, the first of which is a head, as text: words left, numbers right."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = (
-            text.rjust(width) if rows[-1][at][:1].isdigit() or rows[-1][at] == "-" else text.ljust(width)
-            for at, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return rows

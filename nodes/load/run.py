@@ -1,11 +1,11 @@
-"""Runs a load test: drives its processes through warm-up and measurement, and has the books balanced.
+"""Runs a load test: drives its processes through warm-up and measurement, and balances the books.
 
-    with LoadRun(spec, watch) as run:          # everybody connected, every subscription acknowledged
+    with LoadRun(spec, watch) as run:          # all are connected, every subscription is acknowledged
         run.prime()                            # the first message of every topic has arrived
         round = run.measure(10_000.0)          # one stretch; again as often as wanted
     run.unconfirmed
 
-The ledger covers everything that was published since the beginning, over all rounds.
+The books cover everything that was published since the beginning, over all rounds.
 """
 
 from __future__ import annotations
@@ -21,27 +21,32 @@ from nodes.load.worker import Accounts
 
 PRIME_RATE = 10_000.0
 START_S = 0.1
-"""From the order to the first message: every process has heard by then."""
+"""From the order to the first message: every process has read the order by then."""
 FINISH_S = 60.0
 QUIET_S = 6.0
-"""Nothing new anywhere for so long: what is missing then was forgotten. A last number comes after 1 s, and once more
-4 s later, for it may be lost as well."""
+"""After so long without news from any subscriber, what is missing counts as missing. A publisher tells its last number
+after 1 s, and again 4 s later, since that may be lost as well."""
 SETTLE_S = 60.0
 BUSY_S = 1.0
 
 
 class LoadRun:
-    """See the module. errors: LoadError; on any error all processes are ended."""
+    """See the module. Errors: LoadError. On any error all processes are ended."""
 
     def __init__(self, spec: Spec, watch: Watch) -> None:
         self.spec = spec
         self.covered: tuple[str, ...] = ()
+        """The proxies that cover the subscriptions, by name; known when the block is entered."""
         self.unconfirmed = 0
+        """Messages not known to have reached a proxy; known when the block has ended."""
         self.crew = Crew(spec, watch)
         self._wanted = [set(matched(spec.filters_of(each), spec.topics)) for each in range(spec.subscribers)]
+        """By subscriber, the topics that its filters match."""
         self._seen_refused = 0
+        """Refused and lost messages of the rounds before: workers count from the beginning of the run."""
         self._seen_lost = 0
         self._published: dict[int, dict[str, int]] = {}
+        """What the publishers have counted by the end of the last stretch, see `books.Published`."""
 
     def __enter__(self) -> LoadRun:
         self.crew.__enter__()
@@ -73,10 +78,10 @@ class LoadRun:
             if each.said["told"][1] != self._due(each)
         ]
         if short:
-            raise LoadError(f"of the first message of every topic not all arrived: {'; '.join(short[:5])}")
+            raise LoadError(f"not all first messages of the topics arrived: {'; '.join(short[:5])}")
 
     def measure(self, rate: float | None) -> Round:
-        """Warm up, measure, wait until everything is told of, and return what was found."""
+        """Warm up, measure, wait until every message is accounted for, and return the result."""
         spec = self.spec
         self.crew.order(self.crew.subscribers, "measure")
         self.crew.wait_for("begun", self.crew.subscribers, READY_S)
@@ -96,8 +101,8 @@ class LoadRun:
         self._published = {each.said["ready"][0]: each.said["finished"][0] for each in self.crew.publishers}
 
     def _settle(self) -> None:
-        """Wait until every subscriber was told of all that is due, or nothing comes any more."""
-        self.crew.doing("until all is told of", 0.0)
+        """Wait until all that is due is delivered or reported lost, or nothing arrives any more."""
+        self.crew.doing("waiting for the last messages", 0.0)
         for each in self.crew.subscribers:
             each.said["told"] = (0, 0, 0, 0.0, 0)
             each.news_at = time.monotonic()

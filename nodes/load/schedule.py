@@ -1,4 +1,4 @@
-"""What a load test is to do: its topics, who holds which filters, at which proxy, and when each message is due. Pure.
+"""The plan of a load test: its topics, the filters and proxies of its nodes, and when each message is due. Pure.
 
     schedule = Schedule(start_ns, warm_ns, end_ns, rate=10_000.0, publishers=4)
     schedule.due_ns(publisher=1, k=0)          # the intended time of publisher 1's first message
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fabric.errors import expected
 from fabric.topics import matches, subscription_prefixes, validate_filter, validate_topic
 
 STAMP_BYTES = 8
@@ -24,9 +25,13 @@ NUMBER = "{n}"
 class Spec:
     """A load test as it was asked for.
 
-    rate:     messages a second of all publishers together; None: as fast as they can
-    filters:  dealt to the subscribers in turn, see `filters_of`
-    connect:  bases of proxies; nodes are dealt to them in turn, see `bases_of`
+    publishers, subscribers:  how many processes of each
+    topics:                   published on in turn
+    filters:                  dealt to the subscribers in turn, see `filters_of`
+    size_bytes:               of a payload, STAMP_BYTES or more
+    rate:                     messages a second of all publishers together; None: as fast as they can
+    warm_up_s, duration_s:    of a stretch, before and during its measured part
+    connect:                  bases of proxies; nodes are dealt to them in turn, see `bases_of`
     """
 
     publishers: int
@@ -41,12 +46,12 @@ class Spec:
     connect_timeout_s: float = 10.0
 
     def filters_of(self, subscriber: int) -> tuple[str, ...]:
-        """The filters of one subscriber, counted from 0: every one has some, and each filter has somebody."""
+        """Return the filters of one subscriber, from 0. Each subscriber has a filter, each filter a subscriber."""
         own = self.filters[subscriber % len(self.filters) :: self.subscribers]
         return own or (self.filters[subscriber % len(self.filters)],)
 
     def bases_of(self, node: int) -> tuple[str, ...]:
-        """The bases of one node: its own proxy first, then the others, to which it moves when that one goes."""
+        """Return the bases of one node: first its proxy, then the others, to which it moves when that one goes."""
         at = node % len(self.connect)
         return self.connect[at:] + self.connect[:at]
 
@@ -62,12 +67,12 @@ class Schedule:
     publishers: int
 
     def due_ns(self, publisher: int, k: int) -> int:
-        """The intended time of a publisher's k-th message, both from 0."""
+        """Return the intended time of a publisher's k-th message; publisher and k count from 0."""
         assert self.rate is not None
         return self.start_ns + int((k * self.publishers + publisher) * 1e9 / self.rate)
 
     def due(self, publisher: int, now_ns: int) -> int:
-        """How many messages of this publisher are due by now, and at the end at most; all of them are before it."""
+        """Return how many messages of this publisher are due by now; all are due before `end_ns`."""
         assert self.rate is not None
         first = self.due_ns(publisher, 0)
         count = max(0, int((min(now_ns, self.end_ns - 1) - first) * self.rate / 1e9 / self.publishers) + 1)
@@ -76,17 +81,17 @@ class Schedule:
         return count
 
     def scheduled(self, publisher: int) -> int:
-        """How many messages this publisher is to send in all."""
+        """Return how many messages this publisher is to send in all."""
         return self.due(publisher, self.end_ns)
 
 
 def topic_names(pattern: str, count: int) -> tuple[str, ...]:
     """Return `count` topics: the pattern with numbers of equal length from 0 in the place of `{n}`.
 
-    errors: ValueError for a pattern without `{n}` when there is more than one; InvalidTopic
+    errors: ValueError for a pattern without `{n}` that must make several topics; InvalidTopic
     """
     if NUMBER not in pattern and count > 1:
-        raise ValueError(f"{pattern!r} makes one topic, not {count}; right would be one with {NUMBER} in it")
+        raise ValueError(expected("pattern", pattern, f"one with {NUMBER} in it, which makes {count} topics"))
     width = len(str(count - 1))
     names = tuple(pattern.replace(NUMBER, f"{number:0{max(4, width)}}") for number in range(count))
     validate_topic(names[0])
@@ -109,7 +114,7 @@ def matched(filters: Sequence[str], topics: Sequence[str]) -> tuple[str, ...]:
 def let_through(filters: Sequence[str], topics: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return for each filter the topics that its prefix lets through and none of the filters matches.
 
-    A topic that several prefixes let through is put down to the first of them: it comes once.
+    A topic that several prefixes let through counts for the first of them, since it arrives once.
     """
     found: dict[str, tuple[str, ...]] = {}
     left = set(topics).difference(matched(filters, topics))

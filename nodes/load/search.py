@@ -1,4 +1,4 @@
-"""Which rate to try next: doubled until one does not hold, then halved between the two. Pure.
+"""Which rate to try next: doubled until one does not hold, then the geometric mean of the two. Pure.
 
 search = Search(1_000)
 while (rate := search.rate) is not None:
@@ -10,23 +10,27 @@ from __future__ import annotations
 
 FACTOR = 2.0
 PRECISION = 1.1
-"""The end: the lowest rate that did not hold is less than this much above the highest that did."""
+"""The search ends when the lowest rate that did not hold is less than so many times the highest that did."""
 LOWEST = 1.0
 MAX_ROUNDS = 30
 
 
 class Search:
-    """first: the rate to begin with, in messages a second; when even that does not hold, lower ones are tried."""
+    """first: the rate to begin with, in messages a second. When it does not hold, lower ones are tried."""
 
     def __init__(self, first: float, precision: float = PRECISION) -> None:
         self.rate: float | None = first
+        """The rate to try now; None at the end. `tell` sets it."""
         self.best: float | None = None
+        """The highest rate that held so far; always below `_fell`."""
         self._fell: float | None = None
+        """The lowest rate that did not hold so far."""
         self._precision = precision
         self._rounds = 0
+        """Rates tried, at most MAX_ROUNDS."""
 
     def tell(self, held: bool) -> None:
-        """Say whether the present `rate` held; the next one is in `rate`, None at the end."""
+        """Take whether `rate` held, and choose the next one."""
         assert self.rate is not None
         self._rounds += 1
         if held:

@@ -20,10 +20,12 @@ class Rates:
 
     def __init__(self) -> None:
         self._before: tuple[float, int, int] | None = None
+        """Time in seconds and the two totals of the last look; None before the first."""
         self.sent = self.delivered = 0.0
+        """Between the last two looks."""
 
     def look(self, now: float, accepted: int, delivered: int) -> None:
-        """Take the totals at a time in seconds. They start again from 0 now and then: nothing is negative."""
+        """Take the totals at a time in seconds. Totals may start again from 0; no rate becomes negative."""
         if self._before is not None and now > self._before[0]:
             elapsed = now - self._before[0]
             self.sent = max(0.0, (accepted - self._before[1]) / elapsed)

@@ -1,8 +1,8 @@
 """The processes of a load test: a publisher or a subscriber, each one `Node`, driven over a pipe.
 
-The coordinator (`crew`) sends tuples, a verb and its arguments; each process answers so, and tells in between how
-far it is. A process whose coordinator is gone ends. All run on one machine and count latencies with its one monotonic
-clock; if publishers and subscribers were on different hosts, their clocks' difference would be in every latency.
+The coordinator (`crew`) sends tuples, a verb and its arguments. Each process answers with tuples, and tells in between
+how far it is. A process whose coordinator has gone ends. All run on one machine, and count latencies with its monotonic
+clock; on different hosts, the difference of their clocks would be in every latency.
 
     to both         ("close",)
     to publishers   ("prime", messages a second)   ("run", schedule)
@@ -11,7 +11,7 @@ clock; if publishers and subscribers were on different hosts, their clocks' diff
     from publishers ("sent", accepted, refused, behind_s)   ("finished", published, sent, unsent, refused)
     from subscribers ("told", told, delivered, lost, lag_s, over_delivered)   ("begun",)   ("accounts", Accounts)
 
-A payload begins with its intended time, or with 0 when it belongs to no measurement.
+A payload begins with its intended time, or with 0 outside of a measurement.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CLOSE_TIMEOUT_S = 10.0
 LOOK_MSGS = 64
 """Messages between two looks at the clock while a publisher is behind its schedule."""
 GRACE_NS = 200_000_000
-"""After the end of a stretch, for what was due within it."""
+"""How long a publisher goes on after the end of a stretch, for messages that were due within it."""
 _stamp = struct.Struct("<Q")
 assert _stamp.size == STAMP_BYTES
 Pipe: TypeAlias = "Connection[Any, Any]"
@@ -43,7 +43,15 @@ Pipe: TypeAlias = "Connection[Any, Any]"
 
 @dataclass(frozen=True)
 class Accounts:
-    """What a subscriber has to say after a stretch. Latencies and `window` are of its measured part."""
+    """What a subscriber has to say after a stretch.
+
+    accounts:  its books since the beginning of the run: publisher -> topic -> account
+    latencies: of the measured part, see `Latencies.encoded`
+    window:    messages of the measured part
+    last_ns:   when the last of these arrived, monotonic; 0 without any
+    strangers: messages of publishers that do not belong to the test
+    stats:     of its node
+    """
 
     accounts: dict[int, dict[str, Account]]
     latencies: bytes
@@ -66,7 +74,7 @@ def work(kind: str, spec: Spec, index: int, pipe: Pipe) -> None:
             unconfirmed = worker.node.close(CLOSE_TIMEOUT_S)
         pipe.send(("closed", unconfirmed))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the coordinator is gone, and nobody is left to hear it
+        pass  # the coordinator has gone
     except (FabricError, OSError) as error:
         pipe.send(("failed", str(error)))
 
@@ -78,9 +86,13 @@ class Publisher:
         self._spec, self._index, self._pipe = spec, index, pipe
         self._filler = b"x" * (spec.size_bytes - STAMP_BYTES)
         self._at = index * len(spec.topics) // spec.publishers
+        """Counts the messages sent by schedule; its rest by the number of topics is the topic's index."""
         self._published: dict[str, int] = {}
+        """The last number on each topic."""
         self._accepted = self._refused = self._behind_ns = 0
+        """Messages of the whole run, by what the node did; and how late the last message was."""
         self._told_at = 0
+        """When the coordinator was last told, monotonic, in ns."""
         self.node = Node(spec.bases_of(index), connect_timeout_s=spec.connect_timeout_s)
         pipe.send(("ready", self.node.publisher, ()))
 
@@ -88,7 +100,7 @@ class Publisher:
         return self._pipe.recv()
 
     def prime(self, rate: float) -> None:
-        """One message on each topic: a loss can be reported from a topic's first message on."""
+        """Publish one message on each topic: only from a topic's first message on can a loss be reported."""
         interval_s, due = 1 / rate, time.monotonic()
         for topic in self._spec.topics:
             self._publish(topic, 0)
@@ -153,13 +165,16 @@ class Publisher:
 
 
 class Subscriber:
-    """Keeps the books of what arrives, and the latencies."""
+    """Keeps books and latencies of what arrives."""
 
     def __init__(self, spec: Spec, index: int, pipe: Pipe) -> None:
         self._pipe = pipe
         self._books = Books(())
+        """Of the whole run; `begin` names the publishers."""
         self._latencies = Latencies()
+        """Of the present stretch; `measure` begins it. So are `_window` and `_last_ns`, see `Accounts`."""
         self._window = self._last_ns = self._strangers = self._lag_ns = 0
+        """`_lag_ns` is the latency of the last message. The node's I/O thread changes all four."""
         self.node = Node(spec.bases_of(spec.publishers + index), connect_timeout_s=spec.connect_timeout_s)
         self.node.on_gap(self._gap)
         filters = spec.filters_of(index)
@@ -213,7 +228,7 @@ class Subscriber:
 
 
 class _Once:
-    """Passes a message on once, though several filters of the node match it: it comes for each, one after the other."""
+    """Passes a message on once. When several filters match it, it comes once for each, one after the other."""
 
     def __init__(self, take: Callable[[Message], None]) -> None:
         self._take = take

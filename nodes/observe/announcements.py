@@ -1,4 +1,4 @@
-"""The announcements of proxies, as they come."""
+"""The announcements of proxies, as they arrive."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the announcements of proxies say of their mesh, for `fabric status` and `fabric wait`. Pure.
 
-Feed it every payload of `$fabric/proxy/+`; what comes from a peer and is no announcement is passed over.
+Feed it every payload of `$fabric/proxy/+`. Whatever else a peer sends there is passed over.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from fabric.protocol.views import Record, View
-from nodes.observe import tables
 
 COLUMNS = ("PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s", "REFUSED")
-NUMERIC_FROM = COLUMNS.index("UP")  # these columns hold figures
+NUMERIC_FROM = COLUMNS.index("UP")
+NUMERIC = COLUMNS[NUMERIC_FROM:]
+"""The columns that hold figures."""
 
 
 class MeshView:
@@ -19,10 +20,12 @@ class MeshView:
 
     def __init__(self) -> None:
         self._views: dict[str, View] = {}
+        """By a proxy's name, what it last announced. `hear` adds and drops."""
         self._payloads: dict[str, dict[str, Any]] = {}
+        """The same announcements as they came, with the figures that a `View` does not hold."""
 
     def hear(self, payload: Any) -> None:
-        """Take one announcement; that of a proxy which has gone takes it out."""
+        """Take one announcement. A proxy that announces that it is gone is dropped."""
         view = View.from_map(payload)
         if view is None:
             return
@@ -34,23 +37,23 @@ class MeshView:
             self._payloads[view.record.id] = payload
 
     def is_complete(self) -> bool:
-        """True when someone has announced, and so has everyone whom they name and do not call dead."""
+        """True when a proxy has announced itself, and so has every one that another names and does not call dead."""
         return bool(self._views) and not self._unheard()
 
     def problem(self, proxies: int | None = None) -> str:
-        """Say why the mesh is not ready; nothing when `proxies` or more are there, all members, all linked."""
+        """Return why the mesh is not ready; empty when `proxies` or more are there, all members, all linked."""
         dead = self._dead()
         live = {name: view for name, view in self._views.items() if name not in dead}
         if not live:
             return "no proxy has announced itself"
         if self._unheard():
-            return f"not heard of yet: {', '.join(sorted(self._unheard()))}"
+            return f"no announcement yet from {', '.join(sorted(self._unheard()))}"
         for name, view in sorted(live.items()):
             if view.state != "member":
                 return f"{name} is {view.state}"
             linked = {peer.record.id for peer in view.peers if peer.linked}
-            if lacking := sorted(live.keys() - linked - {name}):
-                return f"{name} is not linked with {', '.join(lacking)}"
+            if unlinked := sorted(live.keys() - linked - {name}):
+                return f"{name} is not linked with {', '.join(unlinked)}"
         if proxies is not None and len(live) < proxies:
             return f"{len(live)} of {proxies} proxies are there: {', '.join(sorted(live))}"
         return ""
@@ -61,7 +64,7 @@ class MeshView:
         return sorted(self._views.keys() - self._dead())
 
     def records(self) -> list[Record]:
-        """What is known of every proxy, also of those that are only named by others, by name."""
+        """Return the record of every proxy, in the order of names; of some only others have told."""
         found = {peer.record.id: peer.record for view in self._views.values() for peer in view.peers}
         found |= {name: view.record for name, view in self._views.items()}
         return [found[name] for name in sorted(found)]
@@ -76,7 +79,7 @@ class MeshView:
         return [self._payloads[name] for name in sorted(self._payloads)]
 
     def rows(self) -> list[tuple[str, ...]]:
-        """One row a proxy, in the order of COLUMNS; who is only named by others has the first three."""
+        """One row a proxy, in the order of COLUMNS. A proxy that is only named by others has the first three."""
         dead = self._dead()
         rows = [_row(view, self._payloads[name], name in dead) for name, view in self._views.items()]
         blank = ("",) * (len(COLUMNS) - NUMERIC_FROM)
@@ -89,7 +92,7 @@ class MeshView:
         return {peer.record.id: peer.record.base for view in self._views.values() for peer in view.peers}
 
     def _dead(self) -> set[str]:
-        """Who is called dead, in the incarnation that we know, by someone who has not been called so."""
+        """The proxies that another one calls dead, in the incarnation that is known here."""
         return {
             peer.record.id
             for view in self._views.values()
@@ -138,8 +141,3 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02}m"
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
-
-
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Rows under COLUMNS as text, columns padded."""
-    return tables.table(COLUMNS, rows, right=COLUMNS[NUMERIC_FROM:])

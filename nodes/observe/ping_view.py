@@ -15,6 +15,7 @@ class Pings:
 
     def __init__(self) -> None:
         self._trips: dict[str, list[float | None]] = {}
+        """By proxy, in the order of probing. `add` appends."""
 
     def add(self, proxy: str, trip_s: float | None) -> None:
         self._trips.setdefault(proxy, []).append(trip_s)

@@ -1,4 +1,4 @@
-"""Asking proxies and nodes, over a node of the operator's own: what `fabric ping`, `why` and `top` share.
+"""Asking proxies and nodes through the operator's node: what `fabric ping`, `why` and `top` share.
 
     survey = Survey(node)
     survey.open(timeout_s=2.5)                   # answers can arrive, the proxies are known
@@ -29,12 +29,12 @@ from fabric.wire import Message
 from nodes.observe.mesh_view import MeshView
 
 SAMPLE, SAMPLE_TELLING = 200, 1_000
-"""Nodes whose answers are wanted, of all and of those with something to tell, where there are more."""
+"""How many nodes are to answer where there are more: of all nodes, and of those with something to tell."""
 SEND_TIMEOUT_S = 1.0
 MAX_REMEMBERED = 10_000
-"""Questions whose answers are still taken."""
+"""Questions whose answers are still taken; of older ones they are passed over."""
 MAX_ANSWERS = 20_000
-"""To one question; more than a mesh has nodes. Beyond, somebody makes them up."""
+"""Answers to one question: more than a mesh has nodes. Beyond, they are made up."""
 MAX_NAME_CHARS = 80
 """Longer names of nodes and proxies are cut: a peer must not fill the screen."""
 
@@ -47,9 +47,13 @@ class Asked:
 
     def __init__(self) -> None:
         self.sent_at = time.monotonic()
+        """In seconds."""
         self.answers: list[tuple[float, dict[str, Any]]] = []
+        """At most MAX_ANSWERS, in the order in which they came; `add` appends, under `_changed`."""
         self._taken = 0
+        """How many of them `new` has returned; under `_changed`."""
         self._changed = threading.Condition()
+        """Notified with each answer."""
 
     def add(self, answer: dict[str, Any], now: float) -> None:
         """Take an answer; beyond `MAX_ANSWERS` it is passed over."""
@@ -72,15 +76,18 @@ class Asked:
 
 
 class Survey:
-    """Questions over `node`, and what the proxies announce meanwhile: `view`, under `lock`."""
+    """Asks questions through `node`. What the proxies announce meanwhile is in `view`, to be read under `lock`."""
 
     def __init__(self, node: Node) -> None:
         self.node, self.view = node, MeshView()
         self.lock = threading.RLock()
+        """Guards `view` and `_asked`: the node's I/O thread writes, the command reads."""
         self._changed = threading.Condition(self.lock)
+        """Notified with each announcement."""
         self._inbox = inbox_topic(secrets.token_hex(16), "answers")
         self._serial = itertools.count(1)
         self._asked: dict[bytes, Asked] = {}
+        """By the id of the question, the oldest first; at most MAX_REMEMBERED."""
         self._held = node.subscribe(self._inbox, self._heard)
         node.subscribe(f"{markers.ANNOUNCE}+", self._announced)
 

@@ -14,14 +14,20 @@ from nodes.observe.tables import milliseconds
 
 COLUMNS = ("NODE", "PROXY", "LAG ms", "IN/s", "OUT/s", "SUBS", "LOST", "OVER", "REFUSED")
 FORGET_S = 60.0
-"""A node that was not heard for so long has gone."""
+"""A node that has not answered for so long has gone."""
 MOST = 10
-"""Nodes in one table."""
+"""Rows of one table at most."""
 
 
 @dataclass
 class _Node:
-    """What one node last said, and when; the rates are between its last two answers."""
+    """What one node said in its last answer.
+
+    heard_at:          when, monotonic, in seconds
+    lag_s:             from the question to the answer
+    figures:           whole numbers of the answer, by name, since the node began
+    in_rate, out_rate: messages a second between its last two answers; None before the second
+    """
 
     name: str
     proxy: str
@@ -41,9 +47,10 @@ class Top:
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
         self._nodes: dict[int, _Node] = {}
+        """By publisher id, which is new with each run of a node. `hear` adds, `forget` drops."""
 
     def hear(self, now: float, elapsed_s: float, answer: Mapping[str, Any]) -> None:
-        """Take an answer, and how long after the question it came; what is none is passed over."""
+        """Take an answer, and how long after the question it came. Anything else is passed over."""
         name, proxy = answer.get("node"), answer.get("proxy")
         if answer.get("answer") != "stats" or not (isinstance(name, str) and isinstance(proxy, str)):
             return
@@ -57,7 +64,7 @@ class Top:
         self._nodes[answer["publisher"]] = new
 
     def forget(self, now: float) -> None:
-        """Drop who has gone."""
+        """Drop the nodes that have gone."""
         self._nodes = {key: node for key, node in self._nodes.items() if now - node.heard_at < FORGET_S}
 
     def slowest(self, now: float) -> list[tuple[str, ...]]:
@@ -65,7 +72,7 @@ class Top:
         return self._rows(sorted(self._nodes.values(), key=lambda node: -self._lag(node, now)), now)
 
     def losers(self, now: float) -> list[tuple[str, ...]]:
-        """Those that lost most, in the order of COLUMNS; none that lost nothing."""
+        """Those that lost most, in the order of COLUMNS; without those that lost nothing."""
         lost = [node for node in self._nodes.values() if node.figures.get("lost")]
         return self._rows(sorted(lost, key=lambda node: -node.figures["lost"]), now)
 
@@ -84,7 +91,7 @@ class Top:
         ]
 
     def _lag(self, node: _Node, now: float) -> float:
-        """One that has not answered the last questions is behind by as much, at least."""
+        """Seconds. A node that has not answered the last questions is behind by at least that time."""
         silent_s = now - node.heard_at - 2 * self._every_s
         return max(node.lag_s, silent_s)
 

@@ -1,7 +1,7 @@
 """Who gets a topic, who does not, and why: what `fabric why` shows. Pure.
 
-It is told how many nodes each proxy has, and every answer to the question and to the trace. Answers come from peers:
-what is no answer is passed over.
+It takes how many nodes each proxy has, and every answer to the question and to the trace. Answers come from peers:
+anything else is passed over.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ NO_FILTER = "it holds no filter that may be told"
 
 @dataclass
 class _Node:
-    """What one node has said."""
+    """What one node has said.
+
+    answered: it has answered the question, not only the trace
+    got_s:    from the trace to its answer; None while the trace has not reached it
+    matches:  its filters that match the topic
+    near:     without a match, those that come nearest
+    """
 
     name: str
     proxy: str
@@ -46,6 +52,7 @@ class Why:
     def __init__(self, topic: str, nodes: Mapping[str, int]) -> None:
         self.topic, self._counts = topic, dict(nodes)
         self._nodes: dict[int, _Node] = {}
+        """By publisher id, which is new with each run of a node. `hear` adds."""
 
     def hear(self, elapsed_s: float, answer: Mapping[str, Any]) -> None:
         """Take one answer, and how long after the question or the trace it came."""
@@ -63,8 +70,8 @@ class Why:
     def is_whole(self) -> bool:
         """True when every node has answered, and the trace has come to all who want it."""
         answered = Counter(node.proxy for node in self._nodes.values() if node.answered)
-        lacking = any(answered[proxy] < count for proxy, count in self._counts.items())
-        return not lacking and all(node.got_s is not None for node in self._nodes.values() if node.matches)
+        has_all = all(answered[proxy] >= count for proxy, count in self._counts.items())
+        return has_all and all(node.got_s is not None for node in self._nodes.values() if node.matches)
 
     @property
     def got(self) -> list[str]:
@@ -72,8 +79,8 @@ class Why:
         return sorted(node.name for node in self._nodes.values() if node.got_s is not None)
 
     @property
-    def in_vain(self) -> list[str]:
-        """The nodes with a filter that matches, which the trace has not reached: their subscription is broken."""
+    def missed(self) -> list[str]:
+        """The nodes that the trace has not reached although a filter matches: their subscription is broken."""
         return sorted(node.name for node in self._nodes.values() if node.matches and node.got_s is None)
 
     def proxies(self) -> list[tuple[str, int, int, int, int]]:
@@ -123,7 +130,7 @@ class Why:
             return NO_FILTER
         try:
             return explain(topic_filter, self.topic)
-        except TopicError as error:  # it was cut, or is none
+        except TopicError as error:  # it was cut, or never was a filter
             return str(error)
 
 

@@ -1,6 +1,6 @@
-"""Metrics as the text that Prometheus reads, by prometheus-client, with a registry of its own for each process.
+"""Metrics as the text that Prometheus reads, by prometheus-client, with one registry a process.
 
-The client is imported when the first text is asked for: nothing else needs it. Errors: ModuleNotFoundError.
+prometheus-client is imported when the first text is asked for: nothing else needs it. Errors: ModuleNotFoundError.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Exposition:
     def __init__(self, program: str, read: Callable[[], Mapping[str, Figures]]) -> None:
         from prometheus_client import CollectorRegistry, ProcessCollector
 
-        self._program, self._name, self._read = program, "", read
+        self._program, self._read = program, read
+        self._name = ""
+        """Of the process, in the mesh; set by `text` for the `collect` that it causes."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -39,7 +41,7 @@ class Exposition:
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """For the registry."""
+        """Yield every metric as of now; the registry calls it."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         info = GaugeMetricFamily("fabric_info", "1; what this process is", labels=("program", "name"))

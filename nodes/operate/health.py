@@ -1,6 +1,6 @@
 """Whether a process is alive, and whether it is ready to be used, from the figures of its parts. Pure.
 
-Each function returns why not, in words; nothing when all is well.
+Each function returns the reason why not, in words; it is empty when all is well.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 HELD_UP_S = 10.0
-"""A proxy's control thread turns fifty times a second. After so long it does not come back by itself."""
+"""A proxy's control thread turns fifty times a second. After this time without a turn it has died or hangs."""
 
 Figures = Mapping[str, Any]
 
@@ -33,13 +33,13 @@ def node_death(figures: Figures) -> str:
 
 
 def node_problem(figures: Figures) -> str:
-    """figures: of `Node.stats()`. A node that moves is connected all the time."""
+    """figures: of `Node.stats()`. A node that moves to another proxy stays connected."""
     if figures["state"] in ("connected", "moving"):
         return ""
-    return f"{figures['state']}: no connection with a proxy, tries {figures['base']}"
+    return f"{figures['state']}: not connected with a proxy, trying {figures['base']}"
 
 
 def pages_problem(figures: Figures) -> str:
     """figures: of `PageHost.stats()`."""
-    lacking = figures["pages"]["other"]
-    return f"{lacking} of {lacking + figures['pages']['ready']} pages have no contact code" if lacking else ""
+    without, ready = figures["pages"]["other"], figures["pages"]["ready"]
+    return f"{without} of {without + ready} pages have no contact code" if without else ""

@@ -3,9 +3,9 @@
     with StatusServer(Address.parse("http://127.0.0.1:9100"), pages):
         …
 
-One thread accepts, and each connection has a thread and five seconds, at most eight of them at once: whoever sends
-nothing, sends garbage or does not read is let go, and the process does not notice. When there is one more, whoever has
-taken longest to ask makes room: connections that ask nothing do not keep a probe out. Pages are made when they are
+One thread accepts. Each connection has its thread and five seconds, at most eight connections at once: a peer that
+sends nothing, sends garbage or does not read is cut off, and the process does not notice. One connection more cuts off
+the one that has taken longest to ask, so that idle connections do not keep a probe out. Pages are made when they are
 asked for.
 """
 
@@ -21,15 +21,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from fabric.errors import TransportError
+from fabric.errors import TransportError, expected
 from nodes.operate.http_answer import END_OF_HEAD, MAX_HEAD_BYTES, Page, answer, text
 
 log = logging.getLogger("nodes.http")
 
 MAX_CONNECTIONS = 8
 CONNECTION_S = 5.0
-"""For all of a connection: to ask, and to take the answer."""
+"""For the whole of a connection: the request and the answer."""
 PAUSE_S = 0.2
+"""After an accept that failed, and how long a new connection waits for a place."""
 _URL = re.compile(r"(?:http://)?(\[[0-9A-Fa-f:.%a-z]+\]|[^\[\]:/\s]+):([0-9]{1,5})/?")
 
 
@@ -42,10 +43,10 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Return the address in `http://HOST:PORT`; ValueError says what would be right."""
+        """Return the address in `http://HOST:PORT`; `*` is every interface. Errors: ValueError."""
         found = _URL.fullmatch(url)
         if found is None or int(found[2]) > 65535:
-            raise ValueError(f"{url!r} is no address; right would be http://127.0.0.1:9100, or off")
+            raise ValueError(expected("address", url, "http://HOST:PORT, such as http://127.0.0.1:9100, or off"))
         host = found[1].strip("[]")
         return cls("0.0.0.0" if host == "*" else host, int(found[2]))
 
@@ -71,8 +72,11 @@ class StatusServer:
     def __init__(self, address: Address, pages: Mapping[str, Callable[[], Page]]) -> None:
         self._pages = pages
         self._closing = False
+        """Set by `close`, for good."""
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        """One for each connection: taken by the accepting thread, given back by the one that serves."""
         self._lock = threading.Lock()
+        """Guards `_asking`."""
         self._asking: dict[socket.socket, None] = {}
         """Connections that have not asked yet, the oldest first."""
         self._listener = _listen(address)
@@ -105,7 +109,7 @@ class StatusServer:
             except OSError as error:  # closing, or out of descriptors
                 if not self._closing:
                     if not told:
-                        log.warning("cannot take a connection: %s; trying on", error)
+                        log.warning("cannot accept a connection: %s; will keep trying", error)
                     told = True
                     time.sleep(PAUSE_S)
                 continue
@@ -140,7 +144,7 @@ class StatusServer:
                 self._asking.pop(connection, None)
 
     def _serve(self, connection: socket.socket) -> None:
-        """Whatever it sends, and whatever becomes of it."""
+        """Read the request and answer it, within CONNECTION_S. A connection that breaks is dropped."""
         end = time.monotonic() + CONNECTION_S
         try:
             with connection:
@@ -150,7 +154,7 @@ class StatusServer:
                     connection.sendall(self._answer(head))
                     connection.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it has gone, or did not read; nobody else is concerned
+            pass  # it has gone, or did not read
         finally:
             self._slots.release()
 
@@ -158,12 +162,12 @@ class StatusServer:
         try:
             return answer(head, self._pages)
         except Exception:
-            log.exception("a page could not be made")
+            log.exception("a status page could not be made")
             return answer(head, dict.fromkeys(self._pages, lambda: text(500, "this page could not be made")))
 
 
 def _read_head(connection: socket.socket, end: float) -> bytes:
-    """Return what comes until the end of the head, the limit, the end of the connection, or the end of its time."""
+    """Return what comes up to the end of the head, the limit or the end of the connection; empty after its time."""
     head = b""
     while END_OF_HEAD not in head and len(head) < MAX_HEAD_BYTES:
         left = end - time.monotonic()

@@ -3,7 +3,7 @@
     {"ts": "2026-01-31T12:00:00.123Z", "level": "info", "logger": "fabric.proxy", "event": "link_up", "fields": {…}}
 
 `event` is what happened, `fields` what belongs to it: a record that gives both (`extra={"event": …, "fields": …}`) is
-told by them, another one by its words. Quiet by default: warnings and errors, and what a command says.
+written by them, any other by its words. By default only warnings, errors and what a command says are written.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 COMMAND = "fabric.command"
-"""Logger of what a command says on stderr."""
+"""Name of the logger of what a command says on stderr."""
 _EVENT, _FIELDS = "event", "fields"
 
 
 class JsonFormatter(logging.Formatter):
-    """One record as one line of strict JSON, whatever it holds."""
+    """Writes a record as one line of strict JSON, whatever it holds."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields, event = dict(getattr(record, _FIELDS, {})), getattr(record, _EVENT, None)
@@ -41,7 +41,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def named(event: str, **fields: Any) -> dict[str, Any]:
-    """The `extra` of a record: what it is as JSON."""
+    """Return the `extra` of a record that gives its event and fields by name."""
     return {_EVENT: event, _FIELDS: fields}
 
 
@@ -50,12 +50,12 @@ def begin(command: str, *, as_json: bool, verbose: bool = False) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(f"{command}: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
-    # What a command says is meant to be read; with words it goes its own way, see cli.options.say.
+    # What a command says is always written: as JSON by this logger, as words by cli.options.say.
     logging.getLogger(COMMAND).setLevel(logging.INFO if as_json else logging.WARNING)
 
 
 def tell(event: str, fields: Mapping[str, Any] | None = None) -> bool:
-    """Log what a command says of itself; False when logs are words, and it has to say it in its own."""
+    """Log what a command says. False when logs are words, and the command has to write them itself."""
     log = logging.getLogger(COMMAND)
     if not log.isEnabledFor(logging.INFO):
         return False

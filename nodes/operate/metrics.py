@@ -1,11 +1,10 @@
 """The metrics that a process exports: names, meanings, and which figure of which part each one is. Pure.
 
-A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`,
-`gateway`, `sub`), each with a map of figures, its
-`stats()`. METRICS is the whole list, and docs/reference/metrics.md shows it; `families` reads the figures that are
-there. Nothing is counted for the metrics' sake: they are read when somebody asks.
+A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`, `gateway`, `sub`), each with a map of
+figures, its `stats()`. METRICS is the whole list, and the table in the documentation; `families` reads the figures that
+are there. Nothing is counted for the metrics alone: figures are read when somebody asks.
 
-A program with parts of its own adds rows to METRICS, and hands their figures in under the same name of a part.
+A program with further parts adds rows to METRICS, and hands their figures in under the name of the part.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Figures = Mapping[str, Any]
 class Metric(NamedTuple):
     """One metric.
 
-    path:  where in the figures its value is: a number, a bool, something with a length; or, with a label, a map
+    path:  where its value is in the figures: a number, a bool, something with a length; with a label, a map
     label: name of the label under which each key of that map stands
     """
 
@@ -48,17 +47,17 @@ def _of(part: str, start: str, rows: str) -> Iterator[Metric]:
 
 METRICS = (
     *_of("proxy", "fabric_proxy_", """
-    messages_total{stream}     counts            messages by stream, those of the fabric itself included
+    messages_total{stream}     counts            messages by stream, with those of the fabric itself
     bytes_total{stream}        bytes             bytes of the same
     member                     member            1 while it is a member of its mesh
     links{state}               links             other proxies that it knows: `linked`, `unlinked`, `dead`
     nodes                      nodes             nodes connected
     prefixes{leg}              subscriptions     prefixes subscribed to, at its `ingress` and at its `relay`
     refused_total{kind}        refused           parts refused
-    mended_total               mended            prefixes subscribed anew that a stray cancel had taken away
+    mended_total               mended            prefixes subscribed again that a stray cancel had taken away
     open_files                 descriptors.used  open files
     max_files                  descriptors.limit open files at most
-    uptime_seconds             uptime_s          since it runs
+    uptime_seconds             uptime_s          time since it started
     turned_seconds             turned_s_ago      since its control thread last turned; above 1 it is held up
     """),
     *_of("node", "fabric_node_", """
@@ -69,34 +68,34 @@ METRICS = (
     unconfirmed                unconfirmed       parts accepted, not yet known to have reached the proxy
     uncertain_total            uncertain         parts accepted that may be lost with a connection
     resent_total               resent            parts sent again after a connection broke
-    publish_waits_total        waits             messages that waited for room in the queue, or for a connection
-    publish_wait_seconds_total waited_s          how long, in all
+    publish_waits_total        waits             publishes that waited for room in the queue, or for a connection
+    publish_wait_seconds_total waited_s          time that these waited, in all
     received_total             received          parts that arrived
-    over_delivered_total       over_delivered    of these, not asked for: a coarser prefix let them through
-    refused_total{kind}        refused           parts that were no message
+    over_delivered_total       over_delivered    parts that match no filter: a coarser prefix let them through
+    refused_total{kind}        refused           parts that were not a message
     duplicates_total           duplicates        messages that came twice, and were dropped
     gaps_total                 gaps              losses reported
-    lost_total                 lost              messages that these were of
+    lost_total                 lost              messages lost, over all gaps
     started_late_total         started_late      topics whose first message here was not their publisher's first
-    evicted_total              evicted           last numbers forgotten for want of room: a loss there goes unseen
+    evicted_total              evicted           last numbers dropped for lack of room: a loss there is not noticed
     failed_callbacks_total     failed_callbacks  callbacks of the program that raised
     subscriptions              subscriptions     subscriptions held
     prefixes                   interest.wire     prefixes held at the proxy
     coarse_prefixes            interest.coarse   of these, coarser than was asked for
-    moves_total                moves             moves to another proxy, as its own drained
+    moves_total                moves             moves to another proxy because the old one drained
     reconnects_total           reconnects        connections lost
     """),
     *_of("frame", "fabric_frame_", """
     requests_total             requests          requests that arrived whole
     handled_total              handled           requests done
     batches_total              batches           commits they were done in
-    request_wait_seconds_total waited_s          how long those done had waited for their turn, in all
+    request_wait_seconds_total waited_s          time that the requests done had waited for their turn, in all
     in_flight                  in_flight         requests that wait or are being done
-    busy_total                 busy              requests told to come back: too many in flight
+    busy_total                 busy              requests refused as busy: too many in flight
     expired_total              expired           requests whose deadline passed before their turn
     refused_total              refused           requests that were not well formed
     failed_total               failed            requests at which the frame node itself failed
-    untold_total               untold            events that could not be published; heartbeats make them good
+    untold_total               untold            events that could not be published; heartbeats replace them
     store_up                   store_up          1 while the store answers
     """),
     *_of("store", "fabric_store_", """
@@ -104,13 +103,13 @@ METRICS = (
     agent_leases               agents            agents that are signed in
     codes                      codes             contact codes that pages hold
     codes_resting              resting           contact codes in quarantine
-    codes_free                 free              contact codes of which neither is true
+    codes_free                 free              free contact codes
     sessions                   sessions          pages with an agent
     chats_waiting              waiting           pages that wait for a chat
     """),
     *_of("page", "fabric_page_", """
     hosted{state}              pages             pages hosted: `ready` with a contact code, `other` without
-    dropped_total{kind}        drops             parts for pages that are not here, and sends after the end
+    dropped_total{kind}        drops             parts dropped: for pages that are not here, or after the end
     """),
     *_of("agent", "fabric_agent_", """
     signed_in                  signed_in         1 while a frame node knows the agent
@@ -124,24 +123,24 @@ METRICS = (
     browsers                   browsers          pages connected
     agents                     agents            agents signed in here
     opened_total               opened            sockets of pages and agents that were welcomed
-    refused_total{kind}        refused           what browsers were refused, limited or closed for
+    refused_total{kind}        refused           why browsers were refused, limited or closed
     """),
     *_of("sub", "fabric_sub_", """
     printed_total              printed           messages printed
-    dropped_total              dropped           messages dropped, as stdout did not take them fast enough
+    dropped_total              dropped           messages dropped because stdout was too slow
     """),
 )  # fmt: skip
 
 
 def families(parts: Mapping[str, Figures]) -> Iterator[Family]:
-    """Yield every metric of the parts that are there; one whose figure is lacking has no value."""
+    """Yield every metric of the parts that are there; one whose figure is missing has no value."""
     for metric in METRICS:
         if metric.part in parts:
             yield Family(metric, _values(metric, parts[metric.part]))
 
 
 def proxy_figures(stats: Figures) -> dict[str, Any]:
-    """The figures of a proxy: its `stats()`, and what follows from them."""
+    """Return the figures of a proxy: its `stats()`, and what follows from them."""
     peers = stats.get("peers", ())
     dead = sum(peer["dead"] for peer in peers)
     linked = sum(peer["linked"] and not peer["dead"] for peer in peers)
@@ -150,7 +149,7 @@ def proxy_figures(stats: Figures) -> dict[str, Any]:
 
 
 def node_figures(stats: Figures) -> dict[str, Any]:
-    """The figures of a node: its `stats()`, and what follows from them."""
+    """Return the figures of a node: its `stats()`, and what follows from them."""
     return {**stats, "connected": stats["state"] in ("connected", "moving")}
 
 

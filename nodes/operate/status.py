@@ -7,24 +7,36 @@ from collections.abc import Callable, Mapping
 
 from fabric.node.node import Node
 from nodes.operate.exposition import CONTENT_TYPE, Exposition
+from nodes.operate.extras import not_installed
 from nodes.operate.health import node_death, node_problem
 from nodes.operate.http_answer import Page, text
 from nodes.operate.metrics import Figures, node_figures
 
 PATIENCE_S = 2.0
-"""One reader waits so long for another: figures may come from a database that hangs."""
+"""How long one reader waits for another: figures may come from a database that hangs."""
 
 
 class Status:
-    """What one process tells of itself. `watch` its parts as they come, and say when it can be `ready`."""
+    """What one process tells of itself. `watch` its parts as they come, and say when it can be `ready`.
+
+    The command changes it in the main thread; the threads of the status page read it.
+    """
 
     def __init__(self, program: str) -> None:
-        self.program, self.name = program, ""
+        self.program = program
+        """What the process is: `proxy`, `frame`, …"""
+        self.name = ""
+        """Its name in the mesh; empty until the command, or the first node watched, gives one."""
         self._parts: dict[str, Callable[[], Figures]] = {}
+        """By name of a part, what reads its figures. Grows by `watch`."""
         self._deaths: list[Callable[[], str]] = []
+        """One for each `watch`: why the process cannot recover, empty while it can."""
         self._problems: list[Callable[[], str]] = [lambda: "starting"]
+        """Why the process is not ready, each empty while it is. `ready` replaces them all."""
         self._making = threading.Lock()
+        """Held while a text of metrics is made, and guards `_exposition`."""
         self._exposition: Exposition | None = None
+        """Made for the first text."""
 
     def watch(self, part: str, figures: Callable[[], Figures], death: Callable[[], str] = lambda: "") -> None:
         """Export the figures of a part (see `nodes.operate.metrics`); `death` says why the process cannot recover."""
@@ -37,11 +49,11 @@ class Status:
         self.watch("node", lambda: node_figures(node.stats()), lambda: node_death(node.stats()))
 
     def ready(self, *problems: Callable[[], str]) -> None:
-        """From now on it is ready whenever none of these says why not."""
+        """From now on the process is ready whenever each of these returns nothing."""
         self._problems = list(problems)
 
     def ready_with(self, node: Node, *problems: Callable[[], str]) -> None:
-        """The same, for what needs a node."""
+        """Like `ready`, for a process that also needs its node connected."""
         self.ready(lambda: node_problem(node.stats()), *problems)
 
     @property
@@ -55,10 +67,10 @@ class Status:
     def metrics_text(self) -> bytes:
         """Return the metrics as Prometheus reads them.
 
-        errors: ModuleNotFoundError without prometheus-client; TimeoutError while another one is being made for long
+        errors: ModuleNotFoundError without prometheus-client; TimeoutError when another reader takes too long
         """
         if not self._making.acquire(timeout=PATIENCE_S):
-            raise TimeoutError("the metrics are being read already, and that takes its time")
+            raise TimeoutError(f"another reader of the metrics has not finished within {PATIENCE_S:g} s")
         try:
             self._exposition = self._exposition or Exposition(self.program, self.figures)
             return self._exposition.text(self.name)
@@ -75,7 +87,7 @@ class Status:
         try:
             return Page(200, self.metrics_text(), CONTENT_TYPE)
         except ModuleNotFoundError as error:
-            return text(501, lacking(error))
+            return text(501, not_installed(error.name, "ops"))
         except TimeoutError as error:
             return text(503, str(error))
 
@@ -85,7 +97,3 @@ def _first(reasons: list[Callable[[], str]], else_words: str) -> Page:
         if why := reason():
             return text(503, why)
     return text(200, else_words)
-
-
-def lacking(error: ModuleNotFoundError) -> str:
-    return f"{error.name} is not installed; right would be: pip install '.[ops]'"

@@ -1,4 +1,4 @@
-"""Telling systemd how this process is (sd_notify): a datagram to the socket that $NOTIFY_SOCKET names, or nothing.
+"""Telling systemd the state of this process (sd_notify): one datagram to the socket named by $NOTIFY_SOCKET.
 
 source: sd_notify(3)
 """
@@ -13,7 +13,7 @@ STOPPING = "STOPPING=1"
 
 
 def notify(state: str) -> bool:
-    """Tell the service manager; False where there is none, or it does not listen. Never raises, never waits."""
+    """Tell the service manager. False where no one listens. Never raises, never waits."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return False

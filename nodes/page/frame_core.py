@@ -1,70 +1,48 @@
-"""The frame of one page: how it gets a contact code and keeps it, and what the frame node decides of it. Pure.
+"""The frame of one page: its contact code, and what the frame node decides of the page. Pure.
 
-What the page wants of the frame node goes out as `Ask`s, one that was not answered again and again; what the frame node
-decides comes in as state maps, and goes out as `Tell`s. Time and randomness are arguments.
+An input comes to `handle`. What the page wants of the frame node goes out as an `Ask`, and again until it is answered;
+what the frame node decides comes in as state maps. Each step ends alike: subscribers are told the difference of what
+the page showed before and shows after it, and what is due is asked.
 
-Reading order: `_pump`, which asks; `stop`; `_take_state`, where every decision arrives.
+Reading order: `handle`; `_take`, one case for each input; `_take_state`, where every decision arrives.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
-from fabric.errors import HighWaterMarkReached
 from nodes.page import events
-from nodes.page.events import Event
+from nodes.page.events import View
+from nodes.page.interface import (
+    Ask,
+    ButtonsCounted,
+    ClockTicked,
+    Event,
+    FrameAttached,
+    FrameEffect,
+    FrameInput,
+    FrameNodeAnswered,
+    FrameNodeRejected,
+    FrameNodeTold,
+    FrameNodeWasBusy,
+    LeaseLost,
+    PageCame,
+    PageChoseButtons,
+    PageRetried,
+    PageStopped,
+    StopAcknowledged,
+    VisitorAsked,
+)
+from nodes.page.loading import Loading
+from nodes.page.requests import Requests
 from nodes.rules import state_map, topics
 from nodes.rules.backoff import Backoff
 from nodes.rules.cobrowse import Cobrowse
-from nodes.rules.frame_loading import MACHINE as LOADING
 from nodes.rules.state_map import StateMap
 
 AGAIN_S = 0.5
 """How long a request rests that the frame node was too busy for, or did not hear."""
-MAX_REQUESTS = 100
-"""Requests of one visitor that wait for a frame node."""
-
-
-@dataclass(frozen=True)
-class Tell:
-    """Deliver to the page's subscribers."""
-
-    event: Event
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Ask the frame node; the answer goes to `answered`, `refused` or `rejected`, with this ask.
-
-    key:  the same when it is asked again
-    """
-
-    operation: str
-    body: dict[str, Any]
-    key: str
-
-
-@dataclass(frozen=True)
-class StopAcknowledged:
-    """The stop of this number is over: no agent handles an update of the session that it ended."""
-
-    stop: int
-
-
-Out = Tell | Ask | StopAcknowledged
-
-
-@dataclass
-class _Request:
-    """Something the frame node is to do; `due` is None while an answer is awaited."""
-
-    operation: str
-    body: dict[str, Any]
-    key: str
-    due: float | None = 0.0
 
 
 class FrameCore:
@@ -87,284 +65,222 @@ class FrameCore:
         backoff: Backoff | None = None,
     ) -> None:
         self.session, self.lease_s = session, lease_s
+        """Neither changes."""
         self.state: StateMap = state_map.START
-        self.cobrowsing = Cobrowse()
-        self.home: str | None = None
-        self.loading = LOADING.start
-        self.granted_at = 0.0
-        """A heartbeat that was sent before this says nothing of the page."""
-        self._run, self._serial, self._resumed = run, 0, resumed
+        """The last state map that was news, whole; another dict takes its place, this one is not changed. Its version
+        grows, but for a grant, which may follow a lost store. `_take_state` sets it, and `_lose` sets it back."""
+        self.epoch = 1
+        """The lowest epoch in which an update may leave; never below that of `state`. It never falls: a stop, a state
+        map and a lost lease raise it."""
         self._backoff = backoff or Backoff()
-        self._attempt = 0
-        self._grant = _Request("grant_code", {}, "")
-        self._any_version = False
-        self._was_ready = False
-        self._session_told = False
-        self._told: StateMap = state_map.START.copy()
+        """Does not change."""
+        self._loading = Loading(self._backoff)
+        self._requests = Requests(session, run)
+        self._codes = 0
+        """How many codes the page was told; `_tell` raises it."""
+        self._ended_epoch: int | None = None
+        """The epoch of the last session that the page was told is over; `_tell` sets it."""
         self._buttons: dict[str, bool | None] = dict.fromkeys(buttons)
-        self._visitors: deque[_Request] = deque()
-        self._stop_ask: _Request | None = None
+        """Whether an agent is there for each of the page's buttons, as told; None: nothing was told of it yet."""
         self._stops: dict[int, int | None] = {}
-        self._last_stop = 0
+        """The epoch that each stop ended, until it is acknowledged. None: nothing was known of the page when it
+        stopped; it ends the session that the first state map shows."""
+        self._resumed = resumed
+        """Does not change."""
 
-    # ── from the page ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def page_came(self, now: float) -> list[Out]:
-        """The page's own script runs."""
-        self.loading = LOADING.after(self.loading, "page_came")
-        return self._pump(now)
+    def handle(self, event: FrameInput, now: float) -> list[FrameEffect]:
+        """Take what happened, and return what follows, in the order in which it is to be done.
 
-    def attached(self, home: str, now: float) -> list[Out]:
-        """The frame has a node: what waited goes out, and a code is asked for."""
-        self.loading = LOADING.after(self.loading, "frame_came")
-        self.home = home
-        return self._pump(now)
-
-    def retry(self, now: float) -> list[Out]:
-        """After `error`: begin another round of attempts. StateError when there was no error."""
-        if self.loading != "failed":
-            LOADING.after("ready", "retry")  # refused, and said why
-        self.loading = LOADING.after(self.loading, "retry")
-        self._attempt, self._grant.due = 0, now
-        return self._pump(now)
-
-    def stop(self, now: float) -> tuple[int, list[Out]]:
-        """Stop co-browsing by force, from this moment; return the stop's number, to be acknowledged."""
-        self._last_stop += 1
-        number = self._last_stop
-        if self.state["version"] < 0:
-            asked = self.loading in ("waiting", "retrying", "failed")
-            if not (asked or self._resumed):
-                return number, [StopAcknowledged(number)]  # no frame node has ever heard of this page
-            self._stops[number] = None  # it ends whatever session the first state map shows
-            return number, []
-        return number, self._stop(number, now)
-
-    def ask(self, operation: str, body: dict[str, Any], now: float) -> list[Out]:
-        """Ask for what the visitor does; in order, one at a time. HighWaterMarkReached when too many wait."""
-        if len(self._visitors) >= MAX_REQUESTS:
-            raise HighWaterMarkReached(f"{MAX_REQUESTS} requests wait for a frame node; this one was not accepted")
-        self._visitors.append(_Request(operation, {"session": self.session, **body}, self._new_key(), now))
-        if operation == "set_visibility":
-            shown = {"show": "shown", "minimise": "minimised", "hide": "hidden"}
-            self._told["visibility"] = shown[body["event"]]
-        elif operation == "stop_chat" and self._told["chat"] != "idle":
-            self._told.update({"chat": "closed", "chat_agent": None})
-        return self._pump(now)
-
-    # ── from the frame node ──────────────────────────────────────────────────────────────────────────────────────
-
-    def answered(self, ask: Ask, state: object, now: float) -> list[Out]:
-        """The frame node did it; `state` is the page's state map."""
-        if ask.operation != "grant_code":
-            self._done(ask)
-            return [*self.heard(state, now), *self._reconcile()]
-        self._grant.due, self._attempt = now, 0
-        if self.loading == "waiting":
-            self.loading = LOADING.after(self.loading, "granted")
-            self.granted_at = now
-        any_version, self._any_version = self._any_version, False
-        return self._take_state(state, now, any_version)
-
-    def refused(self, ask: Ask, why: str, retry_after_s: float, drawn: float, now: float) -> list[Out]:
-        """The frame node is too busy, or not there: the same is asked again later.
-
-        drawn:  even in [0, 1), for the jitter
+        errors: StateError for what does not belong here, HighWaterMarkReached for VisitorAsked; nothing has changed
         """
-        if ask.operation != "grant_code":
-            for request in self._requests():
-                if request.key == ask.key:
-                    request.due = now + max(AGAIN_S, min(retry_after_s, self._backoff.max_retry_after_s))
+        before = self.view()
+        effects = self._take(event, now)
+        if not isinstance(event, VisitorAsked):  # the page heard of this when it was published
+            effects += self._tell(before)
+        return [*effects, *self._asks(now)]
+
+    def _take(self, event: FrameInput, now: float) -> list[FrameEffect]:
+        match event:
+            case FrameNodeTold(state):
+                return self._heard(state, now)
+            case ClockTicked():
+                self._loading.tick(now)
+            case FrameNodeAnswered(ask, state):
+                return self._answered(ask, state, now)
+            case FrameNodeWasBusy():
+                return self._put_off(event, now)
+            case FrameNodeRejected(ask, why):
+                self._requests.done(ask)
+                refused = Event(topics.REFUSED, {"what": ask.operation, "why": why})
+                return [] if ask.operation == "stop" else [refused]  # a stop is never wrong
+            case LeaseLost(asked_at):
+                self._lose(asked_at, now)
+            case ButtonsCounted(available):
+                return self._count_buttons(available)
+            case PageChoseButtons(names, available):
+                self._buttons = {name: self._buttons.get(name) for name in names}
+                return [] if available is None else self._count_buttons(available)
+            case VisitorAsked(operation, body):
+                self._requests.add(operation, body, now)
+            case PageStopped(stop):
+                return self._stop_first(stop, now)
+            case PageRetried():
+                self._loading.retry(now)
+            case PageCame():
+                self._loading.page_came()
+            case FrameAttached(home):
+                self._loading.frame_came(home)
+            case _:
+                assert_never(event)
+        return []
+
+    # ── what it is at present ────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def home(self) -> str | None:
+        """The frame's node, once it has one."""
+        return self._loading.home
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it holds a session at the frame node."""
+        return self._loading.is_ready
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a frame node has said anything of this page."""
+        return self.state["version"] >= 0
+
+    @property
+    def cobrowsing(self) -> Cobrowse:
+        """What the frame node last said, without the epochs that were stopped here."""
+        return events.cobrowsing_of(self.state, self.epoch)
+
+    def view(self) -> View:
+        """Return what the page shows."""
+        return events.view_of(self.state, self.epoch, self._requests.waiting())
+
+    def retained(self) -> list[Event]:
+        """Return the states that a late subscriber is told."""
+        return events.retained(
+            self.view(),
+            is_ready=self.is_ready,
+            codes=self._codes,
+            ended_epoch=self._ended_epoch,
+            buttons=self._buttons,
+        )
+
+    def due_s(self) -> float | None:
+        """Return when ClockTicked is wanted next; None: not before something else happens."""
+        dues = [*self._requests.due_s(), *self._loading.due_s(self._has_no_code())]
+        return None if self.home is None else min(dues, default=None)
+
+    # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _has_no_code(self) -> bool:
+        return self.state["code"] is None and self.state["cobrowse"] == "idle"
+
+    def _asks(self, now: float) -> list[Ask]:
+        """What is due."""
+        if self.home is None:
             return []
-        self._attempt += 1
-        delay_s = self._backoff.delay_s(self._attempt, drawn, retry_after_s)
-        if self.loading != "waiting":  # a new code after a session: the page stays what it is, and asks on
-            self._grant.due = now + (self._backoff.cap_s if delay_s is None else delay_s)
+        asks = self._requests.take_due(now)
+        if self._loading.take_due(self._has_no_code(), now):
+            body = {"session": self.session, "home": self.home, "lease_s": self.lease_s}
+            asks.append(Ask("grant_code", body, self._requests.new_key()))
+        return asks
+
+    def _answered(self, ask: Ask, state: object, now: float) -> list[FrameEffect]:
+        if ask.operation == "grant_code":
+            return self._take_state(state, now, is_grant=self._loading.granted(now))
+        self._requests.done(ask)
+        return self._heard(state, now)
+
+    def _put_off(self, busy: FrameNodeWasBusy, now: float) -> list[FrameEffect]:
+        if busy.ask.operation == "grant_code":
+            return [*self._loading.busy(busy, now)]
+        asked_s = min(busy.retry_after_s, self._backoff.max_retry_after_s)
+        self._requests.put_off(busy.ask, now + max(AGAIN_S, asked_s))
+        return []
+
+    # ── stops ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _stop_first(self, stop: int, now: float) -> list[FrameEffect]:
+        """A stop may come before the first word of the frame node."""
+        if self.is_known:
+            self._stop(stop, now)
+        elif self._resumed or self._loading.has_asked:
+            self._stops[stop] = None
+        else:
+            return [StopAcknowledged(stop)]  # no frame node has ever heard of this page
+        return []
+
+    def _stop(self, stop: int, now: float) -> None:
+        """The epoch rises at once, here; another stop of a session that is stopping is the same one."""
+        cobrowsing = self.cobrowsing
+        if cobrowsing.state == "stopping":
+            self._stops[stop] = cobrowsing.epoch - 1
+            return
+        self._stops[stop] = cobrowsing.epoch
+        self.epoch = cobrowsing.after("stop").epoch
+        self._requests.stop(self.epoch - 1, now)
+
+    # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _heard(self, state: object, now: float) -> list[FrameEffect]:
+        """Before the first grant a state map is no news, but hearsay."""
+        return self._take_state(state, now) if self.is_ready else []
+
+    def _take_state(self, state: object, now: float, *, is_grant: bool = False) -> list[FrameEffect]:
+        """Take a state map if it is news, whatever way it came. A grant is news also when the store began again."""
+        if not state_map.is_state(state, self.session):
             return []
-        if delay_s is None:
-            self.loading = LOADING.after(self.loading, "gave_up")
-            return [Tell(Event(topics.ERROR, {"attempts": self._attempt, "reason": why}))]
-        self.loading = LOADING.after(self.loading, "busy")
-        self._grant.due = now + delay_s
-        payload = {"attempt": self._attempt, "next_try_s": round(delay_s, 3), "reason": why}
-        return [Tell(Event(topics.RETRY, payload))]
-
-    def rejected(self, ask: Ask, why: str, now: float) -> list[Out]:
-        """The frame node understood, and will not do it. The visitor is told; a stop is never wrong."""
-        self._done(ask)
-        told = [] if ask.operation == "stop" else [Tell(Event(topics.REFUSED, {"what": ask.operation, "why": why}))]
-        return [*told, *self._reconcile(), *self._pump(now)]
-
-    def heard(self, state: object, now: float) -> list[Out]:
-        """A state map came, as an event or with a heartbeat; before the first grant it is no news, but hearsay."""
-        return self._take_state(state, now) if self.loading == "ready" else []
-
-    def gone(self, asked_at: float, now: float) -> list[Out]:
-        """The frame node has no lease of this page any more, as of a request asked at `asked_at`: begin anew."""
-        if self.loading != "ready" or asked_at < self.granted_at:
+        if state["version"] <= self.state["version"] and not is_grant:
             return []
-        self.loading = LOADING.after(self.loading, "lost")
-        self._any_version = True
-        self._stop_ask = None  # its session ended with the lease; `_take_cobrowsing` asks again if that is not so
-        effects = self._tell_stopped(self.cobrowsing.epoch)
-        self.cobrowsing = self.cobrowsing.after("page_lost")
-        self.state = {**state_map.START, "version": self.state["version"], "epoch": self.cobrowsing.epoch}
-        self._attempt, self._grant.due = 0, now
-        return [*effects, *self._reconcile(), *self._pump(now)]
+        if state.get("gone") is True:
+            self._lose(now, now)
+            self.state = {**self.state, "version": state["version"]}
+            return []
+        self.state = {**state_map.START, **state}
+        seen = Cobrowse(state["cobrowse"], state["epoch"])
+        self.epoch = max(self.epoch, seen.epoch)
+        for stop in [stop for stop, epoch in self._stops.items() if epoch is None]:
+            self._stop(stop, now)  # stopped before anything was known: this is what it meant
+        if seen.epoch < self.epoch and not self._requests.has_stop:
+            self._requests.stop(self.epoch - 1, now)  # it has forgotten, or never heard, our stop
+        over = [stop for stop, epoch in self._stops.items() if epoch is not None and seen.acknowledged(epoch)]
+        for stop in over:
+            del self._stops[stop]
+        return [*map(StopAcknowledged, over)]
 
-    def buttons(self, available: Mapping[str, Any]) -> list[Out]:
-        """Agents came or went: how many are available for each button."""
-        changed = []
+    def _lose(self, asked_at: float, now: float) -> None:
+        """The lease is lost, and with it session and code: begin again."""
+        if self._loading.lost(asked_at, now):
+            self._requests.forget_stop()  # its session ended with the lease; `_take_state` asks again if it did not
+            self.epoch = self.cobrowsing.after("page_lost").epoch
+            self.state = {**state_map.START, "version": self.state["version"], "epoch": self.epoch}
+
+    # ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _tell(self, before: View) -> list[Event]:
+        """Tell what the page shows now and did not show before."""
+        after = self.view()
+        told = events.changes(before, after, first_code=not self._codes)
+        self._codes += events.has_new_code(before, after)
+        over = events.ended(before, after)
+        if over is not None:
+            self._ended_epoch = over
+        return told
+
+    def _count_buttons(self, available: Mapping[str, Any]) -> list[FrameEffect]:
+        """Tell which buttons have an agent now and had none, or the other way round."""
+        told: list[FrameEffect] = []
         for name, before in self._buttons.items():
             count = available.get(name, 0)
             enabled = type(count) is int and count > 0
             if before is not enabled:
                 self._buttons[name] = enabled
-                changed.append(Tell(events.button(name, enabled)))
-        return [*changed]
-
-    def set_buttons(self, names: tuple[str, ...]) -> list[str]:
-        """Change the page's chat buttons; return those that it has no more."""
-        before, self._buttons = self._buttons, {name: self._buttons.get(name) for name in names}
-        return [name for name in before if name not in self._buttons]
-
-    def tick(self, now: float) -> list[Out]:
-        """Ask again what is due."""
-        if self.loading == "retrying" and self._grant.due is not None and now >= self._grant.due:
-            self.loading = LOADING.after(self.loading, "retry")
-        return self._pump(now)
-
-    def told(self) -> dict[str, Any] | None:
-        """Return what the page was told of frame and chat, for a browser that is loaded again; None: nothing yet."""
-        if self.state["version"] < 0:
-            return None
-        told = self._told
-        return {
-            "visibility": told["visibility"],
-            "chat": told["chat"],
-            "chat_agent": told["chat_agent"],
-            "button": told["button"],
-        }
-
-    def due(self) -> float | None:
-        """When `tick` is wanted next; None: not before something else happens."""
-        dues = [request.due for request in self._requests()]
-        if self.loading == "retrying" or self._wants_code():
-            dues.append(self._grant.due)
-        return min((due for due in dues if due is not None), default=None) if self.home is not None else None
-
-    # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _requests(self) -> list[_Request]:
-        """What may be asked now: the stop, and the first of the visitor's requests."""
-        stop = [] if self._stop_ask is None else [self._stop_ask]
-        return [*stop, *([self._visitors[0]] if self._visitors else [])]
-
-    def _wants_code(self) -> bool:
-        return self.loading == "waiting" or (
-            self.loading == "ready" and self.state["code"] is None and self.state["cobrowse"] == "idle"
-        )
-
-    def _pump(self, now: float) -> list[Out]:
-        if self.home is None:
-            return []
-        asks: list[Out] = []
-        for request in self._requests():
-            if request.due is not None and now >= request.due:
-                request.due = None
-                asks.append(Ask(request.operation, request.body, request.key))
-        if self._wants_code() and self._grant.due is not None and now >= self._grant.due:
-            body = {"session": self.session, "home": self.home, "lease_s": self.lease_s}
-            self._grant = _Request("grant_code", body, self._new_key(), None)
-            asks.append(Ask("grant_code", body, self._grant.key))
-        return asks
-
-    def _new_key(self) -> str:
-        self._serial += 1
-        return f"{self._run}-{self._serial}"
-
-    def _done(self, ask: Ask) -> None:
-        if self._visitors and self._visitors[0].key == ask.key:
-            self._visitors.popleft()
-        if self._stop_ask is not None and self._stop_ask.key == ask.key:
-            self._stop_ask = None
-
-    def _stop(self, number: int, now: float) -> list[Out]:
-        """The epoch rises at once, here; another stop of a session that is stopping is the same one."""
-        if self.cobrowsing.state == "stopping":
-            self._stops[number] = self.cobrowsing.epoch - 1
-            return []
-        epoch = self._stops[number] = self.cobrowsing.epoch
-        self.cobrowsing = self.cobrowsing.stopped(epoch)
-        return [*self._tell_stopped(epoch), *self._ask_stop(now)]
-
-    def _ask_stop(self, now: float) -> list[Out]:
-        """Ask for a stop of all epochs before ours; one that was asked before is covered by it."""
-        body = {"session": self.session, "epoch": self.cobrowsing.epoch - 1}
-        self._stop_ask = _Request("stop", body, self._new_key(), now)
-        return self._pump(now)
-
-    # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────
-
-    def _take_state(self, state: object, now: float, any_version: bool = False) -> list[Out]:
-        """Whatever way a state map came: if it is news, tell what has changed."""
-        if not state_map.is_state(state, self.session):
-            return self._pump(now)
-        if state["version"] <= self.state["version"] and not any_version:
-            return self._pump(now)
-        if state.get("gone") is True:
-            effects = self.gone(now, now)
-            self.state = {**self.state, "version": state["version"]}
-            return effects
-        old, self.state = self.state, {**state_map.START, **state}
-        effects = self._take_cobrowsing(Cobrowse(state["cobrowse"], state["epoch"]), now)
-        effects += self._tell_difference(old, self.state)
-        return [*effects, *self._pump(now)]
-
-    def _take_cobrowsing(self, seen: Cobrowse, now: float) -> list[Out]:
-        before = self.cobrowsing
-        self.cobrowsing = before.merged(seen)
-        effects: list[Out] = []
-        for number in [number for number, epoch in self._stops.items() if epoch is None]:
-            effects += self._stop(number, now)  # stopped before anything was known: this is what it meant
-        if not self.cobrowsing.accepts(before.epoch):
-            effects += self._tell_stopped(before.epoch)
-        if seen.epoch < self.cobrowsing.epoch and self._stop_ask is None:
-            effects += self._ask_stop(now)  # it has forgotten, or never heard, our stop
-        if self.cobrowsing.state == "joined" and not self._session_told:
-            self._session_told = True
-            effects.append(Tell(events.started(self.state)))
-        over = [number for number, epoch in self._stops.items() if epoch is not None and seen.acknowledged(epoch)]
-        for number in over:
-            del self._stops[number]
-        return [*effects, *map(StopAcknowledged, over)]
-
-    def _tell_stopped(self, epoch: int) -> list[Out]:
-        if not self._session_told:
-            return []
-        self._session_told = False
-        return [Tell(events.stopped(epoch))]
-
-    def _tell_difference(self, old: StateMap, new: StateMap) -> list[Out]:
-        """The code, chat and visibility."""
-        effects: list[Out] = []
-        if new["code"] is not None and new["code"] != old["code"]:
-            effects.append(Tell(events.new_code(new) if self._was_ready else events.ready(new)))
-            self._was_ready = True
-        return [*effects, *self._reconcile()]
-
-    def _reconcile(self) -> list[Out]:
-        """Tell what of chat and visibility the page does not know yet.
-
-        The page's own requests are told when they are made; while one is under way, the state may be behind it.
-        """
-        waiting = {request.operation for request in self._visitors}
-        effects: list[Out] = []
-        if "stop_chat" not in waiting:
-            effects += map(Tell, events.chat_events(self._told, self.state))
-            new = self.state
-            self._told.update({"chat": new["chat"], "chat_agent": new["chat_agent"], "button": new["button"]})
-        if "set_visibility" not in waiting and self.state["visibility"] != self._told["visibility"]:
-            self._told["visibility"] = self.state["visibility"]
-            effects.append(Tell(Event(events.VISIBILITY[self.state["visibility"]], {})))
-        return effects
+                told.append(events.button(name, enabled))
+        return told

@@ -1,8 +1,8 @@
-"""What all pages of one process share: the node, one client, one subscription, one heartbeat, one clock.
+"""What all pages of one process share: the node, its frame node client, one subscription, one heartbeat, one clock.
 
-A host holds one prefix for all its pages' sessions, asks for all of them to be kept in one request (for at most
-`MAX_RENEWED` pages each), and looks at a page only when something is due for it: ten thousand pages that wait cost
-nothing but their memory.
+A host holds one prefix for all its pages' sessions, asks for all of them to be kept in one request, and looks at a page
+only when something is due for it: ten thousand pages that wait cost nothing but their memory. A page is told of
+everything by one call, `page.handle`.
 
     ~pagesession/<home>/<session>/<rest>   on the wire, is `~pagesession/<rest>` in the page
 """
@@ -13,74 +13,56 @@ import contextlib
 import heapq
 import itertools
 import logging
-import random
 import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Future, wait
-from typing import Any, Protocol
+from typing import Any
 
-from fabric.errors import Busy, FabricError, NotAllowed, StateError
+from fabric.errors import FabricError, StateError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
-from fabric.services import Client
 from fabric.wire import Message
-from nodes.page.frame_core import Ask
-from nodes.rules.errors import LeaseExpired, UnknownContactCode
-from nodes.rules.topics import BUTTONS, BY, FRAME_SERVICE, SPACE, on_the_wire, session_space
+from nodes.page.frame_node_client import RELEASE_S, FrameNodeClient, Page
+from nodes.page.interface import ButtonsCounted, ClockTicked, Input, SessionsAcked, SessionSpoke
+from nodes.rules.topics import BUTTONS, BY, BY_PAGE, SPACE, on_the_wire, session_space
 
 log = logging.getLogger("nodes.page")
 
-MAX_RENEWED = 1_000
-ASK_DEADLINE_S = 3.0
 HEARTBEATS = 3
 """In each lease: two may be lost."""
 BUTTONS_SILENCE_S = 10.0
 """No frame node has spoken of the buttons for so long, five times what it takes: nobody serves them."""
-RELEASE_S = 2.0
-REJECTIONS = (NotAllowed, UnknownContactCode, StateError)
-
-
-class Page(Protocol):
-    """What a host wants of its pages; all of it is called in the node's I/O thread."""
-
-    session: str
-    lease_s: float
-
-    @property
-    def is_ready(self) -> bool: ...
-    def ticked(self, now: float) -> None: ...
-    def session_acked(self, ack: Ack, now: float) -> None: ...
-    def received(self, message: Message, topic: str, now: float) -> None: ...
-    def answered(self, ask: Ask, state: object, now: float) -> None: ...
-    def refused(self, ask: Ask, why: str, retry_after_s: float, now: float) -> None: ...
-    def rejected(self, ask: Ask, why: str, now: float) -> None: ...
-    def heard(self, state: object, now: float) -> None: ...
-    def gone(self, asked_at: float, now: float) -> None: ...
-    def buttons(self, available: dict[str, Any]) -> None: ...
 
 
 class PageHost:
     """The pages of one node. Ends with the node; pages that are open then are gone when their leases run out."""
 
     def __init__(self, node: Node) -> None:
-        self.node = node
-        self.home = node.home
+        self.node, self.home = node, node.home
+        """Neither changes."""
         self.counts: Counter[str] = Counter()
-        """`unknown_session`: parts for pages that are not here; `dropped`: sends after the node was closed."""
-        self._client = Client(node)
+        """`unknown_session`: parts for pages that are not here; `dropped`: sends after the node was closed;
+        `unrenewed`: heartbeats that were not answered. Any thread of the pages raises them."""
+        self.frame_node = FrameNodeClient(node, self.counts)
+        """Asks for the pages."""
         self._lock = threading.Lock()
         self._pages: dict[str, Page] = {}
+        """The pages that are open here, by session; under `_lock`."""
         self._timers: list[tuple[float, int, str]] = []
+        """A heap of (moment, number, session), under `_lock`; an entry may outlive its page."""
         self._timer_no = itertools.count()
+        """Numbers of timers: two of one moment are woken in the order of `wake_at`."""
         self._ack: Ack | None = None
+        """The last ack of the sessions' subscription, if it was a good one; under `_lock`."""
         self._available: dict[str, Any] | None = None
+        """How many agents there are for each button; None until a frame node has said so. Set in the I/O thread."""
         self._buttons_at = 0.0
+        """When a frame node last spoke of the buttons. Of the I/O thread."""
         self._renew_at = 0.0
-        self._releases: set[Future[Any]] = set()
+        """When the next heartbeat is due; a page of a shorter lease brings it forward."""
         self._closed = False
+        """Set by `close`, under `_lock`: no page is taken in any more."""
         self._space = session_space(self.home)
         node.attach(self)
         self._subscribe()
@@ -106,116 +88,42 @@ class PageHost:
 
     # ── pages ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, page: Page) -> tuple[Ack | None, dict[str, Any] | None]:
-        """Take a page in; return the ack of the sessions' subscription and what buttons are available, if known.
+    def add(self, page: Page) -> list[Input]:
+        """Take a page in; return what it has to be told at once, of the sessions' subscription and the buttons.
 
         errors: StateError for a session that is here already, or when the node is closed
         """
         with self._lock:
             if self._closed:
-                raise StateError("page host", "closed", "attach", "right would be a new node")
+                raise StateError("page host", "closed", "attach", "expected a page host whose node is open")
             if page.session in self._pages:
-                raise StateError("page host", "attached", "attach", "a page of this session is open here already")
+                raise StateError("page host", "attached", "attach", "expected a session that is not open here already")
             self._pages[page.session] = page
             self._renew_at = min(self._renew_at, time.monotonic() + page.lease_s / HEARTBEATS)
-            return self._ack, self._available
+            told: list[Input] = [] if self._ack is None else [SessionsAcked(self._ack)]
+            return told if self._available is None else [*told, ButtonsCounted(self._available)]
 
     def remove(self, page: Page, release: bool) -> None:
         """Let a page go; `release`: tell the frame node that it is gone, in the background."""
         with self._lock:
             if self._pages.get(page.session) is page:
                 del self._pages[page.session]
-            if self._closed or not release:
-                return
-        try:
-            future = self._client.submit(FRAME_SERVICE, "release_page", {"session": page.session}, deadline_s=RELEASE_S)
-        except StateError:
-            return  # closed meanwhile
-        with self._lock:
-            self._releases.add(future)
-        future.add_done_callback(self._released)
-
-    def _released(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._releases.discard(future)
+            release = release and not self._closed
+        if release:
+            self.frame_node.release(page.session)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the frame node knows of all pages that were closed; False when that took longer."""
-        with self._lock:
-            releases = list(self._releases)
-        return not wait(releases, timeout_s).not_done
+        return self.frame_node.flush(timeout_s)
 
-    def wake_at(self, page: Page, due: float) -> None:
-        """Have `page.ticked` called at `due`, or soon after."""
+    def wake_at(self, page: Page, due_s: float) -> None:
+        """Have the page handle ClockTicked at `due_s`, or soon after."""
         with self._lock:
-            heapq.heappush(self._timers, (due, next(self._timer_no), page.session))
+            heapq.heappush(self._timers, (due_s, next(self._timer_no), page.session))
 
     def topic(self, session: str, topic: str) -> str:
         """Return the name on the wire of a page's `~pagesession/…`."""
         return on_the_wire(self.home, session, topic) if topic.startswith(SPACE) else topic
-
-    # ── the frame node ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def ask(self, page: Page, ask: Ask) -> None:
-        """Ask the frame node; the page hears of it in the I/O thread."""
-
-        def over(future: Future[Any]) -> None:
-            if self._closed or future.cancelled():
-                return
-            error, now = future.exception(), time.monotonic()
-            if error is None:
-                page.answered(ask, future.result(), now)
-            elif ask.operation != "grant_code" and isinstance(error, LeaseExpired):
-                if ask.operation == "stop":
-                    page.refused(ask, str(error), 0.0, now)
-                else:
-                    page.rejected(ask, str(error), now)
-                page.gone(asked_at, now)
-            elif ask.operation not in ("grant_code", "stop") and isinstance(error, REJECTIONS):
-                page.rejected(ask, str(error), now)
-            else:
-                page.refused(ask, str(error), error.retry_after_s if isinstance(error, Busy) else 0.0, now)
-
-        asked_at = time.monotonic()
-        try:
-            future = self._client.submit(FRAME_SERVICE, ask.operation, ask.body, deadline_s=ASK_DEADLINE_S, key=ask.key)
-        except StateError:
-            self.counts["dropped"] += 1  # closed meanwhile
-            return
-        future.add_done_callback(over)
-
-    def _renew(self, now: float) -> None:
-        """Keep the leases of all pages that are ready."""
-        with self._lock:
-            pages = [page for page in self._pages.values() if page.is_ready]
-        period_s = min((page.lease_s for page in pages), default=10.0) / HEARTBEATS
-        self._renew_at = now + period_s
-        for start in range(0, len(pages), MAX_RENEWED):
-            some = pages[start : start + MAX_RENEWED]
-            sessions = [page.session for page in some]
-            future = self._client.submit(FRAME_SERVICE, "renew_many", {"sessions": sessions}, deadline_s=2 * period_s)
-            future.add_done_callback(self._renewed(some, now))
-
-    def _renewed(self, pages: list[Page], asked_at: float) -> Callable[[Future[Any]], None]:
-        def over(future: Future[Any]) -> None:
-            if self._closed or future.cancelled():
-                return
-            if future.exception() is not None:
-                self.counts["unrenewed"] += 1
-                return
-            found = future.result()
-            states = found.get("pages") if isinstance(found, dict) else None
-            if not isinstance(states, dict):
-                return
-            now = time.monotonic()
-            for page in pages:
-                state = states.get(page.session)
-                if state is not None:
-                    page.heard(state, now)
-                elif page.session in states:
-                    page.gone(asked_at, now)
-
-        return over
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,11 +137,19 @@ class PageHost:
             with self._lock:
                 page = self._pages.get(heapq.heappop(self._timers)[2])
             if page is not None:
-                page.ticked(now)
+                page.handle(ClockTicked())
         if now >= self._renew_at:
             self._renew(now)
         if self._available and now - self._buttons_at > BUTTONS_SILENCE_S:
             self._tell_buttons({})
+
+    def _renew(self, now: float) -> None:
+        """Keep the leases of all pages that are ready."""
+        with self._lock:
+            pages = [page for page in self._pages.values() if page.is_ready]
+        period_s = min((page.lease_s for page in pages), default=10.0) / HEARTBEATS
+        self._renew_at = now + period_s
+        self.frame_node.renew(pages, now, deadline_s=2 * period_s)
 
     def _on_buttons(self, message: Message) -> None:
         if isinstance(message.payload, dict):
@@ -244,28 +160,29 @@ class PageHost:
     def _tell_buttons(self, available: dict[str, Any]) -> None:
         with self._lock:
             self._available = available
+        self._tell_all(ButtonsCounted(available))
+
+    def _tell_all(self, event: Input) -> None:
+        with self._lock:
             pages = list(self._pages.values())
         for page in pages:
-            page.buttons(available)
+            page.handle(event)
 
     def _on_session(self, message: Message) -> None:
         session, _, rest = message.topic[len(self._space) :].partition("/")
-        if message.headers.get(BY) == "page":
+        if message.headers.get(BY) == BY_PAGE:
             return  # the page has heard itself at once
         with self._lock:
             page = self._pages.get(session)
         if page is None:
             self.counts["unknown_session"] += 1
         else:
-            page.received(message, SPACE + rest, time.monotonic())
+            page.handle(SessionSpoke(message._replace(topic=SPACE + rest)))
 
     def _on_ack(self, ack: Ack) -> None:
         with self._lock:
             self._ack = ack if ack.ok else None
-            pages = list(self._pages.values())
-        now = time.monotonic()
-        for page in pages:
-            page.session_acked(ack, now)
+        self._tell_all(SessionsAcked(ack))
         if not ack.ok and not self._closed:
             try:
                 self.node.unsubscribe(self._held)
@@ -281,7 +198,7 @@ class PageHost:
         with _hosts_lock:
             _hosts.pop(self.node, None)
         self.node.detach(self)
-        self._client.close()
+        self.frame_node.close()
 
 
 _hosts: dict[Node, PageHost] = {}
@@ -295,11 +212,6 @@ def host_of(node: Node) -> PageHost:
         if host is None:
             host = _hosts[node] = PageHost(node)
         return host
-
-
-def draw() -> float:
-    """Even in [0, 1), for jitter."""
-    return random.random()
 
 
 def new_token() -> str:

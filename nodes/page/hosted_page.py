@@ -1,72 +1,58 @@
 """A visitor's page, hosted by a Python process: the shell around `nodes.page.page_core`.
 
-    page = HostedPage(buttons=["help"])                     # the local broker works at once
+    page = HostedPage(buttons=["help"])                   # the local broker works at once
     page.subscribe("~/site_connect/ready", show_the_code)
     page.attach(node)                                     # now, or later: with it comes the contact code
     stop = page.stop_session()                            # no update leaves any more
     stop.wait(5.0)                                        # True: the agent handles none any more
 
 Handlers and ack functions are called one at a time: in the thread that published for what is local, else in the node's
-I/O thread. So they must not block; they may use the page. Reading order: the API; `_do`; `_perform`.
+I/O thread. So they must not block; they may use the page. Reading order: the API; `handle`; `_do`; `_perform`.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from fabric.errors import FabricError, StateError, TransportError
+from fabric.errors import StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.wire import Message
-from nodes.page.events import Event
-from nodes.page.frame_core import Ask, FrameCore, StopAcknowledged
-from nodes.page.host import PageHost, draw, host_of, new_token
-from nodes.page.page_core import Acked, Deliver, Effect, Hold, MessageFun, PageCore, Release, Send
+from nodes.page.callbacks import Callbacks, call_safely
+from nodes.page.fabric_end import FabricEnd
+from nodes.page.frame_core import FrameCore
+from nodes.page.host import host_of, new_token
+from nodes.page.interface import (
+    Acked,
+    Ask,
+    Beyond,
+    ClockTicked,
+    Deliver,
+    Effect,
+    Event,
+    FabricWasFull,
+    FrameAttached,
+    Hold,
+    Input,
+    MessageFun,
+    PageCame,
+    PageChoseButtons,
+    PageRetried,
+    PageStopped,
+    Release,
+    Send,
+    StopAcknowledged,
+)
+from nodes.page.page_core import PageCore
+from nodes.page.stop import Stop
 from nodes.rules.backoff import Backoff
-from nodes.rules.topics import BY
 
 AckFun = Callable[[Ack], object]
-log = logging.getLogger("nodes.page")
 
-_BY_PAGE = {BY: "page"}
 _RETAINED = {"retained": True}
-
-
-class Stop:
-    """A stop that was asked for. It is acknowledged when no agent handles an update of that session any more."""
-
-    def __init__(self) -> None:
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._then: list[Callable[[], object]] = []
-
-    @property
-    def acknowledged(self) -> bool:
-        return self._over.is_set()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for the acknowledgement; False when it did not come in time. Not in a callback."""
-        return self._over.wait(timeout_s)
-
-    def on_acknowledged(self, fun: Callable[[], object]) -> None:
-        """Have `fun` called at the acknowledgement: at once, if it has come already."""
-        with self._lock:
-            if not self._over.is_set():
-                self._then.append(fun)
-                return
-        _call(fun)
-
-    def _end(self) -> None:
-        with self._lock:
-            self._over.set()
-            then, self._then = self._then, []
-        for fun in then:
-            _call(fun)
 
 
 class HostedPage:
@@ -77,7 +63,7 @@ class HostedPage:
     buttons:  ids of the page's chat buttons
     lease_s:  how long the frame node keeps the contact code without a heartbeat
     backoff:  how patiently it asks for a code
-    echo:     False: handlers hear only what comes from elsewhere; whoever publishes has delivered it already
+    echo:     False: handlers hear only what comes from elsewhere, as the caller delivers what it publishes
     """
 
     def __init__(
@@ -91,7 +77,8 @@ class HostedPage:
         echo: bool = True,
     ) -> None:
         self.session, self.lease_s = session or new_token(), lease_s
-        self._frame = FrameCore(
+        """Neither changes."""
+        frame = FrameCore(
             self.session,
             new_token(),
             resumed=session is not None,
@@ -99,24 +86,32 @@ class HostedPage:
             lease_s=lease_s,
             backoff=backoff,
         )
-        self._core = PageCore(self._frame, echo=echo)
-        self._host: PageHost | None = None
         self._lock = threading.Lock()
-        self._calling = threading.Lock()
-        self._to_call: deque[Callable[[], None]] = deque()
+        """Around the core, and around all that follows here; never held while a callback runs."""
+        self._core = PageCore(frame, echo=echo)
+        self._end: FabricEnd | None = None
+        """The page's end of the fabric; `attach` sets it, once."""
+        self._callbacks = Callbacks()
+        """What is to be called back; added under the lock, so in the order of the effects."""
         self._ack_funs: dict[int, AckFun] = {}
-        self._held: dict[int, int] = {}
+        """The function of each subscription whose ack was not told yet."""
         self._stops: dict[int, Stop] = {}
+        """Stops that are not acknowledged yet, by number."""
+        self._last_stop = 0
+        """The number of the last stop; only grows."""
         self._number = 0
+        """The number of the last message that the page made itself; only grows."""
         self._woken_at: float | None = None
+        """The earliest moment at which the host was asked to wake the page; None: it was not."""
         self._closed = False
-        self._do(lambda now: self._core.act(self._frame.page_came(now)))
+        """Set by `close`, for good: nothing is decided, sent or called back any more."""
+        self.handle(PageCame())
         if node is not None:
             self.attach(node)
 
     @property
     def node(self) -> Node | None:
-        return None if self._host is None else self._host.node
+        return None if self._end is None else self._end.host.node
 
     # ── the API ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -140,7 +135,7 @@ class HostedPage:
         return ident
 
     def unsubscribe(self, subscription_id: int) -> None:
-        """End a subscription: its handler is called no more. KeyError when there is none of this id."""
+        """End a subscription: its handler is called no more. KeyError when no subscription has it."""
 
         def decide(now: float) -> list[Effect]:
             effects = self._core.unsubscribe(subscription_id)
@@ -160,14 +155,13 @@ class HostedPage:
     def send_update(
         self, event: Any, snapshot: bool = False, epoch: int | None = None, number: int | None = None
     ) -> bool:
-        """Send a page update to the agent in session; False when there is none, and so nothing was sent.
+        """Send a page update to the agent in session; False when no agent is: then nothing was sent.
 
         snapshot:  the event is the whole page: what an agent needs to begin, and after a gap
         epoch:     the one it was made in, if that may be over; then nothing is sent
         number:    the one it was given where it was made, if that is elsewhere; by default the next one
         errors:    TransportError when the fabric takes nothing at present: the agent will ask for a snapshot
         """
-
         effects: list[Effect] = []
 
         def decide(now: float) -> list[Effect]:
@@ -189,9 +183,9 @@ class HostedPage:
         stop = Stop()
 
         def decide(now: float) -> list[Effect]:
-            number, effects = self._core.stop_session(now)
-            self._stops[number] = stop
-            return effects
+            self._last_stop += 1
+            self._stops[self._last_stop] = stop
+            return self._core.handle(PageStopped(self._last_stop), now)
 
         self._do(decide)
         return stop
@@ -203,46 +197,50 @@ class HostedPage:
         """
         host = host_of(node)
         with self._lock:
-            if self._closed or self._host is not None:
+            if self._closed or self._end is not None:
                 state = "closed" if self._closed else "attached"
-                raise StateError("page", state, "attach", "a page is attached once, before it is closed")
-            ack, available = host.add(self)
-            self._host = host
+                raise StateError("page", state, "attach", "expected a page that is open and has no node yet")
+            told = host.add(self)
+            self._end = FabricEnd(host, self.session, self.handle)
+        self.handle(FrameAttached(host.home), *told)
 
-        def decide(now: float) -> list[Effect]:
-            effects = self._core.attached(host.home, now)
-            if ack is not None:
-                effects += self._core.session_acked(ack, now)
-            if available is not None:
-                effects += self._core.act(self._frame.buttons(available))
-            return effects
+    def retry(self) -> None:
+        """After `~/site_connect/error`: ask for a code again. StateError when there was no error."""
+        self.handle(PageRetried())
 
-        self._do(decide)
+    def set_buttons(self, buttons: Iterable[str]) -> None:
+        """The page shows these chat buttons now."""
+        available = None if self._end is None else self._end.host.available
+        self.handle(PageChoseButtons(tuple(buttons), available))
 
     def retained(self) -> list[Event]:
         """Return the states, topic and payload, that a late subscriber is told now."""
         with self._lock:
-            return self._core.retained()
-
-    def set_buttons(self, buttons: Iterable[str]) -> None:
-        """The page shows these chat buttons now."""
-        available = None if self._host is None else self._host.available
-        self._do(lambda now: self._core.set_buttons(tuple(buttons), available))
+            return self._core.frame.retained()
 
     def told(self) -> dict[str, Any] | None:
         """Return what it was told of its frame and chat: visibility, chat, chat_agent, button; None: nothing yet."""
         with self._lock:
-            return self._frame.told()
+            if not self._core.frame.is_known:
+                return None
+            view = self._core.frame.view()
+        return {
+            "visibility": view.visibility,
+            "chat": view.chat,
+            "chat_agent": view.chat_agent,
+            "button": view.button,
+        }
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it holds a session at the frame node."""
+        return self._core.frame.is_ready
 
     @property
     def has_moved(self) -> bool:
         """Whether the frame node knows another home of this session: it lives on there."""
-        home = self._frame.state.get("home")
-        return home is not None and self._host is not None and home != self._host.home
-
-    def retry(self) -> None:
-        """After `~/site_connect/error`: ask for a code again. StateError when there was no error."""
-        self._do(lambda now: self._core.act(self._frame.retry(now)))
+        home = self._core.frame.state.get("home")
+        return home is not None and self._end is not None and home != self._end.host.home
 
     def close(self, release: bool = True) -> None:
         """End the page: no handler is called any more. Does not wait.
@@ -253,52 +251,25 @@ class HostedPage:
             if self._closed:
                 return
             self._closed = True
-            held, self._held = self._held, {}
-            host = self._host
-        if host is not None:
-            for ident in held.values():
-                try:
-                    host.node.unsubscribe(ident)
-                except FabricError:
-                    break  # the node is closed, and with it all that it held
-            host.remove(self, release)
+            end = self._end
+        if end is not None:
+            end.close()
+            end.host.remove(self, release)
 
-    # ── for the host, in the I/O thread ──────────────────────────────────────────────────────────────────────────
+    # ── inputs and effects ───────────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def is_ready(self) -> bool:
-        return self._frame.loading == "ready"
+    def handle(self, *events: Input) -> None:
+        """Take what happened: for the host, and for what the page does itself.
 
-    def ticked(self, now: float) -> None:
-        with self._lock:
-            self._woken_at = None
-        self._do(self._core.tick)
+        errors: StateError for what does not belong here; then nothing has happened
+        """
 
-    def session_acked(self, ack: Ack, now: float) -> None:
-        self._do(lambda now: self._core.session_acked(ack, now))
+        def decide(now: float) -> list[Effect]:
+            if any(isinstance(event, ClockTicked) for event in events):
+                self._woken_at = None
+            return [effect for event in events for effect in self._core.handle(event, now)]
 
-    def received(self, message: Message, topic: str, now: float) -> None:
-        self._do(lambda now: self._core.received(message._replace(topic=topic), topic, now))
-
-    def answered(self, ask: Ask, state: object, now: float) -> None:
-        self._do(lambda now: self._core.act(self._frame.answered(ask, state, now)))
-
-    def refused(self, ask: Ask, why: str, retry_after_s: float, now: float) -> None:
-        self._do(lambda now: self._core.act(self._frame.refused(ask, why, retry_after_s, draw(), now)))
-
-    def rejected(self, ask: Ask, why: str, now: float) -> None:
-        self._do(lambda now: self._core.act(self._frame.rejected(ask, why, now)))
-
-    def heard(self, state: object, now: float) -> None:
-        self._do(lambda now: self._core.act(self._frame.heard(state, now)))
-
-    def gone(self, asked_at: float, now: float) -> None:
-        self._do(lambda now: self._core.act(self._frame.gone(asked_at, now)))
-
-    def buttons(self, available: dict[str, Any]) -> None:
-        self._do(lambda now: self._core.act(self._frame.buttons(available)))
-
-    # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
+        self._do(decide)
 
     def _do(self, decide: Callable[[float], list[Effect]]) -> None:
         """Decide and send under the lock, so that nothing overtakes; call back without it."""
@@ -307,79 +278,54 @@ class HostedPage:
             if self._closed:
                 return
             asks = self._perform(decide(now), now)
-            due = self._core.due() if self._host is not None else None
-            if due is not None and (self._woken_at is None or due < self._woken_at):
-                self._woken_at = due
-            else:
-                due = None
-            host = self._host
-        if host is not None:
+            end, wake_at = self._end, self._wake_at()
+        if end is not None:
             for ask in asks:
-                host.ask(self, ask)
-            if due is not None:
-                host.wake_at(self, due)
-        self._call()
+                end.host.frame_node.ask(self, ask)
+            if wake_at is not None:
+                end.host.wake_at(self, wake_at)
+        self._callbacks.run()
+
+    def _wake_at(self) -> float | None:
+        """Return when the host has to wake the page; None when it will be awake by then anyway."""
+        due_s = self._core.due_s()
+        if self._end is None or due_s is None or (self._woken_at is not None and self._woken_at <= due_s):
+            return None
+        self._woken_at = due_s
+        return due_s
 
     def _perform(self, effects: list[Effect], now: float) -> list[Ask]:
         """With the lock held. Return what is to be asked: an answer may come within the call."""
         asks: list[Ask] = []
-        unsent: list[Hold | Send] = []
+        unsent: list[Beyond] = []
         for effect in effects:
             match effect:
                 case Send() | Hold():
                     if unsent or not self._send(effect):
                         unsent.append(effect)
-                case Release(subscription):
-                    self._release(subscription)
+                case Deliver():
+                    self._callbacks.add(self._delivery(effect))
                 case Ask():
                     asks.append(effect)
-                case Deliver():
-                    self._to_call.append(self._delivery(effect))
+                case Release(subscription):
+                    if self._end is not None:
+                        self._end.release(subscription)
                 case Acked(subscription, ack):
-                    fun = self._ack_funs.pop(subscription, None)
-                    if fun is not None:
-                        self._to_call.append(lambda fun=fun, ack=ack: fun(ack))  # type: ignore[misc]
+                    self._tell_ack(subscription, ack)
                 case StopAcknowledged(number):
-                    stop = self._stops.pop(number, None)
-                    if stop is not None:
-                        self._to_call.append(stop._end)
+                    self._callbacks.add(self._stops.pop(number).acknowledge)
         if unsent:
-            self._core.unsent(unsent, now)
+            self._core.handle(FabricWasFull(tuple(unsent)), now)
         return asks
 
-    def _send(self, effect: Send | Hold) -> bool:
-        """False: the fabric takes nothing at present."""
-        host = self._host
-        assert host is not None
-        try:
-            if isinstance(effect, Hold):
-                self._hold(effect, host.node)
-                return True
-            topic = host.topic(self.session, effect.topic)
-            host.node.publish(topic, effect.payload, None if topic is effect.topic else _BY_PAGE, timeout_s=0)
-        except TransportError:
-            if isinstance(effect, Send) and effect.at_once:
-                raise
-            return False
-        except StateError:
-            host.counts["dropped"] += 1  # the node is closed; the page works on, alone
-        return True
+    def _send(self, effect: Beyond) -> bool:
+        assert self._end is not None  # the core sends nothing before FrameAttached
+        return self._end.send(effect)
 
-    def _hold(self, hold: Hold, node: Node) -> None:
-        ident = hold.subscription
-        self._held[ident] = node.subscribe(
-            hold.topic_filter,
-            lambda message: self._do(lambda now: self._core.from_fabric(ident, message)),
-            lambda ack: self._do(lambda now: [Acked(ident, ack)]),
-        )
-
-    def _release(self, subscription: int) -> None:
-        held = self._held.pop(subscription, None)
-        if held is not None and self._host is not None:
-            try:
-                self._host.node.unsubscribe(held)
-            except StateError:
-                pass  # closed, and with it all that it held
+    def _tell_ack(self, subscription: int, ack: Ack) -> None:
+        fun = self._ack_funs.pop(subscription, None)
+        if fun is not None:
+            self._callbacks.add(lambda: fun(ack))
 
     def _delivery(self, deliver: Deliver) -> Callable[[], None]:
         message = deliver.message
@@ -391,22 +337,6 @@ class HostedPage:
         def call() -> None:
             for subscription in deliver.subscriptions:
                 if subscription.active and not self._closed:
-                    _call(subscription.handler, message)
+                    call_safely(subscription.handler, message)
 
         return call
-
-    def _call(self) -> None:
-        """Call back, one thing after the other; whoever is at it takes over what comes meanwhile."""
-        while self._to_call and self._calling.acquire(blocking=False):
-            try:
-                while self._to_call:
-                    _call(self._to_call.popleft())
-            finally:
-                self._calling.release()
-
-
-def _call(fun: Callable[..., object], *args: object) -> None:
-    try:
-        fun(*args)
-    except Exception:
-        log.exception("a callback of a page raised: %r", fun)

@@ -1,8 +1,8 @@
 """The chat of one page: asked for by the visitor, or proposed by an agent.
 
 The visitor's `trigger` puts the page into the queue of a button; the head of the queue is offered to an available agent
-of that button, who accepts or declines; a declined or forgotten offer, or one whose agent vanished, goes back to its
-place in the queue. `proactive` is an agent's proposal, which the visitor takes up by `trigger`. A chat that is over may
+of that button, who accepts or declines. A declined or forgotten offer, or one whose agent vanished, returns to its
+place in the queue. `proactive` is an agent's proposal, which the visitor accepts by `trigger`. A chat that is over may
 be stopped again, since both sides may do so at once.
 """
 

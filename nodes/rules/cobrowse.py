@@ -1,9 +1,9 @@
 """A page's co-browsing and its epoch.
 
 The epoch is what makes a stop safe: every page update carries the epoch it was sent in, a stop raises the epoch at
-once, and whoever receives an update of another epoch refuses it. The page raises its own copy before any network; the
-frame node raises the stored one to the same number; `merged` brings the two together. A stop is acknowledged when the
-agent has confirmed the new epoch or can no longer act (`agent_lost`: its lease ran out).
+once, and an update of another epoch is refused wherever it arrives. The page raises its copy before any network; the
+frame node raises the stored one to the same number; until then the page holds the stored state `ended_below` its epoch.
+A stop is acknowledged when the agent has confirmed the new epoch or can no longer act (`agent_lost`: lease over).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRANSITIONS: dict[tuple[str, str], str] = {
     ("stopping", "page_lost"): "idle",
 }
 
-# A stop at idle raises the epoch too: a join may be on its way that the page has not heard of yet, and must not start
+# A stop at idle raises the epoch, too: a join that the page does not know of yet may be on its way, and must not start
 # what the visitor has just stopped.
 RAISING = frozenset({("idle", "stop"), ("joined", "stop"), ("joined", "agent_lost"), ("joined", "page_lost")})
 
@@ -34,13 +34,13 @@ MACHINE = Machine("co-browsing", "idle", TRANSITIONS)
 
 @dataclass(frozen=True, slots=True)
 class Cobrowse:
-    """State and epoch, as the store, the page and the agent each hold them."""
+    """State and epoch, as the store holds them; page and agent derive theirs from it and an epoch of their own."""
 
     state: str = MACHINE.start
     epoch: int = 1
 
     def after(self, event: str) -> Cobrowse:
-        """Return what follows `event`; an event that does not belong is a StateError."""
+        """Return what follows `event`. Errors: StateError for an event that is not possible in this state."""
         return Cobrowse(MACHINE.after(self.state, event), self.epoch + ((self.state, event) in RAISING))
 
     def stopped(self, epoch: int) -> Cobrowse:
@@ -65,6 +65,6 @@ class Cobrowse:
         """
         return epoch < self.epoch and self.state != "stopping"
 
-    def merged(self, seen: Cobrowse) -> Cobrowse:
-        """Return what to hold after the store's `seen` arrived: an older epoch never undoes a local stop."""
-        return self if seen.epoch < self.epoch else seen
+    def ended_below(self, epoch: int) -> Cobrowse:
+        """Return this with each epoch below `epoch` ended, as by stops that it has not heard of; itself, if it has."""
+        return self.stopped(epoch - 1)

@@ -1,7 +1,7 @@
 """Contact codes: what they look like, how they are drawn, and how a typed one is read.
 
 A code is a short look-up key that a visitor reads out to an agent. It is never the session's secret, and it never
-stands in a log or an error message: `log_code` stands for it there.
+appears in a log or an error message: `log_code` stands for it there.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Protocol
 
+from fabric.errors import expected
 from nodes.rules.errors import UnknownContactCode
 
 MAX_OCCUPANCY = 0.5
 """Largest part of all codes that may be live at once. A draw then succeeds within two tries on average."""
 
 MAX_TYPED_CHARACTERS = 200
-"""A longer input is no code with spaces in it, and is not looked at."""
+"""A longer input cannot be a code, even with spaces in it, and is not read."""
 
 
 class RandomSource(Protocol):
-    """What is used of `random.Random`; `random.SystemRandom()` in a running system."""
+    """The part of `random.Random` that is needed; a running system hands in `random.SystemRandom()`."""
 
     def randrange(self, stop: int, /) -> int: ...
 
@@ -40,12 +41,11 @@ class CodeFormat:
 
     def __post_init__(self) -> None:
         if not 1 <= self.length <= 32:
-            raise ValueError(f"code length {self.length}: must be from 1 to 32 characters")
+            raise ValueError(expected("code length", self.length, "1 to 32 characters"))
         bare = _bare(self.alphabet)
         if bare != self.alphabet or len(set(bare)) != len(bare) or len(bare) < 2 or not bare.isprintable():
-            raise ValueError(
-                f"alphabet {self.alphabet!r}: must be two or more different characters, no spaces or dashes"
-            )
+            wanted = "two or more different characters, without spaces and dashes"
+            raise ValueError(expected("alphabet", self.alphabet, wanted))
 
     @property
     def space(self) -> int:
@@ -55,7 +55,7 @@ class CodeFormat:
     def check_capacity(self, capacity: int) -> None:
         """Raise ValueError when `capacity` live codes would crowd this format, saying which length is enough."""
         if capacity < 1:
-            raise ValueError(f"capacity {capacity}: must be 1 or more live codes")
+            raise ValueError(expected("capacity", capacity, "1 or more live codes"))
         if capacity <= self.space * MAX_OCCUPANCY:
             return
         enough = self.length
@@ -63,7 +63,7 @@ class CodeFormat:
             enough += 1
         raise ValueError(
             f"capacity {capacity} is more than half of the {self.space} codes of length {self.length}:"
-            f" codes of length {enough} are enough"
+            f" expected codes of length {enough}"
         )
 
     def draw(self, source: RandomSource) -> str:

@@ -1,6 +1,6 @@
 """Draws every state machine from its own table: `python -m nodes.rules.diagrams > docs/machines.md`.
 
-The page is generated, so that it cannot say anything else than the code; a test compares the two.
+The page is generated, and a test compares it with the code.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from inspect import getdoc
 from types import ModuleType
 
-from nodes.rules import chat, cobrowse, frame_loading, visibility
+from nodes.rules import agent_lease, chat, cobrowse, frame_loading, visibility
 from nodes.rules.machine import Machine
 
-MODULES: tuple[ModuleType, ...] = (frame_loading, cobrowse, visibility, chat)
+MODULES: tuple[ModuleType, ...] = (frame_loading, cobrowse, visibility, chat, agent_lease)
 
 HEAD = """# State machines
 

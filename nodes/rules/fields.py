@@ -18,7 +18,7 @@ Check = Callable[[Any], bool]
 MAX_BUTTONS = 100
 """Chat buttons of one agent, or of one page."""
 MAX_SESSIONS = 1_000
-"""Pages that one `renew_many` may renew; a host of more asks more than once."""
+"""Pages that one `renew_many` may renew; a host of more pages sends several."""
 MIN_LEASE_S = 0.5
 MAX_LEASE_S = 600.0
 MAX_WHOLE = 2**53
@@ -33,10 +33,10 @@ class Field:
     """One field of a message.
 
     fits:      whether a value is right
-    expected:  what would be right, in words that follow "expected"
-    secret:    no message repeats its value
-    default:   what stands for it where it is left out; REQUIRED where it must not be
-    payload:   carries a value of the user's, as JSON writes it (`{"$bin": …}`)
+    expected:  the right values, in words that follow "expected"
+    secret:    whether error messages leave its value out
+    default:   its value when it is left out; REQUIRED when it must not be
+    payload:   whether it carries a payload, as JSON writes it (`{"$bin": …}`)
     """
 
     fits: Check
@@ -60,7 +60,7 @@ def matching(pattern: str) -> Check:
 
 
 def whole(least: int, most: int = MAX_WHOLE) -> Check:
-    """Whole numbers from `least` to `most`; true and false are none."""
+    """Whole numbers from `least` to `most`, without true and false."""
     return lambda value: type(value) is int and least <= value <= most
 
 
@@ -83,7 +83,7 @@ def is_true_or_false(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Ints and floats; true and false are none."""
+    """Ints and floats, without true and false."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -106,7 +106,7 @@ SESSIONS = Field(list_of(is_session, MAX_SESSIONS), f"a list of at most {MAX_SES
 HOME = Field(matching(r"[A-Za-z0-9_.:@-]{1,255}"), "the page's home, 1 to 255 letters, digits or _ . : @ -")
 AGENT = Field(is_id, f"an agent's id, {ID_WORDS}")
 BY_AGENT = Field(is_id, AGENT.expected, default=None)
-"""Who asks for what a page may ask for, too; left out by a page."""
+"""The agent who asks for what a page may ask for, too; a page leaves it out."""
 BUTTON = Field(is_id, f"a chat button's id, {ID_WORDS}")
 BUTTONS = Field(list_of(is_id, MAX_BUTTONS), f"a list of at most {MAX_BUTTONS} chat button ids, each {ID_WORDS}")
 NAME = Field(is_name, "a name, 1 to 255 printable characters")

@@ -50,6 +50,6 @@ class Machine:
 
     def _hint(self, state: str) -> str:
         if state not in self.states:
-            return f"no such state; there are {', '.join(self.states)}"
+            return f"no such state: expected one of {', '.join(self.states)}"
         possible = [event for before, event in self.transitions if before == state]
         return f"possible here: {', '.join(possible) or 'nothing'}"

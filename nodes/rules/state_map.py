@@ -1,7 +1,7 @@
-"""The state map: what a frame node tells a page, or an agent engaged with it, of the page. Pure.
+"""The state map: what a frame node tells about a page, to the page and to the agents engaged with it. Pure.
 
-It reaches them as an event, in a reply, or with a heartbeat's reply. `version` grows with every change: whoever holds a
-map takes another one only when its version is higher, so that it does not matter which way it came, or how often.
+It reaches them as an event, in a reply, or with a heartbeat's reply. `version` grows with every change, and a map
+replaces another one only when its version is higher. So it does not matter which way it came, or how often.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ VISIBILITIES = ("shown", "minimised", "hidden")
 
 
 class StateMap(TypedDict, total=False):
-    """A page's state. An agent's lacks `code` and `lease_s`."""
+    """A page's state. The map for an agent has no `code` and no `lease_s`."""
 
     session: str  # the page session's id
     home: str  # the node that hosts the page now
@@ -21,11 +21,11 @@ class StateMap(TypedDict, total=False):
     gone: bool  # the page has ended: no change follows
     cobrowse: str  # state of `cobrowse.MACHINE`: idle, joined, stopping
     epoch: int  # of co-browsing; a stop raises it, updates of an older one are refused
-    agent: str | None  # who views, None while idle
+    agent: str | None  # the agent who views, None while idle
     visibility: str  # state of `visibility.MACHINE`: shown, minimised, hidden
     chat: str  # state of `chat.MACHINE`
     button: str | None  # the chat button that was pressed
-    chat_agent: str | None  # who was offered the chat, has accepted it, or invites
+    chat_agent: str | None  # the agent who was offered the chat, has accepted it, or invites
     code: str | None  # the contact code; None while it is used up (pages only)
     lease_s: float  # for how long a renewal holds (pages only)
 

@@ -1,7 +1,7 @@
 """Whether the visitor sees the frame: hidden, shown or minimised.
 
-`show` comes from whatever must be seen (co-browsing started, a chat opened, a proactive request, any component that
-asks), `minimise` from the user, `hide` when a chat has stopped. Asking for what is already so changes nothing; a hidden
+`show` comes when something must be seen (co-browsing started, a chat opened, a proactive request, a component asks),
+`minimise` from the visitor, `hide` when a chat has stopped. Asking for the present state changes nothing. A hidden
 frame cannot be minimised, because there is nothing on the screen to do it with.
 """
 

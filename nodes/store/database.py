@@ -62,14 +62,16 @@ def open_database(url: str) -> Engine:
     try:
         with engine.begin() as connection:
             _create_tables(connection)
-    except DBAPIError as error:
+    except BaseException as error:
         engine.dispose()
-        raise as_busy(error) from error
+        if isinstance(error, DBAPIError):
+            raise as_busy(error) from error
+        raise
     return engine
 
 
 def is_taken_back(error: DBAPIError) -> bool:
-    """Say whether the transaction is gone without having done anything wrong, and may simply be run again."""
+    """Say whether the transaction was lost by no mistake in it, and may simply be run again."""
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TAKEN_BACK
 
 

@@ -4,18 +4,12 @@
 #   FABRIC        the fabric command; default: the one in .venv, which scripts/setup makes
 set -euo pipefail
 
+# shellcheck source=scripts/lib/words.sh
+source "$(dirname "${BASH_SOURCE[0]}")/words.sh"
 # shellcheck source=scripts/lib/host.sh
 source "$(dirname "${BASH_SOURCE[0]}")/host.sh" # for `since`, and for what is called by `at`
-me="scripts/${0##*/}"
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 export FABRIC_STATE="${FABRIC_STATE:-var}"
 state="$FABRIC_STATE"
-
-say() { echo "$me: $*" >&2; }
-die() { local code="$1"; shift; say "$*"; exit "$code"; }
-usage() { # prints the head of the script
-    sed -n '2,/^set -/{/^# \{0,1\}/s///p;}' "$0"
-}
 
 [ "${BASH_VERSINFO[0]}" -ge 5 ] || die 3 "bash 5 or newer is needed, and this is $BASH_VERSION"
 
@@ -25,7 +19,7 @@ find_fabric() { # sets `fabric`
         "$root/scripts/setup"
         fabric="$root/.venv/bin/fabric"
     fi
-    fabric="$(command -v "$fabric")" || die 3 "FABRIC=$FABRIC is no command; right would be the path of an installed fabric"
+    fabric="$(command -v "$fabric")" || die 3 "FABRIC=$FABRIC cannot be run: expected the path of an installed fabric"
 }
 
 # --- the plan: what `fabric plan --lines` prints, see nodes/deployment/plan.py
@@ -47,14 +41,14 @@ load_plan() { # FILE
 }
 
 need_plan() { # for all but up
-    [ -e "$state/plan" ] || die 3 "$state holds no fabric; right would be scripts/up first, or FABRIC_STATE=FOLDER"
+    [ -e "$state/plan" ] || die 3 "nothing was started from $state: expected scripts/up first, or FABRIC_STATE=FOLDER"
     load_plan "$state/plan"
 }
 
 known() { # NAME…
     local name
     for name in "$@"; do
-        [ -n "${kind_of[$name]:-}" ] || die 2 "'$name' is not known; there are ${names[*]}"
+        [ -n "${kind_of[$name]:-}" ] || unknown "$name" "one of ${names[*]}"
     done
 }
 
@@ -77,7 +71,7 @@ place() { # NAME: where it runs, in words
     echo "${host_of[$1]:+ on ${host_of[$1]}}"
 }
 
-check_hosts() { # that each can be reached, and has the command
+check_hosts() { # every host must be reachable, and have the command
     local name runner answer
     local -A seen=()
     for name in "${names[@]}"; do
@@ -86,11 +80,11 @@ check_hosts() { # that each can be reached, and has the command
         read -ra runner <<< "${runner_of[$name]}"
         answer="$({ cat "$root/scripts/lib/host.sh"; echo "check ${state_of[$name]} ${fabric_of[$name]}"; } |
             "${runner[@]}" bash -s 2>&1)" ||
-            die 3 "nothing can run$(place "$name") (${runner_of[$name]:-here}): ${answer:-no answer}"
+            die 3 "cannot run anything$(place "$name") (${runner_of[$name]:-here}): ${answer:-no answer}"
     done
 }
 
-is_alone() { # PROXY: no other one of the plan can be running; who does not answer can
+is_alone() { # PROXY: no other one of the plan can be running; a host that does not answer may run one
     local name
     for name in "${names[@]}"; do
         [ "${kind_of[$name]}" != proxy ] || [ "$name" = "$1" ] || [ "$(state_now "$name")" = stopped ] || return 1
@@ -143,8 +137,8 @@ await_mesh() { # until as many proxies as the plan has are linked with each othe
 restart() { # NAME
     stop_all "$1"
     launch "$1" || die 1 "$1 could not be started$(place "$1")"
-    await_ready "$1" || die 1 "$1 does not run any more, or not well"
-    [ "${kind_of[$1]}" != proxy ] || await_mesh || die 1 "$1 is ready, but not linked with all"
+    await_ready "$1" || die 1 "$1 was not ready after the restart"
+    [ "${kind_of[$1]}" != proxy ] || await_mesh || die 1 "$1 is ready, but not linked with all proxies"
     say "restarted $1"
 }
 
@@ -164,7 +158,7 @@ stop_all() { # NAME…: all are told at once; returns when none is left
 
 # --- one at a time
 
-lock() { # one script at a time changes what runs; a lock whose owner has died is taken over
+lock() { # only one script at a time changes what runs; a lock whose owner has died is taken over
     local owner
     mkdir -p "$state" 2>/dev/null || die 3 "cannot make the folder $state"
     state="$(cd "$state" && pwd)"

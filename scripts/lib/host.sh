@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# What is done on the host where a process runs. Read by `bash -s` there, through the runner, with one call at its end.
-# A process is named by its id and the moment it started: another one that was given the same id later is another one.
+# What runs on the host of a process. `bash -s` reads it there, through the runner, with one call at its end.
+# A process is named by its id and the time it started: a later process with the same id is another one.
 #   STATE/run/NAME.pid   pid, start, checksum of its command
 #   STATE/log/NAME.log   what it said since it started; NAME.log.1: the run before
 set -euo pipefail
 
-since() { # PID: when it started, in ticks since the machine did (proc(5), stat, field 22); fails when there is none
+since() { # PID: when it started, in ticks since the machine did (proc(5), stat, field 22); fails when it does not run
     local stat fields
     if [ -d /proc/self ]; then
         stat="$(cat "/proc/$1/stat" 2>/dev/null)" || return 1
@@ -26,7 +26,7 @@ sum() { echo "$*" | cksum | cut -d ' ' -f 1; }
 
 check() { # STATE COMMAND: whether processes could run here at all
     mkdir -p "$1/run" "$1/log"
-    command -v "$2" > /dev/null || { echo "there is no command $2" >&2; return 1; }
+    command -v "$2" > /dev/null || { echo "the command $2 is missing" >&2; return 1; }
 }
 
 ask() { # STATE NAME COMMAND…: prints one line: stopped | running PID SECONDS | changed PID SECONDS
@@ -46,7 +46,7 @@ start() { # STATE NAME ALONE COMMAND…: returns once the process is recorded; A
     cd "$state"
     known="$(sum "$@")"
     [ ! -e "log/$name.log" ] || mv -f "log/$name.log" "log/$name.log.1"
-    # It records itself before it becomes the program: whoever is killed in between leaves nothing unrecorded.
+    # It records itself before it becomes the program: a kill in between leaves nothing unrecorded.
     read -r _ < <(
         me="$BASHPID"
         echo "$me $(since "$me") $known" > "run/$name.new"

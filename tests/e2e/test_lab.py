@@ -177,11 +177,11 @@ def test_without_rights_it_says_so_and_makes_nothing(lab: Scripts) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["cut", "h1"], 3, "holds no lab; right would be scripts/lab up first"),
+        (["cut", "h1"], 3, "holds no lab: expected scripts/lab up first"),
         (["down"], 3, "holds no lab"),
-        (["fly"], 2, "'fly' is not known; there are up, cut"),
-        (["up", "--hosts", "0"], 2, "--hosts 0: right would be 1 to 200"),
-        (["up", "--hosts"], 2, "right would be a number behind it"),
+        (["fly"], 2, "'fly' is not known: expected up, cut"),
+        (["up", "--hosts", "0"], 2, "--hosts 0: expected 1 to 200"),
+        (["up", "--hosts"], 2, "expected a number"),
         (["up", "--proxy", "3"], 2, "'--proxy' is not known"),
     ],
 )

@@ -55,4 +55,4 @@ def test_a_short_run_balances_its_books(tmp_path: Path, monkeypatch: pytest.Monk
     assert told["filters, acked"] == "6" and told["verdict"] == "flat"
     assert told["published"] == told["delivered"] and int(told["published"].replace(",", "")) > 3 * 600
     wrong = CliRunner().invoke(soak_nodes.main, ["--nodes", "5", "--filters", "3"])
-    assert wrong.exit_code == 2 and "right would be one for each of 5 nodes" in wrong.output
+    assert wrong.exit_code == 2 and "expected one for each of 5 nodes" in wrong.output

@@ -1,4 +1,7 @@
-"""The wheel: it holds exactly `fabric` and `nodes`, typed, and works when it is installed outside the checkout."""
+"""Wheel and source archive: they hold `fabric` and `nodes` and nothing else, and work outside the checkout.
+
+The wheel is built from the source archive: that one is complete, too.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -23,19 +27,53 @@ def run(*command: str | Path, cwd: Path, code: int = 0) -> str:
     return done.stdout
 
 
+BORROWED = ("click", "zmq", "pyzmq.libs", "msgpack", "sqlalchemy", "typing_extensions.py")
+"""What it depends on, for frame nodes, too. (sqlalchemy asks for greenlet only where it is asynchronous.)"""
+TRAPS = (
+    "tests/test_trap.py",
+    "var/log/trap.log",
+    "nodes/web/node_modules/trap.js",
+    "nodes/web/test/trap.mjs",
+    "trap.py",
+)
+"""What lies about in a checkout, and must slip into neither."""
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: setuptools leaves a `build` folder, whose old files would slip into the next wheel."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of both, built from a copy: setuptools leaves a `build` folder that would slip into the next one."""
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"
     source.mkdir()
     for name in ("fabric", "nodes"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "MANIFEST.in", "README.md"):
         shutil.copy(ROOT / name, source)
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder / "dist", source, cwd=folder)
-    (built,) = (folder / "dist").glob("*.whl")
-    return built
+    for name in TRAPS:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).touch()
+    run(sys.executable, "-m", "build", "--outdir", folder / "dist", source, cwd=folder)
+    return folder / "dist"
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (found,) = built.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def packaged() -> set[str]:
+    """The files of the two packages that belong into wheel and source archive."""
+    ours = {
+        str(path.relative_to(ROOT))
+        for folder in ("fabric", "nodes")
+        for path in (ROOT / folder).rglob("*.py")
+        if "node_modules" not in path.parts
+    }
+    for folder in ("nodes/web/src", "nodes/web/dist", "nodes/demo/data"):
+        ours |= {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file()}
+    return {name for name in ours if not name.endswith("/.built")} | {"fabric/py.typed", "nodes/py.typed"}
 
 
 @pytest.fixture(scope="module")
@@ -48,26 +86,25 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import click
 
     borrowed = Path(click.__file__).parent.parent
-    for name in ("click", "zmq", "pyzmq.libs", "msgpack"):  # one by one: an editable install of the checkout stays out
+    for name in BORROWED:  # one by one: an editable install of the checkout stays out
         if (borrowed / name).exists():
             (site / name).symlink_to(borrowed / name)
     return folder
 
 
-def test_the_wheel_holds_exactly_two_packages_both_typed(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
-    folders = {name.split("/")[0] for name in names}
-    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"fabric", "nodes"}
-    assert {"fabric/py.typed", "nodes/py.typed"} <= set(names)
-    served = {str(path.relative_to(ROOT)) for path in (ROOT / "nodes/web/src").rglob("*") if path.is_file()}
-    assert served <= set(names) and not [name for name in names if "node_modules" in name]
-    modules = {
-        str(path.relative_to(ROOT))
-        for folder in ("fabric", "nodes")
-        for path in (ROOT / folder).rglob("*.py")
-        if "node_modules" not in path.parts
-    }
-    assert {name for name in names if name.endswith(".py")} == modules
+def test_the_wheel_holds_exactly_the_two_packages(wheel: Path, packaged: set[str]) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
+    assert {name for name in names if ".dist-info/" not in name} == packaged
+    assert wheel.stat().st_size < 2_000_000
+
+
+def test_the_source_archive_holds_the_two_packages_and_what_builds_them(built: Path, packaged: set[str]) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        names = {member.name.partition("/")[2] for member in files.getmembers() if member.isfile()}
+    told = {name for name in names if ".egg-info/" in name}
+    assert names - told == packaged | {"MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg"}
+    assert archive.stat().st_size < 2_000_000
 
 
 def test_its_metadata_say_what_it_needs(wheel: Path) -> None:
@@ -90,3 +127,11 @@ def test_it_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     where = "import fabric, nodes; print(fabric.__file__, nodes.__file__)"
     for path in run(installed / "bin" / "python", "-c", where, cwd=tmp_path).split():
         assert Path(path).is_relative_to(installed)
+
+
+def test_an_installed_package_plays_the_demo(installed: Path, tmp_path: Path) -> None:
+    """All of it is in the wheel, the real flights as well: a proxy, a page and an agent, from any folder."""
+    said = run(installed / "bin" / "python", "-m", "nodes.demo.site_connect", "--both", cwd=tmp_path)
+    assert "sent  26,849 of flights" in said and "Every message came, in order." in said
+    assert said.endswith("All of it happened as told.\n")
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The verbs in scripts/: strict, quick when there is nothing to do, and clear about what is lacking."""
+"""The verbs in scripts/: strict, quick when there is nothing to do, and clear about what is missing."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def test_every_script_is_executable_strict_and_says_what_it_does(script: Path) -
     ("args", "words"),
     [
         (["--fly"], "'--fly' is not known"),
-        (["--minutes"], "--minutes: right would be a value behind it"),
-        (["--minutes", "0"], "--minutes 0: right would be 1 to 99999"),
-        (["--seed", "x"], "--seed x: right would be a whole number"),
+        (["--minutes"], "--minutes: expected a value"),
+        (["--minutes", "0"], "--minutes 0: expected 1 to 99999"),
+        (["--seed", "x"], "--seed x: expected a whole number"),
         (["--seed", "1", "--minutes", "5"], "--seed goes alone"),
         (["--filters", "5"], "--filters goes with --nodes"),
     ],
@@ -60,6 +60,16 @@ def test_every_script_is_executable_strict_and_says_what_it_does(script: Path) -
 def test_wrong_words_to_soak_are_one_line(args: list[str], words: str) -> None:
     done = run(ROOT / "scripts/soak", *args)
     assert (done.returncode, done.stdout) == (2, "") and words in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS[:-1], ids=lambda path: path.name)
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_prints_the_head_and_does_nothing(copy: Path, script: Path, word: str) -> None:
+    done = run(copy / "scripts" / script.name, word)
+    head = script.read_text().splitlines()[1].removeprefix("# ")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(f"{head}\n")
+    assert "set -euo" not in done.stdout and "shellcheck" not in done.stdout
+    assert not (copy / ".venv").exists() and not (copy / "var").exists()
 
 
 @pytest.mark.parametrize("name", ["bench", "build-web", "check", "demo", "lab", "setup", "soak", "status"])

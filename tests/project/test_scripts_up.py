@@ -92,10 +92,10 @@ def test_growing_leaves_what_runs_and_shrinking_is_refused(scripts: Scripts) -> 
     assert scripts.up("--proxies", "1").returncode == 0
     before = scripts.pids()
     grown = scripts.up("--proxies", "2")
-    assert grown.returncode == 0 and "scripts/restart p1 takes the present one" in grown.stderr
+    assert grown.returncode == 0 and "scripts/restart p1 starts it with that" in grown.stderr
     assert scripts.pids().keys() == {"p1", "p2"} and scripts.pids()["p1"] == before["p1"]
     refused = scripts.up("--proxies", "1")
-    assert refused.returncode == 3 and "p2 runs, and is wanted no more" in refused.stderr
+    assert refused.returncode == 3 and "p2 runs, and the new plan does not have it" in refused.stderr
     assert not (scripts.state / "plan.new").exists()
     assert scripts.run("down", "p2").returncode == 0
     assert scripts.up("--proxies", "1").returncode == 0 and scripts.pids() == before
@@ -201,14 +201,14 @@ def test_hosts_are_reached_through_the_runner_alone(scripts: Scripts) -> None:
     ("verb", "args", "code", "words"),
     [
         ("up", ["--proxies", "0"], 2, "--proxies"),
-        ("up", ["BAD"], 2, "this is no TOML"),
+        ("up", ["BAD"], 2, "not TOML"),
         ("up", ["/nowhere.toml"], 3, "/nowhere.toml cannot be read"),
-        ("up", ["HOST"], 3, "nothing can run on nowhere"),
-        ("up", ["LACKS"], 3, "there is no command /nowhere/fabric"),
-        ("status", [], 3, "holds no fabric; right would be scripts/up first"),
-        ("restart", ["p1"], 3, "holds no fabric"),
-        ("rolling-restart", [], 3, "holds no fabric"),
-        ("logs", [], 3, "holds no fabric"),
+        ("up", ["HOST"], 3, "cannot run anything on nowhere"),
+        ("up", ["LACKS"], 3, "the command /nowhere/fabric is missing"),
+        ("status", [], 3, "nothing was started from"),
+        ("restart", ["p1"], 3, "expected scripts/up first"),
+        ("rolling-restart", [], 3, "expected scripts/up first"),
+        ("logs", [], 3, "expected scripts/up first"),
         ("down", [], 0, "nothing was started from"),
     ],
 )
@@ -230,13 +230,13 @@ def test_names_that_are_not_known_and_a_command_that_is_not_there(scripts: Scrip
     assert scripts.up("--proxies", "1").returncode == 0
     for verb in ("restart", "rolling-restart", "logs", "down"):
         done = scripts.run(verb, "p9")
-        assert done.returncode == 2 and "'p9' is not known; there are p1" in done.stderr
+        assert done.returncode == 2 and "'p9' is not known: expected one of p1" in done.stderr
     assert scripts.run("restart").returncode == 2
-    assert "nowhere for its nodes to move" in scripts.run("rolling-restart").stderr
+    assert "no other to which its nodes could move" in scripts.run("rolling-restart").stderr
     assert len(scripts.pids()) == 1
     scripts.env["FABRIC"] = "/nowhere/fabric"
     done = scripts.up()
-    assert done.returncode == 3 and "FABRIC=/nowhere/fabric is no command" in done.stderr
+    assert done.returncode == 3 and "FABRIC=/nowhere/fabric cannot be run" in done.stderr
 
 
 def test_a_port_that_is_taken(scripts: Scripts) -> None:

@@ -67,10 +67,11 @@ def test_none(): assert True
 def test_popen(): subprocess.run(["true"])
 def test_spawn(): multiprocessing.get_context("spawn").Process(target=print).start()
 def test_system(): os.system("true")
-def test_in_a_thread():
-    thread = threading.Thread(target=test_popen)
-    thread.start()
-    thread.join()
+def test_in_threads():
+    threads = [threading.Thread(target=test_popen) for _ in range(2)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert False
 """
 
 

@@ -74,8 +74,8 @@ def test_building_again_does_nothing(bundles: Path) -> None:
     assert (bundles / "site_connect.js").stat().st_mtime_ns == before
 
 
-def test_without_node_it_says_what_lacks(tmp_path: Path) -> None:
+def test_without_node_it_says_what_is_missing(tmp_path: Path) -> None:
     for name in ("bash", "dirname"):
         (tmp_path / name).symlink_to(shutil.which(name) or name)
     done = run(ROOT / "scripts" / "build-web", PATH=str(tmp_path))
-    assert done.returncode == 3 and "there is no 'node'" in done.stderr and done.stdout == ""
+    assert done.returncode == 3 and "'node' is missing" in done.stderr and done.stdout == ""

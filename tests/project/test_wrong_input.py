@@ -24,32 +24,32 @@ USAGE = [
     (["proxy", "--listen", "FREE", "--name", "a/b"], "invalid name 'a/b'"),
     (["proxy", "--listen", "FREE", "--join", "p1"], "invalid address 'p1'"),
     (["proxy", "--listen", "tcp://*:15570"], "invalid address for others 'tcp://*:15570'"),
-    (["proxy", "--http", "5575"], "'5575' is no address; right would be http://127.0.0.1:9100, or off"),
+    (["proxy", "--http", "5575"], "invalid address '5575': expected http://HOST:PORT"),
     (["frame"], "Missing option '--store'"),
     (["frame", "--store", "mysql://h/d"], "expected sqlite:///path/to/file or postgresql://user@host/database"),
-    (["frame", "--store", "sqlite://", "--capacity", "0"], "capacity 0: must be 1 or more"),
-    (["frame", "--store", "sqlite://", "--name", "a b"], "--name 'a b': must be 1 to 64 letters"),
+    (["frame", "--store", "sqlite://", "--capacity", "0"], "invalid capacity 0: expected 1 or more"),
+    (["frame", "--store", "sqlite://", "--name", "a b"], "invalid --name 'a b': expected 1 to 64 letters"),
     (
         ["page", "--buttons", "a b/c"],
-        "--buttons ['a b/c'] is not right; it takes a list of at most 100 chat button ids",
+        "invalid --buttons ['a b/c']: expected a list of at most 100 chat button ids",
     ),
-    (["page", "--lease", "0.01"], "--lease 0.01 is not right; it takes seconds, from 0.5 to 600"),
-    (["page", "--updates", "EMPTY"], "is empty; right would be a line of JSON for each update"),
-    (["agent", "a/b"], "ID 'a/b' is not right; it takes an agent's id, 1 to 64 letters"),
-    (["agent", "ada", "--name", "\x1b"], "--name '\\x1b' is not right; it takes a name"),
+    (["page", "--lease", "0.01"], "invalid --lease 0.01: expected seconds, from 0.5 to 600"),
+    (["page", "--updates", "EMPTY"], "is empty: expected a line of JSON for each update"),
+    (["agent", "a/b"], "invalid ID 'a/b': expected an agent's id, 1 to 64 letters"),
+    (["agent", "ada", "--name", "\x1b"], "invalid --name '\\x1b': expected a name"),
     (["sub", "a/#/b"], "'#' only as the last level, not as level 2 of 3"),
     (["sub", "~x/y"], "invalid scope '~x'"),
-    (["sub", "a", "--timeout", "0"], "'0' is not right here; it takes a number above 0"),
+    (["sub", "a", "--timeout", "0"], "invalid number '0': expected a number above 0"),
     (["pub", "a/+", "1"], "wildcards are for filters"),
     (["ping", "--count", "0"], "0 is not in the range"),
     (["why", "a/#"], "wildcards are for filters"),
-    (["top", "--interval", "nan"], "'nan' is not right here"),
+    (["top", "--interval", "nan"], "invalid number 'nan'"),
     (["wait", "--proxies", "0"], "0 is not in the range"),
-    (["plan", "BAD"], "this is no TOML"),
+    (["plan", "BAD"], "not TOML"),
     (["plan", "--proxies", "2", "--listen", "ipc:///tmp/x"], "has room for one proxy on this machine"),
     (["match", "a/#/b", "a"], "'#' only as the last level"),
 ]
-LACKING = [
+MISSING = [
     (["proxy", "--listen", "TAKEN"], "cannot listen at tcp://127.0.0.1:"),
     (["proxy", "--listen", AWAY], f"cannot listen at {AWAY}: "),
     (["proxy", "--listen", "tcp://no.such.host.invalid:5570"], "no such interface or host name on this machine"),
@@ -104,12 +104,12 @@ def test_wrong_usage(args: list[str], why: str, words: dict[str, str], capsys: p
     assert code == Exit.USAGE and why in line
 
 
-@pytest.mark.parametrize(("args", "why"), LACKING, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
-def test_what_is_lacking_here(
+@pytest.mark.parametrize(("args", "why"), MISSING, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_a_local_prerequisite_that_is_missing(
     args: list[str], why: str, words: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, line = said(args, words, capsys)
-    assert code == Exit.LACKING and why in line
+    assert code == Exit.MISSING and why in line
 
 
 @pytest.mark.parametrize("args", CONNECTING, ids=lambda args: args[0])

@@ -7,7 +7,7 @@
             code = (await browser.told("~/site_connect/ready"))["code"]
 
 `Browser` and `console` are aiohttp clients that speak docs/web-protocol.md. `told` and `get` read on from where the
-last message was found, and keep what they pass in `frames`.
+last message was found, and keep what they pass in `messages`.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class StandInLine:
 
 
 class Line:
-    """A WebSocket to a gateway, with all frames that came."""
+    """A WebSocket to a gateway, with all messages that came."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class Line:
         self._headers = {"Origin": url if origin is None else origin, **(headers or {})}
         if cookie:
             self._headers["Cookie"] = cookie
-        self.frames: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
         self.close_code: int | None = None
         self._read = 0
 
@@ -173,31 +173,31 @@ class Line:
         await self.ws.send_str(json.dumps({"t": kind, **fields}))
 
     async def next(self) -> dict[str, Any] | None:
-        """Return the next frame; None at the end, and `close_code` says how it ended."""
+        """Return the next message; None at the end, and `close_code` says how it ended."""
         message = await self.ws.receive(PATIENCE_S)
         if message.type is not aiohttp.WSMsgType.TEXT:
             self.close_code = self.ws.close_code
             return None
-        self.frames.append(json.loads(message.data))
-        return self.frames[-1]
+        self.messages.append(json.loads(message.data))
+        return self.messages[-1]
 
     async def get(self, kind: str, **wanted: Any) -> dict[str, Any]:
-        """Return the next frame of this kind with these fields."""
+        """Return the next message of this kind with these fields."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
-                while self._read < len(self.frames):
-                    frame = self.frames[self._read]
+                while self._read < len(self.messages):
+                    message = self.messages[self._read]
                     self._read += 1
-                    if frame["t"] == kind and all(frame.get(name) == value for name, value in wanted.items()):
-                        return frame
+                    if message["t"] == kind and all(message.get(name) == value for name, value in wanted.items()):
+                        return message
                 if await self.next() is None:
                     raise AssertionError(
-                        f"closed with {self.close_code} instead of {kind} {wanted}: {self.frames[-5:]}"
+                        f"closed with {self.close_code} instead of {kind} {wanted}: {self.messages[-5:]}"
                     )
 
     def forget(self) -> None:
-        """Drop what came: for tests with very many frames."""
-        self.frames.clear()
+        """Drop what came: for tests with very many messages."""
+        self.messages.clear()
         self._read = 0
 
     async def until_closed(self) -> int:

@@ -55,7 +55,7 @@ class Gateway:
 
     def hear(self, store: Cobrowse) -> list[Input]:
         """Return what the page is told when the store's co-browsing becomes known."""
-        self.cobrowse, self.has_heard = self.cobrowse.merged(store), True
+        self.cobrowse, self.has_heard = store.ended_below(self.cobrowse.epoch), True
         said: list[Input] = []
         for ident in [ident for ident, epoch in self.stops.items() if epoch is None]:
             said += self.stop(ident)
@@ -92,7 +92,8 @@ class Model:
         before = self.cobrowse
         match said["t"]:
             case "start":
-                self.cobrowse = before.merged(Cobrowse("joined", said["payload"]["epoch"]))
+                if said["payload"]["epoch"] >= before.epoch:
+                    self.cobrowse = Cobrowse("joined", said["payload"]["epoch"])
                 self.is_unknown = self.is_unknown and said["payload"]["epoch"] < before.epoch
             case "over":
                 self.cobrowse = before.stopped(said["epoch"])

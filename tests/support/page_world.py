@@ -9,8 +9,29 @@ from typing import Any
 
 from fabric.node.coverage import Ack
 from fabric.wire import Message
-from nodes.page.frame_core import Ask, FrameCore, StopAcknowledged
-from nodes.page.page_core import Acked, Deliver, Effect, Hold, PageCore, Release, Send
+from nodes.page.frame_core import FrameCore
+from nodes.page.interface import (
+    Acked,
+    Ask,
+    ButtonsCounted,
+    ClockTicked,
+    Deliver,
+    Effect,
+    FrameAttached,
+    FrameNodeAnswered,
+    FrameNodeRejected,
+    FrameNodeTold,
+    FrameNodeWasBusy,
+    Hold,
+    Input,
+    LeaseLost,
+    PageCame,
+    PageStopped,
+    Release,
+    Send,
+    StopAcknowledged,
+)
+from nodes.page.page_core import PageCore
 from nodes.rules.backoff import Backoff
 from nodes.rules.state_map import START
 
@@ -32,7 +53,8 @@ def state(version: int, **changes: Any) -> dict[str, Any]:
 
 
 class World:
-    """One page; `told` lists (topic, payload) of all that its subscription to everything local got."""
+    """One page. `told` lists (topic, payload) of what its subscription to everything local got, since `topics` was last
+    asked; `story` lists all of it."""
 
     def __init__(
         self, *, resumed: bool = False, buttons: tuple[str, ...] = (), attempts: int = 3, echo: bool = True
@@ -42,11 +64,13 @@ class World:
         self.frame = FrameCore(SESSION, "run", resumed=resumed, buttons=buttons, backoff=backoff)
         self.core = PageCore(self.frame, echo=echo)
         self.told: list[tuple[str, Any]] = []
+        self.story: list[tuple[str, Any]] = []
         self.acks: list[tuple[int, Ack]] = []
         self.sent: list[Send] = []
         self.asked: list[Ask] = []
         self.held: list[Hold | Release] = []
         self.acknowledged: list[int] = []
+        self.stops = 0
         for topic_filter in ("~/#", "~pagesession/#"):
             self.subscribe(topic_filter)
 
@@ -74,6 +98,7 @@ class World:
         def handler(message: Message) -> None:
             if into is None:
                 self.told.append((message.topic, message.payload))
+                self.story.append((message.topic, message.payload))
             else:
                 into.append(message)
 
@@ -81,15 +106,15 @@ class World:
         self.perform(effects)
         return ident
 
-    def act(self, outs: list[Any]) -> None:
-        self.perform(self.core.act(outs))
+    def handle(self, event: Input) -> None:
+        self.perform(self.core.handle(event, self.now))
 
     def come(self) -> World:
-        self.act(self.frame.page_came(self.now))
+        self.handle(PageCame())
         return self
 
     def attach(self) -> World:
-        self.perform(self.core.attached(HOME, self.now))
+        self.handle(FrameAttached(HOME))
         return self
 
     def ready(self) -> World:
@@ -98,25 +123,38 @@ class World:
         self.answer(state(1))
         return self
 
+    def last(self, operation: str) -> Ask:
+        """The last request of this operation."""
+        return [ask for ask in self.asked if ask.operation == operation][-1]
+
     def answer(self, reply: Any, operation: str = "grant_code") -> None:
-        """Answer the last open request of this operation."""
-        ask = [ask for ask in self.asked if ask.operation == operation][-1]
-        self.act(self.frame.answered(ask, reply, self.now))
+        """The frame node answers the last request of this operation."""
+        self.handle(FrameNodeAnswered(self.last(operation), reply))
 
     def refuse(self, retry_after_s: float = 0.0, drawn: float = 0.5, operation: str = "grant_code") -> None:
-        ask = [ask for ask in self.asked if ask.operation == operation][-1]
-        self.act(self.frame.refused(ask, "busy", retry_after_s, drawn, self.now))
+        self.handle(FrameNodeWasBusy(self.last(operation), "busy", retry_after_s, drawn))
 
-    def hear(self, reply: Any) -> None:
-        self.act(self.frame.heard(reply, self.now))
+    def reject(self, why: str, operation: str) -> None:
+        self.handle(FrameNodeRejected(self.last(operation), why))
+
+    def hear(self, news: Any) -> None:
+        """The frame node sends a state map."""
+        self.handle(FrameNodeTold(news))
+
+    def lose(self, asked_at: float | None = None) -> None:
+        """The frame node has no lease of the page."""
+        self.handle(LeaseLost(self.now if asked_at is None else asked_at))
+
+    def count(self, available: dict[str, Any]) -> None:
+        self.handle(ButtonsCounted(available))
 
     def publish(self, topic: str, payload: Any = None) -> None:
         self.perform(self.core.publish(topic, payload, self.now))
 
     def stop(self) -> int:
-        number, effects = self.core.stop_session(self.now)
-        self.perform(effects)
-        return number
+        self.stops += 1
+        self.handle(PageStopped(self.stops))
+        return self.stops
 
     def update(self, event: Any = "x", snapshot: bool = False) -> bool:
         effects = self.core.send_update(event, snapshot)
@@ -125,7 +163,7 @@ class World:
 
     def tick(self, seconds: float = 0.0) -> None:
         self.now += seconds
-        self.perform(self.core.tick(self.now))
+        self.handle(ClockTicked())
 
     def topics(self) -> list[str]:
         """What was told since this was last asked, by topic without its scope."""

@@ -103,7 +103,7 @@ class Reader:
             "ipc:///tmp/fabric-readme": f"ipc://{self._folder}/p",
             "sqlite:///frame.db": f"sqlite:///{self._folder}/frame.db",
             "agents.jsonl": f"{self._folder}/agents.jsonl",
-            "benchmarks/data": f"{ROOT}/benchmarks/data",
+            "nodes/demo/data": f"{ROOT}/nodes/demo/data",
         }.items():
             text = text.replace(shown, path)
         return re.sub(r"^scripts/", f"{ROOT}/scripts/", text).replace('"482913"', json.dumps(self._code()))

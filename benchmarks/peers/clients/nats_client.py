@@ -1,4 +1,4 @@
-"""NATS by nats-py, which is asyncio: one event loop a process, in a thread of its own, for all its connections.
+"""NATS by nats-py, which is asyncio: one event loop a process, in one thread, for all its connections.
 
 Limits of what waits in the client are off, so that nothing is dropped here; in the server they are raised. Publishing
 is done inside the loop, without a thread between, as a program written for nats-py would; a callback publishes from

@@ -360,7 +360,7 @@ def test_scopes_that_do_not_exist_are_refused(here: Node) -> None:
 
 @pytest.mark.parametrize("rest", ["+/s/x", "#", "+/+/x", "", "/s/x", "h", "h/+/x", "h/#", "h//x"])
 def test_a_page_session_is_heard_by_name_only(here: Node, rest: str) -> None:
-    with pytest.raises(ScopeError, match="would hear other pages"):
+    with pytest.raises(ScopeError, match="both named, to hear one page only"):
         here.subscribe(f"~pagesession/{rest}", print)
 
 
@@ -411,7 +411,7 @@ def test_payloads_beyond_the_limit_are_refused_here_and_by_the_receiver(two: Pro
 
 @pytest.mark.parametrize("connect", ["", "tcp://", "127.0.0.1:5570", "tcp://h:70000", []])
 def test_an_address_that_is_none_is_an_error_at_once(connect: Any) -> None:
-    with pytest.raises(ValueError, match="invalid address"):
+    with pytest.raises(ValueError, match=r"invalid (address|addresses|port) "):
         Node(connect)
 
 

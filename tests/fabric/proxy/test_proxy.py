@@ -63,12 +63,12 @@ def announced(node: Node, name: str) -> Box:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"listen": "nonsense"}, "is no address"),
-        ({"listen": "tcp://127.0.0.1:65535"}, "leaves no room"),
-        ({"listen": "tcp://0.0.0.0:5570"}, "`advertise` with a real host"),
-        ({"listen": "tcp://127.0.0.1:5570", "advertise": "tcp://*:5570"}, "`advertise` with a real host"),
+        ({"listen": "nonsense"}, "invalid address 'nonsense': expected tcp://HOST:PORT"),
+        ({"listen": "tcp://127.0.0.1:65535"}, "invalid port 65535: expected 1 to 65530"),
+        ({"listen": "tcp://0.0.0.0:5570"}, "expected a real host: give `advertise`"),
+        ({"listen": "tcp://127.0.0.1:5570", "advertise": "tcp://*:5570"}, "expected a real host: give `advertise`"),
         ({"listen": "tcp://127.0.0.1:5570", "name": "a/b"}, "invalid name 'a/b': expected 1 to 100 characters"),
-        ({"listen": "tcp://127.0.0.1:5570", "join": ["p1"]}, "is no address"),
+        ({"listen": "tcp://127.0.0.1:5570", "join": ["p1"]}, "invalid address 'p1'"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(options: dict[str, Any], words: str) -> None:

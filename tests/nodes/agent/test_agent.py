@@ -129,7 +129,7 @@ def test_chat_from_the_queue_both_ways(nodes: list[Node]) -> None:
             assert page.wait("chat/accepted") == {"agent": "bob", "button": "help"}
             ident = bob.say(session, "hello")
             assert page.wait("chat/message") == {"from": "Bob", "text": "hello", "id": ident}
-            until(lambda: bob._watching, "bob hears the page")
+            until(lambda: len(bob._spaces), "bob hears the page")
             said = {"from": "visitor", "text": "hi", "id": "1"}
             page.publish("~pagesession/chat/message", said)
             assert bob.wait("chat_message")["message"] == said
@@ -186,7 +186,7 @@ def test_signed_in_again_it_takes_its_sessions_up(nodes: list[Node]) -> None:
         again.wait("update")
     page.wait("cobrowsing/stop")
     page.close()
-    first._client.close()
+    first._frame_node.close()
 
 
 def test_it_signs_in_again_when_its_lease_was_lost(nodes: list[Node]) -> None:
@@ -194,7 +194,8 @@ def test_it_signs_in_again_when_its_lease_was_lost(nodes: list[Node]) -> None:
     with Ada(nodes[1]) as ada:
         ada.join(page.code()).result(10)
         until(
-            lambda: ada._client.request("frame", "sign_out", {"agent": "ada"}, deadline_s=5) is not None, "signed out"
+            lambda: ada._frame_node._client.request("frame", "sign_out", {"agent": "ada"}, deadline_s=5) is not None,
+            "signed out",
         )
         page.wait("cobrowsing/stop")
         ada.wait("stopped")

@@ -31,7 +31,7 @@ def refusing(shared: Site) -> Driven:
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        ({"do": "dance"}, "there are"),
+        ({"do": "dance"}, "invalid command 'dance': expected one of"),
         ({"do": "join"}, "'code'"),
         ({"do": "join", "code": "1"}, "6 characters"),
         ({"do": "join", "code": "999999"}, "no page holds"),

@@ -78,24 +78,28 @@ def test_a_signal_drains_it_what_is_in_flight_is_answered(base: str, frame: Star
     [
         ([], Exit.USAGE, "Missing option '--store'"),
         (["--store", "nonsense"], Exit.USAGE, "expected sqlite:///path/to/file or postgresql://user@host/database"),
-        (["--store", "postgresql:/nowhere"], Exit.USAGE, "--store is no URL: must be sqlite:///path/to/file or"),
+        (["--store", "postgresql:/nowhere"], Exit.USAGE, "invalid --store: expected sqlite:///path/to/file or"),
         (["--store", "sqlite:///:memory:"], Exit.USAGE, "expected sqlite:///path/to/file"),
         (["--store", "mysql://u@h/x"], Exit.USAGE, "invalid start of the store URL 'mysql'"),
         (
             ["--store", "sqlite:////nowhere/frame.db"],
-            Exit.LACKING,
+            Exit.MISSING,
             "cannot open the store: OperationalError: unable to",
         ),
-        (["--store", "sqlite:///{root}/README.md"], Exit.LACKING, "DatabaseError: file is not a database"),
-        (["--store", "postgresql://u:sesam@127.0.0.1:1/x"], Exit.LACKING, "Connection refused"),
-        (["--store", "{ok}", "--capacity", "0"], Exit.USAGE, "capacity 0: must be 1 or more"),
-        (["--store", "{ok}", "--capacity", "600000"], Exit.USAGE, "codes of length 7 are enough"),
+        (["--store", "sqlite:///{root}/README.md"], Exit.MISSING, "DatabaseError: file is not a database"),
+        (["--store", "postgresql://u:sesam@127.0.0.1:1/x"], Exit.MISSING, "Connection refused"),
+        (["--store", "{ok}", "--capacity", "0"], Exit.USAGE, "invalid capacity 0: expected 1 or more"),
+        (["--store", "{ok}", "--capacity", "600000"], Exit.USAGE, "expected codes of length 7"),
         (["--store", "{ok}", "--capacity", "many"], Exit.USAGE, "'many' is not a valid integer"),
         (["--store", "{ok}", "--max-in-flight", "0"], Exit.USAGE, "--max-in-flight"),
-        (["--store", "{ok}", "--code-length", "0"], Exit.USAGE, "code length 0: must be from 1 to 32"),
-        (["--store", "{ok}", "--alphabet", "0011"], Exit.USAGE, "alphabet '0011': must be two or more different"),
-        (["--store", "{ok}", "--quarantine", "nan"], Exit.USAGE, "it takes a number above 0"),
-        (["--store", "{ok}", "--name", "a/b"], Exit.USAGE, "--name 'a/b': must be 1 to 64 letters"),
+        (["--store", "{ok}", "--code-length", "0"], Exit.USAGE, "invalid code length 0: expected 1 to 32"),
+        (
+            ["--store", "{ok}", "--alphabet", "0011"],
+            Exit.USAGE,
+            "invalid alphabet '0011': expected two or more different",
+        ),
+        (["--store", "{ok}", "--quarantine", "nan"], Exit.USAGE, "expected a number above 0"),
+        (["--store", "{ok}", "--name", "a/b"], Exit.USAGE, "invalid --name 'a/b': expected 1 to 64 letters"),
         (["--store", "{ok}", "--connect", "nonsense"], Exit.USAGE, "--connect"),
         (["--store", "{ok}", "--connect", "{nobody}", "--connect-timeout", "0.3"], Exit.NOBODY, "no proxy answered at"),
     ],
@@ -115,7 +119,11 @@ def test_what_cannot_work_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("missing", "url", "words"),
     [
-        ("sqlalchemy", "sqlite:///frame.db", "sqlalchemy is not installed; right would be: pip install '.[store]'"),
+        (
+            "sqlalchemy",
+            "sqlite:///frame.db",
+            "sqlalchemy is not installed; install it with: pip install 'site-connect-fabric[store]'",
+        ),
         ("psycopg", "postgresql://u@h/x", "install the extra 'postgres'"),
     ],
 )
@@ -125,7 +133,7 @@ def test_an_extra_that_is_not_installed(
     program = f"import sys; sys.modules[{missing!r}] = None; from nodes.cli.main import main; main()"
     process = Process([sys.executable, "-c", program, "frame", "--store", url], tmp_path)
     started.append(process)
-    assert process.wait() == Exit.LACKING
+    assert process.wait() == Exit.MISSING
     assert len(process.stderr) == 1 and words in process.stderr[0]
 
 

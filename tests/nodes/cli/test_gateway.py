@@ -33,10 +33,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (["--listen", "tcp://127.0.0.1:1"], "http://HOST:PORT"),
         (["--listen", "https://127.0.0.1:1"], "--tls-cert"),
         (["--tls-cert", "x"], "go together"),
-        (["--allow-origin", "shop.example.org"], "no origin"),
-        (["--allow-origin", "*"], "no origin"),
-        (["--public-subscribe", "~/#"], "cannot be public"),
-        (["--public-publish", "$fabric/#"], "cannot be public"),
+        (["--allow-origin", "shop.example.org"], "invalid origin"),
+        (["--allow-origin", "*"], "invalid origin"),
+        (["--public-subscribe", "~/#"], "invalid public filter"),
+        (["--public-publish", "$fabric/#"], "invalid public filter"),
         (["--public-subscribe", "a/#/b"], "#"),
         (["--max-pages", "0"], "--max-pages"),
         (["--name", "a/b"], "letters, digits"),
@@ -60,7 +60,7 @@ def test_files_that_cannot_be_used_are_named(capfd: pytest.CaptureFixture[str], 
             "cannot be used",
         ),
     ):
-        assert run(["gateway", *options]) == Exit.LACKING
+        assert run(["gateway", *options]) == Exit.MISSING
         said = capfd.readouterr().err
         assert words in said and "secret\n" not in said
 
@@ -69,7 +69,7 @@ def test_a_port_that_is_taken_ends_it_with_3(world: Site, run_fabric: Run) -> No
     with world.scene():
         gateway = start_gateway(world)
         done = run_fabric("gateway", "--listen", gateway.url, "--connect", world.base)
-        assert done.returncode == Exit.LACKING and "cannot listen" in done.stderr
+        assert done.returncode == Exit.MISSING and "cannot listen" in done.stderr
 
 
 def test_over_tls_the_cookie_is_secure_and_the_page_is_served(world: Site, tmp_path: Path) -> None:
@@ -110,4 +110,4 @@ def test_behind_a_proxy_its_words_count_and_otherwise_not(world: Site) -> None:
 def test_without_aiohttp_it_says_which_extra_is_lacking(world: Site) -> None:
     code = "import sys; sys.modules['aiohttp'] = None; from nodes.cli.main import run; sys.exit(run(['gateway']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == Exit.LACKING and "pip install '.[web]'" in done.stderr
+    assert done.returncode == Exit.MISSING and "pip install 'site-connect-fabric[web]'" in done.stderr

@@ -15,7 +15,7 @@ from fabric.errors import LocalWireError
 from nodes.cli.ingest import Outgoing, Refused, Skipped, Template, from_csv, from_json_lines, payload_of, value_of
 from tests.support.processes import ROOT
 
-FLIGHTS = ROOT / "benchmarks/data/nyc_flights_2013_01.csv.gz"
+FLIGHTS = ROOT / "nodes/demo/data/nyc_flights_2013_01.csv.gz"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_lines_of_json() -> None:
         ('{"topic": 5, "payload": 1}', '"topic" that is a string'),
         ('["a/b", 1]', '"topic" that is a string'),
         ('{"topic": "a/b"}', '"payload" is missing'),
-        ('{"topic": "a/b", "payload": NaN}', "NaN is no JSON"),
+        ('{"topic": "a/b", "payload": NaN}', "NaN is not JSON"),
         ('{"topic": "a/b", "payload": ' + "[" * 100_000, "nested too deeply"),
         ('{"topic": "a/b", "payload": {"$bin": 5}}', "base64"),
     ],
@@ -75,7 +75,7 @@ def test_lines_of_json() -> None:
 def test_a_bad_line_is_refused_with_its_number_and_the_next_is_read(line: str, why: str) -> None:
     refused, good = from_json_lines([line, '{"topic": "a", "payload": 0}'])
     assert isinstance(refused, Refused) and refused.line == 1
-    assert why in refused.why and 'right would be {"topic"' in refused.why
+    assert why in refused.why and 'a line looks like {"topic"' in refused.why
     assert good == Outgoing(2, "a", 0)
 
 
@@ -100,13 +100,13 @@ def test_a_row_whose_topic_lacks_a_value_is_skipped() -> None:
 def test_a_value_that_would_change_the_topics_levels_is_refused() -> None:
     found = rows("a,b\nx/y,1\n+,2\n#,3\nx,4\n")
     assert [type(item) for item in found] == [Refused, Refused, Refused, Outgoing]
-    assert found[0].why == "a is 'x/y'; in a topic's level there is no / + # and NUL"
+    assert found[0].why == "invalid a 'x/y': expected a level of a topic, without / + # and NUL"
 
 
 def test_a_row_of_another_length_is_refused() -> None:
     assert rows("a,b\nx\nx,1,2\ny,1\n") == [
-        Refused(2, "it has 1 fields; right would be 2"),
-        Refused(3, "it has 3 fields; right would be 2"),
+        Refused(2, "1 fields: expected 2"),
+        Refused(3, "3 fields: expected 2"),
         Outgoing(4, "t/y", 1),
     ]
 
@@ -129,12 +129,12 @@ def test_a_payload_of_more_than_one_column_is_text_and_none_is_the_row() -> None
 @pytest.mark.parametrize(
     ("text", "topic", "why"),
     [
-        ("", "t", "there is no header line"),
-        ("a,b\n", "t/{c}", "there is no column 'c'; there are a, b"),
+        ("", "t", "no header line"),
+        ("a,b\n", "t/{c}", "invalid column 'c': expected one of a, b"),
         ("a,b\n", "t/{}", "a column's name alone belongs between braces"),
         ("a,b\n", "t/{a:>5}", "a column's name alone"),
         ("a,b\n", "t/{a!r}", "a column's name alone"),
-        ("a,b\n", "t/{a", "is no template"),
+        ("a,b\n", "t/{a", "invalid template"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_first_row(text: str, topic: str, why: str) -> None:

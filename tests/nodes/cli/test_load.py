@@ -33,9 +33,9 @@ def test_tables_and_a_plot(mesh: list[ProxyProcess], run_fabric: Run, tmp_path: 
     arguments = ("--connect", mesh[0].base, "--rate", "500", "--subscribers", "2", *filters, "--plot", str(plot))
     done = run_fabric("load", *SHORT, *arguments, timeout_s=60)
     assert done.returncode == Exit.DONE, done.stderr
-    figures, ledger, over = (block.splitlines() for block in done.stdout.split("\n\n"))
+    figures, books, over = (block.splitlines() for block in done.stdout.split("\n\n"))
     assert figures[0].split()[:3] == ["rate/s", "sent", "delivered"] and figures[1].split()[0] == "500"
-    assert ledger[0].startswith("subscriber") and len(ledger) == 3
+    assert books[0].startswith("subscriber") and len(books) == 3
     assert "over-delivered by filter" in over[0] and over[1].split()[:2] == ["1", "+/0001/x"]
     assert "covered: p1, p2" in done.stderr and "<svg" in plot.read_text()
 
@@ -84,7 +84,7 @@ def test_nothing_holds(mesh: list[ProxyProcess], run_fabric: Run) -> None:
     assert done.returncode == Exit.NOT_REACHED and "no rate held" in done.stderr
 
 
-def test_a_ledger_that_does_not_balance_ends_with_1(
+def test_books_that_do_not_balance_ends_with_1(
     mesh: list[ProxyProcess], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Cooked: the last message of one topic is claimed to have been published twice."""
@@ -99,25 +99,25 @@ def test_a_ledger_that_does_not_balance_ends_with_1(
     monkeypatch.setattr("nodes.load.run.QUIET_S", 1.5)
     assert main.run(["load", *SHORT, "--connect", mesh[0].base, "--json"]) == Exit.NOT_REACHED
     said = capsys.readouterr()
-    assert "the ledger does not balance: subscriber 0, publisher 0: " in said.err
+    assert "the books do not balance: subscriber 0, publisher 0: " in said.err
     assert "1 neither delivered nor reported lost" in said.err
     found = json.loads(said.out)
-    assert not found["balances"] and found["result"]["ledger"][0]["missing"] == 1
+    assert not found["balances"] and found["result"]["books"][0]["missing"] == 1
 
 
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--rate", "0"], "'0' is not right here"),
-        (["--rate", "fast"], "'fast' is not right here"),
-        (["--find-max", "--rate", "max"], "--find-max begins with a rate"),
-        (["--topic", "a"], "'a' makes one topic, not 100"),
-        (["--topic", "~/{n}"], "is not everybody's"),
+        (["--rate", "0"], "invalid number '0'"),
+        (["--rate", "fast"], "invalid number 'fast'"),
+        (["--find-max", "--rate", "max"], "--find-max needs a rate to begin with"),
+        (["--topic", "a"], "invalid pattern 'a': expected one with {n} in it"),
+        (["--topic", "~/{n}"], "expected one for everybody"),
         (["--filter", "nothing/#"], "matches none of the topics load/0000/value … load/0099/value"),
         (["--filter", "a#"], "filter 'a#'"),
-        (["--filter", "$fabric/#"], "is not everybody's"),
-        (["--plot", "a.gif"], "'a.gif' ends in neither of .svg, .png"),
-        (["--plot", "/nowhere/a.svg"], "is no folder to write a.svg to"),
+        (["--filter", "$fabric/#"], "expected one for everybody"),
+        (["--plot", "a.gif"], "invalid file 'a.gif': expected a name that ends in .svg or .png"),
+        (["--plot", "/nowhere/a.svg"], "invalid folder '/nowhere'"),
         (["--size", "7"], "7 is not in the range"),
         (["--topics", "100000", "--publishers", "20"], "more than the 1,000,000 pairs"),
         (["--max-loss", "2"], "2.0 is not in the range"),
@@ -157,5 +157,5 @@ def test_what_lacks_is_named_with_its_extra(
         return None if name == "hdrh" else object()
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-    assert main.run(["load"]) == Exit.LACKING
-    assert "hdrh is not installed; right would be: pip install '.[bench]'" in capsys.readouterr().err
+    assert main.run(["load"]) == Exit.MISSING
+    assert "hdrh is not installed; install it with: pip install 'site-connect-fabric[bench]'" in capsys.readouterr().err

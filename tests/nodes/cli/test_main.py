@@ -35,7 +35,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ([], "fabric: a command is missing; there are "),
+        ([], "fabric: missing command: expected one of "),
         (["nothing"], "fabric: No such command 'nothing'."),
         (["match", "a"], "fabric match: Missing argument 'TOPIC"),
         (["match", "a/#/b", "a"], "fabric: invalid filter 'a/#/b': expected '#' only as the last level"),
@@ -44,8 +44,8 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["sub", "a#"], "fabric: invalid filter 'a#'"),
         (["sub", "~mine/a"], "fabric: invalid scope '~mine'"),
         (["sub", "a", "--count", "0"], "fabric sub: Invalid value for '--count'"),
-        (["sub", "a", "--timeout", "nan"], "'nan' is not right here; it takes a number above 0"),
-        (["sub", "a", "--timeout", "-1"], "'-1' is not right here"),
+        (["sub", "a", "--timeout", "nan"], "invalid number 'nan': expected a number above 0"),
+        (["sub", "a", "--timeout", "-1"], "invalid number '-1'"),
         (["sub", "a", "--connect", "127.0.0.1:5570"], "expected tcp://HOST:PORT or ipc://PATH"),
         (["pub", "a/+", "1"], "fabric: invalid topic 'a/+'"),
         (["pub", "a", "1", "2"], "fabric pub: Got unexpected extra argument (2)"),
@@ -54,7 +54,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["pub", "--topic", "a"], "--topic and --payload go with --csv"),
         (["pub", "--csv", "-"], "--csv needs --topic"),
         (["pub", "a", "--csv", "-", "--topic", "b"], "--csv takes its topics from --topic"),
-        (["pub", "a", "--rate", "0"], "'0' is not right here"),
+        (["pub", "a", "--rate", "0"], "invalid number '0'"),
         (["pub", "a", "--nonsense"], "No such option"),
         (["proxy", "--listen", "tcp://127.0.0.1:65533"], "invalid port 65533: expected 1 to 65530"),
         (["proxy", "--listen", "ipc://" + "x" * 120], "expected at most 100 bytes"),
@@ -76,13 +76,13 @@ def test_wrong_usage_is_2_in_one_line_on_stderr(
 @pytest.mark.parametrize(
     ("raised", "code"),
     [
-        (Fail("no", Exit.LACKING), Exit.LACKING),
+        (Fail("no", Exit.MISSING), Exit.MISSING),
         (NotConnected("no"), Exit.NOBODY),
         (InvalidTopic("no"), Exit.USAGE),
         (LocalWireError("no"), Exit.USAGE),
-        (HighWaterMarkReached("no"), Exit.LACKING),
-        (FabricError("no"), Exit.LACKING),
-        (OSError("no"), Exit.LACKING),
+        (HighWaterMarkReached("no"), Exit.MISSING),
+        (FabricError("no"), Exit.MISSING),
+        (OSError("no"), Exit.MISSING),
         (click.UsageError("no"), Exit.USAGE),
         (click.Abort(), Exit.INTERRUPTED),
         (KeyboardInterrupt(), Exit.INTERRUPTED),
@@ -158,7 +158,7 @@ def test_a_port_that_is_taken_is_3_in_one_line(capsys: pytest.CaptureFixture[str
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", int(base.rpartition(":")[2]) + 2))
         taken.listen()
-        assert main.run(["proxy", "--listen", base]) == Exit.LACKING
+        assert main.run(["proxy", "--listen", base]) == Exit.MISSING
     out, err = capsys.readouterr()
     assert out == "" and "the address is in use" in err and len(err.splitlines()) == 1
 

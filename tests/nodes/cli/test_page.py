@@ -52,7 +52,7 @@ def test_what_it_sees_and_what_it_is_told(world: Site) -> None:
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        ({"do": "dance"}, "there are"),
+        ({"do": "dance"}, "invalid command 'dance': expected one of"),
         ({"do": "publish"}, "'topic'"),
         ({"do": "publish", "topic": "a/#"}, "#"),
         ({"do": "publish", "topic": "~pagesession/cobrowsing/update"}, "send_update"),

@@ -35,10 +35,10 @@ def test_a_file_for_scripts(run_fabric: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["/nowhere.toml"], Exit.LACKING, "/nowhere.toml cannot be read: No such file"),
+        (["/nowhere.toml"], Exit.MISSING, "/nowhere.toml cannot be read: No such file"),
         (["BAD"], Exit.USAGE, "'x' is not known"),
-        (["BINARY"], Exit.USAGE, "this is no text in UTF-8"),
-        (["BAD", "--proxies", "2"], Exit.USAGE, "right would be one, a file or flags"),
+        (["BINARY"], Exit.USAGE, "not text in UTF-8"),
+        (["BAD", "--proxies", "2"], Exit.USAGE, "expected either a file or flags"),
         (["--pages", "3"], Exit.USAGE, "pages need a frame node"),
         (["--proxies", "0"], Exit.USAGE, "--proxies"),
     ],

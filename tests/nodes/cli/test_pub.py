@@ -82,7 +82,7 @@ def test_lines_of_json_and_the_bad_ones_among_them(mesh: Mesh, run_fabric: Run) 
     assert done.returncode == Exit.NOT_REACHED and done.stdout == ""
     words = done.stderr.splitlines()
     assert [re.search(r"line (\d)", line)[1] for line in words[:-1]] == ["2", "3", "4", "5", "6"]  # type: ignore[index]
-    assert "right would be" in words[0] and "stay in this command" in words[3]
+    assert "a line looks like" in words[0] and "expected one without ~/" in words[3]
     assert words[-1].startswith("fabric pub: sent 2, skipped 0, refused 5 in ")
 
 
@@ -124,7 +124,7 @@ def test_csv(mesh: Mesh, run_fabric: Run, tmp_path: Path, kind: str) -> None:
         "refused": 1,
         "unconfirmed": 0,
     }
-    assert "line 6: tail is 'x/y'" in done.stderr
+    assert "line 6: invalid tail 'x/y'" in done.stderr
 
 
 def test_text_that_is_no_utf8_is_refused_by_the_line(mesh: Mesh, run_fabric: Run, tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_text_that_is_no_utf8_is_refused_by_the_line(mesh: Mesh, run_fabric: Run
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["--csv", "/nowhere.csv", "--topic", "a"], Exit.LACKING, "cannot read /nowhere.csv: "),
-        (["--csv", "pyproject.toml.gz", "--topic", "a"], Exit.LACKING, "cannot read"),
-        (["--csv", "-", "--topic", "a/{c}"], Exit.USAGE, "there is no column 'c'; there are a, b"),
-        (["--csv", "-", "--topic", "a/{"], Exit.USAGE, "is no template"),
-        (["~/a", "1"], Exit.USAGE, "stay in this command"),
+        (["--csv", "/nowhere.csv", "--topic", "a"], Exit.MISSING, "cannot read /nowhere.csv: "),
+        (["--csv", "pyproject.toml.gz", "--topic", "a"], Exit.MISSING, "cannot read"),
+        (["--csv", "-", "--topic", "a/{c}"], Exit.USAGE, "invalid column 'c': expected one of a, b"),
+        (["--csv", "-", "--topic", "a/{"], Exit.USAGE, "invalid template"),
+        (["~/a", "1"], Exit.USAGE, "expected one without ~/"),
         (["$a", "1"], Exit.USAGE, "belong to the fabric"),
         (["~mine/a", "1"], Exit.USAGE, "invalid scope '~mine'"),
     ],
@@ -159,7 +159,7 @@ def test_a_gz_file_that_is_none_or_cut_off_is_lacking(mesh: Mesh, run_fabric: Ru
     for content in (CSV.encode(), whole[: len(whole) // 2]):
         (tmp_path / "a.csv.gz").write_bytes(content)
         done = run_fabric("pub", "--connect", mesh[0].base, "--csv", str(tmp_path / "a.csv.gz"), *TEMPLATES)
-        assert done.returncode == Exit.LACKING and "Traceback" not in done.stderr
+        assert done.returncode == Exit.MISSING and "Traceback" not in done.stderr
         assert f"cannot read {tmp_path}/a.csv.gz: " in done.stderr
 
 

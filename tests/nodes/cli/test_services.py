@@ -15,7 +15,8 @@ from fabric.errors import Busy, NotAllowed, StateError
 from fabric.services import Request, Server, each
 from fabric.services.directory import Instance
 from nodes.cli.options import Exit
-from nodes.cli.services import table
+from nodes.cli.services import COLUMNS, _row
+from nodes.cli.stdout import table_text
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import PATIENCE_S, mesh
 
@@ -83,11 +84,15 @@ def test_no_service_ends_with_4(run_fabric: Run, proxies: list[ProxyProcess]) ->
 
 def test_a_table_of_what_peers_say_keeps_its_lines() -> None:
     """A hostile announcement must not break lines, drive the terminal, or fill the screen."""
-    lines = table(
+    lines = table_text(
+        COLUMNS,
         [
-            Instance("long", "a", version="v\n\x1b[2J", info={"x": "y" * 500}),
-            Instance("short", "b", load=0.25, state="draining"),
-        ]
+            _row(each)
+            for each in [
+                Instance("long", "a", version="v\n\x1b[2J", info={"x": "y" * 500}),
+                Instance("short", "b", load=0.25, state="draining"),
+            ]
+        ],
     ).splitlines()
     assert len(lines) == 3 and all(line.isprintable() for line in lines)
     assert lines[1].endswith("…") and len(lines[1]) < 160

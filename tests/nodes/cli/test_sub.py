@@ -17,7 +17,7 @@ from fabric.node.node import NodeState
 from fabric.wire import Message
 from nodes.cli import sub
 from nodes.cli.options import Exit
-from nodes.cli.sub import Outlet
+from nodes.cli.sub import Printer
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment
 
 Fabric = Callable[..., FabricProcess]
@@ -112,11 +112,11 @@ def test_it_ends_when_the_reader_has_gone_though_nothing_comes(mesh: Mesh) -> No
 
 
 def test_coverage_before_the_first_ack_is_left_to_the_ack(capsys: pytest.CaptureFixture[str]) -> None:
-    outlet = sub.Outlet(as_json=False, quiet=False)
-    outlet.coverage(CoverageEvent(("p1",), (), (), ("p1",)))
-    outlet.ack("a/#", Ack(True, ("p1",), (), 0.001))
-    outlet.coverage(CoverageEvent((), ("p1",), ("p1",), ()))
-    outlet.flush()
+    printer = sub.Printer(as_json=False, quiet=False)
+    printer.coverage(CoverageEvent(("p1",), (), (), ("p1",)))
+    printer.ack("a/#", Ack(True, ("p1",), (), 0.001))
+    printer.coverage(CoverageEvent((), ("p1",), ("p1",), ()))
+    printer.flush()
     assert capsys.readouterr().err.splitlines() == [
         "fabric: a/# acknowledged in 1.0 ms by p1",
         "fabric: coverage: lost p1; now none; not covered: p1",
@@ -165,13 +165,13 @@ def test_words_for_what_a_node_tells() -> None:
 
 def test_what_stdout_does_not_take_is_counted(monkeypatch: pytest.MonkeyPatch, capfdbinary: Any) -> None:
     monkeypatch.setattr(sub, "MAX_WAITING_MSGS", 3)
-    outlet = Outlet(as_json=False, quiet=False)
+    printer = Printer(as_json=False, quiet=False)
     for number in range(5):
-        outlet.message(Message("a", number, 1, number + 1, 0))
-    outlet.words("still said")
-    outlet.flush(most=2)
-    assert (outlet.printed, outlet.dropped) == (2, 2)
-    outlet.flush()
+        printer.message(Message("a", number, 1, number + 1, 0))
+    printer.words("still said")
+    printer.flush(most=2)
+    assert (printer.printed, printer.stats()["dropped"]) == (2, 2)
+    printer.flush()
     out, err = capfdbinary.readouterr()
     assert out == b"a\t0\na\t1\na\t2\n" and b"still said" in err
 

@@ -31,4 +31,4 @@ def test_it_says_what_to_open_and_serves_it_until_it_is_told_to_end(tmp_path: Pa
 def test_wrong_words_are_refused(words: list[str], tmp_path: Path, started: list[Process]) -> None:
     demo = Process([*COMMAND, *words], tmp_path, name="demo")
     started.append(demo)
-    assert demo.wait() == 2 and "it takes a port, or nothing" in demo.stderr[0]
+    assert demo.wait() == 2 and "expected 0 to 65535, or nothing" in demo.stderr[0]

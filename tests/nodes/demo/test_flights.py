@@ -113,14 +113,3 @@ def test_interrupted_it_stops_what_it_started(
 
 def _children_of(pid: int) -> list[str]:
     return [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-
-
-def test_without_its_data_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(flights, "FLIGHTS", Path("/nowhere/flights.csv.gz"))
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        assert flights.main() == 3
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert "/nowhere/flights.csv.gz is not there" in capsys.readouterr().err

@@ -15,14 +15,14 @@ from nodes.deployment.plan import make
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("proxies", "this is no TOML"),
-        ("proxy = 3", "'proxy' is not known; there are proxies, frames, pages"),
-        ("store = 3", "store = 3; right would be text in quotes"),
-        ("ready_s = true", "ready_s = True; right would be a number"),
-        ("hosts = 3", "hosts = 3; right would be tables"),
-        ('store = " "', "right would be text"),
-        ('store = "a\\nb"', "right would be text"),
-        ('runner = "a\\u001fb"', "right would be text"),
+        ("proxies", "not TOML"),
+        ("proxy = 3", "invalid key 'proxy': expected one of proxies, frames, pages"),
+        ("store = 3", "invalid store 3: expected text in quotes"),
+        ("ready_s = true", "invalid ready_s True: expected a number"),
+        ("hosts = 3", "invalid hosts 3: expected tables"),
+        ('store = " "', "expected text in quotes"),
+        ('store = "a\\nb"', "expected text in quotes"),
+        ('runner = "a\\u001fb"', "expected text in quotes"),
     ],
 )
 def test_a_file_that_is_wrong(text: str, words: str) -> None:
@@ -34,18 +34,21 @@ def test_a_file_that_is_wrong(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("description", "words"),
     [
-        ({"hosts": {"-oProxyCommand=x": {}}}, "hosts.'-oProxyCommand=x': right would be letters"),
-        ({"hosts": {"a b": {}}}, "hosts.'a b'"),
-        ({"hosts": {"h": 3}}, "hosts.h: 3 is no table"),
-        ({"hosts": {"h": {"adress": "x"}}}, "hosts.h: 'adress' is not known; there are address, fabric, state, runner"),
+        ({"hosts": {"-oProxyCommand=x": {}}}, "invalid host '-oProxyCommand=x': expected letters"),
+        ({"hosts": {"a b": {}}}, "invalid host 'a b'"),
+        ({"hosts": {"h": 3}}, "hosts.h: invalid description 3: expected a table"),
+        (
+            {"hosts": {"h": {"adress": "x"}}},
+            "hosts.h: invalid key 'adress': expected one of address, fabric, state, runner",
+        ),
         ({"hosts": {"h": {}}, "runner": "ssh 'a b'"}, "without quotes"),
-        ({"proxies": [{}, {"listen": 5}]}, "proxies[2]: listen = 5; right would be text in quotes"),
-        ({"proxies": [{"args": "--drain 3"}]}, "args = '--drain 3'; right would be a list of texts"),
-        ({"proxies": [{"args": [3]}]}, "proxies[1]: args = [3]"),
-        ({"proxies": [3]}, "proxies[1]: 3 is no table"),
-        ({"frames": 1, "pages": [{"count": True}]}, "count = True; right would be a whole number"),
-        ({"grace_s": 0}, "grace_s = 0; right would be 1 to 3600 seconds"),
-        ({"ready_s": float("nan")}, "ready_s = nan"),
+        ({"proxies": [{}, {"listen": 5}]}, "proxies[2]: invalid listen 5: expected text in quotes"),
+        ({"proxies": [{"args": "--drain 3"}]}, "invalid args '--drain 3': expected a list of texts"),
+        ({"proxies": [{"args": [3]}]}, "proxies[1]: invalid args [3]"),
+        ({"proxies": [3]}, "proxies[1]: invalid description 3: expected a table"),
+        ({"frames": 1, "pages": [{"count": True}]}, "invalid count True: expected a whole number"),
+        ({"grace_s": 0}, "invalid grace_s 0: expected 1 to 3600 seconds"),
+        ({"ready_s": float("nan")}, "invalid ready_s nan"),
     ],
 )
 def test_a_value_that_is_wrong_is_named_with_what_would_be_right(description: dict[str, Any], words: str) -> None:

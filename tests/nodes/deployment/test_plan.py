@@ -137,29 +137,29 @@ def test_the_lines_keep_every_field_and_quote_what_a_shell_runs() -> None:
 @pytest.mark.parametrize(
     ("description", "words"),
     [
-        ({"proxies": 0}, "there is no proxy; right would be proxies = 1"),
-        ({"proxies": "3"}, "proxies = '3'; right would be 0 to 100000"),
-        ({"frames": -1}, "frames = -1"),
-        ({"frames": True}, "frames = True"),
+        ({"proxies": 0}, "nothing can run without a proxy: expected proxies (--proxies) 1 or more"),
+        ({"proxies": "3"}, "invalid proxies '3': expected 0 to 100000"),
+        ({"frames": -1}, "invalid frames -1"),
+        ({"frames": True}, "invalid frames True"),
         ({"pages": 3}, "pages need a frame node"),
-        ({"frames": 1, "pages": [{"count": 0}]}, "pages[1]: count = 0; right would be 1"),
+        ({"frames": 1, "pages": [{"count": 0}]}, "pages[1]: invalid count 0: expected 1 or more"),
         ({"proxies": [{"name": "a"}, {"name": "a", "listen": "tcp://127.0.0.1:7000"}]}, "2 processes are called a"),
-        ({"proxies": [{"name": "a/b"}]}, "'a/b' is no name"),
-        ({"proxies": [{"name": "-f"}]}, "'-f' is no name"),
+        ({"proxies": [{"name": "a/b"}]}, "invalid name 'a/b'"),
+        ({"proxies": [{"name": "-f"}]}, "invalid name '-f'"),
         (
             {"proxies": [{}, {"listen": "tcp://127.0.0.1:5570"}]},
-            "at tcp://127.0.0.1:5570 and tcp://127.0.0.1:5570 are in each other's way; right would be 10 ports apart",
+            "at tcp://127.0.0.1:5570 and tcp://127.0.0.1:5570 overlap: expected bases 10 ports apart",
         ),
         (
             {"proxies": [{"listen": f"tcp://127.0.0.1:{port}"} for port in (5580, 5570, 5575)]},
-            "at tcp://127.0.0.1:5570 and tcp://127.0.0.1:5575 are in each other's way",
+            "at tcp://127.0.0.1:5570 and tcp://127.0.0.1:5575 overlap",
         ),
         ({"proxies": [{"listen": "ipc:///tmp/a"}, {"listen": "ipc:///tmp/a"}]}, "at ipc:///tmp/a and ipc:///tmp/a"),
         ({"proxies": [{"listen": "here"}]}, "invalid address 'here'"),
         ({"proxies": 6, "listen": "tcp://127.0.0.1:65500"}, "port 65540"),
         ({"listen": "ipc:///tmp/f", "proxies": 2}, "room for one proxy"),
         ({"listen": "ipc:///tmp/f", "hosts": {"h": {}}}, "room for one proxy"),
-        ({"proxies": [{"host": "h9"}]}, "host 'h9' is not known (there is none)"),
+        ({"proxies": [{"host": "h9"}]}, "invalid host 'h9': expected one with a table [hosts.h9]"),
         ({"frames": [{}, {"host": "h2"}], "hosts": hosts("h1", "h2")}, "cannot share sqlite:////s/frame.db"),
         (
             {"proxies": [{"listen": "tcp://127.0.0.1:5570"}], "frames": [{"host": "h2"}], "hosts": hosts("h1", "h2")},
@@ -180,7 +180,7 @@ def test_proxies_that_are_not_in_each_others_way() -> None:
 
 @pytest.mark.parametrize("where", ["fabric", "state"])
 def test_a_path_that_would_break_a_line_is_refused(where: str) -> None:
-    with pytest.raises(ValueError, match="right would be text"):
+    with pytest.raises(ValueError, match="expected text in quotes"):
         make({}, **{"fabric": "f", "state": "/s", where: "a\nb"})
 
 

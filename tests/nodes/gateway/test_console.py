@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
-from tests.support.gateways import Browser, GatewayProcess, Line, agents_file, console, joined, start_gateway
+from fabric.node.node import Node
+from nodes.gateway import console as console_module
+from nodes.gateway.console import Console
+from nodes.gateway.credentials import make
+from nodes.gateway.hub import Hub, Settings
+from tests.support.gateways import (
+    Browser,
+    GatewayProcess,
+    Line,
+    StandInLine,
+    StandInNode,
+    agents_file,
+    console,
+    joined,
+    start_gateway,
+)
 from tests.support.site import Site, site
 
 
@@ -131,5 +147,29 @@ def test_what_a_visitor_wrote_while_no_window_was_open_is_not_lost(url: str) -> 
                 async with Line(url, f"/ws/agent{query}", cookie=agent.cookie) as window:
                     for text in texts:
                         assert (await window.get("event", event="chat_message"))["message"] == {"text": text}
+
+    play(story())
+
+
+def test_a_stop_that_comes_while_a_window_is_welcomed_is_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That window never hears of it: its welcome comes first, and takes the place of what was passing."""
+    agent, confirmed = Mock(), Mock()
+    monkeypatch.setattr(console_module, "Agent", agent)
+
+    def pages() -> list[Any]:
+        agent.call_args.kwargs["on_confirm"]("s" * 16, confirmed)  # as the node's I/O thread would
+        return []
+
+    async def story() -> None:
+        settings = Settings(secret=b"s" * 32, confirm_s=0.0)
+        found = Console(Hub(cast(Node, StandInNode()), settings), make("ada", "Ada", [], "correct horse", bytes(16)))
+        agent.return_value.pages = pages
+        line = StandInLine(found.window.take)
+        found.join(line, None, None)
+        confirmed.assert_called_once_with()
+        await line.get("welcome")
+        agent.return_value.pages = list
+        found.tick(1e9)
+        assert line.ended == []
 
     play(story())

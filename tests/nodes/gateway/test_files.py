@@ -91,4 +91,4 @@ def test_nothing_outside_its_folder_is_served(folder: Path) -> None:
 
 
 def test_what_was_not_built_is_named(folder: Path) -> None:
-    assert Files(frozenset(), web_folder=folder).lacking() == ["assets/recorder.js", "agent/agent.js"]
+    assert Files(frozenset(), web_folder=folder).unbuilt() == ["assets/recorder.js", "agent/agent.js"]

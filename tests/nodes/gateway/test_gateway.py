@@ -15,7 +15,7 @@ from nodes.gateway.files import Files
 from nodes.gateway.gateway import Gateway
 from nodes.gateway.hub import Settings
 from nodes.gateway.limits import Limits
-from tests.support.gateways import SHOP, Browser, GatewayProcess, Line, agents_file, console, sign_in, start_gateway
+from tests.support.gateways import SHOP, Browser, GatewayProcess, Line, agents_file, console, start_gateway
 from tests.support.site import Site, site
 
 
@@ -27,7 +27,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def gateway(world: Site) -> GatewayProcess:
-    agents = agents_file(world.folder, "ada", "bob", "cyd", "dan", "eve", "fay")
+    agents = agents_file(world.folder, "ada", "bob", "cyd", "fay")
     public = ("--public-subscribe", "news/#", "--public-publish", "news/+")
     return start_gateway(world, "--agents", agents, "--demo-shop", *public)
 
@@ -78,14 +78,14 @@ def test_a_whole_co_browse_with_a_stop_by_the_visitor(url: str) -> None:
             await browser.send("update", epoch=1, event={"after": "the stop"})
             await agent.get("event", event="stopped", by="page")
             confirm = await agent.get("confirm", session=state["session"])
-            assert not [frame for frame in browser.frames if frame["t"] == "stopped"], "the console has not confirmed"
+            assert not [each for each in browser.messages if each["t"] == "stopped"], "the console has not confirmed"
             await agent.send("handled", confirm=confirm["confirm"])
             await browser.get("stopped", id=5)
             assert (await browser.told("~/site_connect/new_code"))["code"] != code
             await agent.send("ping", at=1.5)
             await agent.get("pong", at=1.5)
-            assert len([frame for frame in agent.frames if frame.get("event") == "update"]) == 2
-            assert code not in str(agent.frames[1:]) and "after" not in str(agent.frames)
+            assert len([each for each in agent.messages if each.get("event") == "update"]) == 2
+            assert code not in str(agent.messages[1:]) and "after" not in str(agent.messages)
 
     play(story())
 
@@ -132,7 +132,7 @@ def test_a_chat_from_its_button_to_its_end(url: str) -> None:
             await agent.get("event", event="chat_closed")
             await agent.send("available", on=False)
             await browser.told("~/site_connect/chat_button/help/disabled")
-            own = [frame for frame in browser.frames if frame.get("payload") == mine]
+            own = [each for each in browser.messages if each.get("payload") == mine]
             assert own == [], "a page has delivered its own already"
 
     play(story())
@@ -151,7 +151,7 @@ def test_topics_of_the_fabric_come_as_far_as_they_are_public(url: str) -> None:
             await two.send("publish", id=1, topic="news/a", payload={"$bin": "AAE="})
             await two.get("done", id=1)
             got = [await one.get("message", topic="news/a") for _ in range(2)]
-            assert sorted(frame["ids"][0] for frame in got) == [1, 2]
+            assert sorted(each["ids"][0] for each in got) == [1, 2]
             assert got[0]["payload"] == {"$bin": "AAE="} and got[0]["number"] == 1
             await one.send("unsubscribe", id=1)
             await two.send("publish", topic="news/b", payload=1)
@@ -185,7 +185,7 @@ def test_a_page_hears_nothing_of_another_s_session(url: str) -> None:
             await one.get("ack", id=3)
             await two.send("publish", id=3, topic="news/after", payload=1)
             await one.get("message", topic="news/after")
-            assert "secret" not in str(one.frames) + str(two.frames)
+            assert "secret" not in str(one.messages) + str(two.messages)
 
     play(story())
 
@@ -201,7 +201,7 @@ def test_a_wrong_origin_gets_nothing(url: str) -> None:
         async with Browser(url, page="https://evil.example.org") as browser:
             hello = {"v": 1, "origin": browser.page, "instance": browser.instance}
             await browser.send("hello", **hello)
-            assert await browser.until_closed() == 4003 and browser.frames == []
+            assert await browser.until_closed() == 4003 and browser.messages == []
 
     play(story())
 
@@ -210,61 +210,7 @@ def test_what_comes_first_must_be_a_hello(url: str) -> None:
     async def story() -> None:
         async with Browser(url) as browser:
             await browser.send("subscribe", id=1, filter="news/#")
-            assert await browser.until_closed() == 4000 and browser.frames == []
-
-    play(story())
-
-
-def test_signing_in_and_out(url: str) -> None:
-    async def story() -> None:
-        status, body, cookie = await sign_in(url, "dan")
-        assert (status, body) == (200, {"ok": True, "agent": "dan", "name": "Dan", "buttons": ["help"]})
-        async with aiohttp.ClientSession(headers={"Origin": url, "Cookie": cookie}) as http:
-            async with http.get(f"{url}/agent/me") as answer:
-                assert answer.status == 200 and (await answer.json())["agent"] == "dan"
-            async with Line(url, "/ws/agent", cookie=cookie) as agent:
-                await agent.get("welcome", agent="dan")
-                async with http.post(f"{url}/agent/sign_out") as answer:
-                    assert answer.status == 200
-                assert await agent.until_closed() == 4001
-            async with http.get(f"{url}/agent/me") as answer:
-                assert answer.status == 401
-        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-            async with Line(url, "/ws/agent", cookie=cookie):
-                pass
-        assert caught.value.status == 401
-
-    play(story())
-
-
-def test_wrong_passwords_are_locked_out(url: str) -> None:
-    async def story() -> None:
-        statuses = [(await sign_in(url, "eve", "wrong horse"))[0] for _ in range(7)]
-        assert statuses == [401] * 5 + [429] * 2
-        assert (await sign_in(url, "eve"))[0] == 429
-        evil = {"Origin": "https://evil.example.org"}
-        async with aiohttp.ClientSession(headers={"Origin": url}) as http:
-            async with http.post(
-                f"{url}/agent/sign_in", json={"agent": "fay", "password": "x"}, headers=evil
-            ) as answer:
-                assert answer.status == 403
-            for nonsense in (b"", b"{", b"[]", b'{"agent":1,"password":"x"}', b"[" * 10_000):
-                async with http.post(f"{url}/agent/sign_in", data=nonsense) as answer:
-                    assert answer.status == 400
-            async with http.post(f"{url}/agent/sign_in", data=b"x" * 100_000) as answer:
-                assert answer.status == 413
-
-    play(story())
-
-
-def test_the_cookie_is_kept_from_scripts_and_from_other_sites(url: str) -> None:
-    async def story() -> None:
-        async with aiohttp.ClientSession(headers={"Origin": url}) as http:
-            body = {"agent": "fay", "password": "correct horse"}
-            async with http.post(f"{url}/agent/sign_in", json=body) as answer:
-                flags = {word.strip() for word in answer.headers["Set-Cookie"].split(";")[1:]}
-                assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= flags and "Secure" not in flags
-                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert await browser.until_closed() == 4000 and browser.messages == []
 
     play(story())
 
@@ -327,7 +273,7 @@ def test_a_gateway_in_this_process_with_little_patience(world: Site) -> None:
         async with Browser(url, page=url) as browser:
             assert (await browser.hello())["heartbeat_s"] == 2.0
             async with Browser(url, page=url) as quiet:
-                assert await quiet.until_closed() == 1013 and quiet.frames == []
+                assert await quiet.until_closed() == 1013 and quiet.messages == []
             await browser.get("beat")
             assert running.figures()["browsers"] == 1
             reading = asyncio.create_task(browser.until_closed())

@@ -119,10 +119,10 @@ def test_whatever_is_lost_on_the_way_a_browser_that_tells_what_it_saw_misses_not
                     outbox.trim()
             taken = [json.loads(text) for text in outbox.take(draw.randrange(1, 6))]
             arrived = draw.randrange(len(taken) + 1) if draw.random() < 0.3 else len(taken)
-            for frame in taken[:arrived]:
-                assert frame["seq"] > seen
-                seen = frame["seq"]
-                handled.append(int(frame["w"]))
+            for each in taken[:arrived]:
+                assert each["seq"] > seen
+                seen = each["seq"]
+                handled.append(int(each["w"]))
             if arrived < len(taken):
                 complete = outbox.resume(seen, same_document=True)
                 waiting = [int(word) for word in words(outbox)]

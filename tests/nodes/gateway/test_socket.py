@@ -52,7 +52,7 @@ def test_a_page_over_its_rate_is_told_and_then_closed(url: str) -> None:
                 except ConnectionError:
                     break
             assert await browser.until_closed() == 4008
-            limits = [frame for frame in browser.frames if frame["t"] == "limit"]
+            limits = [message for message in browser.messages if message["t"] == "limit"]
             assert limits and limits[0]["what"] == "rate" and "200" in limits[0]["why"]
             await other.send("publish", id=1, topic="news/other", payload=1)
             await other.get("done", id=1)
@@ -81,7 +81,7 @@ def test_a_page_that_strays_is_told_and_goes_on(url: str) -> None:
     play(story())
 
 
-def test_a_frame_beyond_all_measure_is_not_read(url: str) -> None:
+def test_a_message_beyond_all_measure_is_not_read(url: str) -> None:
     async def story() -> None:
         async with Browser(url) as browser:
             await browser.hello()
@@ -113,14 +113,14 @@ def test_who_does_not_read_is_cut_off_with_a_reason_and_others_get_everything(
             node.publish("news/big", {"n": sent + 1})
             assert (await quick.get("message", topic="news/big"))["payload"]["n"] == sent + 1
             assert await slow.until_closed() in (4009, 1006)
-            assert len(slow.frames) < sent
+            assert len(slow.messages) < sent
 
     with Node(world.base) as node:
         play(story())
 
 
 def malformed(draw: random.Random) -> str | bytes:
-    """A frame that is none: noise, JSON of other shapes, or a real one with something changed."""
+    """What is not a message: noise, JSON of other shapes, or a real one with something changed."""
     real = [
         {"t": "subscribe", "id": 1, "filter": "news/#"},
         {"t": "publish", "id": 2, "topic": "news/a", "payload": {"x": 1}},
@@ -155,13 +155,13 @@ def malformed(draw: random.Random) -> str | bytes:
     if kind == 3:
         text = json.dumps(draw.choice(real))
         return text[: draw.randrange(len(text))]
-    frame = {**draw.choice(real)}
-    for name in draw.sample(sorted(frame), draw.randrange(1, len(frame))):
-        frame[name] = draw.choice(wrong)
-    return json.dumps(frame)
+    message = {**draw.choice(real)}
+    for name in draw.sample(sorted(message), draw.randrange(1, len(message))):
+        message[name] = draw.choice(wrong)
+    return json.dumps(message)
 
 
-def test_ten_thousand_malformed_frames_get_nothing_and_break_nothing(url: str, gateway: GatewayProcess) -> None:
+def test_ten_thousand_malformed_messages_get_nothing_and_break_nothing(url: str, gateway: GatewayProcess) -> None:
     """Each socket that sends them is closed after a while; seeded, so that what breaks something is found again."""
 
     async def story() -> None:
@@ -175,17 +175,17 @@ def test_ten_thousand_malformed_frames_get_nothing_and_break_nothing(url: str, g
                         await browser.hello()
                     for _ in range(draw.randrange(100, 400)):
                         sent += 1
-                        frame = malformed(draw)
+                        message = malformed(draw)
                         try:
-                            await (browser.ws.send_str if isinstance(frame, str) else browser.ws.send_bytes)(frame)
+                            await (browser.ws.send_str if isinstance(message, str) else browser.ws.send_bytes)(message)
                         except ConnectionError:
                             break
                     reading = asyncio.create_task(browser.until_closed())
                     await asyncio.wait({reading}, timeout=0.2)
                     closed += reading.done()
                     reading.cancel()
-                    told = [frame for frame in browser.frames if frame["t"] == "message"]
-                    assert code not in str(browser.frames) and all(m["topic"] == "news/a" for m in told)
+                    told = [message for message in browser.messages if message["t"] == "message"]
+                    assert code not in str(browser.messages) and all(m["topic"] == "news/a" for m in told)
             assert closed > 10
             await witness.send("publish", id=1, topic="news/after", payload=1)
             await witness.get("done", id=1)

@@ -96,7 +96,7 @@ def test_strangers_are_not_entered() -> None:
 
 
 def test_any_cut_of_a_true_history_is_seen() -> None:
-    """Take one entry out of what a subscriber was told, whichever: the ledger no longer balances."""
+    """Take one entry out of what a subscriber was told, whichever: the books no longer balance."""
     chance = random.Random(7)
     history: list[tuple[str, int, int]] = []
     number = 1

@@ -36,7 +36,10 @@ def test_orders_answers_and_progress(mesh: list[ProxyProcess]) -> None:
 
 
 def test_a_process_that_dies_ends_the_test(mesh: list[ProxyProcess]) -> None:
-    with pytest.raises(LoadError, match="subscriber 1 ended by itself, with -9"), Crew(spec(mesh[0].base), _) as crew:
+    with (
+        pytest.raises(LoadError, match="subscriber 1 ended by itself, with exit code -9"),
+        Crew(spec(mesh[0].base), _) as crew,
+    ):
         os.kill(crew.subscribers[1].process.pid, signal.SIGKILL)
         crew.wait_for("never", crew.subscribers, 20)
     assert crew.all == []

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from nodes.load.books import Line
-from nodes.load.report import Over, Round, as_json, ledger_rows, over_rows, round_rows, table
+from nodes.load.report import BOOKS_COLUMNS, ROUND_COLUMNS, Over, Round, as_json, books_rows, over_rows, round_rows
 from nodes.load.schedule import Spec
 
 LATENCY = {"p50": 0.5, "p90": 0.9, "p99": 9.9, "p99.9": 20.0, "max": 31.0}
@@ -26,7 +26,7 @@ SPEC = Spec(2, 1, ("a",), ("a",), 64, 1000.0, 1.0, 1.0, ("tcp://h:1",))
         ({"lost": 10}, "1 % lost"),
         ({"unsent": 6}, "could not send 6 of 1,006 in time"),
         ({"unsent": 5}, ""),
-        ({"refused": 1}, "1 were not accepted"),
+        ({"refused": 1}, "the proxies did not accept 1"),
         ({"quantiles_ms": {}, "delivered": 0}, "nothing arrived"),
     ],
 )
@@ -49,17 +49,17 @@ def test_json_holds_everything_and_is_strict() -> None:
     found = json.loads(json.dumps(as_json(SPEC, [ROUND, bad], ROUND, 3), allow_nan=False))
     assert found["balances"] is False and found["unconfirmed"] == 3 and found["topics"] == 1
     assert found["result"]["latency_ms"] == LATENCY and found["rounds"][1]["rate"] is None
-    assert found["rounds"][1]["ledger"][1]["missing"] == 1 and found["rounds"][1]["ledger"][1]["balances"] is False
+    assert found["rounds"][1]["books"][1]["missing"] == 1 and found["rounds"][1]["books"][1]["balances"] is False
     assert found["rounds"][1]["over_delivery"] == [{"subscriber": 0, "arrived": 5, "by_filter": {"a": 5}}]
     assert as_json(SPEC, [ROUND], None, 0)["result"] is None
 
 
 def test_tables() -> None:
-    head, row = round_rows([ROUND])
-    assert dict(zip(head, row, strict=True))["p99"] == "9.9" and row[0] == "1,000"
+    (row,) = round_rows([ROUND])
+    assert dict(zip(ROUND_COLUMNS, row, strict=True))["p99"] == "9.9" and row[0] == "1,000"
     empty = dataclasses.replace(ROUND, rate=None, quantiles_ms={})
-    assert round_rows([empty])[1][0] == "max" and round_rows([empty])[1].count("-") == 5
-    assert ledger_rows([GOOD, BAD])[1] == ("0", "20", "18", "1", "0", "1", "0", "0")
+    assert round_rows([empty])[0][0] == "max" and round_rows([empty])[0].count("-") == 5
+    (books,) = books_rows([GOOD, BAD])
+    assert dict(zip(BOOKS_COLUMNS, books, strict=True))["missing"] == "1" and books[:3] == ("0", "20", "18")
     over = over_rows([Over(0, 7, {"a/+": 5, "b": 0}), Over(1, 0, {"a": 0})])
-    assert over[1:] == [("0", "a/+", "5"), ("0", "(topics of others)", "2")]
-    assert table([("name", "count"), ("a", "1,000")]) == "name  count\na     1,000"
+    assert over == [("0", "a/+", "5"), ("0", "(topics of others)", "2")]

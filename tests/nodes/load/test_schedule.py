@@ -49,7 +49,7 @@ def test_topic_names() -> None:
     assert topic_names("load/{n}/value", 2) == ("load/0000/value", "load/0001/value")
     assert topic_names("a", 1) == ("a",)
     assert topic_names("{n}", 20_000)[-1] == "19999"
-    with pytest.raises(ValueError, match="makes one topic, not 2"):
+    with pytest.raises(ValueError, match="which makes 2 topics"):
         topic_names("a", 2)
     with pytest.raises(InvalidTopic):
         topic_names("a/+/{n}", 2)

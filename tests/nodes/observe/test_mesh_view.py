@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.observe.mesh_view import COLUMNS, MeshView, duration, table
+from nodes.observe.mesh_view import COLUMNS, NUMERIC, MeshView, duration
+from nodes.observe.tables import table
 
 PORTS = {"p1": 5570, "p2": 5580, "p3": 5590}
 
@@ -51,7 +52,7 @@ def test_one_proxy_alone_is_a_mesh() -> None:
 def test_who_is_named_must_be_heard() -> None:
     view = view_of(announcement("p1", peer("p2")))
     assert not view.is_complete()
-    assert view.problem() == "not heard of yet: p2"
+    assert view.problem() == "no announcement yet from p2"
     view.hear(announcement("p2", peer("p1")))
     assert view.is_complete() and view.problem(2) == ""
 
@@ -111,7 +112,8 @@ def test_who_is_known_and_how_many_nodes_each_has() -> None:
 
 
 def test_the_table_is_aligned() -> None:
-    lines = table(view_of(announcement("p1", peer("p2", linked=False, dead=True), nodes=12)).rows()).splitlines()
+    view = view_of(announcement("p1", peer("p2", linked=False, dead=True), nodes=12))
+    lines = table(COLUMNS, view.rows(), right=NUMERIC).splitlines()
     assert len(lines) == 3
     assert lines[0].split() == list(COLUMNS)
     end = lines[0].index("NODES") + len("NODES")
@@ -137,7 +139,7 @@ fields = ("id", "state", "peers", "uptime_s", "nodes", "subscriptions", "rates",
 @given(anything, st.dictionaries(st.sampled_from(fields), anything))
 def test_whatever_a_peer_announces_raises_nothing(payload: Any, changes: dict[str, Any]) -> None:
     view = view_of(payload, announcement("p1") | changes)
-    table(view.rows())
+    table(COLUMNS, view.rows(), right=NUMERIC)
     view.problem(2)
     view.is_complete()
 

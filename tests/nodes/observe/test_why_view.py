@@ -46,7 +46,7 @@ def test_by_node_those_who_got_it_first(why: Why) -> None:
 
 
 def test_who_got_it_and_who_should_have(why: Why) -> None:
-    assert why.got == ["n1"] and why.in_vain == ["n3"]
+    assert why.got == ["n1"] and why.missed == ["n3"]
 
 
 def test_it_is_whole_when_all_have_answered_and_the_trace_is_everywhere(why: Why) -> None:
@@ -54,7 +54,7 @@ def test_it_is_whole_when_all_have_answered_and_the_trace_is_everywhere(why: Why
     why.hear(0.001, said(4, "n4", "p2"))
     assert not why.is_whole
     why.hear(0.001, got(3, "n3", "p2"))
-    assert why.is_whole and why.in_vain == []
+    assert why.is_whole and why.missed == []
     assert why.rows()[-1] == ("n4", "p2", "-", "", NO_FILTER)
 
 
@@ -82,7 +82,7 @@ def test_what_is_no_answer_raises_nothing(change: dict[str, Any]) -> None:
 def test_a_filter_that_was_cut_is_shown_with_what_is_wrong_with_it() -> None:
     why = Why("a/b", {})
     why.hear(0.1, said(1, "n", "p", near=("a/#/x",)))
-    assert "'#' is level 2 of 3" in why.rows()[0][4]
+    assert "'#' only as the last level, not as level 2 of 3" in why.rows()[0][4]
 
 
 def test_a_node_that_tells_more_than_the_rules_allow_is_cut_short() -> None:

@@ -23,7 +23,7 @@ def test_the_text_says_what_the_figures_say_at_that_moment() -> None:
 def test_counters_are_counters_and_each_metric_says_what_it_is() -> None:
     text = Exposition("proxy", lambda: {"proxy": PROXY}).text("p1").decode()
     kinds = {family.name: (family.type, family.documentation) for family in text_string_to_metric_families(text)}
-    assert kinds["fabric_proxy_messages"] == ("counter", "messages by stream, those of the fabric itself included")
+    assert kinds["fabric_proxy_messages"] == ("counter", "messages by stream, with those of the fabric itself")
     assert kinds["fabric_proxy_member"] == ("gauge", "1 while it is a member of its mesh")
 
 

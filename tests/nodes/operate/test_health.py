@@ -34,7 +34,7 @@ def test_a_proxy_whose_thread_stands_still_is_dead() -> None:
 
 @pytest.mark.parametrize(
     ("state", "why"),
-    [("connected", ""), ("moving", ""), ("connecting", "connecting: no connection with a proxy, tries tcp://h:1")],
+    [("connected", ""), ("moving", ""), ("connecting", "connecting: not connected with a proxy, trying tcp://h:1")],
 )
 def test_a_node_is_ready_while_it_has_a_proxy(state: str, why: str) -> None:
     figures = {"state": state, "base": "tcp://h:1"}

@@ -37,11 +37,11 @@ def test_a_query_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("line", "status", "words"),
     [
-        ("GET / HTTP/1.1", "404 Not Found", "there are /healthz, /readyz"),
+        ("GET / HTTP/1.1", "404 Not Found", "expected one of /healthz, /readyz"),
         ("POST /healthz HTTP/1.1", "405 Method Not Allowed", "GET or HEAD"),
-        ("GET /healthz", "400 Bad Request", "no request of HTTP/1"),
-        ("GET /healthz HTTP/2", "400 Bad Request", "no request of HTTP/1"),
-        ("", "400 Bad Request", "no request of HTTP/1"),
+        ("GET /healthz", "400 Bad Request", "not a request of HTTP/1"),
+        ("GET /healthz HTTP/2", "400 Bad Request", "not a request of HTTP/1"),
+        ("", "400 Bad Request", "not a request of HTTP/1"),
     ],
 )
 def test_what_is_wrong_is_said(line: str, status: str, words: str) -> None:

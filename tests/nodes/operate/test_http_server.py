@@ -73,7 +73,7 @@ def test_addresses(url: str, address: Address, local: bool) -> None:
 
 @pytest.mark.parametrize("url", ["", "9100", "http://h", "http://h:99999", "https://h:1", "tcp://h:1", "http://h:1/x"])
 def test_no_addresses(url: str) -> None:
-    with pytest.raises(ValueError, match="right would be http://127"):
+    with pytest.raises(ValueError, match="expected http://HOST:PORT, such as http://127"):
         Address.parse(url)
 
 
@@ -184,5 +184,5 @@ def test_out_of_descriptors_it_says_so_once_and_goes_on(
     with StatusServer(LOOPBACK, {"/healthz": lambda: text(200, "alive")}) as server:
         assert get(server).endswith(b"alive\n")
     assert [record.getMessage() for record in caplog.records] == [
-        "cannot take a connection: [Errno 24] Too many open files; trying on"
+        "cannot accept a connection: [Errno 24] Too many open files; will keep trying"
     ]

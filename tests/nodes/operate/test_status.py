@@ -19,7 +19,11 @@ def test_without_prometheus_client_all_but_the_metrics_are_there(tmp_path: Path)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60
     )
-    assert "501" in done.stdout and "pip install '.[ops]'" in done.stdout and done.stdout.endswith(" 200\n")
+    assert (
+        "501" in done.stdout
+        and "pip install 'site-connect-fabric[ops]'" in done.stdout
+        and done.stdout.endswith(" 200\n")
+    )
 
 
 def test_a_part_that_dies_and_one_that_is_not_ready() -> None:

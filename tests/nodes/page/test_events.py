@@ -1,20 +1,24 @@
-"""The differences of two state maps."""
+"""What a page's subscribers are told: the differences of two views, and what a late subscriber gets."""
 
 from __future__ import annotations
 
 import pytest
 
-from nodes.page.events import chat_events
+from nodes.page.events import View, changes, chat_changes, retained, view_of
 from nodes.rules import chat, topics
+from nodes.rules.cobrowse import Cobrowse
 from nodes.rules.state_map import START, StateMap
 
+BLANK = View(Cobrowse(), None, None, "hidden", "idle", None, None)
+JOINED = BLANK._replace(cobrowsing=Cobrowse("joined", 3), agent="ada")
 
-def chat_state(name: str, agent: str | None = None) -> StateMap:
-    return {**START, "chat": name, "chat_agent": agent, "button": "help"}
+
+def in_chat(name: str, agent: str | None = None) -> View:
+    return BLANK._replace(chat=name, chat_agent=agent, button="help")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("before", "after", "told"),
     [
         (("idle", None), ("waiting", None), []),
         (("waiting", None), ("offered", "a"), []),
@@ -33,15 +37,68 @@ def chat_state(name: str, agent: str | None = None) -> StateMap:
     ],
 )
 def test_what_a_page_is_told_of_its_chat(
-    old: tuple[str, str | None], new: tuple[str, str | None], told: list[str]
+    before: tuple[str, str | None], after: tuple[str, str | None], told: list[str]
 ) -> None:
-    events = chat_events(chat_state(*old), chat_state(*new))
+    events = chat_changes(in_chat(*before), in_chat(*after))
     assert [event.topic.rpartition("/")[2] for event in events] == told
 
 
 def test_every_pair_of_chat_states_has_an_answer() -> None:
     for before in chat.MACHINE.states:
         for after in chat.MACHINE.states:
-            told = [event.topic for event in chat_events(chat_state(before, "a"), chat_state(after, "b"))]
+            told = [event.topic for event in chat_changes(in_chat(before, "a"), in_chat(after, "b"))]
             assert (topics.ACCEPTED in told) == (after == "open")
             assert told.count(topics.CHAT_STOPPED) <= 1
+
+
+def test_a_view_is_the_state_with_its_own_stops_and_requests_as_if_they_were_done() -> None:
+    state: StateMap = {**START, "cobrowse": "joined", "epoch": 3, "agent": "ada", "chat": "open", "button": "help"}
+    state["chat_agent"] = "bob"
+    assert view_of(state, 3, []) == JOINED._replace(chat="open", chat_agent="bob", button="help")
+    assert view_of(state, 5, []).cobrowsing == Cobrowse("stopping", 5)
+    asked = [("set_visibility", {"event": event}) for event in ("show", "minimise")]
+    view = view_of(state, 3, [*asked, ("stop_chat", {}), ("trigger", {"button": "x"})])
+    assert view == JOINED._replace(visibility="minimised", chat="closed", button="help")
+    assert view_of(START, 1, [("stop_chat", {})]).chat == "idle"
+
+
+def test_a_view_that_stays_tells_nothing() -> None:
+    for view in (BLANK, JOINED, BLANK._replace(code="1", visibility="shown"), in_chat("open", "ada")):
+        assert changes(view, view, first_code=True) == []
+
+
+def test_changes_are_told_in_the_order_of_a_session() -> None:
+    after = JOINED._replace(cobrowsing=Cobrowse("joined", 4), agent="bob", visibility="shown", code="1")
+    assert changes(JOINED, after, first_code=True) == [
+        (topics.STOPPED, {"epoch": 3}),
+        (topics.STARTED, {"epoch": 4, "agent": "bob"}),
+        (topics.READY, {"code": "1"}),
+        (topics.SHOW, {}),
+    ]
+    assert changes(JOINED, BLANK, first_code=False) == [(topics.STOPPED, {"epoch": 3})]
+    assert changes(after, after._replace(code="2"), first_code=False) == [(topics.NEW_CODE, {"code": "2"})]
+    assert changes(after, after._replace(code=None), first_code=False) == [], "it was used up by a join"
+
+
+@pytest.mark.parametrize(
+    ("view", "is_ready", "codes", "ended_epoch", "topics_told"),
+    [
+        (BLANK, False, 0, None, []),
+        (BLANK._replace(code="1"), True, 1, None, [topics.READY]),
+        (BLANK._replace(code="1"), True, 2, None, [topics.READY, topics.NEW_CODE]),
+        (BLANK, True, 2, 7, [topics.READY, topics.STOPPED]),
+        (BLANK, False, 2, 7, [topics.STOPPED]),
+        (JOINED, True, 1, 2, [topics.READY, topics.STARTED]),
+    ],
+)
+def test_what_a_late_subscriber_is_told(
+    view: View, is_ready: bool, codes: int, ended_epoch: int | None, topics_told: list[str]
+) -> None:
+    buttons = {"help": True, "sales": False, "other": None}
+    events = retained(view, is_ready=is_ready, codes=codes, ended_epoch=ended_epoch, buttons=buttons)
+    told_of_buttons = [f"{topics.BUTTON}help/enabled", f"{topics.BUTTON}sales/disabled"]
+    assert [event.topic for event in events] == [*topics_told, *told_of_buttons]
+    for topic, payload in events:
+        assert topic not in (topics.READY, topics.NEW_CODE) or payload == {"code": view.code}
+        assert topic != topics.STOPPED or payload == {"epoch": ended_epoch}
+        assert topic != topics.STARTED or payload == {"epoch": 3, "agent": "ada"}

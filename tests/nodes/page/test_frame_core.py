@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import random
+import copy
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fabric.errors import HighWaterMarkReached, StateError
-from nodes.page.frame_core import AGAIN_S, MAX_REQUESTS
+from nodes.page.frame_core import AGAIN_S, FrameCore
+from nodes.page.interface import FrameNodeAnswered, FrameNodeRejected, FrameNodeWasBusy, PageChoseButtons, PageRetried
+from nodes.page.requests import MAX_REQUESTS
+from nodes.rules import chat, cobrowse, topics, visibility
 from tests.support.page_world import SESSION, World, state
 
 
@@ -40,12 +46,12 @@ def test_busy_then_retry_then_ready() -> None:
     world = World().come().attach()
     world.refuse(retry_after_s=2.0)
     assert world.told == [("~/site_connect/retry", {"attempt": 1, "next_try_s": 2.5, "reason": "busy"})]
-    assert world.frame.due() == 2.5
+    assert world.frame.due_s() == 2.5
     world.tick(2.4)
     assert len(world.asked) == 1
     world.tick(0.1)
     assert len(world.asked) == 2 and world.asked[0].key != world.asked[1].key
-    assert world.frame.due() is None, "an answer is awaited"
+    assert world.frame.due_s() is None, "an answer is awaited"
     world.answer(state(1))
     assert world.topics() == ["retry", "ready"]
 
@@ -59,12 +65,12 @@ def test_busy_for_ever_then_error_then_another_round() -> None:
     assert world.told[-1] == ("~/site_connect/error", {"attempts": 3, "reason": "busy"})
     assert world.topics() == ["retry", "retry", "error"]
     world.tick(1000)
-    assert len(world.asked) == 3 and world.frame.due() is None
-    world.act(world.frame.retry(world.now))
+    assert len(world.asked) == 3 and world.frame.due_s() is None
+    world.handle(PageRetried())
     world.answer(state(1))
     assert world.topics() == ["ready"]
     with pytest.raises(StateError):
-        world.frame.retry(world.now)
+        world.handle(PageRetried())
 
 
 def test_a_session_and_a_new_code() -> None:
@@ -104,7 +110,7 @@ def test_no_free_code_after_a_session_is_asked_for() -> None:
     world.hear(state(3, code=None, epoch=2))
     assert world.operations() == ["grant_code"] * 2
     world.refuse()
-    assert world.frame.loading == "ready" and world.frame.due() is not None
+    assert world.frame.is_ready and world.frame.due_s() is not None
     world.tick(10)
     world.answer(state(4, code="333333", epoch=2))
     assert world.told[-1] == ("~/site_connect/new_code", {"code": "333333"})
@@ -196,7 +202,7 @@ def test_a_frame_node_that_has_forgotten_the_page_is_told_its_epoch() -> None:
     world = joined()
     world.stop()
     world.answer(state(4, epoch=2), "stop")
-    world.act(world.frame.gone(world.now, world.now))
+    world.lose()
     world.answer(state(1, code="555555", epoch=1))
     assert world.asked[-1].operation == "stop" and world.asked[-1].body["epoch"] == 1
     world.answer(state(2, code="555555", epoch=2), "stop")
@@ -209,7 +215,7 @@ def test_a_frame_node_that_has_forgotten_the_page_is_told_its_epoch() -> None:
 
 def test_a_lost_lease_ends_the_session_and_begins_anew() -> None:
     world = joined()
-    world.act(world.frame.gone(world.now, world.now))
+    world.lose()
     assert world.topics() == ["cobrowsing/stop"] and not world.update()
     assert world.asked[-1].operation == "grant_code"
     world.answer(state(9, code="444444", epoch=2))
@@ -226,17 +232,17 @@ def test_a_heartbeat_asked_before_the_grant_says_nothing() -> None:
     world = World().come().attach()
     world.now = 5.0
     world.answer(state(1))
-    world.act(world.frame.gone(4.9, world.now))
-    assert world.frame.loading == "ready"
-    world.act(world.frame.gone(5.1, world.now))
-    assert world.frame.loading == "waiting"
+    world.lose(4.9)
+    assert world.frame.is_ready
+    world.lose(5.1)
+    assert not world.frame.is_ready
 
 
 def test_a_stop_that_finds_the_lease_lost_is_acknowledged_with_the_next_code() -> None:
     world = joined()
     world.stop()
     world.refuse(operation="stop")
-    world.act(world.frame.gone(world.now, world.now))
+    world.lose()
     world.answer(state(9, code="444444", epoch=2))
     assert world.acknowledged == [1]
 
@@ -264,7 +270,7 @@ def test_what_is_refused_is_told_and_what_was_told_too_early_is_put_right() -> N
     world = World().ready()
     world.topics()
     world.publish("~pagesession/minimize_frame")
-    world.act(world.frame.rejected(world.asked[-1], "a hidden frame", world.now))
+    world.reject("a hidden frame", "set_visibility")
     assert [topic.rpartition("/")[2] for topic, _ in world.told] == ["minimize_frame", "refused", "hide_frame"]
     assert world.told[1][1] == {"what": "set_visibility", "why": "a hidden frame"}
 
@@ -290,7 +296,7 @@ def test_too_many_requests_are_refused() -> None:
 def test_buttons_are_told_when_they_change() -> None:
     world = World(buttons=("help", "sales"))
     for available in ({}, {"help": 2}, {"help": 1}, {"help": True, "sales": 1}, {"sales": 1, "other": 3}):
-        world.act(world.frame.buttons(available))
+        world.count(available)
     assert world.topics() == [
         "chat_button/help/disabled",
         "chat_button/sales/disabled",
@@ -300,56 +306,202 @@ def test_buttons_are_told_when_they_change() -> None:
     ]
 
 
-def test_what_a_browser_that_is_loaded_again_is_told_of_frame_and_chat() -> None:
+def test_what_the_page_shows_is_the_state_with_its_own_requests_as_if_they_were_done() -> None:
     world = World()
-    assert world.frame.told() is None
+    assert not world.frame.is_known
     world.ready()
+    assert world.frame.is_known
     world.hear(state(2, visibility="shown", chat="open", chat_agent="ada", button="help"))
-    assert world.frame.told() == {"visibility": "shown", "chat": "open", "chat_agent": "ada", "button": "help"}
-
-
-def test_updates_never_leave_outside_a_session_whatever_happens() -> None:
-    """Random inputs in random order; the epoch of what leaves never falls, and never is one that was stopped."""
-    rng = random.Random(7)
-    for _ in range(300):
-        world = World().ready()
-        stopped, version, epoch = 0, 1, 1
-        for _ in range(60):
-            match rng.randrange(7):
-                case 0:
-                    cobrowsing = world.frame.cobrowsing
-                    stopped = max(stopped, cobrowsing.epoch - (cobrowsing.state == "stopping"))
-                    world.stop()
-                case 1:
-                    version += 1
-                    epoch += rng.randrange(2)
-                    name = rng.choice(["idle", "joined", "stopping"])
-                    agent = None if name == "idle" else "ada"
-                    world.hear(state(version, cobrowse=name, epoch=epoch, agent=agent, code=None))
-                case 2:
-                    world.hear(state(rng.randrange(version + 1), cobrowse="joined", epoch=rng.randrange(9), agent="a"))
-                case 3:
-                    world.act(world.frame.gone(world.now, world.now))
-                case 4 if world.asked:
-                    reply = state(version, epoch=epoch, code=None)
-                    world.act(world.frame.answered(rng.choice(world.asked[-3:]), reply, world.now))
-                case 5:
-                    world.tick(rng.random())
-                case 6:
-                    world.update()
-        epochs = [send.payload["epoch"] for send in world.sent if send.topic.endswith("/update")]
-        assert epochs == sorted(epochs)
-        assert all(world.frame.cobrowsing.epoch >= each for each in epochs)
-        if stopped:
-            late = len(world.sent)
-            world.update()
-            assert all(send.payload["epoch"] > stopped for send in world.sent[late:])
+    view = world.frame.view()
+    assert (view.visibility, view.chat, view.chat_agent, view.button) == ("shown", "open", "ada", "help")
+    world.publish(topics.MINIMISE)
+    world.publish(topics.CHAT_STOPPED)
+    view = world.frame.view()
+    assert (view.visibility, view.chat, view.chat_agent, view.button) == ("minimised", "closed", None, "help")
 
 
 def test_buttons_that_stay_keep_what_was_told_of_them() -> None:
     world = World(buttons=("help", "sales")).ready()
-    world.act(world.frame.buttons({"help": 1}))
+    world.count({"help": 1})
     world.topics()
-    assert world.frame.set_buttons(("help", "billing")) == ["sales"]
-    world.act(world.frame.buttons({"help": 1}))
+    world.handle(PageChoseButtons(("help", "billing"), None))
+    world.count({"help": 1})
     assert world.topics() == ["chat_button/billing/disabled"]
+
+
+# ── any sequence of inputs ───────────────────────────────────────────────────────────────────────────────────────────
+
+STATES = st.fixed_dictionaries(
+    {
+        "cobrowse": st.sampled_from(cobrowse.MACHINE.states),
+        "code": st.sampled_from([None, "111111", "222222"]),
+        "visibility": st.sampled_from(visibility.MACHINE.states),
+        "chat": st.sampled_from(chat.MACHINE.states),
+        "chat_agent": st.sampled_from([None, "ada", "bob"]),
+        "gone": st.sampled_from([False, False, False, True]),
+    }
+)
+RISES = st.sampled_from([1, 1, 1, 0, 0, -3])
+STEPS = st.one_of(
+    st.tuples(st.just("state"), RISES, RISES, STATES),
+    st.tuples(st.just("answer"), RISES, RISES, STATES),
+    st.tuples(st.sampled_from(["busy", "reject"])),
+    st.tuples(st.just("visit"), st.sampled_from(sorted(topics.VISITORS))),
+    st.tuples(st.just("lose"), st.sampled_from([0.0, 5.0])),
+    st.tuples(st.just("tick"), st.sampled_from([0.0, 0.6, 9.0])),
+    st.tuples(st.just("count"), st.dictionaries(st.sampled_from(["help", "sales"]), st.integers(0, 1))),
+    st.tuples(st.just("buttons"), st.lists(st.sampled_from(["help", "sales"]), unique=True)),
+    st.tuples(st.sampled_from(["stop", "update"])),
+    st.tuples(st.sampled_from(["came", "attached", "retry"])),
+)
+JOINED = {"cobrowse": "joined", "code": None, "visibility": "shown", "chat": "open", "chat_agent": "ada", "gone": False}
+IN_SESSION = [("came",), ("attached",), ("answer", 1, 0, JOINED)]
+
+
+class Story:
+    """A page to which anything happens; `check` holds it to what it told."""
+
+    def __init__(self, resumed: bool) -> None:
+        self.world = World(resumed=resumed, buttons=("help",))
+        self.version, self.epoch, self.lowest, self.answered = 0, 1, 1, 0
+        self.stopped = 0
+
+    def step(self, what: str, *with_: Any) -> None:
+        world = self.world
+        before, session, is_known = inside(world.frame), world.frame.cobrowsing, world.frame.is_known
+        try:
+            self._step(what, *with_)
+        except StateError:
+            assert inside(world.frame) == before, "what is refused changes nothing"
+        ended_here = what in ("stop", "lose") and world.frame.cobrowsing.state != "joined"
+        if (what == "stop" and is_known) or (ended_here and session.state == "joined"):
+            self.stopped = session.epoch - (session.state == "stopping")
+        self.check()
+
+    def _step(self, what: str, *with_: Any) -> None:
+        world = self.world
+        match what:
+            case "state" | "answer" | "busy" | "reject":
+                self._frame_node(what, *with_)
+            case "visit":
+                world.publish(with_[0], {"button": "help"})
+            case "lose":
+                world.lose(world.now - with_[0])
+            case "tick":
+                world.tick(with_[0])
+            case "count":
+                world.count(with_[0])
+            case "buttons":
+                world.handle(PageChoseButtons(tuple(with_[0]), {"help": 1}))
+            case "stop":
+                world.stop()
+            case "update":
+                world.update()
+            case "came" | "attached":
+                world.come() if what == "came" else world.attach()
+            case "retry":
+                world.handle(PageRetried())
+
+    def _frame_node(self, what: str, *with_: Any) -> None:
+        """Its states go on from the last one, or back; each request is answered once, in order."""
+        world = self.world
+        if what == "state":
+            return world.hear(self._state(*with_))
+        open_asks = world.asked[self.answered :]
+        if not open_asks:
+            return None
+        self.answered += 1
+        ask = open_asks[0]
+        if what == "answer":
+            return world.handle(FrameNodeAnswered(ask, self._state(*with_)))
+        if what == "reject" and ask.operation not in ("grant_code", "stop"):
+            return world.handle(FrameNodeRejected(ask, "no"))
+        return world.handle(FrameNodeWasBusy(ask, "busy", 0.0, 0.5))
+
+    def _state(self, version_rises: int, epoch_rises: int, changes: dict[str, Any]) -> dict[str, Any]:
+        self.version = max(0, self.version + version_rises)
+        self.epoch = max(1, self.epoch + epoch_rises)
+        agent = None if changes["cobrowse"] == "idle" else "ada"
+        return state(self.version, epoch=self.epoch, agent=agent, **changes)
+
+    def check(self) -> None:
+        frame, told = self.world.frame, Told(self.world.story)
+        view = frame.view()
+        assert frame.epoch >= max(self.lowest, frame.state["epoch"]), "it never falls"
+        self.lowest = frame.epoch
+        assert view.cobrowsing.epoch == frame.epoch
+        assert told.session == (frame.epoch if view.cobrowsing.state == "joined" else None)
+        assert view.code in (None, told.code)
+        assert (told.visibility, told.open_with) == (view.visibility, view.chat_agent if view.chat == "open" else None)
+        sent = [send.payload["epoch"] for send in self.world.sent if send.topic == topics.UPDATE]
+        assert sent == sorted(sent)
+        assert frame.epoch > self.stopped, "what was stopped is over"
+        by_key = {ask.key: ask for ask in self.world.asked}
+        assert all(by_key[ask.key] == ask for ask in self.world.asked), "a key is of one request"
+        assert {(e.topic, str(e.payload)) for e in frame.retained()} == told.retained(frame)
+
+
+class Told:
+    """What a subscriber makes of all that it was told."""
+
+    def __init__(self, story: list[tuple[str, Any]]) -> None:
+        self.session = self.code = self.open_with = None
+        self.visibility = "hidden"
+        self._last: dict[str, tuple[str, Any]] = {}
+        for topic, payload in story:
+            self._take(topic, payload)
+
+    def _take(self, topic: str, payload: Any) -> None:
+        shown = {topics.SHOW: "shown", topics.MINIMISE: "minimised", topics.HIDE: "hidden"}
+        match topic:
+            case topics.STARTED:
+                assert self.session is None
+                self.session = payload["epoch"]
+            case topics.STOPPED:
+                assert self.session == payload["epoch"], "what stops is what was started"
+                self.session = None
+            case topics.READY | topics.NEW_CODE:
+                assert (topic == topics.READY) == (self.code is None), "the first code, and no other, makes ready"
+                self.code = payload["code"]
+            case topics.ACCEPTED:
+                self.open_with = payload["agent"]
+            case topics.CHAT_STOPPED:
+                self.open_with = None
+            case topics.SHOW | topics.MINIMISE | topics.HIDE:
+                self.visibility = shown[topic]
+        if topic in (topics.STARTED, topics.STOPPED):
+            self._last["session"] = topic, payload
+        elif topic in (topics.READY, topics.NEW_CODE):
+            self._last[topic] = topic, payload
+        elif topic.startswith(topics.BUTTON):
+            self._last[payload["button"]] = topic, payload
+
+    def retained(self, frame: FrameCore) -> set[tuple[str, str]]:
+        """The last word of each kind, while it is true."""
+        last = {name: each for name, each in self._last.items() if name in self._shown(frame)}
+        if topics.READY in last:
+            last[topics.READY] = topics.READY, {"code": frame.state["code"]}
+        return {(topic, str(payload)) for topic, payload in last.values()}
+
+    def _shown(self, frame: FrameCore) -> set[str]:
+        shown = {"session", *frame._buttons}
+        if frame.is_ready:
+            shown.add(topics.READY)
+        code = self._last.get(topics.NEW_CODE, ("", {"code": ""}))[1]["code"]
+        return {*shown, topics.NEW_CODE} if code == frame.state["code"] else shown
+
+
+def inside(frame: FrameCore) -> Any:
+    """All that the frame keeps."""
+    parts = {name: part for name, part in vars(frame).items() if name not in ("_loading", "_requests")}
+    return copy.deepcopy((parts, vars(frame._loading), vars(frame._requests)))
+
+
+@given(st.booleans(), st.booleans(), st.lists(STEPS, min_size=10, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_whatever_happens_the_page_has_been_told_what_is_true_and_no_update_leaves_after_a_stop(
+    resumed: bool, in_session: bool, steps: list[Any]
+) -> None:
+    story = Story(resumed)
+    for what, *with_ in [*(IN_SESSION if in_session else []), *steps]:
+        story.step(what, *with_)

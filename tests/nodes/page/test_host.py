@@ -1,24 +1,25 @@
-"""What pages of one process share: names on the wire, timers, heartbeats, and what a heartbeat's answer means."""
+"""What pages of one process share: names on the wire, timers, heartbeats, buttons."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from fabric import Node
-from fabric.errors import Busy, NotAllowed, StateError
+from fabric.errors import StateError
 from fabric.services import Request, Server, each
 from nodes.page import host as host_module
-from nodes.page.frame_core import Ask
 from nodes.page.host import PageHost, host_of
-from nodes.rules.errors import LeaseExpired
+from nodes.page.interface import ButtonsCounted, ClockTicked, FrameNodeTold, Input, LeaseLost, SessionSpoke
 from nodes.rules.topics import BUTTONS, FRAME_SERVICE
 from tests.support.page_world import state
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, until
+
+E = TypeVar("E")
 
 
 class Page:
@@ -26,13 +27,19 @@ class Page:
 
     def __init__(self, session: str = "s" * 22, lease_s: float = 0.6) -> None:
         self.session, self.lease_s, self.is_ready = session, lease_s, True
-        self.calls = Box()
+        self.events = Box()
 
-    def __getattr__(self, name: str) -> Any:
-        return lambda *arguments: self.calls((name, *arguments))
+    def handle(self, *events: Input) -> None:
+        for event in events:
+            self.events(event)
 
-    def names(self) -> list[str]:
-        return [call[0] for call in self.calls.items]
+    def heard(self, kind: type[E]) -> list[E]:
+        """What it was told of this kind."""
+        return [event for event in self.events.items if isinstance(event, kind)]
+
+    def wait(self, kind: type[E], count: int = 1) -> list[E]:
+        until(lambda: len(self.heard(kind)) >= count, f"{count} {kind.__name__}")
+        return self.heard(kind)
 
 
 @pytest.fixture
@@ -73,9 +80,9 @@ def test_a_message_reaches_its_page_and_no_other(mesh: list[ProxyProcess], node:
         agent.publish(host.topic("c" * 22, "~pagesession/x"), 2)
         agent.publish(f"~pagesession/{host.home}", 3)
         until(lambda: host.counts["unknown_session"] == 2, "parts for nobody are counted")
-    received = [call for call in page.calls.items if call[0] == "received"]
-    assert [(call[1].payload, call[2]) for call in received] == [(1, "~pagesession/x/y")] * 2
-    assert "received" not in other.names()
+    spoke = [event.message for event in page.heard(SessionSpoke)]
+    assert [(message.payload, message.topic) for message in spoke] == [(1, "~pagesession/x/y")] * 2
+    assert other.heard(SessionSpoke) == []
 
 
 def test_pages_are_woken_when_due_and_not_after_they_left(host: PageHost) -> None:
@@ -86,8 +93,9 @@ def test_pages_are_woken_when_due_and_not_after_they_left(host: PageHost) -> Non
         host.wake_at(page, due)
         host.wake_at(gone, due)
     host.remove(gone, release=False)
-    ticks = page.calls.wait_for(lambda items: sum(c[0] == "ticked" for c in items) == 2, "two wake-ups")
-    assert all(call[1] >= now + 0.05 for call in ticks if call[0] == "ticked") and "ticked" not in gone.names()
+    page.wait(ClockTicked)
+    assert time.monotonic() >= now + 0.05
+    assert len(page.wait(ClockTicked, 2)) == 2 and gone.heard(ClockTicked) == []
 
 
 def test_heartbeats_say_who_is_there_and_who_is_gone(node: Node, host: PageHost) -> None:
@@ -102,10 +110,10 @@ def test_heartbeats_say_who_is_there_and_who_is_gone(node: Node, host: PageHost)
     for page in (known, lost, waiting):
         host.add(page)
     with Server(node, FRAME_SERVICE, each(serve)):
-        known.calls.wait_for(lambda items: any(c[0] == "heard" for c in items), "a state")
-        lost.calls.wait_for(lambda items: any(c[0] == "gone" for c in items), "that it is gone")
+        known.wait(FrameNodeTold)
+        lost.wait(LeaseLost)
         assert asked.items[0] == {"sessions": [known.session, lost.session]}
-    assert not {"heard", "gone"} & set(waiting.names())
+    assert not waiting.heard(FrameNodeTold) and not waiting.heard(LeaseLost)
 
 
 @pytest.mark.parametrize("reply", [None, 5, [], {}, {"pages": 3}, {"pages": {}}])
@@ -119,32 +127,7 @@ def test_a_heartbeats_answer_that_is_none_changes_nothing(node: Node, host: Page
 
     with Server(node, FRAME_SERVICE, each(serve)):
         asked.wait(3)
-    assert not {"heard", "gone"} & set(page.names())
-
-
-def test_answers_go_to_the_page(node: Node, host: PageHost) -> None:
-    page = Page(lease_s=60.0)
-    page.is_ready = False
-    host.add(page)
-    errors: list[BaseException | None] = [None, Busy("full", 7.0), NotAllowed("no"), LeaseExpired("late")]
-
-    def serve(request: Request) -> Any:
-        error = errors[request.body["n"]]
-        if error is not None:
-            raise error
-        return "fine"
-
-    with Server(node, FRAME_SERVICE, each(serve)):
-        for number, operation in ((0, "trigger"), (1, "trigger"), (2, "trigger"), (3, "trigger"), (3, "stop")):
-            before = len(page.calls)
-            host.ask(page, Ask(operation, {"n": number}, f"key-{operation}-{number}"))
-            page.calls.wait(before + (2 if number == 3 else 1))
-        host.ask(page, Ask("grant_code", {"n": 2}, "key"))
-        until(lambda: page.calls.items[-1][1] == Ask("grant_code", {"n": 2}, "key"), "the last answer")
-    names = [name for name in page.names() if name not in ("session_acked", "buttons")]
-    assert names == ["answered", "refused", "rejected", "rejected", "gone", "refused", "gone", "refused"]
-    busy = page.calls.items[page.names().index("refused")]
-    assert busy[2:4] == ("full", 7.0)
+    assert not page.heard(FrameNodeTold) and not page.heard(LeaseLost)
 
 
 def test_buttons_of_frame_nodes_that_fall_silent_are_nobodys(
@@ -157,5 +140,4 @@ def test_buttons_of_frame_nodes_that_fall_silent_are_nobodys(
     node.publish(BUTTONS, {"help": 1})
     node.publish(BUTTONS, {"help": 1})
     node.publish(BUTTONS, "nonsense")
-    told = page.calls.wait_for(lambda items: sum(c[0] == "buttons" for c in items) == 2, "both")
-    assert [call[1] for call in told if call[0] == "buttons"] == [{"help": 1}, {}]
+    assert [event.available for event in page.wait(ButtonsCounted, 2)] == [{"help": 1}, {}]

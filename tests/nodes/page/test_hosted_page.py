@@ -199,7 +199,7 @@ def test_it_goes_on_by_itself_while_the_frame_node_is_away(tmp_path: Any) -> Non
         assert stop.wait(20)
         late = Box()
         page.subscribe("~/site_connect/ready", late)
-        until(lambda: page._frame.state["visibility"] == "shown", "the request that waited is done")
+        until(lambda: page._core.frame.state["visibility"] == "shown", "the request that waited is done")
         assert late.items[0].payload == {"code": code}, "same session, same code"
         page.close()
 
@@ -231,9 +231,9 @@ def test_many_pages_share_one_subscription_and_one_heartbeat(node: Node) -> None
     codes = {page.code() for page in pages}
     assert len(codes) == 300
     assert node.stats()["interest"]["wire"] < 20
-    before = host_of(node)._client.stats()["requests"]
-    until(lambda: host_of(node)._client.stats()["requests"] >= before + 3, "heartbeats", 30)
-    assert host_of(node)._client.stats()["requests"] < before + 10
+    before = host_of(node).frame_node.stats()["requests"]
+    until(lambda: host_of(node).frame_node.stats()["requests"] >= before + 3, "heartbeats", 30)
+    assert host_of(node).frame_node.stats()["requests"] < before + 10
     assert not any("new_code" in m.topic for page in pages for m in page.seen.items)
     for page in pages:
         page.close()

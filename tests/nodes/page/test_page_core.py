@@ -9,7 +9,17 @@ import pytest
 from fabric.errors import HighWaterMarkReached, InvalidFilter, InvalidTopic, LocalWireError, ScopeError
 from fabric.node.coverage import Ack
 from fabric.wire import Message
-from nodes.page.page_core import MAX_WAITING, UNSENT_AGAIN_S, Hold, Release, Send
+from nodes.page.interface import (
+    FabricSpoke,
+    FabricWasFull,
+    Hold,
+    PageChoseButtons,
+    Release,
+    Send,
+    SessionsAcked,
+    SessionSpoke,
+)
+from nodes.page.page_core import MAX_WAITING, UNSENT_AGAIN_S
 from nodes.rules import topics
 from tests.support.page_world import World, state
 
@@ -64,23 +74,23 @@ def test_the_queue_is_bounded_and_what_is_refused_has_not_happened() -> None:
 
 def test_what_the_fabric_does_not_take_waits_and_keeps_its_place() -> None:
     world = World().ready()
-    world.core.unsent([Send("a", 1)], world.now)
+    world.handle(FabricWasFull((Send("a", 1),)))
     world.publish("a", 2)
-    assert not world.sent and world.core.due() == UNSENT_AGAIN_S
+    assert not world.sent and world.core.due_s() == UNSENT_AGAIN_S
     world.tick(UNSENT_AGAIN_S / 2)
     assert not world.sent
     world.tick(UNSENT_AGAIN_S)
-    assert [send.payload for send in world.sent] == [1, 2] and world.core.due() is None
+    assert [send.payload for send in world.sent] == [1, 2] and world.core.due_s() is None
 
 
 def test_acks_of_the_session_come_with_the_hosts() -> None:
     world = World()
     world.now = 2.0
-    world.perform(world.core.session_acked(Ack(False, (), ("p1",), 1.0, "nobody"), world.now))
+    world.handle(SessionsAcked(Ack(False, (), ("p1",), 1.0, "nobody")))
     assert [(ident, ack.ok, ack.error) for ident, ack in world.acks[1:]] == [(2, False, "nobody")], "a failure is told"
     late = world.subscribe("~pagesession/late")
     world.now = 5.0
-    world.perform(world.core.session_acked(Ack(True, ("p1",), (), 1.0), world.now))
+    world.handle(SessionsAcked(Ack(True, ("p1",), (), 1.0)))
     assert world.acks[-1] == (late, Ack(True, ("p1",), (), 3.0))
     last = world.subscribe("~pagesession/last")
     assert world.acks[-1][0] == last and world.acks[-1][1].ok
@@ -119,7 +129,7 @@ def test_a_bad_filter_is_refused() -> None:
 
 def test_a_late_subscriber_gets_the_current_state_once_and_marked() -> None:
     world = World(buttons=("help",)).ready()
-    world.act(world.frame.buttons({"help": 1}))
+    world.count({"help": 1})
     into: list[Message] = []
     world.subscribe("~/#", into)
     world.subscribe("~/site_connect/ready", into)
@@ -148,7 +158,7 @@ def test_a_late_subscriber_gets_the_current_state_once_and_marked() -> None:
 
 def test_a_lost_code_is_shown_to_nobody() -> None:
     world = World().ready()
-    world.act(world.frame.gone(world.now, world.now))
+    world.lose()
     into: list[Message] = []
     world.subscribe("~/site_connect/+", into)
     assert into == []
@@ -174,12 +184,12 @@ def test_what_comes_over_the_wire_reaches_the_page_unless_the_frame_node_decides
     world = World().ready()
     world.told.clear()
     for topic in sorted(topics.DECIDED | topics.VISITORS):
-        world.perform(world.core.received(wire(topic, {"evil": 1}), topic, world.now))
+        world.handle(SessionSpoke(wire(topic, {"evil": 1})))
     assert world.told == []
     message = wire("~pagesession/chat/message", {"from": "ada", "text": "hi"})
-    world.perform(world.core.received(message, message.topic, world.now))
+    world.handle(SessionSpoke(message))
     news = state(2, code=None, cobrowse="joined", agent="ada")
-    world.perform(world.core.received(wire(topics.STATE, news), topics.STATE, world.now))
+    world.handle(SessionSpoke(wire(topics.STATE, news)))
     assert [topic for topic, _ in world.told] == [message.topic, "~pagesession/cobrowsing/start"]
 
 
@@ -187,11 +197,11 @@ def test_a_snapshot_request_that_comes_before_the_news_of_the_session_waits_for_
     world = World().ready()
     world.told.clear()
     request = wire(topics.SNAPSHOT_REQUEST, {"epoch": 1, "agent": "ada"})
-    world.perform(world.core.received(request, request.topic, world.now))
+    world.handle(SessionSpoke(request))
     assert world.told == []
     world.hear(state(2, code=None, cobrowse="joined", agent="ada"))
     assert world.topics() == ["cobrowsing/start", "cobrowsing/snapshot_request"]
-    world.perform(world.core.received(request, request.topic, world.now))
+    world.handle(SessionSpoke(request))
     assert world.topics() == ["cobrowsing/snapshot_request"]
 
 
@@ -199,10 +209,10 @@ def test_messages_of_the_fabric_reach_the_subscription_that_asked() -> None:
     world = World().attach()
     into: list[Message] = []
     ident = world.subscribe("truck/#", into)
-    world.perform(world.core.from_fabric(ident, wire("truck/1", 5)))
+    world.handle(FabricSpoke(ident, wire("truck/1", 5)))
     assert into == [wire("truck/1", 5)]
     world.perform(world.core.unsubscribe(ident))
-    assert world.core.from_fabric(ident, wire("truck/1", 6)) == []
+    assert world.core.handle(FabricSpoke(ident, wire("truck/1", 6)), world.now) == []
 
 
 def test_a_handler_that_unsubscribes_another_silences_it_at_once() -> None:
@@ -227,7 +237,7 @@ def test_without_an_echo_a_page_hears_only_what_comes_from_elsewhere() -> None:
     world.publish(topics.SHOW)
     world.hear(state(2, cobrowse="joined", agent="ada", code=None))
     assert world.update("x", snapshot=True)
-    world.perform(world.core.received(wire("~pagesession/theirs", 2), "~pagesession/theirs", world.now))
+    world.handle(SessionSpoke(wire("~pagesession/theirs", 2)))
     assert world.topics() == ["cobrowsing/start", "theirs"]
     assert [send.topic for send in world.sent] == ["~pagesession/mine", topics.UPDATE]
 
@@ -250,11 +260,11 @@ def test_an_update_keeps_the_number_it_was_given_where_it_was_made() -> None:
 def test_other_buttons_are_told_and_those_that_went_are_forgotten() -> None:
     world = World(buttons=("help", "sales")).ready()
     available = {"help": 1, "billing": 2}
-    world.act(world.frame.buttons(available))
+    world.count(available)
     world.topics()
-    world.perform(world.core.set_buttons(("help", "billing"), available))
+    world.handle(PageChoseButtons(("help", "billing"), available))
     assert world.topics() == ["chat_button/billing/enabled"], "help is as it was"
-    retained = {event.topic for event in world.core.retained() if event.topic.startswith(topics.BUTTON)}
+    retained = {event.topic for event in world.frame.retained() if event.topic.startswith(topics.BUTTON)}
     assert retained == {f"{topics.BUTTON}{name}/enabled" for name in ("help", "billing")}
-    world.perform(world.core.set_buttons((), None))
-    assert [event.topic for event in world.core.retained()] == [topics.READY]
+    world.handle(PageChoseButtons((), None))
+    assert [event.topic for event in world.frame.retained()] == [topics.READY]

@@ -42,5 +42,5 @@ def test_every_delay_is_within_its_bounds(attempt: int, drawn: float, asked: flo
 
 @pytest.mark.parametrize("bad", [{"base_s": 0.0}, {"base_s": 30.0}, {"attempts": 0}, {"max_retry_after_s": -1.0}])
 def test_a_back_off_that_cannot_work_is_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must have 0 < base_s <= cap_s"):
+    with pytest.raises(ValueError, match="expected 0 < base_s <= cap_s"):
         Backoff(**bad)  # type: ignore[arg-type]

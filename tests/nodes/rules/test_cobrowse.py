@@ -56,8 +56,13 @@ def test_a_stop_counts_once_for_its_epoch() -> None:
 def test_a_stop_at_idle_ends_the_join_that_is_on_its_way() -> None:
     page = Cobrowse("idle", 1).after("stop")
     assert page == Cobrowse("idle", 2)
-    assert page.merged(Cobrowse("joined", 1)) == page
-    assert Cobrowse("joined", 1).stopped(1) == Cobrowse("stopping", 2)
+    assert Cobrowse("joined", 1).ended_below(page.epoch) == Cobrowse("joined", 1).stopped(1) == Cobrowse("stopping", 2)
+
+
+def test_what_is_not_behind_is_as_it_is() -> None:
+    for seen in (Cobrowse("joined", 3), Cobrowse("idle", 3), Cobrowse("stopping", 3)):
+        assert seen.ended_below(3) == seen.ended_below(1) == seen
+        assert not seen.ended_below(7).accepts(7) and seen.ended_below(7).epoch == 7
 
 
 def test_a_stop_is_acknowledged_when_nobody_is_left_to_confirm() -> None:
@@ -73,21 +78,25 @@ EVENTS = st.lists(st.sampled_from(["join", "page stops", "page hears", "store he
 
 @given(EVENTS)
 def test_page_and_store_agree_in_the_end_and_no_epoch_ever_falls(events: list[str]) -> None:
-    page = store = Cobrowse()
+    """The page keeps what it last heard of the store, and an epoch of its own."""
+    seen = store = Cobrowse()
+    epoch = seen.epoch
     stops: list[int] = []
     for event in events:
+        page = seen.ended_below(epoch)
         before = page.epoch, store.epoch
         if event == "page stops":
             stops.append(page.epoch)
-            page = page.after("stop")
+            epoch = page.stopped(page.epoch).epoch
+            assert seen.ended_below(epoch).state != "joined"
         elif event == "page hears":
-            page = page.merged(store)
+            seen = store
+            epoch = max(epoch, seen.epoch)
         elif event == "store hears a stop" and stops:
             store = store.stopped(stops.pop(0))
         elif MACHINE.allows(store.state, event):
             store = store.after(event)
-        assert page.epoch >= before[0] and store.epoch >= before[1]
-    for epoch in stops:
-        store = store.stopped(epoch)
-    page = page.merged(store)
-    assert page == store
+        assert seen.ended_below(epoch).epoch == epoch >= before[0] and store.epoch >= before[1]
+    for stop in stops:
+        store = store.stopped(stop)
+    assert store.ended_below(max(epoch, store.epoch)) == store

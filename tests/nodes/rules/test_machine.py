@@ -25,7 +25,7 @@ def test_an_absent_pair_is_refused_and_names_what_is_possible() -> None:
 def test_a_final_state_and_an_unknown_state_are_told_apart() -> None:
     with pytest.raises(StateError, match="possible here: nothing"):
         DOOR.after("gone", "open")
-    with pytest.raises(StateError, match="no such state; there are shut, ajar, gone"):
+    with pytest.raises(StateError, match="no such state: expected one of shut, ajar, gone"):
         DOOR.after("locked", "open")
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, text, update
+from sqlalchemy import Engine, event, text, update
 
 from fabric.errors import Busy
 from nodes.store.database import open_database
@@ -23,6 +25,15 @@ pytest_plugins = ("tests.support.stores",)
 def ask(engine: Engine, question: str) -> object:
     with engine.begin() as connection:
         return connection.execute(text(question)).scalar()
+
+
+@contextmanager
+def listening(target: Any, what: str, hear: Callable[..., None]) -> Iterator[None]:
+    event.listen(target, what, hear)
+    try:
+        yield
+    finally:
+        event.remove(target, what, hear)
 
 
 def test_sqlite_is_durable_and_waits_for_other_writers(tmp_path: Path) -> None:
@@ -91,5 +102,11 @@ def test_another_version_of_the_schema_is_refused(database: str) -> None:
     with engine.begin() as connection:
         connection.execute(update(about).values(schema_version=99))
     engine.dispose()
-    with pytest.raises(ValueError, match="schema version 99; this program knows version 1"):
+    opened: list[object] = []
+    with (
+        listening(Engine, "connect", lambda connection, _record: opened.append(connection)),
+        listening(Engine, "close", lambda connection, _record: opened.remove(connection)),
+        pytest.raises(ValueError, match="schema version 99; this program knows version 1"),
+    ):
         open_database(database)
+    assert not opened, "no connection is left behind"

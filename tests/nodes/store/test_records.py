@@ -46,7 +46,7 @@ def test_what_does_not_belong_is_refused() -> None:
 
 def test_limits_that_cannot_work_are_refused() -> None:
     assert StoreOptions().capacity == 10_000
-    with pytest.raises(ValueError, match="codes of length 5 are enough"):
+    with pytest.raises(ValueError, match="expected codes of length 5"):
         StoreOptions(codes=CodeFormat(4))
     with pytest.raises(ValueError, match=r"invalid lockout_s -1\.0: expected a number above 0"):
         StoreOptions(lockout_s=-1.0)

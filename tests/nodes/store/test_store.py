@@ -24,6 +24,7 @@ from nodes.store import agents, chats, expiry, pages, schema
 from nodes.store.records import Page, StoreOptions
 from nodes.store.store import Store
 from nodes.store.transaction import Transaction
+from tests.support.postgres import NoPostgres, postgres_server
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
@@ -83,14 +84,19 @@ def test_a_locked_database_is_busy(tmp_path: Path) -> None:
     store.close()
 
 
-def test_what_was_committed_survives_a_crash_and_the_store_goes_on(postgres: PostgresServer) -> None:
-    store = Store(postgres.create_database())
-    (page,) = store.commit_together([lambda tx: pages.grant_code(tx, "s1", "home", 600.0)])
-    assert isinstance(page, Page)
-    postgres.restart()
-    (again,) = store.commit_together([lambda tx: pages.renew(tx, "s1")])
-    assert isinstance(again, Page) and again.code == page.code
-    store.close()
+def test_what_was_committed_survives_a_crash_and_the_store_goes_on() -> None:
+    """On a new server: the one of all tests has a hundred databases, and a minute may not be enough to recover them."""
+    try:
+        with postgres_server() as server:
+            store = Store(server.create_database())
+            (page,) = store.commit_together([lambda tx: pages.grant_code(tx, "s1", "home", 600.0)])
+            assert isinstance(page, Page)
+            server.restart()
+            (again,) = store.commit_together([lambda tx: pages.renew(tx, "s1")])
+            assert isinstance(again, Page) and again.code == page.code
+            store.close()
+    except NoPostgres as missing:
+        pytest.skip(str(missing))
 
 
 def test_two_frame_nodes_in_each_others_way_both_get_through(postgres: PostgresServer) -> None:

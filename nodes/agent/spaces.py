@@ -1,0 +1,87 @@
+"""The sessions' spaces that one agent hears, and speaks in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from fabric.errors import FabricError, TransportError
+from fabric.node.coverage import Ack
+from fabric.node.node import Node
+from fabric.wire import Message
+from nodes.agent.interface import FrameNodeTold, Input, PageUpdated, Say, SessionSpoke, SpaceWatched
+from nodes.rules import topics
+from nodes.rules.topics import BY, SPACE
+
+log = logging.getLogger("nodes.agent")
+
+
+def spoken(agent: str, session: str, message: Message) -> Input | None:
+    """Return what a message in a session's space is for `agent`; None for one that does not concern it."""
+    by = message.headers.get(BY)
+    topic = SPACE + message.topic.split("/", 3)[3]
+    if by == agent or topic == topics.SNAPSHOT_REQUEST:
+        return None
+    if topic == topics.UPDATE:
+        return PageUpdated(session, message.payload)
+    if topic == topics.STATE:  # what a frame node says has no `by`
+        return FrameNodeTold(message.payload) if by is None else None
+    return SessionSpoke(session, topic, message.payload)
+
+
+class Spaces:
+    """The subscriptions of `agent` at `node`. `handle` takes what is heard, in the node's I/O thread."""
+
+    def __init__(self, node: Node, agent: str, handle: Callable[[Input], None]) -> None:
+        self._node, self._agent, self._handle = node, agent, handle
+        """None of the three changes."""
+        self._watched: dict[str, int] = {}
+        """The node's subscription for each session that is watched; changed by one thread at a time, see `Agent`."""
+
+    def __len__(self) -> int:
+        """How many sessions are watched."""
+        return len(self._watched)
+
+    def watch(self, session: str, home: str) -> None:
+        """Hear a session's space; SpaceWatched follows when nothing is missed any more."""
+
+        def acked(ack: Ack) -> None:
+            if ack.ok:
+                self._handle(SpaceWatched(session, home))
+            elif self._watched.get(session) == ident:
+                self.unwatch(session)
+                self.watch(session, home)
+
+        topic_filter = topics.on_the_wire(home, session, "#")
+        ident = self._node.subscribe(topic_filter, lambda message: self._heard(session, message), acked)
+        self._watched[session] = ident
+
+    def _heard(self, session: str, message: Message) -> None:
+        event = spoken(self._agent, session, message)
+        if event is not None:
+            self._handle(event)
+
+    def unwatch(self, session: str) -> None:
+        ident = self._watched.pop(session, None)
+        if ident is not None:
+            self._node.unsubscribe(ident)
+
+    def say(self, say: Say) -> None:
+        """Publish what the core wants said, now or not at all."""
+        try:
+            self.publish(say, timeout_s=0)
+        except TransportError as error:
+            log.info("not sent at present: %s", error)  # what the core says this way, it says again
+
+    def publish(self, say: Say, timeout_s: float | None = None) -> None:
+        """Publish in a session's space, as this agent. Errors: those of `Node.publish`."""
+        topic = topics.on_the_wire(say.home, say.session, say.topic)
+        self._node.publish(topic, say.payload, {BY: self._agent}, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+        for ident in self._watched.values():
+            try:
+                self._node.unsubscribe(ident)
+            except (FabricError, KeyError):
+                pass  # the node is closed, and with it all that it held

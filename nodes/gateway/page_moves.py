@@ -1,0 +1,122 @@
+"""How a page's session moves between gateways: this one asks another to let a session go, and is asked itself.
+
+Gateways find each other as services, `gateway-<home>`. One that does not answer is taken for dead: its sessions are
+taken over as they are, since all their state is at the frame node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fabric.errors import FabricError, StateError
+from fabric.services import Client, Request, Server, each
+from fabric.services.presence import Watcher
+from nodes.gateway.hub import Hub
+
+log = logging.getLogger("nodes.gateway")
+
+MOVE_S = 4.0
+"""How long another gateway may take to let a session go, longer than it is announced; then it is taken for dead."""
+SILENT_S = 10.0
+"""So long it is not asked again; by then its announcements have ended."""
+MAX_MOVES = 3
+"""So many gateways are asked, one after the other, where a session went."""
+MAX_MOVED = 10_000
+"""Sessions that went elsewhere and are remembered; of more, the one that went first is forgotten."""
+
+LetGo = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Moves:
+    """The other gateways. Made in the event loop, and used there.
+
+    let_go:  called in the event loop with what another gateway asks (`session`, `generation` and `instance` of the
+             browser that it has, `home` of its own); returns `moved_to`, where the session is known to be, or `why` it
+             is not let go; neither when it was
+    """
+
+    def __init__(self, hub: Hub, let_go: LetGo) -> None:
+        self._hub, self._let_go = hub, let_go
+        self._moved: OrderedDict[str, str] = OrderedDict()
+        """Sessions that were let go here, in that order, and the home that has each; none of them is here."""
+        self._silent: dict[str, float] = {}
+        """Homes that did not answer, and when, on the monotonic clock. An entry is dropped when it is looked at after
+        `SILENT_S`; there are as many as gateways that died."""
+        self._client = Client(hub.node)
+        self._others = Watcher(hub.node)
+        self._others.watch()
+        self._server = Server(hub.node, _service(hub.node.home), each(self._serve), workers=4)
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until other gateways can ask here. Not in the event loop."""
+        return self._server.wait_ready(timeout_s)
+
+    def close(self) -> None:
+        """Ask no more, and answer no more. Not in the event loop."""
+        self._server.close()
+        self._others.close()
+        self._client.close()
+
+    def went(self, session: str, home: str) -> None:
+        """A session was let go to another gateway."""
+        self._moved[session] = home
+        while len(self._moved) > MAX_MOVED:
+            self._moved.popitem(last=False)
+
+    def came(self, session: str) -> None:
+        """A session is here."""
+        self._moved.pop(session, None)
+
+    def home_of(self, session: str) -> str | None:
+        """Return the gateway that a session went to; None when it did not, or this is forgotten."""
+        return self._moved.get(session)
+
+    async def fetch(self, session: str, generation: int, instance: str, home: str) -> str | None:
+        """Have the gateway where a session lives let it go; None: it has, or is dead; else why not.
+
+        generation, instance:  of the token and the document of the browser that is here
+        home:                  where the session was last heard of, another gateway than this
+        """
+        own = self._hub.node.home
+        body = {"session": session, "generation": generation, "instance": instance, "home": own}
+        for _ in range(MAX_MOVES):
+            if home == own or not self._answers(home):
+                return None
+            try:
+                answer = await self._client.request_async(_service(home), "let_go", body, deadline_s=MOVE_S)
+            except FabricError as error:
+                log.info("gateway %s did not answer, its session is taken over: %s", home, error)
+                self._silent[home] = time.monotonic()
+                return None
+            if answer.get("moved_to") is None:
+                why = answer.get("why")
+                return why if isinstance(why, str) else None
+            home = str(answer["moved_to"])
+        return "unknown"
+
+    def _answers(self, home: str) -> bool:
+        """Whether a gateway may live: it is announced, and has answered when it was last asked."""
+        silent_at = self._silent.get(home)
+        if silent_at is not None and time.monotonic() - silent_at > SILENT_S:
+            del self._silent[home]
+            silent_at = None
+        return silent_at is None and bool(self._others.live(_service(home)))
+
+    def _serve(self, request: Request) -> dict[str, Any]:
+        """In a worker thread: another gateway asks."""
+        if request.op != "let_go":
+            raise StateError("gateway", "serving", request.op, "expected let_go")
+
+        async def let_go() -> dict[str, Any]:
+            return await self._let_go(request.body)
+
+        return asyncio.run_coroutine_threadsafe(let_go(), self._hub.loop).result(2 * MOVE_S)
+
+
+def _service(home: str) -> str:
+    return f"gateway-{home}"
