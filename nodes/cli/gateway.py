@@ -49,6 +49,7 @@ READY_S = 10.0
     "--public-subscribe", metavar="FILTER", multiple=True, help="Topics that pages may subscribe to; repeat it."
 )
 @click.option("--public-publish", metavar="FILTER", multiple=True, help="Topics that pages may publish on; repeat it.")
+@click.option("--private", is_flag=True, help="Agents see masked what a page does not mark as shown.")
 @click.option("--demo-shop", is_flag=True, help="Serve a demo shop under /shop/.")
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
 @click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
@@ -75,6 +76,7 @@ def gateway(
     secret_file: str | None,
     public_subscribe: tuple[str, ...],
     public_publish: tuple[str, ...],
+    private: bool,
     demo_shop: bool,
     max_pages: int,
     max_of_address: int,
@@ -127,7 +129,7 @@ def gateway(
         behind_proxy=behind_proxy,
     )
     agents = {} if agents_path is None else _read_agents(agents_path)
-    files = Files(policy.origins, shop=demo_shop)
+    files = Files(policy.origins, shop=demo_shop, private=private)
     if files.unbuilt():
         say(f"not built: {', '.join(files.unbuilt())}; co-browsing needs them: scripts/build-web")
     if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:

@@ -224,9 +224,12 @@ class Stack:
         self._tabs: list[Tab] = []
 
     @contextlib.contextmanager
-    def another_gateway(self) -> Iterator[GatewayProcess]:
-        """Within, everything goes to a gateway of its own, which may be killed and started `again`."""
-        shared, args = self.gateway, [*self.gateway.args]
+    def another_gateway(self, *more: str) -> Iterator[GatewayProcess]:
+        """Within, everything goes to a gateway of its own, which may be killed and started `again`.
+
+        more: further options of it
+        """
+        shared, args = self.gateway, [*self.gateway.args, *more]
         args[args.index("--listen") + 1] = "http://127.0.0.1:0"
         self.gateway = GatewayProcess(args, self.world.folder)
         try:
@@ -272,7 +275,8 @@ class Stack:
         """Close what was opened within; no script of ours may have thrown."""
         try:
             yield self
-            assert [error for tab in self._tabs for error in tab.errors] == []
+            errors = [error for tab in self._tabs for error in tab.errors]
+            assert not errors, errors
         finally:
             for tab in self._tabs:
                 tab.leave()

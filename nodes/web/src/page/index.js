@@ -5,6 +5,9 @@
 //   data-buttons="help sales"   ids of the page's chat buttons
 //   data-frame="manual"         the frame is loaded when the page asks by site_connect.frame(), show_frame, or
 //                               `~/site_connect/load_frame`; else as soon as the document is there
+//   data-private                agents see masked what the page does not mark as shown
+//   data-address="path"         agents are told the path of the page's address, not only its site
+//   data-queries="https://…"    addresses of pictures and styles that begin so keep their query
 //
 // Two lines before it let the page call while the script is on its way:
 //
@@ -14,12 +17,16 @@
 //
 // Their subscriptions have the ids that the stub's `subscribe` returned; of the rest it returns nothing of use.
 
+import { prefixes } from "./addresses.js";
+import { dom } from "./dom.js";
 import { FrameLink } from "./frame_link.js";
+import { Memory } from "./memory.js";
 import { Overlay, keepThere } from "./overlay.js";
 import { ownScript, scriptMaker } from "./own_script.js";
 import { Page } from "./page.js";
 import { Recording } from "./recording.js";
 import { Sign } from "./sign.js";
+import { Watch } from "./watch.js";
 
 const UNSEEN = "The sign that says so cannot be seen on the visitor's page, so viewing pauses.";
 
@@ -28,6 +35,14 @@ function begin({ origin, dataset, nonce }) {
   const report = (error) => (typeof reportError === "function" ? reportError(error) : console.error(error));
   const overlay = new Overlay();
   const tellSite = (name, payload) => page.fromFrame({ t: "site", name, payload });
+
+  const memory = new Memory(dom);
+  const watch = new Watch(dom, memory);
+  const options = {
+    isPrivate: "private" in dataset && dataset.private !== "false",
+    tellsPath: dataset.address === "path",
+    queries: prefixes(dataset.queries),
+  };
 
   const page = new Page(
     {
@@ -57,6 +72,7 @@ function begin({ origin, dataset, nonce }) {
   });
   const recording = new Recording({
     script: scriptMaker(`${origin}/assets/recorder.js`, nonce),
+    privacy: { dom, memory, watch, options },
     report,
     send: (event, snapshot) => page.sendUpdate(event, snapshot),
     failed: (why) => {

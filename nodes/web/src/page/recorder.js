@@ -1,67 +1,94 @@
 // assets/recorder.js: what records the page while an agent views it. Loaded by site_connect.js when a session starts.
-// What is masked here never leaves the page:
-//
-//   everything typed             a mask of equal length, but in fields marked with data-site-connect-show
-//   passwords, card fields       always, also when they are marked
-//   data-site-connect-mask       text of an element, as a mask of equal length
-//   data-site-connect-block      an element, with all in it: only its size is told; class `site-connect-block` as well
+// It records all; gate.js decides what leaves, by the verdict of privacy.js, before anything waits.
 
 import { record } from "@rrweb/record";
 import { stringify } from "../shared/json.js";
 
-const FLUSH_MS = 40; // events go together that happen within this time
-const SNAPSHOT_REST_MS = 250; // an agent that lost track asks again and again
+import { Gate } from "./gate.js";
+import { Privacy } from "./privacy.js";
+import { Waiting } from "./waiting.js";
+
+const SNAPSHOT_REST_MS = 250; // an agent that lost track asks again and again; marks may change again and again
 const META = 4;
 const FULL_SNAPSHOT = 2;
-const MASK = "•";
-const OWN = "site-connect"; // our own element: frame and sign
-const SECRET = '[type="password" i], [data-rr-is-password], [autocomplete*="cc-" i], [autocomplete*="password" i]';
-const SECRET_CHOICE = 'select[autocomplete*="cc-" i]'; // which of its options is chosen could be told from them
-const TYPED = new Set(["input", "textarea", "select"]);
-const NOT_TYPED = new Set(["radio", "checkbox", "submit", "button", "reset", "image"]);
-const TYPED_TEXT = '[contenteditable]:not([contenteditable="false"])';
+const BOXES = "site-connect, [data-site-connect-block], .site-connect-block"; // not even looked into, to save time
 
-/** Record into `send(text, snapshot)`: events as JSON. Returns {stop(), snapshot()}; after `stop` nothing is sent. */
-window.site_connect_recorder = (send, report) => {
-  let waiting = [];
+/** What the operator of the gateway has set: see nodes/gateway/files.py. */
+const operator = window.site_connect_operator ?? {};
+delete window.site_connect_operator;
+
+/** Record into `send(text, snapshot)`: events as JSON. Returns {stop(), snapshot()}; after `stop` nothing is sent.
+ *
+ *  dom, memory, watch: as site_connect.js keeps them from the start of the page
+ *  options: {isPrivate, tellsPath, queries}, of the page
+ */
+window.site_connect_recorder = (send, report, { dom, memory, watch, options }) => {
+  const isPrivate = options.isPrivate || operator.private === true;
+  const privacy = new Privacy({ read: dom, memory, isPrivate });
+  const gate = new Gate((id) => record.mirror.getNode(id), { ...options, privacy });
+  const waiting = new Waiting();
   let timer = null;
   let meta = null;
   let tookAt = -Infinity;
+  /** Whether what the agent sees is judged by marks that have changed since: until the snapshot, nothing leaves. */
+  let isStale = false;
   let going = true;
 
   function flush() {
-    clearTimeout(timer);
     timer = null;
-    if (going && waiting.length) send(stringify(waiting), false);
-    waiting = [];
+    if (!going || isStale) return;
+    const events = waiting.take(performance.now());
+    if (events.length) send(stringify(events), false);
+    wait();
+  }
+
+  function wait() {
+    const { due } = waiting;
+    if (due !== null) timer ??= setTimeout(flush, Math.max(0, due - performance.now()));
   }
 
   function emit(event) {
     if (!going) return;
+    const passed = judge(event);
+    if (!passed) return;
     if (event.type === META) {
-      meta = event;
-      meta.data.href = location.origin + location.pathname; // a query may hold what was typed
+      meta = passed;
     } else if (event.type === FULL_SNAPSHOT) {
-      waiting = []; // it is newer than these
+      waiting.clear();
+      isStale = false;
       tookAt = performance.now();
-      scrub(event.data.node);
-      send(stringify([meta, event]), true);
+      send(stringify([meta, passed]), true);
     } else {
-      event.data.adds?.forEach(({ node }) => scrub(node));
-      waiting.push(event);
-      timer ??= setTimeout(flush, FLUSH_MS);
+      waiting.add(passed, performance.now());
+      wait();
     }
   }
 
+  function judge(event) {
+    try {
+      watch.catchUp();
+      return gate.pass(event);
+    } catch (error) {
+      report(error); // what cannot be judged does not leave
+      return null;
+    }
+  }
+
+  /** Marks have changed. The snapshot comes after the recorder has heard of all that changed with them. */
+  function remake() {
+    if (!going || isStale) return;
+    isStale = true;
+    const rest_ms = Math.max(0, tookAt + SNAPSHOT_REST_MS - performance.now());
+    setTimeout(() => going && isStale && record.takeFullSnapshot(), rest_ms);
+  }
+
+  watch.changed = remake;
   const end = record({
     emit,
     errorHandler: (error) => (report(error), true),
-    maskInputOptions: { input: true, textarea: true, select: true, password: true },
-    maskInputFn: masked,
-    maskTextSelector: `[data-site-connect-mask], textarea, ${TYPED_TEXT}`,
-    maskTextFn: maskedText,
+    maskInputOptions: {},
     blockClass: "site-connect-block",
-    blockSelector: `${OWN}, [data-site-connect-block], ${SECRET_CHOICE}`,
+    blockSelector: BOXES,
     slimDOMOptions: "all",
     sampling: { mousemove: 50, mousemoveCallback: 100, scroll: 50, input: "all" },
     recordCanvas: false,
@@ -74,31 +101,10 @@ window.site_connect_recorder = (send, report) => {
     },
     stop() {
       going = false;
-      waiting = [];
+      if (watch.changed === remake) watch.changed = null;
+      waiting.clear();
       clearTimeout(timer);
       end?.();
     },
   };
 };
-
-/** What rrweb masks as it serialises is masked there; an attribute `value` behind an emptied field is masked here. */
-function scrub(node) {
-  const { attributes } = node;
-  if (attributes?.value && TYPED.has(node.tagName) && !NOT_TYPED.has(attributes.type)) {
-    attributes.value = masked(String(attributes.value), record.mirror.getNode(node.id));
-  }
-  node.childNodes?.forEach(scrub);
-}
-
-function masked(text, element) {
-  return mayShow(element) && !element.matches(SECRET) ? text : text.replace(/[^\n]/g, MASK);
-}
-
-function maskedText(text, element) {
-  const forced = element?.closest("[data-site-connect-mask]");
-  return mayShow(element) && !forced ? text : text.replace(/\S/g, MASK);
-}
-
-function mayShow(element) {
-  return Boolean(element?.closest("[data-site-connect-show]"));
-}

@@ -5,7 +5,7 @@ const REST_MS = 10_000;
 
 export class Recording {
   /** script(): an element that loads the recorder; it throws where the page forbids that · send(event, snapshot)
-   *  failed(why) · report(error): the recorder threw */
+   *  failed(why) · report(error): the recorder threw · privacy: what the recorder judges by, see recorder.js */
   constructor(told) {
     Object.assign(this, told);
     /** The epoch that is recorded; null while nothing is. */
@@ -36,9 +36,10 @@ export class Recording {
     const record = window.site_connect_recorder;
     delete window.site_connect_recorder;
     if (this.epoch !== epoch || !record) return; // stopped before it was there
-    this.recorder = record((events, snapshot) => {
+    const send = (events, snapshot) => {
       if (this.epoch === epoch) this.send(events, snapshot);
-    }, this.report);
+    };
+    this.recorder = record(send, this.report, this.privacy);
   }
 
   /** Make a snapshot of the whole page. Before the recorder is there this does nothing: it begins with one. */

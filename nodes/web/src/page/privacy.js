@@ -1,0 +1,131 @@
+// The one verdict on what may leave the page. Pure: it reads nodes through `read` (dom.js, or a test's own).
+//
+//   blocked   neither the node nor anything in it is told, but for the size of the box
+//   masked    that there is text is told, and how long it is; not which
+//   shown     it is told as it is
+//
+// Marks hold for an element with all that is in it: going up through parents, hosts of shadow roots, slots, and the
+// frames of inner pages, all marks on the way are gathered. Blocked wins over masked, masked over shown:
+//
+//   data-site-connect-block, class site-connect-block, what a page cannot be asked about    blocked
+//   data-site-connect-mask, what was ever secret (memory.js)                               masked
+//   data-site-connect-show                                                                 shown
+//   without a mark: fields and editors, and all of the page when it is `isPrivate`         masked
+//   without a mark: the rest                                                               shown
+
+export const BLOCKED = "blocked";
+export const MASKED = "masked";
+export const SHOWN = "shown";
+
+export const MARKS = ["data-site-connect-block", "data-site-connect-mask", "data-site-connect-show"];
+export const BLOCK_CLASS = "site-connect-block";
+const [BLOCK_MARK, MASK_MARK, SHOW_MARK] = MARKS;
+const OWN = "site-connect"; // our own element: frame and sign
+
+const BLOCK = 1;
+const MASK = 2;
+const SHOW = 4;
+const TYPED = 8;
+const TEXT = 3;
+const ELEMENT = 1;
+const ROOTS = new Set([9, 11]);
+const NO_TEXT = new Set(["submit", "button", "reset", "image", "checkbox", "radio"]);
+const FIELDS = new Set(["input", "select", "textarea"]);
+
+export class Privacy {
+  /** read: see dom.js · memory: see memory.js · isPrivate: whether what has no mark is masked */
+  constructor({ read, memory, isPrivate = false }) {
+    Object.assign(this, { read, memory, isPrivate });
+    /** node -> bits, while one event is judged; the page does not change meanwhile. `begin` empties it. */
+    this.known = new Map();
+  }
+
+  /** To be called when the page may have changed since the last verdict. */
+  begin() {
+    this.known = new Map();
+  }
+
+  /** The verdict on a node. A field is judged by what is typed into it. */
+  verdict(node) {
+    return this.judge(node, (bits) => (this.isField(node) ? bits | TYPED : bits));
+  }
+
+  /** The verdict on what was typed or chosen at this node, whatever kind of node it is. */
+  typed(node) {
+    return this.judge(node, (bits) => bits | TYPED);
+  }
+
+  /** The verdict on style: without a mark it is shown, also on a private page, which could not be recognised else. */
+  style(node) {
+    return this.judge(node, (bits) => bits & ~TYPED, false);
+  }
+
+  judge(node, also, isPrivate = this.isPrivate) {
+    try {
+      const bits = also(this.bits(node));
+      if (bits & BLOCK) return BLOCKED;
+      if (bits & MASK) return MASKED;
+      if (bits & SHOW) return SHOWN;
+      return bits & TYPED || isPrivate ? MASKED : SHOWN;
+    } catch {
+      return BLOCKED;
+    }
+  }
+
+  /** The marks on the node and on all that is around it. */
+  bits(node) {
+    const known = this.known.get(node);
+    if (known !== undefined) return known;
+    const found = node ? this.own(node) | this.around(node) : BLOCK;
+    this.known.set(node, found);
+    return found;
+  }
+
+  around(node) {
+    const { read } = this;
+    if (node === read.top) return 0;
+    const slot = read.slot(node);
+    return this.bits(read.above(node)) | (slot ? this.bits(slot) : 0); // nothing above: nobody can know what it is
+  }
+
+  own(node) {
+    const { read, memory } = this;
+    const type = read.type(node);
+    if (ROOTS.has(type)) return type === 9 && memory.isEditor(node) ? TYPED : 0;
+    if (type !== ELEMENT) return type === null ? BLOCK : 0;
+    const tag = read.tag(node);
+    if (tag === OWN || read.has(node, BLOCK_MARK) || hasBlockClass(read.attribute(node, "class"))) return BLOCK;
+    const isSecret = memory.isSecret(node);
+    if (isSecret && tag === "select") return BLOCK; // which option is chosen could be told from them
+    let found = isSecret || read.has(node, MASK_MARK) ? MASK : 0;
+    if (read.has(node, SHOW_MARK)) found |= SHOW;
+    if (tag === "textarea" || memory.isEditor(node)) found |= TYPED;
+    return found;
+  }
+
+  /** Whether text is typed or chosen in this element: a button and a tick box hold none. */
+  isField(node) {
+    const { read } = this;
+    if (read.type(node) === TEXT || !FIELDS.has(read.tag(node))) return false;
+    return read.tag(node) !== "input" || !NO_TEXT.has(inputType(read, node));
+  }
+}
+
+/** The type of an <input>, in small letters. */
+export function inputType(read, element) {
+  return (read.attribute(element, "type") ?? "text").trim().toLowerCase();
+}
+
+export function hasBlockClass(value) {
+  return value !== null && value.split(/\s+/).includes(BLOCK_CLASS);
+}
+
+/** A mask as long as the text, which tells its line breaks at most. */
+export function mask(text) {
+  return text.replace(/[^\n]/g, "*");
+}
+
+/** A mask for text that is laid out in words: where they end is told, so that it wraps as it did. */
+export function maskWords(text) {
+  return text.replace(/\S/g, "*");
+}
