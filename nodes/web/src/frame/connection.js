@@ -4,7 +4,8 @@
 //
 //   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1) · instance, drawn by this document
 //   kept.get(name), kept.set(name, value): `token` and `seen`, which the next document of this tab finds
-//   tell(message): `welcome` (with `fresh`), `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`
+//   tell(message): `welcome` (with `fresh`, and with `unsaid`: what the page has published and the gateway has not heard),
+//     `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`
 
 import { BackOff, ruleOf } from "../shared/back_off.js";
 
@@ -224,7 +225,8 @@ export class Connection {
     if (said.missed || !said.resumed) this.saw(said.seq);
     this.toldUpTo = fresh ? said.seq : 0;
     this.cancels.push(this.after(STEADY_S, () => this.backOff.restart()));
-    this.tell({ t: "welcome", session, retained, fresh, state });
+    const unsaid = this.waiting.map(({ topic, payload }) => ({ topic, payload })); // newer than what the gateway knows
+    this.tell({ t: "welcome", session, retained, fresh, state, unsaid });
     this.tell({ t: "connection", connected: true, covered: [], missing: [], ...connection });
     for (const [id, filter] of this.filters) this.put({ t: "subscribe", id, filter });
     for (const id of this.stops) this.put({ t: "stop", id });

@@ -8,6 +8,7 @@ import { show, wire } from "./panel.js";
 
 let state = resumed({ ...START }, recall("story", {}));
 let pageOrigin = null;
+let choices = 0; // of the view that the page has made, as far as the frame has heard
 
 const connection = new Connection({
   instance: [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
@@ -43,20 +44,29 @@ window.addEventListener("message", ({ data, origin, source }) => {
   else if (pageOrigin !== null) fromPage(data);
 });
 
-function greeted({ view, buttons, subscriptions }, origin) {
+function tellView() {
+  tellPage({ t: "view", view: state.view, choices });
+}
+
+function greeted(hello, origin) {
+  const { view, buttons, subscriptions } = hello;
   const first = pageOrigin === null;
   pageOrigin = origin;
+  choices = hello.choices;
   connection.hold(subscriptions);
   if (view) become({ ...state, view });
   else show(state);
   tellPage({ t: "ready" });
-  tellPage({ t: "view", view: state.view });
+  tellView();
   tellPage({ t: "room", tall: needsRoom(state) });
   if (first) connection.start({ origin, buttons });
 }
 
 function fromPage({ site_connect: _, ...message }) {
-  if (message.t === "view") return become({ ...state, view: message.view });
+  if (message.t === "view") {
+    choices = message.choices;
+    return become({ ...state, view: message.view });
+  }
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
   if (message.t === "stop") become({ ...state, viewing: false });
   return connection.send(message);
@@ -66,8 +76,10 @@ function fromGateway(said) {
   if (said.t === "welcome") {
     if (said.fresh) become(resumed(state, state, said.state));
     for (const { topic, payload } of said.retained) become(see(state, topic, payload));
-    if (said.fresh) tellPage({ t: "view", view: state.view });
-    return tellPage({ ...said, retained: said.retained.map(typed) });
+    for (const { topic, payload } of said.unsaid) become(see(state, topic, payload, true));
+    if (said.fresh) tellView();
+    const { unsaid: _, ...rest } = said;
+    return tellPage({ ...rest, retained: said.retained.map(typed) });
   }
   if (said.t === "connection") {
     const { t: _, ...payload } = said;

@@ -43,6 +43,8 @@ export class FrameLink {
     this.tall = false;
     /** How the page last asked to show the frame, a key of SIZES or "hidden"; null: as the frame remembers it. */
     this.view = null;
+    /** How often the page has chosen a view. What the frame says of it counts only once it knows of every choice. */
+    this.choices = 0;
     this.heard = this.heard.bind(this);
     window.addEventListener("message", this.heard);
   }
@@ -90,7 +92,7 @@ export class FrameLink {
     this.greeted = true;
     this.ready = false;
     this.waiting = this.waiting.filter(({ t }) => !NAMED_BY_HELLO.has(t));
-    this.post({ t: "hello", view: this.view, ...this.hello() });
+    this.post({ t: "hello", view: this.view, choices: this.choices, ...this.hello() });
   }
 
   /** Send a message, or keep it until the frame is ready. Throws HighWaterMarkReached; a stop is never refused. */
@@ -125,12 +127,20 @@ export class FrameLink {
     }
   }
 
+  /** The page chooses how the frame is shown. */
   show(view) {
-    if (this.view === view) return;
     this.view = view;
+    this.choices += 1;
     if (!this.iframe) return;
     this.style();
-    this.tell({ t: "view", view });
+    this.tell({ t: "view", view, choices: this.choices });
+  }
+
+  /** The frame says how it is to be shown: what it remembers, or what the gateway knows. */
+  follow({ view, choices }) {
+    if (choices !== this.choices) return; // it has not heard yet what the page chose meanwhile
+    this.view = view;
+    this.style();
   }
 
   stretch(tall) {

@@ -49,6 +49,7 @@ function begin({ origin, dataset, nonce }) {
       frame: (message) => link.tell(message),
       wantFrame: () => whenThere(() => link.load()),
       view: (view) => link.show(view),
+      follow: (said) => link.follow(said),
       record: (epoch) => (sign.show(), recording.start(epoch)),
       seen: () => sign.seen(),
       pause: () => recording.end(),

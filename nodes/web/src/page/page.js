@@ -5,6 +5,7 @@
 //   out.frame(message)         tell the frame; kept in order until there is one
 //   out.wantFrame()            the page needs its frame now, however it was to be loaded
 //   out.view(view)             the frame is to be "shown", "minimised" or "hidden"
+//   out.follow({view, choices}) so it is, says the frame
 //   out.record(epoch)          record the page, under the visitor's sign; begun afresh if it is recorded already
 //   out.seen()                 the agent's console has said that it shows the page
 //   out.pause()                record nothing, and keep the sign
@@ -153,7 +154,7 @@ export class Page {
     else if (said.t === "welcome") this.welcomed(said);
     else if (said.t === "stopped") this.view({ t: "acknowledged", id: said.id });
     else if (said.t === "snapshot") this.out.snapshot();
-    else if (said.t === "view") this.out.view(said.view);
+    else if (said.t === "view") this.out.follow(said);
     else if (said.t === "act" && isBeyond(said.topic)) this.publish(said.topic, said.payload); // in the frame
     else if (said.t === "stop") this.stopSession();
     this.calls.run();

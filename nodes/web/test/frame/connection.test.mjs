@@ -49,6 +49,17 @@ test("hello comes first, and what waited follows the welcome, in order", () => {
   assert.deepEqual(last().sent.slice(1).map(({ t, id }) => [t, id]), [["subscribe", 1], ["publish", 1]]);
 });
 
+test("a welcome is told with what the page has published before it, which is newer than what the gateway knows", () => {
+  const { connection, told, open } = made();
+  connection.send({ t: "publish", topic: "~pagesession/show_frame", payload: {} });
+  open();
+  assert.deepEqual(told.find(({ t }) => t === "welcome").unsaid, [{ topic: "~pagesession/show_frame", payload: {} }]);
+  connection.closed(1006);
+  connection.dial();
+  open();
+  assert.deepEqual(told.findLast(({ t }) => t === "welcome").unsaid, [], "once");
+});
+
 test("a page that greets again says which subscriptions it has", () => {
   const { connection, last, open } = made();
   connection.hold([{ id: 1, filter: "a" }, { id: 2, filter: "b" }]);

@@ -12,6 +12,7 @@ function made() {
     frame: (message) => told.push(message),
     wantFrame: () => done.push("frame"),
     view: (view) => done.push(view),
+    follow: ({ view }) => done.push(view),
     record: (epoch) => done.push(`record ${epoch}`),
     stopRecording: () => done.push("stop"),
     seen: () => done.push("seen"),
