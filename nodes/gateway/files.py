@@ -24,6 +24,7 @@ BUILT = (
     "agent/index.html",
     "agent/agent.css",
     "agent/agent.js",
+    "privacy/page.js",
 )
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -61,27 +62,18 @@ CONSOLE_POLICY = (
 SCRIPT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-RECORDER = "assets/recorder.js"
-PRIVATE = "window.site_connect_operator={private:true};\n"
-"""What the recorder finds before its own code when all pages of this gateway are private."""
-
-
 class Files:
     """What is served under which path.
 
     origins:    of the pages that may hold the frame
     web_folder: where the files are
     shop:       whether the demo shop is served, too
-    private:    whether agents see masked what a page does not mark as shown, whatever the page itself says
     """
 
-    def __init__(
-        self, origins: frozenset[str], *, shop: bool = False, private: bool = False, web_folder: Path = WEB
-    ) -> None:
+    def __init__(self, origins: frozenset[str], *, shop: bool = False, web_folder: Path = WEB) -> None:
         self._web = web_folder
         self.on_frame: Callable[[web.Request], object] = lambda request: None
         """Called with each request for the frame. Set by the gateway, before it serves."""
-        self._private = private
         self._frame = {"Content-Security-Policy": page_policy(origins), "Cross-Origin-Resource-Policy": "cross-origin"}
         self._shop = shop
 
@@ -129,9 +121,6 @@ class Files:
         if path is None:
             return web.Response(status=404, text=f"{name} is not here\n", headers=COMMON)
         kind = TYPES.get(path.suffix, "application/octet-stream")
-        if self._private and path == self._find(RECORDER):
-            text = PRIVATE + path.read_text(encoding="utf-8")
-            return web.Response(body=text.encode(), headers={**COMMON, **headers, "Content-Type": kind})
         return web.FileResponse(path, headers={**COMMON, **headers, "Content-Type": kind})
 
     def _find(self, name: str) -> Path | None:
