@@ -15,6 +15,7 @@ const SCRIPTS = [
   ["assets/chat.js", "src/shared/chat.js", modules],
   ["agent/agent.js", "src/console/main.js", modules],
   ["assets/replay.js", "src/console/replay.js", modules],
+  ["privacy/page.js", "src/privacy/page.js", classic],
 ];
 const COPIES = [
   ["frame.html", "src/frame/frame.html"],
@@ -25,7 +26,7 @@ const COPIES = [
 ];
 
 await rm(here("dist"), { recursive: true, force: true });
-for (const folder of ["agent", "assets"]) await mkdir(here(`dist/${folder}`), { recursive: true });
+for (const folder of ["agent", "assets", "privacy"]) await mkdir(here(`dist/${folder}`), { recursive: true });
 await Promise.all(COPIES.map(([path, source]) => copyFile(here(source), here(`dist/${path}`))));
 await Promise.all(
   SCRIPTS.map(([path, source, options]) =>

@@ -50,9 +50,27 @@ export const dom = {
   has: (element, name) => hasAttribute.call(element, name),
   attribute: (element, name) => getAttribute.call(element, name),
   matches: (element, selector) => matches.call(element, selector),
+  /** Whether the browser takes a text for a selector. */
+  isSelector(text) {
+    try {
+      return Boolean(matches.call(document.documentElement, text) || true);
+    } catch {
+      return false;
+    }
+  },
+  isConnected: getter(Node, "isConnected"),
+  /** The window of a document. */
+  view: (node) => defaultView(node),
+  /** The inputs in an element or text that may have been taken out of the page, itself included. */
+  inputs(node) {
+    if (nodeType(node) !== 1) return [];
+    return [...(dom.tag(node) === "input" ? [node] : []), ...querySelectorAll.call(node, "input")];
+  },
   children: getter(Node, "childNodes"),
   /** What a field holds now, as text. */
   value: (element) => valueOf[dom.tag(element)]?.(element) ?? "",
+  /** The options that are chosen in a list. */
+  chosen: (element) => chosenOf(element) ?? [],
   /** Whether a document is an editor as a whole. */
   isDesigned: (node) => designMode(node) === "on",
   /** Whether a script has made an element an editor by the EditContext API. */
@@ -70,14 +88,15 @@ export const dom = {
   shadow: getter(Element, "shadowRoot"),
   /** The document of a frame, if it is of this origin; null for another element. */
   inner: (element) => INNER[dom.tag(element)]?.(element) ?? null,
-  /** All elements in a document, a shadow root or an element. */
-  all(root) {
+  /** All elements in a document, a shadow root or an element, or those that a selector names. */
+  all(root, selector = "*") {
     const type = nodeType(root);
     const search = type === 9 ? searchDocument : type === SHADOW ? searchFragment : querySelectorAll;
-    return search.call(root, "*");
+    return search.call(root, selector);
   },
 };
 
+const chosenOf = getter(HTMLSelectElement, "selectedOptions");
 const designMode = getter(Document, "designMode");
 const editContext = getter(HTMLElement, "editContext");
 const baseURI = getter(Node, "baseURI");

@@ -9,6 +9,8 @@
 //   out.record(epoch)          record the page, under the visitor's sign; begun afresh if it is recorded already
 //   out.seen()                 the agent's console has said that it shows the page
 //   out.pause()                record nothing, and keep the sign
+//   out.paused(why)            nothing leaves at present, in words for the visitor; null: again it does
+//   out.rules(rules)           the operator's rules are these from now on
 //   out.stopRecording() / out.snapshot() / out.rest(): no snapshot for a while, it is too large
 //   out.later(fun)             call it soon, after the caller has returned
 //   out.report(error)          a callback threw
@@ -45,6 +47,9 @@ export class Page {
     /** Why nothing is recorded though an agent has the page, in words; null while nothing is in the way. `hindered`
      *  sets it; it goes with the session. */
     this.hindrance = null;
+    /** Why the recorder holds everything back, by rules or settings; null while it does not. `held` sets it; it goes
+     *  with the recorder. */
+    this.hold = null;
     /** Whether the recorder is one of a document that was replaced. */
     this.isReplaced = false;
     /** The id of the last stop. */
@@ -118,7 +123,7 @@ export class Page {
   /** A page update, an opaque text; false when no co-browsing runs. */
   sendUpdate(event, snapshot) {
     const epoch = this.viewing.running;
-    if (epoch === null || this.hindrance !== null) return false;
+    if (epoch === null || this.why !== null) return false;
     this.updates += 1;
     const update = { epoch, n: this.updates, event, snapshot };
     this.out.frame({ t: "update", ...update });
@@ -132,10 +137,26 @@ export class Page {
     const epoch = this.viewing.running;
     if (epoch === null || why === this.hindrance) return;
     this.hindrance = why;
+    this.hold = null; // what holds back is asked again by the next recorder
     if (why === null) this.record(epoch);
     else this.out.pause();
     this.tellHindrance(epoch);
     this.calls.run();
+  }
+
+  /** The recorder holds everything back, by rules or settings, for this reason; null: no more. Agent and visitor are told,
+   *  and what the agent has seen is taken back. */
+  held(why) {
+    const epoch = this.viewing.running;
+    if (epoch === null || why === this.hold) return;
+    this.hold = why;
+    this.tellHindrance(epoch);
+    this.calls.run();
+  }
+
+  /** Why nothing leaves though an agent has the page; null while it does. */
+  get why() {
+    return this.hindrance ?? this.hold;
   }
 
   /** The document was replaced, as by `document.open()`: what recorded the one before hears nothing more. The frame is
@@ -152,6 +173,7 @@ export class Page {
     else if (said.t === "ack") this.acked(said);
     else if (said.t === "retained") this.retained = said.messages.map(named);
     else if (said.t === "welcome") this.welcomed(said);
+    else if (said.t === "rules") this.out.rules(said.rules);
     else if (said.t === "stopped") this.view({ t: "acknowledged", id: said.id });
     else if (said.t === "snapshot") this.out.snapshot();
     else if (said.t === "view") this.out.follow(said);
@@ -185,8 +207,9 @@ export class Page {
   }
 
   /** The frame has its session. `fresh`: what the table says is to be told, as nobody heard of it when it happened. */
-  welcomed({ session, retained: typed, fresh }) {
+  welcomed({ session, retained: typed, fresh, rules }) {
     const retained = typed.map(named);
+    if (rules) this.out.rules(rules); // before anything could be recorded
     if (this.session !== null && session !== this.session) this.view({ t: "session" });
     this.session = session;
     const before = new Set(this.retained.map((each) => JSON.stringify(each)));
@@ -210,7 +233,7 @@ export class Page {
 
   snapshotWanted() {
     if (this.isReplaced) this.record(this.viewing.running);
-    else if (this.hindrance === null) this.out.snapshot();
+    else if (this.why === null) this.out.snapshot();
     else this.tellHindrance(this.viewing.running); // an agent that has come back has not heard of it
   }
 
@@ -220,8 +243,10 @@ export class Page {
   }
 
   tellHindrance(epoch) {
-    const why = this.hindrance;
-    const [topic, payload] = why === null ? [RESUMED, { epoch }] : [PAUSED, { epoch, why }];
+    const { why } = this;
+    const isHeld = why !== null && why === this.hold;
+    const [topic, payload] = why === null ? [RESUMED, { epoch }] : [PAUSED, { epoch, why, ...(isHeld ? { by: "site" } : {}) }];
+    this.out.paused(why);
     this.out.frame({ t: "publish", topic, payload });
     this.deliver({ topic, payload });
   }
@@ -229,10 +254,10 @@ export class Page {
   perform(effect) {
     switch (effect.do) {
       case "record":
-        this.hindrance = null;
+        this.hindrance = this.hold = null;
         return this.record(effect.epoch);
       case "halt":
-        this.hindrance = null;
+        this.hindrance = this.hold = null;
         return this.out.stopRecording();
       case "snapshot":
         return this.snapshotWanted();

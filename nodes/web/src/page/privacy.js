@@ -10,22 +10,22 @@
 //   data-site-connect-block, class site-connect-block, what a page cannot be asked about    blocked
 //   data-site-connect-mask, what was ever secret (memory.js)                               masked
 //   data-site-connect-show                                                                 shown
-//   without a mark: fields and editors, and all of the page when it is `isPrivate`         masked
+//   without a mark: fields and editors, and all of a private page                          masked
 //   without a mark: the rest                                                               shown
+//
+// Rules of the operator and settings of the page name elements by selectors, as marks do: policy.js.
+
+import { Likely } from "./likely.js";
+import { ALLOW, BLOCK, MARKS, MASK, SHOW, TYPED, hasBlockClass } from "./marks.js";
+import { OPEN, marksOf } from "./policy.js";
 
 export const BLOCKED = "blocked";
 export const MASKED = "masked";
 export const SHOWN = "shown";
 
-export const MARKS = ["data-site-connect-block", "data-site-connect-mask", "data-site-connect-show"];
-export const BLOCK_CLASS = "site-connect-block";
 const [BLOCK_MARK, MASK_MARK, SHOW_MARK] = MARKS;
 const OWN = "site-connect"; // our own element: frame and sign
 
-const BLOCK = 1;
-const MASK = 2;
-const SHOW = 4;
-const TYPED = 8;
 const TEXT = 3;
 const ELEMENT = 1;
 const ROOTS = new Set([9, 11]);
@@ -33,9 +33,9 @@ const NO_TEXT = new Set(["submit", "button", "reset", "image", "checkbox", "radi
 const FIELDS = new Set(["input", "select", "textarea"]);
 
 export class Privacy {
-  /** read: see dom.js · memory: see memory.js · isPrivate: whether what has no mark is masked */
-  constructor({ read, memory, isPrivate = false }) {
-    Object.assign(this, { read, memory, isPrivate });
+  /** read: see dom.js · memory: see memory.js, likely.js · policy: what holds now, see policy.js; replaced, never changed */
+  constructor({ read, memory, policy = OPEN }) {
+    Object.assign(this, { read, memory, policy, likely: new Likely(read, memory) });
     /** node -> bits, while one event is judged; the page does not change meanwhile. `begin` empties it. */
     this.known = new Map();
   }
@@ -47,7 +47,14 @@ export class Privacy {
 
   /** The verdict on a node. A field is judged by what is typed into it. */
   verdict(node) {
-    return this.judge(node, (bits) => (this.isField(node) ? bits | TYPED : bits));
+    const found = this.judge(node, (bits) => (this.isField(node) ? bits | TYPED : bits));
+    return found === SHOWN && this.hidesChoice(node) ? MASKED : found;
+  }
+
+  /** Whether an option is chosen in a list that may not be told. */
+  hidesChoice(node) {
+    if (this.read.type(node) !== ELEMENT || this.read.tag(node) !== "select") return false;
+    return [...this.read.chosen(node)].some((option) => this.typed(option) !== SHOWN);
   }
 
   /** The verdict on what was typed or chosen at this node, whatever kind of node it is. */
@@ -57,15 +64,20 @@ export class Privacy {
 
   /** The verdict on style: without a mark it is shown, also on a private page, which could not be recognised else. */
   style(node) {
-    return this.judge(node, (bits) => bits & ~TYPED, false);
+    return this.judge(node, (bits) => bits & ~TYPED, OPEN);
   }
 
-  judge(node, also, isPrivate = this.isPrivate) {
+  /** Whether what has no mark is masked. */
+  get isPrivate() {
+    return this.policy.isPrivate || this.policy.isPagePrivate;
+  }
+
+  judge(node, also, { isPrivate, isPagePrivate } = this.policy) {
     try {
       const bits = also(this.bits(node));
       if (bits & BLOCK) return BLOCKED;
-      if (bits & MASK) return MASKED;
-      if (bits & SHOW) return SHOWN;
+      if (bits & MASK || (isPagePrivate && !(bits & SHOW))) return MASKED;
+      if (bits & (SHOW | ALLOW)) return SHOWN;
       return bits & TYPED || isPrivate ? MASKED : SHOWN;
     } catch {
       return BLOCKED;
@@ -83,7 +95,7 @@ export class Privacy {
 
   around(node) {
     const { read } = this;
-    if (node === read.top) return 0;
+    if (node === read.top) return this.policy.base;
     const slot = read.slot(node);
     return this.bits(read.above(node)) | (slot ? this.bits(slot) : 0); // nothing above: nobody can know what it is
   }
@@ -94,11 +106,12 @@ export class Privacy {
     if (ROOTS.has(type)) return type === 9 && memory.isEditor(node) ? TYPED : 0;
     if (type !== ELEMENT) return type === null ? BLOCK : 0;
     const tag = read.tag(node);
-    if (tag === OWN || read.has(node, BLOCK_MARK) || hasBlockClass(read.attribute(node, "class"))) return BLOCK;
-    const isSecret = memory.isSecret(node);
+    if (memory.closed.has(node) || tag === OWN || read.has(node, BLOCK_MARK) || hasBlockClass(read.attribute(node, "class"))) return BLOCK;
+    const isSecret = memory.isSecret(node) || this.likely.isSecret(node);
     if (isSecret && tag === "select") return BLOCK; // which option is chosen could be told from them
     let found = isSecret || read.has(node, MASK_MARK) ? MASK : 0;
     if (read.has(node, SHOW_MARK)) found |= SHOW;
+    found |= marksOf(this.policy, read, node);
     if (tag === "textarea" || memory.isEditor(node)) found |= TYPED;
     return found;
   }
@@ -114,10 +127,6 @@ export class Privacy {
 /** The type of an <input>, in small letters. */
 export function inputType(read, element) {
   return (read.attribute(element, "type") ?? "text").trim().toLowerCase();
-}
-
-export function hasBlockClass(value) {
-  return value !== null && value.split(/\s+/).includes(BLOCK_CLASS);
 }
 
 /** A mask as long as the text, which tells its line breaks at most. */

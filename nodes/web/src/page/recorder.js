@@ -4,36 +4,44 @@
 import { record } from "@rrweb/record";
 import { stringify } from "../shared/json.js";
 
+import { beside } from "./beside.js";
+import { Flips } from "./flips.js";
 import { Gate } from "./gate.js";
+import { Policies } from "./policy.js";
 import { Privacy } from "./privacy.js";
 import { Snapshots } from "./snapshots.js";
 import { Waiting } from "./waiting.js";
 
+const LOOK_MS = 250; // how soon another address is noticed on which nothing changes
 const META = 4;
 const FULL_SNAPSHOT = 2;
+const CHANGE = 3;
+const MUTATION = 0;
 const BOXES = "site-connect, [data-site-connect-block], .site-connect-block"; // not even looked into, to save time
-
-/** What the operator of the gateway has set: see nodes/gateway/files.py. */
-const operator = window.site_connect_operator ?? {};
-delete window.site_connect_operator;
 
 /** Record into `send(text, snapshot)`: events as JSON. Returns {stop(), snapshot()}; after `stop` nothing is sent.
  *
- *  dom, memory, watch: as site_connect.js keeps them from the start of the page
- *  options: {isPrivate, tellsPath, queries}, of the page
+ *  dom, memory, watch, settings: as site_connect.js keeps them from the start of the page
+ *  held(why): by rules or settings nothing may leave now; null: again it may
+ *  problem(why): a rule or a setting cannot be applied
+ *  address(): of the page, by which rules are chosen
  */
-window.site_connect_recorder = (send, report, { dom, memory, watch, options }) => {
-  const isPrivate = options.isPrivate || operator.private === true;
-  const privacy = new Privacy({ read: dom, memory, isPrivate });
-  const gate = new Gate((id) => record.mirror.getNode(id), { ...options, privacy });
+window.site_connect_recorder = (send, report, { dom, memory, watch, settings, held, problem, address }) => {
+  const policies = new Policies(settings, address ?? (() => dom.address(dom.top)), dom.isSelector);
+  const privacy = new Privacy({ read: { ...dom, ...beside }, memory });
+  const gate = new Gate((id) => record.mirror.getNode(id), privacy);
+  const flips = new Flips(dom, () => watch.watched(), (node) => record.mirror.getId(node));
   const waiting = new Waiting();
+  const said = new Set(); // problems
   let timer = null;
   let meta = null;
   /** Whether what the agent sees is judged by marks that have changed since: until the snapshot, nothing leaves. */
   let isStale = false;
   let going = true;
+  /** What ends rrweb's recording; null while nothing is recorded, as by `policy.pause`. */
+  let end = null;
   const snapshots = new Snapshots({
-    take: () => record.takeFullSnapshot(),
+    take: () => end && record.takeFullSnapshot(),
     now: () => performance.now(),
     after: (ms, fun) => {
       const timer = setTimeout(fun, ms);
@@ -64,6 +72,7 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, options }) =
       waiting.clear();
       isStale = false;
       snapshots.taken();
+      flips.learn(privacy.policy);
       send(stringify([meta, passed]), true);
     } else {
       waiting.add(passed, performance.now());
@@ -74,6 +83,9 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, options }) =
   function judge(event) {
     try {
       watch.catchUp();
+      look();
+      if (privacy.policy.pause) return null;
+      if (event.type === CHANGE && event.data.source === MUTATION && flips.changed(privacy.policy, event.data.adds)) remake();
       return gate.pass(event);
     } catch (error) {
       report(error); // what cannot be judged does not leave
@@ -83,31 +95,62 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, options }) =
 
   /** Marks have changed. The snapshot comes after the recorder has heard of all that changed with them. */
   function remake() {
-    if (!going) return;
+    if (!going || !end) return;
     isStale = true;
     snapshots.want({ later: true });
   }
 
+  /** Follow rules, settings and address as they are now. */
+  function look() {
+    const policy = policies.now();
+    if (!going || policy === privacy.policy) return;
+    const wasHeld = privacy.policy.pause !== null;
+    privacy.policy = policy;
+    for (const why of policy.problems) if (!said.has(why)) problem(why), said.add(why);
+    if (policy.pause) hold(policy.pause);
+    else if (end) remake();
+    else if (wasHeld) held(null), begin();
+  }
+
+  function hold(why) {
+    waiting.clear();
+    snapshots.end();
+    end?.();
+    end = null;
+    isStale = false;
+    held(why);
+  }
+
+  function begin() {
+    settings.isFixed = true;
+    end = record({
+      emit,
+      errorHandler: (error) => (report(error), true),
+      maskInputOptions: {},
+      blockClass: "site-connect-block",
+      blockSelector: BOXES,
+      slimDOMOptions: "all",
+      sampling: { mousemove: 50, mousemoveCallback: 100, scroll: 50, input: "all" },
+      recordCanvas: false,
+      inlineStylesheet: true,
+    });
+  }
+
   watch.changed = remake;
-  const end = record({
-    emit,
-    errorHandler: (error) => (report(error), true),
-    maskInputOptions: {},
-    blockClass: "site-connect-block",
-    blockSelector: BOXES,
-    slimDOMOptions: "all",
-    sampling: { mousemove: 50, mousemoveCallback: 100, scroll: 50, input: "all" },
-    recordCanvas: false,
-    inlineStylesheet: true,
-  });
+  settings.changed = look;
+  const looking = setInterval(look, LOOK_MS);
+  look();
+  if (!privacy.policy.pause) begin();
 
   return {
     snapshot() {
-      if (going) snapshots.want();
+      if (end) snapshots.want();
     },
     stop() {
       going = false;
       if (watch.changed === remake) watch.changed = null;
+      if (settings.changed === look) settings.changed = null;
+      clearInterval(looking);
       waiting.clear();
       snapshots.end();
       clearTimeout(timer);

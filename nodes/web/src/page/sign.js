@@ -65,6 +65,11 @@ export class Sign {
     if (this.words) this.words.textContent = VIEWING;
   }
 
+  /** Nothing leaves at present, for this reason; null: again it does, and the console is about to show it. */
+  paused(why) {
+    if (this.words) this.words.textContent = why ?? CONNECTING;
+  }
+
   hide() {
     if (!this.overlay) return;
     clearInterval(this.timer);

@@ -13,7 +13,7 @@ const MARKS = { none: {}, mask: { "data-site-connect-mask": "" }, show: { "data-
 function told(element, mark = "none", found = element.attributes) {
   const top = page(el("div", MARKS[mark], element));
   const read = reader(top);
-  return allowed(element, found, { queries: [], privacy: new Privacy({ read, memory: new Memory(read) }) });
+  return allowed(element, found, { privacy: new Privacy({ read, memory: new Memory(read) }) });
 }
 
 test("what makes it look right is told everywhere", () => {
@@ -68,7 +68,7 @@ test("which option is chosen is told where the choice is shown", () => {
   const of = (mark) => {
     const one = choice(mark);
     const read = reader(one.above.above.above);
-    return allowed(one, one.attributes, { queries: [], privacy: new Privacy({ read, memory: new Memory(read) }) });
+    return allowed(one, one.attributes, { privacy: new Privacy({ read, memory: new Memory(read) }) });
   };
   assert.deepEqual(of("none"), { label: "ab" });
   assert.deepEqual(of("mask"), { label: "**" });

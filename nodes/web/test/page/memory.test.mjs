@@ -59,3 +59,39 @@ test("a text field that the script found beside a password, in a part that is sh
   assert.equal(read(true, { marks: {} }), false, "nothing is marked: it is masked anyway");
   assert.equal(read(true, { type: "" }), false, "a script that shows a password leaves a type");
 });
+
+test("fields that come to the place of a password are secret, whatever they are called; the next ones are not", () => {
+  const [place, elsewhere] = [el("div"), el("div")];
+  const [word, known] = [el("input", { type: "password" }), el("input", { name: "user" })];
+  const memory = new Memory(reader(page(place, elsewhere)));
+  const put = (where, attributes) => {
+    const field = el("input", attributes);
+    field.above = where;
+    return field;
+  };
+  memory.learn(word);
+  memory.open(known);
+  memory.lost(place, [known]);
+  assert.equal(memory.came([put(place, {})]), false, "no password has left");
+  memory.lost(place, [known, word]);
+  assert.equal(memory.came([put(elsewhere, {})]), false);
+  assert.equal(memory.came([put(place, { type: "checkbox" }), word]), false, "nothing is typed there");
+  const inner = el("span");
+  inner.above = place;
+  const [fresh, user] = [put(inner, {}), put(place, { name: "user" })];
+  assert.equal(memory.came([fresh, user]), true);
+  assert.deepEqual([fresh, user].map((each) => memory.isSecret(each)), [true, false], "its name is known for an open field's");
+  assert.equal(memory.came([put(place, {})]), false, "the place is taken");
+});
+
+test("a name is known for an open field's only if that was no secret", () => {
+  const [place, word] = [el("div"), el("input", { type: "password", name: "word" })];
+  const memory = new Memory(reader(page(place)));
+  memory.open(word);
+  memory.learn(word);
+  memory.lost(place, [word]);
+  const field = el("input", { name: "word" });
+  field.above = place;
+  assert.equal(memory.came([field]), true);
+  assert.equal(memory.isSecret(field), true);
+});

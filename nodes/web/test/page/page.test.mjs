@@ -17,6 +17,8 @@ function made() {
     stopRecording: () => done.push("stop"),
     seen: () => done.push("seen"),
     pause: () => done.push("pause"),
+    paused: (why) => done.push(`paused ${why}`),
+    rules: (rules) => done.push(`rules ${rules}`),
     snapshot: () => done.push("snapshot"),
     rest: () => done.push("rest"),
     later: (fun) => fun(),
@@ -312,11 +314,41 @@ test("while something is in the way nothing leaves; both sides are told why, aga
   page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/snapshot_request", payload: { epoch: 3 } });
   page.hindered(null);
   assert.equal(page.sendUpdate("[]", true), true);
-  assert.deepEqual(done, ["record 3", "pause", "record 3"]);
+  const why = "paused The sign is hidden.";
+  assert.deepEqual(done, ["record 3", "pause", why, why, "record 3", "paused null"]);
   const published = told.filter(({ t }) => t === "publish").map(({ topic, payload }) => [topic.split("/").at(-1), payload]);
   const paused = ["paused", { epoch: 3, why: "The sign is hidden." }];
   assert.deepEqual(published, [paused, paused, ["resumed", { epoch: 3 }]]);
   assert.deepEqual(messages.map(([topic]) => topic.split("/").at(-1)).filter((name) => name.endsWith("ed")), ["paused", "paused", "resumed"]);
+});
+
+test("while the recorder holds everything back by rules, nothing leaves; both sides are told that the site does so", () => {
+  const { page, told, done, start } = made();
+  page.held("Paused by the site: nobody views it");
+  start(3);
+  page.held("Paused by the site: payment page");
+  assert.equal(page.sendUpdate("[]", false), false);
+  page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/snapshot_request", payload: { epoch: 3 } });
+  page.hindered("The sign is hidden.");
+  page.hindered(null); // another recorder begins, and says by itself whether it holds back
+  assert.equal(page.sendUpdate("[]", true), true);
+  page.held("Paused by the site: payment page");
+  page.held(null);
+  assert.equal(page.sendUpdate("[]", true), true);
+  const published = told.filter(({ t }) => t === "publish").map(({ topic, payload }) => [topic.split("/").at(-1), payload]);
+  const held = ["paused", { epoch: 3, why: "Paused by the site: payment page", by: "site" }];
+  const hidden = ["paused", { epoch: 3, why: "The sign is hidden." }];
+  const over = ["resumed", { epoch: 3 }];
+  assert.deepEqual(published, [held, held, hidden, over, held, over]);
+  assert.deepEqual(done.filter((each) => !each.startsWith("paused")), ["record 3", "pause", "record 3"]);
+});
+
+test("the operator's rules are there before anything is recorded, and whenever they are new", () => {
+  const { page, done } = made();
+  const retained = [{ topic: "~pagesession/cobrowsing/start", payload: { epoch: 3 } }];
+  page.fromFrame({ t: "welcome", session: "s", retained, fresh: true, rules: "first" });
+  page.fromFrame({ t: "rules", rules: "second" });
+  assert.deepEqual(done, ["rules first", "record 3", "rules second"]);
 });
 
 test("that the console shows the page is heard for the epoch that runs", () => {

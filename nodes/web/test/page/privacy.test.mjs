@@ -3,14 +3,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Memory } from "../../src/page/memory.js";
-import { MARKS, Privacy, mask, maskWords } from "../../src/page/privacy.js";
+import { MARKS } from "../../src/page/marks.js";
+import { OPEN } from "../../src/page/policy.js";
+import { Privacy, mask, maskWords } from "../../src/page/privacy.js";
 import { el, inner, page, reader, shadow } from "./nodes.mjs";
 
 const [BLOCK, MASK, SHOW] = MARKS.map((name) => ({ [name]: "" }));
 
 function privacy(top, more = {}) {
   const read = reader(top);
-  return new Privacy({ read, memory: new Memory(read), ...more });
+  return new Privacy({ read, memory: new Memory(read), policy: { ...OPEN, ...more } });
 }
 
 const WAYS = {

@@ -1,0 +1,57 @@
+// Which elements selectors name, and when that is another for something that the agent knows.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Flips } from "../../src/page/flips.js";
+import { MASK, SHOW } from "../../src/page/marks.js";
+import { OPEN } from "../../src/page/policy.js";
+import { el, page, reader, shadow } from "./nodes.mjs";
+
+const POLICY = { ...OPEN, selectors: [[MASK, ".a"], [SHOW, "#b"]] };
+
+function opened(...children) {
+  const top = page(...children);
+  return { top, flips: new Flips(reader(top), () => [top], (node) => node.id) };
+}
+
+const add = (node) => ({ node: { id: node.id, childNodes: node.children.map((child) => ({ id: child.id })) } });
+
+test("an element that is known and is named otherwise is a flip; a new one is not", () => {
+  const known = el("p");
+  const { top, flips } = opened(known);
+  flips.learn(POLICY);
+  assert.equal(flips.changed(POLICY, []), false);
+  const inner = el("p", { class: "a" });
+  const fresh = el("div", {}, inner);
+  top.children.push(Object.assign(fresh, { above: top }));
+  assert.equal(flips.changed(POLICY, [add(fresh)]), false, "it is told with this very change");
+  inner.attributes = {};
+  assert.equal(flips.changed(POLICY, []), true, "it was named, and is not");
+  assert.equal(flips.changed(POLICY, []), false, "once");
+  known.attributes.class = "a";
+  assert.equal(flips.changed(POLICY, []), true);
+  known.attributes = { id: "b" };
+  assert.equal(flips.changed(POLICY, []), true, "by another selector");
+});
+
+test("what leaves the page is no flip, and without selectors nothing is looked for", () => {
+  const gone = el("p", { class: "a" });
+  const { top, flips } = opened(gone);
+  flips.learn(POLICY);
+  top.children = [];
+  gone.above = null;
+  assert.equal(flips.changed(POLICY, []), false);
+  flips.read = null;
+  assert.equal(flips.changed(OPEN, []), false);
+});
+
+test("shadow roots are looked into", () => {
+  const within = el("p");
+  const host = el("my-a");
+  const root = shadow(host, within);
+  const top = page(host);
+  const flips = new Flips(reader(top), () => [top, root], (node) => node.id);
+  flips.learn(POLICY);
+  within.attributes.class = "a";
+  assert.equal(flips.changed(POLICY, []), true);
+});
