@@ -49,6 +49,12 @@ class Recorded:
         self._page.wait_for_timeout(wait_ms)
         self.js(_SETTLED)
 
+    def hover(self, selector: str) -> None:
+        """Move the mouse there, and about."""
+        self._page.hover(selector)
+        self._page.mouse.move(5, 5)
+        self._page.hover(selector)
+
     def snapshot(self) -> None:
         """Have a fresh one made; the recorder makes no two within a quarter of a second."""
         self._page.wait_for_timeout(260)

@@ -101,8 +101,9 @@ function hidden(text, verdict, masked) {
 }
 
 /** Style text, or what the recorder tells of changes: property -> value, [value, priority], or false. */
-function style({ node, style: verdict, base, queries, privacy }, name, value) {
-  const isMasked = verdict !== SHOWN;
+function style({ node, style: verdict, verdict: ofText, base, queries, privacy }, name, value) {
+  const isOwn = privacy.isPrivate && name !== "_cssText"; // an element's own style has a page's content in it, as pictures
+  const isMasked = verdict !== SHOWN || (isOwn && ofText !== SHOWN);
   const told = { queries, isMasked, hidesText: isMasked || privacy.isPrivate, isInline: name !== "_cssText" };
   if (name === "style" && typeof value === "string") return ofStyle(privacy.read.attribute(node, name) ?? value, base, told);
   if (typeof value === "string") return ofStyle(value, base, told);
