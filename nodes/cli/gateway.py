@@ -54,7 +54,8 @@ READY_S = 10.0
 @click.option("--private", is_flag=True, help="Agents see masked what a page does not mark as shown.")
 @click.option("--privacy", "privacy_path", metavar="FILE", type=click.Path(),
               help="Rules on what agents see of pages, in TOML; read again on SIGHUP.")  # fmt: skip
-@click.option("--demo-shop", is_flag=True, help="Serve a demo shop under /shop/.")
+@click.option("--demo-shop", is_flag=True,
+              help="Serve a demo shop under /shop/, and a page to try privacy rules on under /privacy/.")  # fmt: skip
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
 @click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
               help="Of these, from one address.")  # fmt: skip

@@ -53,6 +53,7 @@ def tell(url: str, password: str) -> None:
     print("            press Help there, and read the contact code", flush=True)
     print(f"An agent:   {url}/agent/   (another window; agent {AGENT}, password {password})", flush=True)
     print("            sign in, type the code, and see the visitor's page; be available, and the shop's Chat works")
+    print(f"Privacy:    {url}/privacy/   (a page to try marks and rules on)", flush=True)
     print("\nCtrl-C ends it.", flush=True)
 
 

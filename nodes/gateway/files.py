@@ -24,7 +24,10 @@ BUILT = (
     "agent/index.html",
     "agent/agent.css",
     "agent/agent.js",
+    "privacy/index.html",
     "privacy/page.js",
+    "privacy/privacy.css",
+    "privacy/privacy.js",
 )
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,6 +62,8 @@ CONSOLE_POLICY = (
     "img-src 'self' data: blob: http: https:; font-src 'self' data: http: https:; media-src http: https: data:; "
     "frame-src 'self' blob: data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+TRIAL_POLICY = CONSOLE_POLICY.replace("form-action 'self'", "form-action 'none'")
+"""Of the page to try rules on: it shows pages as the console does, and what is written into it runs no script."""
 SCRIPT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
@@ -67,7 +72,7 @@ class Files:
 
     origins:    of the pages that may hold the frame
     web_folder: where the files are
-    shop:       whether the demo shop is served, too
+    shop:       whether the demo shop is served, too, and the page to try privacy rules on
     """
 
     def __init__(self, origins: frozenset[str], *, shop: bool = False, web_folder: Path = WEB) -> None:
@@ -75,7 +80,7 @@ class Files:
         self.on_frame: Callable[[web.Request], object] = lambda request: None
         """Called with each request for the frame. Set by the gateway, before it serves."""
         self._frame = {"Content-Security-Policy": page_policy(origins), "Cross-Origin-Resource-Policy": "cross-origin"}
-        self._shop = shop
+        self.shop = shop
 
     def unbuilt(self) -> list[str]:
         """Return what was not built."""
@@ -96,8 +101,13 @@ class Files:
             web.get("/agent", _to("/agent/")),
             web.get("/agent/{name:.*}", self._below("agent", console)),
         ]
-        if self._shop:
+        if self.shop:
+            trial = {"Content-Security-Policy": TRIAL_POLICY}
             found += [web.get("/shop", _to("/shop/")), web.get("/shop/{name:.*}", self._below("shop", {}))]
+            found += [
+                web.get("/privacy", _to("/privacy/")),
+                web.get("/privacy/{name:.*}", self._below("privacy", trial)),
+            ]
         return found
 
     async def _frame_html(self, request: web.Request) -> web.StreamResponse:

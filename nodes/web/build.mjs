@@ -16,12 +16,15 @@ const SCRIPTS = [
   ["agent/agent.js", "src/console/main.js", modules],
   ["assets/replay.js", "src/console/replay.js", modules],
   ["privacy/page.js", "src/privacy/page.js", classic],
+  ["privacy/privacy.js", "src/privacy/main.js", modules],
 ];
 const COPIES = [
   ["frame.html", "src/frame/frame.html"],
   ["frame.css", "src/frame/frame.css"],
   ["agent/index.html", "src/console/index.html"],
   ["agent/agent.css", "src/console/agent.css"],
+  ["privacy/index.html", "src/privacy/index.html"],
+  ["privacy/privacy.css", "src/privacy/privacy.css"],
   ["assets/replay.css", "node_modules/@rrweb/replay/dist/style.min.css"],
 ];
 
