@@ -7,10 +7,12 @@ const WEB = new Set(["http:", "https:"]);
 const URL_IN_STYLE = /url\(\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^)]*?))\s*\)/gi;
 const IMPORT = /(@import\s+)(?:"([^"]*)"|'([^']*)')/gi;
 const TOLD_BY_STYLE = // properties by which a page shows text
-  /(?<![\w-])(content|--[\w-]+|quotes|list-style(?:-type)?|(?:additive-)?symbols|prefix|suffix|pad|negative|text-overflow|hyphenate-character|string-set|text-emphasis(?:-style)?)\s*:(?:[^;{}"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*/gi;
+  /(?<![\w-])(content|--[\w-]+|quotes|list-style(?:-type)?|(?:additive-)?symbols|prefix|suffix|pad|negative|text-overflow|hyphenate-character|string-set|text-emphasis(?:-style)?|initial-value)\s*:(?:[^;{}"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*/gi;
 const SET = /(image-set\()((?:[^()"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\([^()]*\))*)/gi;
 const TYPES = /type\([^()]*\)/gi;
 const CONDITION = /(\[[^\]"'=]*=\s*)("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\]\s]*)/g; // of a selector, by an attribute
+const ESCAPED = // a declaration whose name is not what it seems
+  /(?<=^|;)[^;:"']*\\[^;:"']*:(?:[^;"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*;?/g;
 const COMMENT = /\/\*[^]*?(\*\/|$)/g;
 const QUOTED = /"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'/g;
 const ICON = /^(\\[0-9a-f]{1,6}\s?|[^\w]|.)?$/iu; // of an icon font, or a single letter
@@ -77,9 +79,10 @@ export function ofStyle(text, base, { queries = [], isMasked = false, hidesText 
   const seen = hidesText ? text.replace(COMMENT, "") : text;
   const cut = seen.replace(SET, chosen).replace(URL_IN_STYLE, address).replace(IMPORT, imported);
   if (!hidesText) return cut;
-  const conditions = isMasked && !isInline ? cut.replace(CONDITION, '$1""') : cut;
+  const plain = isInline && isMasked ? cut.replace(ESCAPED, "") : cut;
+  const conditions = isMasked && !isInline ? cut.replace(CONDITION, '$1""') : plain;
   return conditions.replace(TOLD_BY_STYLE, (declaration, name) => {
-    if (isMasked && name.startsWith("--")) return `${name}:`;
+    if (isMasked && /^(--|initial)/.test(name)) return `${name}:`;
     return declaration.replace(QUOTED, (whole, double, single) =>
       ICON.test(double ?? single) ? whole : `"${"*".repeat((double ?? single).length)}"`,
     );

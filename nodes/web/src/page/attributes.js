@@ -45,7 +45,7 @@ const META = set("viewport color-scheme");
 /** Return the attributes of `node` that may leave, from those that the recorder `found`: name -> value, null if removed. */
 export function allowed(node, found, { privacy }) {
   const { read } = privacy;
-  const { queries, deny } = privacy.policy;
+  const { queries, deny, allow } = privacy.policyAt(node);
   const tag = read.tag(node);
   if (tag === "meta") return ofMeta(read, node, found);
   if (tag === "input" && inputType(read, node) === "hidden") return { type: "hidden" };
@@ -54,6 +54,7 @@ export function allowed(node, found, { privacy }) {
     tag,
     privacy,
     queries,
+    allow,
     verdict: privacy.verdict(node),
     style: privacy.style(node),
     base: read.base(node),
@@ -137,12 +138,12 @@ function address({ tag, node, base, queries, verdict, privacy }, name, value) {
 }
 
 function words(about, name, value) {
-  const { verdict, node, tag, privacy } = about;
+  const { verdict, node, tag, privacy, allow } = about;
   if (UNSEEN.has(tag)) return undefined;
   if (STATE.test(name) && /^(true|false|mixed|horizontal|vertical|)$/.test(value)) return value;
   if (value === "" || (verdict === SHOWN && TEXT.has(name))) return value;
   if (verdict !== SHOWN) return TEXT.has(name) ? maskWords(value) : undefined;
-  if (lists(privacy.policy.allow, name)) return value;
+  if (lists(allow, name)) return value;
   return value.length > LONGEST || mirrors(node, privacy) ? undefined : value;
 }
 

@@ -193,7 +193,7 @@ export class Gate {
     const verdicts = owners.map((owner) => this.privacy.style(owner));
     if (!owners.length || verdicts.every((verdict) => verdict === BLOCKED)) return null;
     const isMasked = !verdicts.every((verdict) => verdict === SHOWN);
-    return { queries: this.privacy.policy.queries, isMasked, hidesText: isMasked || this.privacy.isPrivate };
+    return { queries: this.privacy.policyAt(owners[0]).queries, isMasked, hidesText: isMasked || this.privacy.isPrivate };
   }
 
   owners({ id, styleId }) {

@@ -3,8 +3,8 @@
 //
 //   words   a password, a code, a card, in some languages
 //   boxes   a field for a single character, as codes are typed into
-//   early   a text field that the script found, in a part that is shown, and of which nothing says what it is: it may have
-//           been a password that was made visible before
+//   unknown a text field of which nothing says what it is, in a part that is shown, if the script found it there, or a
+//           password is there, too: it may be what the page shows instead of the password
 
 import { NO_TEXT } from "./memory.js";
 
@@ -35,7 +35,8 @@ export class Likely {
     if (!FIELDS.has(read.tag(field)) || NO_TEXT.test(read.attribute(field, "type") ?? "")) return false;
     const words = this.words(field);
     const isBox = read.attribute(field, "maxlength")?.trim() === "1";
-    const isUnknown = memory.early.has(field) && !words && !this.isNamed(field);
+    const mayBe = memory.early.has(field) || memory.isBesidePassword(field);
+    const isUnknown = mayBe && !words && !this.isNamed(field);
     if (!isBox && !isUnknown && !WORDS.test(words || this.before(field))) return false;
     memory.keepSecret(field, false);
     return true;

@@ -8,6 +8,8 @@ export const MASK = 2;
 export const SHOW = 4; // the page says so
 export const TYPED = 8;
 export const ALLOW = 16; // the operator says so
+export const PRIVATE = 32; // what has no mark is masked, by the operator
+export const PAGE_PRIVATE = 64; // the same, by the page itself
 
 export function hasBlockClass(value) {
   return value !== null && value.split(/\s+/).includes(BLOCK_CLASS);

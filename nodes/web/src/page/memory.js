@@ -17,6 +17,7 @@ const SECRET_NAME = // of `name` and `id`, in small letters with - between words
   /(^|-)(cvc2?|cvv2?|csc|t?otp|pin|tan|mfa|2fa|pwd|pass|pass(w(or)?d?|wort|code|phrase)|kennwort|(card|cc)-?(number|num|no|exp\w*)|exp(iry|iration)?-?(date|month|year)|(one-?time|security|verification|auth|sms)-?code)(-|$)/;
 const SHOW_MARK = "data-site-connect-show";
 export const NO_TEXT = /^\s*(submit|button|reset|image|checkbox|radio|hidden|file|range|color)\s*$/i; // types of inputs
+const EDITORS = /(^|\s)(CodeMirror|cm-editor|monaco-editor|ace_editor)(\s|$)/; // they show what is typed by other elements
 const TEXT_ROLES = /^\s*(textbox|searchbox)\s*$/i;
 
 /** Attributes by which an element becomes what is remembered: what watches the page looks at changes of these. */
@@ -139,7 +140,7 @@ export class Memory {
 
   looksEditable(element) {
     const { read } = this;
-    if (read.hasEditContext(element)) return true;
+    if (read.hasEditContext(element) || EDITORS.test(read.attribute(element, "class") ?? "")) return true;
     return ["contenteditable", "role"].some((name) => {
       const value = read.attribute(element, name);
       return value !== null && isEditorAttribute(name, value);

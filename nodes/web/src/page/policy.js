@@ -31,7 +31,7 @@ const BROKEN = "Paused by the site: one of its privacy rules cannot be applied";
 /** What holds at `address`. wanted: {rules, page, isAwaited}, see settings.js · isValid(selector): does the browser know it */
 export function policyOf({ rules, page, isAwaited }, address, isValid) {
   if (!rules || isAwaited) return { ...OPEN, pause: UNKNOWN };
-  const { pathname } = new URL(address);
+  const { pathname } = new URL(address, "http://nowhere.invalid");
   const here = rules.rules.filter(({ paths }) => paths.some((path) => fits(path, pathname)));
   const all = (name) => here.flatMap((rule) => rule[name] ?? []);
   const names = (name) => here.some((rule) => name in rule);
@@ -93,22 +93,41 @@ export function lists(list, name) {
   return list.some((each) => (each.endsWith("*") ? name.startsWith(each.slice(0, -1)) : each === name));
 }
 
-/** The policy as it is now: the same object for as long as it says the same. */
+const MOST = 100; // addresses that are remembered
+const WEB = /^https?:/;
+
+/** The policies of the addresses on a page, as they are now: the same object for as long as it says the same. */
 export class Policies {
+  /** wanted: {rules, page, isAwaited} · address(): of the page · isValid(selector) */
   constructor(wanted, address, isValid) {
     Object.assign(this, { wanted, address, isValid });
-    /** What the policy was made from last, and the policy. */
+    /** What the policies were made from. */
     this.from = [];
-    this.held = OPEN;
+    /** Address -> policy, from these, at most MOST; and what a policy says, as JSON -> policy. `at` alone changes them. */
+    this.known = new Map();
+    this.same = new Map([[JSON.stringify(OPEN), OPEN]]);
   }
 
+  /** What holds on the page. */
   now() {
+    return this.at(this.address());
+  }
+
+  /** What holds in a document at this address; one without an address on the web is part of the page. */
+  at(address) {
     const { rules, page, isAwaited } = this.wanted;
-    const from = [rules, page, isAwaited, this.address()];
-    if (from.every((each, at) => each === this.from[at])) return this.held;
-    this.from = from;
-    const next = policyOf(this.wanted, from[3], this.isValid);
-    if (JSON.stringify(next) !== JSON.stringify(this.held)) this.held = next;
-    return this.held;
+    const from = [rules, page, isAwaited];
+    if (from.some((each, at) => each !== this.from[at]) || this.known.size >= MOST) {
+      this.from = from;
+      this.known.clear();
+    }
+    const where = WEB.test(address) ? address : this.address();
+    if (!this.known.has(where)) {
+      const next = policyOf(this.wanted, where, this.isValid);
+      const said = JSON.stringify(next);
+      if (!this.same.has(said)) this.same.set(said, next);
+      this.known.set(where, this.same.get(said));
+    }
+    return this.known.get(where);
   }
 }

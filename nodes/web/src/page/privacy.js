@@ -16,7 +16,7 @@
 // Rules of the operator and settings of the page name elements by selectors, as marks do: policy.js.
 
 import { Likely } from "./likely.js";
-import { ALLOW, BLOCK, MARKS, MASK, SHOW, TYPED, hasBlockClass } from "./marks.js";
+import { ALLOW, BLOCK, MARKS, MASK, PAGE_PRIVATE, PRIVATE, SHOW, TYPED, hasBlockClass } from "./marks.js";
 import { OPEN, marksOf } from "./policy.js";
 
 export const BLOCKED = "blocked";
@@ -33,9 +33,10 @@ const NO_TEXT = new Set(["submit", "button", "reset", "image", "checkbox", "radi
 const FIELDS = new Set(["input", "select", "textarea"]);
 
 export class Privacy {
-  /** read: see dom.js · memory: see memory.js, likely.js · policy: what holds now, see policy.js; replaced, never changed */
-  constructor({ read, memory, policy = OPEN }) {
-    Object.assign(this, { read, memory, policy, likely: new Likely(read, memory) });
+  /** read: see dom.js · memory: see memory.js, likely.js · policy: what holds on the page now, see policy.js; replaced, never
+   *  changed · policyAt(node): what holds in the node's document, which may be a frame's */
+  constructor({ read, memory, policy = OPEN, policyAt = () => this.policy }) {
+    Object.assign(this, { read, memory, policy, policyAt, likely: new Likely(read, memory) });
     /** node -> bits, while one event is judged; the page does not change meanwhile. `begin` empties it. */
     this.known = new Map();
   }
@@ -64,7 +65,7 @@ export class Privacy {
 
   /** The verdict on style: without a mark it is shown, also on a private page, which could not be recognised else. */
   style(node) {
-    return this.judge(node, (bits) => bits & ~TYPED, OPEN);
+    return this.judge(node, (bits) => bits & ~(TYPED | PRIVATE | PAGE_PRIVATE));
   }
 
   /** Whether what has no mark is masked. */
@@ -72,13 +73,13 @@ export class Privacy {
     return this.policy.isPrivate || this.policy.isPagePrivate;
   }
 
-  judge(node, also, { isPrivate, isPagePrivate } = this.policy) {
+  judge(node, also) {
     try {
       const bits = also(this.bits(node));
       if (bits & BLOCK) return BLOCKED;
-      if (bits & MASK || (isPagePrivate && !(bits & SHOW))) return MASKED;
+      if (bits & MASK || (bits & PAGE_PRIVATE && !(bits & SHOW))) return MASKED;
       if (bits & (SHOW | ALLOW)) return SHOWN;
-      return bits & TYPED || isPrivate ? MASKED : SHOWN;
+      return bits & (TYPED | PRIVATE) ? MASKED : SHOWN;
     } catch {
       return BLOCKED;
     }
@@ -95,7 +96,7 @@ export class Privacy {
 
   around(node) {
     const { read } = this;
-    if (node === read.top) return this.policy.base;
+    if (node === read.top) return 0;
     const slot = read.slot(node);
     return this.bits(read.above(node)) | (slot ? this.bits(slot) : 0); // nothing above: nobody can know what it is
   }
@@ -103,7 +104,7 @@ export class Privacy {
   own(node) {
     const { read, memory } = this;
     const type = read.type(node);
-    if (ROOTS.has(type)) return type === 9 && memory.isEditor(node) ? TYPED : 0;
+    if (ROOTS.has(type)) return type === 9 ? this.ofDocument(node) : 0;
     if (type !== ELEMENT) return type === null ? BLOCK : 0;
     const tag = read.tag(node);
     if (memory.closed.has(node) || tag === OWN || read.has(node, BLOCK_MARK) || hasBlockClass(read.attribute(node, "class"))) return BLOCK;
@@ -111,9 +112,16 @@ export class Privacy {
     if (isSecret && tag === "select") return BLOCK; // which option is chosen could be told from them
     let found = isSecret || read.has(node, MASK_MARK) ? MASK : 0;
     if (read.has(node, SHOW_MARK)) found |= SHOW;
-    found |= marksOf(this.policy, read, node);
+    found |= marksOf(this.policyAt(node), read, node);
     if (tag === "textarea" || memory.isEditor(node)) found |= TYPED;
     return found;
+  }
+
+  ofDocument(node) {
+    const { pause, isPrivate, isPagePrivate, base } = this.policyAt(node);
+    if (pause && node !== this.read.top) return BLOCK; // the page goes on, this frame does not
+    const typed = this.memory.isEditor(node) ? TYPED : 0;
+    return base | typed | (isPrivate ? PRIVATE : 0) | (isPagePrivate ? PAGE_PRIVATE : 0);
   }
 
   /** Whether text is typed or chosen in this element: a button and a tick box hold none. */

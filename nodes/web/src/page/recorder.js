@@ -28,9 +28,11 @@ const BOXES = "site-connect, [data-site-connect-block], .site-connect-block"; //
  */
 window.site_connect_recorder = (send, report, { dom, memory, watch, settings, held, problem, address }) => {
   const policies = new Policies(settings, address ?? (() => dom.address(dom.top)), dom.isSelector);
-  const privacy = new Privacy({ read: { ...dom, ...beside }, memory });
+  const policyAt = (node) => (dom.address(node) === dom.address(dom.top) ? privacy.policy : policies.at(dom.address(node)));
+  const privacy = new Privacy({ read: { ...dom, ...beside }, memory, policyAt });
   const gate = new Gate((id) => record.mirror.getNode(id), privacy);
-  const flips = new Flips(dom, () => watch.watched(), (node) => record.mirror.getId(node));
+  const flips = new Flips(dom, () => watch.watched(), (node) => record.mirror.getId(node), policyAt);
+  const frames = new WeakMap(); // documents -> the policies by which they were judged
   const waiting = new Waiting();
   const said = new Set(); // problems
   let timer = null;
@@ -72,7 +74,7 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, settings, he
       waiting.clear();
       isStale = false;
       snapshots.taken();
-      flips.learn(privacy.policy);
+      flips.learn();
       send(stringify([meta, passed]), true);
     } else {
       waiting.add(passed, performance.now());
@@ -85,7 +87,7 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, settings, he
       watch.catchUp();
       look();
       if (privacy.policy.pause) return null;
-      if (event.type === CHANGE && event.data.source === MUTATION && flips.changed(privacy.policy, event.data.adds)) remake();
+      if (event.type === CHANGE && event.data.source === MUTATION && flips.changed(event.data.adds)) remake();
       return gate.pass(event);
     } catch (error) {
       report(error); // what cannot be judged does not leave
@@ -110,6 +112,16 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, settings, he
     if (policy.pause) hold(policy.pause);
     else if (end) remake();
     else if (wasHeld) held(null), begin();
+  }
+
+  /** Also where nothing happens: the page or a frame may have another address. */
+  function lookAround() {
+    look();
+    for (const root of watch.watched()) {
+      const [before, policy] = [frames.get(root), policyAt(root)];
+      frames.set(root, policy);
+      if (root !== dom.top && before && before !== policy) remake();
+    }
   }
 
   function hold(why) {
@@ -138,8 +150,8 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, settings, he
 
   watch.changed = remake;
   settings.changed = look;
-  const looking = setInterval(look, LOOK_MS);
-  look();
+  const looking = setInterval(lookAround, LOOK_MS);
+  lookAround();
   if (!privacy.policy.pause) begin();
 
   return {

@@ -58,6 +58,8 @@ test("masked style text shows no text and names no address", () => {
   assert.equal(told("@counter-style s { symbols: 'secret' }"), "@counter-style s { symbols: \"******\" }");
   assert.equal(told("background: image-set('/secret.png' 1x)"), 'background: image-set("" 1x)');
   assert.equal(told("--sum: 1234; color: red", { isInline: true }), "--sum:; color: red");
+  assert.equal(told("color: red; -\\-x: secret; c\\6f: 'a; b'; top: 0", { isInline: true }), "color: red; top: 0");
+  assert.equal(told("@property --p { initial-value: 'secret' }"), "@property --p { initial-value:}");
   assert.equal(told("background: url(/secret.png)"), 'background: url("")');
   assert.equal(told("justify-content: 'x'; font-family: 'Open Sans'"), "justify-content: 'x'; font-family: 'Open Sans'");
   assert.equal(told(".x::before { content: '\\e001' }"), ".x::before { content: '\\e001' }");

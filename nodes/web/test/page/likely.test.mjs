@@ -62,6 +62,16 @@ test("a text field that the script found, of which nothing says what it is, is s
   assert.equal(judged(el("input", { type: "text" })), false, "it came later: what it was is known");
 });
 
+test("so is one beside a password, in a part that is shown, of which nothing says what it is", () => {
+  for (const [attributes, expected] of [[{}, true], [{ name: "user" }, false], [{ placeholder: "Name" }, false]]) {
+    const [field, word] = [el("input", attributes), el("input", { type: "password" })];
+    const read = reader(page(el("form", { "data-site-connect-show": "" }, field, word)));
+    const memory = new Memory(read);
+    memory.learn(word);
+    assert.equal(new Likely(read, memory).isSecret(field), expected, JSON.stringify(attributes));
+  }
+});
+
 test("it stays secret when the words go", () => {
   const field = el("input", { placeholder: "CVC" });
   const read = reader(page(field));

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { Memory } from "../../src/page/memory.js";
 import { OPEN, Policies, lists, policyOf } from "../../src/page/policy.js";
 import { Privacy } from "../../src/page/privacy.js";
-import { el, page, reader } from "./nodes.mjs";
+import { el, inner, page, reader } from "./nodes.mjs";
 
 const HERE = "https://site.example/shop/cart?x=1#y";
 const isValid = (selector) => !selector.includes("?");
@@ -107,6 +107,27 @@ test("the policy is the same object while it says the same", () => {
   assert.equal(policies.now(), masked);
   wanted.page = { private: true };
   assert.equal(policies.now().isPagePrivate, true);
+});
+
+test("a frame is judged by its own address, and one without by the page's", () => {
+  const rules = [rule({ mask: [".a"] }, ["/a"]), rule({ pause: "payment" }, ["/pay"]), rule({ private: true }, ["/mine"])];
+  const policies = new Policies({ rules: { private: false, rules }, page: {}, isAwaited: false }, () => "https://site.example/a", isValid);
+  assert.equal(policies.at("about:srcdoc"), policies.now());
+  assert.notEqual(policies.at("https://site.example/pay"), policies.now());
+  for (let number = 0; number < 300; number += 1) policies.at(`https://site.example/${number}`);
+  assert.equal(policies.known.size <= 100, true);
+  const verdictIn = (path) => {
+    const [frame, text] = [el("iframe"), el("p", {}, "text")];
+    const top = page(frame);
+    const document = inner(frame, text);
+    const read = reader(top);
+    const policyAt = (node) => (node === top || node.above === top ? policies.now() : policies.at(`https://site.example${path}`));
+    const privacy = new Privacy({ read, memory: new Memory(read), policy: policies.now(), policyAt });
+    return [privacy.verdict(text), privacy.verdict(document), privacy.verdict(frame)];
+  };
+  assert.deepEqual(verdictIn("/pay"), ["blocked", "blocked", "shown"]);
+  assert.deepEqual(verdictIn("/mine"), ["masked", "masked", "shown"]);
+  assert.deepEqual(verdictIn("/x"), ["shown", "shown", "shown"]);
 });
 
 // ── a page can be stricter than the rules, never laxer ───────────────────────────────────────────────────────────────

@@ -84,6 +84,7 @@ test("without a mark: fields and editors are masked, buttons and text are shown;
     plaintext: [el("div", { contenteditable: "plaintext-only" }), "masked"],
     none: [el("div", { contenteditable: "False" }), "shown"],
     role: [el("div", { role: "TextBox" }), "masked"],
+    code: [el("div", { class: "a CodeMirror b" }), "masked"],
     context: [Object.assign(el("canvas"), { editContext: {} }), "masked"],
     text: [el("p"), "shown"],
   };
