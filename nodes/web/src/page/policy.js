@@ -108,6 +108,12 @@ export class Policies {
     this.same = new Map([[JSON.stringify(OPEN), OPEN]]);
   }
 
+  /** Whether selectors name elements, anywhere. */
+  get nameElements() {
+    const { rules, page } = this.wanted;
+    return [page, ...(rules?.rules ?? [])].some(({ block, mask, show }) => [block, mask, show].some((each) => each?.length));
+  }
+
   /** What holds on the page. */
   now() {
     return this.at(this.address());

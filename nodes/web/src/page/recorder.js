@@ -28,7 +28,12 @@ const BOXES = "site-connect, [data-site-connect-block], .site-connect-block"; //
  */
 window.site_connect_recorder = (send, report, { dom, memory, watch, settings, held, problem, address }) => {
   const policies = new Policies(settings, address ?? (() => dom.address(dom.top)), dom.isSelector);
-  const policyAt = (node) => (dom.address(node) === dom.address(dom.top) ? privacy.policy : policies.at(dom.address(node)));
+  /** The address of the page's document, as it was judged last. */
+  let here = dom.address(dom.top);
+  const policyAt = (node) => {
+    const there = dom.address(node);
+    return there === here ? privacy.policy : policies.at(there);
+  };
   const privacy = new Privacy({ read: { ...dom, ...beside }, memory, policyAt });
   const gate = new Gate((id) => record.mirror.getNode(id), privacy);
   const flips = new Flips(dom, () => watch.watched(), (node) => record.mirror.getId(node), policyAt);
@@ -87,7 +92,8 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, settings, he
       watch.catchUp();
       look();
       if (privacy.policy.pause) return null;
-      if (event.type === CHANGE && event.data.source === MUTATION && flips.changed(event.data.adds)) remake();
+      const isMutation = event.type === CHANGE && event.data.source === MUTATION;
+      if (isMutation && policies.nameElements && flips.changed(event.data.adds)) remake();
       return gate.pass(event);
     } catch (error) {
       report(error); // what cannot be judged does not leave
@@ -104,6 +110,7 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, settings, he
 
   /** Follow rules, settings and address as they are now. */
   function look() {
+    here = dom.address(dom.top);
     const policy = policies.now();
     if (!going || policy === privacy.policy) return;
     const wasHeld = privacy.policy.pause !== null;

@@ -116,6 +116,9 @@ test("a frame is judged by its own address, and one without by the page's", () =
   assert.notEqual(policies.at("https://site.example/pay"), policies.now());
   for (let number = 0; number < 300; number += 1) policies.at(`https://site.example/${number}`);
   assert.equal(policies.known.size <= 100, true);
+  assert.equal(policies.nameElements, true);
+  assert.equal(new Policies({ rules: null, page: { mask: [] } }, null, isValid).nameElements, false);
+  assert.equal(new Policies({ rules: null, page: { show: ["p"] } }, null, isValid).nameElements, true);
   const verdictIn = (path) => {
     const [frame, text] = [el("iframe"), el("p", {}, "text")];
     const top = page(frame);
