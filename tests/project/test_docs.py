@@ -104,8 +104,10 @@ def test_the_readme_shows_the_commands_for_messages_and_stays_short() -> None:
 
 
 def test_every_dependency_says_what_it_is_for() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = told["project"]
     needed = [
+        *told["build-system"]["requires"],
         *project["dependencies"],
         *(each for extra in project["optional-dependencies"].values() for each in extra),
     ]
