@@ -47,8 +47,6 @@ TICK_S = TICK_MS / 1000
 QUIET_MS = 500
 """How long the I/O thread sleeps while nothing is under way: 1,000 idle nodes need 0.4 cores, with 200 ms 0.8, and with
 a tick every 10 ms six. Who is idle notices so late that its connection broke; messages and commands wake it at once."""
-BURST = 16
-"""Messages between two looks at the clock while there is always one to read."""
 CROWD = 150
 """Messages in one tick from which on waking up for each costs more than the work itself."""
 COALESCE_S = 0.0003
@@ -315,32 +313,16 @@ class Engine:
         if self._quiet and not self._woken():
             self._tick(idle=True)
             return
-        recv, receive, clock = self._down.socket.recv, self._receiver.receive, time.monotonic
-        next_tick, before = self._next_tick, self._receiver.received
-        try:
-            receive(recv, BURST)  # at least these, even if a tick took longer than a tick
-            while clock() < next_tick:
-                receive(recv, BURST)
-                if self._crowded and not self._down.poll():
-                    time.sleep(COALESCE_S)
-        except zmq.Again:
-            self._crowded = False
-            self._tick(idle=True)
-        else:
-            self._crowded = self._receiver.received - before > CROWD
-            self._tick(idle=False)
+        before = self._receiver.received
+        busy = self._receiver.intake.receive(
+            self._down.socket, self._next_tick - time.monotonic(), COALESCE_S if self._crowded else 0.0
+        )
+        self._crowded = busy and self._receiver.received - before > CROWD
+        self._tick(idle=not busy)
 
     def _woken(self) -> bool:
         """Sleep longer than a tick; whether a message or the bell came, behind which ticks are frequent again."""
-        socket = self._down.socket
-        socket.rcvtimeo = QUIET_MS
-        try:
-            self._receiver.receive(socket.recv, 1)
-        except zmq.Again:
-            return False
-        finally:
-            socket.rcvtimeo = TICK_MS
-        return True
+        return self._down.socket.poll(QUIET_MS) > 0
 
     def _receive_from_both(self) -> None:
         """While moving: read from the old proxy and from the new one. What comes twice is dropped by its number."""
@@ -350,9 +332,7 @@ class Engine:
         poller.register(old, zmq.POLLIN)
         poller.register(new, zmq.POLLIN)
         for socket, _ in poller.poll(TICK_MS):
-            with contextlib.suppress(zmq.Again):
-                for _ in range(100):
-                    self._receiver.take(socket.recv(zmq.NOBLOCK))
+            self._receiver.intake.drain(socket, 100)
         if time.monotonic() >= self._next_tick:
             self._tick(idle=False)
 
@@ -527,9 +507,7 @@ class Engine:
 
     def _read_out(self) -> None:
         """Read what the lost proxy had sent, before its connection is let go."""
-        with contextlib.suppress(zmq.Again):
-            for _ in range(DRAIN_MSGS):
-                self._receiver.take(self._down.socket.recv(zmq.NOBLOCK))
+        self._receiver.intake.drain(self._down.socket, DRAIN_MSGS)
 
     def _begin_move(self, base: str, now: float) -> None:
         """Connect to the next proxy beside the present one; both are read until the new one covers everything."""
