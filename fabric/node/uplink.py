@@ -19,7 +19,7 @@ import zmq
 from fabric import sockets
 from fabric.core import COMPILED
 from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, StateError
-from fabric.node.numbering import Numbering
+from fabric.node.numbering import GENERATION_S, Numbering
 from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
 from fabric.protocol.markers import watermark_topic
 from fabric.wire import Encoder
@@ -60,6 +60,7 @@ class Uplink:
 
     random_u64:      source of publisher ids
     send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
+    on_much:         called whenever `FRESH_PARTS` more were sent in the short way
     time_ns:         wall clock, ns since 1970; None: the system's
     outlet:          what sends in the short way: compiled, or its twin
     """
@@ -74,11 +75,12 @@ class Uplink:
         max_payload_bytes: int,
         max_unconfirmed_bytes: int,
         send_timeout_s: float,
+        on_much: Callable[[], None] = lambda: None,
         time_ns: Callable[[], int] | None = None,
         outlet: type[Outlet] = Outlet,
     ) -> None:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
-        self._random_u64 = random_u64
+        self._random_u64, self._on_much = random_u64, on_much
         self._time_ns = time_ns or time.time_ns
         self._lock = threading.Lock()
         """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
@@ -91,10 +93,12 @@ class Uplink:
         self._control_prefix = watermark_topic(token).encode() + b"\0"
         self._unconfirmed = Unconfirmed(max_bytes=max_unconfirmed_bytes)
         """All that was sent and is not known to have arrived."""
+        self.fresh = self._unconfirmed.fresh
+        """What the outlet adds to it."""
         self.outlet = outlet(
             self._lock,
             self._numbering,
-            self._unconfirmed,
+            self,
             FRESH_PARTS,
             self.publish_carefully,
             max_payload_bytes,
@@ -106,7 +110,7 @@ class Uplink:
         """`publish(prefix, payload, headers=None, timeout_s=None)`: what `Node.publish` does, see there."""
         self._socket: sockets.Socket | None = None
         """The present connection; None before the first, and at the end. It is never used again once it closed."""
-        self._monitor: sockets.Socket | None = None
+        self.monitor: sockets.Socket | None = None
         """Events of `_socket`, read in the I/O thread. Changes with `_socket`."""
         self._serial = 0
         """Connections made. A watermark carries it: one that comes back of an earlier connection proves nothing."""
@@ -132,6 +136,8 @@ class Uplink:
         """Parts in `_unconfirmed.sent` that were tails and no messages."""
         self._repeats: list[deque[tuple[float, bytes, int]]] = [deque() for _ in REPEAT_TAILS_S]
         """By stage: (when, prefix, number) of tails to be sent again, by time; dropped if the topic went on."""
+        self._ticked_at = 0.0
+        """When `tick` was last called."""
         self._ended: FabricError | None = None
         """Why nothing is accepted any more; set once. `abandon` sets it without the lock."""
         self.uncertain = 0
@@ -160,6 +166,21 @@ class Uplink:
     def is_settled(self) -> bool:
         """Whether all that was accepted is confirmed, and nothing waits to be sent."""
         return self._open and not self._tails and not self.unconfirmed
+
+    @property
+    def due_at(self) -> float:
+        """When `tick` has something to do, though all is settled; inf: never."""
+        if self._numbering.waits_for_tails:
+            return self._ticked_at + GENERATION_S
+        dues = [repeats[0][0] for repeats in self._repeats if repeats]
+        if self._headers is not None:
+            dues.append(self._moved_until)
+        return min([self._unconfirmed.due_at, *dues])
+
+    def count_fresh(self) -> None:
+        """The outlet has sent `FRESH_PARTS` more. With the lock held."""
+        self._unconfirmed.count_fresh()
+        self._on_much()
 
     # ── application threads ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -297,7 +318,7 @@ class Uplink:
             self._serial += 1
             self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=0)
             self.outlet.connect(self._socket)
-            self._monitor = sockets.monitor(self._context, self._socket, _EVENTS)
+            self.monitor = sockets.monitor(self._context, self._socket, _EVENTS)
             sockets.connect(self._socket, endpoint)
             return True
         finally:
@@ -306,7 +327,7 @@ class Uplink:
     def events(self) -> list[str]:
         """Return `opened` and `closed`, as they happened to the present connection."""
         found: list[str] = []
-        monitor = self._monitor
+        monitor = self.monitor
         while monitor is not None:
             try:
                 event = int.from_bytes(monitor.recv_multipart(zmq.NOBLOCK)[0][:2], "little")
@@ -358,6 +379,7 @@ class Uplink:
         """Go on sending again, send a watermark where there was traffic, and tails that are due."""
         if self._socket is None or not self._lock.acquire(blocking=False):
             return
+        self._ticked_at = now
         try:
             if self._resend:
                 self._go_on_resending()
@@ -412,9 +434,9 @@ class Uplink:
         if self._socket is not None:
             self._socket.disable_monitor()
             self._socket.close(linger=0)
-        if self._monitor is not None:
-            self._monitor.close()
-        self._socket = self._monitor = None
+        if self.monitor is not None:
+            self.monitor.close()
+        self._socket = self.monitor = None
 
     def _forget_resending(self) -> None:
         """Until `proven`, which begins again: going on in the middle, on another connection, would leave a hole."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ from hypothesis import strategies as st
 from fabric import sockets
 from fabric.core.outlet import SMALL
 from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, StateError
-from fabric.node.uplink import REMARK_S, Uplink
+from fabric.node.numbering import GENERATION_S
+from fabric.node.uplink import REMARK_S, REPEAT_TAILS_S, Uplink
 from fabric.wire import ENVELOPE_BYTES, Message, decode
 from tests.support.payload_strategies import NO_PAYLOADS, PAYLOADS, nested
 from tests.support.twins import twins
@@ -290,6 +292,20 @@ def test_a_quiet_topic_gets_its_tail_once(make: Callable[..., Link]) -> None:
     until(lambda: len(link.ingress.read(5)) == 4, "three messages and a tail")
     tail = link.ingress.messages[-1]
     assert (tail.number, tail.payload, tail.headers) == (3, None, {"tail": True})
+
+
+def test_it_says_when_a_tick_is_due_though_all_is_settled(make: Callable[..., Link]) -> None:
+    link = make()
+    link.tick(1.0)
+    assert link.up.is_settled and link.up.due_at == math.inf
+    link.up.publish(TOPIC, 1)
+    link.confirm()
+    assert link.up.is_settled and link.up.due_at <= link.now + GENERATION_S, "its tail is still to come"
+    for _ in range(300):
+        link.tick()
+    link.confirm()
+    link.tick(0.6)
+    assert link.up.is_settled and 1.0 < link.up.due_at - link.now <= REPEAT_TAILS_S[0], "and to be repeated"
 
 
 def test_finish_sends_the_tails_and_waits_for_what_is_not_confirmed(make: Callable[..., Link]) -> None:
