@@ -46,14 +46,15 @@ def report(cpu_s: float, count: int) -> None:
 
 def publish(row: str, base: str, count: int) -> None:
     with Node(base) as node:
-        send: Callable[[], object]
-        if row == "many":
-            messages = [(topic, PAYLOAD) for topic in TOPICS]
-            send = lambda: node.publish_many(messages)  # noqa: E731
-        else:
-            payload: Any = MAP if row == "publish a dict" else PAYLOAD
-            one = node.publish
-            send = lambda: [one(topic, payload) for topic in TOPICS]  # noqa: E731
+        payload: Any = MAP if row == "publish a dict" else PAYLOAD
+
+        def send() -> None:
+            if row == "many":
+                node.publish_many([(topic, PAYLOAD) for topic in TOPICS])
+            else:
+                for topic in TOPICS:
+                    node.publish(topic, payload)
+
         send()
         time.sleep(0.5)
         due, start = time.monotonic(), time.process_time()
@@ -74,8 +75,10 @@ def receive(row: str, base: str, count: int) -> None:
 
         assert node.wait_ack(node.subscribe(FILTERS[row], take), 10).ok
         print("ready", flush=True)
-        figure = "received" if row == "no match" else "published"
-        received = (lambda: int(node.stats()["over_delivered"])) if figure == "received" else (lambda: seen)
+
+        def received() -> int:
+            return int(node.stats()["over_delivered"]) if row == "no match" else seen
+
         while received() < WARM:
             time.sleep(0.02)
         start = time.process_time()
