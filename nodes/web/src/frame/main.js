@@ -55,6 +55,7 @@ function greeted(hello, origin) {
   choices = hello.choices;
   connection.hold(subscriptions);
   become({ ...state, ownConsent });
+  connection.hasMade(hello.made);
   if (view) become({ ...state, view });
   else show(state);
   tellPage({ t: "ready" });

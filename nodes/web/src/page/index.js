@@ -72,6 +72,7 @@ function begin({ origin, dataset, nonce }) {
       buttons: (dataset.buttons ?? "").split(/[\s,]+/).filter(Boolean),
       subscriptions: page.beyond(),
       ownConsent: page.consent !== null,
+      made: page.updates || null,
     }),
   });
   const recording = new Recording({
