@@ -179,7 +179,8 @@ export class View {
     document.querySelector("aside").dataset.chat = chat;
     get("chat_head").textContent = visitor ? `Chat with ${visitor.label}` : "Chat";
     get("chat_words").textContent = visitor ? (CHAT_WORDS[chat] ?? "") : "Open a visitor to chat.";
-    get("propose").hidden = !visitor || !["idle", "closed"].includes(chat);
+    const unseen = chat === "idle" && visitor?.epoch === null; // a stranger, until they have allowed it
+    get("propose").hidden = !visitor || unseen || !["idle", "closed"].includes(chat);
     get("end_chat").hidden = !["open", "invited"].includes(chat);
     get("say").hidden = chat !== "open";
     const messages = visitor?.messages ?? [];
