@@ -50,15 +50,13 @@ function welcomed(desk, said, now) {
   for (const state of pages) {
     next = withState(next, state, now);
     if (state.cobrowse === "joined" && state.agent === agent) next = joined(next, state);
+    if (state.cobrowse === "asked" && state.agent === agent) next = requested(next, state, now);
   }
   return next;
 }
 
 const EVENTS = {
-  requested: (desk, { session, epoch }, now) => {
-    const next = change(desk, session, { asked: { epoch, since: now }, refusal: "" });
-    return next.active === null || next.visitors[session].chat === "idle" ? activate(next, session) : next;
-  },
+  requested,
   request_declined: (desk, { session, epoch, reason }) => {
     const asked = desk.visitors[session]?.asked;
     if (!asked || asked.epoch > epoch) return desk;
@@ -97,6 +95,12 @@ const EVENTS = {
   lease_lost: (desk) => ({ ...desk, lease: false }),
   signed_in: (desk) => ({ ...desk, lease: true }),
 };
+
+/** Who is asked by code is on the screen; who is asked in a chat, if nothing else is. */
+function requested(desk, { session, epoch }, now) {
+  const next = change(desk, session, { asked: { epoch, since: now }, refusal: "" });
+  return next.active === null || next.visitors[session].chat === "idle" ? activate(next, session) : next;
+}
 
 /** A page is on the screen from when it is joined. */
 function joined(desk, { session, epoch }) {

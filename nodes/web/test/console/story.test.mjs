@@ -139,7 +139,8 @@ test("who is asked is on the screen, with the time since when, and viewed once i
 
 test("a reply that comes first, and a console that comes back, know of the request", () => {
   assert.deepEqual(heard(told(), reply(asking()), 7).visitors.s1.asked, { epoch: 1, since: 7 });
-  assert.deepEqual(heard(told(), { ...WELCOME, pages: [asking()] }, 8).visitors.s1.asked, { epoch: 1, since: 8 });
+  const back = heard(told(), { ...WELCOME, pages: [asking()] }, 8);
+  assert.deepEqual([back.visitors.s1.asked, back.active], [{ epoch: 1, since: 8 }, "s1"]);
 });
 
 test("a request that was not allowed is told with its reason, and stays until the agent turns away", () => {
