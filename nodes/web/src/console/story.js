@@ -98,7 +98,9 @@ const EVENTS = {
 
 /** Who is asked by code is on the screen; who is asked in a chat, if nothing else is. */
 function requested(desk, { session, epoch }, now) {
-  const next = change(desk, session, { asked: { epoch, since: now }, refusal: "" });
+  const known = desk.visitors[session]?.asked;
+  const asked = known?.epoch === epoch ? known : { epoch, since: now };
+  const next = change(desk, session, { asked, refusal: "" });
   return next.active === null || next.visitors[session].chat === "idle" ? activate(next, session) : next;
 }
 
