@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.browsers import Stack, stack
 from tests.support.processes import ROOT
 from tests.support.reader import blocks
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Dialog
 
 BLOCKS = blocks(ROOT / "docs" / "how-to" / "web-site.md")
 TAG, STUB = (each.text for each in BLOCKS if each.kind == "html")
@@ -41,9 +45,12 @@ def test_the_dialog_as_it_is_shown_asks_the_visitor(browsers: Stack, allows: boo
         f"<!doctype html><h1>Our shop</h1>{STUB}{TAG.replace(SHOWN, '{url}')}<script>{DIALOG}</script>"
     )
     asked: list[str] = []
-    visitor.page.on(
-        "dialog", lambda dialog: (asked.append(dialog.message), (dialog.accept if allows else dialog.dismiss)())
-    )
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        (dialog.accept if allows else dialog.dismiss)()
+
+    visitor.page.on("dialog", answer)
     visitor.listen("~pagesession/cobrowsing/+")
     desk = browsers.desk("ada" if allows else "bob").join(visitor.code())
     if allows:
