@@ -27,6 +27,7 @@ from nodes.operate.extras import not_installed
 from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
+from nodes.rules.cobrowse import CONSENTS
 from nodes.rules.fields import ID_WORDS, is_id
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ READY_S = 10.0
     "--public-subscribe", metavar="FILTER", multiple=True, help="Topics that pages may subscribe to; repeat it."
 )
 @click.option("--public-publish", metavar="FILTER", multiple=True, help="Topics that pages may publish on; repeat it.")
+@click.option("--consent", type=click.Choice(CONSENTS), default="ask", show_default=True,
+              help="Whether a visitor is asked, or has consented by giving an agent the code.")  # fmt: skip
 @click.option("--private", is_flag=True, help="Agents see masked what a page does not mark as shown.")
 @click.option("--privacy", "privacy_path", metavar="FILE", type=click.Path(),
               help="Rules on what agents see of pages, in TOML; read again on SIGHUP.")  # fmt: skip
@@ -81,6 +84,7 @@ def gateway(
     secret_file: str | None,
     public_subscribe: tuple[str, ...],
     public_publish: tuple[str, ...],
+    consent: str,
     private: bool,
     privacy_path: str | None,
     demo_shop: bool,
@@ -129,6 +133,7 @@ def gateway(
         secret=secrets.token_bytes(32) if secret_file is None else _read_secret(secret_file),
         policy=policy,
         limits=Limits(rate=rate, burst=2 * rate, queue_messages=queue),
+        consent=consent,
         resume_s=resume_s,
         lease_s=max(10.0, resume_s),
         max_pages=max_pages,

@@ -3,9 +3,11 @@
 //
 //   words   a password, a code, a card, in some languages
 //   boxes   a field for a single character, as codes are typed into
+//   early   a text field that the script found beside a password, in a part that is shown: it may have been one, too
 //   unknown a text field of which nothing says what it is, in a part that is shown, if the script found it there, or a
 //           password is there, too: it may be what the page shows instead of the password
 
+import { MARKS } from "./marks.js";
 import { NO_TEXT } from "./memory.js";
 
 const FIELDS = new Set(["input", "textarea", "select"]);
@@ -33,13 +35,23 @@ export class Likely {
   isSecret(field) {
     const { read, memory } = this;
     if (!FIELDS.has(read.tag(field)) || NO_TEXT.test(read.attribute(field, "type") ?? "")) return false;
+    if (memory.early.has(field) && this.isBesidePassword(field)) return true;
     const words = this.words(field);
     const isBox = read.attribute(field, "maxlength")?.trim() === "1";
-    const mayBe = memory.early.has(field) || memory.isBesidePassword(field);
+    const mayBe = memory.early.has(field) || this.isBesidePassword(field);
     const isUnknown = mayBe && !words && !this.isNamed(field);
     if (!isBox && !isUnknown && !WORDS.test(words || this.before(field))) return false;
     memory.keepSecret(field, false);
     return true;
+  }
+
+  /** Whether a part that is marked as shown holds this field, and held a password. */
+  isBesidePassword(field) {
+    const { read, memory } = this;
+    for (let node = read.above(field); node; node = read.above(node)) {
+      if (read.type(node) === 1 && read.has(node, MARKS[2]) && memory.around.has(node)) return true;
+    }
+    return false;
   }
 
   isNamed(field) {

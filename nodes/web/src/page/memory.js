@@ -6,9 +6,8 @@
 //
 // A page may put another element in the place of a field. So the name and the id are remembered as well: a field of the
 // same name, and any element of the same id, are what it was. So is the place that a password has left: the fields that
-// come there next are secret, but those whose name or id was an open field's before. And a password may have been made
-// visible before the script was there: a text field that the script found, in a part that is marked as shown and has a
-// password, counts as one, unless it is marked by itself.
+// come there next are secret, but those whose name or id was an open field's before. A password may have been made visible
+// before the script was there, too: likely.js judges the text fields that it found.
 
 const FIELDS = new Set(["input", "textarea", "select"]);
 const SECRET_TYPE = /^\s*password\s*$/i;
@@ -17,7 +16,6 @@ const SECRET_NAME = // of `name` and `id`, in small letters with - between words
   /(^|-)(cvc2?|cvv2?|csc|t?otp|pin|tan|mfa|2fa|pwd|pass|pass(w(or)?d?|wort|code|phrase)|kennwort|(card|cc)-?(number|num|no|exp\w*)|exp(iry|iration)?-?(date|month|year)|(one-?time|security|verification|auth|sms)-?code)(-|$)/;
 const SHOW_MARK = "data-site-connect-show";
 export const NO_TEXT = /^\s*(submit|button|reset|image|checkbox|radio|hidden|file|range|color)\s*$/i; // types of inputs
-const EDITORS = /(^|\s)(CodeMirror|cm-editor|monaco-editor|ace_editor)(\s|$)/; // they show what is typed by other elements
 const TEXT_ROLES = /^\s*(textbox|searchbox)\s*$/i;
 
 /** Attributes by which an element becomes what is remembered: what watches the page looks at changes of these. */
@@ -104,7 +102,6 @@ export class Memory {
   /** Whether what is in this element is never told. */
   isSecret(element) {
     this.learn(element);
-    if (this.early.has(element) && this.isBesidePassword(element)) return true;
     const { read } = this;
     const id = read.attribute(element, "id");
     if (this.secrets.has(element) || (id && this.secretIds.has(id))) return true;
@@ -121,14 +118,6 @@ export class Memory {
     return Boolean(id) && this.editorIds.has(id);
   }
 
-  isBesidePassword(element) {
-    const { read } = this;
-    for (let node = read.above(element); node; node = read.above(node)) {
-      if (read.type(node) === 1 && read.has(node, SHOW_MARK) && this.around.has(node)) return true;
-    }
-    return false;
-  }
-
   looksSecret(element) {
     const { read } = this;
     if (!FIELDS.has(read.tag(element))) return false;
@@ -140,7 +129,7 @@ export class Memory {
 
   looksEditable(element) {
     const { read } = this;
-    if (read.hasEditContext(element) || EDITORS.test(read.attribute(element, "class") ?? "")) return true;
+    if (read.hasEditContext(element)) return true;
     return ["contenteditable", "role"].some((name) => {
       const value = read.attribute(element, name);
       return value !== null && isEditorAttribute(name, value);

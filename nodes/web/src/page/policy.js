@@ -10,6 +10,7 @@
 // What cannot be applied hides more, not less: with a selector that the browser does not know to mask, all is masked; with
 // one to block, nothing leaves.
 
+import { prefixes } from "./addresses.js";
 import { ALLOW, BLOCK, MASK, SHOW } from "./marks.js";
 
 /** A page without rules and settings. */
@@ -53,7 +54,7 @@ export function policyOf({ rules, page, isAwaited }, address, isValid) {
     selectors: wanted.flatMap(([bits, , list]) => joined(bits, list.filter(isValid))),
     deny: all("deny_attributes"),
     allow: all("allow_attributes"),
-    queries: both(names("queries") ? all("queries") : undefined, page.queries),
+    queries: both(names("queries") ? all("queries") : undefined, page.queries && prefixes(page.queries)),
     tellsPath: addresses.includes("path") && !addresses.includes("site"),
     problems: broken.map(([bits, name, each]) => `${name} ${each}: no selector that this browser knows; ${INSTEAD[bits]}`),
   };

@@ -29,6 +29,7 @@ const OWN = "site-connect"; // our own element: frame and sign
 const TEXT = 3;
 const ELEMENT = 1;
 const ROOTS = new Set([9, 11]);
+const EDITORS = /(^|\s)(CodeMirror|cm-editor|monaco-editor|ace_editor)(\s|$)/; // what is typed they show by other elements
 const NO_TEXT = new Set(["submit", "button", "reset", "image", "checkbox", "radio"]);
 const FIELDS = new Set(["input", "select", "textarea"]);
 
@@ -113,7 +114,7 @@ export class Privacy {
     let found = isSecret || read.has(node, MASK_MARK) ? MASK : 0;
     if (read.has(node, SHOW_MARK)) found |= SHOW;
     found |= marksOf(this.policyAt(node), read, node);
-    if (tag === "textarea" || memory.isEditor(node)) found |= TYPED;
+    if (tag === "textarea" || memory.isEditor(node) || EDITORS.test(read.attribute(node, "class"))) found |= TYPED;
     return found;
   }
 

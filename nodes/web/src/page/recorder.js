@@ -4,11 +4,11 @@
 import { record } from "@rrweb/record";
 import { stringify } from "../shared/json.js";
 
-import { beside } from "./beside.js";
 import { Flips } from "./flips.js";
 import { Gate } from "./gate.js";
 import { Policies } from "./policy.js";
 import { Privacy } from "./privacy.js";
+import { readerOf } from "./reader.js";
 import { Snapshots } from "./snapshots.js";
 import { Waiting } from "./waiting.js";
 
@@ -27,16 +27,17 @@ const BOXES = "site-connect, [data-site-connect-block], .site-connect-block"; //
  *  address(): of the page, by which rules are chosen
  */
 window.site_connect_recorder = (send, report, { dom, memory, watch, settings, held, problem, address }) => {
-  const policies = new Policies(settings, address ?? (() => dom.address(dom.top)), dom.isSelector);
+  const read = readerOf(dom);
+  const policies = new Policies(settings, address ?? (() => read.address(dom.top)), read.isSelector);
   /** The address of the page's document, as it was judged last. */
-  let here = dom.address(dom.top);
+  let here = read.address(dom.top);
   const policyAt = (node) => {
-    const there = dom.address(node);
+    const there = read.address(node);
     return there === here ? privacy.policy : policies.at(there);
   };
-  const privacy = new Privacy({ read: { ...dom, ...beside }, memory, policyAt });
+  const privacy = new Privacy({ read, memory, policyAt });
   const gate = new Gate((id) => record.mirror.getNode(id), privacy);
-  const flips = new Flips(dom, () => watch.watched(), (node) => record.mirror.getId(node), policyAt);
+  const flips = new Flips(read, () => watch.watched(), (node) => record.mirror.getId(node), policyAt);
   const frames = new WeakMap(); // documents -> the policies by which they were judged
   const waiting = new Waiting();
   const said = new Set(); // problems
@@ -110,7 +111,7 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, settings, he
 
   /** Follow rules, settings and address as they are now. */
   function look() {
-    here = dom.address(dom.top);
+    here = read.address(dom.top);
     const policy = policies.now();
     if (!going || policy === privacy.policy) return;
     const wasHeld = privacy.policy.pause !== null;

@@ -5,19 +5,20 @@
 
 import { problem } from "./topics.js";
 
-const LISTS = ["block", "mask", "show", "queries"];
 const LAX = ["show", "queries"]; // lists by which more leaves the page, not less
+const isList = (value) => Array.isArray(value) && value.every((each) => typeof each === "string");
+const LISTS = ["block", "mask", ...LAX];
+const WORDS = ["private", "address"];
 
 export class Settings {
-  /** dataset: of the script's element, see index.js · prefixes(list): of addresses, as they are compared */
-  constructor(dataset, prefixes) {
-    this.prefixes = prefixes;
+  /** dataset: of the script's element, see index.js */
+  constructor(dataset) {
     /** The page's: {private, address, block, mask, show, queries}; what it has not said is undefined. Replaced, never
      *  changed, by `configure`. */
     this.page = {
       private: "private" in dataset && dataset.private !== "false",
-      address: dataset.address === "path" ? "path" : undefined,
-      queries: dataset.queries === undefined ? undefined : prefixes(dataset.queries.split(/\s+/)),
+      address: dataset.address,
+      queries: dataset.queries?.split(/\s+/),
     };
     /** The operator's: {private, rules}, see docs/web-protocol.md; null until the gateway has told them. */
     this.rules = null;
@@ -51,29 +52,23 @@ export class Settings {
   }
 
   joined(given, lax) {
-    const next = { ...this.page, private: this.page.private || given.private === true };
-    if (given.address === "site" || (given.address && !this.isFixed)) next.address = given.address;
-    else if (given.address && given.address !== next.address) lax.push("address");
-    for (const name of LISTS) {
-      if (!given[name]) continue;
-      const list = name === "queries" ? this.prefixes(given[name]) : given[name];
+    const next = { ...this.page };
+    for (const [name, value] of Object.entries(given)) {
       const held = next[name];
-      if (!this.isFixed || !LAX.includes(name)) next[name] = [...new Set([...(held ?? []), ...list])];
-      else if (list.every((each) => held?.includes(each))) next[name] = list;
-      else lax.push(name);
+      const isLax = this.isFixed && (LAX.includes(name) || value === "path");
+      if (name === "private") next.private ||= Boolean(value);
+      else if (isLax && !(isList(value) ? value.every((each) => held?.includes(each)) : value === held)) lax.push(name);
+      else next[name] = isList(value) && !isLax ? [...(held ?? []), ...value] : value;
     }
     return next;
   }
 }
 
+/** Settings that can be understood. */
 function checked(given) {
   for (const [name, value] of Object.entries(given)) {
-    const fits = LISTS.includes(name)
-      ? Array.isArray(value) && value.every((each) => typeof each === "string")
-      : name === "private"
-        ? typeof value === "boolean"
-        : name === "address" && (value === "site" || value === "path");
-    if (!fits) throw problem("TypeError", `configure: ${name} is no setting, or not of this kind; the page is private now`);
+    const fits = LISTS.includes(name) ? isList(value) : WORDS.includes(name);
+    if (!fits) throw problem("TypeError", `configure: ${name} is no setting, or no list of strings`);
   }
   return given;
 }

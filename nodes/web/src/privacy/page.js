@@ -1,7 +1,6 @@
 // privacy/page.js: makes a page one that is recorded as site_connect.js does it, without a frame and an agent: what would
 // be sent goes to whoever calls. The page to try rules on loads it, and tests do.
 
-import { prefixes } from "../page/addresses.js";
 import { dom } from "../page/dom.js";
 import { Memory } from "../page/memory.js";
 import { Settings } from "../page/settings.js";
@@ -16,7 +15,7 @@ const watch = new Watch(dom, memory);
  *  send(text, snapshot), report(error), held(why), problem(why), address(): see recorder.js
  */
 window.site_connect_try = ({ dataset = {}, rules = { private: false, rules: [] }, send, report = console.error, ...told }) => {
-  const settings = new Settings(dataset, prefixes);
+  const settings = new Settings(dataset);
   settings.take(rules);
   const nothing = () => {};
   const record = () =>
