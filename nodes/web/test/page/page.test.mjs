@@ -340,6 +340,8 @@ test("while the recorder holds everything back by rules, nothing leaves; both si
   page.hindered(null); // another recorder begins, and says by itself whether it holds back
   assert.equal(page.sendUpdate("[]", true), true);
   page.held("Paused by the site: payment page");
+  page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/shown", payload: { epoch: 3 } });
+  assert.equal(done.includes("seen"), false, "the console's word is of before");
   page.held(null);
   assert.equal(page.sendUpdate("[]", true), true);
   const published = told.filter(({ t }) => t === "publish").map(({ topic, payload }) => [topic.split("/").at(-1), payload]);

@@ -154,3 +154,21 @@ test("masks are as long as the text, in ASCII", () => {
   assert.equal(maskWords("a b\nç"), "* *\n*");
   assert.equal(mask("€😀").length, "€😀".length);
 });
+
+test("the host of a shadow root that nobody can look into is blocked, with what is put into it", () => {
+  const [host, text] = [el("my-a"), el("p", SHOW, "text")];
+  host.children.push(Object.assign(text, { above: host }));
+  const judge = privacy(page(host));
+  judge.memory.closed.add(host);
+  assert.deepEqual([host, text].map((each) => judge.verdict(each)), ["blocked", "blocked"]);
+});
+
+test("a choice is masked where an option is chosen that may not be told", () => {
+  const [open, hidden] = [el("option", {}), el("option", MASK)];
+  const list = el("select", SHOW, open, hidden);
+  const judge = privacy(page(list));
+  open.attributes.selected = "";
+  assert.equal(judge.verdict(list), "shown");
+  hidden.attributes.selected = "";
+  assert.equal(judge.verdict(list), "masked");
+});
