@@ -98,6 +98,7 @@ class Engine:
         max_entries: int,
         hwm_msgs: int,
         reorder_window_s: float,
+        context: sockets.Context | None,
     ) -> None:
         # ── constants of this run ──
         self._token = secrets.token_hex(16)
@@ -193,15 +194,16 @@ class Engine:
         """The same object, for short."""
         self._on_question: Callable[[object], None] = lambda payload: None
         """Called with an operator's question. Set once, before the thread starts."""
-        self._context = sockets.new_context()
-        """Of this node alone; ended by `Node.close`."""
+        self._shares_context = context is not None
+        self._context = sockets.new_context() if context is None else context
+        """Of this node alone, and ended by `Node.close`, unless it was given."""
         self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
         self._thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
     def _open_sockets(self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float) -> None:
         self._bell_lock = threading.Lock()
         """Guards `_bell`: any thread rings."""
-        self._bell_endpoint = "inproc://bell"
+        self._bell_endpoint = f"inproc://bell-{self._token}"
         self._bell = sockets.doorbell(self._context)
         self._bell.bind(self._bell_endpoint)
         self._bell_part = markers.bell_topic(self._token).encode() + b"\0"

@@ -42,6 +42,8 @@ class Node(Engine):
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
     reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
+    context:            a `zmq.Context` that several nodes of a process share, with its one I/O thread; default: one for
+                        each node. Who made it ends it, after the nodes; it needs room for seven sockets a node
     errors:             NotConnected when no proxy answers in time; ValueError for an invalid address or name
     """
 
@@ -60,6 +62,7 @@ class Node(Engine):
         max_entries: int = 1_000_000,
         hwm_msgs: int = sockets.HWM_MSGS,
         reorder_window_s: float = 0.5,
+        context: sockets.Context | None = None,
     ) -> None:
         bases = [connect] if isinstance(connect, str) else list(connect)
         super().__init__(
@@ -74,6 +77,7 @@ class Node(Engine):
             max_entries=max_entries,
             hwm_msgs=hwm_msgs,
             reorder_window_s=reorder_window_s,
+            context=context,
         )
         respondent = Respondent(
             self._token,
@@ -301,7 +305,8 @@ class Node(Engine):
         self._thread.join()
         self._up.close()
         self._bell.close()
-        self._context.term()
+        if not self._shares_context:
+            self._context.term()
         return left
 
     # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from fabric import Ack, Message, Node, NodeState
 from fabric.errors import (
@@ -57,6 +58,19 @@ def acked(node: Node, topic_filter: str, fun: Any = print) -> int:
 
 
 # --- messages
+
+
+def test_nodes_of_one_process_may_share_a_context(two: Proxies) -> None:
+    context = zmq.Context()
+    with Node(two[0].base, context=context) as first:
+        with Node(two[1].base, context=context) as second:
+            box = Box()
+            acked(second, "shared/#", box)
+            first.publish("shared/x", 1)
+            until(lambda: len(box) == 1, "it has come")
+        assert not context.closed
+        assert first.publish("shared/x", 2) == 2
+    context.term()  # would wait for ever for a socket that is still open
 
 
 def test_a_message_crosses_the_mesh_with_all_its_fields(here: Node, there: Node) -> None:
