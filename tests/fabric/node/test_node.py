@@ -683,15 +683,15 @@ def test_what_is_read_while_letting_go_of_a_proxy_does_not_prove_the_next(
     with Node([first.base, second.base], name="slow") as node:
         states = Box()
         node.on_state(states)
-        read_out, came = node._read_out, Box()
-        watermark = node._up._encoder.part(b"", 1, 0, [node._up._serial, 0])
+        read_out, came = node._engine._read_out, Box()
+        watermark = node._engine.up._encoder.part(b"", 1, 0, [node._engine.up._serial, 0])
 
         def read_out_late() -> None:
             read_out()
-            node._on_private(node._bell_part[:-2] + b"w", watermark)
+            node._engine._on_private(node._engine.commands._part[:-2] + b"w", watermark)
             came(watermark)
 
-        monkeypatch.setattr(node, "_read_out", read_out_late)
+        monkeypatch.setattr(node._engine, "_read_out", read_out_late)
         first.kill()
         states.wait_for(lambda items: items[-1] == NodeState("connected", second.base), "it is at the second")
         assert came.items and node.publish("a", 1, timeout_s=5) == 1
