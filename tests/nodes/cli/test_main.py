@@ -17,7 +17,7 @@ from fabric import Node
 from fabric.core import BUILD
 from fabric.errors import FabricError, HighWaterMarkReached, InvalidTopic, LocalWireError, NotConnected
 from nodes.cli import main, match
-from nodes.cli.options import Exit, Fail
+from nodes.cli.exits import Exit, Fail
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
 
 COMMANDS = ["match", "proxy", "pub", "status", "sub", "wait"]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from fabric import Node
 from fabric.core import BUILD
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from tests.support.processes import FabricProcess, ProxyProcess
 
 Proxies = Callable[..., list[ProxyProcess]]

@@ -69,6 +69,7 @@ function begin({ origin, dataset, nonce }) {
     hello: () => ({
       buttons: (dataset.buttons ?? "").split(/[\s,]+/).filter(Boolean),
       subscriptions: page.beyond(),
+      made: page.updates || null,
     }),
   });
   const recording = new Recording({
