@@ -447,7 +447,7 @@ class Engine:
             return
         if token != self._down.token:
             return
-        if answer.leg == "relay":
+        if answer.leg == "out":
             self._connection.proxy_heard(now)
             self._know_proxy(answer.view)
         for tracker in (self._coverage, self._flush):
@@ -455,7 +455,7 @@ class Engine:
                 self._perform_coverage(tracker.marker_answered(answer.nonce, answer.leg, answer.view, now), tracker)
 
     def _know_proxy(self, view: View) -> None:
-        """Only the proxy that this node is connected to answers at its relay. Listen to what it says of itself."""
+        """Only the proxy that this node is connected to answers at its out. Listen to what it says of itself."""
         if view.record.id == self._own:
             return
         with self._lock:
