@@ -525,7 +525,7 @@ class Engine:
             return
         if token != self._down.token:
             return
-        if answer.leg == "relay":
+        if answer.leg == "out":
             self._connection.proxy_heard(now)
             self._know_proxy(answer.view)
         self._perform_coverage(self._coverage.marker_answered(answer.nonce, answer.leg, answer.view, now))
@@ -533,7 +533,7 @@ class Engine:
             self._handover.answered(answer, by_new=False, now=now)
 
     def _know_proxy(self, view: View) -> None:
-        """Only the proxy that this node is connected to answers at its relay. Listen to what it says of itself."""
+        """Only the proxy that this node is connected to answers at its out. Listen to what it says of itself."""
         if view.record.id == self.own:
             return
         with self._lock:
