@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.browsers import Stack, stack
 from tests.support.processes import ROOT
 from tests.support.reader import blocks
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Dialog
 
 BLOCKS = blocks(ROOT / "docs" / "how-to" / "web-site.md")
 TAG, STUB = (each.text for each in BLOCKS if each.kind == "html")
@@ -37,13 +41,15 @@ def test_a_page_as_it_is_shown_gets_a_code_and_shows_the_help_window(browsers: S
 
 @pytest.mark.parametrize("allows", [True, False])
 def test_the_dialog_as_it_is_shown_asks_the_visitor(browsers: Stack, allows: bool) -> None:
-    visitor = browsers.foreign(
-        f"<!doctype html><h1>Our shop</h1>{STUB}{TAG.replace(SHOWN, '{url}')}<script>{DIALOG}</script>"
-    )
     asked: list[str] = []
-    visitor.page.on(
-        "dialog", lambda dialog: (asked.append(dialog.message), (dialog.accept if allows else dialog.dismiss)())
-    )
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if allows else dialog.dismiss()
+
+    html = f"<!doctype html><h1>Our shop</h1>{STUB}{TAG.replace(SHOWN, '{url}')}<script>{DIALOG}</script>"
+    visitor = browsers.foreign(html)
+    visitor.page.on("dialog", answer)
     visitor.listen("~pagesession/cobrowsing/+")
     desk = browsers.desk("ada" if allows else "bob").join(visitor.code())
     if allows:
