@@ -278,3 +278,19 @@ def test_a_dialog_that_comes_while_an_agent_asks_takes_over_from_the_frame(brows
     visitor.until(lambda: not visitor.frame.locator("#asked").is_visible(), "the frame asks no more")
     visitor.js("() => answer.done(true)")
     desk.sees(SHOP)
+
+
+def test_on_a_phone_the_card_stands_over_the_page_and_fits(browsers: Stack) -> None:
+    visitor = browsers.visitor(width=390, height=700)
+    browsers.desk().join(visitor.code())
+    card_of(visitor, "ada")
+    visitor.shot("consent-phone")
+    sizes = "() => [...document.querySelectorAll('#allow, #decline')].map(b => b.getBoundingClientRect().toJSON())"
+    allow, decline = visitor.frame.evaluate(sizes)
+    assert (allow["width"], allow["height"]) == (decline["width"], decline["height"]) and allow["height"] >= 44
+    assert decline["bottom"] <= visitor.frame.evaluate("() => innerHeight"), "both answers are in sight"
+    look = "() => document.querySelector('site-connect').shadowRoot.querySelector('iframe').style.boxShadow"
+    assert "100vmax" in visitor.js(look)
+    press(visitor, "Allow")
+    visitor.until(visitor.is_viewed, "it is viewed")
+    assert "100vmax" not in visitor.js(look)
