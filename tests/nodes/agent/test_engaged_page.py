@@ -145,7 +145,7 @@ def test_an_agent_takes_its_request_back_and_an_allow_that_crosses_comes_too_lat
         page.stop(0.0)
     assert names(page.take({**JOINED, "version": 2}, 0.0)) == []
     assert page.view.cobrowsing == Cobrowse("stopping", 4) and not page.accepts(3) and page.want_snapshot(0.0) == []
-    assert page.take({**START, "home": "h1", "version": 3, "epoch": 4, "refusal": "withdrawn"}, 0.0) == []
+    assert page.take({**START, "home": "h1", "version": 3, "epoch": 4, "refusal": "withdrawn"}, 0.0) == [Unwatch("s")]
 
 
 def test_one_request_after_the_other() -> None:
