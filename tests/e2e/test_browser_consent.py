@@ -291,6 +291,7 @@ def test_on_a_small_screen_the_page_is_dimmed_and_both_answers_are_in_sight(
     sizes = "() => [...document.querySelectorAll('#allow, #decline')].map(b => b.getBoundingClientRect().toJSON())"
     allow, decline = visitor.frame.evaluate(sizes)
     assert (allow["width"], allow["height"]) == (decline["width"], decline["height"]) and allow["height"] >= 44
+    assert visitor.frame.evaluate("() => document.getElementById('panel').scrollTop") == 0
     assert decline["bottom"] <= visitor.frame.evaluate("() => innerHeight")
     look = "() => document.querySelector('site-connect').shadowRoot.querySelector('iframe').style.boxShadow"
     assert "100vmax" in visitor.js(look)
