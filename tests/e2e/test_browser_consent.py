@@ -280,15 +280,19 @@ def test_a_dialog_that_comes_while_an_agent_asks_takes_over_from_the_frame(brows
     desk.sees(SHOP)
 
 
-def test_on_a_phone_the_card_stands_over_the_page_and_fits(browsers: Stack) -> None:
-    visitor = browsers.visitor(width=390, height=700)
+@pytest.mark.parametrize(("width", "height"), [(390, 700), (550, 380)], ids=["phone", "desktop at 200 %"])
+def test_on_a_small_screen_the_page_is_dimmed_and_both_answers_are_in_sight(
+    browsers: Stack, width: int, height: int
+) -> None:
+    visitor = browsers.visitor(width=width, height=height)
     browsers.desk().join(visitor.code())
     card_of(visitor, "ada")
-    visitor.shot("consent-phone")
+    visitor.shot(f"consent-{width}")
     sizes = "() => [...document.querySelectorAll('#allow, #decline')].map(b => b.getBoundingClientRect().toJSON())"
     allow, decline = visitor.frame.evaluate(sizes)
     assert (allow["width"], allow["height"]) == (decline["width"], decline["height"]) and allow["height"] >= 44
-    assert decline["bottom"] <= visitor.frame.evaluate("() => innerHeight"), "both answers are in sight"
+    assert visitor.frame.evaluate("() => document.getElementById('panel').scrollTop") == 0
+    assert decline["bottom"] <= visitor.frame.evaluate("() => innerHeight")
     look = "() => document.querySelector('site-connect').shadowRoot.querySelector('iframe').style.boxShadow"
     assert "100vmax" in visitor.js(look)
     press(visitor, "Allow")

@@ -105,17 +105,14 @@ def test_renewals_touch_nobody_and_say_which_pages_are_gone(bench: Bench) -> Non
 @pytest.mark.parametrize("ending", ["stop", "late allow", "clock"])
 def test_the_agent_who_asks_hears_that_it_is_over(bench: Bench, ending: str) -> None:
     signed_in(bench)
-    body = {"session": PAGE, "home": "home", "lease_s": 600, "consent": "ask"}
-    code = ask(bench, "grant_code", **body)[0]["code"]
+    code = ask(bench, "grant_code", session=PAGE, home="home", lease_s=600, consent="ask")[0]["code"]
     seen, touched = ask(bench, "join", agent="ann", code=code)
     assert (seen["cobrowse"], seen["agent_name"], seen["asked_by"]) == ("asked", "Ann", "code") and "code" not in seen
     assert touched.pages[PAGE].code is None and touched.agents == {PAGE: {"ann"}}
     if ending != "stop":
-        bench.pass_time(29)
-        ask(bench, "renew_agent", agent="ann")
-        bench.pass_time(29)
-        ask(bench, "renew_agent", agent="ann")
-        bench.pass_time(3)
+        for _ in range(4):
+            bench.pass_time(16)
+            ask(bench, "renew_agent", agent="ann")
     if ending == "clock":
         turn = Turn(offers=False, buttons=False, clean=False)
         bench.store.commit_together([turn])

@@ -41,7 +41,9 @@ export function show(state) {
 
 /** The keyboard goes to the question, and to neither answer: a key that was meant for the page gives none. */
 export function focusCard() {
-  if (isAsking()) get("asked").focus();
+  if (!isAsking()) return;
+  get("asked").focus({ preventScroll: true });
+  get("panel").scrollTop = 0;
 }
 
 function isAsking() {
