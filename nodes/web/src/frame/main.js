@@ -3,12 +3,17 @@
 
 import { Connection } from "./connection.js";
 import { recall, remember } from "./memory.js";
+import { wireKeyboard } from "./keyboard.js";
 import { START, resumed, see } from "./story.js";
 import { show, wire } from "./panel.js";
 
 let state = resumed({ ...START }, recall("story", {}));
 let pageOrigin = null;
 let choices = 0; // of the view that the page has made, as far as the frame has heard
+let unseen = null; // the timer that says that the agent's console shows the page no more
+
+const SEEN = "~pagesession/cobrowsing/shown"; // the agent's console says so every two seconds
+const SEEN_MS = 6_000;
 
 const connection = new Connection({
   instance: [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
@@ -31,6 +36,7 @@ function become(next) {
   state = next;
   remember("story", { view: state.view, chat: state.chat, messages: state.messages });
   show(state);
+  keyboard.kept();
 }
 
 function needsRoom({ chat, viewing, messages }) {
@@ -67,6 +73,7 @@ function fromPage({ site_connect: _, ...message }) {
     choices = message.choices;
     return become({ ...state, view: message.view });
   }
+  if (message.t === "enter") return keyboard.enter(message.last);
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
   if (message.t === "stop") become({ ...state, viewing: false });
   return connection.send(message);
@@ -85,6 +92,10 @@ function fromGateway(said) {
     const { t: _, ...payload } = said;
     return fromGateway({ t: "site", topic: "~/site_connect/connection", payload });
   }
+  if (said.topic === SEEN) {
+    clearTimeout(unseen);
+    unseen = setTimeout(() => become({ ...state, seen: false }), SEEN_MS);
+  }
   if (said.t === "site" || (said.t === "message" && !said.ids)) become(see(state, said.topic, said.payload));
   if (said.t === "retained") return tellPage({ ...said, messages: said.messages.map(typed) });
   return tellPage(typed(said));
@@ -96,8 +107,14 @@ function typed({ topic, payload, ...rest }) {
   return topic?.startsWith(own) ? { ...rest, name: topic.slice(own.length), payload } : { ...rest, topic, payload };
 }
 
+const publish = (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload });
+const keyboard = wireKeyboard({
+  close: () => publish(needsRoom(state) ? "minimize_frame" : "hide_frame"),
+  leave: (back) => tellPage({ t: "leave", back }),
+});
+
 wire({
-  publish: (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload }),
+  publish,
   stop: () => tellPage({ t: "stop" }),
   retry: () => connection.send({ t: "retry" }),
   dismiss: () => become({ ...state, refused: "" }),

@@ -55,7 +55,7 @@ function begin({ origin, dataset, nonce }) {
       pause: () => recording.end(),
       stopRecording: () => (recording.end(), sign.hide()),
       snapshot: () => recording.snapshot(),
-      rest: () => recording.rest(),
+      refused: (what) => recording.refused(what),
       later: (fun) => queueMicrotask(fun),
       report,
     },
@@ -76,10 +76,9 @@ function begin({ origin, dataset, nonce }) {
     privacy: { dom, memory, watch, options },
     report,
     send: (event, snapshot) => page.sendUpdate(event, snapshot),
-    failed: (why) => {
-      tellSite("refused", { what: "record", why });
-      page.hindered(`This page cannot be shown: ${why}.`);
-    },
+    failed: (why) => tellSite("refused", { what: "record", why }),
+    hindered: (why) => page.hindered(why),
+    free: (why) => page.hindrance === why && page.hindered(null),
   });
   const sign = new Sign({
     stop: () => page.stopSession(),

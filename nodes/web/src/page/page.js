@@ -9,7 +9,7 @@
 //   out.record(epoch)          record the page, under the visitor's sign; begun afresh if it is recorded already
 //   out.seen()                 the agent's console has said that it shows the page
 //   out.pause()                record nothing, and keep the sign
-//   out.stopRecording() / out.snapshot() / out.rest(): no snapshot for a while, it is too large
+//   out.stopRecording() / out.snapshot(): one is wanted / out.refused(what): so was an update, perhaps
 //   out.later(fun)             call it soon, after the caller has returned
 //   out.report(error)          a callback threw
 
@@ -22,7 +22,6 @@ import { matches, problem, scope, shown, validateFilter, validateTopic } from ".
 import { Viewing } from "./viewing.js";
 
 const REFUSED = `${HERE}refused`;
-const TOO_LARGE = new Set(["update", "size"]); // what the frame and the gateway call an update that is too large
 const LOCAL_ACK = { ok: true, covered: [], missing: [], elapsed_s: 0, error: null };
 
 export class Page {
@@ -162,7 +161,7 @@ export class Page {
 
   told(message) {
     if (message.payload?.code) this.view({ t: "code" });
-    if (message.topic === REFUSED && TOO_LARGE.has(message.payload.what)) this.out.rest();
+    if (message.topic === REFUSED) this.out.refused(message.payload.what);
     this.deliver(message);
   }
 
@@ -210,8 +209,8 @@ export class Page {
 
   snapshotWanted() {
     if (this.isReplaced) this.record(this.viewing.running);
-    else if (this.hindrance === null) this.out.snapshot();
-    else this.tellHindrance(this.viewing.running); // an agent that has come back has not heard of it
+    else this.out.snapshot(); // it may be worth a try again
+    if (this.hindrance !== null) this.tellHindrance(this.viewing.running); // an agent that has come back has not heard of it
   }
 
   record(epoch) {

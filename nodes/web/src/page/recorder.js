@@ -1,16 +1,22 @@
 // assets/recorder.js: what records the page while an agent views it. Loaded by site_connect.js when a session starts.
-// It records all; gate.js decides what leaves, by the verdict of privacy.js, before anything waits.
+// It records all; gate.js decides what leaves, by the verdict of privacy.js, before anything waits. After a fault what the
+// agent sees may lack something: then the recorder begins again, with a snapshot; where that fails, too, it gives up.
 
+import { look, outside, within } from "./clean.js"; // first: what follows is read while the language is clean
 import { record } from "@rrweb/record";
 import { stringify } from "../shared/json.js";
 
+import { Faults } from "./faults.js";
 import { Gate } from "./gate.js";
 import { Privacy } from "./privacy.js";
+import { Supplement } from "./supplement.js";
 import { Waiting } from "./waiting.js";
 
 const SNAPSHOT_REST_MS = 250; // an agent that lost track asks again and again; marks may change again and again
+const LOOK_MS = 500; // how often the page's address is looked at
 const META = 4;
 const FULL_SNAPSHOT = 2;
+const MOST_ELEMENTS = 60_000; // a console builds about so many in a second or two, and does nothing else meanwhile
 const BOXES = "site-connect, [data-site-connect-block], .site-connect-block"; // not even looked into, to save time
 
 /** What the operator of the gateway has set: see nodes/gateway/files.py. */
@@ -19,19 +25,28 @@ delete window.site_connect_operator;
 
 /** Record into `send(text, snapshot)`: events as JSON. Returns {stop(), snapshot()}; after `stop` nothing is sent.
  *
+ *  told: report(error), the first one that the library throws · failed(why): nothing is recorded any more
  *  dom, memory, watch: as site_connect.js keeps them from the start of the page
  *  options: {isPrivate, tellsPath, queries}, of the page
  */
-window.site_connect_recorder = (send, report, { dom, memory, watch, options }) => {
+window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => {
   const isPrivate = options.isPrivate || operator.private === true;
   const privacy = new Privacy({ read: dom, memory, isPrivate });
   const gate = new Gate((id) => record.mirror.getNode(id), { ...options, privacy });
+  const supplement = new Supplement(record.mirror, emit);
   const waiting = new Waiting();
+  const faults = new Faults();
   let timer = null;
+  let remaking = null; // the timer of the next snapshot, when that was not asked for by the agent
+  let end = null; // ends what the library does; null while it does nothing
   let meta = null;
   let tookAt = -Infinity;
-  /** Whether what the agent sees is judged by marks that have changed since: until the snapshot, nothing leaves. */
+  /** Whether what the agent sees may be wrong, by marks that have changed or a fault: until the snapshot, nothing leaves. */
   let isStale = false;
+  /** Whether the library has failed since it began: it begins again with the next snapshot. */
+  let isFaulty = false;
+  /** Whether the page has heard of a fault. */
+  let isReported = false;
   let going = true;
 
   function flush() {
@@ -57,7 +72,7 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, options }) =
       waiting.clear();
       isStale = false;
       tookAt = performance.now();
-      send(stringify([meta, passed]), true);
+      outside(() => send(stringify([meta, passed]), true));
     } else {
       waiting.add(passed, performance.now());
       wait();
@@ -67,44 +82,94 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, options }) =
   function judge(event) {
     try {
       watch.catchUp();
-      return gate.pass(event);
+      const passed = gate.pass(event);
+      return passed && supplement.complete(passed);
     } catch (error) {
-      report(error); // what cannot be judged does not leave
+      failed(error); // what cannot be judged does not leave
       return null;
     }
   }
 
-  /** Marks have changed. The snapshot comes after the recorder has heard of all that changed with them. */
+  function failed(error) {
+    if (!going) return;
+    if (!isReported) outside(() => told.report(error)); // once: a site counts the errors of its pages
+    isReported = true;
+    isFaulty = true;
+    if (faults.isBearable(performance.now())) return remake();
+    stop();
+    outside(() => told.failed("what records it fails on it, again and again"));
+  }
+
+  /** Begin, or begin again. */
+  function begin() {
+    end?.();
+    isFaulty = false;
+    end = record({
+      emit,
+      errorHandler: (error) => (failed(error), true),
+      maskInputOptions: {},
+      blockClass: "site-connect-block",
+      blockSelector: BOXES,
+      slimDOMOptions: "all",
+      sampling: { mousemove: 50, mousemoveCallback: 100, scroll: 50, input: "all" },
+      recordCanvas: false,
+      inlineStylesheet: true,
+    });
+    if (!end) failed(new Error("expected the recorder to begin"));
+  }
+
+  function take() {
+    look();
+    const { length } = dom.all(document);
+    if (length > MOST_ELEMENTS) return tooLarge(length);
+    try {
+      within(() => (isFaulty || !end ? begin() : record.takeFullSnapshot()));
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  function tooLarge(count) {
+    stop();
+    outside(() => told.failed(`it is too large: ${count} elements, and at most ${MOST_ELEMENTS} can be shown`));
+  }
+
+  /** What the agent sees may be wrong: marks have changed, or something failed. The snapshot comes after the recorder has
+   *  heard of all that changed with them. */
   function remake() {
-    if (!going || isStale) return;
+    if (!going || remaking !== null) return;
     isStale = true;
     const rest_ms = Math.max(0, tookAt + SNAPSHOT_REST_MS - performance.now());
-    setTimeout(() => going && isStale && record.takeFullSnapshot(), rest_ms);
+    remaking = setTimeout(() => {
+      remaking = null;
+      if (isStale) take();
+    }, rest_ms);
+  }
+
+  function stop() {
+    going = false;
+    if (watch.changed === remake) watch.changed = null;
+    waiting.clear();
+    clearTimeout(timer);
+    clearTimeout(remaking);
+    clearInterval(looking);
+    supplement.end();
+    end?.();
   }
 
   watch.changed = remake;
-  const end = record({
-    emit,
-    errorHandler: (error) => (report(error), true),
-    maskInputOptions: {},
-    blockClass: "site-connect-block",
-    blockSelector: BOXES,
-    slimDOMOptions: "all",
-    sampling: { mousemove: 50, mousemoveCallback: 100, scroll: 50, input: "all" },
-    recordCanvas: false,
-    inlineStylesheet: true,
-  });
+  const looking = setInterval(() => {
+    const moved = supplement.moved();
+    if (!moved || isStale) return;
+    waiting.add(gate.pass(moved), performance.now());
+    wait();
+  }, LOOK_MS);
+  take();
 
   return {
     snapshot() {
-      if (going && performance.now() - tookAt > SNAPSHOT_REST_MS) record.takeFullSnapshot();
+      if (going && performance.now() - tookAt > SNAPSHOT_REST_MS && remaking === null) take();
     },
-    stop() {
-      going = false;
-      if (watch.changed === remake) watch.changed = null;
-      waiting.clear();
-      clearTimeout(timer);
-      end?.();
-    },
+    stop,
   };
 };

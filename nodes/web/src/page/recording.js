@@ -1,34 +1,42 @@
 // The recorder on the page. It comes when a session starts, and goes when it stops: a stop ends it before anything else
-// happens.
+// happens. What is in its way is said in words; it tries again when it may work.
 
-const REST_MS = 10_000;
+import { Pace } from "./pace.js";
+
+const AGAIN_MS = 10_000; // so long after it could not be shown a page is tried again, when its agent asks
+const TOO_FAST = "Paused: the page changes faster than can be sent.";
+const TOO_LARGE = new Set(["update", "size"]); // what the frame and the gateway call an update that is too large
+const TOO_MUCH = new Set(["rate", "bytes"]); // and what they call more than may be sent
 
 export class Recording {
   /** script(): an element that loads the recorder; it throws where the page forbids that · send(event, snapshot)
-   *  failed(why) · report(error): the recorder threw · privacy: what the recorder judges by, see recorder.js */
+   *  hindered(why), until free(why): nothing can be shown · failed(why): the site is to know of it
+   *  report(error): the recorder threw · privacy: what the recorder judges by, see recorder.js */
   constructor(told) {
     Object.assign(this, told);
     /** The epoch that is recorded; null while nothing is. */
     this.epoch = null;
-    /** No snapshot is made before this time, in milliseconds of performance.now(). */
-    this.restsUntil = 0;
     /** The element that loads the recorder; null while nothing is recorded. */
     this.element = null;
     /** {stop(), snapshot()}; null until it is loaded, and while nothing is recorded. */
     this.recorder = null;
+    /** Why the page could not be shown, and when that was: {why, at}; null after it could. */
+    this.failure = null;
+    this.pace = new Pace();
   }
 
   start(epoch) {
     this.end();
     this.epoch = epoch;
+    this.failure = null;
     try {
       this.element = this.script();
     } catch (error) {
-      this.failed(`the page does not let the recorder load: ${error.message}`);
+      this.fail(`the page does not let the recorder load: ${error.message}`);
       return;
     }
     this.element.onload = () => this.loaded(epoch);
-    this.element.onerror = () => this.epoch === epoch && this.failed("the recorder cannot be loaded, or the page forbids it");
+    this.element.onerror = () => this.epoch === epoch && this.fail("the recorder cannot be loaded, or the page forbids it");
     (document.head ?? document.documentElement).append(this.element);
   }
 
@@ -39,17 +47,32 @@ export class Recording {
     const send = (events, snapshot) => {
       if (this.epoch === epoch) this.send(events, snapshot);
     };
-    this.recorder = record(send, this.report, this.privacy);
+    const failed = (why) => this.epoch === epoch && this.fail(why);
+    const recorder = record(send, { report: this.report, failed }, this.privacy);
+    if (this.epoch === epoch) this.recorder = recorder; // it may have failed at once
+    else recorder.stop();
   }
 
-  /** Make a snapshot of the whole page. Before the recorder is there this does nothing: it begins with one. */
+  /** The agent wants a snapshot of the whole page. Before the recorder is there this does nothing: it begins with one. */
   snapshot() {
-    if (performance.now() >= this.restsUntil) this.recorder?.snapshot();
+    this.recorder?.snapshot();
+    if (this.failure && performance.now() - this.failure.at >= AGAIN_MS) this.free(this.failure.why);
   }
 
-  /** A snapshot cannot be sent at present. The agent asks again and again, and making one takes time: so wait. */
-  rest() {
-    this.restsUntil = performance.now() + REST_MS;
+  /** The frame or the gateway has refused something, and what was sent since is lost: until a snapshot nothing leaves. */
+  refused(what) {
+    if (this.epoch === null) return;
+    if (TOO_LARGE.has(what)) this.fail("it is too large to be sent");
+    if (!TOO_MUCH.has(what)) return;
+    setTimeout(() => this.free(TOO_FAST), this.pace.refused(performance.now()));
+    this.hindered(TOO_FAST);
+  }
+
+  fail(why) {
+    const words = `This page cannot be shown: ${why}.`;
+    this.failed(why);
+    this.failure = { why: words, at: performance.now() };
+    this.hindered(words);
   }
 
   end() {
