@@ -1,5 +1,5 @@
 // A part of the build: a library's code, with every read of a node's property in the form `own(node, "name")`, every call of
-// its methods as `method(node, "name")(…)`, and each call of its handlers in `within(…)`. See src/page/clean.js for these.
+// its methods as `method(node, "name")(…)`, and each call of its handlers and timers in `within(…)`: see src/page/clean.js.
 import { parse } from "acorn";
 import { ancestor } from "acorn-walk";
 
@@ -10,12 +10,18 @@ const NAMES = new Set(`
   querySelector querySelectorAll getBoundingClientRect scrollLeft scrollTop addEventListener removeEventListener body head
   documentElement scrollingElement defaultView styleSheets adoptedStyleSheets fonts implementation createElement
 `.trim().split(/\s+/));
+const LATER = new Set(["setTimeout", "requestAnimationFrame"]);
 const HANDLER = "return cb(...rest);";
 
 /** Return the code; `clean`: the path of the module to import from. Throws if the library is not the one that is known. */
 export function withOwnReads(code, clean) {
   const edits = [];
+  const later = ({ callee, arguments: [fun] }) => {
+    if (callee.type !== "Identifier" || !LATER.has(callee.name)) return;
+    edits.push([fun.start, "(...all) => within(() => ("], [fun.end, ")(...all))"]);
+  };
   ancestor(parse(code, { ecmaVersion: 2022, sourceType: "module" }), {
+    CallExpression: later,
     MemberExpression(node, above) {
       if (node.computed || !NAMES.has(node.property.name) || isOfThis(node.object)) return;
       const parent = above.at(-2);

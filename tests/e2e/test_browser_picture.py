@@ -55,8 +55,9 @@ def snapshots(desk: Desk) -> int:
 
 
 def test_forms_whose_fields_have_unlucky_names_are_seen(browsers: Stack) -> None:
-    visitor, desk, _ = viewed(browsers, "23-form-names")
-    desk.sees("early querySelectorAll")
+    visitor = browsers.foreign(case("23-form-names"))
+    desk = browsers.desk().join(visitor.code())
+    desk.sees("early querySelectorAll")  # which the test's own driver does not survive: it asks the page by `js` only
     visitor.js("() => later()")
     desk.sees("late querySelectorAll")
     refreshed(desk)
@@ -95,8 +96,6 @@ def test_a_page_on_which_the_recorder_fails_is_told_to_both_and_to_the_site_once
     assert "secret" not in "".join([*visitor.sent, *desk.received])
     visitor.errors.clear()
     visitor.js("() => { delete field.value; }")
-    visitor.page.wait_for_timeout(10_000)  # so long after a failure it is not tried again
-    desk.page.get_by_role("button", name="Refresh").click()
     desk.sees("Marker")
 
 
@@ -216,6 +215,7 @@ def test_a_page_that_changes_faster_than_can_be_sent_pauses_and_is_true_afterwar
     words = "Paused: the page changes faster than can be sent."
     desk.until(lambda: words in desk.page.evaluate("() => said"), "the agent is told")
     visitor.frame.get_by_text(words).wait_for(state="attached")
+    visitor.js("() => rest()")
     text = "it => it.getElementById('noise').textContent"
     desk.until(lambda: desk.in_replay(text) == "quiet again", "the agent sees how it ended")
     live(desk)
@@ -238,12 +238,10 @@ def test_a_page_that_is_too_large_is_said_to_both_and_seen_once_it_is_smaller(br
     words = re.compile(r"This page cannot be shown: it is too large: \d+ elements")
     desk.page.get_by_text(words).wait_for()
     visitor.frame.get_by_text(words).wait_for(state="attached")
-    sent = sum('"t":"update"' in each for each in visitor.sent)
+    assert not any('"t":"update"' in each for each in visitor.sent), "nothing is uploaded that cannot be shown"
     visitor.js("() => later()")
-    visitor.page.wait_for_timeout(10_000)  # so long after a failure it is not tried again
-    assert sum('"t":"update"' in each for each in visitor.sent) == sent == 0, "nothing is uploaded in vain"
-    desk.page.get_by_role("button", name="Refresh").click()
     desk.sees("Marker")
+    live(desk)
 
 
 def test_what_is_short_leaves_as_it_is_and_what_is_long_compressed(browsers: Stack) -> None:

@@ -2,7 +2,7 @@
 
 import { Replayer } from "@rrweb/replay";
 
-import { keepPopovers } from "./popovers.js";
+import { keepTopLayer } from "./top_layer.js";
 
 const OURS = ["site-connect { display: none !important; }"]; // the visitor's frame and sign
 
@@ -42,7 +42,7 @@ export function stage(root, told) {
     replayer.on("fullsnapshot-rebuilded", () => {
       shownIn = replayer.iframe.contentDocument;
       one.leave();
-      one.leave = keepPopovers(shownIn.documentElement);
+      one.leave = keepTopLayer(shownIn.documentElement);
       before.forEach(drop);
       told.shown();
     });

@@ -24,8 +24,9 @@ export function show(state) {
   get("viewing_head").textContent = viewing(state);
   get("paused").textContent = state.paused;
   get("contact").hidden = state.viewing || state.chat === "open";
-  get("code").textContent = state.code ? spaced(state.code) : "······";
-  get("code").classList.toggle("waiting", !state.code);
+  const code = current(state);
+  get("code").textContent = code ? spaced(code) : "······";
+  get("code").classList.toggle("waiting", !code);
   get("retry").hidden = !state.gaveUp;
   if (state.chat !== "idle" || Object.keys(state.buttons).length) showChat(state);
 }
@@ -42,7 +43,14 @@ function viewing({ seen, paused }) {
   return seen ? "An agent is viewing this page" : "An agent is connecting to this page";
 }
 
-function pill({ unread, viewing, seen, code, chat }) {
+/** The code, if it is one for sure: without the gateway, nobody says when it lapses. */
+function current({ connected, code }) {
+  return connected ? code : null;
+}
+
+function pill(state) {
+  const { unread, viewing, seen, chat } = state;
+  const code = current(state);
   if (unread) return `Help · ${unread} new ${unread === 1 ? "message" : "messages"}`;
   if (viewing) return seen ? "Help · being viewed" : "Help · connecting";
   if (chat === "open") return "Help · chat";

@@ -55,7 +55,8 @@ export class Updates {
     if (this.dropped && !message.snapshot) return;
     if (event === null || isTooLarge(event)) {
       this.drop();
-      this.refused("update", "it is too large, also when it is compressed");
+      const [what, why] = message.snapshot ? ["update", "the page is too large"] : ["bytes", "the page changes too fast"];
+      this.refused(what, `${why} to be sent, also when it is compressed`);
       return;
     }
     this.send({ ...message, event });

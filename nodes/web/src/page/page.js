@@ -22,6 +22,7 @@ import { matches, problem, scope, shown, validateFilter, validateTopic } from ".
 import { Viewing } from "./viewing.js";
 
 const REFUSED = `${HERE}refused`;
+const TELL_EACH = 6; // times that a snapshot is asked for, why there is none is told again
 const LOCAL_ACK = { ok: true, covered: [], missing: [], elapsed_s: 0, error: null };
 
 export class Page {
@@ -44,6 +45,8 @@ export class Page {
     /** Why nothing is recorded though an agent has the page, in words; null while nothing is in the way. `hindered`
      *  sets it; it goes with the session. */
     this.hindrance = null;
+    /** Snapshots that were asked for; an agent asks twice a second until it has one. */
+    this.asked = 0;
     /** Whether the recorder is one of a document that was replaced. */
     this.isReplaced = false;
     /** The id of the last stop. */
@@ -210,7 +213,9 @@ export class Page {
   snapshotWanted() {
     if (this.isReplaced) this.record(this.viewing.running);
     else this.out.snapshot(); // it may be worth a try again
-    if (this.hindrance !== null) this.tellHindrance(this.viewing.running); // an agent that has come back has not heard of it
+    this.asked += 1;
+    const mayBeNew = this.asked % TELL_EACH === 0; // an agent that has come back has not heard of it
+    if (this.hindrance !== null && mayBeNew) this.tellHindrance(this.viewing.running);
   }
 
   record(epoch) {

@@ -3,7 +3,8 @@
 
 import { Pace } from "./pace.js";
 
-const AGAIN_MS = 10_000; // so long after it could not be shown a page is tried again, when its agent asks
+const AGAIN_MS = 10_000; // so long after it could not be shown a page is tried again, as its agent asks; then twice as long, …
+const LONGEST_MS = 160_000;
 const TOO_FAST = "Paused: the page changes faster than can be sent.";
 const TOO_LARGE = new Set(["update", "size"]); // what the frame and the gateway call an update that is too large
 const TOO_MUCH = new Set(["rate", "bytes"]); // and what they call more than may be sent
@@ -20,14 +21,19 @@ export class Recording {
     this.element = null;
     /** {stop(), snapshot()}; null until it is loaded, and while nothing is recorded. */
     this.recorder = null;
-    /** Why the page could not be shown, and when that was: {why, at}; null after it could. */
+    /** Why the page could not be shown, and when it is tried again: {why, until}; null while that is not known. */
     this.failure = null;
+    /** How long it rests after the next failure; it grows with each one of a session. */
+    this.again_ms = AGAIN_MS;
+    /** The session, by its epoch, that `again_ms` is of. */
+    this.last = null;
     this.pace = new Pace();
   }
 
   start(epoch) {
     this.end();
-    this.epoch = epoch;
+    if (epoch !== this.last) this.again_ms = AGAIN_MS;
+    this.epoch = this.last = epoch;
     this.failure = null;
     try {
       this.element = this.script();
@@ -56,7 +62,7 @@ export class Recording {
   /** The agent wants a snapshot of the whole page. Before the recorder is there this does nothing: it begins with one. */
   snapshot() {
     this.recorder?.snapshot();
-    if (this.failure && performance.now() - this.failure.at >= AGAIN_MS) this.free(this.failure.why);
+    if (this.failure && performance.now() >= this.failure.until) this.free(this.failure.why);
   }
 
   /** The frame or the gateway has refused something, and what was sent since is lost: until a snapshot nothing leaves. */
@@ -71,7 +77,8 @@ export class Recording {
   fail(why) {
     const words = `This page cannot be shown: ${why}.`;
     this.failed(why);
-    this.failure = { why: words, at: performance.now() };
+    this.failure = { why: words, until: performance.now() + this.again_ms };
+    this.again_ms = Math.min(LONGEST_MS, this.again_ms * 2);
     this.hindered(words);
   }
 

@@ -1,13 +1,15 @@
-// Popovers of a replayed page: the recorder marks those that are open, and here they are opened and shut, in the top layer.
+// The top layer of a replayed page. The recorder marks popovers that are open: here they are opened and shut. Modal dialogs are
+// the replay library's, but for their end: without `open`, one still bars the rest of the page.
 
 const MARK = "site-connect-open";
-const WATCHED = { subtree: true, childList: true, attributeFilter: [MARK] };
+const WATCHED = { subtree: true, childList: true, attributeFilter: [MARK, "open"] };
 
-/** Keep the popovers in `root`, an element that was rebuilt, as they are marked; return what ends it. */
-export function keepPopovers(root) {
+/** Keep the top layer as it is marked in `root`, an element that was rebuilt; return what ends it. */
+export function keepTopLayer(root) {
   const observer = new root.ownerDocument.defaultView.MutationObserver((records) => {
     for (const { type, target, addedNodes } of records) {
-      if (type === "attributes") follow(target);
+      if (type === "attributes" && target.localName === "dialog") shut(target);
+      else if (type === "attributes") follow(target);
       else for (const node of addedNodes) if (node.nodeType === 1) meet(node);
     }
   });
@@ -26,6 +28,12 @@ export function keepPopovers(root) {
 
   look(root);
   return () => observer.disconnect();
+}
+
+function shut(dialog) {
+  if (dialog.open || !dialog.matches(":modal")) return;
+  dialog.open = true; // what is not open cannot be closed
+  dialog.close();
 }
 
 /** A popover that closes others would close those that the visitor has open. */
