@@ -1,5 +1,6 @@
 // A part of the build: a library's code, with every read of a node's property in the form `own(node, "name")`, every call of
-// its methods as `method(node, "name")(…)`, and each call of its handlers and timers in `within(…)`: see src/page/clean.js.
+// its methods as `method(node, "name")(…)`, each call of its handlers in `within(…)`, and of its timers in `guarded(…)`: see
+// src/page/clean.js.
 import { parse } from "acorn";
 import { ancestor } from "acorn-walk";
 
@@ -18,7 +19,7 @@ export function withOwnReads(code, clean) {
   const edits = [];
   const later = ({ callee, arguments: [fun] }) => {
     if (callee.type !== "Identifier" || !LATER.has(callee.name)) return;
-    edits.push([fun.start, "(...all) => within(() => ("], [fun.end, ")(...all))"]);
+    edits.push([fun.start, "(...all) => guarded(() => ("], [fun.end, ")(...all))"]);
   };
   ancestor(parse(code, { ecmaVersion: 2022, sourceType: "module" }), {
     CallExpression: later,
@@ -33,7 +34,7 @@ export function withOwnReads(code, clean) {
   });
   if (!code.includes(HANDLER) || edits.length < 100) throw new Error("expected the recorder's library in a form that is known");
   const changed = apply(code, edits).replace(HANDLER, "return within(() => cb(...rest));");
-  return `import { method, own, within } from ${JSON.stringify(clean)};\n${changed}`;
+  return `import { guarded, method, own, within } from ${JSON.stringify(clean)};\n${changed}`;
 }
 
 /** The library's own objects are no nodes. */

@@ -15,7 +15,7 @@ const FUN = `
 
 test("reads, calls and chains go through own and method; writes and other objects do not", () => {
   const code = withOwnReads(`${FUN}\n${HANDLER}\n${FILLER}`, "/clean.js");
-  assert.match(code, /^import \{ method, own, within \} from "\/clean\.js";/);
+  assert.match(code, /^import \{ guarded, method, own, within \} from "\/clean\.js";/);
   for (const part of [
     'own(node, "attributes").length',
     'own(own(doc, "documentElement"), "scrollLeft")',
@@ -24,7 +24,7 @@ test("reads, calls and chains go through own and method; writes and other object
     'node.style = "1"',
     "this.id",
     '!own(node, "matches")',
-    'setTimeout((...all) => within(() => (() => seen.push(own(node, "tagName")))(...all)), 0)',
+    'setTimeout((...all) => guarded(() => (() => seen.push(own(node, "tagName")))(...all)), 0)',
     "return within(() => cb(...rest));",
   ]) assert.ok(code.includes(part), part);
 });

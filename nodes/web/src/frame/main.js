@@ -39,8 +39,8 @@ function become(next) {
   keyboard.kept();
 }
 
-function needsRoom({ chat, viewing, messages }) {
-  return chat === "open" || viewing || messages.length > 0;
+function needsRoom({ chat, messages }) {
+  return chat === "open" || messages.length > 0;
 }
 
 window.addEventListener("message", ({ data, origin, source }) => {
@@ -109,7 +109,7 @@ function typed({ topic, payload, ...rest }) {
 
 const publish = (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload });
 const keyboard = wireKeyboard({
-  close: () => publish(needsRoom(state) ? "minimize_frame" : "hide_frame"),
+  close: () => publish(state.viewing || needsRoom(state) ? "minimize_frame" : "hide_frame"),
   leave: (back) => tellPage({ t: "leave", back }),
 });
 

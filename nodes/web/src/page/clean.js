@@ -5,6 +5,7 @@
 //                      and where a script has put something of its own into the prototypes
 //   method(node, name) the same for methods, bound to the node
 //   within(fun)        fun(), while what old libraries have changed of the language's own objects is set aside
+//   guarded(fun)       the same; an error goes to `catchFaults`'s function instead of to the page
 //   outside(fun)       fun() of the page, with all that it has changed, from within
 //
 // build.mjs has the recorder's library read nodes by `own`, and be called by `within`; the module that loads it is read
@@ -28,6 +29,8 @@ let changed = [];
 let changedNames = new Set();
 /** Names -> what reads them of a node; filled as they are asked for. */
 const readers = new Map();
+/** What gets the errors of `guarded`. */
+let faulted = () => {};
 /** Whether `changed` is set aside now. */
 let isAside = false;
 /** The window of the frame that was there; null while none was needed. */
@@ -42,7 +45,9 @@ export function own(node, name) {
 
 /** The method node[name], bound to the node. */
 export function method(node, name) {
-  return own(node, name).bind(node);
+  const found = own(node, name);
+  if (typeof found !== "function") throw new TypeError(`${name} of ${Object.prototype.toString.call(node)} is no function`);
+  return found.bind(node);
 }
 
 function isNode(node) {
@@ -147,6 +152,20 @@ function fresh() {
 
 export function within(fun) {
   return isAside ? fun() : switched(true, fun);
+}
+
+export function guarded(fun) {
+  try {
+    return within(fun);
+  } catch (error) {
+    faulted(error);
+    return undefined;
+  }
+}
+
+/** fun(error): what happens to errors of `guarded` from now on. */
+export function catchFaults(fun) {
+  faulted = fun;
 }
 
 export function outside(fun) {

@@ -2,7 +2,7 @@
 // It records all; gate.js decides what leaves, by the verdict of privacy.js, before anything waits. After a fault what the
 // agent sees may lack something: then the recorder begins again, with a snapshot; where that fails, too, it gives up.
 
-import { look, outside, within } from "./clean.js"; // first: what follows is read while the language is clean
+import { catchFaults, look, outside, within } from "./clean.js"; // first: what follows is read while the language is clean
 import { record } from "@rrweb/record";
 import { stringify } from "../shared/json.js";
 
@@ -104,6 +104,7 @@ window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => 
   function begin() {
     end?.();
     isFaulty = false;
+    catchFaults(failed);
     end = record({
       emit,
       errorHandler: (error) => (failed(error), true),

@@ -14,20 +14,20 @@ import { byKey, inWindow } from "./place.js";
 const LOOK_MS = 250;
 const CONFIRMED_MS = 6_000; // the agent's console says every two seconds that it shows the page
 const PATIENCE = 2; // looks in a row that may fail: dialogs move and fade
-const TOP = { width: "fit-content", "max-width": "calc(100vw - 16px)", margin: "0 auto", "z-index": "2147483001" };
+const TOP = { width: "max-content", "max-width": "calc(100vw - 16px)", margin: "0 auto", "z-index": "2147483001" };
 const STYLE = `
   #sign {
-    display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px; box-sizing: border-box; padding: 8px 8px 8px 4px;
+    display: flex; align-items: center; gap: 12px; box-sizing: border-box; padding: 8px 8px 8px 4px;
     border-radius: 0 0 12px 12px; background: #9f1239; color: #fff; font: 550 15px/1.3 system-ui, sans-serif;
     box-shadow: 0 4px 18px rgb(15 23 42 / 35%); cursor: move; touch-action: none; user-select: none;
   }
   #sign.moved { border-radius: 12px; }
   #move, #stop { box-sizing: border-box; min-height: 36px; border: 0; border-radius: 8px; font: inherit; }
-  #move { display: flex; width: 28px; }
+  #move { display: flex; flex: none; width: 28px; }
   #move::before { content: ""; display: block; width: 12px; height: 18px; margin: auto;
     background: radial-gradient(circle, currentcolor 1.6px, transparent 2px) 0 0 / 6px 6px; }
-  #words { flex: 1 1 auto; }
-  #stop { padding: 0 16px; background: #fff; color: #9f1239; cursor: pointer; }
+  #words { flex: 1; min-width: 0; margin-left: -8px; }
+  #stop { flex: none; padding: 0 16px; background: #fff; color: #9f1239; cursor: pointer; }
   #stop:hover { background: #ffe4e6; }
   #sign :focus-visible { outline: 2px solid #fff; outline-offset: 2px; }
   @media (forced-colors: active) { #sign { border: 2px solid; } }
