@@ -60,6 +60,8 @@ function greeted(hello, origin) {
   pageOrigin = origin;
   choices = hello.choices;
   connection.hold(subscriptions);
+  connection.hasMade(hello.made);
+  state = { ...state, typing: hello.typing ?? null };
   if (view) become({ ...state, view });
   else show(state);
   tellPage({ t: "ready" });
@@ -73,6 +75,7 @@ function fromPage({ site_connect: _, ...message }) {
     choices = message.choices;
     return become({ ...state, view: message.view });
   }
+  if (message.t === "typing") return become({ ...state, typing: message.isShown });
   if (message.t === "enter") return keyboard.enter(message.last);
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
   if (message.t === "stop") become({ ...state, viewing: false });

@@ -23,6 +23,7 @@ export function show(state) {
   get("viewing").hidden = !state.viewing;
   get("viewing_head").textContent = viewing(state);
   get("paused").textContent = state.paused;
+  get("hidden").textContent = hidden(state);
   get("contact").hidden = state.viewing || state.chat === "open";
   const code = current(state);
   get("code").textContent = code ? spaced(code) : "······";
@@ -36,6 +37,14 @@ async function showChat(state) {
   chat ??= import("/assets/chat.js").then(({ mount }) => mount(get("chat"), act));
   const component = await chat;
   if (last === showChat.last) component.show(state);
+}
+
+/** What of the visitor's typing is hidden, as far as the page has said. */
+function hidden({ paused, typing }) {
+  if (paused) return "They see nothing of this page at present.";
+  const always = "Passwords, card numbers and one-time codes are always hidden.";
+  if (typing === false) return `What you type on this page is hidden from them. ${always}`;
+  return `This site lets them see what you type in some fields. ${always}`;
 }
 
 function viewing({ seen, paused }) {

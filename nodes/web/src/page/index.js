@@ -34,6 +34,7 @@ function begin({ origin, dataset, nonce }) {
   const early = window.site_connect?.calls ?? [];
   const report = (error) => (typeof reportError === "function" ? reportError(error) : console.error(error));
   const overlay = new Overlay();
+  let typing = null; // what the frame was told of it
   const tellSite = (name, payload) => page.fromFrame({ t: "site", name, payload });
 
   const memory = new Memory(dom);
@@ -69,6 +70,8 @@ function begin({ origin, dataset, nonce }) {
     hello: () => ({
       buttons: (dataset.buttons ?? "").split(/[\s,]+/).filter(Boolean),
       subscriptions: page.beyond(),
+      made: page.updates || null,
+      typing,
     }),
   });
   const recording = new Recording({
@@ -77,6 +80,10 @@ function begin({ origin, dataset, nonce }) {
     report,
     send: (event, snapshot) => page.sendUpdate(event, snapshot),
     failed: (why) => tellSite("refused", { what: "record", why }),
+    typing: (isShown) => {
+      if (isShown !== typing) link.tell({ t: "typing", isShown });
+      typing = isShown;
+    },
     hindered: (why) => page.hindered(why),
     free: (why) => page.hindrance === why && page.hindered(null),
   });

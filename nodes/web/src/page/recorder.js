@@ -8,11 +8,11 @@ import { stringify } from "../shared/json.js";
 
 import { Faults } from "./faults.js";
 import { Gate } from "./gate.js";
-import { Privacy } from "./privacy.js";
+import { Privacy, SHOWN, inputType } from "./privacy.js";
+import { Snapshots } from "./snapshots.js";
 import { Supplement } from "./supplement.js";
 import { Waiting } from "./waiting.js";
 
-const SNAPSHOT_REST_MS = 250; // an agent that lost track asks again and again; marks may change again and again
 const LOOK_MS = 500; // how often the page's address is looked at
 const META = 4;
 const FULL_SNAPSHOT = 2;
@@ -26,6 +26,7 @@ delete window.site_connect_operator;
 /** Record into `send(text, snapshot)`: events as JSON. Returns {stop(), snapshot()}; after `stop` nothing is sent.
  *
  *  told: report(error), the first one that the library throws · failed(why): nothing is recorded any more
+ *    typing(isShown): whether something of what is typed is told
  *  dom, memory, watch: as site_connect.js keeps them from the start of the page
  *  options: {isPrivate, tellsPath, queries}, of the page
  */
@@ -33,14 +34,12 @@ window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => 
   const isPrivate = options.isPrivate || operator.private === true;
   const privacy = new Privacy({ read: dom, memory, isPrivate });
   const gate = new Gate((id) => record.mirror.getNode(id), { ...options, privacy });
-  const supplement = new Supplement(record.mirror, emit);
+  const supplement = new Supplement(record.mirror, emit, showsTyping);
   const waiting = new Waiting();
   const faults = new Faults();
   let timer = null;
-  let remaking = null; // the timer of the next snapshot, when that was not asked for by the agent
   let end = null; // ends what the library does; null while it does nothing
   let meta = null;
-  let tookAt = -Infinity;
   /** Whether what the agent sees may be wrong, by marks that have changed or a fault: until the snapshot, nothing leaves. */
   let isStale = false;
   /** Whether the library has failed since it began: it begins again with the next snapshot. */
@@ -48,12 +47,29 @@ window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => 
   /** Whether the page has heard of a fault. */
   let isReported = false;
   let going = true;
+  const snapshots = new Snapshots({
+    take,
+    now: () => performance.now(),
+    after: (ms, fun) => {
+      const one = setTimeout(fun, ms);
+      return () => clearTimeout(one);
+    },
+  });
+
+  /** Whether what is typed or chosen in this element, a field or an editor, is told. */
+  function showsTyping(node) {
+    const isEditor = dom.has(node, "contenteditable") || (privacy.isField(node) && inputType(dom, node) !== "hidden");
+    return isEditor && privacy.typed(node) === SHOWN;
+  }
 
   function flush() {
     timer = null;
     if (!going || isStale) return;
     const events = waiting.take(performance.now());
-    if (events.length) send(stringify(events), false);
+    if (events.length) {
+      send(stringify(events), false);
+      told.typing(supplement.showsTyping);
+    }
     wait();
   }
 
@@ -71,8 +87,11 @@ window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => 
     } else if (event.type === FULL_SNAPSHOT) {
       waiting.clear();
       isStale = false;
-      tookAt = performance.now();
-      outside(() => send(stringify([meta, passed]), true));
+      snapshots.taken();
+      outside(() => {
+        send(stringify([meta, passed]), true);
+        told.typing(supplement.showsTyping);
+      });
     } else {
       waiting.add(passed, performance.now());
       wait();
@@ -95,6 +114,7 @@ window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => 
     if (!isReported) outside(() => told.report(error)); // once: a site counts the errors of its pages
     isReported = true;
     isFaulty = true;
+    snapshots.taken(); // badly: the next one rests as well
     if (faults.isBearable(performance.now())) return remake();
     stop();
     outside(() => told.failed("what records it fails on it, again and again"));
@@ -138,13 +158,9 @@ window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => 
   /** What the agent sees may be wrong: marks have changed, or something failed. The snapshot comes after the recorder has
    *  heard of all that changed with them. */
   function remake() {
-    if (!going || remaking !== null) return;
+    if (!going) return;
     isStale = true;
-    const rest_ms = Math.max(0, tookAt + SNAPSHOT_REST_MS - performance.now());
-    remaking = setTimeout(() => {
-      remaking = null;
-      if (isStale) take();
-    }, rest_ms);
+    snapshots.want({ later: true });
   }
 
   function stop() {
@@ -152,7 +168,7 @@ window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => 
     if (watch.changed === remake) watch.changed = null;
     waiting.clear();
     clearTimeout(timer);
-    clearTimeout(remaking);
+    snapshots.end();
     clearInterval(looking);
     supplement.end();
     end?.();
@@ -165,11 +181,11 @@ window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => 
     waiting.add(gate.pass(moved), performance.now());
     wait();
   }, LOOK_MS);
-  take();
+  snapshots.want();
 
   return {
     snapshot() {
-      if (going && performance.now() - tookAt > SNAPSHOT_REST_MS && remaking === null) take();
+      if (going) snapshots.want();
     },
     stop,
   };

@@ -12,7 +12,7 @@ const TOO_MUCH = new Set(["rate", "bytes"]); // and what they call more than may
 export class Recording {
   /** script(): an element that loads the recorder; it throws where the page forbids that · send(event, snapshot)
    *  hindered(why), until free(why): nothing can be shown · failed(why): the site is to know of it
-   *  report(error): the recorder threw · privacy: what the recorder judges by, see recorder.js */
+   *  typing(isShown): whether the agent sees something of what is typed · report(error): the recorder threw · privacy: what the recorder judges by, see recorder.js */
   constructor(told) {
     Object.assign(this, told);
     /** The epoch that is recorded; null while nothing is. */
@@ -41,22 +41,24 @@ export class Recording {
       this.fail(`the page does not let the recorder load: ${error.message}`);
       return;
     }
-    this.element.onload = () => this.loaded(epoch);
-    this.element.onerror = () => this.epoch === epoch && this.fail("the recorder cannot be loaded, or the page forbids it");
-    (document.head ?? document.documentElement).append(this.element);
+    const { element } = this;
+    element.onload = () => this.loaded(element);
+    element.onerror = () => element === this.element && this.fail("the recorder cannot be loaded, or the page forbids it");
+    (document.head ?? document.documentElement).append(element);
   }
 
-  loaded(epoch) {
+  loaded(element) {
     const record = window.site_connect_recorder;
     delete window.site_connect_recorder;
-    if (this.epoch !== epoch || !record) return; // stopped before it was there
+    if (this.element !== element || !record) return; // stopped, or begun afresh, before it was there
     const send = (events, snapshot) => {
-      if (this.epoch === epoch) this.send(events, snapshot);
+      if (this.element === element) this.send(events, snapshot);
     };
-    const failed = (why) => this.epoch === epoch && this.fail(why);
-    const recorder = record(send, { report: this.report, failed }, this.privacy);
-    if (this.epoch === epoch) this.recorder = recorder; // it may have failed at once
-    else recorder.stop();
+    const failed = (why) => this.element === element && this.fail(why);
+    const told = { report: this.report, failed, typing: this.typing };
+    const recorder = record(send, told, this.privacy);
+    if (this.element === element) this.recorder = recorder;
+    else recorder.stop(); // it has failed at once
   }
 
   /** The agent wants a snapshot of the whole page. Before the recorder is there this does nothing: it begins with one. */

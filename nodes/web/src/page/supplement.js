@@ -7,13 +7,17 @@ const CHANGE = 3;
 const META = 4;
 const MUTATION = 0;
 const ELEMENT = 2;
+const FIELDS = new Set(["input", "textarea", "select"]);
 const LARGEST = 600; // pixels of a picture's longer side; larger ones are told smaller
 const QUALITY = 0.8;
 
 export class Supplement {
-  /** mirror: {getNode(id), getId(node)} of the library · emit(event): as the library does */
-  constructor(mirror, emit) {
-    Object.assign(this, { mirror, emit });
+  /** mirror: {getNode(id), getId(node)} of the library · emit(event): as the library does
+   *  showsTypingIn(element): whether what is typed into it is told */
+  constructor(mirror, emit, showsTypingIn) {
+    Object.assign(this, { mirror, emit, showsTypingIn });
+    /** Whether there was a field or an editor since the last snapshot of which what is typed is told. */
+    this.showsTyping = false;
     /** The page's address when it was looked at last. */
     this.href = location.href;
     this.toggled = this.toggled.bind(this);
@@ -25,8 +29,10 @@ export class Supplement {
   /** Add to an event that the gate has let pass, and return it. */
   complete(event) {
     const { type, data } = event;
-    if (type === 2) this.tree(data.node);
-    else if (type === CHANGE && data.source === MUTATION) {
+    if (type === 2) {
+      this.showsTyping = false;
+      this.tree(data.node);
+    } else if (type === CHANGE && data.source === MUTATION) {
       for (const { node } of data.adds) this.tree(node);
       for (const { id, attributes } of data.attributes) this.picture(id, attributes);
     }
@@ -55,6 +61,7 @@ export class Supplement {
   }
 
   element({ tagName, id, attributes }, node) {
+    if (FIELDS.has(tagName) || "contenteditable" in attributes) this.showsTyping ||= this.showsTypingIn(node);
     const isPicture = tagName === "img" && attributes.src === "";
     if (!isPicture && !("popover" in attributes)) return;
     this.listen(node.getRootNode());
