@@ -42,10 +42,11 @@ function isOfThis({ type, name }) {
   return type === "ThisExpression" || (type === "Identifier" && ["index", "sn", "serializedNode", "attributes"].includes(name));
 }
 
-/** Put texts into the code: [at, text], or [from, text, to] in the place of what is there. Those at one place keep their order. */
+/** Put texts into the code: [at, text], or [from, text, to] in the place of what is there. At one place the last comes first:
+ *  what is around another was met after it. */
 function apply(code, edits) {
   const sorted = edits.map((edit, order) => ({ edit, order }));
-  sorted.sort((a, b) => a.edit[0] - b.edit[0] || a.order - b.order);
+  sorted.sort((a, b) => a.edit[0] - b.edit[0] || b.order - a.order);
   let at = 0;
   let text = "";
   for (const { edit: [from, added, to = from] } of sorted) {

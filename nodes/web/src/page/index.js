@@ -25,7 +25,6 @@ import { Overlay, keepThere } from "./overlay.js";
 import { ownScript, scriptMaker } from "./own_script.js";
 import { Page } from "./page.js";
 import { Recording } from "./recording.js";
-import { Sign } from "./sign.js";
 import { Watch } from "./watch.js";
 
 const UNSEEN = "The sign that says so cannot be seen on the visitor's page, so viewing pauses.";
@@ -35,6 +34,7 @@ function begin({ origin, dataset, nonce }) {
   const report = (error) => (typeof reportError === "function" ? reportError(error) : console.error(error));
   const overlay = new Overlay();
   let typing = null; // what the frame was told of it
+  let sign = null; // it comes with the recorder
   const tellSite = (name, payload) => page.fromFrame({ t: "site", name, payload });
 
   const memory = new Memory(dom);
@@ -51,10 +51,10 @@ function begin({ origin, dataset, nonce }) {
       wantFrame: () => whenThere(() => link.load()),
       view: (view) => link.show(view),
       follow: (said) => link.follow(said),
-      record: (epoch) => (sign.show(), recording.start(epoch)),
-      seen: () => sign.seen(),
+      record: (epoch) => recording.start(epoch),
+      seen: () => sign?.seen(),
       pause: () => recording.end(),
-      stopRecording: () => (recording.end(), sign.hide()),
+      stopRecording: () => (recording.end(), sign?.hide()),
       snapshot: () => recording.snapshot(),
       refused: (what) => recording.refused(what),
       later: (fun) => queueMicrotask(fun),
@@ -85,11 +85,14 @@ function begin({ origin, dataset, nonce }) {
       typing = isShown;
     },
     hindered: (why) => page.hindered(why),
+    sign: (Sign) => {
+      sign ??= new Sign({
+        stop: () => page.stopSession(),
+        hindered: (is) => page.hindered(is ? UNSEEN : null),
+      });
+      sign.show();
+    },
     free: (why) => page.hindrance === why && page.hindered(null),
-  });
-  const sign = new Sign({
-    stop: () => page.stopSession(),
-    hindered: (is) => page.hindered(is ? UNSEEN : null),
   });
 
   window.site_connect = Object.freeze({

@@ -9,6 +9,7 @@ import { stringify } from "../shared/json.js";
 import { Faults } from "./faults.js";
 import { Gate } from "./gate.js";
 import { Privacy, SHOWN, inputType } from "./privacy.js";
+import { Sign } from "./sign.js";
 import { Snapshots } from "./snapshots.js";
 import { Supplement } from "./supplement.js";
 import { Waiting } from "./waiting.js";
@@ -30,7 +31,7 @@ delete window.site_connect_operator;
  *  dom, memory, watch: as site_connect.js keeps them from the start of the page
  *  options: {isPrivate, tellsPath, queries}, of the page
  */
-window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => {
+const recordPage = (send, told, { dom, memory, watch, options }) => {
   const isPrivate = options.isPrivate || operator.private === true;
   const privacy = new Privacy({ read: dom, memory, isPrivate });
   const gate = new Gate((id) => record.mirror.getNode(id), { ...options, privacy });
@@ -190,3 +191,5 @@ window.site_connect_recorder = (send, told, { dom, memory, watch, options }) => 
     stop,
   };
 };
+
+window.site_connect_recorder = Object.assign(recordPage, { Sign });

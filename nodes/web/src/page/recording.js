@@ -12,6 +12,7 @@ const TOO_MUCH = new Set(["rate", "bytes"]); // and what they call more than may
 export class Recording {
   /** script(): an element that loads the recorder; it throws where the page forbids that · send(event, snapshot)
    *  hindered(why), until free(why): nothing can be shown · failed(why): the site is to know of it
+   *  sign(Sign): the visitor's sign is to be shown, before anything is recorded
    *  typing(isShown): whether the agent sees something of what is typed · report(error): the recorder threw · privacy: what the recorder judges by, see recorder.js */
   constructor(told) {
     Object.assign(this, told);
@@ -51,6 +52,7 @@ export class Recording {
     const record = window.site_connect_recorder;
     delete window.site_connect_recorder;
     if (this.element !== element || !record) return; // stopped, or begun afresh, before it was there
+    this.sign(record.Sign);
     const send = (events, snapshot) => {
       if (this.element === element) this.send(events, snapshot);
     };
