@@ -38,7 +38,8 @@ class Texts:
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[tuple[int, int, bytes], Text]] = {}
-        """path -> when it was changed last in ns, its size, and what is before it; and its content. Grows with the files."""
+        """path -> when it was changed last in ns, its size, and what is before it; and its content. Grows with the
+        files."""
 
     def text(self, path: Path, before: bytes = b"") -> Text:
         """Return a file's content, and what is to be served before it. Errors: OSError."""

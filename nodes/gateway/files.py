@@ -61,8 +61,8 @@ CONSOLE_POLICY = (
     "img-src 'self' data: blob: http: https:; font-src 'self' data: http: https:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Of the console, and of the replay in it, which is a document without an address and so has the same. The replay asks the
-visited site, and whoever else the page names, for style, images and fonts, and for nothing else: no frames, no media."""
+"""Of the console, and of the replay in it, which is a document without an address and so has the same. The replay asks
+the visited site, and whoever else the page names, for style, images and fonts, and for nothing else."""
 SCRIPT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 

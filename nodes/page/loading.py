@@ -24,7 +24,7 @@ class Loading:
         self._granted_at = 0.0
         """When the last round succeeded: what was asked before that says nothing of this lease."""
         self._kept_at = 0.0
-        """When the frame node was last asked something that kept the lease, as far as it has answered; it only grows."""
+        """When the frame node was last asked something that kept the lease, as far as it has answered; only grows."""
         self._due_s: float | None = 0.0
         """The moment from which a code may be asked for, if one is wanted; None while an answer is awaited."""
         self._attempt = 0

@@ -54,8 +54,8 @@ MAX_WAITING = 1_000
 UNSENT_AGAIN_S = 0.05
 LOCAL_ACK = Ack(True, (), (), 0.0)
 PULSE_S = 1.0
-"""How often a viewed page says that it is there, and how current its agent's picture is; see `nodes/gateway/page_session.py`
-for pages in browsers."""
+"""How often a viewed page says that it is there, and how current its agent's picture is. For a page in a browser its
+gateway does: `nodes/gateway/page_session.py`."""
 VISIBILITY_EVENTS = {topics.SHOW: "show", topics.MINIMISE: "minimise", topics.HIDE: "hide"}
 
 

@@ -1,7 +1,7 @@
 """How frame, sign and console look, in all their states, light and dark: axe-core finds nothing, and pictures are kept.
 
-Each state is looked at by axe-core, in Chromium. Pictures of it go to var/screenshots: at 1280 and at 390 pixels, and at a
-zoom of 200 %, which is half of the pixels, twice as large.
+Each state is looked at by axe-core, in Chromium. Pictures of it go to var/screenshots: at 1280 and at 390 pixels, and
+at a zoom of 200 %, which is half of the pixels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ SIZES = {"1280": (1280, 800), "390": (390, 844), "200": (640, 400)}
 RUN = """async ([source, within]) => {
     if (!window.axe) (0, eval)(source);
     const found = await axe.run(within ?? document, {iframes: false, resultTypes: ["violations"]});
-    return found.violations.map(({id, help, nodes}) => `${id}: ${help}: ${nodes.map(n => n.html.slice(0, 160)).join(" | ")}`); }"""
+    const where = nodes => nodes.map(n => n.html.slice(0, 160)).join(" | ");
+    return found.violations.map(({id, help, nodes}) => `${id}: ${help}: ${where(nodes)}`); }"""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def axe() -> str:
 
 
 class Looks:
-    """What was found in all states, to be asserted at the end: one look at the whole list is worth more than the first."""
+    """What was found in all states. It is asserted at the end: the whole list says more than its first entry."""
 
     def __init__(self) -> None:
         self.found: list[str] = []

@@ -129,11 +129,14 @@ def test_style_of_another_site_is_seen_and_nothing_else_is_asked_of_the_visited_
     desk.until(lambda: colour(desk, "h1") == "rgb(200, 0, 0)", "the linked sheet is there")
     desk.until(lambda: colour(desk, "b") == "rgb(0, 120, 0)", "and the imported one")
     visitor.js(
-        """() => { document.body.insertAdjacentHTML("beforeend", `<video src="/film.mp4"></video><audio src="/a.mp3"></audio>
-        <iframe src="/inner"></iframe><object data="/thing"></object><embed src="/plug"><link rel=prefetch href="/next">
+        """() => { document.body.insertAdjacentHTML("beforeend", `<video src="/film.mp4"></video>
+        <audio src="/a.mp3"></audio><iframe src="/inner"></iframe><object data="/thing"></object>
+        <embed src="/plug"><link rel=prefetch href="/next">
         <img src="/picture.png">`); }"""
     )
-    desk.until(lambda: any(url.endswith("/picture.png") for _, url in asked), "the agent's browser asks for the picture")
+    desk.until(
+        lambda: any(url.endswith("/picture.png") for _, url in asked), "the agent's browser asks for the picture"
+    )
     elsewhere = {kind for kind, url in asked if not url.startswith((browsers.url, "data:", "blob:"))}
     assert elsewhere <= {"stylesheet", "image", "font"}, asked
 
