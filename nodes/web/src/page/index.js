@@ -53,7 +53,7 @@ function begin({ origin, dataset, nonce }) {
       follow: (said) => link.follow(said),
       record: (epoch) => recording.start(epoch),
       seen: () => sign?.seen(),
-      pause: () => recording.end(),
+      pause: () => (recording.end(), sign?.paused()),
       stopRecording: () => (recording.end(), sign?.hide()),
       snapshot: () => recording.snapshot(),
       refused: (what) => recording.refused(what),

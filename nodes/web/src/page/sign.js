@@ -17,22 +17,23 @@ const PATIENCE = 2; // looks in a row that may fail: dialogs move and fade
 const TOP = { width: "max-content", "max-width": "calc(100vw - 16px)", margin: "0 auto", "z-index": "2147483001" };
 const STYLE = `
   #sign {
-    display: flex; align-items: center; gap: 12px; box-sizing: border-box; padding: 8px 8px 8px 4px;
-    border-radius: 0 0 12px 12px; background: #9f1239; color: #fff; font: 550 15px/1.3 system-ui, sans-serif;
+    display: flex; align-items: center; gap: 6px; box-sizing: border-box; padding: 6px 6px 6px 4px;
+    border-radius: 0 0 12px 12px; background: #9f1239; color: #fff; font: 550 14px/1.3 system-ui, sans-serif;
     box-shadow: 0 4px 18px rgb(15 23 42 / 35%); cursor: move; touch-action: none; user-select: none;
   }
   #sign.moved { border-radius: 12px; }
-  #move, #stop { box-sizing: border-box; min-height: 36px; border: 0; border-radius: 8px; font: inherit; }
-  #move { display: flex; flex: none; width: 28px; }
+  #move, #stop { box-sizing: border-box; min-height: 32px; border: 0; border-radius: 8px; font: inherit; }
+  #move { display: flex; flex: none; width: 18px; }
   #move::before { content: ""; display: block; width: 12px; height: 18px; margin: auto;
     background: radial-gradient(circle, currentcolor 1.6px, transparent 2px) 0 0 / 6px 6px; }
-  #words { flex: 1; min-width: 0; margin-left: -8px; }
-  #stop { flex: none; padding: 0 16px; background: #fff; color: #9f1239; cursor: pointer; }
+  #words { flex: 1; min-width: 0; }
+  #stop { flex: none; padding: 0 14px; margin-left: 4px; background: #fff; color: #9f1239; cursor: pointer; }
   #stop:hover { background: #ffe4e6; }
   #sign :focus-visible { outline: 2px solid #fff; outline-offset: 2px; }
   @media (forced-colors: active) { #sign { border: 2px solid; } }
 `;
 const CONNECTING = "An agent is connecting to this page";
+const PAUSED = "Viewing is paused: the agent sees nothing now";
 const VIEWING = "An agent is viewing this page";
 const STOP = "Stop: the agent sees this page no more";
 const MOVE = "Move this sign: drag it, or press arrow keys";
@@ -65,6 +66,14 @@ export class Sign {
 
   show() {
     if (!this.overlay) this.make();
+    else this.say(CONNECTING);
+  }
+
+  /** Nothing leaves at present. */
+  paused() {
+    if (!this.words) return;
+    clearTimeout(this.unseen);
+    this.say(PAUSED);
   }
 
   /** The agent's console has said that it shows this page. Before, and when it says so no more, it is about to. */
