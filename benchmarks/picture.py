@@ -10,14 +10,15 @@ works   shop     a visitor goes through the demo shop, from page to page
         typing   a key is held in a text of 53 kB, which is masked
 
 While the work goes on, an element is added 10 times a second that carries the moment at which it was due, and the
-console looks for it with each picture of its screen: that is the delay. Bytes are counted on the wire, by a relay between
-the browsers and the gateway; up is from the visitor, down to the agent. Both browsers are windows of their own Chromium
-(CHROMIUM=PATH, or the one on the PATH), so that their CPU time can be told apart.
+console looks for it with each picture of its screen: that is the delay. Bytes are counted on the wire, by a relay
+between the browsers and the gateway, to it and from it. Visitor and agent have a Chromium each (CHROMIUM=PATH, or the
+one on the PATH), so that their CPU time can be told apart.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -35,11 +37,11 @@ from benchmarks import lab
 from benchmarks.browser import ARGS, NOW, figures
 from benchmarks.relay import Relay, relay
 from nodes.demo.browsers import AGENT, ready
-from nodes.demo.stage import Child, Stage
+from nodes.demo.stage import Stage
 from nodes.gateway.credentials import SALT_BYTES, make
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 WAYS, WORKS = ("none", "deflate", "page"), ("shop", "table", "typing")
 DEFLATING = """import functools, nodes.gateway.socket as it
@@ -71,14 +73,14 @@ TEXT = """() => { const area = document.createElement("textarea"); area.id = "ar
     document.body.append(area); area.focus(); }"""
 
 
+@dataclass
 class Scene:
-    """A gateway, a visitor and an agent in browsers of their own, with what is measured of them."""
+    """A gateway, a visitor and an agent in browsers of their own, and what is measured of them."""
 
-    def __init__(
-        self, wire: Relay, gateway: subprocess.Popen[str], browsers: dict[str, Browser], pages: dict[str, Page]
-    ) -> None:
-        self.wire, self.gateway, self.browsers = wire, gateway, browsers
-        self.visitor, self.desk = pages["visitor"], pages["desk"]
+    wire: Relay
+    gateway: subprocess.Popen[str]
+    visitor: Page
+    desk: Page
 
     def spent(self) -> dict[str, float]:
         """CPU seconds of each since its start, and bytes."""
@@ -91,13 +93,18 @@ class Scene:
         }
 
 
+def mark(name: str) -> str:
+    """A word on a browser's command line by which it is found."""
+    return f"--bench-{name}-{os.getpid()}"
+
+
 def pid_of(name: str) -> int:
     """The process of the browser that was started with this mark."""
     for each in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if each.name.isdigit() and f"--bench-{name}-{os.getpid()}\0" in (each / "cmdline").read_text():
-                if "--type=" not in (each / "cmdline").read_text():
-                    return int(each.name)
+            words = (each / "cmdline").read_text().split("\0") if each.name.isdigit() else []
+            if mark(name) in words and not any(word.startswith("--type=") for word in words):
+                return int(each.name)
     raise click.ClickException(f"the browser of the {name} is not there")
 
 
@@ -135,20 +142,19 @@ def scene(way: str, chromium: str, folder: Path) -> Iterator[Scene]:
         stack.callback(gateway.wait, 20)
         stack.callback(gateway.terminate)
         assert gateway.stdout is not None
-        where = urlsplit(str(__import__("json").loads(gateway.stdout.readline())["url"]))
+        where = urlsplit(str(json.loads(gateway.stdout.readline())["url"]))
         wire = stack.enter_context(relay("127.0.0.1", where.port or 80))
         playwright = stack.enter_context(sync_playwright())
-        browsers, pages = {}, {}
+        pages = {}
         for name in ("visitor", "desk"):
-            mark = f"--bench-{name}-{os.getpid()}"
-            browsers[name] = playwright.chromium.launch(executable_path=chromium, args=[*ARGS, mark])
-            stack.callback(browsers[name].close)
-            pages[name] = browsers[name].new_context(viewport={"width": 1200, "height": 800}).new_page()
+            browser = playwright.chromium.launch(executable_path=chromium, args=[*ARGS, mark(name)])
+            stack.callback(browser.close)
+            pages[name] = browser.new_context(viewport={"width": 1200, "height": 800}).new_page()
             pages[name].set_default_timeout(PATIENCE_MS)
         if way != "page":
             pages["visitor"].add_init_script("delete window.CompressionStream")
         join(pages["visitor"], pages["desk"], f"http://127.0.0.1:{wire.port}", password)
-        yield Scene(wire, gateway, browsers, pages)
+        yield Scene(wire, gateway, pages["visitor"], pages["desk"])
 
 
 def start_gateway(way: str, base: str, agents: Path) -> subprocess.Popen[str]:

@@ -35,7 +35,8 @@ def place(visitor: Visitor) -> Place:
     """Left, top, right and bottom of the sign in the window."""
     box = visitor.page.locator("site-connect #sign").bounding_box()
     assert box is not None
-    return box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
+    left, top = round(box["x"]), round(box["y"])
+    return left, top, left + box["width"], top + box["height"]
 
 
 def in_window(visitor: Visitor) -> bool:

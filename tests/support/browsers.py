@@ -7,8 +7,8 @@
         desk.join(code)
         desk.sees("Made for wet weekends")
 
-All of a visitor's and a desk's WebSocket frames are kept in `sent` and `received`, with compressed updates as the text that
-they hold, and what was sent as it was in `raw`. Pictures go to var/screenshots.
+All of a visitor's and a desk's WebSocket frames are kept in `sent` and `received`, with compressed updates as the text
+that they hold, and what was sent as it was in `raw`. Pictures go to var/screenshots.
 """
 
 from __future__ import annotations
@@ -118,8 +118,12 @@ class Tab:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def _listen(self, socket: Any) -> None:
-        socket.on("framesent", lambda data: (self.raw.append(str(data)), self.sent.append(readable(str(data)))))
+        socket.on("framesent", lambda data: self._sent(str(data)))
         socket.on("framereceived", lambda data: self.received.append(readable(str(data))))
+
+    def _sent(self, frame: str) -> None:
+        self.raw.append(frame)
+        self.sent.append(readable(frame))
 
     def until(self, true: Callable[[], Any], what: str) -> Any:
         """Return the first true value of `true()`; meanwhile the browser's events come in."""
