@@ -5,7 +5,7 @@ import { Connection } from "./connection.js";
 import { recall, remember } from "./memory.js";
 import { wireKeyboard } from "./keyboard.js";
 import { START, resumed, see } from "./story.js";
-import { show, wire } from "./panel.js";
+import { focusCard, show, wire } from "./panel.js";
 
 let state = resumed({ ...START }, recall("story", {}));
 let pageOrigin = null;
@@ -39,8 +39,8 @@ function become(next) {
   keyboard.kept();
 }
 
-function needsRoom({ chat, messages }) {
-  return chat === "open" || messages.length > 0;
+function needsRoom({ chat, asked, messages }) {
+  return chat === "open" || asked !== null || messages.length > 0;
 }
 
 window.addEventListener("message", ({ data, origin, source }) => {
@@ -55,11 +55,12 @@ function tellView() {
 }
 
 function greeted(hello, origin) {
-  const { view, buttons, subscriptions } = hello;
+  const { view, buttons, subscriptions, ownConsent } = hello;
   const first = pageOrigin === null;
   pageOrigin = origin;
   choices = hello.choices;
   connection.hold(subscriptions);
+  become({ ...state, ownConsent });
   connection.hasMade(hello.made);
   state = { ...state, typing: hello.typing ?? null };
   if (view) become({ ...state, view });
@@ -77,6 +78,8 @@ function fromPage({ site_connect: _, ...message }) {
   }
   if (message.t === "typing") return become({ ...state, typing: message.isShown });
   if (message.t === "enter") return keyboard.enter(message.last);
+  if (message.t === "consent") return become({ ...state, ownConsent: message.own });
+  if (message.t === "focus") return focusCard();
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
   if (message.t === "stop") become({ ...state, viewing: false });
   return connection.send(message);
@@ -84,7 +87,7 @@ function fromPage({ site_connect: _, ...message }) {
 
 function fromGateway(said) {
   if (said.t === "welcome") {
-    if (said.fresh) become(resumed(state, state, said.state));
+    if (said.fresh) become({ ...resumed(state, state, said.state), asked: null }); // what is asked now is retained
     for (const { topic, payload } of said.retained) become(see(state, topic, payload));
     for (const { topic, payload } of said.unsaid) become(see(state, topic, payload, true));
     if (said.fresh) tellView();
@@ -112,12 +115,16 @@ function typed({ topic, payload, ...rest }) {
 
 const publish = (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload });
 const keyboard = wireKeyboard({
-  close: () => publish(state.viewing || needsRoom(state) ? "minimize_frame" : "hide_frame"),
+  close: () => {
+    if (state.asked && !state.ownConsent) return; // Escape is an answer then, see panel.js
+    publish(state.viewing || needsRoom(state) ? "minimize_frame" : "hide_frame");
+  },
   leave: (back) => tellPage({ t: "leave", back }),
 });
 
 wire({
   publish,
+  answer: (answer) => publish(`cobrowsing/${answer}`, { epoch: state.asked.epoch }),
   stop: () => tellPage({ t: "stop" }),
   retry: () => connection.send({ t: "retry" }),
   dismiss: () => become({ ...state, refused: "" }),
