@@ -13,6 +13,7 @@ export const START = {
   viewing: false, // an agent has the page
   seen: false, // its console has said that it shows it
   paused: "", // why nothing of it leaves, in words
+  typing: null, // whether the agent sees something of what is typed on the page; null: not known
   buttons: {}, // id -> enabled
   chat: "idle", // idle, waiting, invited, open, closed
   refused: "", // why the last thing was not done

@@ -3,7 +3,8 @@
 export function mount(section, act) {
   const words = element("p", { role: "status" });
   const actions = element("div", { className: "actions" });
-  const log = element("ol", { className: "log", role: "log", ariaLabel: "Messages", tabIndex: 0 });
+  const log = element("ol", { className: "log", ariaLabel: "Messages", tabIndex: 0 });
+  const room = element("div", { className: "messages", role: "log", ariaLabel: "Messages" }, log);
   const input = element("input", { ariaLabel: "Your message", placeholder: "Write a message", maxLength: 4000 });
   input.autocomplete = "off";
   const send = element("button", { className: "primary", textContent: "Send" });
@@ -15,14 +16,14 @@ export function mount(section, act) {
     act.publish("chat/message", { from: "visitor", text, id: crypto.getRandomValues(new Uint32Array(2)).join("-") });
     input.value = "";
   });
-  section.append(words, actions, log, form);
+  section.append(words, actions, room, form);
   let before = "";
 
   function show({ chat, buttons, messages, connected }) {
     const open = chat === "open";
     words.textContent = SAYS[chat] ?? "";
     words.hidden = !words.textContent;
-    log.hidden = !messages.length && !open;
+    room.hidden = !messages.length && !open;
     form.hidden = !open;
     send.disabled = !connected;
     const doable = offers(chat, buttons);
