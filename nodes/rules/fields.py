@@ -116,5 +116,7 @@ LEASE_S = Field(
 )
 EPOCH = Field(whole(0), "an epoch, a whole number from 0")
 ON = Field(is_true_or_false, "true or false")
-VISIBILITY_EVENT = Field(lambda value: value in ("show", "minimise", "hide"), "'show', 'minimise' or 'hide'")
+VISIBILITY_EVENT = Field(
+    lambda value: value in ("show", "minimise", "hide", "announce"), "'show', 'minimise', 'hide' or 'announce'"
+)
 CODE = Field(string(MAX_TYPED_CHARACTERS), "a contact code as typed, a string", secret=True)
