@@ -21,6 +21,7 @@ from nodes.gateway.browser_messages import (
     AgentMessage,
     Available,
     ChatRequest,
+    Dismiss,
     EndCobrowse,
     Handled,
     Join,
@@ -90,6 +91,7 @@ class Console:
             "available": self._available,
             "signed_in": self.signed_in.is_set(),
             "pages": [_shown(page) for page in pages],
+            "chats": [to_json(chat) for chat in self.agent.chats()],
             "connection": self._hub.connection,
         }
         self.window.welcome(seen, lambda seq, complete: welcome)
@@ -132,6 +134,8 @@ class Console:
             case Say(id=ident, session=session, text=text):
                 said = self.agent.say(session, text)
                 self.window.pass_on({"t": "reply", "id": ident, "ok": True, "message_id": said})
+            case Dismiss(session=session):
+                self.agent.dismiss(session)
             case Snapshot(session=session):
                 self.agent.resync(session)
             case Shown(session=session, epoch=epoch):

@@ -146,7 +146,7 @@ def test_what_a_visitor_wrote_while_no_window_was_open_is_not_lost(url: str) -> 
             ):
                 async with Line(url, f"/ws/agent{query}", cookie=agent.cookie) as window:
                     for text in texts:
-                        assert (await window.get("event", event="chat_message"))["message"] == {"text": text}
+                        assert (await window.get("event", event="chat_message"))["message"]["text"] == text
 
     play(story())
 
@@ -163,7 +163,7 @@ def test_a_stop_that_comes_while_a_window_is_welcomed_is_confirmed(monkeypatch: 
     async def story() -> None:
         settings = Settings(secret=b"s" * 32, confirm_s=0.0)
         found = Console(Hub(cast(Node, StandInNode()), settings), make("ada", "Ada", [], "correct horse", bytes(16)))
-        agent.return_value.pages = pages
+        agent.return_value.pages, agent.return_value.chats = pages, list
         line = StandInLine(found.window.take)
         found.join(line, None, None)
         confirmed.assert_called_once_with()
