@@ -50,8 +50,8 @@ export class Stage {
       if (!Array.isArray(events)) throw new Error("expected a list of events");
       this.replay.show(events, snapshot);
       this.count = snapshot ? 0 : this.count + events.length;
-    } catch (error) {
-      this.told.report(`What this page sends cannot be shown: ${error.message}`);
+    } catch {
+      this.told.report("What this page sends cannot be shown at present.");
     }
     if (this.count <= MAX_EVENTS) return;
     this.count = 0;

@@ -1,9 +1,15 @@
 // What the console knows, as data: a pure function of what the gateway says and of what the agent does.
 //
-//   desk.visitors   session -> {label, state, epoch, synced, n, pulse, paused, chat, messages, unread, href}
+//   desk.visitors   session -> {label, state, epoch, synced, n, pulse, paused, chat, messages, unread, href, away, gone,
+//                   answer, dropped}
+//                   away: nothing is heard of the visitor · gone: their page has ended; what was said can be read still
+//                   answer: to the last proposal, `declined`, `unanswered`, or "" · dropped: messages that are not kept
 //                   n: of the last update that is shown · pulse: {n, seenAt, open}, what was heard of the page last
 //                   paused: why nothing of it may be shown, or ""
 //   desk.active     the session that is on the screen, or null
+
+import { merged, withLine } from "../shared/transcript.js";
+import { label } from "./label.js";
 
 export const START = {
   agent: "",
@@ -17,7 +23,7 @@ export const START = {
   lease: true, // a frame node answers
   visitors: {},
   active: null,
-  counted: 0,
+  labels: {}, // session -> what its visitor is called, for as long as this console is open
   notice: "",
 };
 const NOTHING_SEEN = { synced: false, n: null, pulse: null, paused: "" };
@@ -26,7 +32,7 @@ const PAUSES = { __proto__: null, "~pagesession/cobrowsing/paused": true, "~page
 const OLD_MS = 5_000; // a picture that was not confirmed for so long may be old
 const AWAY_MS = 2_000; // a page that is loaded again is away for less
 const ENGAGED = ["offered", "invited", "open"];
-const MAX_MESSAGES = 500;
+const NO_CHAT = { chat: "idle", messages: [], unread: 0, away: false, answer: "", dropped: 0 };
 
 /** The desk after the gateway said this. `now`: milliseconds of a clock that only runs forward. */
 export function heard(desk, said, now = 0) {
@@ -44,12 +50,15 @@ function welcomed(desk, said) {
   const { agent, name, buttons, serving = buttons, available, pages } = said;
   let next = { ...desk, agent, name, buttons, serving, available, connected: true, lease: true, notice: "" };
   const engaged = new Set(pages.map(({ session }) => session));
-  for (const session of Object.keys(next.visitors)) if (!engaged.has(session)) next = without(next, session);
+  for (const session of Object.keys(next.visitors)) if (!engaged.has(session)) next = over(next, session);
   for (const state of pages) {
     next = withState(next, state);
     if (state.cobrowse === "joined" && state.agent === agent) next = joined(next, state);
   }
-  return next;
+  for (const chat of said.chats ?? []) next = withHistory(next, chat);
+  const chats = (state) => Object.keys(next.visitors).find((session) => next.visitors[session].chat === state);
+  const first = chats("open") ?? chats("closed");
+  return next.active === null && first ? activate(next, first) : next;
 }
 
 const EVENTS = {
@@ -72,15 +81,29 @@ const EVENTS = {
     return change(desk, session, { synced: false, paused: PAUSES[topic] ? String(payload.why) : "" });
   },
   chat_offered: (desk, { session, button }) => change(desk, session, { chat: "offered", button }),
-  chat_invited: (desk, { session }) => change(desk, session, { chat: "invited", messages: [] }),
+  chat_invited: (desk, { session }) => change(desk, session, { chat: "invited", answer: "" }),
   chat_open: (desk, { session, button }) => {
-    const next = change(desk, session, { chat: "open", button });
+    const isOpen = desk.visitors[session]?.chat === "open"; // a state map was faster, or this console is back
+    const next = change(desk, session, { ...(isOpen ? {} : NO_CHAT), chat: "open", button });
     return next.active === null ? activate(next, session) : next;
   },
-  chat_withdrawn: (desk, { session }) => left(change(desk, session, { chat: "idle" }), session),
-  chat_closed: (desk, { session }) => left(change(desk, session, { chat: "closed" }), session),
+  chat_history: (desk, chat) => withHistory(desk, chat),
+  chat_withdrawn: (desk, { session }) => {
+    const { answer, wasInvited, messages = [] } = desk.visitors[session] ?? {};
+    const unanswered = wasInvited && answer !== "withdrawn";
+    const next = change(desk, session, { chat: ended(messages), answer: unanswered ? "unanswered" : "", wasInvited: false });
+    return left(unanswered ? { ...next, notice: "The visitor has not answered." } : next, session);
+  },
+  chat_declined: (desk, { session }) => {
+    const { messages = [] } = desk.visitors[session] ?? {};
+    const next = change(desk, session, { chat: ended(messages), answer: "declined", wasInvited: false });
+    return left({ ...next, notice: "The visitor does not want to chat now." }, session);
+  },
+  visitor_away: (desk, { session }) => (desk.visitors[session] ? change(desk, session, { away: true }) : desk),
+  visitor_back: (desk, { session }) => (desk.visitors[session] ? change(desk, session, { away: false }) : desk),
+  chat_closed: (desk, { session }) => left(change(desk, session, { chat: "closed", away: false }), session),
   chat_message: (desk, { session, message }) => withMessage(desk, session, message, false),
-  page_gone: (desk, { session }) => ({ ...without(desk, session), notice: "The visitor has left the page." }),
+  page_gone: (desk, { session }) => ({ ...over(desk, session), notice: "The visitor has left the page." }),
   lease_uncertain: (desk) => ({ ...desk, lease: false }),
   lease_lost: (desk) => ({ ...desk, lease: false }),
   signed_in: (desk) => ({ ...desk, lease: true }),
@@ -88,15 +111,15 @@ const EVENTS = {
 
 /** A page is on the screen from when it is joined. */
 function joined(desk, { session, epoch }) {
-  return activate(change(desk, session, { epoch, ...NOTHING_SEEN }), session);
+  return activate(change(desk, session, { epoch, ...NOTHING_SEEN, gone: false }), session);
 }
 
 function change(desk, session, changes) {
-  const known = desk.visitors[session];
-  const counted = known ? desk.counted : desk.counted + 1;
-  const fresh = { label: `Visitor ${counted}`, state: {}, epoch: null, ...NOTHING_SEEN, chat: "idle", messages: [] };
-  const visitor = known ?? fresh;
-  return { ...desk, counted, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
+  const name = desk.labels[session] ?? label(session, Object.values(desk.labels));
+  const labels = { ...desk.labels, [session]: name };
+  const fresh = { label: name, state: {}, epoch: null, ...NOTHING_SEEN, ...NO_CHAT, gone: false };
+  const visitor = desk.visitors[session] ?? fresh;
+  return { ...desk, labels, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
 }
 
 function withState(desk, state) {
@@ -107,18 +130,50 @@ function withState(desk, state) {
   const engaged = mine || (state.agent === desk.agent && state.gone !== true);
   if (!engaged && !known) return desk;
   if (!engaged) {
-    const over = known.chat === "open" ? "closed" : known.chat;
-    return left(change(desk, session, { state, chat: over }), session);
+    const chat = known.chat === "open" ? "closed" : known.chat;
+    return left(change(desk, session, { state, chat }), session);
   }
-  const chat = mine ? state.chat : (known?.chat ?? "idle");
-  return change(desk, session, { state, chat, button: state.button });
+  const was = known?.chat ?? "idle";
+  const chat = mine ? state.chat : was;
+  const begins = chat === "open" && was !== "open" ? NO_CHAT : {}; // the event that says so comes, too
+  const wasInvited = chat === "invited" || (known?.wasInvited ?? false);
+  return change(desk, session, { ...begins, state, chat, wasInvited, gone: false, button: state.button });
 }
 
-/** A visitor who is neither viewed nor in a chat is dropped. A chat that has ended stays while it is on the screen. */
+/** What an end makes of a chat: what was said in an earlier one can be read still. */
+function ended(messages) {
+  return messages.length ? "closed" : "idle";
+}
+
+/** A visitor who is neither viewed nor in a chat is dropped; but a chat that has ended stays until it is dismissed. */
 function left(desk, session) {
+  const { epoch, chat, messages } = desk.visitors[session];
+  return epoch === null && !ENGAGED.includes(chat) && !messages.length ? without(desk, session) : desk;
+}
+
+/** The page has ended, or nobody knows of it any more. */
+function over(desk, session) {
+  if (!desk.visitors[session]) return desk;
+  return left(change(desk, session, { epoch: null, ...NOTHING_SEEN, chat: "closed", away: false, gone: true }), session);
+}
+
+/** What was said so far, as the gateway has it. */
+function withHistory(desk, { session, open, away, lines, dropped }) {
+  const { chat, messages = [] } = desk.visitors[session] ?? {};
+  const mine = ["open", "closed"].includes(chat) ? messages : [];
+  const all = merged(mine, lines, ({ by }) => by !== "page");
+  return change(desk, session, { chat: open ? "open" : "closed", away, dropped, messages: all });
+}
+
+/** The agent has read a chat that has ended. */
+export function dismissed(desk, session) {
   const visitor = desk.visitors[session];
-  const reading = desk.active === session && visitor.messages.length > 0;
-  return visitor.epoch === null && !ENGAGED.includes(visitor.chat) && !reading ? without(desk, session) : desk;
+  return visitor?.chat === "closed" ? left(change(desk, session, NO_CHAT), session) : desk;
+}
+
+/** The agent takes a proposal back: that it was not answered is no news. */
+export function withdrawn(desk, session) {
+  return desk.visitors[session]?.chat === "invited" ? change(desk, session, { answer: "withdrawn" }) : desk;
 }
 
 function without(desk, session) {
@@ -126,10 +181,10 @@ function without(desk, session) {
   return { ...desk, visitors, active: desk.active === session ? null : desk.active };
 }
 
-export function withMessage(desk, session, { from, text, id }, own) {
+export function withMessage(desk, session, message, own) {
   const visitor = desk.visitors[session];
-  if (!visitor || typeof text !== "string" || (id && visitor.messages.some((each) => each.id === id))) return desk;
-  const messages = [...visitor.messages, { from: String(from ?? ""), text, id, own }].slice(-MAX_MESSAGES);
+  const messages = visitor && withLine(visitor.messages, message ?? {}, own);
+  if (!visitor || messages === visitor.messages) return desk;
   const unread = own || desk.active === session ? 0 : (visitor.unread ?? 0) + 1;
   return change(desk, session, { messages, unread });
 }
@@ -170,11 +225,12 @@ export function addressed(desk, session, href) {
   return desk.visitors[session] ? change(desk, session, { href }) : desk;
 }
 
-/** Sessions by what they want of the agent. */
+/** Sessions by what they want of the agent; one that is viewed and asks for a chat is in both. */
 export function waiting(desk) {
   return Object.keys(desk.visitors).filter((session) => desk.visitors[session].chat === "offered");
 }
 
 export function engaged(desk) {
-  return Object.keys(desk.visitors).filter((session) => desk.visitors[session].chat !== "offered");
+  const { visitors } = desk;
+  return Object.keys(visitors).filter((session) => visitors[session].chat !== "offered" || visitors[session].epoch !== null);
 }

@@ -1,19 +1,17 @@
 // The console's elements: shows a desk (story.js), and says what the agent does through `acts`.
 
+import { notDone } from "../shared/words.js";
+import { ChatPanel } from "./chat.js";
 import { canAct, engaged, picture, waiting } from "./story.js";
 
 const get = (id) => document.getElementById(id);
 const NOTICE_S = 8;
 const NEEDS_GATEWAY = [
-  "#available, #serving input, #join button, #refresh, #stop, #propose, #end_chat, #say button",
+  "#available, #serving input, #join button, #refresh, #stop, #propose, #end_chat, #dismiss, #say button",
   "#waiting button",
 ].join(", ");
-const CHAT_WORDS = {
-  idle: "There is no chat with this visitor yet.",
-  invited: "The visitor was asked, and has not answered yet.",
-  closed: "This chat has ended.",
-  waiting: "The visitor waits for an agent.",
-};
+
+const MARKS = { open: "chat", offered: "asks for a chat", invited: "invited", closed: "ended" };
 
 export class View {
   constructor(acts) {
@@ -32,14 +30,7 @@ export class View {
     on("join", "submit", () => this.join());
     on("refresh", "click", () => acts.refresh());
     on("stop", "click", () => acts.stop(this.desk.active));
-    on("propose", "click", () => acts.propose(this.desk.active));
-    on("end_chat", "click", () => acts.endChat(this.desk.active));
-    on("say", "submit", () => this.say());
-    get("text").addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      this.say();
-    });
+    this.chat = new ChatPanel(acts);
   }
 
   // ── the door ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -75,7 +66,7 @@ export class View {
     this.list("waiting", waiting(desk).map((session) => row(desk, session)), (entry) => this.offered(entry));
     this.list("visitors", engaged(desk).map((session) => row(desk, session)), (entry) => this.visitor(entry));
     this.showPage(desk);
-    this.showChat(desk);
+    this.chat.show(desk);
     this.enable(canAct(desk));
     if (desk.notice !== this.noticed) this.notice(desk.notice);
     const unread = Object.values(desk.visitors).reduce((sum, each) => sum + (each.unread ?? 0), waiting(desk).length);
@@ -111,10 +102,10 @@ export class View {
     return element("li", {}, element("b", {}, label), element("span", {}, `waits at “${button}”`), accept, decline);
   }
 
-  visitor({ session, label, active, chat, unread, live }) {
+  visitor({ session, label, active, chat, unread, live, away, gone }) {
     const open = this.act(`open ${session}`, label, () => this.acts.open(session), "open");
     open.setAttribute("aria-current", String(active));
-    const marks = [live ? "viewing" : "", { open: "chat", invited: "invited", closed: "ended" }[chat] ?? ""];
+    const marks = [live ? "viewing" : "", MARKS[chat] ?? "", gone ? "has left" : away ? "away" : ""];
     open.append(element("small", {}, marks.filter(Boolean).join(" · ")));
     if (unread) open.append(element("em", { ariaLabel: `${unread} unread` }, String(unread)));
     return element("li", {}, open);
@@ -154,21 +145,6 @@ export class View {
     get("stage").dataset.old = String(old);
   }
 
-  showChat({ visitors, active }) {
-    const visitor = visitors[active];
-    const chat = visitor?.chat ?? "none";
-    document.querySelector("aside").dataset.chat = chat;
-    get("chat_head").textContent = visitor ? `Chat with ${visitor.label}` : "Chat";
-    get("chat_words").textContent = visitor ? (CHAT_WORDS[chat] ?? "") : "Open a visitor to chat.";
-    get("propose").hidden = !visitor || !["idle", "closed"].includes(chat);
-    get("end_chat").hidden = !["open", "invited"].includes(chat);
-    get("say").hidden = chat !== "open";
-    const messages = visitor?.messages ?? [];
-    // A page may claim any name for the sender; who writes here is the visitor.
-    this.list("log", messages.map((each) => ({ ...each, from: each.own ? "You" : visitor.label })), message);
-    get("log").scrollTop = get("log").scrollHeight;
-  }
-
   quality(desk, ms) {
     const [level, words] = quality(desk, ms);
     get("quality").dataset.level = level;
@@ -188,21 +164,14 @@ export class View {
     get("join_words").textContent = "";
     const reply = await this.acts.join(code);
     if (reply.ok) get("code").value = "";
-    else get("join_words").textContent = reply.why ?? "That code is not known.";
+    else get("join_words").textContent = notDone("join", reply.error);
     get("code").select();
-  }
-
-  async say() {
-    const text = get("text").value.trim();
-    if (!text) return;
-    get("text").value = "";
-    if (!(await this.acts.say(this.desk.active, text)) && !get("text").value) get("text").value = text;
   }
 }
 
 function row(desk, session) {
-  const { label, chat, button, unread = 0, epoch } = desk.visitors[session];
-  return { session, label, chat, button, unread, live: epoch !== null, active: desk.active === session };
+  const { label, chat, button, unread = 0, epoch, away, gone } = desk.visitors[session];
+  return { session, label, chat, button, unread, away, gone, live: epoch !== null, active: desk.active === session };
 }
 
 function quality({ connected, silent_s, lease, covered }, ms) {
@@ -213,10 +182,6 @@ function quality({ connected, silent_s, lease, covered }, ms) {
   const words = `${Math.max(1, Math.round(ms))} ms`;
   if (ms < 150) return ["good", `Good · ${words}`];
   return ms < 500 ? ["fair", `Fair · ${words}`] : ["poor", `Slow · ${words}`];
-}
-
-function message({ from, text, own }) {
-  return element("li", { className: own ? "own" : "" }, element("span", { className: "from" }, from), text);
 }
 
 function on(id, event, fun) {

@@ -5,7 +5,7 @@ const get = (id) => document.getElementById(id);
 let act = null;
 let chat = null; // a promise of the chat's component, once it was needed
 
-/** acts: publish(rest, payload) in the session, stop(), retry(), dismiss() */
+/** acts: publish(rest, payload) in the session, stop(), retry(), dismissChat() */
 export function wire(acts) {
   act = acts;
   get("restore").addEventListener("click", () => act.publish("show_frame"));

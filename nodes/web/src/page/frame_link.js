@@ -143,6 +143,13 @@ export class FrameLink {
     this.style();
   }
 
+  /** The frame gets the keyboard, but from nobody who may be writing on the page. */
+  focus() {
+    const active = document.activeElement;
+    const isIdle = !active || active === document.body || active.matches("button, a");
+    if (isIdle && this.answered && this.view === "shown") this.iframe.focus();
+  }
+
   stretch(tall) {
     this.tall = tall;
     this.style();

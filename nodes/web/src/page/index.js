@@ -49,6 +49,7 @@ function begin({ origin, dataset, nonce }) {
       frame: (message) => link.tell(message),
       wantFrame: () => whenThere(() => link.load()),
       view: (view) => link.show(view),
+      focus: () => link.focus(),
       follow: (said) => link.follow(said),
       record: (epoch) => (sign.show(), recording.start(epoch)),
       seen: () => sign.seen(),
@@ -78,7 +79,7 @@ function begin({ origin, dataset, nonce }) {
     send: (event, snapshot) => page.sendUpdate(event, snapshot),
     failed: (why) => {
       tellSite("refused", { what: "record", why });
-      page.hindered(`This page cannot be shown: ${why}.`);
+      page.hindered("This page cannot be shown at present.");
     },
   });
   const sign = new Sign({

@@ -4,6 +4,7 @@
 //
 //   out.frame(message)         tell the frame; kept in order until there is one
 //   out.wantFrame()            the page needs its frame now, however it was to be loaded
+//   out.focus()                the chat is open: the visitor may want to write, unless they write elsewhere
 //   out.view(view)             the frame is to be "shown", "minimised" or "hidden"
 //   out.follow({view, choices}) so it is, says the frame
 //   out.record(epoch)          record the page, under the visitor's sign; begun afresh if it is recorded already
@@ -16,7 +17,7 @@
 import { Broker } from "./broker.js";
 import { Calls } from "./calls.js";
 import { stringify } from "../shared/json.js";
-import { DECIDED, HERE, LOAD_FRAME, PAUSED, RESUMED, SEEN, SNAPSHOT_REQUEST, STARTED } from "./names.js";
+import { ACCEPTED, DECIDED, HERE, LOAD_FRAME, PAUSED, RESUMED, SEEN, SNAPSHOT_REQUEST, STARTED } from "./names.js";
 import { STOPPED, UPDATE, VIEWS } from "./names.js";
 import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
 import { Viewing } from "./viewing.js";
@@ -175,6 +176,7 @@ export class Page {
     if (topic === SNAPSHOT_REQUEST && this.viewing.running !== null) this.snapshotWanted();
     if (topic === SEEN && payload.epoch === this.viewing.running) this.out.seen();
     if (topic in VIEWS) this.out.view(VIEWS[topic]);
+    if (topic === ACCEPTED) this.out.focus();
     return this.deliver(said);
   }
 
