@@ -11,8 +11,9 @@ import click
 from fabric.errors import expected
 from nodes.agent.agent import Agent
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
+from nodes.cli.exits import Exit
 from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import Exit, PositiveNumber, check, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import PositiveNumber, check, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
 from nodes.operate.http_server import Address
 from nodes.operate.status import Status

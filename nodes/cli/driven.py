@@ -20,7 +20,7 @@ from typing import Any
 
 from fabric.errors import FabricError, expected
 from fabric.payloads import dumps, from_json, to_json
-from nodes.cli.options import plain, say
+from nodes.cli.exits import plain, say
 from nodes.cli.signals import on_ending_signal
 from nodes.cli.stdout import Outlet, write_lines
 

@@ -11,8 +11,9 @@ import click
 from fabric.errors import Busy, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
+from nodes.cli.exits import Exit, Fail, plain, say
 from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, plain, say
+from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.signals import on_ending_signal
 from nodes.operate import logs
 from nodes.operate.extras import not_installed

@@ -15,8 +15,9 @@ import click
 from fabric.errors import TopicError, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
+from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, say
+from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.gateway.credentials import Credential, read_agents
 from nodes.gateway.policy import Policy, origin_of
 from nodes.gateway.tokens import MIN_SECRET_BYTES

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from nodes.cli.options import Exit, say
+from nodes.cli.exits import Exit, say
 from nodes.gateway.credentials import SALT_BYTES, make
 
 

@@ -14,7 +14,8 @@ import click
 from fabric.errors import expected
 from fabric.payloads import dumps
 from fabric.topics import scope
-from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, say
+from nodes.cli.exits import Exit, Fail, say
+from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option
 from nodes.cli.stdout import table_text
 from nodes.load.books import words
 from nodes.load.crew import LoadError, Watch

@@ -2,7 +2,7 @@
 
 Each command is in a module of its name; what they share is in `options`, `operating`, `signals` and `driven`.
 
-`run` is the one place that turns every end into an exit code; see `nodes.cli.options.Exit`.
+`run` is the one place that turns every end into an exit code; see `nodes.cli.exits.Exit`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from nodes.cli import (
     wait,
     why,
 )
-from nodes.cli.options import Exit, Fail, plain, say
+from nodes.cli.exits import Exit, Fail, plain, say
 
 
 class _Group(click.Group):

@@ -6,7 +6,7 @@ import click
 
 from fabric.payloads import dumps
 from fabric.topics import explain, matches
-from nodes.cli.options import Exit, plain
+from nodes.cli.exits import Exit, plain
 
 
 @click.command()

@@ -21,7 +21,8 @@ import click
 
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
-from nodes.cli.options import Command, say
+from nodes.cli.exits import say
+from nodes.cli.options import Command
 from nodes.operate.extras import not_installed
 from nodes.operate.http_server import Address, StatusServer
 from nodes.operate.status import Status

@@ -1,19 +1,11 @@
-"""What the commands of `fabric` share: exit codes, addresses and times as options, words on stderr.
-
-Data goes to stdout, words to stderr through `say`. A command returns an `Exit`, or raises: `Fail` for an end with words
-and a code, click's `UsageError` for wrong usage, errors of the fabric as they come. `nodes.cli.main.run` turns all of
-them into exit codes.
-"""
+"""What the options of `fabric` share: addresses, times, and the node that a command connects."""
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import math
 import os
 import re
 import socket
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -22,7 +14,6 @@ import click
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.errors import expected
 from fabric.node.node import Node
-from nodes.operate import logs
 from nodes.rules.fields import Field
 
 CONNECT_TIMEOUT_S = 10.0
@@ -30,41 +21,6 @@ MESH_TIMEOUT_S = 2.5
 """How long to listen for the proxies, which announce themselves every second."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Exit(enum.IntEnum):
-    """The exit codes of every command."""
-
-    DONE = 0
-    NOT_REACHED = 1  # not in time, or nothing matched, or a line was refused
-    USAGE = 2
-    MISSING = 3  # a local prerequisite is missing: the port is taken, a file cannot be read, a package is not installed
-    NOBODY = 4  # no proxy answered, or no service
-    INTERRUPTED = 130
-
-
-class Fail(Exception):
-    """The command ends here, with these words and this code."""
-
-    def __init__(self, words: str, code: Exit) -> None:
-        super().__init__(words)
-        self.code = code
-
-
-def say(words: str) -> None:
-    """Write one line to stderr, after the command's name. A closed stderr is no error: nobody wants to read it."""
-    context = click.get_current_context(silent=True)
-    if logs.tell(words):
-        return
-    with contextlib.suppress(OSError):
-        click.echo(f"{context.command_path if context else 'fabric'}: {plain(words)}", err=True)
-
-
-def plain(text: str) -> str:
-    """Write control characters out (`\\u000a`): text from a peer must not break lines or drive the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) == "Cc" else c for c in text)
 
 
 class Base(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only

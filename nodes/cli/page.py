@@ -16,17 +16,9 @@ from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
+from nodes.cli.exits import Exit, Fail, plain
 from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import (
-    Exit,
-    Fail,
-    PositiveNumber,
-    check,
-    connect_option,
-    connect_timeout_option,
-    open_node,
-    plain,
-)
+from nodes.cli.options import PositiveNumber, check, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
 from nodes.operate.health import pages_problem
 from nodes.operate.http_server import Address

@@ -8,16 +8,8 @@ from collections.abc import Sequence
 import click
 
 from fabric.payloads import dumps
-from nodes.cli.options import (
-    MESH_TIMEOUT_S,
-    Exit,
-    Fail,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    open_node,
-    say,
-)
+from nodes.cli.exits import Exit, Fail, say
+from nodes.cli.options import MESH_TIMEOUT_S, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe.ping_view import COLUMNS, Pings
 from nodes.observe.survey import Survey

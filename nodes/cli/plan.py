@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from fabric.endpoints import DEFAULT_BASE
-from nodes.cli.options import Base, Exit, Fail
+from nodes.cli.exits import Exit, Fail
+from nodes.cli.options import Base
 from nodes.deployment import description
 from nodes.deployment.plan import Plan, make
 

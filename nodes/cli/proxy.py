@@ -14,14 +14,9 @@ from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.payloads import dumps
 from fabric.proxy.proxy import Proxy
 from fabric.sockets import give_memory_back
+from nodes.cli.exits import Exit, plain, say
 from nodes.cli.operating import http_of_proxy, operating_options, status_page
-from nodes.cli.options import (
-    Base,
-    Exit,
-    PositiveNumber,
-    plain,
-    say,
-)
+from nodes.cli.options import Base, PositiveNumber
 from nodes.cli.signals import on_ending_signal
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs

@@ -17,8 +17,9 @@ from fabric.node.node import Node
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
 from nodes.cli import ingest
+from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node, say
+from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
 from nodes.operate.http_server import Address
 

@@ -9,8 +9,9 @@ import click
 from fabric.errors import Busy, RequestTimeout, ServiceError, StateError
 from fabric.payloads import dumps, to_json
 from fabric.services import Client
+from nodes.cli.exits import Exit, Fail
 from nodes.cli.ingest import payload_of
-from nodes.cli.options import Exit, Fail, PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
 
 DEADLINE_S = 5.0
 

@@ -10,7 +10,8 @@ import click
 from fabric.payloads import dumps, to_json
 from fabric.services.directory import Instance
 from fabric.services.presence import ANNOUNCE_S, Watcher
-from nodes.cli.options import Exit, Fail, connect_option, connect_timeout_option, open_node
+from nodes.cli.exits import Exit, Fail
+from nodes.cli.options import connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 
 LISTEN_S = ANNOUNCE_S + 0.5

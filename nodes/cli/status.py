@@ -8,14 +8,8 @@ from collections.abc import Sequence
 import click
 
 from fabric.payloads import dumps, to_json
-from nodes.cli.options import (
-    MESH_TIMEOUT_S,
-    Exit,
-    Fail,
-    connect_option,
-    connect_timeout_option,
-    open_node,
-)
+from nodes.cli.exits import Exit, Fail
+from nodes.cli.options import MESH_TIMEOUT_S, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe.announcements import announcements
 from nodes.observe.mesh_view import COLUMNS, NUMERIC, MeshView

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from nodes.cli.options import plain
+from nodes.cli.exits import plain
 from nodes.observe.tables import table
 
 T = TypeVar("T")

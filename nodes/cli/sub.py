@@ -20,8 +20,9 @@ from fabric.node.node import NodeState
 from fabric.payloads import dumps, to_json
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json
+from nodes.cli.exits import Exit, plain, say
 from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import Exit, PositiveNumber, connect_option, connect_timeout_option, open_node, plain, say
+from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
 from nodes.operate.http_server import Address

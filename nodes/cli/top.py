@@ -15,16 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabric.payloads import dumps, to_json
-from nodes.cli.options import (
-    MESH_TIMEOUT_S,
-    Exit,
-    Fail,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    open_node,
-    plain,
-)
+from nodes.cli.exits import Exit, Fail, plain
+from nodes.cli.options import MESH_TIMEOUT_S, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe import mesh_view, top_view
 from nodes.observe.survey import Asked, Survey

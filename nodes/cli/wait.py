@@ -8,13 +8,8 @@ from collections.abc import Sequence
 import click
 
 from fabric.payloads import dumps
-from nodes.cli.options import (
-    Exit,
-    PositiveNumber,
-    connect_option,
-    open_node,
-    say,
-)
+from nodes.cli.exits import Exit, say
+from nodes.cli.options import PositiveNumber, connect_option, open_node
 from nodes.observe.announcements import announcements
 from nodes.observe.mesh_view import MeshView
 

@@ -10,15 +10,8 @@ import click
 from fabric.errors import ScopeError, expected
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
-from nodes.cli.options import (
-    MESH_TIMEOUT_S,
-    Exit,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    open_node,
-    say,
-)
+from nodes.cli.exits import Exit, say
+from nodes.cli.options import MESH_TIMEOUT_S, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe.survey import Asked, Survey
 from nodes.observe.why_view import NODE_COLUMNS, PROXY_COLUMNS, Why

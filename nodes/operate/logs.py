@@ -50,7 +50,7 @@ def begin(command: str, *, as_json: bool, verbose: bool = False) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(f"{command}: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
-    # What a command says is always written: as JSON by this logger, as words by cli.options.say.
+    # What a command says is always written: as JSON by this logger, as words by cli.exits.say.
     logging.getLogger(COMMAND).setLevel(logging.INFO if as_json else logging.WARNING)
 
 

@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import select
 
 from fabric.errors import Busy, RequestTimeout
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from nodes.rules.backoff import Backoff
 from nodes.rules.errors import UnknownContactCode
 from nodes.store.records import StoreOptions

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nodes.cli import main
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from nodes.operate import logs
 from tests.support.processes import free_base
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fabric.errors import Busy
+from nodes.cli.exits import Exit
 from nodes.cli.main import run
-from nodes.cli.options import Exit
 from tests.support.frames import Asker, start_frame, until_known
 from tests.support.processes import FabricProcess, Process, ProxyProcess, free_base
 from tests.support.waiting import mesh, until

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from nodes.cli.exits import Exit
 from nodes.cli.main import run
-from nodes.cli.options import Exit
 from tests.support.gateways import PASSWORD, agents_file, start_gateway
 from tests.support.site import Site, site
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from nodes.cli.exits import Exit
 from nodes.cli.main import run
-from nodes.cli.options import Exit
 from nodes.gateway.credentials import is_right, read_agents
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

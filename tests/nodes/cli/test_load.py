@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from nodes.cli import main
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from nodes.load.run import LoadRun
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
 from tests.support.waiting import until

@@ -15,7 +15,7 @@ import pytest
 from fabric import Node
 from fabric.errors import FabricError, HighWaterMarkReached, InvalidTopic, LocalWireError, NotConnected
 from nodes.cli import main, match
-from nodes.cli.options import Exit, Fail
+from nodes.cli.exits import Exit, Fail
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
 
 COMMANDS = ["match", "proxy", "pub", "status", "sub", "wait"]

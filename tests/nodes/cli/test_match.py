@@ -7,7 +7,7 @@ import json
 import pytest
 
 from nodes.cli import main
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 
 
 def test_match(capsys: pytest.CaptureFixture[str]) -> None:

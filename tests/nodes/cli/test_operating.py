@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from nodes.cli.exits import Exit
 from nodes.cli.operating import http_of_proxy
-from nodes.cli.options import Exit
 from nodes.operate.http_server import Address
 from tests.support.processes import FabricProcess, ProxyProcess, free_base
 from tests.support.status_pages import ASK, StatusPage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import click
@@ -10,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.payloads import dumps
-from nodes.cli.options import Base, PositiveNumber, plain, say
+from nodes.cli.options import Base, PositiveNumber
 
 
 @pytest.mark.parametrize("url", ["tcp://127.0.0.1:5570", "tcp://[::1]:5570", "tcp://host.example:1", "ipc:///tmp/p"])
@@ -39,28 +37,3 @@ def test_only_finite_numbers_above_zero_pass(number: float) -> None:
     else:
         with pytest.raises(click.BadParameter):
             PositiveNumber().convert(str(number), None, None)
-
-
-@given(st.text())
-def test_plain_text_has_no_control_characters_and_keeps_the_rest(text: str) -> None:
-    shown = plain(text)
-    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in shown)
-    if not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
-        assert shown == text
-
-
-def test_one_line_of_strict_json() -> None:
-    assert dumps({"a": ["é\n", 1.5, None]}) == '{"a":["é\\n",1.5,null]}'
-    assert json.loads(dumps("\x9b")) == "\x9b"
-    with pytest.raises(ValueError):
-        dumps(math.nan)
-
-
-def test_words_go_to_stderr_after_the_commands_name(capsys: pytest.CaptureFixture[str]) -> None:
-    say("two\nlines")
-    with click.Context(
-        click.Command("sub"), info_name="sub", parent=click.Context(click.Group("g"), info_name="fabric")
-    ):
-        say("here")
-    out, err = capsys.readouterr()
-    assert out == "" and err == "fabric: two\\u000alines\nfabric sub: here\n"

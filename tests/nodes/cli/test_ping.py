@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from tests.support.processes import FabricProcess, ProxyProcess, free_base
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

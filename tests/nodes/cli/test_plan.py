@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from nodes.deployment.plan import SEPARATOR
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -15,7 +15,7 @@ import pytest
 
 from fabric import Proxy
 from nodes.cli import proxy as proxy_module
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
 from tests.support.waiting import Box
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from fabric import Message, Node
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from tests.support.processes import FABRIC, ROOT, ProxyProcess, environment
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -13,7 +13,7 @@ import pytest
 from fabric import Node
 from fabric.errors import Busy, NotAllowed, StateError
 from fabric.services import Request, Server, each
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import PATIENCE_S, mesh
 

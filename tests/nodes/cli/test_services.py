@@ -14,7 +14,7 @@ from fabric import Node
 from fabric.errors import Busy, NotAllowed, StateError
 from fabric.services import Request, Server, each
 from fabric.services.directory import Instance
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from nodes.cli.services import COLUMNS, _row
 from nodes.cli.stdout import table_text
 from tests.support.processes import ProxyProcess

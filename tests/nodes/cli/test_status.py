@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from fabric import Node
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from tests.support.processes import FabricProcess, ProxyProcess
 
 Proxies = Callable[..., list[ProxyProcess]]

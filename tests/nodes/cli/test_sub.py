@@ -16,7 +16,7 @@ from fabric.node.gaps import Gap
 from fabric.node.node import NodeState
 from fabric.wire import Message
 from nodes.cli import sub
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from nodes.cli.sub import Printer
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from tests.support.processes import FABRIC, READY_TIMEOUT_S, ROOT, FabricProcess, ProxyProcess, environment, free_base
 from tests.support.waiting import mesh, stop_all
 

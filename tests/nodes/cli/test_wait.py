@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from tests.support.processes import FabricProcess, ProxyProcess, free_base
 
 Proxies = Callable[..., list[ProxyProcess]]

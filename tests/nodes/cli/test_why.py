@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.cli.options import Exit
+from nodes.cli.exits import Exit
 from tests.support.processes import FabricProcess, ProxyProcess
 from tests.support.waiting import mesh, stop_all
 

@@ -72,6 +72,11 @@ export class Connection {
     for (const { id, filter } of subscriptions) if (!this.filters.has(id)) this.send({ t: "subscribe", id, filter });
   }
 
+  /** The page has made updates up to this number, also while it had no frame; null: none. */
+  hasMade(n) {
+    this.made = n;
+  }
+
   // ── what the page wants ────────────────────────────────────────────────────────────────────────────────────────
 
   send(message) {

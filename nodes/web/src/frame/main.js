@@ -73,6 +73,7 @@ function greeted(hello, origin) {
   pageOrigin = origin;
   choices = hello.choices;
   connection.hold(subscriptions);
+  connection.hasMade(hello.made);
   if (view) become({ ...state, view });
   else show(state);
   tellPage({ t: "ready" });

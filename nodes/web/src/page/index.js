@@ -70,6 +70,7 @@ function begin({ origin, dataset, nonce }) {
     hello: () => ({
       buttons: (dataset.buttons ?? "").split(/[\s,]+/).filter(Boolean),
       subscriptions: page.beyond(),
+      made: page.updates || null,
     }),
   });
   const recording = new Recording({

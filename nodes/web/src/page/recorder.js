@@ -6,9 +6,9 @@ import { stringify } from "../shared/json.js";
 
 import { Gate } from "./gate.js";
 import { Privacy } from "./privacy.js";
+import { Snapshots } from "./snapshots.js";
 import { Waiting } from "./waiting.js";
 
-const SNAPSHOT_REST_MS = 250; // an agent that lost track asks again and again; marks may change again and again
 const META = 4;
 const FULL_SNAPSHOT = 2;
 const BOXES = "site-connect, [data-site-connect-block], .site-connect-block"; // not even looked into, to save time
@@ -29,10 +29,17 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, options }) =
   const waiting = new Waiting();
   let timer = null;
   let meta = null;
-  let tookAt = -Infinity;
   /** Whether what the agent sees is judged by marks that have changed since: until the snapshot, nothing leaves. */
   let isStale = false;
   let going = true;
+  const snapshots = new Snapshots({
+    take: () => record.takeFullSnapshot(),
+    now: () => performance.now(),
+    after: (ms, fun) => {
+      const timer = setTimeout(fun, ms);
+      return () => clearTimeout(timer);
+    },
+  });
 
   function flush() {
     timer = null;
@@ -56,7 +63,7 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, options }) =
     } else if (event.type === FULL_SNAPSHOT) {
       waiting.clear();
       isStale = false;
-      tookAt = performance.now();
+      snapshots.taken();
       send(stringify([meta, passed]), true);
     } else {
       waiting.add(passed, performance.now());
@@ -76,10 +83,9 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, options }) =
 
   /** Marks have changed. The snapshot comes after the recorder has heard of all that changed with them. */
   function remake() {
-    if (!going || isStale) return;
+    if (!going) return;
     isStale = true;
-    const rest_ms = Math.max(0, tookAt + SNAPSHOT_REST_MS - performance.now());
-    setTimeout(() => going && isStale && record.takeFullSnapshot(), rest_ms);
+    snapshots.want({ later: true });
   }
 
   watch.changed = remake;
@@ -97,12 +103,13 @@ window.site_connect_recorder = (send, report, { dom, memory, watch, options }) =
 
   return {
     snapshot() {
-      if (going && performance.now() - tookAt > SNAPSHOT_REST_MS) record.takeFullSnapshot();
+      if (going) snapshots.want();
     },
     stop() {
       going = false;
       if (watch.changed === remake) watch.changed = null;
       waiting.clear();
+      snapshots.end();
       clearTimeout(timer);
       end?.();
     },

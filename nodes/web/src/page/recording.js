@@ -27,17 +27,18 @@ export class Recording {
       this.failed(`the page does not let the recorder load: ${error.message}`);
       return;
     }
-    this.element.onload = () => this.loaded(epoch);
-    this.element.onerror = () => this.epoch === epoch && this.failed("the recorder cannot be loaded, or the page forbids it");
-    (document.head ?? document.documentElement).append(this.element);
+    const { element } = this;
+    element.onload = () => this.loaded(element);
+    element.onerror = () => element === this.element && this.failed("the recorder cannot be loaded, or the page forbids it");
+    (document.head ?? document.documentElement).append(element);
   }
 
-  loaded(epoch) {
+  loaded(element) {
     const record = window.site_connect_recorder;
     delete window.site_connect_recorder;
-    if (this.epoch !== epoch || !record) return; // stopped before it was there
+    if (this.element !== element || !record) return; // stopped, or begun afresh, before it was there
     const send = (events, snapshot) => {
-      if (this.epoch === epoch) this.send(events, snapshot);
+      if (this.element === element) this.send(events, snapshot);
     };
     this.recorder = record(send, this.report, this.privacy);
   }

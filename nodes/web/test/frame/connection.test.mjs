@@ -256,6 +256,14 @@ test("what waits is bounded, and what is dropped is told", () => {
   assert.equal(told.at(-1).topic, "~/site_connect/refused");
 });
 
+test("a frame that was loaded again knows of the updates that the page made without it", () => {
+  const { connection, last, say, open } = made();
+  connection.hasMade(4);
+  open();
+  say({ t: "beat" });
+  assert.deepEqual(last().sent.at(-1), { t: "beat", n: 4 });
+});
+
 test("a beat is answered with the number of the last update, also of one that was dropped", () => {
   const { connection, last, say, open } = made();
   open();
