@@ -19,7 +19,7 @@ const view = new View({
   available: (on) => tellAvailable(on, desk.serving),
   serve: (serving) => tellAvailable(desk.available, serving),
   join: (code) => link.ask({ t: "join", code }),
-  accept: (session) => ask({ t: "accept", session }).then(() => become(activate(desk, session))),
+  accept: (session) => ask({ t: "accept", session }).then(({ ok }) => ok && become(activate(desk, session))),
   decline: (session) => ask({ t: "decline", session }),
   open: (session) => open(session),
   refresh: () => link.send({ t: "snapshot", session: desk.active }),

@@ -40,7 +40,7 @@ export function heard(desk, said, now = 0) {
   if (said.t === "state") return said.state ? withState(desk, said.state) : desk; // none: an event says that it is gone
   if (said.t === "reply" && said.state) return withState(desk, said.state);
   if (said.t === "connection") return { ...desk, covered: said.connected !== false && !(said.missing ?? []).length };
-  if (said.t === "drain") return { ...desk, notice: "The gateway restarts; this console comes back by itself." };
+  if (said.t === "drain") return { ...desk, notice: "The service restarts. This console comes back by itself." };
   if (said.t !== "event") return desk;
   const step = EVENTS[said.event];
   return step ? step(desk, said, now) : desk;

@@ -99,7 +99,7 @@ export class View {
   offered({ session, label, button }) {
     const accept = this.act(`accept ${session}`, "Accept", () => this.acts.accept(session), "primary");
     const decline = this.act(`decline ${session}`, "Decline", () => this.acts.decline(session));
-    return element("li", {}, element("b", {}, label), element("span", {}, `waits at “${button}”`), accept, decline);
+    return element("li", {}, element("b", {}, label), element("span", {}, `asks for a chat (${button})`), accept, decline);
   }
 
   visitor({ session, label, active, chat, unread, live, away, gone }) {
@@ -129,7 +129,7 @@ export class View {
     const viewing = Boolean(visitor) && visitor.epoch !== null;
     get("bar").hidden = get("stage").hidden = !viewing;
     get("empty").hidden = viewing;
-    get("empty_head").textContent = visitor ? `${visitor.label}'s page is not open` : "Nobody's page is open";
+    get("empty_head").textContent = visitor ? `You do not see the page of ${visitor.label}` : "You see nobody's page";
     if (!viewing) return;
     this.showAge(desk);
     get("address").textContent = visitor.href || visitor.label;
@@ -177,8 +177,8 @@ function row(desk, session) {
 function quality({ connected, silent_s, lease, covered }, ms) {
   if (connected && silent_s) return ["poor", `No answer for ${Math.round(silent_s)} s`];
   if (ms === null || !connected) return ["none", "Reconnecting…"];
-  if (!lease) return ["poor", "No frame node answers"];
-  if (!covered) return ["poor", "Part of the mesh is away"];
+  if (!lease) return ["poor", "The service does not answer"];
+  if (!covered) return ["poor", "Part of the service is away"];
   const words = `${Math.max(1, Math.round(ms))} ms`;
   if (ms < 150) return ["good", `Good · ${words}`];
   return ms < 500 ? ["fair", `Fair · ${words}`] : ["poor", `Slow · ${words}`];

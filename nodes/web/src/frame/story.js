@@ -19,6 +19,7 @@ export const START = {
   messages: [], // of the present chat, or the last one until it is dismissed; see shared/transcript.js
   unread: 0, // of the agent's, since the visitor saw the chat last
 };
+const MAX_KEPT = 60_000; // units of text, of which each takes four bytes at most; a gateway takes 256 kB
 // No prototype: what peers name is looked up in these, and `constructor` or `toString` is not there.
 const VIEWS = { __proto__: null, show_frame: "shown", minimize_frame: "minimised", hide_frame: "hidden" };
 
@@ -88,12 +89,14 @@ export function withChat(state, chat) {
   return { ...state, messages: merged(state.messages, chat.lines, ({ by }) => by === "page") };
 }
 
-/** What a gateway is given of an open chat that may not know it any more: its sealed lines; null without any. */
+/** What a gateway is given of an open chat that may not know it any more: its sealed lines, the newest that fit into one
+ *  message; null without any. */
 export function kept({ chat, messages }) {
   const lines = messages.filter(({ seal }) => seal);
   const { agent } = lines.at(-1) ?? {};
   if (chat !== "open" || !agent) return null;
   const same = lines.filter((each) => each.agent === agent);
+  while (JSON.stringify(same).length > MAX_KEPT) same.shift();
   return { agent, lines: same.map(({ n, own, from, text, id, at, seal }) => ({ n, by: own ? "page" : agent, from, text, id, at, seal })) };
 }
 

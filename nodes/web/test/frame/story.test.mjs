@@ -109,6 +109,9 @@ test("what is kept of a chat goes back to a gateway with its seals, and what a g
     ],
   });
   assert.equal(kept(see(sealed, "~pagesession/chat/stop", {})), null);
+  const large = { ...sealed, messages: Array.from({ length: 50 }, (_, n) => ({ ...sealed.messages[0], n, text: "x".repeat(4000) })) };
+  assert.deepEqual(kept(large).lines.at(-1).n, 49);
+  assert.ok(JSON.stringify(kept(large)).length < 64_000);
   const whole = { agent: "ada", lines: [{ n: 1, by: "page", from: "visitor", text: "one", id: "a", at: 6, seal: "S1" }, ...kept(sealed).lines] };
   assert.deepEqual(withChat(open, whole).messages.map(({ text, own, seal }) => [text, own, seal]), [
     ["one", true, "S1"],

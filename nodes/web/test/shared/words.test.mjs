@@ -46,3 +46,15 @@ test("no program of a screen shows a reason in the words it came with", () => {
     }
   }
 });
+
+test("what can be read on a screen names nothing of how it is made", () => {
+  const src = new URL("../../src/", import.meta.url);
+  const internal = /\b(lease|frame node|gateway|mesh|epoch|instance|WebSocket|snapshot)\b/i;
+  for (const folder of ["frame", "console", "shared"]) {
+    for (const name of readdirSync(new URL(`${folder}/`, src))) {
+      const text = readFileSync(new URL(`${folder}/${name}`, src), "utf8");
+      const shown = name.endsWith(".html") ? text.match(/>[^<]+</g) : (text.match(/"[A-Z][^"]+ [^"]+"|`[A-Z][^`]+ [^`]+`/g) ?? []);
+      assert.deepEqual((shown ?? []).filter((each) => internal.test(each)), [], `${folder}/${name}`);
+    }
+  }
+});
