@@ -201,6 +201,8 @@ class HostedPage:
 
         errors:  TransportError when the fabric takes nothing at present: the next one says it as well
         """
+        if self._core.chat.agent is None:
+            return False  # as of most pages, each second
         effects: list[Effect] = []
 
         def decide(now: float) -> list[Effect]:

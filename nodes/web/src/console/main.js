@@ -3,7 +3,7 @@
 import { Link } from "./link.js";
 import { Stage } from "./stage.js";
 import { notDone } from "../shared/words.js";
-import { START, activate, addressed, canAct, dismissed, heard, stopped, withMessage, withdrawn } from "./story.js";
+import { START, activate, addressed, canAct, dismissed, heard, looked, stopped, withMessage, withdrawn } from "./story.js";
 import { View } from "./view.js";
 
 const TICK_MS = 500;
@@ -117,5 +117,6 @@ function tick() {
   link.send({ t: "snapshot", session: desk.active });
 }
 
+document.addEventListener("visibilitychange", () => become(looked(desk, document.hidden)));
 setInterval(tick, TICK_MS);
 link.resume();

@@ -23,6 +23,7 @@ export const START = {
   lease: true, // a frame node answers
   visitors: {},
   active: null,
+  isHidden: false, // the console is behind another tab, or minimised: what comes is not read
   labels: {}, // session -> what its visitor is called, for as long as this console is open
   notice: "",
 };
@@ -185,7 +186,8 @@ export function withMessage(desk, session, message, own) {
   const visitor = desk.visitors[session];
   const messages = visitor && withLine(visitor.messages, message ?? {}, own);
   if (!visitor || messages === visitor.messages) return desk;
-  const unread = own || desk.active === session ? 0 : (visitor.unread ?? 0) + 1;
+  const isRead = own || (desk.active === session && !desk.isHidden);
+  const unread = isRead ? 0 : visitor.unread + 1;
   return change(desk, session, { messages, unread });
 }
 
@@ -193,6 +195,12 @@ export function activate(desk, session) {
   const before = desk.active;
   const next = { ...change(desk, session, { unread: 0 }), active: session };
   return before && before !== session && next.visitors[before] ? left(next, before) : next;
+}
+
+/** The console is hidden, or on the screen again. */
+export function looked(desk, isHidden) {
+  const next = { ...desk, isHidden };
+  return isHidden || !next.visitors[next.active] ? next : change(next, next.active, { unread: 0 });
 }
 
 /** The agent has stopped it: nothing of it is shown any more, even if updates still come. */

@@ -19,6 +19,7 @@ export function show(state) {
   document.body.dataset.view = state.view;
   document.body.dataset.connected = String(state.connected);
   get("pill_text").textContent = pill(state);
+  get("restore").ariaLabel = `Show the help window${state.unread ? `: ${pill(state)}` : ""}`;
   get("status").textContent = status(state);
   get("viewing").hidden = !state.viewing;
   get("viewing_head").textContent = viewing(state);
@@ -43,7 +44,7 @@ function viewing({ seen, paused }) {
 }
 
 function pill({ unread, viewing, seen, code, chat }) {
-  if (unread) return `Help · ${unread} new ${unread === 1 ? "message" : "messages"}`;
+  if (unread) return `${unread} new ${unread === 1 ? "message" : "messages"}`;
   if (viewing) return seen ? "Help · being viewed" : "Help · connecting";
   if (chat === "open") return "Help · chat";
   return code ? `Help · ${spaced(code)}` : "Help";

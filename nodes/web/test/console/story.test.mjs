@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { START, activate, canAct, dismissed, engaged, heard, picture, stopped, waiting, withMessage, withdrawn } from "../../src/console/story.js";
+import { START, activate, canAct, dismissed, engaged, heard, looked, picture, stopped, waiting, withMessage, withdrawn } from "../../src/console/story.js";
 
 const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
 const state = (version, changes) => ({
@@ -113,6 +113,14 @@ test("messages show once; those of a visitor who is not on the screen are counte
   assert.equal(heard(once, event("chat_message", { message })).visitors.s1.unread, 1);
   const said = withMessage(activate(once, "s1"), "s1", { from: "Ada", text: "Hi", id: "2" }, true);
   assert.deepEqual(said.visitors.s1.messages.map(({ own }) => own), [false, true]);
+});
+
+test("what comes while the console is hidden is not read before it is on the screen again", () => {
+  const open = looked(told(event("chat_open", { button: "help" })), true);
+  const written = heard(open, event("chat_message", { message: { text: "Hello", id: "1" } }));
+  assert.equal(written.visitors.s1.unread, 1);
+  assert.equal(looked(written, false).visitors.s1.unread, 0);
+  assert.deepEqual(looked(START, false), START);
 });
 
 test("old news changes nothing, and a page that has gone is let go", () => {
