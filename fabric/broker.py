@@ -63,6 +63,7 @@ class Broker(Generic[H]):
                      so that what a coarse prefix lets through leaves no trace there
     max_routes:      most topics in `routes`; when it is full it is emptied, as at each change of subscriptions
     max_route_bytes: most bytes of raw topics in `routes`, likewise
+    on_emptied:      called whenever `routes` is emptied, for who keeps a copy of what is in it
     """
 
     def __init__(
@@ -71,12 +72,13 @@ class Broker(Generic[H]):
         *,
         max_routes: int = MAX_ROUTES,
         max_route_bytes: int = MAX_ROUTE_BYTES,
+        on_emptied: Callable[[], None] = lambda: None,
     ) -> None:
         if max_routes < 1:
             raise ValueError(expected("max_routes", max_routes, "at least 1"))
         self.routes: dict[bytes, Route[H]] = {}
         """Topics that came, by their raw bytes; at most `max_routes`. One object for life: callers keep it."""
-        self._lasts = lasts
+        self._lasts, self._on_emptied = lasts, on_emptied
         self._max_routes = max_routes
         self._max_route_bytes = max_route_bytes
         self._route_bytes = 0
@@ -144,6 +146,7 @@ class Broker(Generic[H]):
     def _forget_routes(self) -> None:
         self.routes.clear()
         self._route_bytes = 0
+        self._on_emptied()
 
 
 def _by_id(subscription: Subscription[H]) -> int:

@@ -32,7 +32,12 @@ def shown(value: object) -> str:
 
 
 class FabricError(Exception):
-    """Root of all errors that this project raises on purpose."""
+    """Root of all errors that this project raises on purpose.
+
+    accepted: raised by `publish_many`: so many of its messages, the first ones, were accepted
+    """
+
+    accepted = 0
 
 
 class TopicError(FabricError, ValueError):

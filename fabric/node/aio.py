@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fabric.errors import HighWaterMarkReached, NotConnected, StateError, expected
+from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, StateError, expected
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.gaps import Gap
 from fabric.node.node import Node, NodeState
@@ -243,11 +244,45 @@ class AsyncNode:
             except (HighWaterMarkReached, NotConnected):
                 pass
         self._begun += 1
-        return await asyncio.wrap_future(self._publisher.submit(self._publish_waiting, node, topic, payload, headers))
+        later = self._publisher.submit(self._wait_for_room, lambda: node.publish(topic, payload, headers))
+        return await asyncio.wrap_future(later)
 
-    def _publish_waiting(self, node: Node, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
+    async def publish_many(self, messages: Iterable[tuple[str, Any]]) -> int:
+        """Send messages, each (topic, payload), in their order; return how many. See `Node.publish_many`.
+
+        Never blocks the loop: other tasks have their turn after each `TURN_MSGS` messages, and what has to wait waits
+        as for `publish`. `messages` is iterated in the loop.
+        """
+        node, accepted = self.node, 0
+        waiting = iter(messages)
+        while chunk := list(itertools.islice(waiting, TURN_MSGS)):
+            try:
+                accepted += await self._publish_chunk(node, chunk)
+            except FabricError as error:
+                error.accepted += accepted
+                raise
+            await asyncio.sleep(0)
+        return accepted
+
+    async def _publish_chunk(self, node: Node, chunk: list[tuple[str, Any]]) -> int:
+        done = 0
+        if self._begun == self._done:
+            try:
+                return node.publish_many(chunk, timeout_s=0)
+            except (HighWaterMarkReached, NotConnected) as error:
+                done = error.accepted
+        self._begun += 1
+        rest = self._publisher.submit(self._wait_for_room, lambda: node.publish_many(chunk[done:]))
         try:
-            return node.publish(topic, payload, headers)
+            return done + await asyncio.wrap_future(rest)
+        except FabricError as error:
+            error.accepted += done
+            raise
+
+    def _wait_for_room(self, publish: Callable[[], int]) -> int:
+        """In the publisher's thread."""
+        try:
+            return publish()
         finally:
             self._done += 1  # only this one thread counts here
 

@@ -114,6 +114,11 @@ class Connection:
         """The base that is connected, or tried at present."""
         return self.bases[self._at]
 
+    @property
+    def silent_at(self) -> float:
+        """When the proxy will have been silent for too long, if nothing is heard of it until then."""
+        return self._heard_at + self._silence_s
+
     def start(self, now: float) -> list[Effect]:
         return [Attach(self.base), *self._open(now)]
 

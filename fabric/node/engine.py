@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import secrets
 import threading
 import time
@@ -44,11 +45,9 @@ AckFun = Callable[[Ack], object]
 log = logging.getLogger("fabric.node")
 
 TICK_S = TICK_MS / 1000
-QUIET_MS = 500
-"""How long the I/O thread sleeps while nothing is under way: 1,000 idle nodes need 0.4 cores, with 200 ms 0.8, and with
-a tick every 10 ms six. Who is idle notices so late that its connection broke; messages and commands wake it at once."""
-BURST = 16
-"""Messages between two looks at the clock while there is always one to read."""
+QUIET_MSGS = 16
+"""A thread that sleeps is woken by a message, the bell, or an event of its connection to the ingress. It reads at most
+so many messages before it looks at what else is to be done, and sleeps on."""
 CROWD = 150
 """Messages in one tick from which on waking up for each costs more than the work itself."""
 COALESCE_S = 0.0003
@@ -174,8 +173,10 @@ class Engine:
         self._next_tick = 0.0
         """When the next tick is due."""
         self._quiet = self._crowded = False
-        """Quiet: nothing was under way at the last tick, so it sleeps `QUIET_MS`. Crowded: it read more than `CROWD`
-        messages since the tick before."""
+        """Quiet: nothing was under way at the last tick, so it sleeps until something comes or is due. Crowded: it read
+        more than `CROWD` messages since the tick before."""
+        self._asleep = False
+        """It sleeps, being quiet. Who publishes much clears it, and rings."""
         self.stats_extra: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
         """Counts since the start. `refused_answers`: what was addressed to this node and could not be read."""
         self._receiver = Receiver(
@@ -219,6 +220,7 @@ class Engine:
             max_payload_bytes=max_payload_bytes,
             max_unconfirmed_bytes=max_unconfirmed_bytes,
             send_timeout_s=send_timeout_s,
+            on_much=self._wake,
         )
 
     def _new_downlink(self) -> Downlink:
@@ -312,35 +314,38 @@ class Engine:
 
     def _receive(self) -> None:
         """Read until a tick is due. This loop is the speed of a subscriber."""
-        if self._quiet and not self._woken():
-            self._tick(idle=True)
+        if self._quiet and self._sleep():
             return
-        recv, receive, clock = self._down.socket.recv, self._receiver.receive, time.monotonic
-        next_tick, before = self._next_tick, self._receiver.received
-        try:
-            receive(recv, BURST)  # at least these, even if a tick took longer than a tick
-            while clock() < next_tick:
-                receive(recv, BURST)
-                if self._crowded and not self._down.poll():
-                    time.sleep(COALESCE_S)
-        except zmq.Again:
-            self._crowded = False
-            self._tick(idle=True)
-        else:
-            self._crowded = self._receiver.received - before > CROWD
-            self._tick(idle=False)
+        before = self._receiver.received
+        busy = self._receiver.intake.receive(
+            self._down.socket, self._next_tick - time.monotonic(), COALESCE_S if self._crowded else 0.0
+        )
+        self._crowded = busy and self._receiver.received - before > CROWD
+        self._tick(idle=not busy)
 
-    def _woken(self) -> bool:
-        """Sleep longer than a tick; whether a message or the bell came, behind which ticks are frequent again."""
-        socket = self._down.socket
-        socket.rcvtimeo = QUIET_MS
-        try:
-            self._receiver.receive(socket.recv, 1)
-        except zmq.Again:
+    def _sleep(self) -> bool:
+        """Nothing is under way: sleep until something comes or is due, and see to it. False: there is more to read.
+
+        Woken by a message, it reads that and sleeps on: one wake-up for each, unless they come more often than ticks.
+        """
+        wakers = [socket for socket in (self._down.socket, self._up.monitor) if socket is not None]
+        due = min(self._connection.silent_at, self._up.due_at)
+        wait_ms = max(1, math.ceil((due - time.monotonic()) * 1000))
+        self._asleep = True
+        woken = zmq.zmq_poll([(socket, zmq.POLLIN) for socket in wakers], wait_ms)
+        self._asleep = False
+        if woken and time.monotonic() < self._next_tick:
             return False
-        finally:
-            socket.rcvtimeo = TICK_MS
+        before = self._receiver.received
+        self._receiver.intake.drain(self._down.socket, QUIET_MSGS)
+        self._tick(idle=self._receiver.received - before < QUIET_MSGS)
         return True
+
+    def _wake(self) -> None:
+        """Much is published: see to it that it gets confirmed. Any thread."""
+        if self._asleep:
+            self._asleep = False
+            self._ring()
 
     def _receive_from_both(self) -> None:
         """While moving: read from the old proxy and from the new one. What comes twice is dropped by its number."""
@@ -350,9 +355,7 @@ class Engine:
         poller.register(old, zmq.POLLIN)
         poller.register(new, zmq.POLLIN)
         for socket, _ in poller.poll(TICK_MS):
-            with contextlib.suppress(zmq.Again):
-                for _ in range(100):
-                    self._receiver.take(socket.recv(zmq.NOBLOCK))
+            self._receiver.intake.drain(socket, 100)
         if time.monotonic() >= self._next_tick:
             self._tick(idle=False)
 
@@ -527,9 +530,7 @@ class Engine:
 
     def _read_out(self) -> None:
         """Read what the lost proxy had sent, before its connection is let go."""
-        with contextlib.suppress(zmq.Again):
-            for _ in range(DRAIN_MSGS):
-                self._receiver.take(self._down.socket.recv(zmq.NOBLOCK))
+        self._receiver.intake.drain(self._down.socket, DRAIN_MSGS)
 
     def _begin_move(self, base: str, now: float) -> None:
         """Connect to the next proxy beside the present one; both are read until the new one covers everything."""

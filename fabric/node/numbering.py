@@ -15,7 +15,7 @@ from fabric.errors import StateError
 QUIET_S = 1.0  # how long a topic is quiet before its tail is due
 MAX_TOPICS = 1_000_000  # topics a publisher counts; each costs about 0.2 kB
 
-_GENERATION_S = 0.25  # tails are up to this much later than QUIET_S
+GENERATION_S = 0.25  # tails are up to this much later than QUIET_S
 _MAX_GENERATIONS = 8
 _STALE_PER_TAIL = 16
 
@@ -52,6 +52,11 @@ class Numbering:
         """Return the topic's last number, 0 when it has none."""
         return self.numbers.get(prefix, 0)
 
+    @property
+    def waits_for_tails(self) -> bool:
+        """Whether topics wait for their tail: `due_tails` is to be called each quarter of a second until then."""
+        return bool(self.recent or self._generations)
+
     def take_back(self, prefix: bytes) -> None:
         """Undo the last `next(prefix)`, whose message was not accepted; its number goes to the next message."""
         number = self.numbers[prefix] - 1
@@ -68,7 +73,7 @@ class Numbering:
         """
         if self._recent_since is None:
             self._recent_since = now
-        if now - self._recent_since >= _GENERATION_S and len(self._generations) < _MAX_GENERATIONS:
+        if now - self._recent_since >= GENERATION_S and len(self._generations) < _MAX_GENERATIONS:
             if self.recent:
                 self._generations.append((now, self.recent))
                 self.recent = {}

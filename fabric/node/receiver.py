@@ -1,11 +1,8 @@
 """From parts to handlers: the path of every message that a node receives. No I/O; it calls the handlers.
 
-The hot path is `receive`: one look-up from the topic's raw bytes to its route, one decoding, one comparison of numbers,
-and the calls. Everything rare (a first sight, a gap, a duplicate, headers) is behind a branch.
-
-What a body may be is said in `fabric.wire`, and what its number means in `gaps`. The hot path says neither in
-full. It takes what is plainly a message in order, and leaves everything else to `decode_body` and the `GapDetector`,
-the only ones to refuse, defer or drop. The tests hold it against these two on any bytes, in any order.
+What is plainly a message in order is taken by an `Intake`, compiled or its twin. Everything rare is here: first
+sights, gaps, duplicates, headers, tails, and what cannot be read. `decode_body` and the `GapDetector` judge it, the
+only ones to refuse, defer or drop.
 """
 
 from __future__ import annotations
@@ -17,23 +14,20 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
-from msgpack import unpackb  # type: ignore[import-untyped]
-
 from fabric.broker import Broker
+from fabric.core import COMPILED
 from fabric.errors import RemoteWireError
 from fabric.node.gaps import Gap, GapDetector
-from fabric.payloads import FLAT, flaw
 from fabric.protocol.stray import MARK
-from fabric.wire import ENVELOPE_BYTES, FORMAT_VERSION, NO_HEADERS, Message, decode_body, decode_topic, no_topic
+from fabric.wire import NO_HEADERS, Message, decode_body, decode_topic, no_topic
+
+if COMPILED:
+    from fabric.core._intake import Intake
+else:
+    from fabric.core.intake import Intake
 
 MessageFun = Callable[[Message], object]
 log = logging.getLogger("fabric.node")
-_new = tuple.__new__
-PLAIN_BYTES = 1024
-"""Bodies from this size on go the careful way, which bounds what a hostile one can make msgpack allocate."""
-PLAIN_NS = 256
-"""Times before this one go the careful way. No clock shows them, but they are all that a bool can be, or an element of
-a `bin` of five bytes, which unpacks into five ints as an array does. So one comparison does the work of three."""
 
 
 class Receiver:
@@ -44,6 +38,7 @@ class Receiver:
     on_gap:   called with each Gap
     on_notice: called with the payload of a notice, see `fabric.protocol.stray`
     clock:    monotonic time in seconds, asked for whatever is out of order
+    intake:   what takes the parts: compiled, or its twin
     """
 
     def __init__(
@@ -58,17 +53,18 @@ class Receiver:
         reorder_window_s: float,
         max_entries: int,
         clock: Callable[[], float] = time.monotonic,
+        intake: type[Intake] = Intake,
     ) -> None:
         self.detector: GapDetector[Message] = GapDetector(reorder_window_s, max_entries)
         """Last numbers, and what waits for what is missing. I/O thread."""
-        self.broker: Broker[MessageFun] = Broker(self.detector.lasts)
+        self.broker: Broker[MessageFun] = Broker(self.detector.lasts, on_emptied=lambda: self.intake.forget_routes())
         """Who wants what. Changed and matched under the lock; `routes` is read without it."""
+        self.routes = self.broker.routes
+        """The same object, for the intake."""
         self._lock = lock
         self._private, self._on_private, self._on_gap = private, on_private, on_gap
         self._on_notice = on_notice
         self._max_payload_bytes = max_payload_bytes
-        self._plain_bytes = min(PLAIN_BYTES, max_payload_bytes + ENVELOPE_BYTES + 1)
-        """Bodies from this size on go the careful way: none that is too large is below it."""
         self._clock = clock
         self.awaits = False
         """After a move or a reconnect: what is missing may still come by the other way. Set by the engine."""
@@ -76,78 +72,50 @@ class Receiver:
         """Called with the topic and the header of a trace, see `fabric.protocol.questions`."""
         self.refused: Counter[str] = Counter()
         """Parts that could not be read, by the kind of `RemoteWireError`. I/O thread."""
-        self.received = 0
-        """Parts, of whatever kind. I/O thread."""
-        self.unmatched = 0
-        """Messages that a prefix let through and no filter here matches. I/O thread."""
         self.failed_callbacks = 0
         """Calls of a user's function that raised. I/O thread."""
+        self.intake = intake(self, max_payload_bytes)
+        """Takes every part, and hands what is rare to the methods below. I/O thread."""
+
+    @property
+    def received(self) -> int:
+        """Parts, of whatever kind."""
+        return self.intake.received
+
+    @property
+    def unmatched(self) -> int:
+        """Messages that a prefix let through and no filter here matches."""
+        return self.intake.unmatched
 
     @property
     def is_awaiting(self) -> bool:
         """Whether something waits for what is missing, or may come to, until a later tick."""
         return self.awaits or self.detector.is_awaiting
 
-    def receive(self, recv: Callable[[], bytes], count: int) -> None:
-        """Take `count` parts. Whatever the bytes and whatever a handler raises, only `recv` ends it early.
+    # ── what is rare: called by the intake, see `fabric.core.intake.Rare` ──────────────────────────────────────────
 
-        Everything is here that a message of a known topic, in order and with a flat payload, needs: 0.9 us beside
-        `recv`, of which decoding is a third. Calls are dear in Python: each would cost a twentieth.
-        """
-        find, plain_bytes = self.broker.routes.get, self._plain_bytes
-        version: Any
-        for _ in range(count):
-            part = recv()
-            self.received += 1
-            raw, nul, body = part.partition(b"\0")
-            route: Any = find(raw)
-            if route is None:
-                route = self._first_sight(raw, nul, body)
-                if route is None:
-                    continue
-            topic, subscriptions, lasts, only = route  # lasts is there: the broker was given the detector's
-            if not subscriptions and nul:
-                self.unmatched += 1
-                continue
-            if len(body) < plain_bytes:
-                try:
-                    version, publisher, number, sent_ns, payload = unpackb(body)
-                except (ValueError, TypeError):
-                    version = None
-                # `is`, because True and 1.0 equal 1; the types, because 7.0 finds the entry of 7 in a dict.
-                if (
-                    version is FORMAT_VERSION
-                    and type(publisher) is int
-                    and type(number) is int
-                    and type(sent_ns) is int
-                    and number > 0
-                    and sent_ns >= PLAIN_NS
-                    and lasts.get(publisher) == number - 1
-                    and (type(payload) in FLAT or flaw(payload, PLAIN_BYTES) is None)
-                ):
-                    lasts[publisher] = number
-                    message: Message = _new(Message, (topic, payload, publisher, number, sent_ns, NO_HEADERS))
-                    try:
-                        if only is not None:
-                            only(message)
-                            continue
-                        for subscription in subscriptions:
-                            if subscription.active:
-                                subscription.handler(message)
-                    except Exception:
-                        self._went_wrong(message, subscriptions, subscription if only is None else subscriptions[0])
-                    continue
-            if nul:
-                self._take_carefully(topic, subscriptions, lasts, body)
-            else:
-                self.refuse(no_topic(part))
+    def first_sight(self, raw: bytes, body: bytes) -> Any:
+        """Return the route of a topic that is not in `routes`; None for what is wrong, or for the node itself."""
+        try:
+            if raw.endswith(MARK):
+                self._notice(raw, body)
+                return None
+            if raw.startswith(self._private):
+                self._on_private(raw, body)
+                return None
+            with self._lock:
+                return self.broker.route(raw)
+        except RemoteWireError as error:
+            self.refuse(error)
+            return None
 
-    def take(self, part: bytes) -> None:
-        """Take one part."""
-        self.receive(lambda: part, 1)
+    def refuse_part(self, part: bytes) -> None:
+        """Count a part that has no NUL."""
+        self.refuse(no_topic(part))
 
-    def _take_carefully(self, topic: str, subscriptions: Any, lasts: dict[int, int], body: bytes) -> None:
-        """Whatever the loop above did not take for plain: large ones, headers, a first number, a gap, and garbage."""
+    def take_carefully(self, route: Any, body: bytes) -> None:
+        """Whatever an intake did not take for plain: large ones, headers, a first number, a gap, and garbage."""
+        topic, subscriptions, lasts, _ = route
         try:
             publisher, number, sent_ns, payload, headers = decode_body(body, self._max_payload_bytes)
         except RemoteWireError as error:
@@ -173,6 +141,16 @@ class Receiver:
         message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
         self._carry_out(self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits))
 
+    def handler_raised(self, message: Message, subscriptions: Any, place: int) -> None:
+        """The handler of `subscriptions[place]` raised, just now: log it, and go on with those behind it."""
+        self.failed_callbacks += 1
+        log.exception("a callback raised: %r", subscriptions[place].handler)
+        for subscription in subscriptions[place + 1 :]:
+            if subscription.active:
+                self.call(subscription.handler, message)
+
+    # ── the rest of the I/O thread ───────────────────────────────────────────────────────────────────────────────
+
     def tick(self, now: float) -> None:
         """Release what has waited for long enough."""
         self._carry_out(self.detector.expire(now))
@@ -189,7 +167,7 @@ class Receiver:
         """Call what a user gave; one that raises is logged and counted, and harms no other."""
         try:
             fun(*args)
-        except Exception:
+        except BaseException:  # a SystemExit, too: it would end this thread, and with it all that the node receives
             self.failed_callbacks += 1
             log.exception("a callback raised: %r", fun)
 
@@ -215,36 +193,12 @@ class Receiver:
                     lambda topic: (topic in exact or topic.startswith(below)) and not self.broker.match(topic)
                 )
 
-    def _first_sight(self, raw: bytes, nul: bytes, body: bytes) -> Any:
-        try:
-            if not nul:
-                raise no_topic(raw)
-            if raw.endswith(MARK):
-                self._notice(raw, body)
-                return None
-            if raw.startswith(self._private):
-                self._on_private(raw, body)
-                return None
-            with self._lock:
-                return self.broker.route(raw)
-        except RemoteWireError as error:
-            self.refuse(error)
-            return None
-
     def _notice(self, raw: bytes, body: bytes) -> None:
         """No topic ends in MARK: this is a notice, or wrong."""
         *_, payload, headers = decode_body(body, self._max_payload_bytes)
         if headers is None or headers.get("cancelled") is not True:
             decode_topic(raw)
         self._on_notice(payload)
-
-    def _went_wrong(self, message: Message, subscriptions: Any, failed: Any) -> None:
-        """A handler raised on the hot path: log it, and go on with those behind it."""
-        self.failed_callbacks += 1
-        log.exception("a callback raised: %r", failed.handler)
-        for subscription in subscriptions[subscriptions.index(failed) + 1 :]:
-            if subscription.active:
-                self.call(subscription.handler, message)
 
     def _carry_out(self, effects: list[Any]) -> None:
         for effect in effects:

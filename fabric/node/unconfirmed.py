@@ -8,6 +8,7 @@ they have already.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 KEEP_S = 0.5
@@ -76,6 +77,11 @@ class Unconfirmed:
             count = self._returned.popleft()[1]
             while self._parts and self._counted - len(self._parts) < count:
                 self._drop_first()
+
+    @property
+    def due_at(self) -> float:
+        """When `tick` has something to let go of, as far as is known; inf: never."""
+        return self._returned[0][0] if self._returned else math.inf
 
     @property
     def count(self) -> int:

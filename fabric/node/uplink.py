@@ -1,35 +1,38 @@
 """The way from a node to its proxy's ingress: numbering, encoding, one PUSH at a time, and what must be sent again.
 
+Most messages take the short way of an `Outlet`, compiled or its twin. What is out of its way is published here.
 Application threads publish; the node's I/O thread opens and closes the connection. One lock orders the sends and guards
 everything here; the I/O thread never waits for it, nor for a full queue.
 """
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from time import time_ns
 from typing import Any, NoReturn
 
 import zmq
-from msgpack import Packer  # type: ignore[import-untyped]
 
 from fabric import sockets
+from fabric.core import COMPILED
 from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, StateError
-from fabric.node.numbering import Numbering
+from fabric.node.numbering import GENERATION_S, Numbering
 from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
-from fabric.payloads import FLAT, NUMERIC
 from fabric.protocol.markers import watermark_topic
-from fabric.wire import FORMAT_VERSION, PACKING_ERRORS, Encoder
+from fabric.wire import Encoder
+
+if COMPILED:
+    from fabric.core._outlet import Outlet
+else:
+    from fabric.core.outlet import Outlet
 
 TAILS_PER_TICK = 1_000
 REPEAT_TAILS_S = (4.0, 16.0, 64.0)
 """A tail is sent again so long after the one before, while its topic stays quiet. It meets the same full queue as the
 messages whose loss it tells of: one alone would often be lost with them. Each costs a quiet topic 0.1 kB meanwhile."""
-SMALL = 1024
-"""Characters, or bytes, of a payload that need not be measured once it is packed."""
 REMARK_S = 0.5
 """A watermark that did not come back is sent again: the way back drops like any other when this node is too slow."""
 _EVENTS = (
@@ -39,7 +42,6 @@ _EVENTS = (
     | zmq.EVENT_CONNECT_RETRIED
     | sockets.FAILED_EVENTS
 )
-_OUT_OF_THE_WAY = (*PACKING_ERRORS, zmq.ZMQError)
 _MOVED: dict[str, Any] = {"moved": True}
 """Header of what is sent for a while after a move: what is missing before it may still come by the other way."""
 _TAIL: dict[str, Any] = {"tail": True}
@@ -48,8 +50,8 @@ _TAIL: dict[str, Any] = {"tail": True}
 class Uplink:
     """The sending half of one node.
 
-    Everything is changed under `_lock`, but for what says otherwise. `publish` reads `_clear` and `_plain` without it,
-    as a guess, and looks again under it. Times are monotonic, in seconds.
+    Everything is changed under `_lock`, but for what says otherwise. A publisher reads `_clear` without it, as a guess,
+    and looks again under it. Times are monotonic, in seconds.
 
         closed      no socket, or its way is not proven       _open False   publishers wait
         resending   proven; `_resend` is not empty            _open False   publishers wait
@@ -58,6 +60,9 @@ class Uplink:
 
     random_u64:      source of publisher ids
     send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
+    on_much:         called whenever `FRESH_PARTS` more were sent in the short way
+    time_ns:         wall clock, ns since 1970; None: the system's
+    outlet:          what sends in the short way: compiled, or its twin
     """
 
     def __init__(
@@ -70,9 +75,13 @@ class Uplink:
         max_payload_bytes: int,
         max_unconfirmed_bytes: int,
         send_timeout_s: float,
+        on_much: Callable[[], None] = lambda: None,
+        time_ns: Callable[[], int] | None = None,
+        outlet: type[Outlet] = Outlet,
     ) -> None:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
-        self._random_u64 = random_u64
+        self._random_u64, self._on_much = random_u64, on_much
+        self._time_ns = time_ns or time.time_ns
         self._lock = threading.Lock()
         """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
         self._changed = threading.Condition(self._lock)
@@ -81,18 +90,27 @@ class Uplink:
         """The last number of each topic: of the last message that was accepted, or is being sent."""
         self._encoder = Encoder(self._numbering.publisher, max_payload_bytes)
         """Of the same publisher as `_numbering`; `_renumber` changes both."""
-        self._pack: Callable[[Any], bytes] = Packer().pack
-        """A second packer, for the short way in `publish`."""
-        self._small = SMALL if max_payload_bytes >= 4 * SMALL else -1
-        """Longest payload for that way; -1: none."""
         self._control_prefix = watermark_topic(token).encode() + b"\0"
         self._unconfirmed = Unconfirmed(max_bytes=max_unconfirmed_bytes)
         """All that was sent and is not known to have arrived."""
+        self.fresh = self._unconfirmed.fresh
+        """What the outlet adds to it."""
+        self.outlet = outlet(
+            self._lock,
+            self._numbering,
+            self,
+            FRESH_PARTS,
+            self.publish_carefully,
+            max_payload_bytes,
+            **({"time_ns": time_ns} if time_ns else {}),
+        )
+        """The short way. Its socket is `_socket`, its numbering `_numbering`; each changes with the other. It is
+        `plain` while `_clear`, with nothing added to the headers: only `_settle` and `tick` set that to True."""
+        self.publish = self.outlet.publish
+        """`publish(prefix, payload, headers=None, timeout_s=None)`: what `Node.publish` does, see there."""
         self._socket: sockets.Socket | None = None
         """The present connection; None before the first, and at the end. It is never used again once it closed."""
-        self._send: Callable[[bytes], object] = _no_socket
-        """`_socket.send` in C; raises NotConnected without a socket. Changes with `_socket`."""
-        self._monitor: sockets.Socket | None = None
+        self.monitor: sockets.Socket | None = None
         """Events of `_socket`, read in the I/O thread. Changes with `_socket`."""
         self._serial = 0
         """Connections made. A watermark carries it: one that comes back of an earlier connection proves nothing."""
@@ -102,8 +120,6 @@ class Uplink:
         """A publisher waits for room in the queue; others wait for it."""
         self._clear = False
         """`_open and not _stalled and _ended is None`: a publisher need not wait. Only `_settle` sets it to True."""
-        self._plain = False
-        """`_clear`, and nothing is added to the headers. Only `_settle` and `tick` set it to True."""
         self._headers: dict[str, Any] | None = None
         """Added to what is sent until `_moved_until`; None: nothing, from then on."""
         self._moved_until = 0.0
@@ -120,6 +136,8 @@ class Uplink:
         """Parts in `_unconfirmed.sent` that were tails and no messages."""
         self._repeats: list[deque[tuple[float, bytes, int]]] = [deque() for _ in REPEAT_TAILS_S]
         """By stage: (when, prefix, number) of tails to be sent again, by time; dropped if the topic went on."""
+        self._ticked_at = 0.0
+        """When `tick` was last called."""
         self._ended: FabricError | None = None
         """Why nothing is accepted any more; set once. `abandon` sets it without the lock."""
         self.uncertain = 0
@@ -149,43 +167,33 @@ class Uplink:
         """Whether all that was accepted is confirmed, and nothing waits to be sent."""
         return self._open and not self._tails and not self.unconfirmed
 
+    @property
+    def due_at(self) -> float:
+        """When `tick` has something to do, though all is settled; inf: never."""
+        if self._numbering.waits_for_tails:
+            return self._ticked_at + GENERATION_S
+        dues = [repeats[0][0] for repeats in self._repeats if repeats]
+        if self._headers is not None:
+            dues.append(self._moved_until)
+        return min([self._unconfirmed.due_at, *dues])
+
+    def count_fresh(self) -> None:
+        """The outlet has sent `FRESH_PARTS` more. With the lock held."""
+        self._unconfirmed.count_fresh()
+        self._on_much()
+
     # ── application threads ──────────────────────────────────────────────────────────────────────────────────────
 
     def prefix(self, topic: str) -> bytes:
         return self._encoder.prefix(topic)
 
-    def publish(
-        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None = None, timeout_s: float | None = None
+    def publish_carefully(
+        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, timeout_s: float | None
     ) -> int:
-        """Number, encode and send one message; return its number. See `Node.publish` for the errors.
+        """Publish what an outlet does not: a topic's first message, headers, and whatever has to wait or is refused.
 
         timeout_s: instead of `send_timeout_s`; 0: this does not wait, and may be called in the I/O thread
         """
-        kind = type(payload)
-        if self._plain and headers is None and (kind in NUMERIC or (kind in FLAT and len(payload) <= self._small)):
-            # Everything that a small payload on a known topic needs: 1.2 us, of which sending is a half. Calls are dear
-            # in Python. Whatever is out of the way changes nothing here, and goes the careful way.
-            with self._lock:
-                numbering = self._numbering
-                if self._plain and (last := numbering.numbers.get(prefix)):
-                    # The number is taken first: whatever interrupts this, it never goes to another message.
-                    numbering.numbers[prefix] = numbering.recent[prefix] = number = last + 1
-                    try:
-                        part = prefix + self._pack((FORMAT_VERSION, numbering.publisher, number, time_ns(), payload))
-                        self._send(part)
-                    except _OUT_OF_THE_WAY:
-                        numbering.numbers[prefix] = numbering.recent[prefix] = last
-                    else:
-                        fresh = self._unconfirmed.fresh
-                        fresh.append(part)
-                        if len(fresh) >= FRESH_PARTS:
-                            self._unconfirmed.count_fresh()
-                        return number
-        return self._publish_carefully(prefix, payload, headers, timeout_s)
-
-    def _publish_carefully(
-        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, timeout_s: float | None
-    ) -> int:
         if timeout_s is None:
             timeout_s = self._send_timeout_s
         elif timeout_s <= 0 and not self._clear:
@@ -203,12 +211,14 @@ class Uplink:
             try:
                 if self._headers is not None and (not headers or isinstance(headers, dict)):
                     headers = {**self._headers, **(headers or {})}
-                part = self._encoder.part(prefix, number, time_ns(), payload, headers)
+                part = self._encoder.part(prefix, number, self._time_ns(), payload, headers)
             except BaseException:
                 numbering.take_back(prefix)  # nothing was sent
                 raise
             try:
-                self._send(part)
+                if self._socket is None:
+                    raise zmq.ZMQError(zmq.ENOTSOCK)  # as a closed one does
+                self._socket.send(part, zmq.NOBLOCK)
             except zmq.Again:
                 self._send_when_there_is_room(prefix, part, timeout_s)
             except zmq.ZMQError as error:
@@ -235,11 +245,11 @@ class Uplink:
         finally:
             self._count_wait(since)
         if self._ended is not None:
-            raise self._ended
+            raise copy.copy(self._ended)
 
     def _refuse(self, timeout_s: float) -> NoReturn:
         if self._ended is not None:
-            raise self._ended
+            raise copy.copy(self._ended)  # each caller has its own: `accepted` is written on it
         if self._stalled and self._open:
             raise HighWaterMarkReached(
                 f"the proxy took nothing for {timeout_s:g} s ({self._hwm_msgs} messages wait); "
@@ -261,7 +271,7 @@ class Uplink:
             while time.monotonic() < end and self._ended is None:
                 self._changed.wait(0.001)
                 if self._open:
-                    may_be_sent = True  # until it is known: see the end of `_publish_carefully`
+                    may_be_sent = True  # until it is known: see the end of `publish_carefully`
                     if self._send_now(part):
                         return
                     may_be_sent = False
@@ -282,7 +292,7 @@ class Uplink:
     def _settle(self) -> None:
         """Work out whether `publish` may go on at once; wake who waits for it."""
         self._clear = self._open and not self._stalled and self._ended is None
-        self._plain = self._clear and self._headers is None
+        self.outlet.plain = self._clear and self._headers is None
         self._changed.notify_all()
 
     def _renumber(self) -> None:
@@ -295,7 +305,7 @@ class Uplink:
         self._encoder, self._tails = encoder, []
         self._repeats = [deque() for _ in REPEAT_TAILS_S]
         for prefix, number in tails:
-            self._send_now(before.part(prefix, number, time.time_ns(), None, _TAIL))
+            self._send_now(before.part(prefix, number, self._time_ns(), None, _TAIL))
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -307,8 +317,8 @@ class Uplink:
             self._drop()
             self._serial += 1
             self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=0)
-            self._send = sockets.fast_send(self._socket)
-            self._monitor = sockets.monitor(self._context, self._socket, _EVENTS)
+            self.outlet.connect(self._socket)
+            self.monitor = sockets.monitor(self._context, self._socket, _EVENTS)
             sockets.connect(self._socket, endpoint)
             return True
         finally:
@@ -317,7 +327,7 @@ class Uplink:
     def events(self) -> list[str]:
         """Return `opened` and `closed`, as they happened to the present connection."""
         found: list[str] = []
-        monitor = self._monitor
+        monitor = self.monitor
         while monitor is not None:
             try:
                 event = int.from_bytes(monitor.recv_multipart(zmq.NOBLOCK)[0][:2], "little")
@@ -330,7 +340,7 @@ class Uplink:
 
     def close_gate(self) -> int:
         """The connection is lost: publishers wait. Return how many accepted parts can not be sent again."""
-        self._open = self._clear = self._plain = False
+        self._open = self._clear = self.outlet.plain = False
         self._forget_resending()
         if self._lock.acquire(blocking=False):  # a publisher may be adding a part; then `proven` counts it
             self._unconfirmed.count_fresh()
@@ -369,6 +379,7 @@ class Uplink:
         """Go on sending again, send a watermark where there was traffic, and tails that are due."""
         if self._socket is None or not self._lock.acquire(blocking=False):
             return
+        self._ticked_at = now
         try:
             if self._resend:
                 self._go_on_resending()
@@ -378,7 +389,7 @@ class Uplink:
             if self._open:
                 if self._headers is not None and now > self._moved_until:
                     self._headers = None
-                    self._plain = self._clear
+                    self.outlet.plain = self._clear
                 self._send_tails(now)
                 if self._marked != self._unconfirmed.sent or (self.unconfirmed and now > self._marked_at + REMARK_S):
                     self._marked_at = now
@@ -408,7 +419,7 @@ class Uplink:
     def abandon(self, why: FabricError) -> None:
         """In a forked child, or when the I/O thread ends: nothing can be sent any more."""
         self._ended = why
-        self._open = self._clear = self._plain = False
+        self._open = self._clear = self.outlet.plain = False
 
     def close(self) -> None:
         with self._lock:
@@ -417,15 +428,15 @@ class Uplink:
             self._settle()
 
     def _drop(self) -> None:
-        self._open = self._clear = self._plain = False
+        self._open = self._clear = self.outlet.plain = False
         self._forget_resending()
+        self.outlet.connect(None)
         if self._socket is not None:
             self._socket.disable_monitor()
             self._socket.close(linger=0)
-        if self._monitor is not None:
-            self._monitor.close()
-        self._socket = self._monitor = None
-        self._send = _no_socket
+        if self.monitor is not None:
+            self.monitor.close()
+        self._socket = self.monitor = None
 
     def _forget_resending(self) -> None:
         """Until `proven`, which begins again: going on in the middle, on another connection, would leave a hole."""
@@ -447,7 +458,7 @@ class Uplink:
             self._tails = self._numbering.due_tails(now, TAILS_PER_TICK)
         while self._tails:
             prefix, number = self._tails[-1]
-            part = self._encoder.part(prefix, number, time.time_ns(), None, _TAIL)
+            part = self._encoder.part(prefix, number, self._time_ns(), None, _TAIL)
             if not self._send_now(part):
                 return
             self._unconfirmed.add(part)
@@ -463,7 +474,7 @@ class Uplink:
                 return
             _, prefix, number = repeats[0]
             if self._numbering.last(prefix) == number:
-                part = self._encoder.part(prefix, number, time.time_ns(), None, _TAIL)
+                part = self._encoder.part(prefix, number, self._time_ns(), None, _TAIL)
                 if not self._send_now(part):
                     return
                 self._unconfirmed.add(part)
@@ -481,7 +492,7 @@ class Uplink:
 
     def _send_watermark_locked(self) -> None:
         count = self._unconfirmed.sent
-        part = self._encoder.part(self._control_prefix, 1, time.time_ns(), [self._serial, count])
+        part = self._encoder.part(self._control_prefix, 1, self._time_ns(), [self._serial, count])
         if self._send_now(part):
             self._marked = count
 
@@ -493,7 +504,3 @@ class Uplink:
         except zmq.ZMQError:
             return False
         return True
-
-
-def _no_socket(part: bytes) -> object:
-    raise zmq.ZMQError(zmq.ENOTSOCK)  # as a closed socket does

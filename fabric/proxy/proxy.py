@@ -17,6 +17,7 @@ from typing import Any
 import zmq
 
 from fabric import sockets
+from fabric.core import BUILD
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError, expected
 from fabric.protocol import markers, questions, stray, views
@@ -447,6 +448,7 @@ class Proxy:
         payload = {
             **self._membership.view().to_map(),
             "name": self.name,
+            "build": BUILD,
             "protocol": list(markers.PROTOCOL),
             "uptime_s": round(now - self._figures.started, 3),
             "subscriptions": dict(self._prefixes),

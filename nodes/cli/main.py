@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import click
 
+from fabric.core import BUILD
 from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
 from nodes.cli import (
     agent,
@@ -69,7 +70,7 @@ def fabric(context: click.Context, version: bool) -> None:
     130 interrupted.
     """
     if version:
-        click.echo(f"fabric {_version()}")
+        click.echo(f"fabric {_version()} ({BUILD})")
     elif context.invoked_subcommand is None:
         raise click.UsageError(f"missing command: expected one of {', '.join(fabric.list_commands(context))}")
 

@@ -30,6 +30,7 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
     IN/s …     messages a second since the announcement before: from publishers,
                to subscribers and links, from links to subscribers, to guests
     REFUSED    parts that were not a message, or not allowed
+    BUILD      what carries its streams: compiled, or plain Python
     """
     view = MeshView()
     with open_node(connect, connect_timeout_s) as node:

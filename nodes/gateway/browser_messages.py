@@ -13,6 +13,7 @@ from typing import Any
 from nodes.gateway.chat_lines import is_chat
 from nodes.rules.fields import (
     BUTTONS,
+    CAPABILITY,
     CODE,
     EPOCH,
     MAX_WHOLE,
@@ -155,6 +156,15 @@ class Join(BrowserMessage):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ask(BrowserMessage):
+    """The agent asks the visitor of its chat."""
+
+    id: int = field(metadata=ID)
+    session: str = field(metadata=SESSION)
+    capability: str = field(default="view", metadata=_holds(CAPABILITY))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChatRequest(BrowserMessage):
     """What the agent asks the frame node for; `t` is the operation."""
 
@@ -164,7 +174,7 @@ class ChatRequest(BrowserMessage):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndCobrowse(BrowserMessage):
-    """The agent stops co-browsing."""
+    """The agent stops co-browsing, or takes its request back."""
 
     id: int = field(metadata=ID)
     session: str = field(metadata=SESSION)
@@ -214,7 +224,7 @@ class Ping(BrowserMessage):
 PageMessage = (
     Hello | Subscribe | Unsubscribe | Publish | Update | StopCobrowse | Retry | Beat | DismissChat | TokenStored | Bye
 )
-AgentMessage = Available | Join | ChatRequest | EndCobrowse | Say | Dismiss | Snapshot | Shown | Handled | Ping
+AgentMessage = Available | Join | Ask | ChatRequest | EndCobrowse | Say | Dismiss | Snapshot | Shown | Handled | Ping
 
 PAGE: Mapping[str, type[PageMessage]] = {
     "hello": Hello,
@@ -232,6 +242,7 @@ PAGE: Mapping[str, type[PageMessage]] = {
 AGENT: Mapping[str, type[AgentMessage]] = {
     "available": Available,
     "join": Join,
+    "ask": Ask,
     **dict.fromkeys(("accept", "decline", "stop_chat", "proactive"), ChatRequest),
     "stop": EndCobrowse,
     "say": Say,

@@ -91,6 +91,7 @@ class PageSession:
             buttons=buttons,
             lease_s=hub.settings.lease_s,
             backoff=hub.settings.backoff,
+            consent=hub.settings.consent,
             echo=False,
             kept=None if session is None or chat is None else opened(secret, session, chat),
             on_line=self._on_line,

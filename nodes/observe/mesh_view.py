@@ -9,9 +9,13 @@ from typing import Any
 
 from fabric.protocol.views import Record, View
 
-COLUMNS = ("PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s", "REFUSED")
+# fmt: off
+COLUMNS = (
+    "PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s", "REFUSED", "BUILD",
+)
+# fmt: on
 NUMERIC_FROM = COLUMNS.index("UP")
-NUMERIC = COLUMNS[NUMERIC_FROM:]
+NUMERIC = COLUMNS[NUMERIC_FROM:-1]
 """The columns that hold figures."""
 
 
@@ -117,6 +121,7 @@ def _row(view: View, payload: dict[str, Any], dead: bool) -> tuple[str, ...]:
         "/".join(f"{_number(payload, 'subscriptions', leg):.0f}" for leg in ("ingress", "relay")),
         *(f"{_number(payload, 'rates', stream):,.0f}" for stream in ("in", "out", "relay", "guest")),
         f"{_sum(payload.get('refused')):.0f}",
+        _word(payload.get("build")),
     )
 
 
@@ -125,6 +130,11 @@ def _number(payload: Any, *path: str) -> float:
     for key in path:
         payload = payload.get(key) if isinstance(payload, dict) else None
     return payload if isinstance(payload, int | float) and not isinstance(payload, bool) else 0
+
+
+def _word(value: Any) -> str:
+    """A short text as it is, or nothing: a peer may have sent anything."""
+    return value if isinstance(value, str) and len(value) <= 20 and value.isprintable() else ""
 
 
 def _sum(counts: Any) -> float:

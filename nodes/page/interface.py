@@ -131,6 +131,13 @@ class PageStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class PageDeclined:
+    """Its visitor declines the request of this epoch, from this moment: whatever began by it ends."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class PageChoseButtons:
     """It shows these chat buttons now.
 
@@ -265,6 +272,7 @@ FrameInput = (
     PageCame
     | PageRetried
     | PageStopped
+    | PageDeclined
     | PageChoseButtons
     | VisitorAsked
     | LineCame

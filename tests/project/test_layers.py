@@ -18,7 +18,7 @@ from tests.support.processes import ROOT
 # fmt: off
 FLOORS = (
     ("fabric",),
-    ("fabric.protocol",),
+    ("fabric.core", "fabric.protocol"),
     ("fabric.proxy", "fabric.node"),
     ("fabric.services",),
     ("nodes.rules", "nodes.operate", "nodes.observe", "nodes.load", "nodes.deployment"),

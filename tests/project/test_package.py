@@ -6,9 +6,11 @@ The wheel is built from the source archive: that one is complete, too.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
 import zipfile
@@ -19,9 +21,10 @@ import pytest
 from tests.support.processes import ROOT
 
 
-def run(*command: str | Path, cwd: Path, code: int = 0) -> str:
+def run(*command: str | Path, cwd: Path, code: int = 0, **variables: str) -> str:
     """Run a command in an environment that knows nothing of the checkout; return what it printed."""
-    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "FABRIC_CONNECT")}
+    strangers = ("PYTHONPATH", "FABRIC_CONNECT", "FABRIC_PURE")
+    env = {key: value for key, value in os.environ.items() if key not in strangers} | variables
     done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
@@ -37,6 +40,18 @@ TRAPS = (
     "trap.py",
 )
 """What lies about in a checkout, and must slip into neither."""
+SOURCES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md")
+COMPILED = sorted(str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "fabric/core").glob("*.pyx"))
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+
+
+def copy_source(folder: Path) -> None:
+    """Copy what a checkout holds of the two packages, but nothing that was built."""
+    built = shutil.ignore_patterns("__pycache__", "node_modules", "*.so", "*.c")
+    for name in ("fabric", "nodes"):
+        shutil.copytree(ROOT / name, folder / name, ignore=built)
+    for name in SOURCES:
+        shutil.copy(ROOT / name, folder)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +60,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"
     source.mkdir()
-    for name in ("fabric", "nodes"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-    for name in ("pyproject.toml", "MANIFEST.in", "README.md"):
-        shutil.copy(ROOT / name, source)
+    copy_source(source)
     for name in TRAPS:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).touch()
@@ -73,6 +85,7 @@ def packaged() -> set[str]:
     }
     for folder in ("nodes/web/src", "nodes/web/dist", "nodes/demo/data"):
         ours |= {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file()}
+    ours |= {f"{name}.pyi" for name in COMPILED}
     return {name for name in ours if not name.endswith("/.built")} | {"fabric/py.typed", "nodes/py.typed"}
 
 
@@ -94,7 +107,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_exactly_the_two_packages(wheel: Path, packaged: set[str]) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
-    assert {name for name in names if ".dist-info/" not in name} == packaged
+    assert {name for name in names if ".dist-info/" not in name} == packaged | {name + SUFFIX for name in COMPILED}
     assert wheel.stat().st_size < 2_000_000
 
 
@@ -103,7 +116,8 @@ def test_the_source_archive_holds_the_two_packages_and_what_builds_them(built: P
     with tarfile.open(archive) as files:
         names = {member.name.partition("/")[2] for member in files.getmembers() if member.isfile()}
     told = {name for name in names if ".egg-info/" in name}
-    assert names - told == packaged | {"MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg"}
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "fabric/core").glob("*.p[xy][xd]")}
+    assert names - told == packaged | sources | {*SOURCES, "PKG-INFO", "setup.cfg"}
     assert archive.stat().st_size < 2_000_000
 
 
@@ -123,10 +137,25 @@ def test_it_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     command = installed / "bin" / "fabric"
     assert run(command, "match", "truck/+/x", "truck/1/x", cwd=tmp_path).startswith("truck/1/x\tmatches")
     run(command, "match", "truck/+/x", "truck/1", cwd=tmp_path, code=1)
-    assert run(command, "--version", cwd=tmp_path).startswith("fabric 0.")
+    assert re.fullmatch(r"fabric 0\.[\d.]+ \(compiled\)\n", run(command, "--version", cwd=tmp_path))
     where = "import fabric, nodes; print(fabric.__file__, nodes.__file__)"
     for path in run(installed / "bin" / "python", "-c", where, cwd=tmp_path).split():
         assert Path(path).is_relative_to(installed)
+
+
+def test_without_a_compiler_it_is_built_all_the_same_and_runs_in_plain_python(tmp_path: Path, installed: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    copy_source(source)
+    said = run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, source, cwd=tmp_path, CC="/bin/false")
+    assert "fabric: not compiled: fabric.core._" in said
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert not [name for name in names if name.endswith(SUFFIX)]
+    python = installed / "bin" / "python"
+    where = "import fabric.core as core; print(core.__file__, core.BUILD)"
+    told = run(python, "-c", f"import sys; sys.path.insert(0, {str(wheel)!r}); {where}", cwd=tmp_path)
+    assert told == f"{wheel}/fabric/core/__init__.py plain Python\n"
 
 
 def test_an_installed_package_plays_the_demo(installed: Path, tmp_path: Path) -> None:

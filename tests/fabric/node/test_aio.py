@@ -368,6 +368,55 @@ def test_publish_never_blocks_the_loop_and_keeps_the_order(fresh: ProxyProcess) 
         fresh.signal(CONTINUE)
 
 
+def test_many_are_published_in_one_call_and_other_tasks_have_their_turn(proxy: ProxyProcess) -> None:
+    async def main() -> None:
+        async with AsyncNode(proxy.base) as node:
+            subscription = await node.subscribe("many/#")
+            await subscription.ack()
+            turns = 0
+
+            async def other() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            task = asyncio.create_task(other())
+            assert await node.publish_many((f"many/{number % 2}", number) for number in range(2_000)) == 2_000
+            assert turns >= 20
+            task.cancel()
+            assert [m.payload for m in await take(subscription, 2_000)] == list(range(2_000))
+            with pytest.raises(InvalidTopic) as raised:
+                await node.publish_many([("many/0", 1)] * 250 + [("a/+", 1)])
+            assert raised.value.accepted == 250
+
+    asyncio.run(main())
+
+
+def test_many_wait_for_room_in_their_order(fresh: ProxyProcess) -> None:
+    """The proxy stands still, so that the queue to it fills; then it goes on, and all arrives in order."""
+
+    async def main() -> None:
+        async with AsyncNode(fresh.base, hwm_msgs=1_000, silence_s=60.0, send_timeout_s=60.0) as node:
+            box = Box()
+            with Node(fresh.base, silence_s=60.0) as other:
+                assert other.wait_ack(other.subscribe("p/#", box), PATIENCE_S).ok
+                fresh.signal(STOP)
+                tasks = []
+                while node.stats()["waited_publishes"] < 5:
+                    tasks.append(asyncio.create_task(node.publish_many([("p/x", "x" * 10_000)] * 50)))
+                    await asyncio.sleep(0.001)
+                fresh.signal(CONTINUE)
+                assert set(await asyncio.wait_for(asyncio.gather(*tasks), 4 * PATIENCE_S)) == {50}
+                await eventually(lambda: len(box) == 50 * len(tasks), "all have come")
+                assert [m.number for m in box.items] == list(range(1, len(box) + 1))
+
+    try:
+        asyncio.run(main())
+    finally:
+        fresh.signal(CONTINUE)
+
+
 def test_close_ends_what_waits_to_be_sent(fresh: ProxyProcess) -> None:
     async def main() -> None:
         node = await AsyncNode(fresh.base, send_timeout_s=60.0).open()

@@ -34,6 +34,12 @@ def connected(*bases: str, now: float = 0.0) -> Connection:
     return connection
 
 
+def test_it_says_when_silence_is_too_long() -> None:
+    connection = Connection([A], silence_s=3.0)
+    connection.proxy_heard(10.0)
+    assert connection.silent_at == 13.0
+
+
 def test_no_address_is_an_error() -> None:
     with pytest.raises(ValueError, match="expected at least one"):
         Connection([])

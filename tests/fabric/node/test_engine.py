@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +43,29 @@ def test_the_bell_is_heard_by_a_node_that_sleeps(node: Node) -> None:
         heard = threading.Event()
         node._command(heard.set)
         assert heard.wait(5)
+
+
+def sleeps(node: Node) -> int:
+    """How often the I/O thread has gone to sleep."""
+    status = Path(f"/proc/self/task/{node._thread.native_id}/status").read_text()
+    return int(status.partition("voluntary_ctxt_switches:")[2].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts what Linux counts")
+def test_an_idle_node_wakes_up_for_its_proxys_announcements_only(node: Node) -> None:
+    assert node.wait_ack(node.subscribe("idle/#", print), 10).ok
+    until(lambda: node._asleep and node.stats()["unconfirmed"] == 0, "the node sleeps")
+    received, before = node.stats()["received"], sleeps(node)
+    until(lambda: node.stats()["received"] >= received + 4, "four announcements have come")
+    assert sleeps(node) - before <= node.stats()["received"] - received + 3
+
+
+def test_who_publishes_much_is_confirmed_soon_though_the_node_slept(node: Node) -> None:
+    node.publish("much", 0)
+    until(lambda: node._asleep, "the node sleeps")
+    for number in range(1_000):
+        node.publish("much", number)
+    until(lambda: node.stats()["unconfirmed"] < 300, "the first of them are confirmed")
 
 
 def test_what_lives_on_a_node_is_ticked_and_closed_before_it_last_one_first(mesh: list[ProxyProcess]) -> None:

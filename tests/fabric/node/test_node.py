@@ -14,6 +14,7 @@ import pytest
 
 from fabric import Ack, Message, Node, NodeState
 from fabric.errors import (
+    FabricError,
     HighWaterMarkReached,
     InvalidFilter,
     InvalidTopic,
@@ -273,6 +274,31 @@ def test_unsubscribe_in_a_callback_ends_the_calls_at_once(here: Node, there: Nod
         there.publish("once/x", number)
     end.wait(1000)
     assert heard == [0]
+
+
+def test_many_messages_are_published_in_one_call_and_numbered_as_one_by_one(here: Node, there: Node) -> None:
+    box = Box()
+    acked(there, "many/#", box)
+    local = Box()
+    acked(here, "~/many", local)
+    assert here.publish("many/0", "first") == 1
+    messages = [(f"many/{number % 3}", {"n": number}) for number in range(1_000)]
+    assert here.publish_many([*messages, ("~/many", "here only")]) == 1_001
+    until(lambda: len(box) == 1_001 and len(local) == 1, "all have come")
+    assert [message.payload for message in box.items[1:]] == [payload for _, payload in messages]
+    assert here.publish("many/0", "last") == 336, "one before, 334 of the many"
+    assert here.publish_many(()) == 0
+
+
+def test_of_many_messages_those_before_one_that_is_refused_are_accepted(here: Node, there: Node) -> None:
+    box = Box()
+    acked(there, "refused", box)
+    wrong: list[tuple[Any, ...]] = [("a/+", 1), ("$sys/x", 1), ("refused", object())]
+    for count, each in enumerate(wrong, 1):
+        with pytest.raises(FabricError) as raised:
+            here.publish_many([("refused", 1), ("refused", 2), each, ("refused", 3)])
+        assert raised.value.accepted == 2
+        until(lambda count=count: len(box) == 2 * count, "the two before it have come")  # type: ignore[misc]
 
 
 def test_a_callback_may_subscribe_and_publish(here: Node, there: Node) -> None:

@@ -1,4 +1,4 @@
-"""Receiver: from raw parts to handlers, with no network: parts are built by hand.
+"""Receiver: from raw parts to handlers, with no network: parts are built by hand. All over both intakes.
 
 The last tests hold it against `Plain`, which knows only `wire.decode` and `GapDetector.observe`.
 """
@@ -15,15 +15,18 @@ from unittest import mock
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
+import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fabric.core.intake import PLAIN_BYTES, PLAIN_NS
 from fabric.errors import RemoteWireError
 from fabric.node.gaps import Gap, GapDetector
-from fabric.node.receiver import PLAIN_BYTES, PLAIN_NS, Receiver
+from fabric.node.receiver import Receiver
 from fabric.topics import matches
 from fabric.wire import ENVELOPE_BYTES, Encoder, Message, decode, decode_body, decode_topic, encode
 from tests.support.payload_strategies import PAYLOADS, nested
+from tests.support.twins import twins
 
 PRIVATE = b"$ack/0123"
 NOW_NS = 1_700_000_000_000_000_000
@@ -33,6 +36,9 @@ SIZES = [None, b"x" * 2_000]
 
 class Node:
     """A receiver and all that it calls."""
+
+    intake: Any
+    """The kind of intake of all that are made now."""
 
     def __init__(self, **options: Any) -> None:
         self.private: list[tuple[bytes, bytes]] = []
@@ -45,10 +51,11 @@ class Node:
             lambda raw, body: self.private.append((raw, body)),
             self.gaps.append,
             self.notices.append,
+            intake=self.intake,
             **{**limits, **options},
         )
         self.broker = self.receiver.broker
-        self.take = self.receiver.take
+        self.take = self.receiver.intake.take
 
     def listen(self, topic_filter: str) -> list[Message]:
         heard: list[Message] = []
@@ -61,6 +68,11 @@ class Node:
 
 def numbers(messages: list[Message]) -> list[int]:
     return [message.number for message in messages]
+
+
+@pytest.fixture(scope="module", params=twins("intake", "Intake"), autouse=True)
+def intake(request: pytest.FixtureRequest) -> None:
+    Node.intake = request.param
 
 
 def test_a_message_goes_to_all_who_match_in_the_order_they_subscribed() -> None:
@@ -447,6 +459,41 @@ class Both:
             assert repr(ours.detector.lasts(topic)) == repr(plain.detector.lasts(topic)), topic
 
 
+class Batches(Both):
+    """The receiver gets its parts from a socket, as many at once as came between two other steps."""
+
+    def __init__(self, *limits: int) -> None:
+        super().__init__(*limits)
+        self.waiting: list[bytes] = []
+
+    def take(self, *parts: bytes) -> None:
+        for part in parts:
+            self.waiting.append(part)
+            self.plain.take(part, self.now)
+
+    def compare(self) -> None:
+        with zmq.Context() as context, context.socket(zmq.PULL) as pull, context.socket(zmq.PUSH) as push:
+            pull.bind("inproc://parts")
+            push.connect("inproc://parts")
+            for part in self.waiting:
+                push.send(part)
+            self.waiting.clear()
+            self.node.receiver.intake.drain(pull, 1_000)
+        super().compare()
+
+    def wait(self, passed_s: float) -> None:
+        self.compare()
+        super().wait(passed_s)
+
+    def set_awaits(self, awaits: bool) -> None:
+        self.compare()
+        super().set_awaits(awaits)
+
+    def drop(self, topic_filter: str) -> None:
+        self.compare()
+        super().drop(topic_filter)
+
+
 def pack(value: Any) -> bytes:
     packed: bytes = msgpack.packb(value)
     return packed
@@ -578,7 +625,8 @@ STEPS = st.one_of(
 ENDS = st.lists(st.tuples(st.just("drop"), st.sampled_from(FILTERS)) | STEPS, max_size=15)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.parametrize("way", [Both, Batches])
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(STEPS, min_size=15, max_size=60),
     ENDS,
@@ -586,9 +634,9 @@ ENDS = st.lists(st.tuples(st.just("drop"), st.sampled_from(FILTERS)) | STEPS, ma
     st.sampled_from([1_000, 1_000, 2]),
 )
 def test_whatever_comes_it_does_what_decoding_and_numbering_in_full_do(
-    steps: list[tuple[Any, ...]], ends: list[tuple[Any, ...]], max_payload_bytes: int, max_entries: int
+    way: Any, steps: list[tuple[Any, ...]], ends: list[tuple[Any, ...]], max_payload_bytes: int, max_entries: int
 ) -> None:
-    both = Both(max_payload_bytes, max_entries)
+    both = way(max_payload_bytes, max_entries)
     for name, *arguments in steps + ends:
         getattr(both, name)(*arguments)
     both.wait(10.0)
@@ -644,6 +692,6 @@ def test_a_plain_message_in_order_takes_the_hot_path(payload: Any) -> None:
     node = Node()
     heard = node.listen("a")
     node.send("a", 1)
-    with mock.patch.object(node.receiver, "_take_carefully", side_effect=AssertionError):
+    with mock.patch.object(node.receiver, "take_carefully", side_effect=AssertionError):
         node.send("a", 2, payload)
     assert numbers(heard) == [1, 2] and heard[1].payload == payload

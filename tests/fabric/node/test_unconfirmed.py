@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -40,6 +42,18 @@ def test_watermarks_that_are_late_repeated_or_from_nowhere_change_nothing() -> N
     assert unconfirmed.count == 1
     unconfirmed.tick(100.0)
     assert unconfirmed.kept() == [b"part 3"]
+
+
+def test_it_says_when_there_is_something_to_let_go_of() -> None:
+    unconfirmed = filled(3)
+    assert unconfirmed.due_at == math.inf
+    unconfirmed.watermark_returned(1, now=10.0)
+    unconfirmed.watermark_returned(3, now=11.0)
+    assert unconfirmed.due_at == 10.0 + KEEP_S
+    unconfirmed.tick(unconfirmed.due_at)
+    assert unconfirmed.due_at == 11.0 + KEEP_S
+    unconfirmed.tick(unconfirmed.due_at)
+    assert unconfirmed.due_at == math.inf
 
 
 def test_where_nothing_was_sent_nothing_is_to_be_confirmed() -> None:

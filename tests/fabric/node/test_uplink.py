@@ -1,12 +1,13 @@
 """Uplink: numbers, order and what is sent again, against a PULL socket in the place of a proxy's ingress.
 
-The last tests hold `publish` against its careful way alone, with no socket.
+All over both outlets. The last tests hold `publish` against its careful way alone, with no socket.
 """
 
 from __future__ import annotations
 
 import enum
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,14 +21,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric import sockets
+from fabric.core.outlet import SMALL
 from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, StateError
-from fabric.node.uplink import REMARK_S, SMALL, Uplink
+from fabric.node.numbering import GENERATION_S
+from fabric.node.uplink import REMARK_S, REPEAT_TAILS_S, Uplink
 from fabric.wire import ENVELOPE_BYTES, Message, decode
 from tests.support.payload_strategies import NO_PAYLOADS, PAYLOADS, nested
+from tests.support.twins import twins
 from tests.support.waiting import until
 
 TOKEN = "0123"
 TOPIC, OTHER = b"a/b\0", b"c\0"
+
+
+class Kind:
+    """The kind of outlet of all uplinks that are made now."""
+
+    outlet: Any
+
+
+@pytest.fixture(scope="module", params=twins("outlet", "Outlet"), autouse=True)
+def outlet(request: pytest.FixtureRequest) -> None:
+    Kind.outlet = request.param
 
 
 class Ingress:
@@ -59,7 +74,8 @@ class Link:
         self.context, self.ingress = context, ingress
         numbers = itertools.count(7)
         limits = {"hwm_msgs": 100, "max_payload_bytes": 1_000_000, "max_unconfirmed_bytes": 1_000_000}
-        self.up = Uplink(context, TOKEN, lambda: next(numbers), **{**limits, "send_timeout_s": 0.3, **options})
+        options = {**limits, "send_timeout_s": 0.3, "outlet": Kind.outlet, **options}
+        self.up = Uplink(context, TOKEN, lambda: next(numbers), **options)
         self.now = 100.0
         self.connect()
 
@@ -278,6 +294,20 @@ def test_a_quiet_topic_gets_its_tail_once(make: Callable[..., Link]) -> None:
     assert (tail.number, tail.payload, tail.headers) == (3, None, {"tail": True})
 
 
+def test_it_says_when_a_tick_is_due_though_all_is_settled(make: Callable[..., Link]) -> None:
+    link = make()
+    link.tick(1.0)
+    assert link.up.is_settled and link.up.due_at == math.inf
+    link.up.publish(TOPIC, 1)
+    link.confirm()
+    assert link.up.is_settled and link.up.due_at <= link.now + GENERATION_S, "its tail is still to come"
+    for _ in range(300):
+        link.tick()
+    link.confirm()
+    link.tick(0.6)
+    assert link.up.is_settled and 1.0 < link.up.due_at - link.now <= REPEAT_TAILS_S[0], "and to be repeated"
+
+
 def test_finish_sends_the_tails_and_waits_for_what_is_not_confirmed(make: Callable[..., Link]) -> None:
     link = make()
     link.up.publish(TOPIC, 1)
@@ -357,17 +387,14 @@ class Side:
             max_payload_bytes=max_payload_bytes,
             max_unconfirmed_bytes=2_000,
             send_timeout_s=0.0,
+            time_ns=self.time_ns,
+            outlet=Kind.outlet,
         )
         self.up._numbering.max_topics = 3
-        self.publish = self.up._publish_carefully if careful else self.up.publish
+        self.publish = self.up.publish_carefully if careful else self.up.publish
         self.now = 100.0
         self.wire = Wire()
-        self.do("connect")
-
-    def do(self, name: str, *arguments: Any) -> Any:
-        """Call a method with this side's time."""
-        with mock.patch("fabric.node.uplink.time_ns", self.time_ns), mock.patch("time.time_ns", self.time_ns):
-            return getattr(self, name)(*arguments)
+        self.connect()
 
     def time_ns(self) -> int:
         """Return the same for the same number of messages sent, in whatever number of calls."""
@@ -378,11 +405,10 @@ class Side:
         self.wire.parts = old.parts
         fakes: dict[str, Any] = {
             "push": lambda *_, **__: self.wire,
-            "fast_send": lambda wire: wire.send,
             "monitor": lambda *_: SimpleNamespace(close=lambda: None),
             "connect": lambda *_: None,
         }
-        with mock.patch.multiple(sockets, **fakes):
+        with mock.patch.multiple(sockets, **fakes), mock.patch("fabric.core.outlet.fast_send", lambda wire: wire.send):
             assert self.up.open("anywhere")
         self.up.proven(self.now, 0.5)
 
@@ -473,7 +499,7 @@ PUBLISH_STEPS = st.one_of(
 def test_publishing_does_what_its_careful_way_alone_does(steps: list[tuple[Any, ...]], max_payload_bytes: int) -> None:
     sides = [Side(max_payload_bytes, careful=careful) for careful in (False, True)]
     for name, *arguments in steps:
-        ours, careful = (side.do(name, *arguments) for side in sides)
+        ours, careful = (getattr(side, name)(*arguments) for side in sides)
         assert ours == careful
         ours, careful = (side.told() for side in sides)
         assert ours == careful
@@ -513,6 +539,7 @@ def test_a_small_payload_on_a_known_topic_takes_the_hot_path(payload: Any) -> No
     """Or the comparison above would hold the careful way against itself."""
     side = Side(10**6, careful=False)
     side.send(TOPIC, 0, None)
-    with mock.patch.object(side.up, "_publish_carefully", side_effect=AssertionError):
-        assert side.send(TOPIC, payload, None) == 2
+    assert not side.up._unconfirmed.fresh, "the careful way counts each part at once"
+    assert side.send(TOPIC, payload, None) == 2
+    assert len(side.up._unconfirmed.fresh) == 1
     assert decode(side.wire.parts[-1]).payload == payload

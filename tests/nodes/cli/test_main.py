@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from fabric import Node
+from fabric.core import BUILD
 from fabric.errors import FabricError, HighWaterMarkReached, InvalidTopic, LocalWireError, NotConnected
 from nodes.cli import main, match
 from nodes.cli.exits import Exit, Fail
@@ -98,7 +100,7 @@ def test_every_end_has_its_code(raised: BaseException, code: Exit, monkeypatch: 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--version"]) == Exit.DONE
-    assert capsys.readouterr().out.startswith("fabric ")
+    assert re.fullmatch(rf"fabric \S.* \({BUILD}\)\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("command", [["status"], ["sub", "a"], ["pub", "a", "1"]])

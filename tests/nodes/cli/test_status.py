@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from fabric import Node
+from fabric.core import BUILD
 from nodes.cli.exits import Exit
 from tests.support.processes import FabricProcess, ProxyProcess
 
@@ -26,8 +27,8 @@ def test_status(mesh: list[ProxyProcess], fabric: Callable[..., FabricProcess], 
     lines = done.stdout.splitlines()
     assert done.returncode == Exit.DONE and done.stderr == "" and len(lines) == 3
     assert lines[0].startswith("PROXY  STATE   BASE")
-    assert re.match(rf"p1 +member +{first.base} +[\dms]+ +1/1 ", lines[1])
-    assert re.match(rf"p2 +member +{second.base} +[\dms]+ +1/1 ", lines[2])
+    assert re.match(rf"p1 +member +{first.base} +[\dms]+ +1/1 .* {BUILD}$", lines[1])
+    assert re.match(rf"p2 +member +{second.base} +[\dms]+ +1/1 .* {BUILD}$", lines[2])
 
 
 def test_status_as_json(mesh: list[ProxyProcess], run_fabric: Run) -> None:

@@ -98,9 +98,24 @@ def test_the_row_shows_the_figures() -> None:
         "subscriptions": {"ingress": 5, "relay": 4},
         "rates": {"in": 1234.5, "out": 2469.0, "relay": 0.4, "guest": 0.0},
         "refused": {"control": 2, "too_large": 1},
+        "build": "compiled",
     }
     view = view_of(announcement("p1", peer("p2"), peer("p3", linked=False), **figures))
-    row = ("p1", "member", "tcp://127.0.0.1:5570", "3m12s", "1/2", "3", "5/4", "1,234", "2,469", "0", "0", "3")
+    row = (
+        "p1",
+        "member",
+        "tcp://127.0.0.1:5570",
+        "3m12s",
+        "1/2",
+        "3",
+        "5/4",
+        "1,234",
+        "2,469",
+        "0",
+        "0",
+        "3",
+        "compiled",
+    )
     assert view.rows()[0] == row
     assert view.as_json()[0]["nodes"] == 3
 
@@ -133,7 +148,7 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-fields = ("id", "state", "peers", "uptime_s", "nodes", "subscriptions", "rates", "refused")
+fields = ("id", "state", "peers", "uptime_s", "nodes", "subscriptions", "rates", "refused", "build")
 
 
 @given(anything, st.dictionaries(st.sampled_from(fields), anything))
@@ -152,5 +167,6 @@ def test_a_row_survives_figures_that_are_no_numbers() -> None:
             "rates": {"in": odd},
             "refused": {"x": odd},
             "subscriptions": odd,
+            "build": odd,
         }
         assert len(view_of(announcement("p1", **figures)).rows()[0]) == len(COLUMNS)

@@ -55,7 +55,8 @@ export class ChatPanel {
     document.querySelector("aside").dataset.chat = chat;
     get("chat_head").textContent = visitor ? `Chat with ${visitor.label}` : "Chat";
     get("chat_words").textContent = visitor ? chatWords(visitor) : "Open a visitor to chat.";
-    get("propose").hidden = !visitor || visitor.gone || !["idle", "closed"].includes(chat);
+    const isStranger = chat === "idle" && visitor?.epoch === null; // until they have allowed to be seen
+    get("propose").hidden = !visitor || visitor.gone || isStranger || !["idle", "closed"].includes(chat);
     get("end_chat").hidden = !ENDS.includes(chat);
     get("dismiss").hidden = chat !== "closed";
     get("say").hidden = chat !== "open";

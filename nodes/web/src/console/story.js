@@ -1,7 +1,9 @@
 // What the console knows, as data: a pure function of what the gateway says and of what the agent does.
 //
-//   desk.visitors   session -> {label, state, epoch, synced, n, pulse, paused, chat, messages, unread, href, away, gone,
-//                   answer, dropped}
+//   desk.visitors   session -> {label, state, asked, refusal, epoch, synced, n, pulse, paused, chat, messages, unread, href,
+//                   away, gone, answer, dropped}
+//                   asked: {epoch, since} of a request that the visitor has not answered, or null
+//                   refusal: how the last request ended that was not allowed, until the agent has turned away from it
 //                   away: nothing is heard of the visitor · gone: their page has ended; what was said can be read still
 //                   answer: to the last proposal, `declined`, `unanswered`, or "" · dropped: messages that are not kept
 //                   n: of the last update that is shown · pulse: {n, seenAt, open}, what was heard of the page last
@@ -33,13 +35,14 @@ const PAUSES = { __proto__: null, "~pagesession/cobrowsing/paused": true, "~page
 const OLD_MS = 5_000; // a picture that was not confirmed for so long may be old
 const AWAY_MS = 2_000; // a page that is loaded again is away for less
 const ENGAGED = ["offered", "invited", "open"];
+const GONE = { epoch: null, asked: null, ...NOTHING_SEEN, away: false, gone: true };
 const NO_CHAT = { chat: "idle", messages: [], unread: 0, away: false, answer: "", dropped: 0 };
 
 /** The desk after the gateway said this. `now`: milliseconds of a clock that only runs forward. */
 export function heard(desk, said, now = 0) {
-  if (said.t === "welcome") return welcomed(desk, said);
-  if (said.t === "state") return said.state ? withState(desk, said.state) : desk; // none: an event says that it is gone
-  if (said.t === "reply" && said.state) return withState(desk, said.state);
+  if (said.t === "welcome") return welcomed(desk, said, now);
+  if (said.t === "state") return said.state ? withState(desk, said.state, now) : desk; // none: an event says that it is gone
+  if (said.t === "reply" && said.state) return withState(desk, said.state, now);
   if (said.t === "connection") return { ...desk, covered: said.connected !== false && !(said.missing ?? []).length };
   if (said.t === "drain") return { ...desk, notice: "The service restarts. This console comes back by itself." };
   if (said.t !== "event") return desk;
@@ -47,14 +50,15 @@ export function heard(desk, said, now = 0) {
   return step ? step(desk, said, now) : desk;
 }
 
-function welcomed(desk, said) {
+function welcomed(desk, said, now) {
   const { agent, name, buttons, serving = buttons, available, pages } = said;
   let next = { ...desk, agent, name, buttons, serving, available, connected: true, lease: true, notice: "" };
   const engaged = new Set(pages.map(({ session }) => session));
   for (const session of Object.keys(next.visitors)) if (!engaged.has(session)) next = over(next, session);
   for (const state of pages) {
-    next = withState(next, state);
+    next = withState(next, state, now);
     if (state.cobrowse === "joined" && state.agent === agent) next = joined(next, state);
+    if (state.cobrowse === "asked" && state.agent === agent) next = requested(next, state, now);
   }
   for (const chat of said.chats ?? []) next = withHistory(next, chat);
   const chats = (state) => Object.keys(next.visitors).find((session) => next.visitors[session].chat === state);
@@ -63,6 +67,13 @@ function welcomed(desk, said) {
 }
 
 const EVENTS = {
+  requested,
+  request_declined: (desk, { session, epoch, reason }) => {
+    const asked = desk.visitors[session]?.asked;
+    if (!asked || asked.epoch > epoch) return desk;
+    const next = change(desk, session, { asked: null, refusal: reason });
+    return left({ ...next, notice: `${next.visitors[session].label}: ${REFUSALS[reason] ?? REFUSALS.unknown}` }, session);
+  },
   joined,
   stopped: (desk, { session, by }) => {
     const next = change(desk, session, { epoch: null, ...NOTHING_SEEN, href: "" });
@@ -110,35 +121,50 @@ const EVENTS = {
   signed_in: (desk) => ({ ...desk, lease: true }),
 };
 
+/** Who is asked by code is on the screen; who is asked in a chat, if nothing else is. */
+function requested(desk, { session, epoch }, now) {
+  const known = desk.visitors[session]?.asked;
+  const asked = known?.epoch === epoch ? known : { epoch, since: now };
+  const next = change(desk, session, { asked, refusal: "" });
+  return next.active === null || next.visitors[session].chat === "idle" ? activate(next, session) : next;
+}
+
 /** A page is on the screen from when it is joined. */
 function joined(desk, { session, epoch }) {
-  return activate(change(desk, session, { epoch, ...NOTHING_SEEN, gone: false }), session);
+  return activate(change(desk, session, { epoch, asked: null, refusal: "", ...NOTHING_SEEN, gone: false }), session);
 }
 
 function change(desk, session, changes) {
   const name = desk.labels[session] ?? label(session, Object.values(desk.labels));
   const labels = { ...desk.labels, [session]: name };
-  const fresh = { label: name, state: {}, epoch: null, ...NOTHING_SEEN, ...NO_CHAT, gone: false };
-  const visitor = desk.visitors[session] ?? fresh;
+  const nothing = { state: {}, asked: null, refusal: "", epoch: null, ...NOTHING_SEEN, ...NO_CHAT, gone: false };
+  const visitor = desk.visitors[session] ?? { label: name, ...nothing };
   return { ...desk, labels, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
 }
 
-function withState(desk, state) {
+function withState(desk, state, now) {
   const { session } = state;
   const known = desk.visitors[session];
   if (known && known.state.version > state.version) return desk;
   const mine = state.chat_agent === desk.agent && state.gone !== true;
   const engaged = mine || (state.agent === desk.agent && state.gone !== true);
   if (!engaged && !known) return desk;
+  const asked = askedNow(desk, state, known, now);
   if (!engaged) {
     const chat = known.chat === "open" ? "closed" : known.chat;
-    return left(change(desk, session, { state, chat }), session);
+    return left(change(desk, session, { state, asked, chat }), session);
   }
   const was = known?.chat ?? "idle";
   const chat = mine ? state.chat : was;
   const begins = chat === "open" && was !== "open" ? NO_CHAT : {}; // the event that says so comes, too
   const wasInvited = chat === "invited" || (known?.wasInvited ?? false);
-  return change(desk, session, { ...begins, state, chat, wasInvited, gone: false, button: state.button });
+  return change(desk, session, { ...begins, state, asked, chat, wasInvited, gone: false, button: state.button });
+}
+
+/** The agent's own request, and since when it is known to wait. */
+function askedNow(desk, { cobrowse, agent, epoch, gone }, known, now) {
+  if (cobrowse !== "asked" || agent !== desk.agent || gone === true) return null;
+  return known?.asked?.epoch === epoch ? known.asked : { epoch, since: now };
 }
 
 /** What an end makes of a chat: what was said in an earlier one can be read still. */
@@ -146,16 +172,19 @@ function ended(messages) {
   return messages.length ? "closed" : "idle";
 }
 
-/** A visitor who is neither viewed nor in a chat is dropped; but a chat that has ended stays until it is dismissed. */
+/** A visitor who is neither viewed, asked nor in a chat is dropped. A chat that has ended stays until it is dismissed, a
+ *  request that was declined while it is on the screen. */
 function left(desk, session) {
-  const { epoch, chat, messages } = desk.visitors[session];
-  return epoch === null && !ENGAGED.includes(chat) && !messages.length ? without(desk, session) : desk;
+  const { epoch, asked, refusal, chat, messages } = desk.visitors[session];
+  const isEngaged = epoch !== null || asked !== null || ENGAGED.includes(chat);
+  const isRead = messages.length > 0 || (desk.active === session && refusal !== "");
+  return isEngaged || isRead ? desk : without(desk, session);
 }
 
 /** The page has ended, or nobody knows of it any more. */
 function over(desk, session) {
   if (!desk.visitors[session]) return desk;
-  return left(change(desk, session, { epoch: null, ...NOTHING_SEEN, chat: "closed", away: false, gone: true }), session);
+  return left(change(desk, session, { ...GONE, chat: "closed" }), session);
 }
 
 /** What was said so far, as the gateway has it. */
@@ -194,7 +223,8 @@ export function withMessage(desk, session, message, own) {
 export function activate(desk, session) {
   const before = desk.active;
   const next = { ...change(desk, session, { unread: 0 }), active: session };
-  return before && before !== session && next.visitors[before] ? left(next, before) : next;
+  if (!before || before === session || !next.visitors[before]) return next;
+  return left(change(next, before, { refusal: "" }), before);
 }
 
 /** The console is hidden, or on the screen again. */
@@ -222,6 +252,26 @@ export function picture({ connected, silent_s }, { synced, n, pulse, paused }, n
   if (!pulse) return { words: "Waiting for word of the page…", level: "fair", old: !connected || silent_s > 0 };
   if (pulse.n !== n) return { words: "Catching up…", level: "fair", old: false };
   return { words: "Live", level: "good", old: false };
+}
+
+/** How a request ended that was not allowed, for the agent. */
+export const REFUSALS = {
+  __proto__: null,
+  declined: "The visitor chose not now.",
+  timeout: "The visitor did not answer in time.",
+  withdrawn: "You took your request back.",
+  agent_lost: "Your connection was lost; the request is over.",
+  page_lost: "The visitor has left the page.",
+  unknown: "The request is over.",
+};
+
+/** Whether a visitor can be asked to show the page: "" if so, else why not, or null where there is nothing to ask for. */
+export function whyNotAsk(desk, { chat, state, epoch, asked }) {
+  if (epoch !== null || asked !== null || !["offered", "open"].includes(chat)) return null;
+  if (!canAct(desk)) return "The service does not answer at present.";
+  if (state.cobrowse === "asked") return "Another agent asks this visitor at present.";
+  if (state.cobrowse === "joined") return "Another agent sees this page at present.";
+  return state.cobrowse === "stopping" ? "The last viewing is just ending." : "";
 }
 
 /** Whether what the agent asks for can be done at present. */

@@ -4,7 +4,7 @@
 import { Connection } from "./connection.js";
 import { recall, remember } from "./memory.js";
 import { START, dismissed, kept, numbered, resumed, see, withChat } from "./story.js";
-import { show, wire } from "./panel.js";
+import { focusCard, show, wire } from "./panel.js";
 
 let state = resumed({ ...START }, recall("story", {}));
 let pageOrigin = null;
@@ -52,8 +52,8 @@ function withUnread() {
   return [...retained.map(typed), ...(state.unread ? [unreadCount()] : [])];
 }
 
-function needsRoom({ chat, viewing, messages }) {
-  return chat === "open" || viewing || messages.length > 0;
+function needsRoom({ chat, viewing, asked, messages }) {
+  return chat === "open" || viewing || asked !== null || messages.length > 0;
 }
 
 window.addEventListener("message", ({ data, origin, source }) => {
@@ -68,11 +68,12 @@ function tellView() {
 }
 
 function greeted(hello, origin) {
-  const { view, buttons, subscriptions } = hello;
+  const { view, buttons, subscriptions, ownConsent } = hello;
   const first = pageOrigin === null;
   pageOrigin = origin;
   choices = hello.choices;
   connection.hold(subscriptions);
+  become({ ...state, ownConsent });
   connection.hasMade(hello.made);
   if (view) become({ ...state, view });
   else show(state);
@@ -87,6 +88,8 @@ function fromPage({ site_connect: _, ...message }) {
     choices = message.choices;
     return become({ ...state, view: message.view });
   }
+  if (message.t === "consent") return become({ ...state, ownConsent: message.own });
+  if (message.t === "focus") return focusCard();
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
   if (message.t === "stop") become({ ...state, viewing: false });
   return connection.send(message);
@@ -95,7 +98,7 @@ function fromPage({ site_connect: _, ...message }) {
 function fromGateway(said) {
   if (said.t === "welcome") {
     retained = said.retained;
-    if (said.fresh) become(resumed(state, state, said.state));
+    if (said.fresh) become({ ...resumed(state, state, said.state), asked: null }); // what is asked now is retained
     become(withChat(state, said.chat));
     for (const { topic, payload } of said.retained) become(see(state, topic, payload));
     for (const { topic, payload } of said.unsaid) become(see(state, topic, payload, true));
@@ -124,6 +127,7 @@ function typed({ topic, payload, ...rest }) {
 
 wire({
   publish: (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload }),
+  answer: (answer) => tellPage({ t: "act", topic: `~pagesession/cobrowsing/${answer}`, payload: { epoch: state.asked.epoch } }),
   stop: () => tellPage({ t: "stop" }),
   retry: () => connection.send({ t: "retry" }),
   dismissChat: () => {

@@ -1,0 +1,1 @@
+from fabric.core.intake import Intake as Intake

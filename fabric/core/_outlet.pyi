@@ -1,0 +1,1 @@
+from fabric.core.outlet import Outlet as Outlet

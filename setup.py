@@ -1,0 +1,40 @@
+"""What pyproject.toml cannot say: the compiled modules of `fabric/core`.
+
+Without a C compiler they are left out, and the fabric runs on their twins in plain Python: `fabric --version` says so.
+The C files that Cython writes are of no version of this source: neither committed nor packaged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+CORE = Path("fabric/core")
+
+
+class BuildCompiledPart(build_ext):
+    """Builds all or none, and says in one line when it is none."""
+
+    def run(self) -> None:
+        super().run()
+        missing = [each.name for each in self.extensions if not Path(self.get_ext_fullpath(each.name)).exists()]
+        if missing:
+            print(f"fabric: not compiled: {', '.join(missing)}. It runs on its twins in plain Python, several times")
+            print("fabric: slower. With a C compiler and the headers of Python, install it again.")
+
+
+setup(
+    ext_modules=[
+        Extension(
+            f"fabric.core.{path.stem}",
+            [str(path)],
+            depends=[str(each) for each in sorted(CORE.glob("*.pxd"))],
+            extra_compile_args=["-O3"],
+            optional=True,
+        )
+        for path in sorted(CORE.glob("*.pyx"))
+    ],
+    cmdclass={"build_ext": BuildCompiledPart},
+)
