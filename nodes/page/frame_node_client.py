@@ -56,7 +56,8 @@ def outcome(ask: Ask, reply: object, error: BaseException | None, asked_at: floa
     if error is None:
         return [FrameNodeAnswered(ask, reply)]
     retry_after_s = error.retry_after_s if isinstance(error, Busy) else 0.0
-    again, never = FrameNodeWasBusy(ask, str(error), retry_after_s, drawn), FrameNodeRejected(ask, str(error))
+    again = FrameNodeWasBusy(ask, str(error), retry_after_s, drawn)
+    never = FrameNodeRejected(ask, str(error), type(error).__name__)
     if ask.operation == "grant_code":
         return [again]
     if isinstance(error, LeaseExpired):

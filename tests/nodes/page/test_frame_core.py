@@ -308,7 +308,7 @@ def test_what_is_refused_is_told_and_what_was_told_too_early_is_put_right() -> N
     world.publish("~pagesession/minimize_frame")
     world.reject("a hidden frame", "set_visibility")
     assert [topic.rpartition("/")[2] for topic, _ in world.told] == ["minimize_frame", "refused", "hide_frame"]
-    assert world.told[1][1] == {"what": "set_visibility", "why": "a hidden frame"}
+    assert world.told[1][1] == {"what": "set_visibility", "why": "a hidden frame", "error": "NotAllowed"}
 
 
 def test_a_chat_that_the_visitor_stops_is_told_once() -> None:

@@ -21,6 +21,7 @@ INPUTS: list[Input] = [
     interface.PageDeclined(1),
     interface.PageChoseButtons(("help",), {"help": 1}),
     interface.VisitorAsked("stop_chat", {}),
+    interface.LineCame(),
     interface.FrameAttached("h" * 32),
     interface.FrameNodeAnswered(ASK, state(2)),
     interface.FrameNodeWasBusy(ASK, "busy", 0.0, 0.5),

@@ -186,7 +186,7 @@ def test_what_comes_over_the_wire_reaches_the_page_unless_the_frame_node_decides
     for topic in sorted(topics.DECIDED | topics.VISITORS):
         world.handle(SessionSpoke(wire(topic, {"evil": 1})))
     assert world.told == []
-    message = wire("~pagesession/chat/message", {"from": "ada", "text": "hi"})
+    message = wire("~pagesession/of/the/site", {"from": "ada", "text": "hi"})
     world.handle(SessionSpoke(message))
     news = state(2, code=None, cobrowse="joined", agent="ada")
     world.handle(SessionSpoke(wire(topics.STATE, news)))

@@ -2,7 +2,8 @@
 
 import { Link } from "./link.js";
 import { Stage } from "./stage.js";
-import { START, activate, addressed, canAct, heard, stopped, withMessage } from "./story.js";
+import { notDone } from "../shared/words.js";
+import { START, activate, addressed, canAct, dismissed, heard, looked, stopped, withMessage, withdrawn } from "./story.js";
 import { View } from "./view.js";
 
 const TICK_MS = 500;
@@ -20,7 +21,7 @@ const view = new View({
   available: (on) => tellAvailable(on, desk.serving),
   serve: (serving) => tellAvailable(desk.available, serving),
   join: (code) => link.ask({ t: "join", code }),
-  accept: (session) => ask({ t: "accept", session }).then(() => become(activate(desk, session))),
+  accept: (session) => ask({ t: "accept", session }).then(({ ok }) => ok && become(activate(desk, session))),
   decline: (session) => ask({ t: "decline", session }),
   open: (session) => open(session),
   ask: (session) => ask({ t: "ask", session }).then(({ ok }) => ok && become(activate(desk, session))),
@@ -32,7 +33,14 @@ const view = new View({
     become(stopped(desk, session));
   },
   propose: (session) => ask({ t: "proactive", session }),
-  endChat: (session) => ask({ t: "stop_chat", session }),
+  endChat: (session) => {
+    become(withdrawn(desk, session));
+    return ask({ t: "stop_chat", session });
+  },
+  dismiss: (session) => {
+    link.send({ t: "dismiss", session });
+    become(dismissed(desk, session));
+  },
   say: (session, text) => say(session, text),
 });
 
@@ -76,7 +84,7 @@ function become(next) {
 
 async function ask(message) {
   const reply = await link.ask(message);
-  if (!reply.ok) become({ ...desk, notice: reply.why ?? "That was not done." });
+  if (!reply.ok) become({ ...desk, notice: notDone(message.t, reply.error) });
   return reply;
 }
 
@@ -97,7 +105,7 @@ function show({ session, epoch, update, snapshot }) {
 
 async function say(session, text) {
   const reply = await ask({ t: "say", session, text });
-  if (reply.ok) become(withMessage(desk, session, { from: desk.name, text, id: reply.message_id }, true));
+  if (reply.ok) become(withMessage(desk, session, { from: desk.name, text, id: reply.message_id, at: Date.now() / 1000 }, true));
   return reply.ok;
 }
 
@@ -121,5 +129,6 @@ function tick() {
   link.send({ t: "snapshot", session: desk.active });
 }
 
+document.addEventListener("visibilitychange", () => become(looked(desk, document.hidden)));
 setInterval(tick, TICK_MS);
 link.resume();

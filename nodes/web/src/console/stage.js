@@ -40,7 +40,7 @@ export class Stage {
       this.told.report("The replay is not built; scripts/build-web does that.");
     });
     const { turn } = this;
-    const text = unpacked(event).catch((error) => this.unfit(error));
+    const text = unpacked(event).catch(() => this.unfit());
     this.last = this.last.then(async () => this.play(session, turn, await this.loading, await text, snapshot));
   }
 
@@ -66,16 +66,16 @@ export class Stage {
       if (!Array.isArray(events)) throw new Error("expected a list of events");
       this.replay.show(events, snapshot);
       this.count = snapshot ? 0 : this.count + events.length;
-    } catch (error) {
-      this.unfit(error);
+    } catch {
+      this.unfit();
     }
     if (this.count <= MAX_EVENTS) return;
     this.count = 0;
     this.told.long(session);
   }
 
-  unfit(error) {
-    this.told.report(`What this page sends cannot be shown: ${error.message}`);
+  unfit() {
+    this.told.report("What this page sends cannot be shown at present.");
   }
 
   /** End what is shown of `session`, by default what is shown now. After it, nothing of it is on the screen. */

@@ -4,6 +4,7 @@
 //
 //   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1) · instance, drawn by this document
 //   kept.get(name), kept.set(name, value): `token` and `seen`, which the next document of this tab finds
+//   chat(), what the gateway is given of the chat, or null
 //   tell(message): `welcome` (with `fresh`, and with `unsaid`: what the page has published and the gateway has not heard),
 //     `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`
 
@@ -22,8 +23,8 @@ const CERTAIN = /^~pagesession\/(chat\/message|cobrowsing\/(allow|decline))$/;
 const LOST = { t: "connection", connected: false, covered: [], missing: [] };
 
 export class Connection {
-  constructor({ open, after, random, kept, instance, tell }) {
-    Object.assign(this, { open, after, random, kept, instance, tell });
+  constructor({ open, after, random, kept, instance, tell, chat = () => null }) {
+    Object.assign(this, { open, after, random, kept, instance, tell, chat });
     /** {origin, buttons} of the page, from its first greeting; null before. */
     this.page = null;
     /** The present WebSocket; null while the next one is waited for, and when there will be none. */
@@ -110,8 +111,8 @@ export class Connection {
     return this.welcomed && this.put(numbered);
   }
 
-  refused(what, why) {
-    this.tell({ t: "site", topic: "~/site_connect/refused", payload: { what, why } });
+  refused(what, why, error = null) {
+    this.tell({ t: "site", topic: "~/site_connect/refused", payload: { what, why, error } });
     return false;
   }
 
@@ -129,7 +130,7 @@ export class Connection {
     socket.onopen = () => {
       const token = this.kept.get("token");
       const { instance, seen } = this;
-      this.put({ t: "hello", v: 1, origin, instance, token, seen, buttons });
+      this.put({ t: "hello", v: 1, origin, instance, token, seen, buttons, chat: this.chat() });
     };
     socket.onmessage = ({ data }) => socket === this.socket && this.heard(JSON.parse(data));
     socket.onclose = ({ code, reason }) => socket === this.socket && this.closed(code, reason);
@@ -210,16 +211,16 @@ export class Connection {
     this.kept.set("seen", seq);
   }
 
-  notDone({ id, of, why }) {
+  notDone({ id, of, why, error }) {
     if (of === "publish") this.unanswered.delete(id);
-    if (of !== "subscribe" || id === null) return this.refused(of, why);
+    if (of !== "subscribe" || id === null) return this.refused(of, why, error);
     this.filters.delete(id);
     return this.tell({ t: "ack", id, ok: false, covered: [], missing: [], elapsed_s: 0, error: why });
   }
 
   welcome(said) {
     const fresh = said.missed || said.session !== this.session; // a new document knows of no session
-    const { session, retained, connection, state } = said;
+    const { session, retained, connection, state, chat } = said;
     this.kept.set("token", said.token);
     this.session = session;
     this.welcomed = true;
@@ -227,7 +228,7 @@ export class Connection {
     this.toldUpTo = fresh ? said.seq : 0;
     this.cancels.push(this.after(STEADY_S, () => this.backOff.restart()));
     const unsaid = this.waiting.map(({ topic, payload }) => ({ topic, payload })); // newer than what the gateway knows
-    this.tell({ t: "welcome", session, retained, fresh, state, unsaid });
+    this.tell({ t: "welcome", session, retained, fresh, state, chat, unsaid });
     this.tell({ t: "connection", connected: true, covered: [], missing: [], ...connection });
     for (const [id, filter] of this.filters) this.put({ t: "subscribe", id, filter });
     for (const id of this.stops) this.put({ t: "stop", id });

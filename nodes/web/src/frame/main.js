@@ -4,11 +4,12 @@
 import { Connection } from "./connection.js";
 import { recall, remember } from "./memory.js";
 import { wireKeyboard } from "./keyboard.js";
-import { START, resumed, see } from "./story.js";
+import { START, dismissed, kept, numbered, resumed, see, withChat } from "./story.js";
 import { focusCard, show, wire } from "./panel.js";
 
 let state = resumed({ ...START }, recall("story", {}));
 let pageOrigin = null;
+let retained = []; // the states that the gateway has said a late subscriber is told
 let choices = 0; // of the view that the page has made, as far as the frame has heard
 let unseen = null; // the timer that says that the agent's console shows the page no more
 
@@ -24,6 +25,7 @@ const connection = new Connection({
   },
   random: Math.random,
   kept: { get: recall, set: remember },
+  chat: () => kept(state),
   tell: fromGateway,
 });
 
@@ -33,10 +35,27 @@ function tellPage(message) {
 
 function become(next) {
   if (needsRoom(next) !== needsRoom(state)) tellPage({ t: "room", tall: needsRoom(next) });
+  const isCountNew = next.unread !== state.unread;
   state = next;
-  remember("story", { view: state.view, chat: state.chat, messages: state.messages });
+  const { view, chat, messages, unread } = state;
+  remember("story", { view, chat, messages, unread });
   show(state);
   keyboard.kept();
+  if (isCountNew) tellUnread();
+}
+
+/** The page is told how many messages wait to be read, also its subscribers that come later. */
+function tellUnread() {
+  tellPage({ t: "site", ...unreadCount() });
+  tellPage({ t: "retained", messages: withUnread() });
+}
+
+function unreadCount() {
+  return { name: "chat/unread", payload: { count: state.unread } };
+}
+
+function withUnread() {
+  return [...retained.map(typed), ...(state.unread ? [unreadCount()] : [])];
 }
 
 function needsRoom({ chat, asked, messages }) {
@@ -87,12 +106,14 @@ function fromPage({ site_connect: _, ...message }) {
 
 function fromGateway(said) {
   if (said.t === "welcome") {
+    retained = said.retained;
     if (said.fresh) become({ ...resumed(state, state, said.state), asked: null }); // what is asked now is retained
+    become(withChat(state, said.chat));
     for (const { topic, payload } of said.retained) become(see(state, topic, payload));
     for (const { topic, payload } of said.unsaid) become(see(state, topic, payload, true));
     if (said.fresh) tellView();
-    const { unsaid: _, ...rest } = said;
-    return tellPage({ ...rest, retained: said.retained.map(typed) });
+    const { unsaid: _, chat: __, ...rest } = said;
+    return tellPage({ ...rest, retained: withUnread() });
   }
   if (said.t === "connection") {
     const { t: _, ...payload } = said;
@@ -102,8 +123,12 @@ function fromGateway(said) {
     clearTimeout(unseen);
     unseen = setTimeout(() => become({ ...state, seen: false }), SEEN_MS);
   }
+  if (said.t === "line") return become(numbered(state, said));
   if (said.t === "site" || (said.t === "message" && !said.ids)) become(see(state, said.topic, said.payload));
-  if (said.t === "retained") return tellPage({ ...said, messages: said.messages.map(typed) });
+  if (said.t === "retained") {
+    retained = said.messages;
+    return tellPage({ ...said, messages: withUnread() });
+  }
   return tellPage(typed(said));
 }
 
@@ -127,7 +152,12 @@ wire({
   answer: (answer) => publish(`cobrowsing/${answer}`, { epoch: state.asked.epoch }),
   stop: () => tellPage({ t: "stop" }),
   retry: () => connection.send({ t: "retry" }),
-  dismiss: () => become({ ...state, refused: "" }),
+  dismissChat: () => {
+    const { viewing } = state;
+    become(dismissed(state));
+    connection.send({ t: "dismiss" });
+    if (!viewing) tellPage({ t: "act", topic: "~pagesession/hide_frame", payload: {} });
+  },
 });
 show(state);
 

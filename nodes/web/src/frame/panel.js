@@ -5,7 +5,7 @@ const get = (id) => document.getElementById(id);
 let act = null;
 let chat = null; // a promise of the chat's component, once it was needed
 
-/** acts: publish(rest, payload) in the session, answer("allow" or "decline"), stop(), retry(), dismiss() */
+/** acts: publish(rest, payload) in the session, answer("allow" or "decline"), stop(), retry(), dismissChat() */
 export function wire(acts) {
   act = acts;
   get("restore").addEventListener("click", () => act.publish("show_frame"));
@@ -26,6 +26,7 @@ export function show(state) {
   document.body.dataset.view = state.view;
   document.body.dataset.connected = String(state.connected);
   get("pill_text").textContent = pill(state);
+  get("restore").ariaLabel = `Show the help window${state.unread ? `: ${pill(state)}` : ""}`;
   get("status").textContent = status(state);
   showRequest(state.ownConsent ? null : state.asked);
   get("viewing").hidden = !state.viewing;
@@ -89,7 +90,7 @@ function pill(state) {
   const { unread, asked, ownConsent, viewing, seen, chat } = state;
   const code = current(state);
   if (asked && !ownConsent) return `${asked.name} asks to see this page`;
-  if (unread) return `Help · ${unread} new ${unread === 1 ? "message" : "messages"}`;
+  if (unread) return `${unread} new ${unread === 1 ? "message" : "messages"}`;
   if (viewing) return seen ? "Help · being viewed" : "Help · connecting";
   if (chat === "open") return "Help · chat";
   return code ? `Help · ${spaced(code)}` : "Help";

@@ -167,6 +167,13 @@ export class FrameLink {
     this.style();
   }
 
+  /** The frame gets the keyboard, but from nobody who may be writing on the page. */
+  letWrite() {
+    const active = document.activeElement;
+    const isIdle = !active || active === document.body || active.matches("button, a");
+    if (isIdle && this.answered && this.view === "shown") this.iframe.focus({ preventScroll: true });
+  }
+
   /** The frame has a question, and gets the keyboard when it is shown. Return how it is shown now. */
   attend() {
     this.asking = { element: document.activeElement };

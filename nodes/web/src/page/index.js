@@ -50,6 +50,7 @@ function begin({ origin, dataset, nonce }) {
       frame: (message) => link.tell(message),
       wantFrame: () => whenThere(() => link.load()),
       view: (view) => link.show(view),
+      letWrite: () => link.letWrite(),
       follow: (said) => link.follow(said),
       attend: () => link.attend(),
       attended: () => link.attended(),

@@ -4,6 +4,7 @@
 //
 //   out.frame(message)         tell the frame; kept in order until there is one
 //   out.wantFrame()            the page needs its frame now, however it was to be loaded
+//   out.letWrite()             the chat is open: the visitor may want to write, unless they write elsewhere
 //   out.view(view)             the frame is to be "shown", "minimised" or "hidden"
 //   out.follow({view, choices}) so it is, says the frame
 //   out.attend()               the frame has a question: it gets the keyboard once it is shown; returns how it is shown
@@ -18,8 +19,8 @@
 import { Broker } from "./broker.js";
 import { Calls } from "./calls.js";
 import { stringify } from "../shared/json.js";
-import { ALLOW, ASKED, DECIDED, DECLINE, DECLINED, HERE, LOAD_FRAME, PAUSED, RESUMED, SEEN, SHOW } from "./names.js";
-import { SNAPSHOT_REQUEST, STARTED, STOPPED, TOPIC_OF, UPDATE, VIEWS } from "./names.js";
+import { ACCEPTED, ALLOW, ASKED, DECIDED, DECLINE, DECLINED, HERE, LOAD_FRAME, PAUSED, RESUMED } from "./names.js";
+import { SEEN, SHOW, SNAPSHOT_REQUEST, STARTED, STOPPED, TOPIC_OF, UPDATE, VIEWS } from "./names.js";
 import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
 import { Viewing } from "./viewing.js";
 
@@ -199,6 +200,7 @@ export class Page {
     if (topic === SNAPSHOT_REQUEST && this.viewing.running !== null) this.snapshotWanted();
     if (topic === SEEN && payload.epoch === this.viewing.running) this.out.seen();
     if (topic in VIEWS) this.out.view(VIEWS[topic]);
+    if (topic === ACCEPTED) this.out.letWrite();
     return this.deliver(said);
   }
 

@@ -140,8 +140,9 @@ test("a refused subscription is an ack that is not ok, and is not asked for agai
   connection.send({ t: "subscribe", id: 1, filter: "secret/#" });
   say({ t: "refused", id: 1, of: "subscribe", why: "not public" });
   assert.deepEqual(told.at(-1), { t: "ack", id: 1, ok: false, covered: [], missing: [], elapsed_s: 0, error: "not public" });
-  say({ t: "refused", id: null, of: "publish", why: "not public" });
-  assert.deepEqual(told.at(-1), { t: "site", topic: "~/site_connect/refused", payload: { what: "publish", why: "not public" } });
+  say({ t: "refused", id: null, of: "publish", error: "NotAllowed", why: "not public" });
+  const payload = { what: "publish", why: "not public", error: "NotAllowed" };
+  assert.deepEqual(told.at(-1), { t: "site", topic: "~/site_connect/refused", payload });
   last().onclose({ code: 1006 });
   live().at(-1).fun();
   open();
@@ -169,7 +170,7 @@ test("after a limit nothing is sent but a snapshot, and the page is told", () =>
   open();
   assert.equal(update(1, true), true);
   say({ t: "limit", what: "bytes", why: "more than 1 MB a second" });
-  assert.deepEqual(told.at(-1).payload, { what: "bytes", why: "more than 1 MB a second" });
+  assert.deepEqual(told.at(-1).payload, { what: "bytes", why: "more than 1 MB a second", error: null });
   assert.equal(update(2), false, "not behind a hole");
   assert.equal(update(3, true), true);
   assert.deepEqual(last().sent.slice(1).map(({ n }) => n), [1, 3]);
