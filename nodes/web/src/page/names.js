@@ -21,6 +21,7 @@ export const PAUSED = `${SESSION}cobrowsing/paused`;
 export const RESUMED = `${SESSION}cobrowsing/resumed`;
 /** A rule on what leaves the page cannot be applied, and what is hidden instead. */
 export const PRIVACY_PROBLEM = `${SESSION}cobrowsing/privacy_problem`;
+export const ACCEPTED = `${SESSION}chat/accepted`;
 export const SHOW = `${SESSION}show_frame`;
 const MINIMISE = `${SESSION}minimize_frame`;
 const HIDE = `${SESSION}hide_frame`;
@@ -41,7 +42,9 @@ export const DECIDED = new Set([
   SEEN,
   PAUSED,
   RESUMED,
-  `${SESSION}chat/accepted`,
+  ACCEPTED,
+  `${SESSION}chat/joined`,
+  `${SESSION}chat/presence`,
   `${SESSION}proactive/trigger`,
   `${SESSION}frame/state`,
 ]);

@@ -18,7 +18,8 @@ window.site_connect_try = ({ dataset = {}, rules = { private: false, rules: [] }
   const settings = new Settings(dataset);
   settings.take(rules);
   const nothing = () => {};
+  const to = { report, failed: report, typing: nothing };
   const record = () =>
-    window.site_connect_recorder(send, report, { dom, memory, watch, settings, held: nothing, problem: nothing, ...told });
+    window.site_connect_recorder(send, to, { dom, memory, watch, settings, held: nothing, problem: nothing, ...told });
   return { settings, record };
 };
