@@ -35,7 +35,7 @@ ATTEMPT_S = 1.5
 
 @dataclass(frozen=True)
 class Attach:
-    """Receive from `base`: connect to its out and relay, send every held prefix."""
+    """Receive from `base`: connect to its out, send every held prefix."""
 
     base: str
 

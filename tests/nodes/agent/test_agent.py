@@ -128,15 +128,20 @@ def test_chat_from_the_queue_both_ways(nodes: list[Node]) -> None:
             bob.accept(session).result(10)
             assert page.wait("chat/accepted") == {"agent": "bob", "button": "help"}
             ident = bob.say(session, "hello")
-            assert page.wait("chat/message") == {"from": "Bob", "text": "hello", "id": ident}
+            first = page.wait("chat/message")
+            assert [first[key] for key in ("from", "text", "id", "n", "by")] == ["Bob", "hello", ident, 1, "bob"]
             until(lambda: len(bob._spaces), "bob hears the page")
             said = {"from": "visitor", "text": "hi", "id": "1"}
             page.publish("~pagesession/chat/message", said)
-            assert bob.wait("chat_message")["message"] == said
+            heard = bob.wait("chat_message")["message"]
+            assert {**heard, **said, "n": 2, "by": "page"} == heard
             bob.stop_chat(session).result(10)
             page.wait("chat/stop")
-            page.wait("hide_frame")
             bob.wait("chat_closed")
+            (over,) = bob.chats()
+            assert [line["text"] for line in over["lines"]] == ["hello", "hi"] and over["open"] is False
+            bob.dismiss(session)
+            assert bob.chats() == []
         assert not any(e["event"] == "chat_message" for e in ada.events.items)
         ada.set_available(False)
         page.wait("help/disabled", 2)

@@ -146,7 +146,48 @@ def test_what_a_visitor_wrote_while_no_window_was_open_is_not_lost(url: str) -> 
             ):
                 async with Line(url, f"/ws/agent{query}", cookie=agent.cookie) as window:
                     for text in texts:
-                        assert (await window.get("event", event="chat_message"))["message"] == {"text": text}
+                        assert (await window.get("event", event="chat_message"))["message"]["text"] == text
+
+    play(story())
+
+
+def test_an_agent_hears_a_page_only_while_it_is_joined_or_in_chat(url: str) -> None:
+    """A proposed chat gives no right to hear anything, nor does knowing the session; an end is an end."""
+
+    async def story() -> None:
+        async with Browser(url) as browser, await console(url, "ada") as ada, await console(url, "bob") as bob:
+            session = await joined(browser, ada)
+            await bob.get("welcome", signed_in=True)
+            await bob.send("proactive", id=1, session=session)
+            await bob.get("reply", id=1, ok=True)
+            await browser.told("~pagesession/proactive/trigger")
+
+            async def says(text: str) -> None:
+                await browser.send("publish", topic="~pagesession/form/iban", payload={"iban": text})
+
+            await says("while invited")
+            assert (await ada.get("event", event="message"))["payload"] == {"iban": "while invited"}
+            await browser.send("publish", topic="~pagesession/chat/trigger", payload={"button": "any"})
+            await bob.get("event", event="chat_open")
+            watching = asyncio.create_task(bob.get("event", event="message"))
+            while not watching.done():  # until its gateway has subscribed
+                await says("in chat")
+                await asyncio.sleep(0.05)
+            await bob.send("stop_chat", id=2, session=session)
+            await bob.get("event", event="chat_closed")
+            await browser.send("stop", id=1)
+            await ada.send("handled", confirm=(await ada.get("confirm"))["confirm"])
+            await browser.get("stopped", id=1)
+            await says("when all is over")
+            for agent in (ada, bob):
+                await agent.send("ping", at=1)
+                await agent.get("pong")
+            assert heard(bob) == {"in chat"}
+            assert heard(ada) == {"while invited", "in chat"}
+
+    def heard(agent: Line) -> set[str]:
+        told = [each for each in agent.messages if each.get("topic") == "~pagesession/form/iban"]
+        return {each["payload"]["iban"] for each in told}
 
     play(story())
 
@@ -220,7 +261,7 @@ def test_a_stop_that_comes_while_a_window_is_welcomed_is_confirmed(monkeypatch: 
     async def story() -> None:
         settings = Settings(secret=b"s" * 32, confirm_s=0.0)
         found = Console(Hub(cast(Node, StandInNode()), settings), make("ada", "Ada", [], "correct horse", bytes(16)))
-        agent.return_value.pages = pages
+        agent.return_value.pages, agent.return_value.chats = pages, list
         line = StandInLine(found.window.take)
         found.join(line, None, None)
         confirmed.assert_called_once_with()

@@ -17,6 +17,7 @@ from nodes.page.interface import (
     FrameNodeAnswered,
     FrameNodeRejected,
     FrameNodeWasBusy,
+    LeaseKept,
     PageCame,
     PageChoseButtons,
     PageRetried,
@@ -81,6 +82,31 @@ def test_busy_for_ever_then_error_then_another_round() -> None:
     assert world.topics() == ["ready"]
     with pytest.raises(StateError):
         world.handle(PageRetried())
+
+
+def test_a_code_that_no_frame_node_has_kept_is_not_shown_and_asked_for_again() -> None:
+    world = World().ready()
+    world.topics()
+    world.tick(9)
+    world.handle(LeaseKept(world.now))
+    world.tick(9.5)
+    assert world.topics() == [] and world.frame.due_s() == 19.0, "kept for ten seconds since it was asked"
+    world.tick(0.5)
+    assert [event.topic for event in world.frame.retained()] == []
+    assert world.operations()[-1] == "grant_code"
+    world.refuse()
+    assert world.topics() == ["retry"]
+    world.tick(10)
+    world.answer(state(2, code="222222"))
+    assert world.told[-1] == ("~/site_connect/new_code", {"code": "222222"}) or world.topics()[-1] == "ready"
+
+
+def test_a_running_session_does_not_end_by_a_frame_node_that_is_silent() -> None:
+    world = World().ready()
+    world.hear(state(2, code=None, cobrowse="joined", agent="ada"))
+    world.topics()
+    world.tick(60)
+    assert world.topics() == [] and world.frame.is_ready
 
 
 def test_a_session_and_a_new_code() -> None:
@@ -282,7 +308,7 @@ def test_what_is_refused_is_told_and_what_was_told_too_early_is_put_right() -> N
     world.publish("~pagesession/minimize_frame")
     world.reject("a hidden frame", "set_visibility")
     assert [topic.rpartition("/")[2] for topic, _ in world.told] == ["minimize_frame", "refused", "hide_frame"]
-    assert world.told[1][1] == {"what": "set_visibility", "why": "a hidden frame"}
+    assert world.told[1][1] == {"what": "set_visibility", "why": "a hidden frame", "error": "NotAllowed"}
 
 
 def test_a_chat_that_the_visitor_stops_is_told_once() -> None:
