@@ -4,9 +4,10 @@
         agent.set_available(True)
         session = agent.join("482913").result(5)["session"]
 
-`on_event` gets maps with an `event`: signed_in, joined, update, stopped, chat_offered, chat_open, chat_message,
-chat_closed, page_gone, lease_uncertain, lease_lost, …; it is called by one thread at a time, mostly the node's I/O
-thread, so it must not block. It may use the agent. A stop is confirmed only when the last call of it has returned.
+`on_event` gets maps with an `event`: signed_in, requested, request_declined, joined, update, stopped, chat_offered,
+chat_open, chat_message, chat_closed, page_gone, lease_uncertain, lease_lost, …; it is called by one thread at a time,
+mostly the node's I/O thread, so it must not block. It may use the agent. A stop is confirmed only when the last call of
+it has returned.
 
 Each method that asks the frame node returns a Future: `.result(timeout_s)` gives the page's state map, or raises what
 the frame node answered. Not in `on_event`, which would wait for itself: there use `add_done_callback`.
@@ -118,16 +119,25 @@ class Agent:
         self.handle(AgentSetAvailable(on))
 
     def join(self, code: str) -> Future[Any]:
-        """Join the page that holds this contact code.
+        """Join the page that holds this contact code; or ask its visitor, where that is the page's way.
 
+        In that case the state map says `asked`, the event `requested` follows, then `joined` or `request_declined`.
         errors: UnknownContactCode, which says why; NotAllowed while too many wrong codes were tried; Busy
         """
         return self.request("join", code=code)
 
-    def stop(self, session: str) -> None:
-        """Stop co-browsing: no update is handled any more from this moment; the frame node hears of it when it can.
+    def ask(self, session: str, capability: str = "view") -> Future[Any]:
+        """Ask the visitor of a chat that is open, or was offered, without a code; events follow as for `join`.
 
-        errors: StateError when there is no session with this page
+        errors: NotAllowed without such a chat; StateError while a request waits, or somebody views the page
+        """
+        return self.request("ask", session=session, capability=capability)
+
+    def stop(self, session: str) -> None:
+        """Stop co-browsing, or take a request back: no update is handled any more from this moment.
+
+        The frame node hears of it when it can.
+        errors: StateError when there is no session with this page, and no request
         """
         self.handle(AgentStopped(session))
 

@@ -22,7 +22,7 @@ ENGAGED_CHATS = ("offered", "invited", "open")
 class View(NamedTuple):
     """What an agent is to a page.
 
-    cobrowsing:  of the agent itself; idle when another agent views the page
+    cobrowsing:  of the agent itself; idle when another agent asks or views the page
     chat:        likewise, a state of `chat.MACHINE`
     home:        where the session's space is heard; None: it is not
     """
@@ -48,7 +48,7 @@ def view_of(agent: str, state: StateMap, epoch: int) -> View:
 
 def not_in_session() -> StateError:
     """For a stop of what does not run."""
-    return StateError("agent", "not in session", "stop", "expected a page that it has joined")
+    return StateError("agent", "not in session", "stop", "expected a page that it has joined, or asks")
 
 
 class EngagedPage:
@@ -106,9 +106,9 @@ class EngagedPage:
         return effects
 
     def stop(self, now: float) -> list[Effect]:
-        """The agent stops: the epoch rises at once, here. StateError when it is not in session."""
+        """The agent stops, or takes its request back: the epoch rises at once, here. StateError without either."""
         before = self.view
-        if before.cobrowsing.state != "joined":
+        if before.cobrowsing.state not in ("asked", "joined"):
             raise not_in_session()
         epoch = before.cobrowsing.epoch
         self._epoch = epoch + 1
@@ -189,6 +189,7 @@ class EngagedPage:
         if old.state == "joined" and not new.accepts(old.epoch):
             self._is_synced, self._snapshot_due_s = False, None
             effects.append(Tell("stopped", {"session": self.session, "epoch": old.epoch, "by": by}))
+        effects += self._tell_request(old, new, by)
         if new.state == "joined" and not old.accepts(new.epoch):
             self._is_synced = False
             effects.append(Tell("joined", {"session": self.session, "epoch": new.epoch}))
@@ -200,6 +201,21 @@ class EngagedPage:
         if after.home is not None and before.home != after.home:
             effects.append(Watch(self.session, after.home))
         return effects
+
+    def _tell_request(self, old: Cobrowse, new: Cobrowse, by: str) -> list[Effect]:
+        goes_on = new.epoch == old.epoch and new.state in ("asked", "joined")
+        if old.state == "asked" and not goes_on:
+            reason = self.state["refusal"] if self.state["epoch"] == old.epoch + 1 else None
+            withdrawn = "withdrawn" if by == "agent" else "unknown"
+            data = {"session": self.session, "epoch": old.epoch, "reason": reason or withdrawn}
+            return [Tell("request_declined", data), *self._asking(new)]
+        return [] if old.state == "asked" else self._asking(new)
+
+    def _asking(self, new: Cobrowse) -> list[Effect]:
+        if new.state != "asked":
+            return []
+        data = {"session": self.session, "epoch": new.epoch, "capability": self.state["capability"]}
+        return [Tell("requested", data)]
 
     def _tell_chat(self, before: str, after: str) -> list[Effect]:
         data: dict[str, Any] = {"session": self.session, "button": self.state["button"]}

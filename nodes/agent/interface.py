@@ -84,7 +84,7 @@ class AgentChoseButtons:
 
 @dataclass(frozen=True, slots=True)
 class AgentStopped:
-    """It stops co-browsing with a page, from this moment. StateError when it is not in session with it."""
+    """It stops co-browsing with a page, or takes its request back, from this moment. StateError without either."""
 
     session: str
 

@@ -35,6 +35,9 @@ class Driver:
             agent.set_available(field(command, "on", bool, True))
         elif what == "join":
             agent.join(field(command, "code", str)).add_done_callback(self._over(command))
+        elif what == "ask":
+            capability = field(command, "capability", str, "view")
+            agent.ask(self._session(command), capability).add_done_callback(self._over(command))
         elif what == "stop":
             agent.stop(self._session(command))
         elif what == "say":
@@ -44,7 +47,7 @@ class Driver:
         elif what == "stats":
             self._lines.tell("stats", **agent.stats())
         else:
-            known = ("available", "join", "stop", "say", *_ON_PAGE, "stats", "quit")
+            known = ("available", "join", "ask", "stop", "say", *_ON_PAGE, "stats", "quit")
             raise ValueError(expected("command", what, f"one of {', '.join(known)}"))
 
     def _session(self, command: Command) -> str:
@@ -92,13 +95,14 @@ def agent(
 ) -> Exit:
     """Act as the agent ID, driven by a shell script.
 
-    Events come as lines of JSON on stdout: signed_in, joined, update, stopped, chat_offered, chat_open, chat_message,
-    chat_closed and others. Commands are lines of JSON on stdin; "session" may be left out while there is only one.
-    It runs until SIGTERM, Ctrl-C or {"do": "quit"}.
+    Events come as lines of JSON on stdout: signed_in, requested, request_declined, joined, update, stopped,
+    chat_offered, chat_open, chat_message, chat_closed and others. Commands are lines of JSON on stdin; "session" may be
+    left out while there is only one. It runs until SIGTERM, Ctrl-C or {"do": "quit"}.
 
     \b
       {"do": "join", "code": "482913"}   {"do": "stop", "session": …}
       {"do": "available", "on": true}    {"do": "accept"}  {"do": "decline"}
+      {"do": "ask"}                      ask the visitor of a chat to see the page; "stop" takes that back
       {"do": "say", "text": "hello"}     {"do": "stop_chat"}  {"do": "proactive"}
       {"do": "stats"}  {"do": "quit"}
 

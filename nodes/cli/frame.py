@@ -42,6 +42,8 @@ REACHABLE_S = 10.0
 @click.option("--alphabet", default="0123456789", show_default=True, help="Characters of which codes are made.")
 @click.option("--quarantine", "quarantine_s", metavar="S", type=PositiveNumber(), default=600.0, show_default=True,
               help="How long a code rests before it is given to another page.")  # fmt: skip
+@click.option("--consent-timeout", "ask_s", metavar="S", type=PositiveNumber(), default=60.0, show_default=True,
+              help="How long a visitor may think about an agent's request; then it is declined.")  # fmt: skip
 @click.option("--name", metavar="NAME", help="Its name, one topic level. [default: random]")
 @click.option("--verbose", is_flag=True, help="Log each change of a page; codes and session ids are hashed.")
 @operating_options
@@ -54,6 +56,7 @@ def frame(
     code_length: int,
     alphabet: str,
     quarantine_s: float,
+    ask_s: float,
     name: str | None,
     verbose: bool,
     http: Address | None,
@@ -73,7 +76,8 @@ def frame(
     if name is not None and not is_id(name):
         raise click.UsageError(expected("--name", name, ID_WORDS))
     try:
-        options = StoreOptions(capacity=capacity, codes=CodeFormat(code_length, alphabet), quarantine_s=quarantine_s)
+        codes = CodeFormat(code_length, alphabet)
+        options = StoreOptions(capacity=capacity, codes=codes, quarantine_s=quarantine_s, ask_s=ask_s)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     logs.begin("fabric frame", as_json=log_json, verbose=verbose)

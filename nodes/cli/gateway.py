@@ -26,6 +26,7 @@ from nodes.operate.extras import not_installed
 from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
+from nodes.rules.cobrowse import CONSENTS
 from nodes.rules.fields import ID_WORDS, is_id
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ READY_S = 10.0
     "--public-subscribe", metavar="FILTER", multiple=True, help="Topics that pages may subscribe to; repeat it."
 )
 @click.option("--public-publish", metavar="FILTER", multiple=True, help="Topics that pages may publish on; repeat it.")
+@click.option("--consent", type=click.Choice(CONSENTS), default="ask", show_default=True,
+              help="Whether a visitor is asked, or has consented by giving an agent the code.")  # fmt: skip
 @click.option("--private", is_flag=True, help="Agents see masked what a page does not mark as shown.")
 @click.option("--demo-shop", is_flag=True, help="Serve a demo shop under /shop/.")
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
@@ -77,6 +80,7 @@ def gateway(
     secret_file: str | None,
     public_subscribe: tuple[str, ...],
     public_publish: tuple[str, ...],
+    consent: str,
     private: bool,
     demo_shop: bool,
     max_pages: int,
@@ -123,6 +127,7 @@ def gateway(
         secret=secrets.token_bytes(32) if secret_file is None else _read_secret(secret_file),
         policy=policy,
         limits=Limits(rate=rate, burst=2 * rate, queue_messages=queue),
+        consent=consent,
         resume_s=resume_s,
         lease_s=max(10.0, resume_s),
         max_pages=max_pages,

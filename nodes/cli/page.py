@@ -26,6 +26,7 @@ from nodes.page.host import host_of, new_token
 from nodes.page.hosted_page import HostedPage
 from nodes.rules import fields, topics
 from nodes.rules.backoff import Backoff
+from nodes.rules.cobrowse import CONSENTS
 
 RELEASE_S = 2.0
 _PATIENCE = Backoff()
@@ -114,6 +115,20 @@ class Pages:
             else:
                 doing(number, self._pages[number], command)
 
+    def _do_allow(self, number: int, page: HostedPage, command: Command) -> None:
+        page.allow(self._asked_epoch(page, command))
+
+    def _do_decline(self, number: int, page: HostedPage, command: Command) -> None:
+        page.decline(self._asked_epoch(page, command))
+
+    def _asked_epoch(self, page: HostedPage, command: Command) -> int:
+        """Return the epoch that the command names, or else that of the present request."""
+        asked = page.asked()
+        if "epoch" not in command and asked is None:
+            raise ValueError(f"missing 'epoch' of {command['do']!r}: nobody asks this page at present")
+        epoch: int = field(command, "epoch", int) if asked is None else field(command, "epoch", int, asked["epoch"])
+        return epoch
+
     def _do_publish(self, number: int, page: HostedPage, command: Command) -> None:
         page.publish(field(command, "topic", str), command.get("payload"))
 
@@ -181,6 +196,8 @@ class Pages:
 @click.option(
     "--rate", default=10.0, show_default=True, type=PositiveNumber(), help="Updates that each page sends a second."
 )
+@click.option("--consent", type=click.Choice(CONSENTS), default="code", show_default=True,
+              help="Whether an agent who has the code joins at once, or asks.")  # fmt: skip
 @click.option("--lease", "lease_s", metavar="S", default=10.0, show_default=True, type=PositiveNumber(),
               help="How long a contact code is kept without a heartbeat.")  # fmt: skip
 @click.option("--attempts", default=_PATIENCE.attempts, show_default=True, type=click.IntRange(1),
@@ -195,6 +212,7 @@ def page(
     buttons: str,
     path: str | None,
     rate: float,
+    consent: str,
     lease_s: float,
     attempts: int,
     cap_s: float,
@@ -212,6 +230,7 @@ def page(
     \b
       {"do": "publish", "page": 1, "topic": "~pagesession/x", "payload": …}
       {"do": "subscribe", "topic": "truck/#"}     {"do": "unsubscribe", "subscription": 3}
+      {"do": "allow"}  {"do": "decline"}          what an agent asks for; "epoch" names another request
       {"do": "stop_session"}                      {"do": "update", "event": …, "snapshot": true}
       {"do": "trigger", "button": "help"}         {"do": "chat", "text": "hello"}
       {"do": "stop_chat"}  {"do": "show"}  {"do": "minimise"}  {"do": "hide"}
@@ -230,7 +249,7 @@ def page(
     updates = [] if path is None else _read_updates(path)
 
     def make(session: str | None) -> HostedPage:
-        return HostedPage(session=session, buttons=names, lease_s=lease_s, backoff=backoff)
+        return HostedPage(session=session, buttons=names, lease_s=lease_s, backoff=backoff, consent=consent)
 
     with status_page("page", http) as status, open_node(connect, connect_timeout_s) as node:
         pages = Pages(lines, updates, rate, make)

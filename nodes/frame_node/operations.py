@@ -18,7 +18,9 @@ from nodes.rules.fields import (
     BUTTON,
     BUTTONS,
     BY_AGENT,
+    CAPABILITY,
     CODE,
+    CONSENT,
     EPOCH,
     HOME,
     LEASE_S,
@@ -30,7 +32,7 @@ from nodes.rules.fields import (
     Field,
 )
 from nodes.rules.state_map import StateMap
-from nodes.store import agents, chats, pages
+from nodes.store import agents, asks, chats, pages
 from nodes.store.records import Agent, Page
 from nodes.store.transaction import Transaction
 
@@ -59,14 +61,17 @@ class Operation:
 
 OPERATIONS: dict[str, Operation] = {
     # a page's
-    "grant_code": Operation(pages.grant_code, {"session": SESSION, "home": HOME, "lease_s": LEASE_S}),
+    "grant_code": Operation(
+        pages.grant_code, {"session": SESSION, "home": HOME, "lease_s": LEASE_S, "consent": CONSENT}
+    ),
     "renew": Operation(pages.renew, {"session": SESSION}, reads=True),
     "renew_many": Operation(pages.renew_many, {"sessions": SESSIONS}, reads=True),
     "release_page": Operation(pages.release, {"session": SESSION}),
     "set_visibility": Operation(pages.set_visibility, {"session": SESSION, "event": VISIBILITY_EVENT}),
     "trigger": Operation(chats.trigger, {"session": SESSION, "button": BUTTON}, frees_agents=True),
+    "allow": Operation(asks.allow, {"session": SESSION, "epoch": EPOCH}),
     # a page's, or an agent's, who then says who it is
-    "stop": Operation(pages.stop, {"session": SESSION, "epoch": EPOCH, "agent": BY_AGENT}),
+    "stop": Operation(pages.stop, {"session": SESSION, "epoch": EPOCH, "agent": BY_AGENT}, former_agents=pages.engaged),
     "stop_chat": Operation(
         chats.stop, {"session": SESSION, "agent": BY_AGENT}, frees_agents=True, former_agents=pages.engaged
     ),
@@ -81,6 +86,7 @@ OPERATIONS: dict[str, Operation] = {
     "renew_agent": Operation(agents.renew, {"agent": AGENT}, reads=True),
     "sign_out": Operation(agents.sign_out, {"agent": AGENT}, frees_agents=True, moves_agents=True),
     "join": Operation(pages.join, {"agent": AGENT, "code": CODE}, takes_node=True),
+    "ask": Operation(asks.ask, {"agent": AGENT, "session": SESSION, "capability": CAPABILITY}),
     "confirm_stop": Operation(pages.confirm_stop, {"agent": AGENT, "session": SESSION, "epoch": EPOCH}),
     "accept": Operation(chats.accept, {"agent": AGENT, "session": SESSION}, frees_agents=True),
     "decline": Operation(chats.decline, {"agent": AGENT, "session": SESSION}, frees_agents=True),
@@ -131,6 +137,10 @@ def for_agent(page: Page) -> StateMap:
         "cobrowse": page.cobrowse,
         "epoch": page.epoch,
         "agent": page.agent,
+        "agent_name": page.agent_name,
+        "capability": page.capability,
+        "asked_by": page.asked_by,
+        "refusal": page.refusal,
         "visibility": page.visibility,
         "chat": page.chat,
         "button": page.button,

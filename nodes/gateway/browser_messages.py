@@ -12,6 +12,7 @@ from typing import Any
 
 from nodes.rules.fields import (
     BUTTONS,
+    CAPABILITY,
     CODE,
     EPOCH,
     MAX_WHOLE,
@@ -148,6 +149,15 @@ class Join(BrowserMessage):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ask(BrowserMessage):
+    """The agent asks the visitor of its chat."""
+
+    id: int = field(metadata=ID)
+    session: str = field(metadata=SESSION)
+    capability: str = field(default="view", metadata=_holds(CAPABILITY))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChatRequest(BrowserMessage):
     """What the agent asks the frame node for; `t` is the operation."""
 
@@ -157,7 +167,7 @@ class ChatRequest(BrowserMessage):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndCobrowse(BrowserMessage):
-    """The agent stops co-browsing."""
+    """The agent stops co-browsing, or takes its request back."""
 
     id: int = field(metadata=ID)
     session: str = field(metadata=SESSION)
@@ -198,7 +208,7 @@ class Ping(BrowserMessage):
 
 
 PageMessage = Hello | Subscribe | Unsubscribe | Publish | Update | StopCobrowse | Retry | Beat | TokenStored | Bye
-AgentMessage = Available | Join | ChatRequest | EndCobrowse | Say | Snapshot | Shown | Handled | Ping
+AgentMessage = Available | Join | Ask | ChatRequest | EndCobrowse | Say | Snapshot | Shown | Handled | Ping
 
 PAGE: Mapping[str, type[PageMessage]] = {
     "hello": Hello,
@@ -215,6 +225,7 @@ PAGE: Mapping[str, type[PageMessage]] = {
 AGENT: Mapping[str, type[AgentMessage]] = {
     "available": Available,
     "join": Join,
+    "ask": Ask,
     **dict.fromkeys(("accept", "decline", "stop_chat", "proactive"), ChatRequest),
     "stop": EndCobrowse,
     "say": Say,

@@ -19,6 +19,7 @@ from fabric.payloads import to_json
 from nodes.agent.agent import Agent
 from nodes.gateway.browser_messages import (
     AgentMessage,
+    Ask,
     Available,
     ChatRequest,
     EndCobrowse,
@@ -124,6 +125,8 @@ class Console:
                 self._set_available(on, buttons)
             case Join(id=ident, code=code):
                 self.agent.join(code).add_done_callback(self._reply(ident))
+            case Ask(id=ident, session=session, capability=capability):
+                self.agent.ask(session, capability).add_done_callback(self._reply(ident))
             case ChatRequest(t=operation, id=ident, session=session):
                 self.agent.request(operation, session=session).add_done_callback(self._reply(ident))
             case EndCobrowse(id=ident, session=session):

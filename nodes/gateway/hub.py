@@ -28,6 +28,7 @@ class Settings:
     """How a gateway runs.
 
     secret:     signs tokens and cookies; gateways that share it take each other's
+    consent:    one of `cobrowse.CONSENTS`: whether a visitor is asked when an agent has the code of the page
     resume_s:   how long a session waits for its page to come back
     lease_s:    how long the frame node keeps a page without a heartbeat of its gateway
     max_pages:  sockets at most
@@ -42,6 +43,7 @@ class Settings:
     policy: Policy = field(default_factory=Policy)
     limits: Limits = field(default_factory=Limits)
     backoff: Backoff = field(default_factory=Backoff)
+    consent: str = "ask"
     resume_s: float = 30.0
     lease_s: float = 30.0
     max_pages: int = 10_000

@@ -81,7 +81,12 @@ class PageSession:
         """When they were last compared with the page's."""
         self.window = Window(hub, self._tell_states)
         self.page = HostedPage(
-            session=session, buttons=buttons, lease_s=hub.settings.lease_s, backoff=hub.settings.backoff, echo=False
+            session=session,
+            buttons=buttons,
+            lease_s=hub.settings.lease_s,
+            backoff=hub.settings.backoff,
+            consent=hub.settings.consent,
+            echo=False,
         )
         self.name = public_name(self.page.session)
         self._subscriptions = Subscriptions(

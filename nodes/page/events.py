@@ -15,8 +15,10 @@ from nodes.rules.cobrowse import Cobrowse
 from nodes.rules.state_map import StateMap
 from nodes.rules.topics import (
     ACCEPTED,
+    ASKED,
     BUTTON,
     CHAT_STOPPED,
+    DECLINED,
     HIDE,
     MINIMISE,
     NEW_CODE,
@@ -43,6 +45,10 @@ class View(NamedTuple):
     chat: str
     chat_agent: str | None
     button: str | None
+    agent_name: str | None = None
+    capability: str | None = None
+    asked_by: str | None = None
+    refusal: str | None = None
 
 
 def cobrowsing_of(state: StateMap, epoch: int) -> Cobrowse:
@@ -64,7 +70,19 @@ def view_of(state: StateMap, epoch: int, asked: Iterable[Asked]) -> View:
         elif operation == "stop_chat" and chat != "idle":
             chat, chat_agent = "closed", None
     cobrowsing = cobrowsing_of(state, epoch)
-    return View(cobrowsing, state["agent"], state["code"], visibility, chat, chat_agent, state["button"])
+    return View(
+        cobrowsing,
+        state["agent"],
+        state["code"],
+        visibility,
+        chat,
+        chat_agent,
+        state["button"],
+        agent_name=state["agent_name"],
+        capability=state["capability"],
+        asked_by=state["asked_by"],
+        refusal=state["refusal"],
+    )
 
 
 # --- the difference of two views
@@ -79,6 +97,7 @@ def changes(before: View, after: View, *, first_code: bool) -> list[Event]:
     over = ended(before, after)
     if over is not None:
         told.append(Event(STOPPED, {"epoch": over}))
+    told += request_changes(before, after)
     if after.cobrowsing.state == "joined" and not before.cobrowsing.accepts(after.cobrowsing.epoch):
         told.append(_started(after))
     if has_new_code(before, after):
@@ -93,6 +112,25 @@ def ended(before: View, after: View) -> int | None:
     """Return the epoch of the session that is over; None when no session ended."""
     session = before.cobrowsing
     return session.epoch if session.state == "joined" and not after.cobrowsing.accepts(session.epoch) else None
+
+
+def request_changes(before: View, after: View) -> list[Event]:
+    """Return what became of an agent's request: it was asked, or is over without being allowed."""
+    old, new = before.cobrowsing, after.cobrowsing
+    if old.state == "asked" and new.epoch == old.epoch and new.state in ("asked", "joined"):
+        return []
+    told = []
+    if old.state == "asked":
+        about = {"epoch": old.epoch, "agent": before.agent, "capability": before.capability}
+        told.append(Event(DECLINED, {**about, "reason": _reason(old, after)}))
+    return [*told, _asked(after)] if new.state == "asked" else told
+
+
+def _reason(request: Cobrowse, after: View) -> str:
+    """Why it is over. What follows it directly says why, but for the page's own answer, which nobody has heard yet."""
+    if after.cobrowsing.epoch > request.epoch + 1:
+        return "unknown"
+    return after.refusal or ("declined" if after.cobrowsing.state == "idle" else "unknown")
 
 
 def has_new_code(before: View, after: View) -> bool:
@@ -136,11 +174,18 @@ def retained(
         told.append(Event(READY, {"code": view.code}))
     if codes > 1 and view.code is not None:
         told.append(Event(NEW_CODE, {"code": view.code}))
+    if view.cobrowsing.state == "asked":
+        told.append(_asked(view))
     if view.cobrowsing.state == "joined":
         told.append(_started(view))
     elif ended_epoch is not None:
         told.append(Event(STOPPED, {"epoch": ended_epoch}))
     return [*told, *(button(name, enabled) for name, enabled in buttons.items() if enabled is not None)]
+
+
+def _asked(view: View) -> Event:
+    about = {"agent": view.agent, "name": view.agent_name or view.agent, "capability": view.capability}
+    return Event(ASKED, {"epoch": view.cobrowsing.epoch, **about, "by": view.asked_by})
 
 
 def _started(view: View) -> Event:

@@ -29,6 +29,7 @@ from nodes.page.interface import (
     LeaseLost,
     PageCame,
     PageChoseButtons,
+    PageDeclined,
     PageRetried,
     PageStopped,
     StopAcknowledged,
@@ -52,6 +53,7 @@ class FrameCore:
     resumed:  the session may be known to the frame node already: the page was loaded again
     buttons:  ids of the page's chat buttons
     lease_s:  how long the frame node keeps the code without a heartbeat
+    consent:  one of `cobrowse.CONSENTS`: whether its visitor is asked when an agent has the code
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class FrameCore:
         buttons: tuple[str, ...] = (),
         lease_s: float = 10.0,
         backoff: Backoff | None = None,
+        consent: str = "code",
     ) -> None:
-        self.session, self.lease_s = session, lease_s
-        """Neither changes."""
+        self.session, self.lease_s, self.consent = session, lease_s, consent
+        """None of the three changes."""
         self.state: StateMap = state_map.START
         """The last state map that was news, whole; another dict takes its place, this one is not changed. Its version
         grows, but for a grant, which may follow a lost store. `_take_state` sets it, and `_lose` sets it back."""
@@ -127,6 +130,8 @@ class FrameCore:
                 self._requests.add(operation, body, now)
             case PageStopped(stop):
                 return self._stop_first(stop, now)
+            case PageDeclined(epoch):
+                self._decline(epoch, now)
             case PageRetried():
                 self._loading.retry(now)
             case PageCame():
@@ -198,7 +203,7 @@ class FrameCore:
             return []
         asks = self._requests.take_due(now)
         if self._loading.take_due(self._has_no_code(), now):
-            body = {"session": self.session, "home": self.home, "lease_s": self.lease_s}
+            body = {"session": self.session, "home": self.home, "lease_s": self.lease_s, "consent": self.consent}
             asks.append(Ask("grant_code", body, self._requests.new_key()))
         return asks
 
@@ -237,6 +242,17 @@ class FrameCore:
         self.epoch = cobrowsing.after("stop").epoch
         self._requests.stop(self.epoch - 1, now)
 
+    def _decline(self, epoch: int, now: float) -> None:
+        """To decline is to stop what is or was asked in this epoch, also if it was allowed meanwhile, and nothing else.
+
+        Before the frame node's first word nobody knows better than the visitor.
+        """
+        request = self.cobrowsing
+        if self.is_known and (request.state not in ("asked", "joined") or epoch != request.epoch):
+            return
+        self.epoch = max(self.epoch, epoch + 1)
+        self._requests.stop(self.epoch - 1, now)
+
     # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _heard(self, state: object, now: float) -> list[FrameEffect]:
@@ -270,7 +286,8 @@ class FrameCore:
         if self._loading.lost(asked_at, now):
             self._requests.forget_stop()  # its session ended with the lease; `_take_state` asks again if it did not
             self.epoch = self.cobrowsing.after("page_lost").epoch
-            self.state = {**state_map.START, "version": self.state["version"], "epoch": self.epoch}
+            lost: StateMap = {"version": self.state["version"], "epoch": self.epoch, "refusal": "page_lost"}
+            self.state = {**state_map.START, **lost}
 
     # ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────
 

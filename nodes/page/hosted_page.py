@@ -49,6 +49,7 @@ from nodes.page.interface import (
 from nodes.page.page_core import PageCore
 from nodes.page.stop import Stop
 from nodes.rules.backoff import Backoff
+from nodes.rules.topics import ALLOW, ASKED, DECLINE
 
 AckFun = Callable[[Ack], object]
 
@@ -63,6 +64,9 @@ class HostedPage:
     buttons:  ids of the page's chat buttons
     lease_s:  how long the frame node keeps the contact code without a heartbeat
     backoff:  how patiently it asks for a code
+    consent:  `ask`: who has the code asks, and the program answers ASKED by `allow` or `decline`; `code`, the default:
+              to give the code away is to consent, for a program may have nobody to ask. Who asks from a chat has no
+              code, and asks in any case
     echo:     False: handlers hear only what comes from elsewhere, as the caller delivers what it publishes
     """
 
@@ -74,6 +78,7 @@ class HostedPage:
         buttons: Iterable[str] = (),
         lease_s: float = 10.0,
         backoff: Backoff | None = None,
+        consent: str = "code",
         echo: bool = True,
     ) -> None:
         self.session, self.lease_s = session or new_token(), lease_s
@@ -85,6 +90,7 @@ class HostedPage:
             buttons=tuple(buttons),
             lease_s=lease_s,
             backoff=backoff,
+            consent=consent,
         )
         self._lock = threading.Lock()
         """Around the core, and around all that follows here; never held while a callback runs."""
@@ -148,9 +154,21 @@ class HostedPage:
         """Publish: `~/…` to this page, `~pagesession/…` to this session, all else to the fabric.
 
         errors:  InvalidTopic; ScopeError for what may not be published; LocalWireError for a payload that cannot be
-                 sent; HighWaterMarkReached when too much waits for the fabric
+                 sent; HighWaterMarkReached when too much waits for the fabric; NotAllowed for an answer to no request
         """
         self._do(lambda now: self._core.publish(topic, msg, now))
+
+    def allow(self, epoch: int) -> None:
+        """The visitor allows the request of this epoch, see ASKED; nothing if it is over."""
+        self.publish(ALLOW, {"epoch": epoch})
+
+    def decline(self, epoch: int) -> None:
+        """The visitor declines it. When this returns, no update leaves in this epoch, even if it was allowed before."""
+        self.publish(DECLINE, {"epoch": epoch})
+
+    def asked(self) -> dict[str, Any] | None:
+        """Return what an agent asks for now, the payload of ASKED; None while nobody asks."""
+        return next((event.payload for event in self.retained() if event.topic == ASKED), None)
 
     def send_update(
         self, event: Any, snapshot: bool = False, epoch: int | None = None, number: int | None = None

@@ -122,6 +122,13 @@ class PageStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class PageDeclined:
+    """Its visitor declines the request of this epoch, from this moment: whatever began by it ends."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class PageChoseButtons:
     """It shows these chat buttons now.
 
@@ -250,6 +257,7 @@ FrameInput = (
     PageCame
     | PageRetried
     | PageStopped
+    | PageDeclined
     | PageChoseButtons
     | VisitorAsked
     | FrameAttached

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fabric.broker import Broker
-from fabric.errors import HighWaterMarkReached, ScopeError
+from fabric.errors import HighWaterMarkReached, NotAllowed, ScopeError
 from fabric.node.coverage import Ack
 from fabric.topics import matches, scope, validate_topic
 from fabric.wire import Message, encode
@@ -40,6 +40,7 @@ from nodes.page.interface import (
     Hold,
     Input,
     MessageFun,
+    PageDeclined,
     Release,
     Send,
     SessionsAcked,
@@ -47,6 +48,7 @@ from nodes.page.interface import (
     VisitorAsked,
 )
 from nodes.rules import topics
+from nodes.rules.fields import EPOCH
 
 MAX_WAITING = 1_000
 """Calls of one page that wait for the fabric."""
@@ -147,7 +149,8 @@ class PageCore:
     def publish(self, topic: str, payload: Any, now: float) -> list[Effect]:
         """Publish.
 
-        errors: InvalidTopic, ScopeError, LocalWireError, HighWaterMarkReached; then nothing has happened
+        errors: InvalidTopic, ScopeError, LocalWireError, HighWaterMarkReached, NotAllowed for an answer to no request;
+                then nothing has happened
         """
         validate_topic(topic)
         kind = scope(topic)
@@ -265,8 +268,13 @@ class PageCore:
         return waiting
 
 
-def _visitor_asked(topic: str, payload: Any) -> VisitorAsked:
+def _visitor_asked(topic: str, payload: Any) -> FrameInput:
     """What the visitor does by publishing `topic`, one of `topics.VISITORS`."""
+    if topic in (topics.ALLOW, topics.DECLINE):
+        epoch: Any = payload.get("epoch") if isinstance(payload, Mapping) else None
+        if not EPOCH.fits(epoch):
+            raise NotAllowed(f"invalid payload of {topic!r}: expected a map with `epoch`, that of the request")
+        return VisitorAsked("allow", {"epoch": epoch}) if topic == topics.ALLOW else PageDeclined(epoch)
     if topic == topics.TRIGGER:
         button = payload.get("button") if isinstance(payload, Mapping) else payload
         return VisitorAsked("trigger", {"button": button})

@@ -1,4 +1,10 @@
-"""A page's co-browsing and its epoch.
+"""A page's co-browsing and its epoch: asked for by an agent, allowed by the visitor, stopped by either.
+
+An agent's request is `asked` until the visitor allows it. It ends by `stop` when the visitor declines or the agent
+takes it back, by `timeout` when nobody has answered. A page whose visitor consents by the code is joined at once.
+
+The epoch is also the number of the request: each one that ends without being allowed raises it, so an answer that comes
+late names an epoch that is over, and does nothing.
 
 The epoch is what makes a stop safe: every page update carries the epoch it was sent in, a stop raises the epoch at
 once, and an update of another epoch is refused wherever it arrives. The page raises its copy before any network; the
@@ -13,9 +19,15 @@ from dataclasses import dataclass
 from nodes.rules.machine import Machine
 
 TRANSITIONS: dict[tuple[str, str], str] = {
+    ("idle", "ask"): "asked",
     ("idle", "join"): "joined",
     ("idle", "stop"): "idle",
     ("idle", "page_lost"): "idle",
+    ("asked", "allow"): "joined",
+    ("asked", "stop"): "idle",
+    ("asked", "timeout"): "idle",
+    ("asked", "agent_lost"): "idle",
+    ("asked", "page_lost"): "idle",
     ("joined", "stop"): "stopping",
     ("joined", "agent_lost"): "idle",
     ("joined", "page_lost"): "idle",
@@ -27,7 +39,21 @@ TRANSITIONS: dict[tuple[str, str], str] = {
 
 # A stop at idle raises the epoch, too: a join that the page does not know of yet may be on its way, and must not start
 # what the visitor has just stopped.
-RAISING = frozenset({("idle", "stop"), ("joined", "stop"), ("joined", "agent_lost"), ("joined", "page_lost")})
+RAISING = frozenset(
+    {
+        ("idle", "stop"),
+        *((state, event) for state in ("asked", "joined") for event in ("stop", "agent_lost", "page_lost")),
+        ("asked", "timeout"),
+    }
+)
+
+CAPABILITIES = ("view",)
+"""What an agent may ask for; each is allowed by itself."""
+CONSENTS = ("ask", "code")
+"""How the visitor of a page consents to an agent who has its code: by an answer, or by having given the code away."""
+REASONS = ("declined", "timeout", "withdrawn", "agent_lost", "page_lost")
+"""How a request ended that was not allowed: by the visitor, by nobody's answer in time, by the agent who took it back,
+with the agent's lease, with the page's."""
 
 MACHINE = Machine("co-browsing", "idle", TRANSITIONS)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nodes.rules.cobrowse import CAPABILITIES, CONSENTS
 from nodes.rules.contact_codes import MAX_TYPED_CHARACTERS
 
 Check = Callable[[Any], bool]
@@ -116,5 +117,8 @@ LEASE_S = Field(
 )
 EPOCH = Field(whole(0), "an epoch, a whole number from 0")
 ON = Field(is_true_or_false, "true or false")
+CONSENT = Field(lambda value: value in CONSENTS, "'ask' or 'code'", default=None)
+"""How a page's visitor consents to who has the code. A page that does not say cannot be asked."""
+CAPABILITY = Field(lambda value: value in CAPABILITIES, " or ".join(map(repr, CAPABILITIES)), default=None)
 VISIBILITY_EVENT = Field(lambda value: value in ("show", "minimise", "hide"), "'show', 'minimise' or 'hide'")
 CODE = Field(string(MAX_TYPED_CHARACTERS), "a contact code as typed, a string", secret=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict, TypeGuard
 
+from nodes.rules import cobrowse
+
 VISIBILITIES = ("shown", "minimised", "hidden")
 
 
@@ -19,9 +21,13 @@ class StateMap(TypedDict, total=False):
     home: str  # the node that hosts the page now
     version: int  # from 0; grows with every change that is committed
     gone: bool  # the page has ended: no change follows
-    cobrowse: str  # state of `cobrowse.MACHINE`: idle, joined, stopping
-    epoch: int  # of co-browsing; a stop raises it, updates of an older one are refused
-    agent: str | None  # the agent who views, None while idle
+    cobrowse: str  # state of `cobrowse.MACHINE`: idle, asked, joined, stopping
+    epoch: int  # of co-browsing; a stop raises it, updates and answers of an older one do nothing
+    agent: str | None  # the agent who asks or views, None while idle
+    agent_name: str | None  # what the visitor reads of that agent
+    capability: str | None  # what is asked for, or was allowed: one of `cobrowse.CAPABILITIES`; None while idle
+    asked_by: str | None  # how the agent has found the page: code, chat; None but while asked
+    refusal: str | None  # how the last request ended, one of `cobrowse.REASONS`; None before one, and from the next on
     visibility: str  # state of `visibility.MACHINE`: shown, minimised, hidden
     chat: str  # state of `chat.MACHINE`
     button: str | None  # the chat button that was pressed
@@ -30,12 +36,19 @@ class StateMap(TypedDict, total=False):
     lease_s: float  # for how long a renewal holds (pages only)
 
 
+_COBROWSING = cobrowse.MACHINE.states
+_WORDS = ("agent", "agent_name", "capability", "asked_by", "refusal", "code", "button", "chat_agent")
+
 START: StateMap = {
     "version": -1,
     "code": None,
     "cobrowse": "idle",
     "epoch": 1,
     "agent": None,
+    "agent_name": None,
+    "capability": None,
+    "asked_by": None,
+    "refusal": None,
     "visibility": "hidden",
     "chat": "idle",
     "button": None,
@@ -50,8 +63,8 @@ def is_state(state: object, session: str) -> TypeGuard[StateMap]:
         return False
     return (
         all(type(state.get(name)) is int for name in ("version", "epoch"))
-        and state.get("cobrowse") in ("idle", "joined", "stopping")
+        and state.get("cobrowse") in _COBROWSING
         and state.get("visibility") in VISIBILITIES  # what came may not be hashable
         and isinstance(state.get("chat"), str)
-        and all(isinstance(state.get(name), str | None) for name in ("agent", "code", "button", "chat_agent"))
+        and all(isinstance(state.get(name), str | None) for name in _WORDS)
     )

@@ -25,6 +25,13 @@ BUTTON = "~/site_connect/chat_button/"
 # --- in a page's session
 
 SPACE = "~pagesession/"
+ASKED = f"{SPACE}cobrowsing/asked"
+"""An agent asks the visitor for a capability."""
+ALLOW = f"{SPACE}cobrowsing/allow"
+DECLINE = f"{SPACE}cobrowsing/decline"
+"""The visitor's answers; each names the epoch of the request."""
+DECLINED = f"{SPACE}cobrowsing/declined"
+"""A request is over that was not allowed, for whatever reason."""
 STARTED = f"{SPACE}cobrowsing/start"
 STOPPED = f"{SPACE}cobrowsing/stop"
 UPDATE = f"{SPACE}cobrowsing/update"
@@ -47,9 +54,9 @@ PROACTIVE = f"{SPACE}proactive/trigger"
 STATE = f"{SPACE}frame/state"
 """On the wire only: the page's state map, from the frame node to the page."""
 
-VISITORS = frozenset({SHOW, MINIMISE, HIDE, TRIGGER, CHAT_STOPPED})
+VISITORS = frozenset({SHOW, MINIMISE, HIDE, TRIGGER, CHAT_STOPPED, ALLOW, DECLINE})
 """What the visitor, or any component of the page, may publish: each is a request to the frame node, too."""
-DECIDED = frozenset({STARTED, STOPPED, UPDATE, ACCEPTED, PROACTIVE, STATE})
+DECIDED = frozenset({ASKED, DECLINED, STARTED, STOPPED, UPDATE, ACCEPTED, PROACTIVE, STATE})
 """What follows from the frame node's decisions, or from `send_update`: nobody may publish it."""
 
 # --- on the wire

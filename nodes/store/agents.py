@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, text, update
 
-from nodes.store import codes, rows, schema
+from nodes.store import asks, codes, rows, schema
 from nodes.store.records import Agent, Change, Page
 from nodes.store.transaction import Transaction
 
@@ -82,11 +82,15 @@ def buttons_available(tx: Transaction) -> dict[str, int]:
 
 
 def end(tx: Transaction, agent: str) -> list[Change]:
-    """Delete an agent; its sessions end, acknowledged by that, its offers go back to the queue, its chats close."""
+    """Delete an agent; its requests and sessions end, acknowledged by that; its offers go back to the queue, its chats
+    close."""
     changes = []
     for page in [Page._make(row) for row in tx.sql.execute(_PAGES_OF_TO_CHANGE, {"of_agent": agent})]:
         after, what = page, []
-        if page.agent == agent:
+        if page.agent == agent and page.cobrowse == "asked":
+            after = asks.over(tx, after, after.cobrowsing().after("agent_lost"), "agent_lost")
+            what.append("ask_over")
+        elif page.agent == agent:
             after = after.with_cobrowsing(after.cobrowsing().after("agent_lost"))
             what.append("stopped")
         if page.chat_agent == agent:

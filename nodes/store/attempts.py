@@ -1,5 +1,8 @@
 """Wrong contact codes: counted for the agent who tried and for the frame node that was asked, and then no more taken.
 
+A code that was somebody else's is wrong, too: its visitor does not allow the request, and it counts for the agent then.
+Until that is known it counts as a wrong one would, so that nobody tries many codes at once.
+
 A count belongs to a window that begins with its first wrong code; the next wrong code after its end begins another.
 The agent's count does not end with its lease, so that signing in again does not help.
 """
@@ -8,13 +11,21 @@ from __future__ import annotations
 
 import math
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, func, select, text, update
 
 from fabric.errors import Busy, NotAllowed
-from nodes.store.schema import attempts
+from nodes.store.schema import attempts, pages
 from nodes.store.transaction import Transaction
 
 _LOCKED_UNTIL = select(attempts.c.locked_until).where(attempts.c.who == bindparam("of_who"))
+_WRONG = select(attempts.c.wrong).where(
+    attempts.c.who == bindparam("of_who"), attempts.c.since > bindparam("window_begin")
+)
+_ASKING = (
+    select(func.count())
+    .select_from(pages)
+    .where(pages.c.agent == bindparam("of_agent"), pages.c.cobrowse == "asked", pages.c.asked_by == "code")
+)
 _COUNT = text(
     "INSERT INTO attempts (who, since, wrong, locked_until) VALUES (:who, :now, 1, 0)"
     " ON CONFLICT (who) DO UPDATE SET"
@@ -26,24 +37,39 @@ _LOCK_OUT = update(attempts).where(attempts.c.who == bindparam("of_who")).values
 
 
 def check(tx: Transaction, agent: str, node: str) -> None:
-    """Raise NotAllowed while the agent is locked out, Busy while the frame node has seen too many wrong codes."""
+    """Raise NotAllowed while the agent is locked out, or would be if what it asks by code now were all declined; Busy
+    while the frame node has seen too many wrong codes."""
     left_s = _locked_s(tx, f"agent {agent}")
     if left_s > 0:
         raise NotAllowed(f"too many wrong contact codes: this agent may try again in {math.ceil(left_s)} s")
     left_s = _locked_s(tx, f"node {node}")
     if left_s > 0:
         raise Busy("too many wrong contact codes at this frame node; try again later", left_s)
+    asking = int(tx.sql.execute(_ASKING, {"of_agent": agent}).scalar_one())
+    if asking and asking + _wrong(tx, f"agent {agent}") >= tx.options.wrong_codes:
+        raise NotAllowed(f"{asking} visitors whose contact codes were used have not answered yet; wait for them")
 
 
 def count_wrong_code(tx: Transaction, agent: str, node: str) -> None:
     """Count one more wrong code, and lock out the agent or the frame node that has reached its limit."""
     options = tx.options
-    wrong, _ = _count(tx, f"agent {agent}")
-    if wrong >= options.wrong_codes:
-        tx.sql.execute(_LOCK_OUT, {"of_who": f"agent {agent}", "until": tx.now + options.lockout_s})
+    count_declined(tx, agent)
     wrong, since = _count(tx, f"node {node}")
     if wrong >= options.node_wrong_codes:
         tx.sql.execute(_LOCK_OUT, {"of_who": f"node {node}", "until": since + options.window_s})
+
+
+def count_declined(tx: Transaction, agent: str) -> None:
+    """Count a code that was somebody else's, for the agent alone; lock it out when it has reached its limit."""
+    wrong, _ = _count(tx, f"agent {agent}")
+    if wrong >= tx.options.wrong_codes:
+        tx.sql.execute(_LOCK_OUT, {"of_who": f"agent {agent}", "until": tx.now + tx.options.lockout_s})
+
+
+def _wrong(tx: Transaction, who: str) -> int:
+    """Return the wrong codes in the present window."""
+    counted = {"of_who": who, "window_begin": tx.now - tx.options.window_s}
+    return int(tx.sql.execute(_WRONG, counted).scalar() or 0)
 
 
 def _count(tx: Transaction, who: str) -> tuple[int, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, func, select, text
 
 from fabric.errors import NotAllowed
-from nodes.store import rows
+from nodes.store import asks, rows
 from nodes.store.records import Page
 from nodes.store.schema import agent_buttons, agents, pages, refusals
 from nodes.store.transaction import Transaction
@@ -106,12 +106,15 @@ def accept(tx: Transaction, agent: str, session: str) -> Page:
 
 
 def decline(tx: Transaction, agent: str, session: str) -> Page:
-    """Put the chat that `agent` was offered back into its place. errors: as for `accept`."""
-    return requeue(tx, _offered_to(tx, agent, session, "decline"), "decline")
+    """Put the chat that `agent` was offered back into its place; its request ends. errors: as for `accept`."""
+    page = _offered_to(tx, agent, session, "decline")
+    return requeue(tx, asks.over_with_chat(tx, page, "withdrawn"), "decline")
 
 
 def stop(tx: Transaction, session: str, agent: str | None = None) -> Page:
-    """End a chat for the page (`agent` None) or for its agent; the frame is hidden. Again: nothing changes.
+    """End a chat for the page (`agent` None) or for its agent, with a request that came from it; the frame is hidden.
+
+    Again: nothing changes.
 
     errors: LeaseExpired; NotAllowed for an agent that is not in this chat; StateError when there was none
     """
@@ -120,7 +123,8 @@ def stop(tx: Transaction, session: str, agent: str | None = None) -> Page:
         return page
     if agent is not None and (page.chat_agent != agent or page.chat == "offered"):
         raise NotAllowed("only the agent in a chat may stop it; one that is offered may be declined")
-    return rows.save_page(tx, page.after_chat("stop").after_visibility("hide"))
+    stopped = page.after_chat("stop").after_visibility("hide")
+    return rows.save_page(tx, asks.over_with_chat(tx, stopped, "declined" if agent is None else "withdrawn"))
 
 
 def propose(tx: Transaction, agent: str, session: str) -> Page:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, make_ur
 from sqlalchemy.exc import DBAPIError
 
 from fabric.errors import Busy, expected
+from nodes.store.migrations import migrate
 from nodes.store.schema import SCHEMA_VERSION, about, metadata
 
 LOCK_TIMEOUT_MS = 5_000
@@ -135,5 +136,5 @@ def _create_tables(connection: Connection) -> None:
     found = connection.execute(select(about.c.schema_version)).scalar()
     if found is None:
         connection.execute(insert(about).values(schema_version=SCHEMA_VERSION))
-    elif found != SCHEMA_VERSION:
-        raise ValueError(f"the store has schema version {found}; this program knows version {SCHEMA_VERSION} only")
+    else:
+        migrate(connection, found)

@@ -1,10 +1,10 @@
-"""What ends by itself: leases of pages and agents, offers, and rows that nobody needs any more."""
+"""What ends by itself: leases of pages and agents, offers, requests, and rows that nobody needs any more."""
 
 from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, func, select
 
-from nodes.store import agents, chats, pages, schema
+from nodes.store import agents, asks, chats, pages, rows, schema
 from nodes.store.records import Change, Page
 from nodes.store.transaction import Transaction
 
@@ -18,6 +18,12 @@ _OFFERS_OVER = (
 _AGENTS_OVER = (
     select(schema.agents.c.agent)
     .where(schema.agents.c.lease_until <= bindparam("now"))
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_ASKS_OVER = (
+    select(schema.pages)
+    .where(schema.pages.c.cobrowse == "asked", schema.pages.c.ask_until <= bindparam("now"))
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
@@ -39,7 +45,7 @@ _DROP = (
 _COUNTS = select(
     func.count().label("pages"),
     func.count(schema.pages.c.code).label("codes"),
-    func.count(schema.pages.c.agent).label("sessions"),
+    func.count().filter(schema.pages.c.cobrowse.in_(("joined", "stopping"))).label("sessions"),
     func.count().filter(schema.pages.c.chat.in_(("waiting", "offered"))).label("waiting"),
 ).where(schema.pages.c.gone_at.is_(None))
 _RESTING = select(func.count().label("resting")).where(schema.codes.c.free_at > bindparam("now"))
@@ -59,6 +65,10 @@ def expire(tx: Transaction, limit: int = 200) -> list[Change]:
     for row in list(tx.sql.execute(_OFFERS_OVER, over)):
         page = chats.requeue(tx, Page._make(row), "timeout")
         changes.append(Change("chat_requeued", page, (str(row.chat_agent),)))
+    for row in list(tx.sql.execute(_ASKS_OVER, over)):
+        asked = Page._make(row)
+        declined = asks.over(tx, asked, asked.cobrowsing().after("timeout"), "timeout")
+        changes.append(Change("ask_over", rows.save_page(tx, declined), (str(row.agent),)))
     for row in list(tx.sql.execute(_PAGES_OVER, over)):
         changes.append(pages.end(tx, Page._make(row)))
     return changes

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, select, update
 from fabric.errors import NotAllowed
 from nodes.rules import chat
 from nodes.rules.errors import LeaseExpired, UnknownContactCode
-from nodes.store import attempts, codes, rows, schema
+from nodes.store import asks, attempts, codes, rows, schema
 from nodes.store.records import Change, Page, new_page
 from nodes.store.transaction import Transaction
 
@@ -25,11 +25,13 @@ _RENEW_PAGES = _RENEW.where(schema.pages.c.session.in_(bindparam("of_sessions", 
 _DROP_REFUSALS = delete(schema.refusals).where(schema.refusals.c.session == bindparam("of_session"))
 
 
-def grant_code(tx: Transaction, session: str, home: str, lease_s: float) -> Page:
+def grant_code(tx: Transaction, session: str, home: str, lease_s: float, consent: str = "code") -> Page:
     """Begin a page session, or continue one, with a lease of `lease_s` seconds; return it with its code.
 
     A page that has a code keeps it (a reload changes `home` at most), one in session has none until that is over,
-    and one that was gone comes back as a new page which continues its version and epoch.
+    and one that was gone comes back as a new page which continues its version and epoch. A request that waits for an
+    answer goes on over a reload.
+    consent: one of `cobrowse.CONSENTS`
     errors: Busy when there is no place, or no free code was found
     """
     page = rows.find_page(tx, session)
@@ -37,13 +39,13 @@ def grant_code(tx: Transaction, session: str, home: str, lease_s: float) -> Page
         page = end(tx, page).page
     if page is None or page.gone_at is not None:
         codes.take_place(tx)
-        begun = new_page(session, home, lease_s, tx.now)
+        begun = new_page(session, home, lease_s, tx.now, consent)
         if page is None:
             begun = begun._replace(code=codes.draw(tx), version=1)
             rows.add_page(tx, begun)
             return begun
         return rows.save_page(tx, begun._replace(code=codes.draw(tx), version=page.version, epoch=page.epoch))
-    kept = page._replace(home=home, lease_s=lease_s, lease_until=tx.now + lease_s)
+    kept = page._replace(home=home, lease_s=lease_s, lease_until=tx.now + lease_s, consent=consent)
     if page.code is None and page.cobrowse == "idle":
         kept = kept._replace(code=codes.draw(tx))
     return rows.save_page(tx, kept)
@@ -69,7 +71,7 @@ def renew_many(tx: Transaction, sessions: Sequence[str]) -> dict[str, Page | Non
 
 
 def engaged(tx: Transaction, session: str) -> tuple[str, ...]:
-    """Return the agents in session or in chat with a page."""
+    """Return the agents who ask, are in session or in chat with a page."""
     page = rows.find_page(tx, session)
     return () if page is None else page.engaged()
 
@@ -81,13 +83,14 @@ def release(tx: Transaction, session: str) -> Change | None:
 
 
 def join(tx: Transaction, agent: str, code: str, node: str) -> Page:
-    """Let `agent` join the page that holds `code` (normalised), which uses the code up; return the page.
+    """Let `agent` join the page that holds `code` (normalised), or ask its visitor; the code is used up by either.
 
     node:    the frame node that serves this request; wrong codes count for it too
+    returns: the page, `joined` if its visitor consents by the code; else `asked`
     errors:  LeaseExpired for an agent that is not signed in; NotAllowed while it is locked out; Busy while the
              frame node has seen too many wrong codes; UnknownContactCode, which costs an attempt
     """
-    rows.check_agent(tx, agent)
+    name = rows.check_agent(tx, agent)
     attempts.check(tx, agent, node)
     row = tx.sql.execute(_FIND_BY_CODE, {"of_code": code}).first()
     page = None if row is None else Page._make(row)
@@ -96,13 +99,18 @@ def join(tx: Transaction, agent: str, code: str, node: str) -> Page:
         used = codes.was_used(tx, code)
         why = "another agent has used it" if used else "it was mistyped, or its page is gone"
         raise UnknownContactCode(f"no page holds this contact code: {why}")
-    joined = page.with_cobrowsing(page.cobrowsing().after("join"))._replace(agent=agent).after_visibility("show")
+    if page.consent == "ask":
+        return rows.save_page(tx, asks.begin(tx, page, agent, name, "view", by="code"))
+    joined = page.with_cobrowsing(page.cobrowsing().after("join")).after_visibility("show")
     codes.rest(tx, code, used=True)
-    return rows.save_page(tx, joined._replace(code=None))
+    joined = joined._replace(code=None, agent=agent, agent_name=name, capability="view", refusal=None)
+    return rows.save_page(tx, joined)
 
 
 def stop(tx: Transaction, session: str, epoch: int, agent: str | None = None) -> Page:
     """End co-browsing by force, at once, for the page (`agent` None) or for the agent in session; return the page.
+
+    A request that waits for an answer is declined by the page's stop, and taken back by the agent's.
 
     epoch:   the one the sender means to end; for one that is over, nothing changes
     returns: `stopping` until the agent confirms. An agent that stops has confirmed by that: it handles no more
@@ -118,7 +126,11 @@ def stop(tx: Transaction, session: str, epoch: int, agent: str | None = None) ->
     # Also when the page has stopped the same epoch just before.
     if agent is not None and after.state == "stopping" and after.epoch == epoch + 1:
         after = after.after("confirm")
-    return page if after == before else rows.save_page(tx, codes.with_new(tx, page.with_cobrowsing(after)))
+    if after == before:
+        return page
+    if before.state == "asked":
+        return rows.save_page(tx, asks.over(tx, page, after, "declined" if agent is None else "withdrawn"))
+    return rows.save_page(tx, codes.with_new(tx, page.with_cobrowsing(after)))
 
 
 def confirm_stop(tx: Transaction, agent: str, session: str, epoch: int) -> Page:
@@ -149,6 +161,8 @@ def set_visibility(tx: Transaction, session: str, event: str) -> Page:
 def end(tx: Transaction, page: Page) -> Change:
     """Make a page gone: its code rests, its session and chat are over, its epoch is raised."""
     gone = page.with_cobrowsing(page.cobrowsing().after("page_lost"))
+    if page.cobrowse == "asked":
+        gone = gone._replace(refusal="page_lost")
     if chat.MACHINE.allows(gone.chat, "stop"):
         gone = gone.after_chat("stop")
     if page.code is not None:

@@ -21,13 +21,20 @@ class Page(NamedTuple):
     session:     the page's id, drawn by the page; a secret of the page and its agents. Never changes
     home:        where the page's topics are: the token of its host's node. `grant_code` changes it after a move
     version:     1 with the first code, and one more with each change but a renewal; goes on when the page comes back
-    code:        the contact code that it holds; None while an agent is in session, while none was free, and when gone
+    code:        the contact code that it holds; None while an agent asks or is in session, while none was free, and
+                 when gone
     lease_s:     how long a renewal is good for, in seconds; the page chose it at `grant_code`
     lease_until: when its lease ends, in seconds of the store's clock; every renewal moves it
     gone_at:     when it closed or its lease was found over, in seconds of the store's clock; None while it is live
     cobrowse:    state of `rules.cobrowse`
     epoch:       number of its present or next co-browsing session, from 1; never falls
-    agent:       who is in session with it; None exactly while `cobrowse` is `idle`
+    agent:       who asks or is in session; None exactly while `cobrowse` is `idle`
+    consent:     one of `cobrowse.CONSENTS`: whether who has the code must ask its visitor; `grant_code` sets it
+    agent_name:  how that agent was called at its request or join, as the visitor reads it; None with `agent`
+    capability:  what that agent asks for, or was allowed; None with `agent`
+    asked_by:    `code` or `chat`, how that agent has found the page; None but while `cobrowse` is `asked`
+    ask_until:   when the request is over if nobody answers, in seconds of the store's clock; None with `asked_by`
+    refusal:     one of `cobrowse.REASONS`: how the last request ended that was not allowed; None once there is another
     visibility:  state of `rules.visibility`
     chat:        state of `rules.chat`
     button:      the chat button in whose queue it is or was; None outside a chat, and in one that an agent proposed
@@ -46,6 +53,12 @@ class Page(NamedTuple):
     cobrowse: str
     epoch: int
     agent: str | None
+    consent: str
+    agent_name: str | None
+    capability: str | None
+    asked_by: str | None
+    ask_until: float | None
+    refusal: str | None
     visibility: str
     chat: str
     button: str | None
@@ -58,7 +71,7 @@ class Page(NamedTuple):
         return self.gone_at is None and self.lease_until > now
 
     def engaged(self) -> tuple[str, ...]:
-        """Return the agents in session or in chat with it, each once."""
+        """Return the agents who ask it, are in session or in chat with it, each once."""
         return tuple(dict.fromkeys(agent for agent in (self.agent, self.chat_agent) if agent is not None))
 
     def cobrowsing(self) -> Cobrowse:
@@ -66,9 +79,16 @@ class Page(NamedTuple):
         return Cobrowse(self.cobrowse, self.epoch)
 
     def with_cobrowsing(self, after: Cobrowse) -> Page:
-        """Return the page in that state; the agent leaves it with the session."""
+        """Return the page in that state; what belongs to a request ends with it, and the agent leaves at `idle`."""
+        is_idle, is_asked = after.state == "idle", after.state == "asked"
         return self._replace(
-            cobrowse=after.state, epoch=after.epoch, agent=None if after.state == "idle" else self.agent
+            cobrowse=after.state,
+            epoch=after.epoch,
+            agent=None if is_idle else self.agent,
+            agent_name=None if is_idle else self.agent_name,
+            capability=None if is_idle else self.capability,
+            asked_by=self.asked_by if is_asked else None,
+            ask_until=self.ask_until if is_asked else None,
         )
 
     def after_visibility(self, event: str) -> Page:
@@ -90,7 +110,7 @@ class Page(NamedTuple):
         )
 
 
-def new_page(session: str, home: str, lease_s: float, now: float) -> Page:
+def new_page(session: str, home: str, lease_s: float, now: float, consent: str = "code") -> Page:
     """Return a page as it begins, with no code yet."""
     return Page(
         session=session,
@@ -103,6 +123,12 @@ def new_page(session: str, home: str, lease_s: float, now: float) -> Page:
         cobrowse=cobrowse.MACHINE.start,
         epoch=1,
         agent=None,
+        consent=consent,
+        agent_name=None,
+        capability=None,
+        asked_by=None,
+        ask_until=None,
+        refusal=None,
         visibility=visibility.MACHINE.start,
         chat=chat.MACHINE.start,
         button=None,
@@ -120,7 +146,7 @@ class Agent(NamedTuple):
     available: whether the agent takes chats; False when it signs in, then `set_available` rules
     lease_s:   how long a renewal is good for, in seconds; chosen at `sign_in`
     buttons:   the chat buttons that it serves, sorted; `sign_in` changes them
-    pages:     every page that it is engaged with: joined, stopping, offered, invited or in chat; in no order
+    pages:     every page that it is engaged with: asked, joined, stopping, offered, invited or in chat; in no order
     """
 
     agent: str
@@ -134,7 +160,8 @@ class Agent(NamedTuple):
 class Change(NamedTuple):
     """What became of one page or agent; the frame node tells the others after the commit.
 
-    what:    `page_gone`, `agent_gone`, `stopped` (co-browsing ended with its agent), `chat_requeued`, `chat_closed`
+    what:    `page_gone`, `agent_gone`, `stopped` (co-browsing ended with its agent), `ask_over` (a request ended that
+             nobody has answered, or with its agent), `chat_requeued`, `chat_closed`
     page:    the page as it is now; None for `agent_gone`
     agents:  ids of whom it concerns: the agents that were in session or chat with the page, or the one that is gone
     """
@@ -157,6 +184,7 @@ class StoreOptions:
     node_wrong_codes:   the same for a frame node with all its agents, default 200; then joins are busy until the window
                         is over
     offer_s:            how long an agent may think about a chat, default 20
+    ask_s:              how long a visitor may think about an agent's request, default 60; then it is declined
     refusal_s:          for how long a chat is not offered again to an agent that let it go, default 30
     chats_per_agent:    open chats at once, default 5
     reply_s:            how long an answered request can be replayed, default 300: longer than any client retries
@@ -172,6 +200,7 @@ class StoreOptions:
     window_s: float = 60.0
     lockout_s: float = 60.0
     offer_s: float = 20.0
+    ask_s: float = 60.0
     refusal_s: float = 30.0
     chats_per_agent: int = 5
     reply_s: float = 300.0

@@ -17,7 +17,7 @@ _SAVE_PAGE = (
 )
 _INSERT_PAGE = insert(schema.pages)
 _LIVE_AGENT = (
-    select(schema.agents.c.agent)
+    select(schema.agents.c.name)
     .where(schema.agents.c.agent == bindparam("of_agent"), schema.agents.c.lease_until > bindparam("now"))
     .with_for_update(read=True)  # its end waits until we are done
 )
@@ -63,9 +63,11 @@ def save_page(tx: Transaction, page: Page) -> Page:
     return page
 
 
-def check_agent(tx: Transaction, agent: str) -> None:
-    """Keep a signed-in agent from ending before the commit. errors: LeaseExpired when it is not signed in."""
-    expect_agent(tx.sql.execute(_LIVE_AGENT, {"of_agent": agent, "now": tx.now}).first())
+def check_agent(tx: Transaction, agent: str) -> str:
+    """Keep a signed-in agent from ending before the commit; return its name. errors: LeaseExpired when it is not."""
+    row = tx.sql.execute(_LIVE_AGENT, {"of_agent": agent, "now": tx.now}).first()
+    expect_agent(row)
+    return "" if row is None else str(row.name)
 
 
 def expect_agent(row: object) -> None:

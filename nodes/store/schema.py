@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: requests to view: `consent`, `agent_name`, `capability`, `asked_by`, `ask_until`, `refusal` of pages."""
 
 ID = String(64)
 STATE = String(16)
@@ -39,6 +40,12 @@ pages = Table(
     Column("cobrowse", STATE, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("agent", ID, index=True),
+    Column("consent", STATE, nullable=False, server_default="code"),
+    Column("agent_name", String(255)),
+    Column("capability", STATE),
+    Column("asked_by", STATE),
+    Column("ask_until", Double, index=True),
+    Column("refusal", STATE),
     Column("visibility", STATE, nullable=False),
     Column("chat", STATE, nullable=False),
     Column("button", ID),

@@ -5,7 +5,7 @@
 
     outcomes = store.commit_together([lambda tx: pages.renew(tx, a), lambda tx: pages.join(tx, agent, code, node)])
 
-The operations are functions on a transaction. Read them in this order: `pages`, `attempts`, `agents`, `chats`,
+The operations are functions on a transaction. Read them in this order: `pages`, `asks`, `attempts`, `agents`, `chats`,
 `expiry`, `grants`. They stand on `rows`, `codes` and `replies`, and these on `transaction`; what they hand out is in
 `records`, the tables are in `schema`. All state is in the database, so any frame node serves any page.
 """

@@ -307,14 +307,16 @@ def wire(base: str) -> Iterator[Callable[[], bytes]]:
 
 
 @contextlib.contextmanager
-def stack(folder: Path, *gateway: str) -> Iterator[Stack]:
-    """A proxy, a frame node, a gateway with the demo shop, and a browser. `gateway`: more options of it."""
+def stack(
+    folder: Path, *gateway: str, frame: tuple[str, ...] = (), agents: tuple[str, ...] = ("ada", "bob")
+) -> Iterator[Stack]:
+    """A proxy, a frame node, a gateway with the demo shop, and a browser. `gateway`, `frame`: more options of each."""
     built()
     path = chromium()
     from playwright.sync_api import sync_playwright
 
-    with site(folder) as world:
-        options = ["--demo-shop", "--agents", agents_file(folder, "ada", "bob"), "--allow-origin", FOREIGN]
+    with site(folder, *frame) as world:
+        options = ["--demo-shop", "--agents", agents_file(folder, *agents), "--allow-origin", FOREIGN]
         process = start_gateway(world, *options, "--secret-file", secret_file(folder), *gateway)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=ARGS)

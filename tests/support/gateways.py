@@ -56,9 +56,11 @@ class GatewayProcess(FabricProcess):
 
 
 def start_gateway(world: Site, *options: str, at: int = 0) -> GatewayProcess:
+    """Start `fabric gateway`. Who has a code joins at once, unless options say else: most tests are of other things."""
     args = ["gateway", "--listen", "http://127.0.0.1:0", "--connect", world.proxies[at].base, "--allow-origin", SHOP]
     more = () if "--http" in options else ASK
-    gateway = GatewayProcess([*args, *options, *more], world.folder)
+    consent = () if "--consent" in options else ("--consent", "code")
+    gateway = GatewayProcess([*args, *options, *more, *consent], world.folder)
     world.started.append(gateway)
     return gateway.wait_ready()
 

@@ -331,7 +331,7 @@ def test_garbage_changes_nothing() -> None:
 RISES = st.integers(0, 2)
 STATES = st.fixed_dictionaries(
     {
-        "cobrowse": st.sampled_from(["idle", "joined", "joined", "stopping"]),
+        "cobrowse": st.sampled_from(["idle", "asked", "joined", "joined", "stopping"]),
         "agent": st.sampled_from(["ada", "ada", "bob"]),
         "chat": st.sampled_from(chat.MACHINE.states),
         "chat_agent": st.sampled_from([None, "ada", "bob"]),
@@ -394,7 +394,7 @@ class Story:
     def _stop(self) -> None:
         session = next((page.view.cobrowsing for page in self.ada.core._pages.values()), None)
         before = copy.deepcopy(inside(self.ada.core))
-        if session is None or session.state != "joined":
+        if session is None or session.state not in ("asked", "joined"):
             with pytest.raises(StateError):
                 self.ada.stop()
             assert inside(self.ada.core) == before, "what is refused changes nothing"
@@ -431,7 +431,8 @@ class Story:
         """As from a store: each version once, an epoch that never falls, and rises when a session is over."""
         last = self.history[-1]
         was, will = ([each[name] for name in ("cobrowse", "agent", "gone")] for each in (last, {**last, **changes}))
-        epoch = last["epoch"] + max(epoch_rises, was[0] == "joined" and was != will)
+        allowed = [was[0], will[0]] == ["asked", "joined"] and was[1:] == will[1:]
+        epoch = last["epoch"] + max(epoch_rises, was[0] in ("asked", "joined") and was != will and not allowed)
         self.history.append(engaged(last["version"] + 1, epoch=epoch, **changes))
         return self.history[-1]
 
@@ -456,6 +457,7 @@ class Story:
         page = core._pages.get(SESSION)
         view = View(Cobrowse(), "idle", None) if page is None else page.view
         assert told.session == (view.cobrowsing.epoch if view.cobrowsing.state == "joined" else None)
+        assert told.request == (view.cobrowsing.epoch if view.cobrowsing.state == "asked" else None)
         assert told.chat == (view.chat if view.chat in ENGAGED_CHATS else None)
         watched = [each for each in self.ada.space if isinstance(each, Watch)]
         unwatched = [each for each in self.ada.space if isinstance(each, Unwatch)]
@@ -476,6 +478,7 @@ class Told:
 
     def __init__(self, story: list[tuple[str, dict[str, Any]]]) -> None:
         self.session: int | None = None
+        self.request: int | None = None
         self.chat: str | None = None
         self.lease = "absent"
         for event, data in story:
@@ -485,9 +488,15 @@ class Told:
         match event:
             case "signed_in" | "lease_lost" | "lease_uncertain":
                 self.lease = {"signed_in": "present", "lease_lost": "absent", "lease_uncertain": "uncertain"}[event]
+            case "requested":
+                assert self.request is None and self.session is None
+                self.request = data["epoch"]
+            case "request_declined":
+                assert self.request == data["epoch"], "what is over is what was asked"
+                self.request = None
             case "joined":
-                assert self.session is None
-                self.session = data["epoch"]
+                assert self.session is None and self.request in (None, data["epoch"])
+                self.session, self.request = data["epoch"], None
             case "stopped":
                 assert self.session == data["epoch"], "what stops is what was joined"
                 self.session = None

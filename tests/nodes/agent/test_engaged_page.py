@@ -14,6 +14,7 @@ from nodes.rules.state_map import START, StateMap
 from nodes.rules.topics import SNAPSHOT_REQUEST
 
 JOINED: StateMap = {**START, "home": "h1", "version": 1, "cobrowse": "joined", "epoch": 3, "agent": "ada"}
+ASKED: StateMap = {**JOINED, "cobrowse": "asked", "agent_name": "Ada", "capability": "view", "asked_by": "code"}
 CHAT: StateMap = {**START, "home": "h1", "version": 1, "chat": "open", "chat_agent": "ada", "button": "help"}
 
 
@@ -37,6 +38,8 @@ def joined() -> EngagedPage:
         ("bob", {"chat": "open", "chat_agent": "bob"}, View(Cobrowse("idle", 3), "open", "h1")),
         ("bob", {"chat": "open", "chat_agent": "ada"}, View(Cobrowse("idle", 3), "idle", None)),
         ("ada", {"cobrowse": "stopping"}, View(Cobrowse("stopping", 3), "idle", None)),
+        ("ada", {"cobrowse": "asked"}, View(Cobrowse("asked", 3), "idle", None)),
+        ("bob", {"cobrowse": "asked"}, View(Cobrowse("idle", 3), "idle", None)),
     ],
 )
 def test_what_an_agent_is_to_a_page(agent: str, changes: Any, view: View) -> None:
@@ -101,6 +104,54 @@ def test_a_stop_by_the_page_is_confirmed_once_and_forgotten_when_it_is_over() ->
     page.put_off(confirm, 1.0)
     page.take({**stopping, "version": 4, "cobrowse": "idle", "agent": None}, 0.0)
     assert page.tick(9.0) == []
+
+
+def asking() -> EngagedPage:
+    page = EngagedPage("ada", "s", 0.0)
+    assert page.take(ASKED, 0.0) == [Tell("requested", {"session": "s", "epoch": 3, "capability": "view"})]
+    return page
+
+
+def test_before_it_is_allowed_nothing_is_heard_of_the_page_and_no_snapshot_asked_for() -> None:
+    page = asking()
+    assert page.view.home is None and not page.accepts(3)
+    assert page.want_snapshot(0.0) == [] and page.tick(99.0) == []
+    assert page.take({**ASKED, "version": 2, "visibility": "shown"}, 0.0) == [], "told once"
+    effects = page.take({**JOINED, "version": 3}, 0.0)
+    assert effects == [Tell("joined", {"session": "s", "epoch": 3}), Watch("s", "h1")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"epoch": 4, "refusal": "declined"}, "declined"),
+        ({"epoch": 4, "refusal": "timeout"}, "timeout"),
+        ({"epoch": 7, "refusal": "timeout"}, "unknown"),
+        ({"epoch": 4, "refusal": "page_lost", "gone": True}, "page_lost"),
+    ],
+)
+def test_a_request_that_is_over_is_told_with_its_reason(changes: Any, reason: str) -> None:
+    page = asking()
+    over: StateMap = {**START, "home": "h1", "version": 2, **changes}
+    assert page.take(over, 0.0) == [Tell("request_declined", {"session": "s", "epoch": 3, "reason": reason})]
+
+
+def test_an_agent_takes_its_request_back_and_an_allow_that_crosses_comes_too_late() -> None:
+    page = asking()
+    stop = Ask("stop", {"agent": "ada", "session": "s", "epoch": 3})
+    told = Tell("request_declined", {"session": "s", "epoch": 3, "reason": "withdrawn"})
+    assert page.stop(0.0) == [told, stop]
+    with pytest.raises(StateError):
+        page.stop(0.0)
+    assert names(page.take({**JOINED, "version": 2}, 0.0)) == []
+    assert page.view.cobrowsing == Cobrowse("stopping", 4) and not page.accepts(3) and page.want_snapshot(0.0) == []
+    assert page.take({**START, "home": "h1", "version": 3, "epoch": 4, "refusal": "withdrawn"}, 0.0) == [Unwatch("s")]
+
+
+def test_one_request_after_the_other() -> None:
+    page = asking()
+    effects = page.take({**ASKED, "version": 2, "epoch": 4}, 0.0)
+    assert names(effects) == ["request_declined", "requested"]
 
 
 def test_let_go_it_tells_the_end_of_all_that_was_told() -> None:

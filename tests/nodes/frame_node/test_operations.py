@@ -30,6 +30,8 @@ GOOD: dict[str, Any] = {
     "buttons": ["help", "sales"],
     "on": True,
     "code": "012 345",
+    "consent": "ask",
+    "capability": "view",
 }
 BAD: dict[str, list[Any]] = {
     "session": ["", "short", "x" * 65, "a/b" * 10, 5, b"0123456789abcdef", ["x"], True],
@@ -44,6 +46,8 @@ BAD: dict[str, list[Any]] = {
     "buttons": ["help", [""], [1], ["a"] * 101, {"help": 1}, [["help"]]],
     "on": [0, 1, "true", []],
     "code": [123456, [], "0" * 201, b"012345"],
+    "consent": ["yes", "", True, 1, ["ask"], {}],
+    "capability": ["look", "", 1, ["view"], True, {}],
 }
 
 

@@ -336,6 +336,8 @@ FIELDS: dict[str, Any] = {
     "buttons": ["help"],
     "on": True,
     "code": "000000",
+    "consent": "ask",
+    "capability": "view",
 }
 WRONG: list[Any] = [
     None,

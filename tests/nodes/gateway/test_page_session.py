@@ -37,7 +37,7 @@ def play(world: Site) -> Callable[[Story], None]:
     def run(story: Story) -> None:
         async def with_hub() -> None:
             policy = Policy.of(["news/#"], ["news/+"], [])
-            settings = Settings(secret=b"s" * 32, policy=policy, limits=Limits(queue_messages=20))
+            settings = Settings(secret=b"s" * 32, policy=policy, limits=Limits(queue_messages=20), consent="code")
             await story(Hub(node, settings))
 
         with Node(world.base) as node:

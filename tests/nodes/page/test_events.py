@@ -13,6 +13,12 @@ BLANK = View(Cobrowse(), None, None, "hidden", "idle", None, None)
 JOINED = BLANK._replace(cobrowsing=Cobrowse("joined", 3), agent="ada")
 
 
+ASKED = BLANK._replace(
+    cobrowsing=Cobrowse("asked", 3), agent="ada", agent_name="Ada", capability="view", asked_by="code"
+)
+REQUEST = {"epoch": 3, "agent": "ada", "name": "Ada", "capability": "view", "by": "code"}
+
+
 def in_chat(name: str, agent: str | None = None) -> View:
     return BLANK._replace(chat=name, chat_agent=agent, button="help")
 
@@ -80,6 +86,39 @@ def test_changes_are_told_in_the_order_of_a_session() -> None:
     assert changes(after, after._replace(code=None), first_code=False) == [], "it was used up by a join"
 
 
+def test_a_request_is_told_once_and_then_how_it_went() -> None:
+    assert changes(BLANK, ASKED, first_code=False) == [(topics.ASKED, REQUEST)]
+    assert changes(ASKED, ASKED._replace(visibility="shown"), first_code=False) == [(topics.SHOW, {})]
+    allowed = ASKED._replace(cobrowsing=Cobrowse("joined", 3), asked_by=None)
+    assert changes(ASKED, allowed, first_code=False) == [(topics.STARTED, {"epoch": 3, "agent": "ada"})]
+    nameless = ASKED._replace(agent_name=None)
+    assert changes(BLANK, nameless, first_code=False)[0].payload["name"] == "ada"
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        (BLANK._replace(cobrowsing=Cobrowse("idle", 4)), "declined"),  # by the page itself, just now
+        (BLANK._replace(cobrowsing=Cobrowse("idle", 4), refusal="timeout"), "timeout"),
+        (BLANK._replace(cobrowsing=Cobrowse("idle", 4), refusal="withdrawn"), "withdrawn"),
+        (BLANK._replace(cobrowsing=Cobrowse("idle", 6), refusal="timeout"), "unknown"),
+        (ASKED._replace(cobrowsing=Cobrowse("stopping", 4)), "unknown"),
+    ],
+)
+def test_a_request_that_was_not_allowed_is_over_for_a_reason(after: View, reason: str) -> None:
+    (told,) = [event for event in changes(ASKED, after, first_code=False) if event.topic == topics.DECLINED]
+    assert told.payload == {"epoch": 3, "agent": "ada", "capability": "view", "reason": reason}
+
+
+def test_one_request_follows_another_and_a_session_that_was_missed() -> None:
+    next_one = ASKED._replace(cobrowsing=Cobrowse("asked", 4), agent="bob", agent_name="Bob")
+    told = [event.topic for event in changes(ASKED, next_one, first_code=False)]
+    assert told == [topics.DECLINED, topics.ASKED]
+    assert [event.topic for event in changes(JOINED, next_one, first_code=False)] == [topics.STOPPED, topics.ASKED]
+    another = JOINED._replace(cobrowsing=Cobrowse("joined", 5))
+    assert [event.topic for event in changes(ASKED, another, first_code=False)] == [topics.DECLINED, topics.STARTED]
+
+
 @pytest.mark.parametrize(
     ("view", "is_ready", "codes", "ended_epoch", "topics_told"),
     [
@@ -89,6 +128,8 @@ def test_changes_are_told_in_the_order_of_a_session() -> None:
         (BLANK, True, 2, 7, [topics.READY, topics.STOPPED]),
         (BLANK, False, 2, 7, [topics.STOPPED]),
         (JOINED, True, 1, 2, [topics.READY, topics.STARTED]),
+        (ASKED, True, 1, None, [topics.READY, topics.ASKED]),
+        (ASKED, True, 1, 2, [topics.READY, topics.ASKED, topics.STOPPED]),
     ],
 )
 def test_what_a_late_subscriber_is_told(
@@ -102,3 +143,4 @@ def test_what_a_late_subscriber_is_told(
         assert topic not in (topics.READY, topics.NEW_CODE) or payload == {"code": view.code}
         assert topic != topics.STOPPED or payload == {"epoch": ended_epoch}
         assert topic != topics.STARTED or payload == {"epoch": 3, "agent": "ada"}
+        assert topic != topics.ASKED or payload == REQUEST

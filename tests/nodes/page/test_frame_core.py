@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabric.errors import HighWaterMarkReached, StateError
+from fabric.errors import HighWaterMarkReached, NotAllowed, StateError
 from nodes.page.frame_core import AGAIN_S, FrameCore
-from nodes.page.interface import FrameNodeAnswered, FrameNodeRejected, FrameNodeWasBusy, PageChoseButtons, PageRetried
+from nodes.page.interface import (
+    Ask,
+    FrameAttached,
+    FrameNodeAnswered,
+    FrameNodeRejected,
+    FrameNodeWasBusy,
+    PageCame,
+    PageChoseButtons,
+    PageRetried,
+)
 from nodes.page.requests import MAX_REQUESTS
 from nodes.rules import chat, cobrowse, topics, visibility
 from tests.support.page_world import SESSION, World, state
@@ -27,7 +36,8 @@ def test_whoever_comes_second_starts_the_request() -> None:
     frame_first.come()
     for world in (page_first, frame_first):
         assert world.operations() == ["grant_code"]
-        assert world.asked[0].body == {"session": SESSION, "home": world.frame.home, "lease_s": 10.0}
+        body = {"session": SESSION, "home": world.frame.home, "lease_s": 10.0, "consent": "code"}
+        assert world.asked[0].body == body
         assert world.topics() == []
         world.answer(state(1))
         assert world.told == [("~/site_connect/ready", {"code": "111111"})]
@@ -329,6 +339,140 @@ def test_buttons_that_stay_keep_what_was_told_of_them() -> None:
     assert world.topics() == ["chat_button/billing/disabled"]
 
 
+# ── requests of an agent ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def asked(version: int = 2, epoch: int = 1) -> dict[str, Any]:
+    return state(
+        version, code=None, cobrowse="asked", epoch=epoch, agent="ada", agent_name="Ada", capability="view",
+        asked_by="code",
+    )  # fmt: skip
+
+
+def test_a_request_is_told_and_allowed_by_the_frame_node_alone() -> None:
+    world = World().ready()
+    world.topics()
+    world.hear(asked())
+    assert world.told == [
+        (topics.ASKED, {"epoch": 1, "agent": "ada", "name": "Ada", "capability": "view", "by": "code"})
+    ]
+    assert not world.update() and world.frame.cobrowsing.state == "asked"
+    world.publish(topics.ALLOW, {"epoch": 1})
+    assert world.last("allow").body == {"session": SESSION, "epoch": 1}
+    assert not world.update(), "it is not allowed before the frame node says so"
+    world.topics()
+    world.answer(state(3, code=None, cobrowse="joined", agent="ada", visibility="shown"), "allow")
+    assert world.topics() == ["cobrowsing/start", "show_frame"] and world.update()
+
+
+def test_an_allow_goes_to_the_frame_node_again_until_it_is_answered() -> None:
+    world = World().ready()
+    world.hear(asked())
+    world.publish(topics.ALLOW, {"epoch": 1})
+    world.refuse(operation="allow")
+    world.tick(AGAIN_S)
+    allows = [ask for ask in world.asked if ask.operation == "allow"]
+    assert len(allows) == 2 and allows[0] == allows[1]
+
+
+def test_a_decline_counts_at_once_and_no_word_that_comes_late_undoes_it() -> None:
+    world = World().ready()
+    world.hear(asked())
+    world.topics()
+    world.publish(topics.DECLINE, {"epoch": 1})
+    assert world.told[0] == (topics.DECLINE, {"epoch": 1})
+    about = {"epoch": 1, "agent": "ada", "capability": "view", "reason": "declined"}
+    assert world.told[1:] == [(topics.DECLINED, about)]
+    assert world.last("stop").body == {"session": SESSION, "epoch": 1}
+    world.topics()
+    world.hear(state(3, code=None, cobrowse="joined", agent="ada", visibility="shown"))
+    assert world.topics() == ["show_frame"] and not world.update(), "allowed elsewhere, just before: it is stopping"
+    world.answer(state(4, code="222222", epoch=2, visibility="shown", refusal="declined"), "stop")
+    assert world.topics() == ["new_code"]
+
+
+def test_a_decline_of_another_request_does_nothing_and_one_that_was_allowed_meanwhile_is_stopped() -> None:
+    world = World().ready()
+    world.hear(asked(epoch=3))
+    for epoch in (1, 2, 4):
+        world.publish(topics.DECLINE, {"epoch": epoch})
+    assert world.frame.cobrowsing == cobrowse.Cobrowse("asked", 3) and "stop" not in world.operations()
+    world.hear(state(3, code=None, cobrowse="joined", epoch=3, agent="ada"))
+    world.topics()
+    world.publish(topics.DECLINE, {"epoch": 2})
+    world.publish(topics.DECLINE, {"epoch": 3})
+    assert world.frame.cobrowsing == cobrowse.Cobrowse("stopping", 4) and not world.update()
+    assert world.topics() == ["cobrowsing/decline", "cobrowsing/decline", "cobrowsing/stop"]
+    assert world.last("stop").body["epoch"] == 3
+
+
+def test_a_stop_while_asked_declines_and_is_acknowledged() -> None:
+    world = World().ready()
+    world.hear(asked())
+    world.topics()
+    number = world.stop()
+    assert world.topics() == ["cobrowsing/declined"] and world.last("stop").body["epoch"] == 1
+    world.answer(state(3, code="222222", epoch=2, refusal="declined"), "stop")
+    assert world.acknowledged == [number] and world.topics() == ["new_code"]
+
+
+@pytest.mark.parametrize("reason", cobrowse.REASONS)
+def test_a_request_that_ends_elsewhere_is_told_with_its_reason(reason: str) -> None:
+    world = World().ready()
+    world.hear(asked())
+    world.topics()
+    world.hear(state(3, code="222222", epoch=2, refusal=reason))
+    assert world.told[0][1]["reason"] == reason and world.topics() == ["cobrowsing/declined", "new_code"]
+
+
+def test_a_lost_lease_ends_a_request() -> None:
+    world = World().ready()
+    world.hear(asked())
+    world.topics()
+    world.lose()
+    assert world.told[0][1]["reason"] == "page_lost" and world.topics() == ["cobrowsing/declined"]
+    world.answer(state(5, epoch=2))
+    assert world.topics() == ["new_code"]
+
+
+def test_a_page_that_is_loaded_again_hears_of_the_request() -> None:
+    world = World(resumed=True).come().attach()
+    world.answer(asked())
+    assert world.topics() == ["cobrowsing/asked"]
+    found: list[Any] = []
+    world.subscribe("~pagesession/cobrowsing/asked", found)
+    assert [message.headers for message in found] == [{"retained": True}]
+
+
+def test_an_answer_before_the_frame_nodes_first_word_reaches_it() -> None:
+    """A gateway that has just taken the page over knows nothing yet; the visitor sees the request all the same."""
+    world = World(resumed=True).come().attach()
+    world.publish(topics.DECLINE, {"epoch": 1})
+    assert world.last("stop").body == {"session": SESSION, "epoch": 1}
+    world.answer(asked())
+    assert world.topics() == ["cobrowsing/decline"], "a request that is declined is not told any more"
+    other = World(resumed=True).come().attach()
+    other.publish(topics.ALLOW, {"epoch": 1})
+    assert other.last("allow").body["epoch"] == 1
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"epoch": "1"}, {"epoch": -1}, {"epoch": True}, 1, [1]])
+def test_an_answer_names_its_request(payload: Any) -> None:
+    world = World().ready()
+    world.hear(asked())
+    for topic in (topics.ALLOW, topics.DECLINE):
+        with pytest.raises(NotAllowed, match="expected a map with `epoch`"):
+            world.publish(topic, payload)
+    assert world.operations() == ["grant_code"]
+
+
+def test_consent_is_what_the_page_has_chosen() -> None:
+    frame = FrameCore(SESSION, "run", consent="ask")
+    frame.handle(PageCame(), 0.0)
+    (ask,) = frame.handle(FrameAttached("h" * 32), 0.0)
+    assert isinstance(ask, Ask) and ask.body["consent"] == "ask"
+
+
 # ── any sequence of inputs ───────────────────────────────────────────────────────────────────────────────────────────
 
 STATES = st.fixed_dictionaries(
@@ -346,7 +490,7 @@ STEPS = st.one_of(
     st.tuples(st.just("state"), RISES, RISES, STATES),
     st.tuples(st.just("answer"), RISES, RISES, STATES),
     st.tuples(st.sampled_from(["busy", "reject"])),
-    st.tuples(st.just("visit"), st.sampled_from(sorted(topics.VISITORS))),
+    st.tuples(st.just("visit"), st.sampled_from(sorted(topics.VISITORS)), st.sampled_from([0, 0, -1, 1])),
     st.tuples(st.just("lose"), st.sampled_from([0.0, 5.0])),
     st.tuples(st.just("tick"), st.sampled_from([0.0, 0.6, 9.0])),
     st.tuples(st.just("count"), st.dictionaries(st.sampled_from(["help", "sales"]), st.integers(0, 1))),
@@ -373,8 +517,9 @@ class Story:
             self._step(what, *with_)
         except StateError:
             assert inside(world.frame) == before, "what is refused changes nothing"
-        ended_here = what in ("stop", "lose") and world.frame.cobrowsing.state != "joined"
-        if (what == "stop" and is_known) or (ended_here and session.state == "joined"):
+        ended_here = what in ("stop", "lose") and world.frame.cobrowsing.state not in ("asked", "joined")
+        declined = what == "visit" and with_ == (topics.DECLINE, 0) and session.state in ("asked", "joined")
+        if (what == "stop" and is_known) or declined or (ended_here and session.state in ("asked", "joined")):
             self.stopped = session.epoch - (session.state == "stopping")
         self.check()
 
@@ -384,7 +529,8 @@ class Story:
             case "state" | "answer" | "busy" | "reject":
                 self._frame_node(what, *with_)
             case "visit":
-                world.publish(with_[0], {"button": "help"})
+                epoch = max(0, world.frame.cobrowsing.epoch + with_[1])
+                world.publish(with_[0], {"button": "help", "epoch": epoch})
             case "lose":
                 world.lose(world.now - with_[0])
             case "tick":
@@ -431,6 +577,7 @@ class Story:
         self.lowest = frame.epoch
         assert view.cobrowsing.epoch == frame.epoch
         assert told.session == (frame.epoch if view.cobrowsing.state == "joined" else None)
+        assert told.request == (frame.epoch if view.cobrowsing.state == "asked" else None)
         assert view.code in (None, told.code)
         assert (told.visibility, told.open_with) == (view.visibility, view.chat_agent if view.chat == "open" else None)
         sent = [send.payload["epoch"] for send in self.world.sent if send.topic == topics.UPDATE]
@@ -445,7 +592,7 @@ class Told:
     """What a subscriber makes of all that it was told."""
 
     def __init__(self, story: list[tuple[str, Any]]) -> None:
-        self.session = self.code = self.open_with = None
+        self.session = self.request = self.code = self.open_with = None
         self.visibility = "hidden"
         self._last: dict[str, tuple[str, Any]] = {}
         for topic, payload in story:
@@ -454,8 +601,15 @@ class Told:
     def _take(self, topic: str, payload: Any) -> None:
         shown = {topics.SHOW: "shown", topics.MINIMISE: "minimised", topics.HIDE: "hidden"}
         match topic:
+            case topics.ASKED:
+                assert self.request is None and self.session is None
+                self.request = payload["epoch"]
+            case topics.DECLINED:
+                assert self.request == payload["epoch"], "what was asked"
+                self.request = None
             case topics.STARTED:
-                assert self.session is None
+                assert self.session is None and self.request in (None, payload["epoch"])
+                self.request = None
                 self.session = payload["epoch"]
             case topics.STOPPED:
                 assert self.session == payload["epoch"], "what stops is what was started"
@@ -471,7 +625,7 @@ class Told:
                 self.visibility = shown[topic]
         if topic in (topics.STARTED, topics.STOPPED):
             self._last["session"] = topic, payload
-        elif topic in (topics.READY, topics.NEW_CODE):
+        elif topic == topics.ASKED or topic in (topics.READY, topics.NEW_CODE):
             self._last[topic] = topic, payload
         elif topic.startswith(topics.BUTTON):
             self._last[payload["button"]] = topic, payload
@@ -487,6 +641,8 @@ class Told:
         shown = {"session", *frame._buttons}
         if frame.is_ready:
             shown.add(topics.READY)
+        if frame.cobrowsing.state == "asked":
+            shown.add(topics.ASKED)
         code = self._last.get(topics.NEW_CODE, ("", {"code": ""}))[1]["code"]
         return {*shown, topics.NEW_CODE} if code == frame.state["code"] else shown
 

@@ -18,6 +18,7 @@ INPUTS: list[Input] = [
     interface.PageCame(),
     interface.PageRetried(),
     interface.PageStopped(1),
+    interface.PageDeclined(1),
     interface.PageChoseButtons(("help",), {"help": 1}),
     interface.VisitorAsked("stop_chat", {}),
     interface.FrameAttached("h" * 32),

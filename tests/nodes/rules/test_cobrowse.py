@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.errors import StateError
-from nodes.rules.cobrowse import MACHINE, RAISING, Cobrowse
+from nodes.rules.cobrowse import MACHINE, RAISING, REASONS, Cobrowse
 from tests.support.machines import assert_sound
 
 
@@ -16,9 +16,11 @@ def test_the_table_is_sound() -> None:
     assert set(MACHINE.transitions) >= RAISING
 
 
-def test_leaving_joined_always_raises_the_epoch() -> None:
-    leaving = {pair for pair, after in MACHINE.transitions.items() if pair[0] == "joined" and after != "joined"}
-    assert leaving <= RAISING
+@pytest.mark.parametrize("state", ["asked", "joined"])
+def test_the_end_of_a_session_or_a_request_always_raises_the_epoch_and_allowing_does_not(state: str) -> None:
+    ending = {pair for pair, after in MACHINE.transitions.items() if pair[0] == state and after != "joined"}
+    assert ending and ending <= RAISING
+    assert ("asked", "allow") not in RAISING
 
 
 def test_a_session_from_join_to_idle() -> None:
@@ -32,8 +34,37 @@ def test_a_session_from_join_to_idle() -> None:
     assert joined.after("agent_lost") == Cobrowse("idle", 2)
 
 
+def test_a_request_is_allowed_in_its_own_epoch_or_raises_it() -> None:
+    asked = Cobrowse().after("ask")
+    assert asked == Cobrowse("asked", 1)
+    assert asked.after("allow") == Cobrowse("joined", 1)
+    for event in ("stop", "timeout", "agent_lost", "page_lost"):
+        assert asked.after(event) == Cobrowse("idle", 2)
+    assert asked.after("stop").after("ask") == Cobrowse("asked", 2), "the next request is another one"
+    assert len(set(REASONS)) == 5
+
+
+def test_nothing_is_seen_of_a_page_that_is_asked() -> None:
+    assert not Cobrowse("asked", 3).accepts(3)
+    assert not Cobrowse("asked", 3).acknowledged(3) and Cobrowse("asked", 3).acknowledged(2)
+
+
+def test_a_stop_ends_the_request_of_its_epoch_and_no_newer_one() -> None:
+    assert Cobrowse("asked", 4).stopped(4) == Cobrowse("idle", 5)
+    assert Cobrowse("asked", 4).stopped(3) == Cobrowse("asked", 4)
+    assert Cobrowse("asked", 4).stopped(7) == Cobrowse("idle", 8), "a page that was out of reach is caught up with"
+    assert Cobrowse("joined", 4).ended_below(5) == Cobrowse("stopping", 5), (
+        "allowed, and declined before that was known"
+    )
+
+
 def test_what_does_not_belong_is_refused() -> None:
-    for state, event in (("idle", "confirm"), ("joined", "confirm"), ("joined", "join"), ("stopping", "join")):
+    refused = [("asked", event) for event in ("ask", "join", "confirm")]
+    refused += [(state, "allow") for state in ("idle", "joined", "stopping")]
+    refused += [(state, "ask") for state in ("joined", "stopping")]
+    for state, event in (
+        *refused, ("idle", "confirm"), ("joined", "confirm"), ("joined", "join"), ("stopping", "join"),
+    ):  # fmt: skip
         with pytest.raises(StateError):
             Cobrowse(state, 7).after(event)
 
@@ -73,7 +104,8 @@ def test_a_stop_is_acknowledged_when_nobody_is_left_to_confirm() -> None:
     assert Cobrowse("joined", 2).acknowledged(1)
 
 
-EVENTS = st.lists(st.sampled_from(["join", "page stops", "page hears", "store hears a stop", "confirm", "agent_lost"]))
+STORE_EVENTS = ["join", "ask", "allow", "timeout", "confirm", "agent_lost"]
+EVENTS = st.lists(st.sampled_from([*STORE_EVENTS, "page stops", "page hears", "store hears a stop"]))
 
 
 @given(EVENTS)

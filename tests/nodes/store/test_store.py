@@ -18,9 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 
 from fabric.errors import Busy, FabricError
+from nodes.rules.cobrowse import CONSENTS
 from nodes.rules.contact_codes import CodeFormat
 from nodes.rules.errors import LeaseExpired, UnknownContactCode
-from nodes.store import agents, chats, expiry, pages, schema
+from nodes.store import agents, asks, chats, expiry, pages, schema
 from nodes.store.records import Page, StoreOptions
 from nodes.store.store import Store
 from nodes.store.transaction import Transaction
@@ -214,9 +215,9 @@ class AnyUse(RuleBasedStateMachine):
     def rows(tx: Transaction) -> list[Page]:
         return [Page._make(row) for row in tx.sql.execute(select(schema.pages).order_by(schema.pages.c.session))]
 
-    @rule(session=st.sampled_from(SESSIONS))
-    def grant(self, session: str) -> None:
-        self.do(lambda tx: pages.grant_code(tx, session, "home", 30.0))
+    @rule(session=st.sampled_from(SESSIONS), consent=st.sampled_from(CONSENTS))
+    def grant(self, session: str, consent: str) -> None:
+        self.do(lambda tx: pages.grant_code(tx, session, "home", 30.0, consent))
 
     @rule(session=st.sampled_from(SESSIONS))
     def renew(self, session: str) -> None:
@@ -242,8 +243,22 @@ class AnyUse(RuleBasedStateMachine):
         outcome = self.do(lambda tx: pages.join(tx, agent, code, "node"))
         if isinstance(outcome, Page):
             assert outcome.session == self.held[code]
+            assert outcome.cobrowse == {"ask": "asked", "code": "joined"}[outcome.consent]
             again = self.do(lambda tx: pages.join(tx, agent, code, "node"))
             assert isinstance(again, UnknownContactCode), "a code is good for one join"
+
+    @rule(session=st.sampled_from(SESSIONS), agent=st.sampled_from(AGENTS))
+    def ask(self, session: str, agent: str) -> None:
+        self.do(lambda tx: asks.ask(tx, agent, session))
+
+    @rule(session=st.sampled_from(SESSIONS), epoch=st.integers(1, 6))
+    def allow(self, session: str, epoch: int) -> None:
+        with self.store.transaction() as tx:
+            before = {page.session: page for page in self.rows(tx)}.get(session)
+        outcome = self.do(lambda tx: asks.allow(tx, session, epoch))
+        if isinstance(outcome, Page) and before is not None and outcome != before:
+            assert (before.cobrowse, before.epoch) == ("asked", epoch), "an answer is to the request of its epoch"
+            assert (outcome.cobrowse, outcome.epoch, outcome.agent) == ("joined", epoch, before.agent)
 
     @rule(session=st.sampled_from(SESSIONS), agent=st.sampled_from((None, *AGENTS)), epoch=st.integers(1, 6))
     def stop(self, session: str, agent: str | None, epoch: int) -> None:
@@ -298,7 +313,10 @@ class AnyUse(RuleBasedStateMachine):
 
     def check(self, page: Page) -> None:
         assert page.code is None or (page.cobrowse == "idle" and page.gone_at is None)
-        assert (page.agent is None) == (page.cobrowse == "idle")
+        assert (
+            (page.agent is None) == (page.agent_name is None) == (page.capability is None) == (page.cobrowse == "idle")
+        )
+        assert (page.asked_by is not None) == (page.ask_until is not None) == (page.cobrowse == "asked")
         assert (page.chat_agent is not None) == (page.chat in ("offered", "invited", "open"))
         assert (page.queue_no is not None) == (page.chat in ("waiting", "offered"))
         assert (page.offer_until is not None) == (page.chat == "offered")

@@ -21,6 +21,8 @@ const view = new View({
   accept: (session) => ask({ t: "accept", session }).then(() => become(activate(desk, session))),
   decline: (session) => ask({ t: "decline", session }),
   open: (session) => open(session),
+  ask: (session) => ask({ t: "ask", session }).then(({ ok }) => ok && become(activate(desk, session))),
+  withdraw: (session) => ask({ t: "stop", session }),
   refresh: () => link.send({ t: "snapshot", session: desk.active }),
   stop: (session) => {
     stage.end(session);

@@ -1,6 +1,8 @@
 // What the console knows, as data: a pure function of what the gateway says and of what the agent does.
 //
-//   desk.visitors   session -> {label, state, epoch, synced, n, pulse, paused, chat, messages, unread, href}
+//   desk.visitors   session -> {label, state, asked, refusal, epoch, synced, n, pulse, paused, chat, messages, unread, href}
+//                   asked: {epoch, since} of a request that the visitor has not answered, or null
+//                   refusal: how the last request ended that was not allowed, until the agent has turned away from it
 //                   n: of the last update that is shown · pulse: {n, seenAt, open}, what was heard of the page last
 //                   paused: why nothing of it may be shown, or ""
 //   desk.active     the session that is on the screen, or null
@@ -30,9 +32,9 @@ const MAX_MESSAGES = 500;
 
 /** The desk after the gateway said this. `now`: milliseconds of a clock that only runs forward. */
 export function heard(desk, said, now = 0) {
-  if (said.t === "welcome") return welcomed(desk, said);
-  if (said.t === "state") return said.state ? withState(desk, said.state) : desk; // none: an event says that it is gone
-  if (said.t === "reply" && said.state) return withState(desk, said.state);
+  if (said.t === "welcome") return welcomed(desk, said, now);
+  if (said.t === "state") return said.state ? withState(desk, said.state, now) : desk; // none: an event says that it is gone
+  if (said.t === "reply" && said.state) return withState(desk, said.state, now);
   if (said.t === "connection") return { ...desk, covered: said.connected !== false && !(said.missing ?? []).length };
   if (said.t === "drain") return { ...desk, notice: "The gateway restarts; this console comes back by itself." };
   if (said.t !== "event") return desk;
@@ -40,19 +42,27 @@ export function heard(desk, said, now = 0) {
   return step ? step(desk, said, now) : desk;
 }
 
-function welcomed(desk, said) {
+function welcomed(desk, said, now) {
   const { agent, name, buttons, serving = buttons, available, pages } = said;
   let next = { ...desk, agent, name, buttons, serving, available, connected: true, lease: true, notice: "" };
   const engaged = new Set(pages.map(({ session }) => session));
   for (const session of Object.keys(next.visitors)) if (!engaged.has(session)) next = without(next, session);
   for (const state of pages) {
-    next = withState(next, state);
+    next = withState(next, state, now);
     if (state.cobrowse === "joined" && state.agent === agent) next = joined(next, state);
+    if (state.cobrowse === "asked" && state.agent === agent) next = requested(next, state, now);
   }
   return next;
 }
 
 const EVENTS = {
+  requested,
+  request_declined: (desk, { session, epoch, reason }) => {
+    const asked = desk.visitors[session]?.asked;
+    if (!asked || asked.epoch > epoch) return desk;
+    const next = change(desk, session, { asked: null, refusal: reason });
+    return left({ ...next, notice: `${next.visitors[session].label}: ${REFUSALS[reason] ?? REFUSALS.unknown}` }, session);
+  },
   joined,
   stopped: (desk, { session, by }) => {
     const next = change(desk, session, { epoch: null, ...NOTHING_SEEN, href: "" });
@@ -86,39 +96,56 @@ const EVENTS = {
   signed_in: (desk) => ({ ...desk, lease: true }),
 };
 
+/** Who is asked by code is on the screen; who is asked in a chat, if nothing else is. */
+function requested(desk, { session, epoch }, now) {
+  const known = desk.visitors[session]?.asked;
+  const asked = known?.epoch === epoch ? known : { epoch, since: now };
+  const next = change(desk, session, { asked, refusal: "" });
+  return next.active === null || next.visitors[session].chat === "idle" ? activate(next, session) : next;
+}
+
 /** A page is on the screen from when it is joined. */
 function joined(desk, { session, epoch }) {
-  return activate(change(desk, session, { epoch, ...NOTHING_SEEN }), session);
+  return activate(change(desk, session, { epoch, asked: null, refusal: "", ...NOTHING_SEEN }), session);
 }
 
 function change(desk, session, changes) {
   const known = desk.visitors[session];
   const counted = known ? desk.counted : desk.counted + 1;
-  const fresh = { label: `Visitor ${counted}`, state: {}, epoch: null, ...NOTHING_SEEN, chat: "idle", messages: [] };
+  const nothing = { state: {}, asked: null, refusal: "", epoch: null, ...NOTHING_SEEN, chat: "idle", messages: [] };
+  const fresh = { label: `Visitor ${counted}`, ...nothing };
   const visitor = known ?? fresh;
   return { ...desk, counted, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
 }
 
-function withState(desk, state) {
+function withState(desk, state, now) {
   const { session } = state;
   const known = desk.visitors[session];
   if (known && known.state.version > state.version) return desk;
   const mine = state.chat_agent === desk.agent && state.gone !== true;
   const engaged = mine || (state.agent === desk.agent && state.gone !== true);
   if (!engaged && !known) return desk;
+  const asked = askedNow(desk, state, known, now);
   if (!engaged) {
     const over = known.chat === "open" ? "closed" : known.chat;
-    return left(change(desk, session, { state, chat: over }), session);
+    return left(change(desk, session, { state, asked, chat: over }), session);
   }
   const chat = mine ? state.chat : (known?.chat ?? "idle");
-  return change(desk, session, { state, chat, button: state.button });
+  return change(desk, session, { state, asked, chat, button: state.button });
 }
 
-/** A visitor who is neither viewed nor in a chat is dropped. A chat that has ended stays while it is on the screen. */
+/** The agent's own request, and since when it is known to wait. */
+function askedNow(desk, { cobrowse, agent, epoch, gone }, known, now) {
+  if (cobrowse !== "asked" || agent !== desk.agent || gone === true) return null;
+  return known?.asked?.epoch === epoch ? known.asked : { epoch, since: now };
+}
+
+/** A visitor who is neither viewed, asked nor in a chat is dropped. A chat that has ended, and a request that was declined,
+ *  stay while they are on the screen. */
 function left(desk, session) {
   const visitor = desk.visitors[session];
-  const reading = desk.active === session && visitor.messages.length > 0;
-  return visitor.epoch === null && !ENGAGED.includes(visitor.chat) && !reading ? without(desk, session) : desk;
+  const reading = desk.active === session && (visitor.messages.length > 0 || visitor.refusal !== "");
+  return visitor.epoch === null && visitor.asked === null && !ENGAGED.includes(visitor.chat) && !reading ? without(desk, session) : desk;
 }
 
 function without(desk, session) {
@@ -137,7 +164,8 @@ export function withMessage(desk, session, { from, text, id }, own) {
 export function activate(desk, session) {
   const before = desk.active;
   const next = { ...change(desk, session, { unread: 0 }), active: session };
-  return before && before !== session && next.visitors[before] ? left(next, before) : next;
+  if (!before || before === session || !next.visitors[before]) return next;
+  return left(change(next, before, { refusal: "" }), before);
 }
 
 /** The agent has stopped it: nothing of it is shown any more, even if updates still come. */
@@ -159,6 +187,26 @@ export function picture({ connected, silent_s }, { synced, n, pulse, paused }, n
   if (!pulse) return { words: "Waiting for word of the page…", level: "fair", old: !connected || silent_s > 0 };
   if (pulse.n !== n) return { words: "Catching up…", level: "fair", old: false };
   return { words: "Live", level: "good", old: false };
+}
+
+/** How a request ended that was not allowed, for the agent. */
+export const REFUSALS = {
+  __proto__: null,
+  declined: "The visitor chose not now.",
+  timeout: "The visitor did not answer in time.",
+  withdrawn: "You took your request back.",
+  agent_lost: "Your connection was lost; the request is over.",
+  page_lost: "The visitor has left the page.",
+  unknown: "The request is over.",
+};
+
+/** Whether a visitor can be asked to show the page: "" if so, else why not, or null where there is nothing to ask for. */
+export function whyNotAsk(desk, { chat, state, epoch, asked }) {
+  if (epoch !== null || asked !== null || !["offered", "open"].includes(chat)) return null;
+  if (!canAct(desk)) return "The gateway does not answer at present.";
+  if (state.cobrowse === "asked") return "Another agent asks this visitor at present.";
+  if (state.cobrowse === "joined") return "Another agent sees this page at present.";
+  return state.cobrowse === "stopping" ? "The last viewing is just ending." : "";
 }
 
 /** Whether what the agent asks for can be done at present. */

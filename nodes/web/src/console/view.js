@@ -1,12 +1,12 @@
 // The console's elements: shows a desk (story.js), and says what the agent does through `acts`.
 
-import { canAct, engaged, picture, waiting } from "./story.js";
+import { REFUSALS, canAct, engaged, picture, waiting, whyNotAsk } from "./story.js";
 
 const get = (id) => document.getElementById(id);
 const NOTICE_S = 8;
 const NEEDS_GATEWAY = [
-  "#available, #serving input, #join button, #refresh, #stop, #propose, #end_chat, #say button",
-  "#waiting button",
+  "#available, #serving input, #join button, #refresh, #stop, #withdraw, #propose, #end_chat, #say button",
+  "#waiting button:not(.ask)",
 ].join(", ");
 const CHAT_WORDS = {
   idle: "There is no chat with this visitor yet.",
@@ -30,6 +30,8 @@ export class View {
     on("sign_out", "click", () => acts.signOut());
     on("available", "click", () => acts.available(!this.desk.available));
     on("join", "submit", () => this.join());
+    on("ask", "click", () => acts.ask(this.desk.active));
+    on("withdraw", "click", () => acts.withdraw(this.desk.active));
     on("refresh", "click", () => acts.refresh());
     on("stop", "click", () => acts.stop(this.desk.active));
     on("propose", "click", () => acts.propose(this.desk.active));
@@ -105,16 +107,20 @@ export class View {
     return element("label", {}, box, id);
   }
 
-  offered({ session, label, button }) {
+  offered({ session, label, button, whyNot }) {
     const accept = this.act(`accept ${session}`, "Accept", () => this.acts.accept(session), "primary");
     const decline = this.act(`decline ${session}`, "Decline", () => this.acts.decline(session));
-    return element("li", {}, element("b", {}, label), element("span", {}, `waits at “${button}”`), accept, decline);
+    const ask = this.act(`ask ${session}`, "Ask to see the page", () => this.acts.ask(session), "ask");
+    setDisabled(ask, whyNot ?? "");
+    ask.hidden = whyNot === null;
+    const words = [element("b", {}, label), element("span", {}, `waits at “${button}”`)];
+    return element("li", {}, ...words, accept, decline, ask);
   }
 
-  visitor({ session, label, active, chat, unread, live }) {
+  visitor({ session, label, active, chat, unread, live, asked }) {
     const open = this.act(`open ${session}`, label, () => this.acts.open(session), "open");
     open.setAttribute("aria-current", String(active));
-    const marks = [live ? "viewing" : "", { open: "chat", invited: "invited", closed: "ended" }[chat] ?? ""];
+    const marks = [live ? "viewing" : asked ? "asking" : "", { open: "chat", invited: "invited", closed: "ended" }[chat] ?? ""];
     open.append(element("small", {}, marks.filter(Boolean).join(" · ")));
     if (unread) open.append(element("em", { ariaLabel: `${unread} unread` }, String(unread)));
     return element("li", {}, open);
@@ -129,7 +135,8 @@ export class View {
 
   /** What needs the gateway can be used only while that answers. */
   enable(can) {
-    for (const each of document.querySelectorAll(NEEDS_GATEWAY)) each.disabled = !can;
+    const why = can ? "" : "The gateway does not answer at present.";
+    for (const each of document.querySelectorAll(NEEDS_GATEWAY)) setDisabled(each, why);
   }
 
   showPage(desk) {
@@ -138,15 +145,27 @@ export class View {
     const viewing = Boolean(visitor) && visitor.epoch !== null;
     get("bar").hidden = get("stage").hidden = !viewing;
     get("empty").hidden = viewing;
-    get("empty_head").textContent = visitor ? `${visitor.label}'s page is not open` : "Nobody's page is open";
-    if (!viewing) return;
     this.showAge(desk);
+    if (!viewing) return this.showEmpty(desk, visitor);
     get("address").textContent = visitor.href || visitor.label;
   }
 
-  /** Say how current the picture is; also called as time goes by. */
+  /** In the place of a page: why there is none, and what can be done about it. */
+  showEmpty(desk, visitor) {
+    const whyNot = visitor ? whyNotAsk(desk, visitor) : null;
+    const [head, words] = emptyWords(visitor, whyNot);
+    get("empty_head").textContent = head;
+    get("empty_words").textContent = words;
+    get("ask").hidden = whyNot === null;
+    get("ask").textContent = visitor?.refusal ? "Ask again" : "Ask to see the page";
+    setDisabled(get("ask"), whyNot ?? "");
+    get("withdraw").hidden = get("asked_since").hidden = !visitor?.asked;
+  }
+
+  /** Say how current the picture is, or how long a request waits; also called as time goes by. */
   showAge(desk, now = performance.now()) {
     const visitor = desk.visitors[desk.active];
+    if (visitor?.asked) get("asked_since").textContent = `Asking for ${age(now - visitor.asked.since)}`;
     if (!visitor || visitor.epoch === null) return;
     const { words, level, old } = picture(desk, visitor, now);
     get("live").dataset.level = level;
@@ -160,7 +179,8 @@ export class View {
     document.querySelector("aside").dataset.chat = chat;
     get("chat_head").textContent = visitor ? `Chat with ${visitor.label}` : "Chat";
     get("chat_words").textContent = visitor ? (CHAT_WORDS[chat] ?? "") : "Open a visitor to chat.";
-    get("propose").hidden = !visitor || !["idle", "closed"].includes(chat);
+    const unseen = chat === "idle" && visitor?.epoch === null; // a stranger, until they have allowed it
+    get("propose").hidden = !visitor || unseen || !["idle", "closed"].includes(chat);
     get("end_chat").hidden = !["open", "invited"].includes(chat);
     get("say").hidden = chat !== "open";
     const messages = visitor?.messages ?? [];
@@ -201,8 +221,34 @@ export class View {
 }
 
 function row(desk, session) {
-  const { label, chat, button, unread = 0, epoch } = desk.visitors[session];
-  return { session, label, chat, button, unread, live: epoch !== null, active: desk.active === session };
+  const visitor = desk.visitors[session];
+  const { label, chat, button, unread = 0, epoch, asked } = visitor;
+  const whyNot = whyNotAsk(desk, visitor);
+  return { session, label, chat, button, unread, live: epoch !== null, asked, active: desk.active === session, whyNot };
+}
+
+function emptyWords(visitor, whyNot) {
+  if (!visitor) return ["Nobody's page is open", NOBODY];
+  const { label, asked, refusal, chat } = visitor;
+  if (asked) return [`Asking ${label} to show the page…`, "Nothing of it leaves their browser before they allow it."];
+  if (refusal) return [refusal === "declined" ? `${label}: not now` : `${label}'s page is not open`, REFUSALS[refusal]];
+  if (whyNot !== null) return [`${label}'s page is not open`, "They are asked first, and can stop it at any time."];
+  const words = chat === "invited" ? "Once they chat with you, you can ask to see the page." : NOBODY;
+  return [`${label}'s page is not open`, words];
+}
+
+const NOBODY = "Ask the caller for the contact code in their help window, and join by it. Chats that wait appear on the left.";
+
+/** Minutes and seconds. */
+function age(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+/** A button that cannot be used says why: to the mouse, and to screen readers. */
+function setDisabled(button, why) {
+  button.disabled = why !== "";
+  button.title = why;
 }
 
 function quality({ connected, silent_s, lease, covered }, ms) {

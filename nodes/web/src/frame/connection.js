@@ -15,8 +15,10 @@ const MAX_SILENT_BEATS = 2;
 const MAX_WAITING = 1000; // publishes that wait for the socket
 const MAX_BUFFERED_BYTES = 4_000_000; // updates beyond it are dropped; a snapshot follows when the socket has caught up
 const MAX_UPDATE_BYTES = 4_000_000; // the gateway takes no more
-const STATES = /^~\/site_connect\/(ready|new_code|chat_button\/.*)$|^~pagesession\/cobrowsing\/(start|stop)$/;
-const CHAT_MESSAGE = "~pagesession/chat/message";
+const STATES =
+  /^~\/site_connect\/(ready|new_code|chat_button\/.*)$|^~pagesession\/cobrowsing\/(asked|declined|start|stop)$/;
+// What is said again after a loss until it was answered: each counts once, by its id or its epoch.
+const CERTAIN = /^~pagesession\/(chat\/message|cobrowsing\/(allow|decline))$/;
 const LOST = { t: "connection", connected: false, covered: [], missing: [] };
 
 export class Connection {
@@ -38,9 +40,9 @@ export class Connection {
     this.filters = new Map();
     /** Ids of stops that are not acknowledged. Each welcome is followed by all of them. */
     this.stops = new Set();
-    /** Publishes that wait for a welcome, at most MAX_WAITING; no chat messages, see `publish`. */
+    /** Publishes that wait for a welcome, at most MAX_WAITING; none that is CERTAIN, see `publish`. */
     this.waiting = [];
-    /** Chat messages without an answer, by the id they were published with. Each welcome is followed by all of them. */
+    /** What is CERTAIN and has no answer, by the id they were published with. Each welcome is followed by all of them. */
     this.unanswered = new Map();
     /** The id of the last publish. */
     this.published = 0;
@@ -87,13 +89,12 @@ export class Connection {
     return this.welcomed && this.put(message);
   }
 
-  /** A chat message that was not answered is said again after a loss. Its id lets it show once. */
   publish(message) {
     if (this.waiting.length >= MAX_WAITING) {
       return this.refused("publish", `${MAX_WAITING} messages wait for the gateway; this one was dropped`);
     }
     const numbered = { ...message, id: (this.published += 1) };
-    if (message.topic === CHAT_MESSAGE) this.unanswered.set(numbered.id, numbered);
+    if (CERTAIN.test(message.topic)) this.unanswered.set(numbered.id, numbered);
     else if (!this.welcomed) this.waiting.push(numbered);
     return this.welcomed && this.put(numbered);
   }

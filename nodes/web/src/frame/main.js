@@ -4,7 +4,7 @@
 import { Connection } from "./connection.js";
 import { recall, remember } from "./memory.js";
 import { START, resumed, see } from "./story.js";
-import { show, wire } from "./panel.js";
+import { focusCard, show, wire } from "./panel.js";
 
 let state = resumed({ ...START }, recall("story", {}));
 let pageOrigin = null;
@@ -33,8 +33,8 @@ function become(next) {
   show(state);
 }
 
-function needsRoom({ chat, viewing, messages }) {
-  return chat === "open" || viewing || messages.length > 0;
+function needsRoom({ chat, viewing, asked, messages }) {
+  return chat === "open" || viewing || asked !== null || messages.length > 0;
 }
 
 window.addEventListener("message", ({ data, origin, source }) => {
@@ -49,11 +49,12 @@ function tellView() {
 }
 
 function greeted(hello, origin) {
-  const { view, buttons, subscriptions } = hello;
+  const { view, buttons, subscriptions, ownConsent } = hello;
   const first = pageOrigin === null;
   pageOrigin = origin;
   choices = hello.choices;
   connection.hold(subscriptions);
+  become({ ...state, ownConsent });
   connection.hasMade(hello.made);
   if (view) become({ ...state, view });
   else show(state);
@@ -68,6 +69,8 @@ function fromPage({ site_connect: _, ...message }) {
     choices = message.choices;
     return become({ ...state, view: message.view });
   }
+  if (message.t === "consent") return become({ ...state, ownConsent: message.own });
+  if (message.t === "focus") return focusCard();
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
   if (message.t === "stop") become({ ...state, viewing: false });
   return connection.send(message);
@@ -75,7 +78,7 @@ function fromPage({ site_connect: _, ...message }) {
 
 function fromGateway(said) {
   if (said.t === "welcome") {
-    if (said.fresh) become(resumed(state, state, said.state));
+    if (said.fresh) become({ ...resumed(state, state, said.state), asked: null }); // what is asked now is retained
     for (const { topic, payload } of said.retained) become(see(state, topic, payload));
     for (const { topic, payload } of said.unsaid) become(see(state, topic, payload, true));
     if (said.fresh) tellView();
@@ -99,6 +102,7 @@ function typed({ topic, payload, ...rest }) {
 
 wire({
   publish: (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload }),
+  answer: (answer) => tellPage({ t: "act", topic: `~pagesession/cobrowsing/${answer}`, payload: { epoch: state.asked.epoch } }),
   stop: () => tellPage({ t: "stop" }),
   retry: () => connection.send({ t: "retry" }),
   dismiss: () => become({ ...state, refused: "" }),

@@ -5,12 +5,19 @@ const get = (id) => document.getElementById(id);
 let act = null;
 let chat = null; // a promise of the chat's component, once it was needed
 
-/** acts: publish(rest, payload) in the session, stop(), retry(), dismiss() */
+/** acts: publish(rest, payload) in the session, answer("allow" or "decline"), stop(), retry(), dismiss() */
 export function wire(acts) {
   act = acts;
   get("restore").addEventListener("click", () => act.publish("show_frame"));
   get("minimise").addEventListener("click", () => act.publish("minimize_frame"));
-  get("close").addEventListener("click", () => act.publish("hide_frame"));
+  get("close").addEventListener("click", () => (isAsking() ? act.answer("decline") : act.publish("hide_frame")));
+  get("allow").addEventListener("click", () => act.answer("allow"));
+  get("decline").addEventListener("click", () => act.answer("decline"));
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !isAsking()) return;
+    event.preventDefault();
+    act.answer("decline");
+  });
   get("stop").addEventListener("click", () => act.stop());
   get("retry").addEventListener("click", () => act.retry());
 }
@@ -20,14 +27,33 @@ export function show(state) {
   document.body.dataset.connected = String(state.connected);
   get("pill_text").textContent = pill(state);
   get("status").textContent = status(state);
+  showRequest(state.ownConsent ? null : state.asked);
   get("viewing").hidden = !state.viewing;
   get("viewing_head").textContent = viewing(state);
   get("paused").textContent = state.paused;
-  get("contact").hidden = state.viewing || state.chat === "open";
+  get("contact").hidden = state.viewing || state.asked !== null;
+  get("contact").classList.toggle("beside", ["waiting", "invited", "open"].includes(state.chat));
   get("code").textContent = state.code ? spaced(state.code) : "······";
   get("code").classList.toggle("waiting", !state.code);
   get("retry").hidden = !state.gaveUp;
   if (state.chat !== "idle" || Object.keys(state.buttons).length) showChat(state);
+}
+
+/** The keyboard goes to the question, and to neither answer: a key that was meant for the page gives none. */
+export function focusCard() {
+  if (isAsking()) get("asked").focus();
+}
+
+function isAsking() {
+  return !get("asked").hidden && !get("allow").disabled;
+}
+
+function showRequest(asked) {
+  get("asked").hidden = asked === null;
+  if (!asked) return;
+  get("asked_head").textContent = asked.answered ? "One moment…" : `${asked.name} asks to see this page`;
+  get("asked_by").textContent = FOUND[asked.by] ?? "";
+  get("allow").disabled = get("decline").disabled = asked.answered;
 }
 
 async function showChat(state) {
@@ -42,17 +68,24 @@ function viewing({ seen, paused }) {
   return seen ? "An agent is viewing this page" : "An agent is connecting to this page";
 }
 
-function pill({ unread, viewing, seen, code, chat }) {
+function pill({ unread, asked, ownConsent, viewing, seen, code, chat }) {
+  if (asked && !ownConsent) return `${asked.name} asks to see this page`;
   if (unread) return `Help · ${unread} new ${unread === 1 ? "message" : "messages"}`;
   if (viewing) return seen ? "Help · being viewed" : "Help · connecting";
   if (chat === "open") return "Help · chat";
   return code ? `Help · ${spaced(code)}` : "Help";
 }
 
-function status({ connected, trouble, refused }) {
+function status({ connected, trouble, refused, note }) {
   if (!connected) return "Connecting…";
-  return trouble || refused;
+  return trouble || refused || note;
 }
+
+const FOUND = {
+  __proto__: null,
+  code: "They have typed your contact code. If you gave it to nobody, choose Not now.",
+  chat: "They are the agent of your chat.",
+};
 
 /** In groups of three: a code is read out, and typed. */
 export function spaced(code) {

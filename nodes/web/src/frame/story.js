@@ -7,6 +7,9 @@ export const START = {
   code: null,
   trouble: "", // words, when no code can be had at present
   gaveUp: false,
+  asked: null, // {epoch, name, by, capability, answered} of an agent's request that waits for the visitor
+  ownConsent: false, // the site asks by a dialog of its own
+  note: "", // what became of the last request, in words
   viewing: false, // an agent has the page
   seen: false, // its console has said that it shows it
   paused: "", // why nothing of it leaves, in words
@@ -40,7 +43,15 @@ const STEPS = {
     return { ...state, chat, refused: what === "update" ? "" : String(why) };
   },
   connection: (state, { connected }) => ({ ...state, connected: connected === true }),
-  "cobrowsing/start": (state) => ({ ...state, viewing: true, seen: false, paused: "", code: null }),
+  "cobrowsing/asked": (state, { epoch, name, agent, by, capability }) => {
+    const asked = { epoch, name: String(name ?? agent ?? ""), by, capability, answered: false };
+    return { ...state, asked, note: "", code: null };
+  },
+  "cobrowsing/allow": (state, { epoch }, own) =>
+    own && epoch === state.asked?.epoch ? { ...state, asked: { ...state.asked, answered: true } } : state,
+  "cobrowsing/decline": (state, { epoch }, own) => (own ? declined(state, epoch, "declined") : state),
+  "cobrowsing/declined": (state, { epoch, reason }) => declined(state, epoch, reason),
+  "cobrowsing/start": (state) => ({ ...state, asked: null, note: "", viewing: true, seen: false, paused: "", code: null }),
   "cobrowsing/stop": (state) => ({ ...state, viewing: false, paused: "" }),
   "cobrowsing/shown": (state) => ({ ...state, seen: true }),
   "cobrowsing/paused": (state, { why }) => ({ ...state, paused: String(why) }),
@@ -57,9 +68,22 @@ const STEPS = {
   },
 };
 
-/** A page that has a code is seen by nobody. */
+/** A page that has a code is seen by nobody, and asked by nobody. */
 function withCode(state, { code }) {
-  return { ...state, code, trouble: "", gaveUp: false, viewing: code ? false : state.viewing };
+  const rest = code ? { viewing: false, asked: null } : {};
+  return { ...state, code, trouble: "", gaveUp: false, ...rest };
+}
+
+function declined(state, epoch, reason) {
+  if (epoch !== state.asked?.epoch) return state;
+  const { name } = state.asked;
+  const words = {
+    __proto__: null,
+    declined: "You chose not to show this page. Nobody sees it.",
+    timeout: `${name} asked to see this page. Nobody answered, so nothing was shown.`,
+    withdrawn: `${name} does not ask any more. Nothing was shown.`,
+  };
+  return { ...state, asked: null, note: words[reason] ?? "The request is over. Nothing was shown." };
 }
 
 /** What is on the screen has been read. */

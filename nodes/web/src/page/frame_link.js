@@ -9,8 +9,10 @@ import { problem } from "./topics.js";
 
 const MAX_WAITING = 1000; // messages that wait for the frame
 const ANSWER_MS = 10_000; // a frame that is silent for longer will hardly answer
-const NAMED_BY_HELLO = new Set(["subscribe", "unsubscribe", "view"]); // so they need not wait before it
+const NAMED_BY_HELLO = new Set(["subscribe", "unsubscribe", "view", "consent"]); // so they need not wait before it
 const SIZES = { shown: ["360px", "330px"], minimised: ["230px", "52px"], tall: ["360px", "540px"] };
+const DIM = "0 0 0 100vmax rgb(15 23 42 / 50%)"; // the page behind a question, on a screen that the frame mostly covers
+const SMALL = "(max-width: 600px)";
 const LOOK = {
   position: "fixed",
   right: "12px",
@@ -45,6 +47,8 @@ export class FrameLink {
     this.view = null;
     /** How often the page has chosen a view. What the frame says of it counts only once it knows of every choice. */
     this.choices = 0;
+    /** What had the keyboard before the frame got it for a question, {element}; null while it asks none. */
+    this.asking = null;
     this.heard = this.heard.bind(this);
     window.addEventListener("message", this.heard);
   }
@@ -122,6 +126,7 @@ export class FrameLink {
       clearTimeout(this.timer);
       this.style();
       for (const each of this.waiting.splice(0)) this.post(each);
+      this.focus();
     } else {
       this.said(message);
     }
@@ -134,6 +139,7 @@ export class FrameLink {
     if (!this.iframe) return;
     this.style();
     this.tell({ t: "view", view, choices: this.choices });
+    this.focus();
   }
 
   /** The frame says how it is to be shown: what it remembers, or what the gateway knows. */
@@ -141,6 +147,28 @@ export class FrameLink {
     if (choices !== this.choices) return; // it has not heard yet what the page chose meanwhile
     this.view = view;
     this.style();
+  }
+
+  /** The frame has a question, and gets the keyboard when it is shown. Return how it is shown now. */
+  attend() {
+    this.asking = { element: document.activeElement };
+    return this.view in SIZES ? this.view : "hidden";
+  }
+
+  focus() {
+    if (!this.asking || !this.answered || this.view !== "shown") return;
+    this.iframe.focus({ preventScroll: true });
+    this.tell({ t: "focus" });
+  }
+
+  /** It asks no more: what had the keyboard gets it back, if the frame still has it. */
+  attended() {
+    const { element } = this.asking ?? {};
+    this.asking = null;
+    if (!this.iframe) return;
+    this.style();
+    const isOurs = document.activeElement === this.iframe || document.activeElement === this.iframe.getRootNode().host;
+    if (isOurs) element?.focus?.({ preventScroll: true });
   }
 
   stretch(tall) {
@@ -154,6 +182,7 @@ export class FrameLink {
       display: this.answered && this.view in SIZES ? "block" : "none",
       width,
       height,
+      boxShadow: this.asking && matchMedia(SMALL).matches ? DIM : LOOK.boxShadow,
       borderRadius: this.view === "minimised" ? "26px" : "14px",
     });
   }

@@ -12,7 +12,7 @@
 // Two lines before it let the page call while the script is on its way:
 //
 //   window.site_connect = { calls: [] };
-//   for (const name of ["subscribe", "unsubscribe", "publish", "stop_session", "frame", "retry"])
+//   for (const name of ["subscribe", "unsubscribe", "publish", "stop_session", "on_consent", "frame", "retry"])
 //     site_connect[name] = (...args) => site_connect.calls.push([name, ...args]);
 //
 // Their subscriptions have the ids that the stub's `subscribe` returned; of the rest it returns nothing of use.
@@ -50,6 +50,8 @@ function begin({ origin, dataset, nonce }) {
       wantFrame: () => whenThere(() => link.load()),
       view: (view) => link.show(view),
       follow: (said) => link.follow(said),
+      attend: () => link.attend(),
+      attended: () => link.attended(),
       record: (epoch) => (sign.show(), recording.start(epoch)),
       seen: () => sign.seen(),
       pause: () => recording.end(),
@@ -69,6 +71,7 @@ function begin({ origin, dataset, nonce }) {
     hello: () => ({
       buttons: (dataset.buttons ?? "").split(/[\s,]+/).filter(Boolean),
       subscriptions: page.beyond(),
+      ownConsent: page.consent !== null,
       made: page.updates || null,
     }),
   });
@@ -92,6 +95,7 @@ function begin({ origin, dataset, nonce }) {
     unsubscribe: (id) => page.unsubscribe(id),
     publish: (topic, msg) => page.publish(topic, msg),
     stop_session: () => page.stopSession(),
+    on_consent: (ask) => page.onConsent(ask),
     frame: () => whenThere(() => link.load()),
     retry: () => page.retry(),
   });

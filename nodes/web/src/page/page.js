@@ -6,6 +6,8 @@
 //   out.wantFrame()            the page needs its frame now, however it was to be loaded
 //   out.view(view)             the frame is to be "shown", "minimised" or "hidden"
 //   out.follow({view, choices}) so it is, says the frame
+//   out.attend()               the frame has a question: it gets the keyboard once it is shown; returns how it is shown
+//   out.attended()             that is over: the page has the keyboard again
 //   out.record(epoch)          record the page, under the visitor's sign; begun afresh if it is recorded already
 //   out.seen()                 the agent's console has said that it shows the page
 //   out.pause()                record nothing, and keep the sign
@@ -16,8 +18,8 @@
 import { Broker } from "./broker.js";
 import { Calls } from "./calls.js";
 import { stringify } from "../shared/json.js";
-import { DECIDED, HERE, LOAD_FRAME, PAUSED, RESUMED, SEEN, SNAPSHOT_REQUEST, STARTED } from "./names.js";
-import { STOPPED, UPDATE, VIEWS } from "./names.js";
+import { ALLOW, ASKED, DECIDED, DECLINE, DECLINED, HERE, LOAD_FRAME, PAUSED, RESUMED, SEEN, SHOW } from "./names.js";
+import { SNAPSHOT_REQUEST, STARTED, STOPPED, TOPIC_OF, UPDATE, VIEWS } from "./names.js";
 import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
 import { Viewing } from "./viewing.js";
 
@@ -45,6 +47,10 @@ export class Page {
     /** Why nothing is recorded though an agent has the page, in words; null while nothing is in the way. `hindered`
      *  sets it; it goes with the session. */
     this.hindrance = null;
+    /** The site's own way to ask its visitor, `request => promise of true`; null: the frame asks. */
+    this.consent = null;
+    /** How the frame was shown before it asked; null while it does not ask. */
+    this.viewBefore = null;
     /** Whether the recorder is one of a document that was replaced. */
     this.isReplaced = false;
     /** The id of the last stop. */
@@ -64,6 +70,7 @@ export class Page {
     const one = [this.broker.subscriptions.get(given)];
     for (const { topic, payload } of this.retained) {
       if (topic === STARTED && payload.epoch !== this.viewing.running) continue; // over here, or not begun
+      if (topic === ASKED && payload.epoch !== this.viewing.request?.payload.epoch) continue; // answered here
       if (matches(filter, topic)) this.hand(one, { topic, payload, retained: true });
     }
     this.out.later(() => this.calls.run()); // not before the caller has the id
@@ -91,7 +98,20 @@ export class Page {
     this.out.frame({ t: "publish", topic, payload });
     if (kind === "pagesession") this.deliver({ topic, payload });
     if (topic in VIEWS) this.out.view(VIEWS[topic]);
+    if (topic === DECLINE) this.view({ t: "decline", epoch: payload?.epoch });
     return this.calls.run();
+  }
+
+  /** The site asks its visitor itself: `ask(request)` returns a promise of true or false; a request that waits is asked
+   *  now. The frame does not ask then. null: the frame asks again. */
+  onConsent(ask) {
+    if (ask !== null && typeof ask !== "function") {
+      throw problem("TypeError", `on_consent got ${shown(ask)}, but must get a function, or null`);
+    }
+    this.consent = ask;
+    this.out.frame({ t: "consent", own: ask !== null });
+    if (this.viewing.request) this.askVisitor(this.viewing.request.payload);
+    this.calls.run();
   }
 
   /** Stop co-browsing: when this returns, no update leaves any more. Resolves to true once no agent handles one, to
@@ -170,6 +190,8 @@ export class Page {
     const { topic, payload } = said;
     if (!isBeyond(topic)) return undefined;
     if (said.ids) return this.hand(said.ids.map((id) => this.broker.subscriptions.get(id)).filter(Boolean), said);
+    if (topic === ASKED) return this.view({ t: "ask", payload });
+    if (topic === DECLINED) return this.view({ t: "over", epoch: payload.epoch, reason: payload.reason });
     if (topic === STARTED) return this.view({ t: "start", payload });
     if (topic === STOPPED) return this.view({ t: "over", epoch: payload.epoch });
     if (topic === SNAPSHOT_REQUEST && this.viewing.running !== null) this.snapshotWanted();
@@ -191,12 +213,13 @@ export class Page {
     this.session = session;
     const before = new Set(this.retained.map((each) => JSON.stringify(each)));
     this.retained = retained;
-    const start = retained.find((each) => each.topic === STARTED);
-    this.view({ t: "welcome", epoch: start?.payload.epoch ?? null });
+    const epochOf = (topic) => retained.find((each) => each.topic === topic)?.payload.epoch ?? null;
+    this.view({ t: "welcome", epoch: epochOf(STARTED), asked: epochOf(ASKED) });
     if (!fresh) return;
     for (const { topic, payload } of retained) {
       if (before.has(JSON.stringify({ topic, payload }))) continue;
-      if (topic === STARTED) this.view({ t: "start", payload, retained: true });
+      if (topic === ASKED) this.view({ t: "ask", payload, retained: true });
+      else if (topic === STARTED) this.view({ t: "start", payload, retained: true });
       else if (topic === STOPPED) this.view({ t: "over", epoch: payload.epoch });
       else this.deliver({ topic, payload, retained: true });
     }
@@ -226,8 +249,41 @@ export class Page {
     this.deliver({ topic, payload });
   }
 
+  /** Ask by the site's own dialog; else by the frame, which is shown for it. */
+  askVisitor(request) {
+    if (this.consent) {
+      this.asked();
+      const ask = async () => (await this.consent({ ...request })) === true;
+      const failed = (error) => (this.out.report(error), false);
+      ask().catch(failed).then((allowed) => this.answer(request.epoch, allowed));
+    } else {
+      this.viewBefore ??= this.out.attend();
+      this.publish(SHOW);
+    }
+  }
+
+  /** The site's dialog was answered; nothing if that request is over. */
+  answer(epoch, allowed) {
+    if (epoch === this.viewing.request?.payload.epoch) this.publish(allowed ? ALLOW : DECLINE, { epoch });
+  }
+
+  /** The frame does not ask any more; it goes back to how it was, unless the visitor has allowed what was asked. */
+  asked(allowed = false) {
+    const before = this.viewBefore;
+    if (before === null) return;
+    this.viewBefore = null;
+    this.out.attended();
+    if (!allowed && before !== "shown") this.publish(TOPIC_OF[before]);
+  }
+
   perform(effect) {
     switch (effect.do) {
+      case "tell_ask":
+        this.deliver({ topic: ASKED, payload: effect.payload, retained: effect.retained });
+        return this.askVisitor(effect.payload);
+      case "tell_declined":
+        this.deliver({ topic: DECLINED, payload: effect.payload });
+        return this.asked();
       case "record":
         this.hindrance = null;
         return this.record(effect.epoch);
@@ -240,6 +296,7 @@ export class Page {
         return effect.done(effect.ok);
       case "tell_start":
         this.updates = 0;
+        this.asked(true);
         return this.deliver({ topic: STARTED, payload: effect.payload, retained: effect.retained });
       case "tell_stop":
         return this.deliver({ topic: STOPPED, payload: { epoch: effect.epoch } });

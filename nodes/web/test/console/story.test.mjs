@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { START, activate, canAct, engaged, heard, picture, stopped, waiting, withMessage } from "../../src/console/story.js";
+import { START, activate, canAct, engaged, heard, picture, stopped, waiting, whyNotAsk, withMessage } from "../../src/console/story.js";
 
 const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
 const state = (version, changes) => ({
@@ -121,4 +121,56 @@ test("a page that pauses says why, and is seen again by its next snapshot", () =
 
 test("nothing can be asked for without a gateway that answers", () => {
   assert.deepEqual([told(), { ...told(), silent_s: 6 }, START].map(canAct), [true, false, false]);
+});
+
+const asking = (more) => ({ session: "s1", version: 1, cobrowse: "asked", agent: "ada", epoch: 1, chat: "idle", chat_agent: null, ...more });
+const reply = (state) => ({ t: "reply", id: 1, ok: true, state });
+const requested = event("requested", { epoch: 1, capability: "view" });
+const over = (reason) => event("request_declined", { epoch: 1, reason });
+
+test("who is asked is on the screen, with the time since when, and viewed once it is allowed", () => {
+  const desk = heard(told(), requested, 5_000);
+  assert.deepEqual([desk.active, desk.visitors.s1.asked, desk.visitors.s1.epoch], ["s1", { epoch: 1, since: 5_000 }, null]);
+  const again = heard(desk, reply(asking()), 6_000);
+  assert.deepEqual(again.visitors.s1.asked, { epoch: 1, since: 5_000 }, "the reply is no other request");
+  const joined = heard(again, event("joined", { epoch: 1 }));
+  assert.deepEqual([joined.visitors.s1.asked, joined.visitors.s1.epoch], [null, 1]);
+});
+
+test("a reply that comes first, and a console that comes back, know of the request", () => {
+  assert.deepEqual(heard(told(), reply(asking()), 7).visitors.s1.asked, { epoch: 1, since: 7 });
+  const back = heard(told(), { ...WELCOME, pages: [asking()] }, 8);
+  assert.deepEqual([back.visitors.s1.asked, back.active], [{ epoch: 1, since: 8 }, "s1"]);
+});
+
+test("a request that was not allowed is told with its reason, and stays until the agent turns away", () => {
+  const notices = ["declined", "timeout", "withdrawn", "agent_lost", "toString"].map((reason) => {
+    const desk = heard(heard(told(), requested), over(reason));
+    assert.deepEqual([desk.visitors.s1.asked, desk.visitors.s1.refusal], [null, reason]);
+    return desk.notice;
+  });
+  assert.equal(new Set(notices).size, 5);
+  const gone = { session: "s1", version: 2, cobrowse: "idle", agent: null, epoch: 2, chat: "idle", chat_agent: null };
+  const asked = heard(heard(told(), reply(asking())), requested);
+  const declined = heard(heard(asked, over("declined")), { t: "state", session: "s1", state: gone });
+  assert.equal(declined.visitors.s1.refusal, "declined", "while it is on the screen");
+  const other = heard(declined, { ...requested, session: "s2" });
+  assert.deepEqual(Object.keys(other.visitors), ["s2"]);
+  assert.equal(heard(declined, event("requested", { epoch: 2 })).visitors.s1.refusal, "");
+});
+
+test("in a chat the visitor can be asked while nobody else does, and the chat stays as it was", () => {
+  const open = { version: 3, cobrowse: "idle", agent: null, chat: "open", chat_agent: "ada", button: "help" };
+  const chat = heard(told(), reply(asking(open)));
+  const why = (desk) => whyNotAsk(desk, desk.visitors.s1);
+  assert.equal(why(chat), "");
+  assert.match(why({ ...chat, silent_s: 6 }), /gateway/);
+  for (const [cobrowse, words] of [["asked", /asks/], ["joined", /sees/], ["stopping", /ending/]]) {
+    assert.match(why(heard(chat, reply(asking({ ...open, version: 4, cobrowse, agent: "bob" })))), words);
+  }
+  const declined = heard(heard(chat, requested), over("declined"));
+  assert.deepEqual([declined.visitors.s1.chat, why(declined)], ["open", ""]);
+  assert.equal(why(heard(chat, requested)), null, "one request at a time");
+  assert.equal(why(heard(chat, event("joined", { epoch: 1 }))), null, "it is viewed already");
+  assert.equal(whyNotAsk(chat, { ...chat.visitors.s1, chat: "closed" }), null);
 });

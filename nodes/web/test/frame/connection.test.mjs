@@ -194,17 +194,18 @@ test("a welcome is fresh for a new document, a new session, or after something w
   assert.equal(again({ session: "another" }), true);
 });
 
-test("a chat message that was not answered is said again after a loss, with the id it had; others are not", () => {
-  const { connection, last, say, open, live } = made();
-  open();
-  for (const topic of ["~pagesession/chat/message", "~pagesession/x", "~pagesession/chat/message"]) {
-    connection.send({ t: "publish", topic, payload: {} });
+test("a chat message or an answer without its `done` is said again after a loss, with the id it had; others are not", () => {
+  for (const name of ["chat/message", "cobrowsing/allow", "cobrowsing/decline"]) {
+    const { connection, last, say, open, live } = made();
+    const certain = `~pagesession/${name}`;
+    open();
+    for (const topic of [certain, "~pagesession/x", certain]) connection.send({ t: "publish", topic, payload: {} });
+    say({ t: "done", id: 1 });
+    last().onclose({ code: 1006 });
+    live().at(-1).fun();
+    open();
+    assert.deepEqual(last().sent.slice(1).map(({ topic, id }) => [topic, id]), [[certain, 3]]);
   }
-  say({ t: "done", id: 1 });
-  last().onclose({ code: 1006 });
-  live().at(-1).fun();
-  open();
-  assert.deepEqual(last().sent.slice(1).map(({ topic, id }) => [topic, id]), [["~pagesession/chat/message", 3]]);
 });
 
 test("a gateway that is silent for two heartbeats is left", () => {

@@ -75,3 +75,35 @@ test("viewing is said to the visitor once the agent's console shows the page, an
   assert.equal(paused.paused, "The sign is hidden.");
   assert.equal(see(paused, topic("resumed"), { epoch: 1 }, true).paused, "");
 });
+
+const ASKED = ["~pagesession/cobrowsing/asked", { epoch: 3, agent: "ada", name: "Ada", capability: "view", by: "code" }];
+const ALLOW = ["~pagesession/cobrowsing/allow", { epoch: 3 }, true];
+
+test("a request takes the place of the code until it is allowed, or is over", () => {
+  const asked = told(["~/site_connect/ready", { code: "482913" }], ASKED);
+  assert.deepEqual(asked.asked, { epoch: 3, name: "Ada", by: "code", capability: "view", answered: false });
+  assert.equal(asked.code, null);
+  assert.equal(see(asked, ...ALLOW).asked.answered, true, "one answer is enough");
+  assert.equal(see(asked, "~pagesession/cobrowsing/allow", { epoch: 2 }, true).asked.answered, false);
+  const viewed = see(asked, "~pagesession/cobrowsing/start", { epoch: 3, agent: "ada" });
+  assert.deepEqual([viewed.asked, viewed.viewing], [null, true]);
+  assert.equal(see(asked, "~/site_connect/new_code", { code: "111222" }).asked, null);
+});
+
+test("what became of a request is said, for each way to end", () => {
+  const notes = ["declined", "timeout", "withdrawn", "agent_lost", "toString"].map((reason) => {
+    const over = told(ASKED, ["~pagesession/cobrowsing/declined", { epoch: 3, reason }]);
+    assert.equal(over.asked, null);
+    return over.note;
+  });
+  assert.ok(notes.every((note) => note.endsWith(".")) && new Set(notes).size === 4, notes.join(" "));
+  assert.equal(told(ASKED, ["~pagesession/cobrowsing/declined", { epoch: 2, reason: "timeout" }]).asked.epoch, 3);
+  const again = told(ASKED, ["~pagesession/cobrowsing/decline", { epoch: 3 }, true], ["~pagesession/cobrowsing/declined", { epoch: 3 }]);
+  assert.match(again.note, /^You chose/, "the gateway's word comes later, and changes nothing");
+  assert.equal(see(again, ...ASKED).note, "");
+});
+
+test("nobody but the visitor's own frame answers", () => {
+  assert.equal(told(ASKED, ["~pagesession/cobrowsing/decline", { epoch: 3 }]).asked.epoch, 3);
+  assert.equal(told(ASKED, ["~pagesession/cobrowsing/allow", { epoch: 3 }]).asked.answered, false);
+});

@@ -15,6 +15,8 @@ function made() {
     follow: ({ view }) => done.push(view),
     record: (epoch) => done.push(`record ${epoch}`),
     stopRecording: () => done.push("stop"),
+    attend: () => (done.push("attend"), "minimised"),
+    attended: () => done.push("attended"),
     seen: () => done.push("seen"),
     pause: () => done.push("pause"),
     snapshot: () => done.push("snapshot"),
@@ -30,8 +32,13 @@ function made() {
   const start = (epoch) => page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/start", payload: { epoch, agent: "ada" } });
   const stop = (epoch) => page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/stop", payload: { epoch } });
   const welcome = (fields) => page.fromFrame({ t: "welcome", session: "s1", retained: [], fresh: true, ...fields });
-  return { page, told, done, heard, start, stop, welcome };
+  const says = (name, payload) => page.fromFrame({ t: "message", topic: `~pagesession/cobrowsing/${name}`, payload });
+  const ask = (epoch, more) => says("asked", { epoch, agent: "ada", name: "Ada", capability: "view", by: "code", ...more });
+  return { page, told, done, heard, start, stop, welcome, says, ask };
 }
+
+/** Let what waits for promises go on. */
+const settled = () => new Promise((done) => setImmediate(done));
 
 test("what is local stays here, is acked at once, and may be anything", () => {
   const { page, told, heard } = made();
@@ -70,7 +77,7 @@ test("topics that are named like what every object has are topics like others", 
 
 test("what may not be published is refused, and nothing happens", () => {
   const { page, told } = made();
-  const decided = ["start", "update", "shown", "paused", "resumed"].map((name) => `~pagesession/cobrowsing/${name}`);
+  const decided = ["asked", "declined", "start", "update", "shown", "paused", "resumed"].map((name) => `~pagesession/cobrowsing/${name}`);
   for (const topic of ["$x", "~other/x", ...decided]) {
     assert.throws(() => page.publish(topic), { name: "ScopeError" }, topic);
   }
@@ -338,4 +345,109 @@ test("a document that was replaced is recorded afresh once the frame is back", (
   assert.deepEqual(done, ["record 3", "record 3"]);
   welcome({ fresh: false, retained: [{ topic: "~pagesession/cobrowsing/start", payload: { epoch: 3 } }] });
   assert.deepEqual(done, ["record 3", "record 3", "snapshot"]);
+});
+
+test("a request is told, the frame asks, and only a start of its epoch records", () => {
+  const { page, told, done, heard, ask, start } = made();
+  const messages = heard("~pagesession/cobrowsing/+");
+  ask(3);
+  assert.deepEqual(messages.map(([topic, { epoch }]) => [topic, epoch]), [["~pagesession/cobrowsing/asked", 3]]);
+  assert.deepEqual(done, ["attend", "frame", "shown"]);
+  assert.equal(page.sendUpdate("x", true), false);
+  page.fromFrame({ t: "act", topic: "~pagesession/cobrowsing/allow", payload: { epoch: 3 } });
+  assert.deepEqual(told.at(-1), { t: "publish", topic: "~pagesession/cobrowsing/allow", payload: { epoch: 3 } });
+  assert.ok(!done.includes("record 3"), "the gateway decides");
+  start(3);
+  assert.deepEqual(done.slice(3), ["attended", "record 3"]);
+  assert.ok(!done.includes("minimised"), "the frame stays, and says that the page is viewed");
+});
+
+test("a decline counts before any network, and the frame is as it was before", () => {
+  const { page, told, done, heard, ask, start, says } = made();
+  const messages = heard("~pagesession/cobrowsing/declined");
+  ask(3);
+  page.publish("~pagesession/cobrowsing/decline", { epoch: 2 });
+  assert.deepEqual(messages, []);
+  page.publish("~pagesession/cobrowsing/decline", { epoch: 3 });
+  assert.deepEqual(messages[0][1], { epoch: 3, agent: "ada", capability: "view", reason: "declined" });
+  assert.deepEqual(done.slice(-3), ["attended", "frame", "minimised"]);
+  start(3);
+  says("declined", { epoch: 3, reason: "declined" });
+  assert.ok(!done.includes("record 3") && messages.length === 1);
+  assert.equal(told.at(-1).topic, "~pagesession/minimize_frame");
+});
+
+test("a stop while an agent asks declines", () => {
+  const { page, heard, ask, start, done } = made();
+  const messages = heard("~pagesession/cobrowsing/declined");
+  ask(3);
+  page.stopSession();
+  assert.equal(messages[0][1].reason, "declined");
+  start(3);
+  assert.ok(!done.includes("record 3"));
+});
+
+test("a site asks by itself: only true allows, and the frame does not ask", async () => {
+  const answers = [[true, "allow"], [false, "decline"], ["yes", "decline"], [undefined, "decline"], [Promise.resolve(true), "allow"]];
+  for (const [answer, wanted] of answers) {
+    const { page, told, done, ask } = made();
+    const requests = [];
+    page.onConsent((request) => (requests.push(request), answer));
+    assert.deepEqual(told, [{ t: "consent", own: true }]);
+    ask(3);
+    await settled();
+    assert.deepEqual(requests, [{ epoch: 3, agent: "ada", name: "Ada", capability: "view", by: "code" }]);
+    assert.deepEqual(told[1], { t: "publish", topic: `~pagesession/cobrowsing/${wanted}`, payload: { epoch: 3 } });
+    assert.deepEqual(done, []);
+  }
+});
+
+test("a dialog that throws, or whose promise fails, declines and is reported", async () => {
+  const fails = [() => { throw new Error("broken"); }, () => Promise.reject(new Error("broken"))];
+  for (const fail of fails) {
+    const { page, told, done, ask } = made();
+    page.onConsent(fail);
+    ask(3);
+    await settled();
+    assert.equal(told[1].topic, "~pagesession/cobrowsing/decline");
+    assert.deepEqual(done, ["broken"]);
+  }
+  assert.throws(() => made().page.onConsent("yes"), { name: "TypeError" });
+});
+
+test("an answer that comes after the request is over says nothing", async () => {
+  const { page, told, ask, says } = made();
+  let answer = null;
+  page.onConsent(() => new Promise((done) => (answer = done)));
+  ask(3);
+  await settled();
+  says("declined", { epoch: 3, reason: "timeout" });
+  ask(4);
+  const before = told.length;
+  answer(true); // the second dialog is open, and this is its answer
+  await settled();
+  assert.deepEqual(told.slice(before).map(({ payload }) => payload), [{ epoch: 4 }]);
+  says("declined", { epoch: 4, reason: "withdrawn" });
+  assert.equal(told.length, before + 1);
+});
+
+test("a dialog that comes while the frame asks takes over, and null gives it back", () => {
+  const { page, told, done, ask } = made();
+  ask(3);
+  page.onConsent(() => new Promise(() => 0));
+  assert.deepEqual(told.at(-2), { t: "consent", own: true });
+  assert.deepEqual(done.slice(-3), ["attended", "frame", "minimised"]);
+  page.onConsent(null);
+  assert.ok(told.some((message) => message.t === "consent" && message.own === false));
+  assert.deepEqual(done.slice(-3), ["attend", "frame", "shown"]);
+});
+
+test("a document that is loaded again hears of a request, a late subscriber too, and neither of one that was answered", () => {
+  const { page, done, heard, welcome } = made();
+  const payload = { epoch: 3, agent: "ada", name: "Ada", capability: "view", by: "chat" };
+  welcome({ retained: [{ topic: "~pagesession/cobrowsing/asked", payload }] });
+  assert.deepEqual(done, ["attend", "frame", "shown"]);
+  assert.deepEqual(heard("~pagesession/cobrowsing/asked"), [["~pagesession/cobrowsing/asked", payload, true]]);
+  page.publish("~pagesession/cobrowsing/decline", { epoch: 3 });
+  assert.deepEqual(heard("~pagesession/cobrowsing/asked"), []);
 });

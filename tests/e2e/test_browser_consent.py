@@ -1,0 +1,296 @@
+"""Consent in real browsers: nothing of a page leaves, and nothing is recorded, before its visitor has allowed it.
+
+What is declined counts against the agent, so each test that declines has an agent of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.browsers import Desk, Stack, Visitor, stack
+
+ASK = ("--consent", "ask")
+AGENTS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "joe")
+SHOP = "Made for wet weekends"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stack(tmp_path_factory.mktemp("consent"), *ASK, agents=AGENTS) as found:
+        yield found
+
+
+@pytest.fixture
+def browsers(shared: Stack) -> Iterator[Stack]:
+    with shared.scene() as found:
+        yield found
+
+
+def asked(browsers: Stack, agent: str = "ada") -> tuple[Visitor, Desk, str]:
+    """A visitor whom an agent asks who has the code."""
+    visitor = browsers.visitor()
+    code = visitor.code()
+    visitor.listen("~pagesession/cobrowsing/+")
+    desk = browsers.desk(agent).join(code)
+    card_of(visitor, agent)
+    return visitor, desk, code
+
+
+def card_of(visitor: Visitor, agent: str) -> None:
+    visitor.frame.get_by_role("alertdialog", name=f"{agent.title()} asks to see this page").wait_for()
+
+
+def press(visitor: Visitor, answer: str) -> None:
+    visitor.frame.get_by_role("button", name=answer, exact=True).click()
+
+
+def in_chat(browsers: Stack, agent: str, *, accepted: bool = True) -> tuple[Visitor, Desk]:
+    """A visitor whose chat is open with an agent, or is offered to it."""
+    desk = browsers.desk(agent).available()
+    visitor = browsers.visitor()
+    visitor.code()
+    visitor.listen("~pagesession/cobrowsing/+")
+    visitor.page.get_by_role("button", name="Chat").click()
+    accept = desk.page.get_by_role("button", name="Accept")
+    accept.wait_for()
+    if accepted:
+        accept.click()
+        visitor.frame.get_by_role("button", name="End chat").wait_for()
+    return visitor, desk
+
+
+def nothing_left(visitor: Visitor) -> None:
+    """No update, no recorder, no request for a snapshot."""
+    assert not visitor.is_viewed()
+    assert [frame for frame in visitor.sent if '"t":"update"' in frame] == []
+    assert [frame for frame in visitor.received if "snapshot_request" in frame] == []
+    assert visitor.js("() => performance.getEntriesByType('resource').filter(r => r.name.includes('recorder'))") == []
+    assert visitor.js("() => typeof window.site_connect_recorder") == "undefined"
+
+
+def declined(visitor: Visitor, reason: str) -> None:
+    assert visitor.hears("~pagesession/cobrowsing/declined")["reason"] == reason
+    visitor.until(lambda: not visitor.frame.locator("#asked").is_visible(), "the card is gone")
+    nothing_left(visitor)
+
+
+# --- by code
+
+
+def test_an_agent_with_the_code_sees_nothing_before_the_visitor_has_allowed_it(browsers: Stack) -> None:
+    visitor, desk, _ = asked(browsers)
+    desk.page.get_by_text("Asking Visitor 1 to show the page").wait_for()
+    desk.page.get_by_text("Asking for 0:0").wait_for()
+    visitor.page.get_by_role("button", name="Add Tarn boots to cart").click()
+    nothing_left(visitor)
+    visitor.shot("consent-card")
+    desk.shot("consent-asking")
+    press(visitor, "Allow")
+    desk.sees(SHOP)
+    visitor.until(visitor.is_viewed, "the page says that it is viewed")
+    assert visitor.hears("~pagesession/cobrowsing/start")["epoch"] == 1
+    visitor.frame.get_by_text("An agent is viewing this page").wait_for()
+    asks = [frame for frame in visitor.received if '"topic":"~pagesession/cobrowsing/asked"' in frame]
+    assert asks and '"name":"Ada"' in asks[0] and '"by":"code"' in asks[0]
+
+
+def test_not_now_shows_nothing_and_brings_another_code(browsers: Stack) -> None:
+    visitor, desk, code = asked(browsers, "bob")
+    press(visitor, "Not now")
+    declined(visitor, "declined")
+    desk.page.get_by_role("heading", name="Visitor 1: not now").wait_for()
+    desk.shot("consent-declined")
+    assert visitor.view()[0] == "none", "the window was closed before, and is again"
+    visitor.page.get_by_role("button", name="Help").click()
+    assert visitor.code(other_than=code) != code
+    visitor.frame.get_by_text("You chose not to show this page").wait_for()
+    visitor.shot("consent-after-not-now")
+    desk.join(code).page.get_by_text("another agent has used it").wait_for()
+
+
+def test_an_answer_to_an_older_request_does_nothing(browsers: Stack) -> None:
+    visitor, desk, code = asked(browsers, "cyd")
+    press(visitor, "Not now")
+    declined(visitor, "declined")
+    desk.join(visitor.code(other_than=code))
+    card_of(visitor, "cyd")
+    assert visitor.hears("~pagesession/cobrowsing/asked", 2)["epoch"] == 2
+    visitor.js("() => site_connect.publish('~pagesession/cobrowsing/allow', { epoch: 1 })")
+    visitor.js("() => site_connect.publish('~pagesession/cobrowsing/decline', { epoch: 1 })")
+    visitor.js("() => site_connect.publish('~pagesession/x', 'a message that the gateway takes after these')")
+    visitor.until(lambda: any('"~pagesession/x"' in frame for frame in visitor.sent), "all of it has left")
+    card_of(visitor, "cyd")
+    nothing_left(visitor)
+    press(visitor, "Allow")
+    desk.sees(SHOP)
+
+
+def test_with_the_keyboard_alone(browsers: Stack) -> None:
+    """The card has the keyboard, no key that was meant for the page answers, Escape is Not now, and the page has the
+    keyboard again."""
+    visitor = browsers.visitor("/shop/checkout.html")
+    code = visitor.code()
+    visitor.listen("~pagesession/cobrowsing/+")
+    field = visitor.page.get_by_label("Name", exact=True)
+    field.press_sequentially("Ann")
+    desk = browsers.desk("dan").join(code)
+    card_of(visitor, "dan")
+    focused = "() => document.activeElement.id"
+    visitor.until(lambda: visitor.frame.evaluate(focused) == "asked", "the card has the keyboard")
+    for key in ("Enter", "Space", "a"):
+        visitor.page.keyboard.press(key)
+    card_of(visitor, "dan")
+    assert field.input_value() == "Ann"
+    visitor.page.keyboard.press("Escape")
+    declined(visitor, "declined")
+    visitor.page.keyboard.type("a")
+    assert field.input_value() == "Anna", "the field has the keyboard again"
+    desk.join(visitor.code(other_than=code))
+    card_of(visitor, "dan")
+    visitor.until(lambda: visitor.frame.evaluate(focused) == "asked", "the card has the keyboard again")
+    visitor.page.keyboard.press("Tab")
+    assert visitor.frame.evaluate(focused) == "allow"
+    visitor.page.keyboard.press("Enter")
+    desk.sees("Delivery")
+
+
+def test_a_reload_while_an_agent_asks_keeps_the_request(browsers: Stack) -> None:
+    visitor, desk, _ = asked(browsers)
+    visitor.page.reload()
+    card_of(visitor, "ada")
+    nothing_left(visitor)
+    press(visitor, "Allow")
+    desk.sees(SHOP)
+
+
+def test_the_agent_cancels_and_one_who_leaves_asks_no_more(browsers: Stack) -> None:
+    visitor, desk, code = asked(browsers, "eve")
+    desk.page.get_by_role("button", name="Cancel the request").click()
+    declined(visitor, "withdrawn")
+    desk.page.get_by_text("You took your request back").first.wait_for()
+    desk.join(visitor.code(other_than=code))
+    card_of(visitor, "eve")
+    desk.page.get_by_role("button", name="Sign out").click()
+    assert visitor.hears("~pagesession/cobrowsing/declined", 2)["reason"] == "agent_lost"
+    declined(visitor, "withdrawn")
+
+
+def test_the_console_is_loaded_again_while_it_asks(browsers: Stack) -> None:
+    visitor, desk, _ = asked(browsers)
+    desk.page.reload()
+    desk.page.get_by_text("Asking Visitor 1 to show the page").wait_for()
+    press(visitor, "Allow")
+    desk.sees(SHOP)
+
+
+def test_strangers_who_decline_lock_the_agent_out(browsers: Stack) -> None:
+    visitor, desk, _ = asked(browsers, "fay")
+    press(visitor, "Not now")
+    declined(visitor, "declined")
+    visitor.page.get_by_role("button", name="Help").click()
+    right = visitor.code()
+    for wrong in [code for code in ("000001", "000002", "000003", "000004", "000005") if code != right][:4]:
+        desk.join(wrong).page.get_by_text("no page holds this contact code").wait_for()
+        desk.page.get_by_label("Join by contact code").fill("")
+    desk.join(right).page.get_by_text("too many wrong contact codes").wait_for()
+    nothing_left(visitor)
+
+
+# --- from a chat
+
+
+def test_from_a_chat_without_a_code_and_the_chat_goes_on_after_it(browsers: Stack) -> None:
+    visitor, desk = in_chat(browsers, "gus")
+    assert visitor.code(), "it can be read out during a chat"
+    visitor.shot("consent-code-in-chat")
+    desk.shot("consent-ask-from-chat")
+    desk.page.get_by_role("button", name="Ask to see the page").click()
+    card_of(visitor, "gus")
+    visitor.frame.get_by_text("They are the agent of your chat").wait_for()
+    visitor.shot("consent-card-in-chat")
+    nothing_left(visitor)
+    press(visitor, "Not now")
+    declined(visitor, "declined")
+    visitor.code()
+    desk.page.get_by_role("button", name="Ask again").click()
+    card_of(visitor, "gus")
+    press(visitor, "Allow")
+    desk.sees(SHOP)
+    desk.page.get_by_role("button", name="Stop viewing").click()
+    visitor.until(lambda: not visitor.is_viewed(), "the viewing is over")
+    desk.page.get_by_role("button", name="Ask to see the page").wait_for()
+    desk.page.get_by_label("Your message").fill("Are you still there?")
+    desk.page.keyboard.press("Enter")
+    visitor.frame.get_by_text("Are you still there?").wait_for()
+    visitor.frame.get_by_role("button", name="End chat").wait_for()
+    assert visitor.code()
+
+
+def test_from_the_list_of_those_who_wait(browsers: Stack) -> None:
+    visitor, desk = in_chat(browsers, "hal", accepted=False)
+    desk.page.locator("#waiting").get_by_role("button", name="Ask to see the page").click()
+    card_of(visitor, "hal")
+    press(visitor, "Allow")
+    desk.sees(SHOP)
+    desk.page.get_by_role("button", name="Accept").click()
+    visitor.frame.get_by_role("button", name="End chat").wait_for()
+    assert visitor.is_viewed()
+
+
+# --- the site's own dialog
+
+OWN = """answer => site_connect.on_consent(request => new Promise((done, fail) => {
+    (window.requests ??= []).push(request); window.answer = { done, fail }; }))"""
+
+
+def test_a_site_asks_by_a_dialog_of_its_own(browsers: Stack) -> None:
+    visitor = browsers.visitor()
+    code = visitor.code()
+    visitor.listen("~pagesession/cobrowsing/+")
+    visitor.js(OWN)
+    desk = browsers.desk("ida").join(code)
+    visitor.until(lambda: visitor.js("() => window.requests?.length === 1"), "the site is asked")
+    about = {"epoch": 1, "agent": "ida", "name": "Ida", "capability": "view", "by": "code"}
+    assert visitor.js("() => requests[0]") == about
+    nothing_left(visitor)
+    assert visitor.view()[0] == "none" and not visitor.frame.locator("#asked").is_visible()
+    visitor.js("() => answer.fail(new Error('the dialog broke'))")
+    declined(visitor, "declined")
+    desk.join(visitor.code(other_than=code))
+    visitor.until(lambda: visitor.js("() => requests.length === 2"), "the site is asked again")
+    visitor.js("() => answer.done('yes')")
+    assert visitor.hears("~pagesession/cobrowsing/declined", 2)["reason"] == "declined"
+    nothing_left(visitor)
+    visitor.until(lambda: visitor.code() != code, "another code")
+    desk.join(visitor.code())
+    visitor.until(lambda: visitor.js("() => requests.length === 3"), "the site is asked once more")
+    visitor.js("() => answer.done(true)")
+    desk.sees(SHOP)
+    visitor.errors.clear()  # what the dialog threw is reported
+
+
+def test_a_dialog_that_comes_while_an_agent_asks_takes_over_from_the_frame(browsers: Stack) -> None:
+    visitor, desk, _ = asked(browsers)
+    visitor.js(OWN)
+    visitor.until(lambda: not visitor.frame.locator("#asked").is_visible(), "the frame asks no more")
+    visitor.js("() => answer.done(true)")
+    desk.sees(SHOP)
+
+
+# --- the clock
+
+
+def test_no_answer_in_time_declines(tmp_path: Path) -> None:
+    with stack(tmp_path, *ASK, frame=("--consent-timeout", "2")) as found, found.scene() as browsers:
+        visitor = browsers.visitor()
+        code = visitor.code()
+        visitor.listen("~pagesession/cobrowsing/+")
+        desk = browsers.desk().join(code)
+        declined(visitor, "timeout")
+        desk.page.get_by_text("The visitor did not answer in time").first.wait_for()
+        visitor.js("() => site_connect.publish('~pagesession/cobrowsing/allow', { epoch: 1 })")
+        assert visitor.code(other_than=code) != code
+        nothing_left(visitor)
