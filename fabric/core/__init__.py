@@ -7,11 +7,8 @@ return the same, and pass the same tests. `_libzmq` has no twin: it lends the co
 All of it is compiled, or none: who imports from here gets one or the other, and `BUILD` says which.
 """
 
+from __future__ import annotations
+
 from fabric.core.build import BUILD, COMPILED, PURE_VARIABLE
 
-if COMPILED:
-    from fabric.core._switch import Switch
-else:
-    from fabric.core.switch import Switch
-
-__all__ = ["BUILD", "COMPILED", "PURE_VARIABLE", "Switch"]
+__all__ = ["BUILD", "COMPILED", "PURE_VARIABLE"]

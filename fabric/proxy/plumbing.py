@@ -22,10 +22,15 @@ from pathlib import Path
 import zmq
 
 from fabric import sockets
-from fabric.core import Switch, steering
+from fabric.core import COMPILED, steering
 from fabric.core.steering import Counts, Place
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
+
+if COMPILED:
+    from fabric.core._switch import Switch
+else:
+    from fabric.core.switch import Switch
 
 SPIN_US = 100
 """How long the switch looks for more before it sleeps, where that has paid lately; on a machine with one core never."""

@@ -35,7 +35,7 @@ def test_an_announcement_there_and_back() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"protocol": [2, 3]},
+        {"protocol": [3, 4]},
         {"protocol": [0, 0]},
         {"protocol": 1},
         {"name": "other"},
