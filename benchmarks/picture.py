@@ -158,7 +158,8 @@ def scene(way: str, chromium: str, folder: Path) -> Iterator[Scene]:
 
 
 def start_gateway(way: str, base: str, agents: Path) -> subprocess.Popen[str]:
-    options = ["gateway", "--listen", "http://127.0.0.1:0", "--connect", base, "--agents", str(agents), "--demo-shop"]
+    options = ["gateway", "--listen", "http://127.0.0.1:0", "--connect", base, "--agents", str(agents)]
+    options += ["--demo-shop", "--consent", "code"]
     program = ["-c", DEFLATING] if way == "deflate" else ["-m", "nodes.cli"]
     return subprocess.Popen([sys.executable, *program, *options], stdout=subprocess.PIPE, encoding="utf-8")
 

@@ -18,6 +18,11 @@ from fabric.node.coverage import Coverage
 from fabric.node.downlink import Downlink
 from fabric.protocol.markers import Answer
 
+TRANSITIONS = {
+    ("covering", "covered"): "flushing",
+    ("flushing", "came_back"): "flushed",
+}
+"""The same without what happens."""
 COVER_TIMEOUT_S = 60.0
 """`Connection` gives the move up long before."""
 FLUSH_TIMEOUT_S = 0.5
@@ -79,8 +84,8 @@ class Handover:
                     (self.link if tracker is self._coverage else self._old).mark(nonce)
                 case coverage.Acked(_, ack):
                     if tracker is self._flush:
-                        self.state = "flushed"
+                        self.state = TRANSITIONS[self.state, "came_back"]
                     elif ack.ok and self.state == "covering":
-                        self.state = "flushing"
+                        self.state = TRANSITIONS[self.state, "covered"]
                         self._flush = Coverage(self._random_bytes, ack_timeout_s=FLUSH_TIMEOUT_S)
                         self._ask(self._flush, now)

@@ -35,8 +35,7 @@ def place(visitor: Visitor) -> Place:
     """Left, top, right and bottom of the sign in the window."""
     box = visitor.page.locator("site-connect #sign").bounding_box()
     assert box is not None
-    left, top = round(box["x"]), round(box["y"])
-    return left, top, left + box["width"], top + box["height"]
+    return round(box["x"]), round(box["y"]), box["x"] + box["width"], box["y"] + box["height"]
 
 
 def in_window(visitor: Visitor) -> bool:
@@ -62,7 +61,7 @@ def test_the_sign_can_be_moved_by_pointer_and_stays_in_the_window(browsers: Stac
     drag(visitor, 120, 300)
     assert place(visitor)[:2] == (before[0] + 120, before[1] + 300)
     drag(visitor, 5_000, 5_000)
-    assert in_window(visitor) and place(visitor)[3] == 760, "at the edge"
+    assert in_window(visitor) and place(visitor)[3] > 759, "at the edge"
     for width, height in ((390, 844), (800, 300), (1100, 760)):
         visitor.page.set_viewport_size({"width": width, "height": height})
         visitor.until(lambda: in_window(visitor) and is_at_its_point(visitor), f"it can be used at {width} by {height}")

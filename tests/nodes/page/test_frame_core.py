@@ -417,6 +417,20 @@ def test_a_decline_counts_at_once_and_no_word_that_comes_late_undoes_it() -> Non
     assert world.topics() == ["new_code"]
 
 
+def test_who_has_allowed_may_think_better_of_it_before_it_begins() -> None:
+    world = World().ready()
+    world.hear(asked())
+    world.publish(topics.ALLOW, {"epoch": 1})
+    world.publish(topics.DECLINE, {"epoch": 1})
+    assert world.last("stop").body["epoch"] == 1, "it does not wait for the answer to the other"
+    world.topics()
+    world.answer(state(3, code=None, cobrowse="joined", agent="ada"), "allow")
+    assert world.topics() == [] and not world.update()
+    world.answer(state(4, code=None, cobrowse="stopping", epoch=2, agent="ada"), "stop")
+    world.hear(state(5, code="222222", epoch=2))
+    assert world.topics() == ["new_code"]
+
+
 def test_a_decline_of_another_request_does_nothing_and_one_that_was_allowed_meanwhile_is_stopped() -> None:
     world = World().ready()
     world.hear(asked(epoch=3))

@@ -50,7 +50,7 @@ export function focusCard() {
 }
 
 function isAsking() {
-  return !get("asked").hidden && !get("allow").disabled;
+  return !get("asked").hidden;
 }
 
 function showRequest(asked) {
@@ -58,7 +58,7 @@ function showRequest(asked) {
   if (!asked) return;
   get("asked_head").textContent = asked.answered ? "One moment…" : `${asked.name} asks to see this page`;
   get("asked_by").textContent = FOUND[asked.by] ?? "";
-  get("allow").disabled = get("decline").disabled = asked.answered;
+  get("allow").disabled = asked.answered; // who has allowed it may still think better of it
 }
 
 async function showChat(state) {

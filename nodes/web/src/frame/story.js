@@ -10,7 +10,7 @@ export const START = {
   code: null,
   trouble: "", // words, when no code can be had at present
   gaveUp: false,
-  asked: null, // {epoch, name, by, capability, answered} of an agent's request that waits for the visitor
+  asked: null, // {epoch, name, by, capability, answered: allowed} of an agent's request that waits for the visitor
   ownConsent: false, // the site asks by a dialog of its own
   note: "", // what became of the last request, in words
   viewing: false, // an agent has the page

@@ -49,7 +49,7 @@ export class FrameLink {
     /** How often the page has chosen a view. What the frame says of it counts only once it knows of every choice. */
     this.choices = 0;
     /** Where the keyboard goes from and to the frame. */
-    this.focus = new Focus({
+    this.keyboard = new Focus({
       iframe: () => (this.isSeen ? this.iframe : null),
       enter: (last) => this.post({ t: "enter", last }),
     });
@@ -72,7 +72,7 @@ export class FrameLink {
   /** Have the iframe loaded again that was removed from the page, by `document.open()` also with all listeners. */
   again() {
     window.addEventListener("message", this.heard); // twice is once
-    this.focus.listen();
+    this.keyboard.listen();
     this.iframe?.remove();
     this.iframe = null;
     this.greeted = this.ready = this.answered = false;
@@ -134,7 +134,7 @@ export class FrameLink {
     if (message.t === "room") {
       this.stretch(message.tall);
     } else if (message.t === "leave") {
-      this.focus.left(message.back === true);
+      this.keyboard.left(message.back === true);
     } else if (message.t === "ready") {
       this.ready = this.answered = true;
       clearTimeout(this.timer);
@@ -151,11 +151,11 @@ export class FrameLink {
     const before = this.view;
     this.view = view;
     this.choices += 1;
-    if (view === "shown") this.focus.opened();
+    if (view === "shown") this.keyboard.opened();
     if (!this.iframe) return;
     const had = this.iframe.getRootNode().activeElement === this.iframe;
     this.style();
-    if (before === "shown" && view !== "shown") this.focus.closed(had);
+    if (before === "shown" && view !== "shown") this.keyboard.closed(had);
     this.tell({ t: "view", view, choices: this.choices });
     this.focus();
   }

@@ -5,7 +5,7 @@ const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDo
 
 /** {left, top}, moved into the window: {width, height} of it and of what stands there. */
 export function inWindow({ left, top }, size, window) {
-  const at = (value, length, room) => Math.round(Math.max(0, Math.min(value, room - length)));
+  const at = (value, length, room) => Math.floor(Math.max(0, Math.min(Math.round(value), room - length)));
   return { left: at(left, size.width, window.width), top: at(top, size.height, window.height) };
 }
 
