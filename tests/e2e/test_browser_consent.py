@@ -110,7 +110,7 @@ def test_not_now_shows_nothing_and_brings_another_code(browsers: Stack) -> None:
     assert visitor.code(other_than=code) != code
     visitor.frame.get_by_text("You chose not to show this page").wait_for()
     visitor.shot("consent-after-not-now")
-    desk.join(code).page.get_by_text("another agent has used it").wait_for()
+    desk.join(code).page.get_by_text("No page has this code.").wait_for()
 
 
 def test_an_answer_to_an_older_request_does_nothing(browsers: Stack) -> None:
@@ -197,7 +197,7 @@ def test_strangers_who_decline_lock_the_agent_out(browsers: Stack) -> None:
     for wrong in [code for code in ("000001", "000002", "000003", "000004", "000005") if code != right][:4]:
         desk.join(wrong).page.get_by_text("No page has this code.").wait_for()
         desk.page.get_by_label("Join by contact code").fill("")
-    desk.join(right).page.get_by_text("too many wrong contact codes").wait_for()
+    desk.join(right).page.get_by_text("Too many codes were wrong.").wait_for()
     nothing_left(visitor)
 
 
