@@ -35,7 +35,6 @@ def raw_pair(base: str, prefix: bytes) -> tuple[Any, Any]:
     endpoints = Endpoints.parse(base)
     receiver, sender = ctx.socket(zmq.XSUB), ctx.socket(zmq.PUSH)
     receiver.connect(endpoints.out)
-    receiver.connect(endpoints.relay)
     receiver.send(b"\x01" + prefix)
     sender.connect(endpoints.ingress)
     return receiver, sender

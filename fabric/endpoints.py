@@ -1,10 +1,10 @@
 """From one base address to the endpoints of a proxy. Pure.
 
-    tcp://host:P   in=P  out=P+1  relay=P+2  link=P+3  guest=P+4  http=P+5
-    ipc://path     path.in  path.out  path.relay  path.link  path.guest  path.http
+    tcp://host:P   in=P  out=P+1  link=P+3  guest=P+4  http=P+5        P+2 is free
+    ipc://path     path.in  path.out  path.link  path.guest  path.http
 
-Who may use which: publishers connect to `in`, nodes to `out` and `relay`, other proxies to `link`, everything
-else (plain SUB sockets in any language) to `guest`.
+Who may use which: publishers connect to `in`, nodes to `out`, other proxies to `link`, everything else (plain SUB
+sockets in any language) to `guest`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ DEFAULT_BASE = "tcp://127.0.0.1:5570"
 MAX_IPC_BYTES = 100
 """Whole ipc endpoint, suffix included; the operating system's own limit is 108 bytes (unix(7))."""
 
-_OFFSETS = {"in": 0, "out": 1, "relay": 2, "link": 3, "guest": 4, "http": 5}
-PORTS = len(_OFFSETS)
+_OFFSETS = {"in": 0, "out": 1, "link": 3, "guest": 4, "http": 5}
+PORTS = max(_OFFSETS.values()) + 1
 """That a proxy takes, from its base on."""
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%a-z]+\]|[^\[\]:/;\s]+):([0-9]{1,9})")
 """A host holds no `;`: to libzmq what stands before one is an address to connect from."""
@@ -34,7 +34,6 @@ class Endpoints:
     base: str
     ingress: str
     out: str
-    relay: str
     link: str
     guest: str
     http: str

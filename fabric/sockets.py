@@ -10,7 +10,6 @@ import ctypes
 import errno
 import itertools
 import resource
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
@@ -114,36 +113,13 @@ def xpub(context: Context, *, send_hwm: int) -> Socket:
     return _make(context, zmq.XPUB, sndhwm=send_hwm, rcvhwm=0)
 
 
-def beacon(context: Context, *, everything: bool) -> Socket:
-    """The XPUB at which a proxy's control thread hears subscriptions and markers, and answers.
-
-    everything: what it sends passes whatever its one XSUB subscribed to, once `open_beacon` was called
-    """
-    socket = xpub(context, send_hwm=0)
-    if everything:
-        socket.setsockopt(zmq.XPUB_MANUAL, 1)
-    return socket
-
-
-def open_beacon(beacon: Socket) -> None:
-    """Let everything pass from now on. To be called once, when its XSUB's first subscription has been read."""
-    beacon.setsockopt(zmq.SUBSCRIBE, b"")
-
-
 def pull(context: Context, *, recv_hwm: int) -> Socket:
-    """The receiving end of the publisher leg."""
+    """The receiving end of what publishers send."""
     return _make(context, zmq.PULL, sndhwm=0, rcvhwm=recv_hwm)
 
 
-def feed(context: Context) -> Socket:
-    """The PUB between the publisher leg and the ingress: when the ingress is full it waits instead of dropping."""
-    socket = _make(context, zmq.PUB, sndhwm=HWM_MSGS, rcvhwm=0)
-    socket.setsockopt(zmq.XPUB_NODROP, 1)
-    return socket
-
-
 def push(context: Context, *, send_hwm: int, timeout_ms: int) -> Socket:
-    """The sending end of the publisher leg.
+    """The sending end, at a publisher.
 
     RECONNECT_IVL=-1: it never reconnects by itself, since what is still in its queue would then overtake what was lost
     with the connection. The node makes a new one and sends the unconfirmed parts again, in order.
@@ -159,14 +135,12 @@ def doorbell(context: Context) -> Socket:
     return _make(context, zmq.PUB, sndhwm=0, rcvhwm=0)
 
 
-def control_pair(context: Context, endpoint: str) -> tuple[Socket, Socket]:
-    """Return (server, client): a REP for a steerable proxy, and the REQ that steers it."""
-    server = _make(context, zmq.REP, sndhwm=0, rcvhwm=0)
-    server.bind(endpoint)
-    client = _make(context, zmq.REQ, sndhwm=0, rcvhwm=0)
-    client.rcvtimeo = 20_000  # a stream answers between bursts of 1,000 parts, and 1,000 prefixes may take seconds
-    client.connect(endpoint)
-    return server, client
+def pair(context: Context, endpoint: str) -> tuple[Socket, Socket]:
+    """Return the two ends of a connection within this process; neither ever waits for the other."""
+    ends = tuple(_make(context, zmq.PAIR, sndhwm=0, rcvhwm=0) for _ in range(2))
+    ends[0].bind(endpoint)
+    ends[1].connect(endpoint)
+    return ends[0], ends[1]
 
 
 def monitor(context: Context, watched: Socket, events: int) -> Socket:
@@ -185,7 +159,7 @@ def bind(
     socket: Socket, endpoint: str, *, max_part_bytes: int, send_hwm: int | None = None, link: bool = False
 ) -> None:
     """Bind, with the options that libzmq copies at this moment: limits, and heartbeats for links only."""
-    socket.setsockopt(zmq.MAXMSGSIZE, max_part_bytes)
+    limit(socket, max_part_bytes=max_part_bytes)
     if send_hwm is not None:
         socket.setsockopt(zmq.SNDHWM, send_hwm)
     _heartbeats(socket, on=link)
@@ -193,16 +167,9 @@ def bind(
         socket.bind(endpoint)
 
 
-def bind_private(socket: Socket, name: str, *, max_part_bytes: int, send_hwm: int | None = None) -> str:
-    """Bind for other sockets of this process that send user messages upstream; return the endpoint.
-
-    Not inproc: there, libzmq 4.3.5 hands the flags of an upstream user message on, `shared` among them when its XSUB
-    had several pipes and the message more than 33 bytes; XPUB puts them on a fresh copy, whose reference count is
-    then wrong: it leaks, or is freed while in use. A real transport carries no such flags.
-    """
-    endpoint = f"ipc://@{name}" if sys.platform == "linux" else "tcp://127.0.0.1:*"
-    bind(socket, endpoint, max_part_bytes=max_part_bytes, send_hwm=send_hwm)
-    return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+def limit(socket: Socket, *, max_part_bytes: int) -> None:
+    """What is larger ends its connection; for addresses that are bound from now on."""
+    socket.setsockopt(zmq.MAXMSGSIZE, max_part_bytes)
 
 
 def fast_send(socket: Socket) -> Callable[[bytes], object]:

@@ -56,13 +56,13 @@ WHY = {
     "wildcard has no prefix, so the fabric's node is sent everything, and sorts it out in Python.",
     "wildcard": "It matches in its server, and sends one message in a hundred; a leading wildcard has no prefix, so "
     "the fabric's node is sent all of them, and sorts them out in Python.",
-    "acks": "Its ack is the word of one server behind the subscription; the fabric's is a marker that every proxy's "
-    "ingress and relay has answered, back through the mesh.",
-    "subscription_memory": "A prefix stands in the tries of an ingress and of a relay, in libzmq both; of more than "
+    "acks": "Its ack is the word of one server behind the subscription; the fabric's is a marker that every proxy "
+    "has answered, back through the mesh.",
+    "subscription_memory": "A prefix stands in the tries of a proxy's out and relay, in libzmq both; of more than "
     "1,000 filters the fabric's node makes coarser prefixes.",
-    "storm": "A fabric node opens three connections, proves both ways by a probe and its subscription by a marker, and "
+    "storm": "A fabric node opens two connections, proves both ways by a probe and its subscription by a marker, and "
     "has its threads; a client of the peer opens one connection.",
-    "connection_memory": "A fabric node is three ZeroMQ connections with queues of their own at its proxy; a client of "
+    "connection_memory": "A fabric node is two ZeroMQ connections with queues of their own at its proxy; a client of "
     "the peer is one socket.",
 }
 

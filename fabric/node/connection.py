@@ -26,6 +26,14 @@ from dataclasses import dataclass
 
 from fabric.errors import expected
 
+TRANSITIONS = {
+    ("connecting", "proven"): "connected",
+    ("connected", "lost"): "connecting",
+    ("connected", "drains"): "moving",
+    ("moving", "moved"): "connecting",
+    ("moving", "lost"): "connecting",
+}
+"""The same without what follows."""
 RETRY_FIRST_S = 0.02
 RETRY_LAST_S = 0.5
 PROBE_S = 0.05
@@ -35,7 +43,7 @@ ATTEMPT_S = 1.5
 
 @dataclass(frozen=True)
 class Attach:
-    """Receive from `base`: connect to its out and relay, send every held prefix."""
+    """Receive from `base`: connect to its out, send every held prefix."""
 
     base: str
 
@@ -146,7 +154,7 @@ class Connection:
             self.state != "connecting" or self._retry_at is not None
         ):  # it came back, and the connection has closed since
             return []
-        self.state = "connected"
+        self._move("proven")
         self._probe_at = self._retry_at = None
         return [Connected(self.base)]
 
@@ -158,7 +166,7 @@ class Connection:
         """The proxy said that it will go."""
         if self.state != "connected" or len(self.bases) == 1:
             return []
-        self.state = "moving"
+        self._move("drains")
         self._attempt_until = now + ATTEMPT_S * 2
         return [Move(self._next())]
 
@@ -167,7 +175,7 @@ class Connection:
         if self.state != "moving":
             return []
         self._at = (self._at + 1) % len(self.bases)
-        self.state = "connecting"
+        self._move("moved")
         return self._open(now)
 
     def tick(self, now: float, idle: bool) -> list[Effect]:
@@ -188,6 +196,9 @@ class Connection:
             effects.append(SendProbe())
         return effects
 
+    def _move(self, event: str) -> None:
+        self.state = TRANSITIONS[self.state, event]
+
     def _open(self, now: float, *, fresh: bool = True) -> list[Effect]:
         if fresh:
             self._attempt_until = now + ATTEMPT_S
@@ -197,7 +208,7 @@ class Connection:
 
     def _lose(self, now: float, why: str) -> list[Effect]:
         lost = Lost(self.base, why)
-        self.state = "connecting"
+        self._move("lost")
         if len(self.bases) > 1:
             return [lost, *self._turn_to_next(now)]
         return [lost, *self._open(now)]

@@ -1,11 +1,11 @@
 """What a node's subscriptions reach: markers out, answers in, acks and changes of coverage as effects. Pure.
 
 A marker follows the subscriptions that were sent before it on the same connections, through the node's own proxy and
-its relay to every other proxy. Each answers, through its own ingress, so the way back is proven as well. One marker
+its relay to every other proxy. Each answers, on the way of its messages, so the way back is proven as well. One marker
 speaks for all subscriptions before it: they have *generations*, one for each loop turn that sent any.
 
 Each answer carries the answering proxy's view: whom it was told to link, and whether it is. An attempt is complete
-when the own proxy is a member, has answered at its ingress and at its relay, and everyone whom any answer of this
+when the own proxy is a member and has answered, at its out, and everyone whom any answer of this
 attempt calls linked has answered. Who is known but not linked is *missing*. Markers may be lost: they are repeated,
 with a new nonce each time, and each attempt is judged by its own answers alone.
 """
@@ -87,9 +87,9 @@ class _Attempt:
     generation: int
     """All up to this one are acked when the attempt is complete."""
     views: dict[Identity, View] = field(default_factory=dict)
-    """Who answered at its ingress, and what it said."""
+    """Who answered, and what it said."""
     own: Identity | None = None
-    """Who answered at its relay: only the proxy that this node is connected to does."""
+    """Who answered at its out: only the proxy that this node is connected to does."""
 
 
 class Coverage:
@@ -171,15 +171,14 @@ class Coverage:
         ]
 
     def marker_answered(self, nonce: bytes, leg: str, view: View, now: float) -> list[Effect]:
-        """A proxy answered a marker, at its `ingress` or at its `relay`."""
+        """A proxy answered a marker, met at its `out` or at its `link`."""
         attempt = self._attempts.get(nonce)
         if attempt is None:
             return []
         identity = (view.record.id, view.record.incarnation)
-        if leg == "relay":
+        attempt.views[identity] = view
+        if leg == "out":
             attempt.own = identity
-        else:
-            attempt.views[identity] = view
         if not self._complete(attempt):
             return []
         self._forget_up_to(attempt.generation)

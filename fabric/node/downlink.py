@@ -1,4 +1,4 @@
-"""The way from a proxy to its node: one XSUB at the proxy's out and relay, and the bell. Only for the I/O thread.
+"""The way from a proxy to its node: one XSUB at the proxy's out, and the bell. Only for the I/O thread.
 
 Each connection puts another token into its markers: an answer that came by another connection says nothing here.
 """
@@ -41,17 +41,13 @@ class Downlink:
 
     def attach(self, base: str) -> None:
         """Connect; XSUB sends what is subscribed on every new connection, and again after each reconnect."""
-        endpoints = Endpoints.parse(base)
-        sockets.connect(self.socket, endpoints.out)
-        sockets.connect(self.socket, endpoints.relay)
+        sockets.connect(self.socket, Endpoints.parse(base).out)
         self.base = base
 
     def detach(self) -> None:
         """Disconnect. What was not read yet is gone: read first."""
         if self.base is not None:
-            endpoints = Endpoints.parse(self.base)
-            sockets.disconnect(self.socket, endpoints.out)
-            sockets.disconnect(self.socket, endpoints.relay)
+            sockets.disconnect(self.socket, Endpoints.parse(self.base).out)
             self.base = None
 
     def change(self, subscribe: Iterable[bytes], cancel: Iterable[bytes]) -> None:

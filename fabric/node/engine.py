@@ -1,12 +1,10 @@
 """The I/O side of a node: one thread that receives, decodes and calls the handlers, and performs every decision.
 
-What application threads want of it they put into a queue and ring the *bell*, an inproc PUB to which the receiving XSUB
-is connected too, so that the thread can sit in a blocking receive: three to five times as fast as polling.
+What application threads want of it they give it as `commands`. The decisions are elsewhere, pure: `connection` (which
+proxy), `interest` (which prefixes), `coverage` (markers and acks), `gaps` (order, losses), `broker` (who wants what).
+This module performs their effects. A move to another proxy is a `handover`.
 
-The decisions are elsewhere, pure: `connection` (which proxy), `interest` (which prefixes), `coverage` (markers and
-acks), `gaps` (order, losses), `broker` (who wants what). This module performs their effects.
-
-Reading order: `_run`, `_receive`, `_tick`; then commands, what is addressed to this node, effects.
+Reading order: `_run`, `_receive`, `_tick`; then subscriptions, what is addressed to this node, effects.
 """
 
 from __future__ import annotations
@@ -17,10 +15,9 @@ import math
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import zmq
 
@@ -28,12 +25,14 @@ from fabric import sockets
 from fabric.endpoints import Endpoints
 from fabric.errors import RemoteWireError, StateError
 from fabric.node import connection, coverage
+from fabric.node.commands import Commands
 from fabric.node.connection import Connection
 from fabric.node.coverage import Ack, Coverage, CoverageEvent
 from fabric.node.downlink import TICK_MS, Downlink
 from fabric.node.gaps import Gap
+from fabric.node.handover import Handover
 from fabric.node.interest import Change, Interest
-from fabric.node.receiver import Receiver
+from fabric.node.receiver import MessageFun, Receiver
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers
 from fabric.protocol.questions import is_question
@@ -78,9 +77,10 @@ class Attached(Protocol):
 
 
 class Engine:
-    """What a Node stands on; see there for the arguments. Application threads only queue commands and set callbacks.
+    """What a Node has, and stands on; see there for the arguments. It takes what `Node` has checked.
 
-    Of the fields below, those under *I/O thread* are read and changed by it alone. Those under *lock* are changed under
+    Application threads call what is public; the rest is for the I/O thread, which runs from `start` to `close`. Of the
+    fields below, those under *I/O thread* are read and changed by it alone. Those under *lock* are changed under
     `_lock`, by any thread. The others say who changes them. Times are monotonic, in seconds.
     """
 
@@ -98,11 +98,12 @@ class Engine:
         max_entries: int,
         hwm_msgs: int,
         reorder_window_s: float,
+        context: sockets.Context | None,
     ) -> None:
         # ── constants of this run ──
-        self._token = secrets.token_hex(16)
+        self.token = secrets.token_hex(16)
         """This run's incarnation, 32 hexadecimal digits: in the topics of all that is addressed to this node."""
-        self.name = name or f"node-{self._token[:8]}"
+        self.name = name or f"node-{self.token[:8]}"
         require_name("name", self.name)
         self._reorder_window_s, self._hwm_msgs = reorder_window_s, hwm_msgs
         self.max_payload_bytes = max_payload_bytes
@@ -121,13 +122,10 @@ class Engine:
         """What lives on this node, in the order it was attached. Replaced as a whole, so that it is read unlocked."""
 
         # ── any thread; a list or a deque of CPython takes an append without a lock ──
-        self._gap_funs: list[Callable[[Gap], object]] = []
-        self._state_funs: list[Callable[[NodeState], object]] = []
-        self._coverage_funs: list[Callable[[CoverageEvent], object]] = []
+        self.gap_funs: list[Callable[[Gap], object]] = []
+        self.state_funs: list[Callable[[NodeState], object]] = []
+        self.coverage_funs: list[Callable[[CoverageEvent], object]] = []
         """Callbacks of `on_gap`, `on_state` and `on_coverage`: only ever longer. Called in the I/O thread."""
-        self._commands: deque[Callable[[], None]] = deque()
-        """What application threads want done. Any thread appends, and rings if it was empty. The I/O thread takes each
-        from the left after it was done, so that nobody rings while one runs."""
         self._closing = False
         """Set once, by `close`: the I/O thread ends with this turn."""
 
@@ -148,24 +146,20 @@ class Engine:
         """Decides which proxy."""
         self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
         """Decides what the subscriptions reach over `_down`."""
-        self._own: str | None = None
+        self.own: str | None = None
         """Id of the proxy at `_down`, once it has answered there; None before, and after each change of proxy."""
         self._own_filter: int | None = None
         """Subscription to the announcements of the last `_own`; replaced when another proxy answers."""
         self._want_uplink: str | None = None
         """Ingress to which a connection is still to be made: the uplink's lock was busy. Tried again with each tick."""
-        self._state = NodeState("connecting", self._connection.base)
+        self.state = NodeState("connecting", self._connection.base)
         """What callbacks were last told. Replaced as a whole; other threads read it."""
         self._connected = threading.Event()
         """Set when both ways were proven for the first time, and never cleared."""
 
-        # ── I/O thread: the move to another proxy, while `_connection.state` is `moving` ──
-        self._next_coverage: Coverage | None = None
-        """What the subscriptions reach over `_next`; there exactly while `_next` is."""
-        self._flush: Coverage | None = None
-        """The last marker through the old proxy, from when the new one covers everything until that is let go."""
-        self._flushed = False
-        """That marker came back, or its time is over: the next tick lets the old proxy go."""
+        # ── I/O thread: the move to another proxy ──
+        self._handover: Handover | None = None
+        """There exactly while `_connection.state` is `moving`, but for the moment of a change."""
         self._await_until = 0.0
         """Until then a jump in the numbers may be made good by the other way; see `Receiver.awaits`."""
 
@@ -177,11 +171,11 @@ class Engine:
         more than `CROWD` messages since the tick before."""
         self._asleep = False
         """It sleeps, being quiet. Who publishes much clears it, and rings."""
-        self.stats_extra: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
+        self.counts: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
         """Counts since the start. `refused_answers`: what was addressed to this node and could not be read."""
-        self._receiver = Receiver(
+        self.receiver = Receiver(
             self._lock,
-            markers.node_prefix(self._token),
+            markers.node_prefix(self.token),
             self._on_private,
             self._tell_gap,
             self._on_notice,
@@ -189,32 +183,26 @@ class Engine:
             reorder_window_s=reorder_window_s,
             max_entries=max_entries,
         )
-        self._broker = self._receiver.broker
+        self._broker = self.receiver.broker
         """The same object, for short."""
-        self._on_question: Callable[[object], None] = lambda payload: None
+        self.on_question: Callable[[object], None] = lambda payload: None
         """Called with an operator's question. Set once, before the thread starts."""
-        self._context = sockets.new_context()
-        """Of this node alone; ended by `Node.close`."""
+        self._shares_context = context is not None
+        self._context = sockets.new_context() if context is None else context
+        """Of this node alone, and ended by `Node.close`, unless it was given."""
         self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
-        self._thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
     def _open_sockets(self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float) -> None:
-        self._bell_lock = threading.Lock()
-        """Guards `_bell`: any thread rings."""
-        self._bell_endpoint = "inproc://bell"
-        self._bell = sockets.doorbell(self._context)
-        self._bell.bind(self._bell_endpoint)
-        self._bell_part = markers.bell_topic(self._token).encode() + b"\0"
-        """What is rung with; the same bytes each time."""
+        self.commands = Commands(self._context, self.token)
+        """What application threads want done."""
         self._serial = 0
         """How many downlinks were made. I/O thread, but for the first."""
         self._down = self._new_downlink()
         """From the proxy that this node is at. I/O thread; replaced at the end of a move."""
-        self._next: Downlink | None = None
-        """From the proxy that this node moves to; None unless it moves. I/O thread."""
-        self._up = Uplink(
+        self.up = Uplink(
             self._context,
-            self._token,
+            self.token,
             lambda: secrets.randbits(64),
             hwm_msgs=self._hwm_msgs,
             max_payload_bytes=max_payload_bytes,
@@ -225,33 +213,124 @@ class Engine:
 
     def _new_downlink(self) -> Downlink:
         self._serial += 1
-        return Downlink(self._context, self._token, self._serial, self._bell_endpoint, hwm_msgs=self._hwm_msgs)
+        return Downlink(self._context, self.token, self._serial, self.commands.endpoint, hwm_msgs=self._hwm_msgs)
 
-    # ── commands: from application threads to the I/O thread ──────────────────────────────────────────────────────
+    # ── application threads ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _command(self, command: Callable[[], None]) -> None:
-        commands = self._commands
-        commands.append(command)
-        if len(commands) == 1:
-            self._ring()
+    def start(self, timeout_s: float) -> bool:
+        """Run the I/O thread; return whether both ways to a proxy were proven in time."""
+        self.thread.start()
+        return self._connected.wait(timeout_s)
 
-    def _ring(self) -> None:
-        with self._bell_lock, contextlib.suppress(zmq.ZMQError):
-            self._bell.send(self._bell_part, zmq.NOBLOCK)
+    def close(self, timeout_s: float) -> int:
+        """End it, when all that was accepted is confirmed or after `timeout_s`; return how many parts are not."""
+        self.up.finish()
+        self.commands.ring()
+        left = self.up.wait_confirmed(timeout_s) if self._connected.is_set() else self.up.unconfirmed
+        if left:
+            log.warning("closed with %d messages that are not known to have reached a proxy", left)
+        self._closing = True
+        self.commands.ring()
+        self.thread.join()
+        self.up.close()
+        self.commands.close()
+        if not self._shares_context:
+            self._context.term()
+        return left
+
+    def close_attached(self) -> None:
+        """Call `close` of what lives here, last one first."""
+        for service in reversed(self._attached):
+            service.close()
+
+    @property
+    def in_io_thread(self) -> bool:
+        return threading.current_thread() is self.thread
+
+    def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None) -> int:
+        since = time.monotonic()
+        with self._lock:
+            ident = self._broker.subscribe(topic_filter, msg_fun)
+            self._ack_funs[ident] = ack_fun
+        self.commands.put(lambda: self._hold(ident, topic_filter, since))
+        return ident
+
+    def unsubscribe(self, ident: int) -> None:
+        with self._lock:
+            topic_filter = self._broker.unsubscribe(ident)
+            self._acks.pop(ident, None)
+        self.commands.put(lambda: self._release(ident, topic_filter))
+
+    def wait_ack(self, ident: int, timeout_s: float) -> Ack:
+        end = time.monotonic() + timeout_s
+        with self._acked:
+            while ident not in self._acks:
+                self._broker.get(ident)
+                rest = end - time.monotonic()
+                if rest <= 0:
+                    raise TimeoutError(f"no ack for subscription {ident} within {timeout_s:g} s")
+                self._acked.wait(rest)
+            return self._acks[ident]
+
+    def attach(self, service: Attached) -> None:
+        with self._lock:
+            self._attached = (*self._attached, service)
+
+    def detach(self, service: Attached) -> None:
+        with self._lock:
+            self._attached = tuple(each for each in self._attached if each is not service)
+
+    def filters(self) -> tuple[str, ...]:
+        """Return the distinct filters held."""
+        with self._lock:
+            return self._broker.filters()
+
+    def filters_matching(self, topic: str) -> list[str]:
+        """Return the filter of each subscription that matches."""
+        with self._lock:
+            return [subscription.filter for subscription in self._broker.match(topic)]
+
+    def deliver(self, message: Message) -> None:
+        """Have a local message delivered, by the I/O thread as any other."""
+        self.commands.put(lambda: self.receiver.deliver(message))
+
+    def stats(self) -> dict[str, Any]:
+        """Return figures: counts since the start, and what is held at present."""
+        receiver, detector, up = self.receiver, self.receiver.detector, self.up
+        return {
+            "name": self.name,
+            "state": self.state.state,
+            "base": self.state.base,
+            "proxy": self.own,
+            "published": up.published,
+            "unconfirmed": up.unconfirmed,
+            "uncertain": up.uncertain,
+            "resent": up.resent,
+            "waits": up.waits,
+            "waited_s": round(up.waited_s, 6),
+            "received": receiver.received,
+            "over_delivered": receiver.unmatched,
+            "refused": dict(receiver.refused),
+            "duplicates": detector.duplicates,
+            "gaps": detector.gaps,
+            "lost": detector.lost,
+            "started_late": detector.started_late,
+            "evicted": detector.evicted,
+            "failed_callbacks": receiver.failed_callbacks,
+            "subscriptions": len(self._broker),
+            "interest": self._interest.stats(),
+            "covered": list(self._coverage.covered),
+            "missing": list(self._coverage.missing),
+            **self.counts,
+        }
+
+    # ── subscriptions, in the I/O thread ─────────────────────────────────────────────────────────────────────────────
 
     def _run_commands(self) -> None:
-        commands = self._commands
-        end = time.monotonic() + TICK_S
-        while commands:
-            command = commands[0]
-            command()
-            commands.popleft()
-            if time.monotonic() > end:  # local messages may answer each other for ever
-                self._ring()
-                break
+        self.commands.run(TICK_S)
         if self._released:
             released, self._released = self._released, []
-            self._receiver.forget(released)
+            self.receiver.forget(released)
         if self._fresh:
             self._fresh = False
             self._perform_coverage(self._coverage.prefixes_sent(time.monotonic()))
@@ -289,22 +368,22 @@ class Engine:
             self._generations.update(dict.fromkeys(change.subscribe, generation))
 
     def _links(self) -> list[Downlink]:
-        return [self._down] if self._next is None else [self._down, self._next]
+        return [self._down] if self._handover is None else [self._down, self._handover.link]
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
-        self._up.io_thread = threading.get_ident()
+        self.up.io_thread = threading.get_ident()
         try:
             self._perform_connection(self._connection.start(time.monotonic()))
             while not self._closing:
-                if self._next is None:
+                if self._handover is None:
                     self._receive()
                 else:
-                    self._receive_from_both()
-        except Exception as error:
+                    self._receive_from_both(self._handover.link)
+        except BaseException as error:
             log.exception("the I/O thread of node %s ended", self.name)
-            self._up.abandon(StateError("node", "failed", "publish", f"its I/O thread ended: {error}"))
+            self.up.abandon(StateError("node", "failed", "publish", f"its I/O thread ended: {error}"))
         finally:
             now = time.monotonic()
             self._perform_coverage(self._coverage.node_ended(now, "the node was closed"))
@@ -316,11 +395,11 @@ class Engine:
         """Read until a tick is due. This loop is the speed of a subscriber."""
         if self._quiet and self._sleep():
             return
-        before = self._receiver.received
-        busy = self._receiver.intake.receive(
+        before = self.receiver.received
+        busy = self.receiver.intake.receive(
             self._down.socket, self._next_tick - time.monotonic(), COALESCE_S if self._crowded else 0.0
         )
-        self._crowded = busy and self._receiver.received - before > CROWD
+        self._crowded = busy and self.receiver.received - before > CROWD
         self._tick(idle=not busy)
 
     def _sleep(self) -> bool:
@@ -328,34 +407,33 @@ class Engine:
 
         Woken by a message, it reads that and sleeps on: one wake-up for each, unless they come more often than ticks.
         """
-        wakers = [socket for socket in (self._down.socket, self._up.monitor) if socket is not None]
-        due = min(self._connection.silent_at, self._up.due_at)
+        wakers = [socket for socket in (self._down.socket, self.up.monitor) if socket is not None]
+        due = min(self._connection.silent_at, self.up.due_at)
         wait_ms = max(1, math.ceil((due - time.monotonic()) * 1000))
         self._asleep = True
         woken = zmq.zmq_poll([(socket, zmq.POLLIN) for socket in wakers], wait_ms)
         self._asleep = False
         if woken and time.monotonic() < self._next_tick:
             return False
-        before = self._receiver.received
-        self._receiver.intake.drain(self._down.socket, QUIET_MSGS)
-        self._tick(idle=self._receiver.received - before < QUIET_MSGS)
+        before = self.receiver.received
+        self.receiver.intake.drain(self._down.socket, QUIET_MSGS)
+        self._tick(idle=self.receiver.received - before < QUIET_MSGS)
         return True
 
     def _wake(self) -> None:
         """Much is published: see to it that it gets confirmed. Any thread."""
         if self._asleep:
             self._asleep = False
-            self._ring()
+            self.commands.ring()
 
-    def _receive_from_both(self) -> None:
+    def _receive_from_both(self, link: Downlink) -> None:
         """While moving: read from the old proxy and from the new one. What comes twice is dropped by its number."""
-        assert self._next is not None
-        old, new = self._down.socket, self._next.socket
+        old, new = self._down.socket, link.socket
         poller = zmq.Poller()
         poller.register(old, zmq.POLLIN)
         poller.register(new, zmq.POLLIN)
         for socket, _ in poller.poll(TICK_MS):
-            self._receiver.intake.drain(socket, 100)
+            self.receiver.intake.drain(socket, 100)
         if time.monotonic() >= self._next_tick:
             self._tick(idle=False)
 
@@ -363,42 +441,42 @@ class Engine:
         """Everything that is not a message: commands, the connection, markers, watermarks, what came too early."""
         now = time.monotonic()
         self._next_tick = now + TICK_S
-        if self._commands or self._fresh:
+        if self.commands or self._fresh:
             self._run_commands()
-        for event in self._up.events():
+        for event in self.up.events():
             if event == "opened":
                 self._perform_connection(self._connection.uplink_opened(now))
             else:
                 self._perform_connection(self._connection.uplink_closed(now, "the connection broke"))
         self._perform_connection(self._connection.tick(now, idle))
         self._open_uplink()
-        self._up.tick(now)
-        for tracker in (self._coverage, self._next_coverage, self._flush):
-            if tracker is not None:
-                self._perform_coverage(tracker.tick(now), tracker)
-        if self._flushed:
-            self._let_go(now)
-        if self._receiver.awaits and now > self._await_until and self._connection.state == "connected":
-            self._receiver.awaits = False
-        self._receiver.tick(now)
+        self.up.tick(now)
+        self._perform_coverage(self._coverage.tick(now))
+        if self._handover is not None:
+            self._handover.tick(now)
+            if self._handover.state == "flushed":
+                self._let_go(self._handover.link, now)
+        if self.receiver.awaits and now > self._await_until and self._connection.state == "connected":
+            self.receiver.awaits = False
+        self.receiver.tick(now)
         if self._claims:
             self._send_claims()
         for service in self._attached:
-            self._receiver.call(service.tick, now, idle)
+            self.receiver.call(service.tick, now, idle)
         self._quiet = idle and not self._is_under_way()
 
     def _is_under_way(self) -> bool:
         """Whether anything here waits for the next tick."""
         return bool(
             self._connection.state != "connected"
-            or self._next
+            or self._handover
             or self._attached
-            or self._commands
+            or self.commands
             or self._fresh
             or self._claims
-            or self._receiver.is_awaiting
+            or self.receiver.is_awaiting
             or self._coverage.is_waiting
-            or not self._up.is_settled
+            or not self.up.is_settled
         )
 
     def _on_notice(self, prefix: object) -> None:
@@ -427,57 +505,54 @@ class Engine:
         try:
             payload = decode_body(body)[3]
         except RemoteWireError as error:
-            self._receiver.refuse(error)
+            self.receiver.refuse(error)
             return
         now = time.monotonic()
         if kind is markers.Kind.WATERMARK:
             # While the next connection could not be made yet, the lock being busy, this came of the one before.
-            if self._up.watermark_returned(payload, now) and self._want_uplink is None:
+            if self.up.watermark_returned(payload, now) and self._want_uplink is None:
                 self._perform_connection(self._connection.watermark_returned(now))
             return
         answer = markers.read_answer(payload) if kind is markers.Kind.ANSWER else None
         if answer is None:
-            self.stats_extra["refused_answers"] += 1
+            self.counts["refused_answers"] += 1
             return
         self._marker_answered(markers.token_of(raw), answer, now)
 
     def _marker_answered(self, token: str, answer: markers.Answer, now: float) -> None:
-        if self._next is not None and token == self._next.token:
-            assert self._next_coverage is not None
-            self._perform_coverage(
-                self._next_coverage.marker_answered(answer.nonce, answer.leg, answer.view, now), self._next_coverage
-            )
+        if self._handover is not None and token == self._handover.link.token:
+            self._handover.answered(answer, by_new=True, now=now)
             return
         if token != self._down.token:
             return
-        if answer.leg == "relay":
+        if answer.leg == "out":
             self._connection.proxy_heard(now)
             self._know_proxy(answer.view)
-        for tracker in (self._coverage, self._flush):
-            if tracker is not None:
-                self._perform_coverage(tracker.marker_answered(answer.nonce, answer.leg, answer.view, now), tracker)
+        self._perform_coverage(self._coverage.marker_answered(answer.nonce, answer.leg, answer.view, now))
+        if self._handover is not None:
+            self._handover.answered(answer, by_new=False, now=now)
 
     def _know_proxy(self, view: View) -> None:
-        """Only the proxy that this node is connected to answers at its relay. Listen to what it says of itself."""
-        if view.record.id == self._own:
+        """Only the proxy that this node is connected to answers at its out. Listen to what it says of itself."""
+        if view.record.id == self.own:
             return
         with self._lock:
             if self._own_filter is not None:
                 old = self._broker.unsubscribe(self._own_filter)
                 self._apply(self._interest.release(old))
-            self._own = view.record.id
-            topic = markers.ANNOUNCE + self._own
+            self.own = view.record.id
+            topic = markers.ANNOUNCE + self.own
             self._own_filter = self._broker.subscribe(topic, self._on_announcement)
             self._apply(self._interest.hold(topic))
             self._down.flush()
 
     def _on_announcement(self, message: Message) -> None:
         if is_question(message.payload):
-            self._on_question(message.payload)
+            self.on_question(message.payload)
             return
         view = View.from_map(message.payload)
         if view is None:
-            self.stats_extra["refused_answers"] += 1
+            self.counts["refused_answers"] += 1
             return
         now = time.monotonic()
         self._connection.proxy_heard(now)
@@ -498,20 +573,20 @@ class Engine:
                     self._abandon_move()
                     self._read_out()
                     self._down.detach()
-                    self._own = None
+                    self.own = None
                 case connection.OpenUplink(base):
                     self._want_uplink = Endpoints.parse(base).ingress
                     self._open_uplink()
                 case connection.SendProbe():
-                    self._up.probe()
+                    self.up.probe()
                 case connection.Connected(base):
                     self._await_what_is_missing(now)
-                    self._up.proven(now, self._reorder_window_s)
+                    self.up.proven(now, self._reorder_window_s)
                     self._set_state(NodeState("connected", base))
                     self._connected.set()
                 case connection.Lost(base, why):
-                    self.stats_extra["reconnects"] += 1
-                    uncertain = self._up.close_gate()
+                    self.counts["reconnects"] += 1
+                    uncertain = self.up.close_gate()
                     self._perform_coverage(self._coverage.proxy_lost(now))
                     self._await_what_is_missing(now)
                     self._set_state(NodeState("connecting", base, why, uncertain))
@@ -520,75 +595,53 @@ class Engine:
 
     def _await_what_is_missing(self, now: float) -> None:
         """After a reconnect: what is missing may come within the window. At the first connection nothing can be."""
-        if self._state.state != "connecting" or self._connected.is_set():
-            self._receiver.awaits = True
+        if self.state.state != "connecting" or self._connected.is_set():
+            self.receiver.awaits = True
             self._await_until = now + self._reorder_window_s
 
     def _open_uplink(self) -> None:
-        if self._want_uplink is not None and self._up.open(self._want_uplink):
+        if self._want_uplink is not None and self.up.open(self._want_uplink):
             self._want_uplink = None
 
     def _read_out(self) -> None:
         """Read what the lost proxy had sent, before its connection is let go."""
-        self._receiver.intake.drain(self._down.socket, DRAIN_MSGS)
+        self.receiver.intake.drain(self._down.socket, DRAIN_MSGS)
 
     def _begin_move(self, base: str, now: float) -> None:
         """Connect to the next proxy beside the present one; both are read until the new one covers everything."""
-        self.stats_extra["moves"] += 1
+        self.counts["moves"] += 1
         self._set_state(NodeState("moving", base, "the proxy drains"))
-        self._receiver.awaits = True
+        self.receiver.awaits = True
         self._await_until = now + 3600.0
-        self._next = self._new_downlink()
-        self._next.change(self._interest.wire(), ())
-        self._next.attach(base)
-        self._next_coverage = Coverage(secrets.token_bytes, ack_timeout_s=60.0)
-        self._perform_coverage(self._next_coverage.prefixes_sent(now), self._next_coverage)
-        self._next_coverage.ack_wanted(0, self._next_coverage.generation, now)
+        self._handover = Handover(
+            base, self._down, self._new_downlink(), self._interest.wire(), secrets.token_bytes, now
+        )
 
-    def _covered_by_next(self, now: float) -> None:
-        """The new proxy covers all. One marker more through the old one: what is behind it is all that is to come."""
-        self._flush = Coverage(secrets.token_bytes, ack_timeout_s=0.5)
-        self._perform_coverage(self._flush.prefixes_sent(now), self._flush)
-        self._flush.ack_wanted(0, self._flush.generation, now)
-
-    def _let_go(self, now: float) -> None:
+    def _let_go(self, link: Downlink, now: float) -> None:
         """Receive from the new proxy alone. Only from `_tick`: nobody is reading the old connection then."""
-        self._flushed = False
-        if self._next is None:
-            return
         self._read_out()
         self._down.close()
-        self._down, self._next = self._next, None
-        self._flush = self._next_coverage = None
+        self._down, self._handover = link, None
         self._coverage.proxy_switched(now)
-        self._own = None
-        self._up.close_gate()
+        self.own = None
+        self.up.close_gate()
         self._perform_connection(self._connection.move_finished(now))
 
     def _abandon_move(self) -> None:
-        if self._next is not None:
-            self._next.close()
-            self._next = self._next_coverage = self._flush = None
-            self._flushed = False
+        if self._handover is not None:
+            self._handover.abandon()
+            self._handover = None
 
-    def _perform_coverage(self, effects: Iterable[coverage.Effect], tracker: Coverage | None = None) -> None:
-        tracker = tracker or self._coverage
+    def _perform_coverage(self, effects: Iterable[coverage.Effect]) -> None:
         for effect in effects:
             match effect:
                 case coverage.SendMarker(nonce):
-                    link = self._next if tracker is self._next_coverage and self._next is not None else self._down
-                    link.mark(nonce)
+                    self._down.mark(nonce)
                 case coverage.Acked(ident, ack):
-                    if tracker is self._coverage:
-                        self._acknowledge(ident, ack)
-                    elif tracker is self._next_coverage and ack.ok and self._flush is None:
-                        self._covered_by_next(time.monotonic())
-                    elif tracker is self._flush:
-                        self._flushed = True
+                    self._acknowledge(ident, ack)
                 case CoverageEvent():
-                    if tracker is self._coverage:
-                        for fun in self._coverage_funs:
-                            self._receiver.call(fun, effect)
+                    for fun in self.coverage_funs:
+                        self.receiver.call(fun, effect)
 
     def _acknowledge(self, ident: int, ack: Ack) -> None:
         with self._acked:
@@ -598,13 +651,13 @@ class Engine:
                 self._acks[ident] = ack
             self._acked.notify_all()
         if fun is not None:
-            self._receiver.call(fun, ack)
+            self.receiver.call(fun, ack)
 
     def _set_state(self, state: NodeState) -> None:
-        self._state = state
-        for fun in self._state_funs:
-            self._receiver.call(fun, state)
+        self.state = state
+        for fun in self.state_funs:
+            self.receiver.call(fun, state)
 
     def _tell_gap(self, gap: Gap) -> None:
-        for fun in self._gap_funs:
-            self._receiver.call(fun, gap)
+        for fun in self.gap_funs:
+            self.receiver.call(fun, gap)

@@ -23,7 +23,7 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
 log = logging.getLogger("fabric.node")
 
 
-class Node(Engine):
+class Node:
     """A connection to the fabric. A context manager; safe to use from several threads, not after `fork`.
 
     Callbacks run in its one I/O thread, one after the other. One that raises is logged and counted, and harms no other;
@@ -42,6 +42,8 @@ class Node(Engine):
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
     reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
+    context:            a `zmq.Context` that several nodes of a process share, with its one I/O thread; default: one for
+                        each node. Who made it ends it, after the nodes; it needs room for seven sockets a node
     errors:             NotConnected when no proxy answers in time; ValueError for an invalid address or name
     """
 
@@ -60,9 +62,10 @@ class Node(Engine):
         max_entries: int = 1_000_000,
         hwm_msgs: int = sockets.HWM_MSGS,
         reorder_window_s: float = 0.5,
+        context: sockets.Context | None = None,
     ) -> None:
         bases = [connect] if isinstance(connect, str) else list(connect)
-        super().__init__(
+        engine = self._engine = Engine(
             bases,
             name=name,
             ack_timeout_s=ack_timeout_s,
@@ -74,27 +77,32 @@ class Node(Engine):
             max_entries=max_entries,
             hwm_msgs=hwm_msgs,
             reorder_window_s=reorder_window_s,
+            context=context,
         )
+        """The I/O thread, and all that it works on."""
         respondent = Respondent(
-            self._token,
-            lambda: {"node": self.name, "proxy": self._own or ""},
-            self._filters_matching,
-            self._filters_held,
-            self.stats,
+            engine.token,
+            lambda: {"node": self.name, "proxy": engine.own or ""},
+            engine.filters_matching,
+            engine.filters,
+            engine.stats,
             lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
         )
-        self._on_question, self._receiver.on_trace = respondent.question_heard, respondent.trace_heard
+        engine.on_question, engine.receiver.on_trace = respondent.question_heard, respondent.trace_heard
+        self._publish = engine.up.publish
+        """Numbers and sends what has a prefix."""
         self._prefixes: dict[str, bytes] = {}
         """Topics that were checked, and what stands before their bodies. Emptied at 100,000. Any thread changes it."""
         self._local_number = 0
         """Of the last local message, over all topics. Under `_lock`."""
+        self._lock = threading.Lock()
+        """Held for microseconds."""
         self._closed = False
         """Set once, by `close`, under `_lock`."""
         self._pid = os.getpid()
         """Of the process that made it; in another one it refuses all work."""
         _nodes.add(self)
-        self._thread.start()
-        if not self._connected.wait(connect_timeout_s):
+        if not engine.start(connect_timeout_s):
             self.close(0)
             raise NotConnected(f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
 
@@ -107,19 +115,29 @@ class Node(Engine):
     # ── the API ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
+    def name(self) -> str:
+        """For people; one topic level."""
+        return self._engine.name
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """Largest payload, packed."""
+        return self._engine.max_payload_bytes
+
+    @property
     def state(self) -> NodeState:
         """What `on_state` was last told."""
-        return self._state
+        return self._engine.state
 
     @property
     def home(self) -> str:
         """The level that stands for this node in `~pagesession/<home>/<session>/…`."""
-        return self._token
+        return self._engine.token
 
     @property
     def publisher(self) -> int:
         """The id that this node's messages carry; another one after a million topics."""
-        return self._up.publisher
+        return self._engine.up.publisher
 
     def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
@@ -132,20 +150,12 @@ class Node(Engine):
         self._check()
         validate_filter(topic_filter)
         self._check_scope(topic_filter)
-        since = time.monotonic()
-        with self._lock:
-            ident = self._broker.subscribe(topic_filter, msg_fun)
-            self._ack_funs[ident] = ack_fun
-        self._command(lambda: self._hold(ident, topic_filter, since))
-        return ident
+        return self._engine.subscribe(topic_filter, msg_fun, ack_fun)
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription: its handler is called no more. KeyError for an unknown id."""
         self._check()
-        with self._lock:
-            topic_filter = self._broker.unsubscribe(subscription)
-            self._acks.pop(subscription, None)
-        self._command(lambda: self._release(subscription, topic_filter))
+        self._engine.unsubscribe(subscription)
 
     def publish(
         self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
@@ -165,7 +175,7 @@ class Node(Engine):
             prefix = self._admit(topic)
             if prefix is None:
                 return self._publish_locally(topic, payload, headers)
-        return self._up.publish(prefix, payload, headers, timeout_s)
+        return self._publish(prefix, payload, headers, timeout_s)
 
     def publish_many(self, messages: Iterable[tuple[str, Any]], *, timeout_s: float | None = None) -> int:
         """Send messages, each (topic, payload), in their order; return how many. Cheaper than a `publish` for each.
@@ -175,7 +185,7 @@ class Node(Engine):
         errors:    those of `publish`; the error's `accepted` says how many were accepted before it. What `messages`
                    raises itself comes through as it is
         """
-        return self._up.outlet.publish_many(messages, self._prefixes, self._publish_new, timeout_s)
+        return self._engine.up.outlet.publish_many(messages, self._prefixes, self._publish_new, timeout_s)
 
     def _publish_new(self, topic: str, payload: Any, timeout_s: float | None) -> int:
         return self.publish(topic, payload, timeout_s=timeout_s)
@@ -188,64 +198,30 @@ class Node(Engine):
         self._check()
         if self.in_io_thread:
             raise StateError("node", "in a callback", "wait_ack", "give `subscribe` an ack_fun")
-        end = time.monotonic() + timeout_s
-        with self._acked:
-            while subscription not in self._acks:
-                self._broker.get(subscription)
-                rest = end - time.monotonic()
-                if rest <= 0:
-                    raise TimeoutError(f"no ack for subscription {subscription} within {timeout_s:g} s")
-                self._acked.wait(rest)
-            return self._acks[subscription]
+        return self._engine.wait_ack(subscription, timeout_s)
 
     def on_gap(self, fun: Callable[[Gap], object]) -> None:
         """Have `fun(gap)` called in the I/O thread for every loss: `.topic .publisher .first .last .lost`."""
-        self._gap_funs.append(fun)
+        self._engine.gap_funs.append(fun)
 
     def on_state(self, fun: Callable[[NodeState], object]) -> None:
         """Have `fun(state)` called in the I/O thread when the connection changes."""
-        self._state_funs.append(fun)
+        self._engine.state_funs.append(fun)
 
     def on_coverage(self, fun: Callable[[CoverageEvent], object]) -> None:
         """Have `fun(event)` called in the I/O thread when coverage changes: `.covered .missing .lost .gained`."""
-        self._coverage_funs.append(fun)
+        self._engine.coverage_funs.append(fun)
 
     def stats(self) -> dict[str, Any]:
         """Return figures: counts since the start, and what is held at present."""
-        receiver, detector = self._receiver, self._receiver.detector
-        return {
-            "name": self.name,
-            "state": self._state.state,
-            "base": self._state.base,
-            "proxy": self._own,
-            "published": self._up.published,
-            "unconfirmed": self._up.unconfirmed,
-            "uncertain": self._up.uncertain,
-            "resent": self._up.resent,
-            "waits": self._up.waits,
-            "waited_s": round(self._up.waited_s, 6),
-            "received": receiver.received,
-            "over_delivered": receiver.unmatched,
-            "refused": dict(receiver.refused),
-            "duplicates": detector.duplicates,
-            "gaps": detector.gaps,
-            "lost": detector.lost,
-            "started_late": detector.started_late,
-            "evicted": detector.evicted,
-            "failed_callbacks": receiver.failed_callbacks,
-            "subscriptions": len(self._broker),
-            "interest": self._interest.stats(),
-            "covered": list(self._coverage.covered),
-            "missing": list(self._coverage.missing),
-            **self.stats_extra,
-        }
+        return self._engine.stats()
 
     # ── for what lives on a node: services, pages, agents, surveys ───────────────────────────────────────────────
 
     @property
     def in_io_thread(self) -> bool:
         """Whether the caller is this node's I/O thread, that is, in a callback: it may not wait for one then."""
-        return threading.current_thread() is self._thread
+        return self._engine.in_io_thread
 
     def attach(self, service: Attached) -> None:
         """Let `service` live on this node: its `tick` is called in the I/O thread every 10 ms from now on.
@@ -253,13 +229,11 @@ class Node(Engine):
         `Node.close` calls its `close` first, and those of services attached later before it. A `tick` that raises is
         logged and counted, and is called again. While anything is attached the node never sleeps longer than a tick.
         """
-        with self._lock:
-            self._attached = (*self._attached, service)
+        self._engine.attach(service)
 
     def detach(self, service: Attached) -> None:
         """Call `service` no more. A tick that is running ends as it would. Nothing happens when it is not attached."""
-        with self._lock:
-            self._attached = tuple(each for each in self._attached if each is not service)
+        self._engine.detach(service)
 
     def publish_system(
         self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
@@ -270,7 +244,7 @@ class Node(Engine):
         errors:    those of `publish`, but for the ScopeError of `$…`. The topic is checked at each call: 3 us
         """
         self._check()
-        return self._up.publish(self._up.prefix(topic), payload, headers, timeout_s)
+        return self._publish(self._engine.up.prefix(topic), payload, headers, timeout_s)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -285,24 +259,12 @@ class Node(Engine):
         if self.in_io_thread:
             raise StateError("node", "in a callback", "close", "call it in another thread")
         if os.getpid() == self._pid:
-            for service in reversed(self._attached):
-                service.close()
+            self._engine.close_attached()
         with self._lock:
             if self._closed or os.getpid() != self._pid:
                 return 0
             self._closed = True
-        self._up.finish()
-        self._ring()
-        left = self._up.wait_confirmed(timeout_s) if self._connected.is_set() else self._up.unconfirmed
-        if left:
-            log.warning("closed with %d messages that are not known to have reached a proxy", left)
-        self._closing = True
-        self._ring()
-        self._thread.join()
-        self._up.close()
-        self._bell.close()
-        self._context.term()
-        return left
+        return self._engine.close(timeout_s)
 
     # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -331,26 +293,17 @@ class Node(Engine):
             return None
         if kind == "system":
             raise ScopeError(expected("topic", topic, "a first level without $: those belong to the fabric"))
-        prefix = self._up.prefix(topic)
+        prefix = self._engine.up.prefix(topic)
         if len(self._prefixes) >= 100_000:
             self._prefixes.clear()
         self._prefixes[topic] = prefix
         return prefix
 
-    def _filters_matching(self, topic: str) -> list[str]:
-        with self._lock:
-            return [subscription.filter for subscription in self._broker.match(topic)]
-
-    def _filters_held(self) -> tuple[str, ...]:
-        with self._lock:
-            return self._broker.filters()
-
     def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
         with self._lock:
             self._local_number += 1
             number = self._local_number
-        message = Message(topic, payload, self._up.publisher, number, time.time_ns(), headers or {})
-        self._command(lambda: self._receiver.deliver(message))
+        self._engine.deliver(Message(topic, payload, self.publisher, number, time.time_ns(), headers or {}))
         return number
 
 
@@ -363,7 +316,7 @@ def _forked_error() -> FabricError:
 
 def _after_fork_in_child() -> None:
     for node in _nodes:
-        node._up.abandon(_forked_error())
+        node._engine.up.abandon(_forked_error())
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

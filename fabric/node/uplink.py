@@ -42,6 +42,13 @@ _EVENTS = (
     | zmq.EVENT_CONNECT_RETRIED
     | sockets.FAILED_EVENTS
 )
+TRANSITIONS = {
+    ("closed", "proven"): "resending",
+    ("closed", "lost"): "closed",
+    ("resending", "resent"): "open",
+    ("resending", "lost"): "closed",
+    ("open", "lost"): "closed",
+}
 _MOVED: dict[str, Any] = {"moved": True}
 """Header of what is sent for a while after a move: what is missing before it may still come by the other way."""
 _TAIL: dict[str, Any] = {"tail": True}
@@ -50,13 +57,15 @@ _TAIL: dict[str, Any] = {"tail": True}
 class Uplink:
     """The sending half of one node.
 
-    Everything is changed under `_lock`, but for what says otherwise. A publisher reads `_clear` without it, as a guess,
-    and looks again under it. Times are monotonic, in seconds.
+    Everything is changed under `_lock`, but for what says otherwise. A publisher reads `_is_clear` without it, as a
+    guess, and looks again under it. Times are monotonic, in seconds.
 
-        closed      no socket, or its way is not proven       _open False   publishers wait
-        resending   proven; `_resend` is not empty            _open False   publishers wait
-        open        publishers go on                          _open True    _clear, unless one waits for room
-        ended       `finish`, `close` or `abandon`            _ended set    publishers are refused
+        closed      no socket, or its way is not proven       publishers wait
+        resending   proven; what is kept goes out first       publishers wait
+        open        publishers go on, unless one waits for room in the queue (`_stalled`): then behind it
+
+    `TRANSITIONS` says how these follow each other. Once it is `_ended` publishers are refused in every state, while
+    what was accepted goes out as ever.
 
     random_u64:      source of publisher ids
     send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
@@ -85,7 +94,7 @@ class Uplink:
         self._lock = threading.Lock()
         """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
         self._changed = threading.Condition(self._lock)
-        """Told when `_clear` may have changed, and when a watermark came back."""
+        """Told when `_is_clear` may have changed, and when a watermark came back."""
         self._numbering = Numbering(random_u64())
         """The last number of each topic: of the last message that was accepted, or is being sent."""
         self._encoder = Encoder(self._numbering.publisher, max_payload_bytes)
@@ -105,7 +114,7 @@ class Uplink:
             **({"time_ns": time_ns} if time_ns else {}),
         )
         """The short way. Its socket is `_socket`, its numbering `_numbering`; each changes with the other. It is
-        `plain` while `_clear`, with nothing added to the headers: only `_settle` and `tick` set that to True."""
+        `plain` while `_is_clear`, with nothing added to the headers: only `_settle` sets that to True."""
         self.publish = self.outlet.publish
         """`publish(prefix, payload, headers=None, timeout_s=None)`: what `Node.publish` does, see there."""
         self._socket: sockets.Socket | None = None
@@ -114,16 +123,14 @@ class Uplink:
         """Events of `_socket`, read in the I/O thread. Changes with `_socket`."""
         self._serial = 0
         """Connections made. A watermark carries it: one that comes back of an earlier connection proves nothing."""
-        self._open = False
-        """The way is proven and everything kept was sent again. `close_gate` clears it without the lock."""
+        self._state = "closed"
+        """`closed`, `resending` or `open`; see above. I/O thread, which needs no lock to leave `open`."""
         self._stalled = False
         """A publisher waits for room in the queue; others wait for it."""
-        self._clear = False
-        """`_open and not _stalled and _ended is None`: a publisher need not wait. Only `_settle` sets it to True."""
         self._headers: dict[str, Any] | None = None
         """Added to what is sent until `_moved_until`; None: nothing, from then on."""
         self._moved_until = 0.0
-        """Set by `proven`; 0 while the way is not proven."""
+        """Set by `proven`."""
         self._resend: list[bytes] = []
         """What `proven` found kept; empty once all of it was sent again."""
         self._resend_at = 0
@@ -165,7 +172,12 @@ class Uplink:
     @property
     def is_settled(self) -> bool:
         """Whether all that was accepted is confirmed, and nothing waits to be sent."""
-        return self._open and not self._tails and not self.unconfirmed
+        return self._state == "open" and not self._tails and not self.unconfirmed
+
+    @property
+    def _is_clear(self) -> bool:
+        """Whether a publisher need not wait."""
+        return self._state == "open" and not self._stalled and self._ended is None
 
     @property
     def due_at(self) -> float:
@@ -196,10 +208,10 @@ class Uplink:
         """
         if timeout_s is None:
             timeout_s = self._send_timeout_s
-        elif timeout_s <= 0 and not self._clear:
+        elif timeout_s <= 0 and not self._is_clear:
             self._refuse(0.0)  # before the lock, which is held for long while parts are sent again
         with self._lock:
-            if not self._clear:
+            if not self._is_clear:
                 self._wait_clear(timeout_s)
             numbering = self._numbering
             try:
@@ -233,12 +245,12 @@ class Uplink:
 
         The I/O thread does not wait for a connection, which only itself can make: a callback is refused at once.
         """
-        if not self._open and threading.get_ident() == self.io_thread:
+        if self._state != "open" and threading.get_ident() == self.io_thread:
             self._refuse(0.0)
         since = time.monotonic()
         end = since + timeout_s
         try:
-            while self._ended is None and not self._clear:
+            while self._ended is None and not self._is_clear:
                 rest = end - time.monotonic()
                 if rest <= 0 or not self._changed.wait(rest):
                     self._refuse(timeout_s)
@@ -250,7 +262,7 @@ class Uplink:
     def _refuse(self, timeout_s: float) -> NoReturn:
         if self._ended is not None:
             raise copy.copy(self._ended)  # each caller has its own: `accepted` is written on it
-        if self._stalled and self._open:
+        if self._stalled and self._state == "open":
             raise HighWaterMarkReached(
                 f"the proxy took nothing for {timeout_s:g} s ({self._hwm_msgs} messages wait); "
                 "the message was not accepted"
@@ -270,7 +282,7 @@ class Uplink:
         try:
             while time.monotonic() < end and self._ended is None:
                 self._changed.wait(0.001)
-                if self._open:
+                if self._state == "open":
                     may_be_sent = True  # until it is known: see the end of `publish_carefully`
                     if self._send_now(part):
                         return
@@ -291,9 +303,16 @@ class Uplink:
 
     def _settle(self) -> None:
         """Work out whether `publish` may go on at once; wake who waits for it."""
-        self._clear = self._open and not self._stalled and self._ended is None
-        self.outlet.plain = self._clear and self._headers is None
+        self.outlet.plain = self._is_clear and self._headers is None
+        if self._state != "open":  # it was left meanwhile, without the lock
+            self.outlet.plain = False
         self._changed.notify_all()
+
+    def _move(self, event: str) -> None:
+        """Go to the state that follows. I/O thread; leaving `open` needs no lock: the next publisher heeds it."""
+        self._state = TRANSITIONS[self._state, event]
+        if self._state != "open":
+            self.outlet.plain = False
 
     def _renumber(self) -> None:
         """Too many topics are counted: go on under a new publisher id, never with a number used before."""
@@ -340,7 +359,7 @@ class Uplink:
 
     def close_gate(self) -> int:
         """The connection is lost: publishers wait. Return how many accepted parts can not be sent again."""
-        self._open = self._clear = self.outlet.plain = False
+        self._move("lost")
         self._forget_resending()
         if self._lock.acquire(blocking=False):  # a publisher may be adding a part; then `proven` counts it
             self._unconfirmed.count_fresh()
@@ -368,6 +387,7 @@ class Uplink:
     def proven(self, now: float, moved_s: float) -> None:
         """Both ways are open: send again what is kept, in order; publishers go on behind it."""
         with self._lock:
+            self._move("proven")
             self._resend, self._resend_at = self._unconfirmed.kept(), 0
             self.uncertain += self._unconfirmed.take_uncertain()  # what was not counted yet when the connection broke
             self.resent += len(self._resend)
@@ -383,13 +403,13 @@ class Uplink:
         try:
             if self._resend:
                 self._go_on_resending()
-            elif not self._open and self._moved_until:
-                self._open = True
+            elif self._state == "resending":
+                self._move("resent")
                 self._settle()
-            if self._open:
+            if self._state == "open":
                 if self._headers is not None and now > self._moved_until:
                     self._headers = None
-                    self.outlet.plain = self._clear
+                    self._settle()
                 self._send_tails(now)
                 if self._marked != self._unconfirmed.sent or (self.unconfirmed and now > self._marked_at + REMARK_S):
                     self._marked_at = now
@@ -419,7 +439,7 @@ class Uplink:
     def abandon(self, why: FabricError) -> None:
         """In a forked child, or when the I/O thread ends: nothing can be sent any more."""
         self._ended = why
-        self._open = self._clear = self.outlet.plain = False
+        self.outlet.plain = False
 
     def close(self) -> None:
         with self._lock:
@@ -428,7 +448,7 @@ class Uplink:
             self._settle()
 
     def _drop(self) -> None:
-        self._open = self._clear = self.outlet.plain = False
+        self._move("lost")
         self._forget_resending()
         self.outlet.connect(None)
         if self._socket is not None:
@@ -440,7 +460,6 @@ class Uplink:
 
     def _forget_resending(self) -> None:
         """Until `proven`, which begins again: going on in the middle, on another connection, would leave a hole."""
-        self._moved_until = 0.0
         self._resend = []
 
     def _go_on_resending(self) -> None:
@@ -450,7 +469,7 @@ class Uplink:
             self._resend_at += 1
         self._resend = []
         self._marked = -1
-        self._open = True
+        self._move("resent")
         self._settle()
 
     def _send_tails(self, now: float) -> None:

@@ -5,9 +5,9 @@ This module alone knows how the topics are made that are addressed to one run of
 
 marker        upstream, a control part `["marker", token, nonce, sender, claims]`: token is the asking incarnation,
               sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see `fabric.protocol.stray`
-answer        `$ack/<token>/m`, payload {nonce, leg: "ingress" | "relay", view}: the view as bytes, a control
-              part `["view", {…}]`
-watermark     `$ack/<token>/w`, a node's own message through its ingress and back, payload: a count
+answer        `$ack/<token>/m`, payload {nonce, leg: "out" | "link", view}: where the marker was met, and the view as
+              bytes, a control part `["view", {…}]`
+watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: a count
 bell          `$ack/<token>/b`, from another thread of the same node
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
@@ -26,7 +26,7 @@ from fabric.protocol.views import Record, View, record_from
 from fabric.topics import valid_name
 from fabric.wire import decode_control, encode_control
 
-PROTOCOL = (1, 1)
+PROTOCOL = (2, 2)
 """Lowest and highest version spoken here: of markers, requests, and announcements of proxies and services."""
 
 MAX_VIEW_BYTES = 256 * 1024
@@ -146,12 +146,23 @@ def answer_payload(nonce: bytes, leg: str, view: View) -> dict[str, Any]:
     return {"nonce": nonce, "leg": leg, "view": _packed_view(view)}
 
 
+def split_answer(part: bytes, nonce: bytes) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the nonce, a bin, in the body of an answer: its frame for other nonces.
+
+    part:  an answer as `fabric.wire` encodes it
+    nonce: as in that answer, 16 random bytes, so that they stand there once
+    """
+    head, found, tail = part.partition(b"\0")[2].partition(b"\xc4\x10" + nonce)
+    assert found, "the nonce of an answer is a bin of 16 bytes"
+    return head, tail
+
+
 def read_answer(payload: object) -> Answer | None:
     """Read the payload of an answer; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict):
         return None
     nonce, leg, packed = payload.get("nonce"), payload.get("leg"), payload.get("view")
-    if not (isinstance(nonce, bytes) and leg in ("ingress", "relay") and isinstance(packed, bytes)):
+    if not (isinstance(nonce, bytes) and leg in ("out", "link") and isinstance(packed, bytes)):
         return None
     view = _read_view(packed) if len(packed) <= MAX_VIEW_BYTES else None
     return None if view is None else Answer(nonce, leg, view)

@@ -1,13 +1,13 @@
 """Stray cancels, and how what they silenced is heard again. Pure.
 
-XPUB passes on a cancel even of what its sender never held. At `relay` this means: one peer that cancels `a/` makes the
+XPUB passes on a cancel even of what its sender never held. At `out` this means: one peer that cancels `a/` makes the
 relay give up `a/` at every other proxy, although nodes here still hold it. libzmq offers no way to refuse it, so it is
 mended behind:
 
-1. The relay's beacon sees every cancel that leaves the relay. It answers with a *notice*, a part whose topic begins
-   with the cancelled prefix, to the relay itself: XPUB hands it to exactly those who still hold the prefix, or a
+1. The control thread is told every cancel that reaches `out`. It answers with a *notice*, a part whose topic begins
+   with the cancelled prefix, at `out`: XPUB hands it to exactly those who still hold the prefix, or a
    shorter one. After an honest cancel hardly anybody does, so honest use costs one send in the proxy. Notices wait
-   for each other up to 20 ms: each alone would wake four threads (a tenth of the proxy's time at 500 cancels a second).
+   for each other up to 20 ms: each alone would wake two threads.
 2. A node that gets a notice of a prefix it holds *claims* it, with its next marker.
 3. The proxy subscribes its relay again to what is claimed and was given up; `GivenUp` keeps the two apart from claims
    that are false or late, and from the same claim of many nodes.

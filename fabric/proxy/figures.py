@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 
-from fabric.proxy.stream import Counts
+from fabric.core.steering import Counts
 
 
 class Figures:
@@ -22,19 +21,9 @@ class Figures:
         self.rates = dict.fromkeys(self.counts, 0.0)
         """Parts a second, between the last two `counts`."""
 
-    def update(self, now: float, streams: Mapping[str, Counts]) -> None:
-        counts = {
-            "in": streams["leg"].front_in,
-            "out": streams["ingress"].back_out,
-            "relay": streams["relay"].back_out,
-            "guest": streams["guest"].back_out,
-        }
-        self.bytes = {
-            "in": streams["leg"].front_in_bytes,
-            "out": streams["ingress"].back_out_bytes,
-            "relay": streams["relay"].back_out_bytes,
-            "guest": streams["guest"].back_out_bytes,
-        }
+    def update(self, now: float, passed_by: Counts) -> None:
+        """now: monotonic, in seconds; passed_by: since the start."""
+        counts, self.bytes = dict(passed_by.parts), dict(passed_by.bytes)
         passed = now - self._at
         if passed >= 0.5:
             self.rates = {key: round((counts[key] - self.counts[key]) / passed, 1) for key in counts}

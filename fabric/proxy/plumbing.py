@@ -1,132 +1,109 @@
-"""A proxy's sockets and the four streams between them.
+"""A proxy's sockets, and the switch between them, which runs in a thread of its own.
 
-     publishers                                              local subscribers
-     PUSH ──► in: PULL ─leg─► PUB (waits when full)          XSUB, connected to out and relay
-                              │ inproc                          ▲            ▲
-     ┌────────────────────────▼────────────────────────┐  out ──┘            │
-     │ ingress  XSUB (everything)       ─────► XPUB    ├─ link ─► relays of the other proxies
-     │ relay    XSUB, connected to every other's link ─► XPUB ├─ relay ──────┘
-     │ guest    XSUB on own out and relay ────► XPUB   ├─ guest ─► any plain SUB socket
-     └─────────────────────────────────────────────────┘
+     publishers ──► in     PULL ┌────────┐ out   XPUB ──► nodes
+                                │ switch │ link  XPUB ──► relays of the other proxies
+     other proxies ──► relay XSUB└───┬────┘ guest XPUB ──► any plain SUB socket
+                                     │ control, a pair
+                              the control thread
 
-What comes by a relay leaves only to local subscribers: no loops, and one copy per link. Subscriptions and markers that
-reach the ingress's and the relay's XSUB are heard at two *beacons*, XPUB sockets there. Their way, the ear's and the
-guest's are real transports: over inproc libzmq 4.3.5 frees an upstream message of more than 33 bytes twice.
+What comes by the relay leaves only to nodes and guests: no loops, and one copy for each link. `fabric.core.switch` is
+the loop; this module makes its sockets, and hands on what the control thread wants.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket as plain_socket
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import zmq
 
 from fabric import sockets
+from fabric.core import COMPILED, steering
+from fabric.core.steering import Counts, Place
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
-from fabric.proxy.stream import Counts, Stream
 
-GUARD = 100_000
-"""Times the ingress subscribes to everything: XPUB passes on a cancel of what its sender never held."""
-INGRESS = "inproc://ingress"
+if COMPILED:
+    from fabric.core._switch import Switch
+else:
+    from fabric.core.switch import Switch
+
+SPIN_US = 100
+"""How long the switch looks for more before it sleeps, where that has paid lately; on a machine with one core never."""
 
 
 class Plumbing:
-    """Opened when it is made; between `start` and `stop` the streams run, each in one thread.
+    """Opened when it is made; between `start` and `stop` the switch runs, in its thread.
 
-    Everything is for the control thread alone; before `start`, for the thread that made it. Changes at a stream's
-    sockets are made by that stream's thread, while the control thread waits.
+    Everything is for the control thread alone; before `start`, for the thread that made it. From `start` on only the
+    switch's thread touches the six sockets, but for this end of the control pair. What is commanded happens soon, in
+    order; what libzmq refuses comes back as a report.
 
-    incarnation:     of the proxy: names its private addresses
-    max_part_bytes:  largest part that publishers and peers may send
-    on_death:        called, from the stream's thread, with why one ended by itself
+    own, news:       see `fabric.core.switch.Switch`; the relay subscribes to both
+    max_body_bytes:  largest body that publishers may send
+    max_part_bytes:  largest part that is read from them at all: a larger one ends its connection
+    on_death:        called, from the switch's thread, with why it ended by itself
     errors:          TransportError for an address that cannot be bound; then nothing is left open
 
-    ear:          XSUB on the own out and relay: what was said comes back here
-    beacons:      `ingress` and `relay`
+    control:      where reports come, see `reports`
     link_events:  monitor of the connections to other proxies' links
     refusals:     monitors of who was turned away
-    say:          send a part beside what publishers send
     """
 
     def __init__(
         self,
         endpoints: Endpoints,
-        incarnation: str,
         *,
+        own: bytes,
+        news: bytes,
         hwm_msgs: int,
+        max_body_bytes: int,
         max_part_bytes: int,
         on_death: Callable[[str], None],
     ) -> None:
-        self._endpoints, self._hwm_msgs, self._max_part_bytes = endpoints, hwm_msgs, max_part_bytes
+        self._endpoints = endpoints
         # One fewer to be woken on the way of an ack, where there are no cores for two.
         self._context = sockets.new_context(io_threads=2 if (os.cpu_count() or 1) > 2 else 1)
+        self._on_death = on_death
+        self._end_asked = False
+        """`stop` was called. Written by the control thread, read by the switch's when it ends."""
+        self._thread = threading.Thread(target=self._run, name="fabric-switch", daemon=True)
         try:
-            self._open(incarnation, on_death)
+            self._open(own, news, hwm_msgs, max_body_bytes, max_part_bytes)
         except BaseException:
             self.abandon()
             raise
 
-    def _open(self, incarnation: str, on_death: Callable[[str], None]) -> None:
+    def _open(self, own: bytes, news: bytes, hwm_msgs: int, max_body_bytes: int, max_part_bytes: int) -> None:
         self._reserve(self._endpoints.ingress)
-        context, hwm = self._context, self._hwm_msgs
-        self._pull, feed = sockets.pull(context, recv_hwm=hwm), sockets.feed(context)
-        self._ingress_in, out = sockets.xsub(context, recv_hwm=hwm), sockets.xpub(context, send_hwm=hwm)
-        self._relay_in, relay = sockets.relay_in(context), sockets.xpub(context, send_hwm=hwm)
-        guest_in, guest = sockets.xsub(context, recv_hwm=hwm), sockets.xpub(context, send_hwm=hwm)
-        self._guard()
-        self._join_ingress(feed)
-        self._bind(out, relay, guest)
-        self._connect_inside(incarnation, out, relay, guest_in)
-        self.link_events = sockets.monitor(context, self._relay_in, sockets.MONITOR_EVENTS)
-        self.refusals = [
-            sockets.monitor(context, socket, sockets.FAILED_EVENTS) for socket in (self._pull, out, relay, guest)
-        ]
-        self._leg = Stream(context, "leg", self._pull, feed, on_death)
-        self._ingress = Stream(context, "ingress", self._ingress_in, out, on_death)
-        self._relay = Stream(context, "relay", self._relay_in, relay, on_death)
-        self._streams = (self._leg, self._ingress, self._relay, Stream(context, "guest", guest_in, guest, on_death))
-
-    def _join_ingress(self, feed: sockets.Socket) -> None:
-        """What this proxy says itself goes in beside what publishers say. A PUB may do so over inproc: it throws away
-        what comes upstream; and it spares each ack two turns of the I/O thread that the beacon's own way would take."""
-        sockets.bind(self._ingress_in, INGRESS, max_part_bytes=self._max_part_bytes)
-        voice = sockets.doorbell(self._context)
-        self.say = sockets.fast_send(voice)
-        for source in (feed, voice):
-            sockets.connect(source, INGRESS)
-
-    def _bind(self, out: sockets.Socket, relay: sockets.Socket, guest: sockets.Socket) -> None:
-        for socket, endpoint, link in (
-            (out, self._endpoints.out, False),
-            (out, self._endpoints.link, True),
-            (relay, self._endpoints.relay, False),
-            (guest, self._endpoints.guest, False),
+        context = self._context
+        inner, self.control = sockets.pair(context, "inproc://control")
+        pull, relay = sockets.pull(context, recv_hwm=hwm_msgs), sockets.relay_in(context)
+        out, link, guest = (sockets.xpub(context, send_hwm=hwm_msgs) for _ in range(3))
+        sockets.limit(pull, max_part_bytes=max_part_bytes)
+        for socket, endpoint in (
+            (out, self._endpoints.out),
+            (link, self._endpoints.link),
+            (guest, self._endpoints.guest),
         ):
-            limit = sockets.LINK_HWM_MSGS if link else self._hwm_msgs
-            sockets.bind(socket, endpoint, max_part_bytes=sockets.UPSTREAM_BYTES, send_hwm=limit, link=link)
-
-    def _connect_inside(
-        self, incarnation: str, out: sockets.Socket, relay: sockets.Socket, guest_in: sockets.Socket
-    ) -> None:
-        private = {
-            name: sockets.bind_private(socket, f"fabric-{incarnation}-{name}", max_part_bytes=max_bytes, send_hwm=hwm)
-            for name, socket, max_bytes, hwm in (
-                ("ingress", self._ingress_in, self._max_part_bytes, None),
-                ("relay-in", self._relay_in, self._max_part_bytes, None),
-                ("out", out, sockets.UPSTREAM_BYTES, self._hwm_msgs),
-                ("relay", relay, sockets.UPSTREAM_BYTES, self._hwm_msgs),
-            )
-        }
-        self.beacons = {leg: sockets.beacon(self._context, everything=leg == "relay") for leg in ("ingress", "relay")}
-        sockets.connect(self.beacons["ingress"], private["ingress"])
-        sockets.connect(self.beacons["relay"], private["relay-in"])
-        self.ear = sockets.xsub(self._context, recv_hwm=0)
-        for inner in (guest_in, self.ear):
-            sockets.connect(inner, private["out"])
-            sockets.connect(inner, private["relay"])
+            hwm = sockets.LINK_HWM_MSGS if socket is link else hwm_msgs
+            limit = sockets.UPSTREAM_BYTES
+            sockets.bind(socket, endpoint, max_part_bytes=limit, send_hwm=hwm, link=socket is link)
+        self.link_events = sockets.monitor(context, relay, sockets.MONITOR_EVENTS)
+        self.refusals = [sockets.monitor(context, socket, sockets.FAILED_EVENTS) for socket in (pull, out, link, guest)]
+        self._switch = Switch(
+            (inner, pull, out, relay, link, guest),
+            own=own,
+            news=news,
+            max_body_bytes=max_body_bytes,
+            spin_us=SPIN_US if _cores() > 1 else 0,
+        )
+        self._command = sockets.fast_send(self.control)
+        self.subscribe_relay((own, news))
 
     def _reserve(self, endpoint: str) -> None:
         """Find out now whether `in` can be bound: it is bound only when this proxy is a member."""
@@ -144,20 +121,25 @@ class Plumbing:
     # ── while it runs ────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        for stream in self._streams:
-            stream.start()
+        self._thread.start()
+
+    def reports(self) -> Iterable[bytes]:
+        """Yield what the switch has told, see `fabric.core.steering`; a few thousand at most."""
+        for report in sockets.read_waiting(self.control):
+            self._switch.heard += 1
+            yield report
 
     def admit(self) -> None:
         """Let publishers in."""
-        self._leg.rewire(lambda: sockets.bind(self._pull, self._endpoints.ingress, max_part_bytes=self._max_part_bytes))
+        self._command(steering.bind(Place.PULL, self._endpoints.ingress))
 
     def link(self, endpoint: str) -> None:
-        """Connect the relay to another proxy's link. zmq.ZMQError for an invalid address."""
-        self._relay.rewire(lambda: self._relay_in.connect(endpoint))
+        """Connect the relay to another proxy's link."""
+        self._command(steering.connect(Place.RELAY, endpoint))
 
     def unlink(self, endpoint: str) -> None:
-        """Disconnect from it. zmq.ZMQError when it was not connected."""
-        self._relay.rewire(lambda: self._relay_in.disconnect(endpoint))
+        """Disconnect from it."""
+        self._command(steering.disconnect(Place.RELAY, endpoint))
 
     def scout(self, endpoint: str) -> sockets.Socket:
         """Return a connection to another proxy's link, beside the relay's; the caller closes it."""
@@ -166,31 +148,62 @@ class Plumbing:
         return scout
 
     def subscribe_relay(self, prefixes: Iterable[bytes]) -> None:
-        """Have the relay subscribe again to what a stray cancel took away. Cost: 0.2 ms, however many."""
-        self._relay.rewire(lambda: [self._relay_in.send(b"\x01" + prefix) for prefix in prefixes])
+        """Have the relay subscribe; XSUB counts, so a prefix may be held by nodes as well."""
+        for prefix in prefixes:
+            self.send(Place.RELAY, b"\x01" + prefix)
 
-    def guard_ingress(self) -> None:
-        """Have the ingress subscribe to everything again, `GUARD` times."""
-        self._ingress.rewire(self._guard)
+    def cancel_relay(self, prefix: bytes) -> None:
+        """Take back one `subscribe_relay`."""
+        self.send(Place.RELAY, b"\x00" + prefix)
 
-    def counts(self) -> dict[str, Counts]:
-        """Parts and bytes of each stream: `leg`, `ingress`, `relay`, `guest`."""
-        return {stream.name: stream.counts() for stream in self._streams}
+    def say(self, part: bytes) -> None:
+        """Send a part beside what publishers send, to nodes, links and guests."""
+        self._command(steering.say(part))
+
+    def send(self, place: Place, part: bytes) -> None:
+        """Send a part at one place only."""
+        self._command(steering.send(place, part))
+
+    def answer_with(self, place: Place, head: bytes, tail: bytes) -> None:
+        """How plain markers are answered from now on, see `steering.answer_with`."""
+        self._command(steering.answer_with(place, head, tail))
+
+    def echo(self, word: bytes) -> None:
+        """Have the switch report this word: it is alive."""
+        self._command(steering.echo(word))
+
+    def counts(self) -> Counts:
+        """What has passed since the start. From any thread."""
+        return self._switch.counts()
 
     def stop(self, linger_ms: int) -> None:
-        """End the streams and close everything; what is queued for live connections has so long to leave."""
-        # A stream that does not end has sockets that nobody else may close: libzmq would abort the process.
-        ended = [stream.stop() for stream in self._streams]
-        if all(ended):
+        """End the switch and close everything; what is queued for live connections has so long to leave."""
+        self._end_asked = True
+        if self._thread.is_alive():
+            self._command(steering.END)
+            self._thread.join(10)
+        # A thread that does not end has sockets that nobody else may close: libzmq would abort the process.
+        if not self._thread.is_alive():
             self._context.destroy(linger=linger_ms)
 
     def abandon(self) -> None:
         """Close everything; only before `start`."""
         self._context.destroy(linger=0)
 
-    def _guard(self) -> None:
-        for _ in range(GUARD):
-            self._ingress_in.send(b"\x01")
+    def _run(self) -> None:
+        # An interrupted call would return: signals are for the main thread.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        number = self._switch.run()
+        if not self._end_asked:
+            self._on_death(f"the switch ended: {zmq.strerror(number)}" if number else "the switch ended unasked")
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
 
 
 def _answers(path: str) -> bool:

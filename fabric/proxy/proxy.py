@@ -1,7 +1,8 @@
-"""A proxy: four streams in C (`fabric.proxy.plumbing`), and one control thread in Python that never touches a message.
+"""A proxy: the switch (`fabric.core.switch`) carries, and one control thread in Python never touches a message.
 
-The control thread hears subscriptions and markers at the two beacons, answers the markers, feeds `membership` and
-performs its effects. Reading order: `_turn`; `_on_beacon`, what nodes and peers say; `_on_ear`, what came back.
+The switch reports what is rare: subscriptions, markers with news, what is addressed to this proxy, announcements. The
+control thread feeds `membership`, performs its effects, and keeps the answer ready with which the switch answers all
+other markers. Reading order: `_turn`; `_on_reports` and what it calls; what goes out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import zmq
 
 from fabric import sockets
 from fabric.core import BUILD
+from fabric.core.steering import Place, read_failure
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError, expected
 from fabric.protocol import markers, questions, stray, views
@@ -30,9 +32,13 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, deco
 log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
+ALIVE_S = 1.0
+"""How often the switch is asked for an echo."""
 SILENCE_S = 20.0
-"""A stream of our own that lets no marker through for so long is dead: the process ends rather than pretend. A busy one
-may be silent for seconds: forgetting a peer with 100,000 prefixes takes 0.3 s, and many may leave at once."""
+"""A switch that echoes nothing for so long is dead: the process ends rather than pretend. A busy one may be silent for
+seconds: forgetting a peer with 100,000 prefixes takes 0.3 s, and many may leave at once."""
+_LEGS = {Place.OUT: "out", Place.LINK: "link"}
+"""Where markers are met, as answers say it."""
 TOPIC_BYTES = 65_535 + 1
 
 
@@ -110,30 +116,30 @@ class Proxy:
         self._drain_since: float | None = None
         """When draining began."""
         self._failure: str | None = None
-        """Why it cannot go on; it ends with this turn. Streams' threads set it, too."""
+        """Why it cannot go on; it ends with this turn. The switch's thread sets it, too."""
         self._announce_now = False
         """The view changed in this turn, and is announced at its end."""
         self._last_loop = time.monotonic()
         """When the loop last turned. Any thread reads it."""
-        self._heard_self = {"ingress": self._last_loop, "relay": self._last_loop}
-        """When an own marker last came back through each stream."""
+        self._echoed_at = self._next_echo = self._last_loop
+        """When the switch last echoed; and when it is next asked to."""
+        self._answered_view: views.View | None = None
+        """The view that the switch answers markers with; None before the first."""
+        self._look_at_view = True
+        """Something happened that may have changed the view: it is compared at the end of this turn."""
         self.refused: Counter[str] = Counter()
-        """What peers sent and was not taken, by kind."""
+        """What peers sent and was not taken here, by kind; the switch counts for itself."""
         self.mended = 0
         """Prefixes that a stray cancel had taken from nodes here, and that were subscribed again."""
-        self._prefixes = {"ingress": 0, "relay": 0}
-        """Prefixes that arrived at each stream's beacon and were not cancelled since."""
+        self._guest_prefixes = set[bytes]()
+        """What guests subscribe to, and the relay for them: a cancel of what none of them holds harms nobody."""
         self._given_up, self._claims = stray.GivenUp(), set[bytes]()
         """Prefixes that the relay gave up; and those of them that nodes, or this proxy, say they still hold. `_mend`
         empties the claims."""
         self._next_mend = self._next_tick = 0.0
         """When each is next due."""
-        self._beacon_is_open = False
-        """The relay's beacon has seen its first subscription, and passes everything since."""
-        self._guard_is_gone = False
-        """The ingress gave up "everything"; `_mend` subscribes it again."""
         self._nodes = 0
-        """Nodes connected, by their own prefixes at the relay. A stray cancel may make it negative."""
+        """Nodes connected, by their own prefixes at `out`. A stray cancel may make it negative."""
         self._figures = Figures()
         self._announced: dict[str, Any] = {}
         """The last announcement; empty before the first. Replaced as a whole; any thread reads it."""
@@ -142,24 +148,22 @@ class Proxy:
         self._scouts: dict[str, sockets.Socket] = {}
         """Connections that ask, by address: those of the last `Ask`."""
         sockets.raise_descriptor_limit()
+        self._own_prefixes = (markers.ack_prefix(self._incarnation), markers.ANNOUNCE.encode())
+        """What is addressed to this proxy, and announcements: the relay is subscribed to both."""
         self._plumbing = Plumbing(
             self.endpoints,
-            self._incarnation,
+            own=self._own_prefixes[0],
+            news=self._own_prefixes[1],
             hwm_msgs=hwm_msgs,
+            max_body_bytes=max_payload_bytes + ENVELOPE_BYTES,
             max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
-            on_death=self._stream_died,
+            on_death=self._switch_died,
         )
-        """Sockets and streams. What may be done by which thread stands there."""
-        self._own_prefixes = (markers.ack_prefix(self._incarnation), markers.ANNOUNCE.encode())
-        """What the ear is subscribed to."""
-        for prefix in self._own_prefixes:
-            self._plumbing.ear.send(b"\x01" + prefix)
+        """Sockets and the switch. What may be done by which thread stands there."""
         self._poller = zmq.Poller()
         self._readers: dict[sockets.Socket, Callable[[], None]] = {self._plumbing.link_events: self._on_link_events}
         """Sockets in `_poller`, and who reads each."""
-        self._readers[self._plumbing.ear] = self._on_ear
-        for leg, beacon in self._plumbing.beacons.items():
-            self._readers[beacon] = lambda leg=leg, beacon=beacon: self._on_beacon(leg, beacon)  # type: ignore[misc]
+        self._readers[self._plumbing.control] = self._on_reports
         for socket in self._readers:
             self._poller.register(socket, zmq.POLLIN)
 
@@ -234,7 +238,7 @@ class Proxy:
                 reader()
         now = time.monotonic()
         if now - self._last_loop > SILENCE_S / 2:
-            self._heard_self = dict.fromkeys(self._heard_self, now)  # this process stood still; so did its streams
+            self._echoed_at = now  # this process stood still, and so did its switch
         self._last_loop = now
         if now >= self._next_mend:
             self._mend(now)
@@ -243,6 +247,9 @@ class Proxy:
             self._perform(self._membership.drain())
         if now >= self._next_tick:
             self._tick(now)
+        if self._look_at_view:
+            self._look_at_view = False
+            self._keep_answer_ready()
         if self._announce_now:
             self._announce_now = False
             self._announce(now)
@@ -250,10 +257,14 @@ class Proxy:
     def _tick(self, now: float) -> None:
         """What time demands; not at each turn, of which every ack takes some."""
         self._next_tick = now + TICK_MS / 2000
-        self._perform(self._membership.tick(now))
-        silent = [leg for leg, heard in self._heard_self.items() if now - heard > SILENCE_S]
-        if silent:
-            self._failure = f"the own {' and '.join(silent)} let no marker through for {SILENCE_S:g} s"
+        effects = self._membership.tick(now)
+        if effects or self._membership.state == "joining":  # a member's view changes with an effect only
+            self._perform(effects)
+        if now >= self._next_echo:
+            self._next_echo = now + ALIVE_S
+            self._plumbing.echo(b"alive")
+        if now - self._echoed_at > SILENCE_S:
+            self._failure = f"the own switch did not answer for {SILENCE_S:g} s"
 
     def _finished(self) -> bool:
         if self._stop_asked or self._failure is not None:
@@ -263,14 +274,16 @@ class Proxy:
         return self._nodes <= 0 or time.monotonic() - self._drain_since > self._drain_s
 
     def _perform(self, effects: Iterable[membership.Effect]) -> None:
+        self._look_at_view = True
         for effect in effects:
             match effect:
                 case membership.Link(base):
-                    self._change_link(base, self._plumbing.link)
+                    self._plumbing.link(Endpoints.parse(base).link)
                 case membership.Unlink(base):
-                    self._change_link(base, self._plumbing.unlink)
+                    self._plumbing.unlink(Endpoints.parse(base).link)
                 case membership.Probe(nonce):
-                    self._plumbing.ear.send(markers.encode_marker(self._incarnation, nonce, self._membership.record))
+                    probe = markers.encode_marker(self._incarnation, nonce, self._membership.record)
+                    self._plumbing.send(Place.RELAY, probe)
                 case membership.Ask(bases):
                     self._ask(bases)
                 case membership.Announce():
@@ -282,13 +295,6 @@ class Proxy:
                     self._on_event(event)
                 case membership.Fatal(why):
                     self._failure = why
-
-    def _change_link(self, base: str, change: Callable[[str], object]) -> None:
-        try:
-            change(Endpoints.parse(base).link)
-        except zmq.ZMQError as error:
-            self.refused["peer_address"] += 1
-            self._on_event({"event": "bad_peer", "base": base, "error": str(error)})
 
     def _ask(self, bases: tuple[str, ...]) -> None:
         for base in [base for base in self._scouts if base not in bases]:
@@ -306,90 +312,121 @@ class Proxy:
 
     # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_beacon(self, leg: str, beacon: sockets.Socket) -> None:
-        """Subscriptions, cancels and markers that reached this XSUB. Whatever the bytes, it goes on."""
-        say = self._plumbing.say if leg == "ingress" else sockets.fast_send(beacon)
-        for part in sockets.read_waiting(beacon):
-            kind = part[:1]
-            if kind in (b"\x00", b"\x01"):
-                self._count_prefix(leg, part)
-                if leg == "relay":
-                    self._watch_relay(beacon, part[1:], subscribed=kind == b"\x01")
-                elif part == b"\x00":
-                    self._guard_is_gone = True
-                continue
-            try:
-                marker = markers.decode_marker(part)
-            except RemoteWireError as error:
-                self.refused[error.kind] += 1
-                continue
-            if marker.sender is not None and leg == "ingress":
-                self._perform(self._membership.marker_heard(marker.sender, time.monotonic()))
-            if marker.claims and leg == "relay":
-                self._claims.update(marker.claims)
-            payload = markers.answer_payload(marker.nonce, leg, self._membership.view())
-            say(self._part(markers.answer_topic(marker.token), payload, number=1))
+    def _on_reports(self) -> None:
+        """What the switch tells. Whatever the bytes that peers sent, it goes on."""
+        for report in self._plumbing.reports():
+            place, part = Place(report[0]), report[1:]
+            if place is Place.CONTROL:
+                self._on_control(report)
+            elif place in (Place.PULL, Place.RELAY):
+                self._on_message(part)
+            elif part[:1] in (b"\x00", b"\x01"):
+                self._on_subscription(place, part[1:], subscribed=part[:1] == b"\x01")
+            else:
+                self._on_marker(place, part)
 
-    def _count_prefix(self, leg: str, part: bytes) -> None:
-        step = 1 if part[0] else -1
-        self._prefixes[leg] += step
-        if leg == "relay" and markers.is_addressed(part[1:]) and self._incarnation.encode() not in part:
-            self._nodes += step
+    def _on_control(self, report: bytes) -> None:
+        """An echo, or a command that libzmq refused."""
+        if report[1:2] == b"E":
+            self._echoed_at = time.monotonic()
+            return
+        failed = read_failure(report)
+        if failed.letter == "B":
+            self._failure = str(failed)
+            return
+        self.refused["peer_address"] += 1
+        base = next((base for base in self._known_bases() if _same_link(base, failed.endpoint)), failed.endpoint)
+        self._on_event({"event": "bad_peer", "base": base, "error": str(failed)})
 
-    def _watch_relay(self, beacon: sockets.Socket, prefix: bytes, *, subscribed: bool) -> None:
-        """A cancel may be a stray one: ask those who still hold the prefix. See `fabric.protocol.stray`."""
-        if not self._beacon_is_open:
-            self._beacon_is_open = True
-            sockets.open_beacon(beacon)
+    def _known_bases(self) -> list[str]:
+        return [peer.record.base for peer in self._membership.view().peers]
+
+    def _on_subscription(self, place: Place, prefix: bytes, *, subscribed: bool) -> None:
+        if place is Place.GUEST:
+            self._on_guest(prefix, subscribed)
+            return
+        if markers.is_addressed(prefix):
+            self._nodes += 1 if subscribed else -1
         if subscribed:
             self._given_up.relay_subscribed(prefix)
         elif len(prefix) <= TOPIC_BYTES and stray.notice_prefix(prefix) is not None:
+            # It may be a stray one: ask those who still hold the prefix. See `fabric.protocol.stray`.
             self._given_up.relay_cancelled(prefix)
             if prefix in self._own_prefixes:
                 self._claims.add(prefix)
 
+    def _on_guest(self, prefix: bytes, subscribed: bool) -> None:
+        """The relay counts: what guests hold, it holds once for all of them, beside what it holds for nodes."""
+        if subscribed and prefix not in self._guest_prefixes:
+            self._guest_prefixes.add(prefix)
+            self._plumbing.subscribe_relay((prefix,))
+        elif not subscribed and prefix in self._guest_prefixes:
+            self._guest_prefixes.remove(prefix)
+            self._plumbing.cancel_relay(prefix)
+
+    def _on_marker(self, place: Place, part: bytes) -> None:
+        """One that the switch does not answer: it brings news, or is none, or the first answer was not ready yet."""
+        try:
+            marker = markers.decode_marker(part)
+        except RemoteWireError as error:
+            self.refused[error.kind] += 1
+            return
+        if place is Place.OUT:
+            self._claims.update(marker.claims)
+            if not marker.claims:
+                self._plumbing.send(Place.RELAY, part)
+        elif marker.sender is not None:
+            # Record it before it is answered.
+            self._perform(self._membership.marker_heard(marker.sender, time.monotonic()))
+        self._plumbing.send(place, self._answer(place, marker.token, marker.nonce))
+
+    def _answer(self, place: Place, token: str, nonce: bytes) -> bytes:
+        payload = markers.answer_payload(nonce, _LEGS[place], self._membership.view())
+        return self._part(markers.answer_topic(token), payload, number=1)
+
+    def _keep_answer_ready(self) -> None:
+        """Have the switch answer with the view as it is now, so that no ack waits for this thread."""
+        view = self._membership.view()
+        if view == self._answered_view:
+            return
+        self._answered_view = view
+        nonce = secrets.token_bytes(16)
+        for place in _LEGS:
+            self._plumbing.answer_with(place, *markers.split_answer(self._answer(place, "any", nonce), nonce))
+
     def _mend(self, now: float) -> None:
-        """Ask who holds what was cancelled; subscribe to what is held, all at once: it costs the stream 0.2 ms."""
+        """Ask who holds what was cancelled; subscribe to what is held."""
         self._next_mend = now + TICK_MS / 1000
         for prefix in self._given_up.take_unasked():
             about = stray.notice_prefix(prefix)
             if about is not None:
-                self._plumbing.beacons["relay"].send(
-                    self._encoder.part(about, 1, time.time_ns(), prefix, markers.NOTICE)
-                )
+                notice = self._encoder.part(about, 1, time.time_ns(), prefix, markers.NOTICE)
+                self._plumbing.send(Place.OUT, notice)
         prefixes = self._given_up.claim(self._claims)
         self._claims.clear()
-        if prefixes:
-            self.mended += len(prefixes)
-            self._plumbing.subscribe_relay(prefixes)
-        if self._guard_is_gone:
-            self._guard_is_gone = False
-            self.mended += 1
-            self._plumbing.guard_ingress()
+        self.mended += len(prefixes)
+        self._plumbing.subscribe_relay(prefixes)
 
-    def _on_ear(self) -> None:
-        """Answers to the own probes, and announcements of all proxies."""
-        for part in sockets.read_waiting(self._plumbing.ear):
-            found = self._read(part)
-            if found is None:
-                continue
-            topic, payload = found
-            now = time.monotonic()
-            if topic.startswith(markers.ANNOUNCE):
-                view = views.View.from_map(payload)
-                if view is not None and view.record.incarnation != self._incarnation:
-                    self._perform(self._membership.view_heard(view, now))
-                continue
-            if markers.kind_of(topic.encode()) is markers.Kind.QUESTION:
-                self._on_question(payload)
-                continue
-            answer = markers.read_answer(payload)
-            if answer is None:
-                self.refused["answer"] += 1
-            elif answer.view.record.incarnation == self._incarnation:
-                self._heard_self[answer.leg] = now
-            elif answer.leg == "ingress":
-                self._perform(self._membership.probe_answered(answer.view, answer.nonce, now))
+    def _on_message(self, part: bytes) -> None:
+        """Answers to the own probes, questions to this proxy, and announcements of others."""
+        found = self._read(part)
+        if found is None:
+            return
+        topic, payload = found
+        now = time.monotonic()
+        if topic.startswith(markers.ANNOUNCE):
+            view = views.View.from_map(payload)
+            if view is not None and view.record.incarnation != self._incarnation:
+                self._perform(self._membership.view_heard(view, now))
+            return
+        if markers.kind_of(topic.encode()) is markers.Kind.QUESTION:
+            self._on_question(payload)
+            return
+        answer = markers.read_answer(payload)
+        if answer is None:
+            self.refused["answer"] += 1
+        else:
+            self._perform(self._membership.probe_answered(answer.view, answer.nonce, now))
 
     def _on_question(self, payload: Any) -> None:
         """See `protocol.questions`. One count numbers the answers to all: what others ask grows nothing."""
@@ -420,10 +457,7 @@ class Proxy:
     def _on_link_events(self) -> None:
         now = time.monotonic()
         for event, endpoint in sockets.events_of(self._plumbing.link_events):
-            base = next(
-                (peer.record.base for peer in self._membership.view().peers if _same_link(peer.record.base, endpoint)),
-                None,
-            )
+            base = next((base for base in self._known_bases() if _same_link(base, endpoint)), None)
             if base is not None:
                 change = self._membership.link_lost if event == zmq.EVENT_DISCONNECTED else self._membership.link_opened
                 self._perform(change(base, now))
@@ -444,19 +478,20 @@ class Proxy:
 
     def _announce(self, now: float) -> None:
         self._count_refusals()
-        self._figures.update(now, self._plumbing.counts())
+        passed = self._plumbing.counts()
+        self._figures.update(now, passed)
         payload = {
             **self._membership.view().to_map(),
             "name": self.name,
             "build": BUILD,
             "protocol": list(markers.PROTOCOL),
             "uptime_s": round(now - self._figures.started, 3),
-            "subscriptions": dict(self._prefixes),
+            "subscriptions": passed.prefixes,
             "nodes": max(self._nodes, 0),
             "counts": self._figures.counts,
             "bytes": self._figures.bytes,
             "rates": self._figures.rates,
-            "refused": dict(self.refused),
+            "refused": dict(self.refused + Counter(passed.refused)),
             "mended": self.mended,
             "descriptors": {"used": open_files(), "limit": sockets.descriptor_limit()},
         }
@@ -472,7 +507,7 @@ class Proxy:
             except Exception:  # a user's: it must not end the proxy
                 log.exception("a handler of events raised at %r", event)
 
-    def _stream_died(self, why: str) -> None:
+    def _switch_died(self, why: str) -> None:
         self._failure = why
 
     def _run_quietly(self) -> None:
@@ -498,7 +533,7 @@ class Proxy:
             self._ended.set()
 
     def _flush(self) -> None:
-        """Wait, at most a second, until the streams stand still: what publishers handed over has left the ingress."""
+        """Wait, at most a second, until the switch stands still: what publishers handed over has left."""
         end = time.monotonic() + 1.0
         before = None
         while time.monotonic() < end:

@@ -26,7 +26,7 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
 
     \b
     LINKS      links proven in both directions, of all peers known
-    SUBS       prefixes subscribed to, at the ingress and at the relay
+    SUBS       prefixes subscribed to, by nodes here and by other proxies
     IN/s …     messages a second since the announcement before: from publishers,
                to subscribers and links, from links to subscribers, to guests
     REFUSED    parts that were not a message, or not allowed

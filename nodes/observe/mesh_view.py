@@ -118,7 +118,7 @@ def _row(view: View, payload: dict[str, Any], dead: bool) -> tuple[str, ...]:
         duration(_number(payload, "uptime_s")),
         f"{linked}/{known}",
         f"{_number(payload, 'nodes'):.0f}",
-        "/".join(f"{_number(payload, 'subscriptions', leg):.0f}" for leg in ("ingress", "relay")),
+        "/".join(f"{_number(payload, 'subscriptions', place):.0f}" for place in ("out", "link")),
         *(f"{_number(payload, 'rates', stream):,.0f}" for stream in ("in", "out", "relay", "guest")),
         f"{_sum(payload.get('refused')):.0f}",
         _word(payload.get("build")),

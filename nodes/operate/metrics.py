@@ -52,7 +52,7 @@ METRICS = (
     member                     member            1 while it is a member of its mesh
     links{state}               links             other proxies that it knows: `linked`, `unlinked`, `dead`
     nodes                      nodes             nodes connected
-    prefixes{leg}              subscriptions     prefixes subscribed to, at its `ingress` and at its `relay`
+    prefixes{place}            subscriptions     prefixes subscribed to, at its `out`, `link` and `guest`
     refused_total{kind}        refused           parts refused
     mended_total               mended            prefixes subscribed again that a stray cancel had taken away
     open_files                 descriptors.used  open files

@@ -28,6 +28,7 @@ from nodes.page.interface import (
     FrameNodeRejected,
     FrameNodeTold,
     FrameNodeWasBusy,
+    LeaseKept,
     LeaseLost,
     LineCame,
     PageCame,
@@ -114,6 +115,8 @@ class FrameCore:
                 return self._heard(state, now)
             case ClockTicked():
                 self._loading.tick(now)
+                if self._shows_code() and now >= self._loading.kept_until(self.lease_s):
+                    self._lose(now, now)  # no frame node has answered: somebody else may have this code by now
             case FrameNodeAnswered(ask, state):
                 return self._answered(ask, state, now)
             case FrameNodeWasBusy():
@@ -124,6 +127,8 @@ class FrameCore:
                 return [] if ask.operation == "stop" else [refused]  # a stop is never wrong
             case LeaseLost(asked_at):
                 self._lose(asked_at, now)
+            case LeaseKept(asked_at):
+                self._loading.kept(asked_at)
             case ButtonsCounted(available):
                 return self._count_buttons(available)
             case PageChoseButtons(names, available):
@@ -195,9 +200,14 @@ class FrameCore:
     def due_s(self) -> float | None:
         """Return when ClockTicked is wanted next; None: not before something else happens."""
         dues = [*self._requests.due_s(), *self._loading.due_s(self._has_no_code())]
+        if self._shows_code():
+            dues.append(self._loading.kept_until(self.lease_s))
         return None if self.home is None else min(dues, default=None)
 
     # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _shows_code(self) -> bool:
+        return self.is_ready and self.state["code"] is not None and self.state["cobrowse"] == "idle"
 
     def _has_no_code(self) -> bool:
         return self.state["code"] is None and self.state["cobrowse"] == "idle"

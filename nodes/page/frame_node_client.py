@@ -23,6 +23,7 @@ from nodes.page.interface import (
     FrameNodeTold,
     FrameNodeWasBusy,
     Input,
+    LeaseKept,
     LeaseLost,
 )
 from nodes.rules.errors import LeaseExpired, UnknownContactCode
@@ -70,7 +71,7 @@ def renewal(session: str, reply: object, asked_at: float) -> list[Input]:
     if not isinstance(states, dict) or session not in states:
         return []
     state = states[session]
-    return [LeaseLost(asked_at) if state is None else FrameNodeTold(state)]
+    return [LeaseLost(asked_at)] if state is None else [LeaseKept(asked_at), FrameNodeTold(state)]
 
 
 class FrameNodeClient:

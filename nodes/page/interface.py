@@ -217,6 +217,13 @@ class LeaseLost:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseKept:
+    """The frame node has kept the lease of this page, as of a request that was asked at `asked_at`."""
+
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ButtonsCounted:
     """Agents came or went: how many are available for each button."""
 
@@ -282,6 +289,7 @@ FrameInput = (
     | FrameNodeRejected
     | FrameNodeTold
     | LeaseLost
+    | LeaseKept
     | ButtonsCounted
     | ClockTicked
 )

@@ -16,6 +16,7 @@ error: `subscribe`, `unsubscribe`, `publish`, `send_update`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fabric.broker import Broker
@@ -56,6 +57,9 @@ MAX_WAITING = 1_000
 """Calls of one page that wait for the fabric."""
 UNSENT_AGAIN_S = 0.05
 LOCAL_ACK = Ack(True, (), (), 0.0)
+PULSE_S = 1.0
+"""How often a viewed page says that it is there, and how current its agent's picture is. For a page in a browser its
+gateway does: `nodes/gateway/page_session.py`."""
 VISIBILITY_EVENTS = {topics.SHOW: "show", topics.MINIMISE: "minimise", topics.HIDE: "hide"}
 
 
@@ -87,6 +91,8 @@ class PageCore:
         """The last ack of the host's subscription, if it was a good one."""
         self._update_no = 0
         """The number of the last update of the running session; STARTED sets it back, `send_update` sets it."""
+        self._pulse_at = 0.0
+        """When the next pulse is due, while an agent views a page that lives here; ClockTicked sets it."""
         self._snapshot_wanted: Any = None
         """The payload of a snapshot request that came before STARTED, which hands it on."""
 
@@ -113,7 +119,7 @@ class PageCore:
                 return [*self._take_waiting(), *outs]
             case ClockTicked():
                 is_time = self.frame.home is not None and now >= self._again_s
-                return [*(self._take_waiting() if is_time else []), *self._to_frame(event, now)]
+                return [*(self._take_waiting() if is_time else []), *self._to_frame(event, now), *self._pulse(now)]
             case _:
                 return self._to_frame(event, now)
 
@@ -196,7 +202,7 @@ class PageCore:
         payload = {"epoch": cobrowsing.epoch, "n": self._update_no, "event": event, "snapshot": snapshot}
         return [Send(topics.UPDATE, payload, at_once=True), *self._deliver_own(topics.UPDATE, payload)]
 
-    def send_pulse(self, number: int, silent_s: float, is_open: bool) -> list[Effect]:
+    def send_pulse(self, number: int, silent_s: float, is_open: bool) -> list[Send]:
         """Say to the agent in session how current its picture is; nothing at all when there is none.
 
         number:    of the last update that the page has made
@@ -221,10 +227,12 @@ class PageCore:
 
     def due_s(self) -> float | None:
         """Return when ClockTicked is wanted next."""
-        due_s = self.frame.due_s()
+        dues = [self.frame.due_s()]
         if self._waiting and self.frame.home is not None:
-            return self._again_s if due_s is None else min(due_s, self._again_s)
-        return due_s
+            dues.append(self._again_s)
+        if self._is_viewed_here():
+            dues.append(self._pulse_at)
+        return min((due_s for due_s in dues if due_s is not None), default=None)
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -277,6 +285,20 @@ class PageCore:
         except KeyError:
             return []  # unsubscribed meanwhile
         return [Deliver((found,), message.topic, message.payload, message=message)]
+
+    # ── pulses ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_viewed_here(self) -> bool:
+        """Whether an agent views the page, and it lives here: for one in a browser, the gateway says how that is."""
+        return self._echo and self.frame.home is not None and self.frame.cobrowsing.state == "joined"
+
+    def _pulse(self, now: float) -> list[Effect]:
+        """One a second; none while the fabric takes nothing, so that none piles up."""
+        if not self._is_viewed_here() or now < self._pulse_at:
+            return []
+        self._pulse_at = now + PULSE_S
+        told = self.send_pulse(self._update_no, 0.0, True)
+        return [] if self._waiting else [replace(each, at_once=False) for each in told]
 
     # ── the chat ─────────────────────────────────────────────────────────────────────────────────────────────────
 

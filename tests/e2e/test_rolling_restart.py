@@ -73,16 +73,16 @@ def test_what_comes_back_of_the_old_connection_does_not_prove_the_new_one(
     new way. Taken for a proof, it let the node say `connected` with its gate shut for ever."""
     old, new = proxies(2)
     with Node(old.base, name="stays"), Node([old.base, new.base], name="mover") as node:
-        states, open_really, refused = Box(), node._up.open, 0
+        states, open_really, refused = Box(), node._engine.up.open, 0
         node.on_state(states)
 
         def open_late(endpoint: str) -> bool:
             nonlocal refused
             refused += 1
-            node._up.probe()
+            node._engine.up.probe()
             return refused > 30 and open_really(endpoint)
 
-        monkeypatch.setattr(node._up, "open", open_late)
+        monkeypatch.setattr(node._engine.up, "open", open_late)
         old.signal(signal.SIGTERM)
         states.wait_for(lambda items: bool(items) and items[-1].state == "connected", "it has moved")
         assert node.state.base == new.base and refused > 30, "it was not there before it had a connection"

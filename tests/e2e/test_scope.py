@@ -102,8 +102,8 @@ def test_a_subscription_to_local_topics_never_leaves_the_node(two: Proxies) -> N
 
 
 def test_what_a_hostile_peer_publishes_under_local_scopes_reaches_nobody(two: Proxies) -> None:
-    """It writes to `in` by hand, past every check of ours. The receiver refuses, and counts."""
-    box, all_of_it = Box(), Box()
+    """It writes to `in` by hand, past every check of a node. The proxy refuses, and counts; so would the receiver."""
+    box, all_of_it, refused = Box(), Box(), Box()
     with Node(two[1].base) as here, zmq.Context() as context, context.socket(zmq.PUSH) as hostile:
         hostile.linger = 5_000
         hostile.connect(Endpoints.parse(two[0].base).ingress)
@@ -115,7 +115,9 @@ def test_what_a_hostile_peer_publishes_under_local_scopes_reaches_nobody(two: Pr
             hostile.send(encoder.part(raw + b"\0", 1, 1, "evil"))
         hostile.send(encoder.part(b"good\0", 1, 1, "good"))
         all_of_it.wait_for(lambda items: any(m.payload == "good" for m in items), "the last part")
-        assert here.stats()["refused"]["local_scope"] == 4
+        here.subscribe("$fabric/proxy/p1", lambda message: refused(message.payload["refused"]))
+        refused.wait_for(lambda items: items[-1].get("local_scope") == 4, "the proxy has counted them")
+        assert here.stats()["refused"] == {}
         assert not box.items and [m.topic for m in all_of_it.items] == ["good"]
 
 

@@ -1,4 +1,4 @@
-"""Endpoints: six addresses from one base, and a clear word about every base that is none."""
+"""Endpoints: five addresses from one base, and a clear word about every base that is none."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from hypothesis import strategies as st
 from fabric.endpoints import DEFAULT_BASE, MAX_IPC_BYTES, Endpoints
 from fabric.topics import valid_name
 
-SUFFIXES = ("in", "out", "relay", "link", "guest", "http")
+SUFFIXES = ("in", "out", "link", "guest", "http")
 
 
 def every_endpoint(found: Endpoints) -> list[str]:
-    return [found.ingress, found.out, found.relay, found.link, found.guest, found.http]
+    return [found.ingress, found.out, found.link, found.guest, found.http]
 
 
 def test_tcp_counts_up_from_the_port() -> None:
     assert every_endpoint(Endpoints.parse("tcp://10.1.2.3:5570")) == [
         "tcp://10.1.2.3:5570",
         "tcp://10.1.2.3:5571",
-        "tcp://10.1.2.3:5572",
         "tcp://10.1.2.3:5573",
         "tcp://10.1.2.3:5574",
         "tcp://10.1.2.3:5575",
@@ -100,8 +99,8 @@ def test_six_ports_do_not_fit(port: str) -> None:
 
 
 def test_the_longest_ipc_path_is_counted_in_bytes_with_its_suffix() -> None:
-    longest = "/" + "é" * ((MAX_IPC_BYTES - len("/.relay")) // 2)
-    assert len(f"{longest}.relay".encode()) in (MAX_IPC_BYTES - 1, MAX_IPC_BYTES)
+    longest = "/" + "é" * ((MAX_IPC_BYTES - len("/.guest")) // 2)
+    assert len(f"{longest}.guest".encode()) in (MAX_IPC_BYTES - 1, MAX_IPC_BYTES)
     Endpoints.parse(f"ipc://{longest}")
     with pytest.raises(ValueError, match=f"expected at most {MAX_IPC_BYTES} bytes"):
         Endpoints.parse(f"ipc://{longest}é")
@@ -129,6 +128,6 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
     except ValueError:
         return
     endpoints = every_endpoint(found)
-    assert len(set(endpoints)) == 6
+    assert len(set(endpoints)) == 5
     assert all(each.isprintable() and each.startswith(("tcp://", "ipc://")) for each in endpoints)
     assert not found.default_name()[101:] and valid_name(found.default_name())

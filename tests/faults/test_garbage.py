@@ -94,6 +94,7 @@ def odd_topics(chance: Chance) -> Iterator[bytes]:
         b"$fabric/x",
         b"a/#",
         b"#",
+        b"$unknown/x",
         b"+",
         b"/",
         b"//",
@@ -353,13 +354,13 @@ def test_what_is_refused_is_counted_where_it_is_refused(mesh: Proxies) -> None:
         before = announced.wait(1)[-1].payload["refused"]
         for garbage in (odd_bodies, odd_topics):
             send_after_handshake(base, "in", garbage, chance)
-        send_after_handshake(base, "relay", markers, chance)
+        send_after_handshake(base, "out", markers, chance)
         for instead in INSTEAD_OF_ONE:
             send_instead_of_one(base, "out", instead, chance)
 
         def refused_at_the_node() -> bool:
             refused = node.stats()["refused"]
-            return bool({"bad_body", "version", "bad_payload", "bad_topic"} <= refused.keys())
+            return bool({"bad_body", "version", "bad_payload"} <= refused.keys())
 
         until(refused_at_the_node, "the node has counted each kind of bad part")
         assert node.stats()["refused"]["version"] == 2, "one on each of two topics"
@@ -367,12 +368,13 @@ def test_what_is_refused_is_counted_where_it_is_refused(mesh: Proxies) -> None:
         def refused_at_the_proxy(messages: list[Any]) -> bool:
             now = messages[-1].payload["refused"]
             more = {kind for kind, count in now.items() if count > before.get(kind, 0)}
-            return {"handshake", "control", "not_control", "bad_body"} <= more
+            return {"handshake", "control", "not_control", "bad_body", "bad_topic", "local_scope", "system"} <= more
 
-        announced.wait_for(refused_at_the_proxy, "the proxy has counted bad handshakes and each kind of bad marker")
+        announced.wait_for(refused_at_the_proxy, "the proxy has counted bad handshakes, and each bad marker and topic")
+        assert "bad_topic" not in node.stats()["refused"], "bad topics come no further than the proxy"
 
 
-@pytest.mark.parametrize("port", ["out", "relay", "link", "guest"])
+@pytest.mark.parametrize("port", ["out", "link", "guest"])
 def test_stray_cancels_silence_nobody_for_long(port: str, mesh: Proxies, bystanders: Bystanders) -> None:
     """Cancels of what others hold: their topics, everything, their acks and the proxy's own."""
     there = bystanders.nodes[1]
@@ -391,8 +393,8 @@ def test_stray_cancels_silence_nobody_for_long(port: str, mesh: Proxies, bystand
     for books, count in zip(bystanders.books, counts, strict=True):
         until(lambda books=books, count=count: books.total_delivered > count + 20, "messages arrive")  # type: ignore[misc]
     bystanders.check_acks()
-    bystanders.settle(may_lose=port == "relay")
-    if port != "relay":
+    bystanders.settle(may_lose=port == "out")
+    if port != "out":
         return
     seen = len(announced)
     announced.wait_for(lambda items: any(item.payload["mended"] for item in items[seen:]), "a proxy tells of mending")
@@ -402,12 +404,11 @@ def both_announced(messages: list[Any]) -> bool:
     return len({message.payload["id"] for message in messages}) == 2
 
 
-def test_so_many_cancels_of_everything_that_the_ingress_lets_go(mesh: Proxies, bystanders: Bystanders) -> None:
-    """The ingress holds everything 100,000 times; whoever cancels it more often silences it for a moment only."""
+def test_many_cancels_of_everything_silence_nobody_for_long(mesh: Proxies, bystanders: Bystanders) -> None:
+    """110,000 of them, and of what the others hold, by a peer that holds nothing."""
     with RawPeer(endpoint(mesh[0].base, "out"), "XSUB") as peer:
         for _ in range(11):
             peer.send_bytes(frame(b"\0") * 10_000)
-        # It holds what the subscribers hold, too; now nothing is left.
         peer.send_bytes(b"".join(frame(b"\0" + prefix) for prefix in (b"k/", b"k\0", b"l/", b"l\0")))
     bystanders.check_acks()
     counts = [books.total_delivered for books in bystanders.books]

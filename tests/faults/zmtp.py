@@ -18,12 +18,12 @@ from fabric.endpoints import Endpoints
 
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 MORE, LONG, COMMAND = 1, 2, 4
-PORTS = {"in": "PUSH", "out": "XSUB", "relay": "XSUB", "link": "XSUB", "guest": "XSUB"}
+PORTS = {"in": "PUSH", "out": "XSUB", "link": "XSUB", "guest": "XSUB"}
 """The ports of a proxy, and what connects there."""
 
 
 def endpoint(base: str, port: str) -> str:
-    """Return the endpoint of the port `in`, `out`, `relay`, `link`, `guest` or `http` of the proxy at `base`."""
+    """Return the endpoint of the port `in`, `out`, `link`, `guest` or `http` of the proxy at `base`."""
     endpoints = Endpoints.parse(base)
     return str(getattr(endpoints, "ingress" if port == "in" else port))
 

@@ -35,6 +35,7 @@ def copy(tmp_path: Path) -> Path:
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
     script(tmp_path / "scripts/setup", "#!/bin/sh\n")
+    script(tmp_path / "scripts/sanitize", "#!/bin/sh\nexit 3\n")
     script(tmp_path / "scripts/test", FAKE_TEST)
     for name in ("initdb", "chromium", "ip", "shellcheck", "npm"):
         script(tmp_path / "tools" / name, "#!/bin/sh\n")
@@ -58,6 +59,13 @@ def run(copy: Path, codes: list[int], failed: list[str]) -> tuple[subprocess.Com
     env = os.environ | {"PATH": f"{copy / 'tools'}:{os.environ['PATH']}"}
     done = subprocess.run([copy / ".ci/run"], env=env, capture_output=True, text=True, timeout=60)
     return done, json.loads((copy / "asked").read_text())
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_what_sanitizers_find_ends_it_and_that_there_are_none_does_not(copy: Path, code: int) -> None:
+    script(copy / "scripts/sanitize", f"#!/bin/sh\nexit {code}\n")
+    done, asked = run(copy, [0], [])
+    assert (done.returncode, asked) == ((1, []) if code == 1 else (0, [[]]))
 
 
 def test_all_pass_at_once(copy: Path) -> None:

@@ -28,7 +28,6 @@ class Raw(Client):
         self._socket.rcvtimeo = 100
         if not publishes:
             self._socket.connect(endpoints.out)
-            self._socket.connect(endpoints.relay)
         self._callbacks: list[tuple[tuple[bytes, ...], Callable[[bytes], None]]] = []
         self._closing = False
         self._thread: threading.Thread | None = None

@@ -325,7 +325,7 @@ def test_gaps_are_told_in_the_loop(proxy: ProxyProcess) -> None:
             node.on_gap(gaps.append)
             subscription = await node.subscribe("g/#")
             await subscription.ack()
-            up = node.node._up
+            up = node.node._engine.up
             await node.publish("g/x", 1)
             up._numbering.next(b"g/x\0")  # a number that never was a message
             await node.publish("g/x", 3)
@@ -468,7 +468,7 @@ def test_a_loop_that_was_closed_early(proxy: ProxyProcess) -> None:
 
     node = asyncio.run(main())
     with Node(proxy.base) as other:
-        until(lambda: other.publish("early/x", 1) and not node.node._thread.is_alive(), "the node has ended")
+        until(lambda: other.publish("early/x", 1) and not node.node._engine.thread.is_alive(), "the node has ended")
 
 
 def test_close_from_another_loop(proxy: ProxyProcess) -> None:
@@ -478,4 +478,4 @@ def test_close_from_another_loop(proxy: ProxyProcess) -> None:
 
     node, _ = asyncio.run(main())
     assert asyncio.run(node.close()) == 0
-    assert not node.node._thread.is_alive()
+    assert not node.node._engine.thread.is_alive()

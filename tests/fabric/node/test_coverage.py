@@ -89,11 +89,11 @@ class Node:
         return effects
 
     def answer(self, *names: str, nonce: bytes | None = None) -> list[Effect]:
-        """These proxies answer the newest marker; the own one at both legs."""
+        """These proxies answer the newest marker; the own one at its out."""
         effects: list[Effect] = []
         for name in names:
-            for leg in ("relay", "ingress") if name == "p1" else ("ingress",):
-                effects += self.coverage.marker_answered(nonce or self.nonce, leg, self.proxies.view(name), self.now)
+            leg = "out" if name == "p1" else "link"
+            effects += self.coverage.marker_answered(nonce or self.nonce, leg, self.proxies.view(name), self.now)
         return effects
 
     def announce(self, name: str = "p1") -> list[Effect]:
@@ -143,12 +143,13 @@ def test_the_order_of_the_answers_does_not_matter() -> None:
     assert ack(node.answer("p1")).covered == ("p1", "p2", "p3")
 
 
-def test_the_own_proxy_must_have_answered_at_both_legs() -> None:
+def test_the_own_proxy_must_have_answered_at_its_out() -> None:
+    """An answer of its link does not say which one is the own."""
     node = Node("p1")
     node.subscribe()
     own = node.proxies.view("p1")
-    assert node.coverage.marker_answered(node.nonce, "ingress", own, 0.0) == []
-    assert ack(node.coverage.marker_answered(node.nonce, "relay", own, 0.0)).ok
+    assert node.coverage.marker_answered(node.nonce, "link", own, 0.0) == []
+    assert ack(node.coverage.marker_answered(node.nonce, "out", own, 0.0)).ok
 
 
 def test_one_marker_speaks_for_everything_before_it() -> None:
@@ -537,8 +538,8 @@ class Promise:
         runs = self.answered.setdefault(name, {})
         run = view.record.incarnation
         runs[run] = max(runs.get(run, -1), self.generation.get(nonce, -1))
-        for leg in ("relay", "ingress") if name == "p1" else ("ingress",):
-            self.perform(self.coverage.marker_answered(nonce, leg, view, self.node.now))
+        leg = "out" if name == "p1" else "link"
+        self.perform(self.coverage.marker_answered(nonce, leg, view, self.node.now))
 
     def an_answer_is_lost(self) -> None:
         if self.under_way:

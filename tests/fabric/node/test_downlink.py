@@ -1,4 +1,4 @@
-"""Downlink: subscriptions, markers and messages, against two XPUB sockets in the place of a proxy's out and relay."""
+"""Downlink: subscriptions, markers and messages, against an XPUB socket in the place of a proxy's out."""
 
 from __future__ import annotations
 
@@ -21,27 +21,22 @@ PRIVATE = b"\x01$ack/0123"
 
 
 class Proxy:
-    """What a node sees of a proxy: `heard` is what came upstream at each socket, in order."""
+    """What a node sees of a proxy: `heard` is what came upstream, in order."""
 
     def __init__(self, context: sockets.Context, base: str) -> None:
-        endpoints = Endpoints.parse(base)
         self.base = base
-        self.sockets = {}
-        self.heard: dict[str, list[bytes]] = {"out": [], "relay": []}
-        for name, endpoint in (("out", endpoints.out), ("relay", endpoints.relay)):
-            self.sockets[name] = sockets.xpub(context, send_hwm=0)
-            self.sockets[name].setsockopt(zmq.XPUB_VERBOSER, 1)
-            sockets.bind(self.sockets[name], endpoint, max_part_bytes=1_000_000)
+        self.heard: list[bytes] = []
+        self.out = sockets.xpub(context, send_hwm=0)
+        self.out.setsockopt(zmq.XPUB_VERBOSER, 1)
+        sockets.bind(self.out, Endpoints.parse(base).out, max_part_bytes=1_000_000)
 
-    def read(self) -> dict[str, list[bytes]]:
-        for name, socket in self.sockets.items():
-            while socket.poll(0):
-                self.heard[name].append(socket.recv())
+    def read(self) -> list[bytes]:
+        while self.out.poll(0):
+            self.heard.append(self.out.recv())
         return self.heard
 
     def close(self) -> None:
-        for socket in self.sockets.values():
-            socket.close(0)
+        self.out.close(0)
 
 
 @pytest.fixture
@@ -74,32 +69,30 @@ def tick(down: Downlink) -> None:
         down.socket.recv()
 
 
-def test_what_is_subscribed_before_and_after_goes_to_both_in_order(proxy: Proxy, down: Downlink) -> None:
+def test_what_is_subscribed_before_and_after_goes_in_order(proxy: Proxy, down: Downlink) -> None:
     down.change([b"a\0", b"b/"], [])
     down.flush()
     down.attach(proxy.base)
-    until(lambda: all(len(heard) == 3 for heard in proxy.read().values()), "what was held before")
-    assert set(proxy.heard["out"]) == {PRIVATE, b"\x01a\0", b"\x01b/"}
+    until(lambda: len(proxy.read()) == 3, "what was held before")
+    assert set(proxy.heard) == {PRIVATE, b"\x01a\0", b"\x01b/"}
     down.change([b"c/"], [b"a\0", b"b/"])
     down.flush()
     down.mark(b"nonce")
-    until(lambda: all(len(heard) == 7 for heard in proxy.read().values()), "the change and the marker")
-    for heard in proxy.heard.values():
-        assert heard[3:6] == [b"\x01c/", b"\x00a\0", b"\x00b/"], "first the new, then the cancels"
-        marker = decode_marker(heard[6])
-        assert (marker.token, marker.nonce, marker.sender) == (f"{TOKEN}-3", b"nonce", None)
+    until(lambda: len(proxy.read()) == 7, "the change and the marker")
+    assert proxy.heard[3:6] == [b"\x01c/", b"\x00a\0", b"\x00b/"], "first the new, then the cancels"
+    marker = decode_marker(proxy.heard[6])
+    assert (marker.token, marker.nonce, marker.sender) == (f"{TOKEN}-3", b"nonce", None)
 
 
-def test_messages_of_both_arrive_and_the_bell_too(proxy: Proxy, down: Downlink, bell: Any) -> None:
+def test_messages_arrive_and_the_bell_too(proxy: Proxy, down: Downlink, bell: Any) -> None:
     down.change([b""], [])
     down.flush()
     down.attach(proxy.base)
-    until(lambda: all(len(heard) == 2 for heard in proxy.read().values()), "both are connected")
-    proxy.sockets["out"].send(b"from out")
-    proxy.sockets["relay"].send(b"from relay")
+    until(lambda: len(proxy.read()) == 2, "connected")
+    proxy.out.send(b"from out")
     bell.send(b"$ack/0123/b\0")
     down.socket.rcvtimeo = 10_000
-    assert {down.socket.recv() for _ in range(3)} == {b"from out", b"from relay", b"$ack/0123/b\0"}
+    assert {down.socket.recv() for _ in range(2)} == {b"from out", b"$ack/0123/b\0"}
 
 
 def test_it_knows_whether_something_waits(proxy: Proxy, down: Downlink) -> None:
@@ -107,8 +100,8 @@ def test_it_knows_whether_something_waits(proxy: Proxy, down: Downlink) -> None:
     down.change([b""], [])
     down.flush()
     down.attach(proxy.base)
-    until(lambda: b"\x01" in proxy.read()["out"], "connected")
-    proxy.sockets["out"].send(b"x")
+    until(lambda: b"\x01" in proxy.read(), "connected")
+    proxy.out.send(b"x")
     until(down.poll, "a message")
     assert down.socket.recv() == b"x"
 
@@ -117,15 +110,15 @@ def test_a_proxy_that_comes_back_hears_everything_anew(context: sockets.Context,
     down.change([b"a\0"], [])
     down.flush()
     down.attach(proxy.base)
-    until(lambda: all(len(heard) == 2 for heard in proxy.read().values()), "connected")
+    until(lambda: len(proxy.read()) == 2, "connected")
     down.change([b"b\0"], [b"a\0"])
     down.flush()
     proxy.close()
-    again = until(lambda: rebound(context, proxy.base), "the addresses are free")
+    again = until(lambda: rebound(context, proxy.base), "the address is free")
 
     def settled() -> bool:
         tick(down)
-        return all(set(heard) == {PRIVATE, b"\x01b\0"} for heard in again.read().values())
+        return set(again.read()) == {PRIVATE, b"\x01b\0"}
 
     until(settled, "the private prefix and b, and not a")
 
@@ -141,7 +134,7 @@ def test_detached_it_hears_and_says_nothing_there(proxy: Proxy, down: Downlink) 
     down.change([b""], [])
     down.flush()
     down.attach(proxy.base)
-    until(lambda: all(len(heard) == 2 for heard in proxy.read().values()), "connected")
+    until(lambda: len(proxy.read()) == 2, "connected")
     down.detach()
     down.detach()
     down.change([b"later"], [])
@@ -149,8 +142,8 @@ def test_detached_it_hears_and_says_nothing_there(proxy: Proxy, down: Downlink) 
 
     def gone() -> bool:
         tick(down)
-        return all(len(heard) == 4 for heard in proxy.read().values())
+        return len(proxy.read()) == 4
 
     until(gone, "its cancels, as the connection ends")
-    assert all(set(heard[2:]) == {b"\x00", b"\x00" + PRIVATE[1:]} for heard in proxy.heard.values())
+    assert set(proxy.heard[2:]) == {b"\x00", b"\x00" + PRIVATE[1:]}
     down.close()

@@ -25,7 +25,7 @@ def test_commands_of_many_threads_all_run_in_the_order_each_thread_gave_them(nod
 
     def give(thread: int) -> None:
         for number in range(200):
-            node._command(lambda number=number: ran.append((thread, number)))  # type: ignore[misc]
+            node._engine.commands.put(lambda number=number: ran.append((thread, number)))  # type: ignore[misc]
 
     threads = [threading.Thread(target=give, args=(thread,)) for thread in range(5)]
     for each in threads:
@@ -38,23 +38,23 @@ def test_commands_of_many_threads_all_run_in_the_order_each_thread_gave_them(nod
 
 
 def test_the_bell_is_heard_by_a_node_that_sleeps(node: Node) -> None:
-    until(lambda: node._quiet, "the node sleeps")
+    until(lambda: node._engine._quiet, "the node sleeps")
     for _ in range(20):
         heard = threading.Event()
-        node._command(heard.set)
+        node._engine.commands.put(heard.set)
         assert heard.wait(5)
 
 
 def sleeps(node: Node) -> int:
     """How often the I/O thread has gone to sleep."""
-    status = Path(f"/proc/self/task/{node._thread.native_id}/status").read_text()
+    status = Path(f"/proc/self/task/{node._engine.thread.native_id}/status").read_text()
     return int(status.partition("voluntary_ctxt_switches:")[2].split()[0])
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts what Linux counts")
 def test_an_idle_node_wakes_up_for_its_proxys_announcements_only(node: Node) -> None:
     assert node.wait_ack(node.subscribe("idle/#", print), 10).ok
-    until(lambda: node._asleep and node.stats()["unconfirmed"] == 0, "the node sleeps")
+    until(lambda: node._engine._asleep and node.stats()["unconfirmed"] == 0, "the node sleeps")
     received, before = node.stats()["received"], sleeps(node)
     until(lambda: node.stats()["received"] >= received + 4, "four announcements have come")
     assert sleeps(node) - before <= node.stats()["received"] - received + 3
@@ -62,7 +62,7 @@ def test_an_idle_node_wakes_up_for_its_proxys_announcements_only(node: Node) -> 
 
 def test_who_publishes_much_is_confirmed_soon_though_the_node_slept(node: Node) -> None:
     node.publish("much", 0)
-    until(lambda: node._asleep, "the node sleeps")
+    until(lambda: node._engine._asleep, "the node sleeps")
     for number in range(1_000):
         node.publish("much", number)
     until(lambda: node.stats()["unconfirmed"] < 300, "the first of them are confirmed")
@@ -100,8 +100,8 @@ def test_an_engine_that_fails_says_so_to_publishers(mesh: list[ProxyProcess]) ->
         def fail() -> None:
             raise RuntimeError("a defect")
 
-        node._command(fail)
-        until(lambda: not node._thread.is_alive(), "the thread ended")
+        node._engine.commands.put(fail)
+        until(lambda: not node._engine.thread.is_alive(), "the thread ended")
         with pytest.raises(StateError, match="a defect"):
             node.publish("a/b", 1)
         assert node.state.state == "closed"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from fabric import Ack, Message, Node, NodeState
 from fabric.errors import (
@@ -57,6 +58,19 @@ def acked(node: Node, topic_filter: str, fun: Any = print) -> int:
 
 
 # --- messages
+
+
+def test_nodes_of_one_process_may_share_a_context(two: Proxies) -> None:
+    context = zmq.Context()
+    with Node(two[0].base, context=context) as first:
+        with Node(two[1].base, context=context) as second:
+            box = Box()
+            acked(second, "shared/#", box)
+            first.publish("shared/x", 1)
+            until(lambda: len(box) == 1, "it has come")
+        assert not context.closed
+        assert first.publish("shared/x", 2) == 2
+    context.term()  # would wait for ever for a socket that is still open
 
 
 def test_a_message_crosses_the_mesh_with_all_its_fields(here: Node, there: Node) -> None:
@@ -669,15 +683,15 @@ def test_what_is_read_while_letting_go_of_a_proxy_does_not_prove_the_next(
     with Node([first.base, second.base], name="slow") as node:
         states = Box()
         node.on_state(states)
-        read_out, came = node._read_out, Box()
-        watermark = node._up._encoder.part(b"", 1, 0, [node._up._serial, 0])
+        read_out, came = node._engine._read_out, Box()
+        watermark = node._engine.up._encoder.part(b"", 1, 0, [node._engine.up._serial, 0])
 
         def read_out_late() -> None:
             read_out()
-            node._on_private(node._bell_part[:-2] + b"w", watermark)
+            node._engine._on_private(node._engine.commands._part[:-2] + b"w", watermark)
             came(watermark)
 
-        monkeypatch.setattr(node, "_read_out", read_out_late)
+        monkeypatch.setattr(node._engine, "_read_out", read_out_late)
         first.kill()
         states.wait_for(lambda items: items[-1] == NodeState("connected", second.base), "it is at the second")
         assert came.items and node.publish("a", 1, timeout_s=5) == 1

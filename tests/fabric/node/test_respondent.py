@@ -72,7 +72,7 @@ def test_a_trace_is_answered_by_who_gets_it_and_handled_by_nobody(asker: Node, n
     box, handled = answers(asker), Box()
     held = node.subscribe("a/#", handled)
     assert node.wait_ack(held, 10).ok
-    asker._up.publish(asker._up.prefix("a/b/c"), None, trace_headers(b"7", REPLY))
+    asker._engine.up.publish(asker._engine.up.prefix("a/b/c"), None, trace_headers(b"7", REPLY))
     (answer,) = box.wait(1)
     assert answer == {"answer": "trace", "id": b"7", "node": "n2", "proxy": "p2", "topic": "a/b/c"}
     asker.publish("a/z", 1)
@@ -95,7 +95,7 @@ def test_wrong_questions_are_passed_over(asker: Node, node: Node, payload: Any) 
     topic = question_topic(announced.wait_for(lambda items: "incarnation" in items[0], "one")[0]["incarnation"])
     for where in ("$fabric/proxy/p2", topic):
         asker.publish_system(where, payload)
-    asker._up.publish(asker._up.prefix("a/b/c"), None, {"tail": True, "trace": payload})
+    asker._engine.up.publish(asker._engine.up.prefix("a/b/c"), None, {"tail": True, "trace": payload})
     ask(asker, Question("stats", b"1", REPLY))
     asker.publish_system(topic, Question("ping", b"2", REPLY).to_map())
     assert {each["id"] for each in box.wait(2)} == {b"1", b"2"}

@@ -76,7 +76,7 @@ def test_what_cannot_work_is_refused_at_once(options: dict[str, Any], words: str
         Proxy(**options)
 
 
-@pytest.mark.parametrize("port", ["ingress", "out", "relay", "link", "guest"])
+@pytest.mark.parametrize("port", ["ingress", "out", "link", "guest"])
 def test_an_address_in_use_is_told_at_once_and_nothing_is_left(port: str) -> None:
     base = free_base()
     with zmq.Context() as context, context.socket(zmq.PULL) as other:
@@ -318,7 +318,7 @@ def test_an_announcement_holds_figures_for_people(start: Start) -> None:
         assert (view["name"], view["state"], view["base"]) == ("first", "member", first.endpoints.base)
         assert view["protocol"] == list(PROTOCOL) and view["uptime_s"] > 0
         assert [(peer["id"], peer["linked"], peer["dead"]) for peer in view["peers"]] == [("second", True, False)]
-        assert view["nodes"] == 1 and view["subscriptions"]["relay"] >= 2
+        assert view["nodes"] == 1 and view["subscriptions"]["out"] >= 2 and view["subscriptions"]["link"] >= 2
         assert 0 < view["descriptors"]["used"] < view["descriptors"]["limit"]
         assert view["rates"].keys() == view["counts"].keys() == view["bytes"].keys() == {"in", "out", "relay", "guest"}
         assert view["bytes"]["in"] > 20 * view["counts"]["in"]
@@ -354,7 +354,7 @@ def test_what_is_refused_is_counted_where_it_is_refused(start: Start) -> None:
         context.socket(zmq.PUSH) as forger,
     ):
         said = announced(node, "p")
-        stray.connect(endpoints.relay)
+        stray.connect(endpoints.out)
         for _ in range(3):
             stray.send(b"\x07 no control part")
             stray.send(b"\x02 no msgpack")

@@ -178,7 +178,7 @@ def test_close_fails_what_is_open(node: Node, server: Server) -> None:
         future.result(0)
     with pytest.raises(StateError):
         client.request("echo", "x")
-    assert not node._attached
+    assert not node._engine._attached
 
 
 def test_it_ends_with_its_node(proxy: ProxyProcess, server: Server) -> None:

@@ -276,7 +276,7 @@ def test_bad_arguments(node: Node) -> None:
             Server(node, "x", each(print), **options)
     with pytest.raises(ValueError, match="invalid service"):
         Server(node, "a/b", each(print))
-    assert not node._attached
+    assert not node._engine._attached
 
 
 def junk(chance: random.Random) -> Any:

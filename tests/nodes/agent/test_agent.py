@@ -243,3 +243,31 @@ def test_an_agent_that_goes_on_elsewhere_keeps_its_sessions(nodes: list[Node]) -
         assert second.wait("joined")["session"] == session
         second.wait("update")
     page.close()
+
+
+def test_it_asks_out_of_a_chat_and_takes_that_back(nodes: list[Node]) -> None:
+    page = with_snapshots(Watched(nodes[0], buttons=["ask"]))
+    page.code()
+    with Ada(nodes[1], "hal", buttons=["ask"]) as hal:
+        hal.set_available(True)
+        page.wait("chat_button/ask/enabled")
+        page.publish("~pagesession/chat/trigger", {"button": "ask"})
+        session = hal.wait("chat_offered")["session"]
+        assert hal.accept(session).result(10)["chat"] == "open"
+        asked = hal.ask(session).result(10)
+        assert (asked["cobrowse"], asked["capability"], asked["asked_by"]) == ("asked", "view", "chat")
+        with pytest.raises(StateError):
+            hal.ask(session).result(10)
+        hal.stop(session)
+        assert hal.wait("request_declined")["reason"] == "withdrawn"
+        assert page.wait("cobrowsing/declined")["reason"] == "withdrawn"
+        page.allow(hal.ask(session).result(10)["epoch"])
+        hal.wait("joined")
+        assert hal.wait("update")["update"] == "whole"
+        hal.stop(session)
+        page.wait("cobrowsing/stop")
+        hal.say(session, "still here")
+        assert page.wait("chat/message")["text"] == "still here"
+        with pytest.raises(NotAllowed):
+            hal.ask("s" * 22, "control").result(10)
+    page.close()

@@ -28,7 +28,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def test_the_ready_line(mesh: list[ProxyProcess]) -> None:
     first, second = mesh
     peers = first.ready["peers"]  # the shared mesh starts both at once: the second may have been there first
-    assert first.ready == {"event": "ready", "name": "p1", "listen": first.base, "protocol": [1, 1], "peers": peers}
+    assert first.ready == {"event": "ready", "name": "p1", "listen": first.base, "protocol": [2, 2], "peers": peers}
     assert peers in ([], ["p2"]) and second.ready["peers"] == ["p1"] and second.ready["name"] == "p2"
     assert len(first.stdout) == len(second.stdout) == 1
     first.wait_stderr("link up p2 at " + second.base)

@@ -192,6 +192,63 @@ def test_an_agent_hears_a_page_only_while_it_is_joined_or_in_chat(url: str) -> N
     play(story())
 
 
+@pytest.fixture(scope="module")
+def asking(world: Site) -> GatewayProcess:
+    return start_gateway(world, "--agents", agents_file(world.folder, "gus"), "--consent", "ask")
+
+
+def test_a_visitor_is_asked_first_and_answers(asking: GatewayProcess) -> None:
+    """Nothing of the page reaches the agent before, whatever browsers send; a request is allowed in its own epoch."""
+    url = asking.url
+
+    async def story() -> None:
+        async with Browser(url) as browser, await console(url, "gus") as agent:
+            await browser.hello()
+            code = (await browser.told("~/site_connect/ready"))["code"]
+            await agent.get("welcome", signed_in=True)
+            await agent.send("join", id=1, code=code)
+            await agent.get("event", event="requested", epoch=1, capability="view")
+            state = (await agent.get("reply", id=1, ok=True))["state"]
+            assert (state["cobrowse"], state["capability"], state["asked_by"]) == ("asked", "view", "code")
+            request = {"epoch": 1, "agent": "gus", "name": "Gus", "capability": "view", "by": "code"}
+            assert await browser.told("~pagesession/cobrowsing/asked") == request
+            await browser.send("update", epoch=1, event={"before": "it is allowed"}, snapshot=True)
+            await agent.send("snapshot", session=state["session"])
+            await agent.send("shown", session=state["session"], epoch=1)
+            await browser.send("publish", id=1, topic="~pagesession/cobrowsing/allow", payload={"epoch": "1"})
+            assert "`epoch`" in (await browser.get("refused", id=1))["why"]
+            await browser.send("publish", id=2, topic="~pagesession/cobrowsing/asked", payload=request)
+            await browser.get("refused", id=2)
+            await browser.send("publish", id=3, topic="~pagesession/cobrowsing/decline", payload={"epoch": 1})
+            await browser.get("done", id=3)
+            retained = {"topic": "~pagesession/cobrowsing/asked", "payload": request}
+            assert any(retained in each["messages"] for each in browser.messages if each["t"] == "retained")
+            await agent.get("event", event="request_declined", epoch=1, reason="declined")
+            second = (await browser.told("~/site_connect/new_code"))["code"]
+            await agent.send("join", id=2, code=second)
+            assert (await browser.told("~pagesession/cobrowsing/asked"))["epoch"] == 2
+            await agent.send("stop", id=3, session=state["session"])
+            await agent.get("reply", id=3, ok=True)
+            assert (await browser.told("~pagesession/cobrowsing/declined"))["reason"] == "withdrawn"
+            third = (await browser.told("~/site_connect/new_code"))["code"]
+            await agent.send("join", id=4, code=third)
+            assert (await browser.told("~pagesession/cobrowsing/asked"))["epoch"] == 3
+            for epoch in (1, 2, 3):
+                payload = {"epoch": epoch}
+                await browser.send("publish", id=epoch + 3, topic="~pagesession/cobrowsing/allow", payload=payload)
+            assert (await browser.told("~pagesession/cobrowsing/start"))["epoch"] == 3
+            await agent.get("event", event="joined", epoch=3)
+            said = str(browser.messages)
+            assert said.count("snapshot_request") <= 1 and "cobrowsing/shown" not in said
+            assert "before" not in str(agent.messages) and code not in str(agent.messages[1:])
+            await agent.send("ask", id=5, session=state["session"])
+            assert "others need the code" in (await agent.get("reply", id=5, ok=False))["why"]
+            await agent.send("ask", id=6, session=state["session"], capability="control")
+            assert "expected 'view'" in (await agent.get("refused", id=6))["why"]
+
+    play(story())
+
+
 def test_a_stop_that_comes_while_a_window_is_welcomed_is_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """That window never hears of it: its welcome comes first, and takes the place of what was passing."""
     agent, confirmed = Mock(), Mock()

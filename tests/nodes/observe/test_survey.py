@@ -60,7 +60,7 @@ def test_nodes_answer_but_not_the_operators_own(survey: Survey, other: Node) -> 
     asked, trace = survey.ask_nodes("why", ["p1", "p2"], "a/b"), survey.trace("a/b")
     assert [answer["matches"] for _, answer in asked.wait(1, PATIENCE_S)] == [["a/+"]]
     ((_, answer),) = trace.wait(1, PATIENCE_S)
-    assert (answer["node"], answer["publisher"]) == ("other", other._up.publisher)
+    assert (answer["node"], answer["publisher"]) == ("other", other._engine.up.publisher)
     assert survey.ask_nodes("stats", ["p1"]).wait(1, 0.2) == []
 
 

@@ -28,6 +28,7 @@ INPUTS: list[Input] = [
     interface.FrameNodeRejected(ASK, "no"),
     interface.FrameNodeTold(state(2)),
     interface.LeaseLost(0.0),
+    interface.LeaseKept(0.0),
     interface.ButtonsCounted({"help": 1}),
     interface.ClockTicked(),
     interface.SessionsAcked(Ack(True, (), (), 0.0)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nodes.rules import cobrowse
-from nodes.rules.diagrams import MODULES, document, mermaid
+from nodes.rules.diagrams import FABRIC, MODULES, document, mermaid
 
 PAGE = Path(__file__).parents[3] / "docs" / "machines.md"
 
@@ -15,8 +15,9 @@ def test_the_page_in_the_repository_is_up_to_date() -> None:
 
 
 def test_every_transition_of_every_machine_is_drawn() -> None:
-    for module in MODULES:
-        for (before, event), after in module.TRANSITIONS.items():
+    tables = [module.TRANSITIONS for module in MODULES] + [machine.transitions for machine, _ in FABRIC]
+    for table in tables:
+        for (before, event), after in table.items():
             assert f"    {before} --> {after}: {event}" in document()
 
 

@@ -8,10 +8,12 @@ import { View } from "./view.js";
 
 const TICK_MS = 500;
 const BEHIND_MS = 3_000; // a picture that is behind for so long is asked for again
+const CONFIRM_MS = 2_000; // how often the visitor is told that the page is on the screen
 
 let desk = START;
 let ms = null; // how long the last ping took
 let behindSince = null; // since when the picture on the screen lacks updates
+let confirmedAt = 0; // when the page's visitor was told last that it is on the screen
 
 const view = new View({
   signIn: (agent, password) => link.signIn(agent, password),
@@ -44,7 +46,7 @@ const view = new View({
 
 const stage = new Stage(document.getElementById("stage"), {
   onMeta: (session, { href }) => become(addressed(desk, session, href)),
-  shown: (session) => link.send({ t: "shown", session, epoch: desk.visitors[session].epoch }),
+  shown: (session) => confirm(session, performance.now()),
   long: (session) => link.send({ t: "snapshot", session }),
   report: (words) => become({ ...desk, notice: words }),
 });
@@ -107,14 +109,22 @@ async function say(session, text) {
   return reply.ok;
 }
 
+/** The visitor reads that an agent views the page for as long as this is said again and again. */
+function confirm(session, now) {
+  const { epoch } = desk.visitors[session] ?? {};
+  if (typeof epoch === "number" && link.send({ t: "shown", session, epoch })) confirmedAt = now;
+}
+
 /** As time goes by a picture grows old; one that lacks updates, as after a limit, is asked for again. */
 function tick() {
   if (!desk.agent) return;
   view.showAge(desk);
+  const now = performance.now();
+  if (stage.isShown && now - confirmedAt >= CONFIRM_MS) confirm(stage.session, now);
   const visitor = desk.visitors[desk.active];
-  const isBehind = canAct(desk) && visitor?.pulse && visitor.epoch !== null && visitor.pulse.n !== visitor.n;
-  behindSince = isBehind ? (behindSince ?? performance.now()) : null;
-  if (behindSince === null || performance.now() - behindSince < BEHIND_MS) return;
+  const isBehind = canAct(desk) && visitor?.pulse && visitor.epoch !== null && visitor.pulse.n !== visitor.n && !visitor.paused;
+  behindSince = isBehind ? (behindSince ?? now) : null;
+  if (behindSince === null || now - behindSince < BEHIND_MS) return;
   behindSince = null;
   link.send({ t: "snapshot", session: desk.active });
 }

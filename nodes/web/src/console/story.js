@@ -72,7 +72,7 @@ const EVENTS = {
     const asked = desk.visitors[session]?.asked;
     if (!asked || asked.epoch > epoch) return desk;
     const next = change(desk, session, { asked: null, refusal: reason });
-    return left({ ...next, notice: `${next.visitors[session].label}: ${REFUSALS[reason] ?? REFUSALS.unknown}` }, session);
+    return left({ ...next, notice: refusalWords(next.visitors[session])[1] }, session);
   },
   joined,
   stopped: (desk, { session, by }) => {
@@ -254,16 +254,19 @@ export function picture({ connected, silent_s }, { synced, n, pulse, paused }, n
   return { words: "Live", level: "good", old: false };
 }
 
-/** How a request ended that was not allowed, for the agent. */
-export const REFUSALS = {
-  __proto__: null,
-  declined: "The visitor chose not now.",
-  timeout: "The visitor did not answer in time.",
-  withdrawn: "You took your request back.",
-  agent_lost: "Your connection was lost; the request is over.",
-  page_lost: "The visitor has left the page.",
-  unknown: "The request is over.",
-};
+/** How a request ended that was not allowed, for the agent: [in a word, in a sentence]. */
+export function refusalWords({ label, refusal }) {
+  const ways = {
+    __proto__: null,
+    declined: ["Declined", `${label} chose “Not now”.`],
+    timeout: ["No answer", `${label} did not answer in time.`],
+    withdrawn: ["Cancelled", "You have cancelled the request."],
+    agent_lost: ["Not asked any more", "Your connection was lost, and the request with it."],
+    page_lost: ["Gone", `${label} has left the page.`],
+    unknown: ["Not asked any more", "The request is over."],
+  };
+  return ways[refusal] ?? ways.unknown;
+}
 
 /** Whether a visitor can be asked to show the page: "" if so, else why not, or null where there is nothing to ask for. */
 export function whyNotAsk(desk, { chat, state, epoch, asked }) {

@@ -2,7 +2,7 @@
 
 import { notDone } from "../shared/words.js";
 import { ChatPanel } from "./chat.js";
-import { REFUSALS, canAct, engaged, picture, waiting, whyNotAsk } from "./story.js";
+import { canAct, engaged, picture, refusalWords, waiting, whyNotAsk } from "./story.js";
 
 const get = (id) => document.getElementById(id);
 const NOTICE_S = 8;
@@ -108,11 +108,12 @@ export class View {
     return element("li", {}, ...words, accept, decline, ask);
   }
 
-  visitor({ session, label, active, chat, unread, live, asked, away, gone }) {
+  visitor({ session, label, active, chat, unread, live, asked, refusal, away, gone }) {
     const open = this.act(`open ${session}`, label, () => this.acts.open(session), "open");
     open.setAttribute("aria-current", String(active));
     const here = gone ? "has left" : away ? "away" : "";
-    const marks = [live ? "viewing" : asked ? "asking" : "", MARKS[chat] ?? "", here];
+    const sight = live ? "viewing" : asked ? "asking" : refusal;
+    const marks = [sight, MARKS[chat] ?? "", here];
     open.append(element("small", {}, marks.filter(Boolean).join(" · ")));
     if (unread) open.append(element("em", { ariaLabel: `${unread} unread` }, String(unread)));
     return element("li", {}, open);
@@ -194,19 +195,29 @@ function row(desk, session) {
   const { label, chat, button, unread, epoch, asked, away, gone } = visitor;
   const whyNot = whyNotAsk(desk, visitor);
   const live = epoch !== null;
-  return { session, label, chat, button, unread, live, asked, away, gone, active: desk.active === session, whyNot };
+  const refusal = visitor.refusal ? refusalWords(visitor)[0].toLowerCase() : "";
+  const active = desk.active === session;
+  return { session, label, chat, button, unread, live, asked, refusal, away, gone, active, whyNot };
 }
 
 function emptyWords(visitor, whyNot) {
   if (!visitor) return ["Nobody's page is open", NOBODY];
   const { label, asked, refusal, chat } = visitor;
   if (asked) return [`Asking ${label} to show the page…`, "Nothing of it leaves their browser before they allow it."];
-  if (refusal) return [refusal === "declined" ? `${label}: not now` : `${label}'s page is not open`, REFUSALS[refusal]];
+  if (refusal) return withStranger(visitor);
   if (whyNot !== null) return [`${label}'s page is not open`, "They are asked first, and can stop it at any time."];
   const words = chat === "invited" ? "Once they chat with you, you can ask to see the page." : NOBODY;
   return [`${label}'s page is not open`, words];
 }
 
+/** After a request by code one should know whom it was that was asked. */
+function withStranger(visitor) {
+  const [head, words] = refusalWords(visitor);
+  const isStranger = visitor.chat === "idle" && ["declined", "timeout"].includes(visitor.refusal);
+  return [head, isStranger ? `${words} ${STRANGER}` : words];
+}
+
+const STRANGER = "If your caller saw no question, the code was mistyped. The page has another code now.";
 const NOBODY = "Ask the caller for the contact code in their help window, and join by it. Chats that wait appear on the left.";
 
 /** Minutes and seconds. */

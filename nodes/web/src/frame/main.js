@@ -3,6 +3,7 @@
 
 import { Connection } from "./connection.js";
 import { recall, remember } from "./memory.js";
+import { wireKeyboard } from "./keyboard.js";
 import { START, dismissed, kept, numbered, resumed, see, withChat } from "./story.js";
 import { focusCard, show, wire } from "./panel.js";
 
@@ -10,6 +11,10 @@ let state = resumed({ ...START }, recall("story", {}));
 let pageOrigin = null;
 let retained = []; // the states that the gateway has said a late subscriber is told
 let choices = 0; // of the view that the page has made, as far as the frame has heard
+let unseen = null; // the timer that says that the agent's console shows the page no more
+
+const SEEN = "~pagesession/cobrowsing/shown"; // the agent's console says so every two seconds
+const SEEN_MS = 6_000;
 
 const connection = new Connection({
   instance: [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
@@ -35,6 +40,7 @@ function become(next) {
   const { view, chat, messages, unread } = state;
   remember("story", { view, chat, messages, unread });
   show(state);
+  keyboard.kept();
   if (isCountNew) tellUnread();
 }
 
@@ -52,8 +58,8 @@ function withUnread() {
   return [...retained.map(typed), ...(state.unread ? [unreadCount()] : [])];
 }
 
-function needsRoom({ chat, viewing, asked, messages }) {
-  return chat === "open" || viewing || asked !== null || messages.length > 0;
+function needsRoom({ chat, asked, messages }) {
+  return chat === "open" || asked !== null || messages.length > 0;
 }
 
 window.addEventListener("message", ({ data, origin, source }) => {
@@ -75,6 +81,7 @@ function greeted(hello, origin) {
   connection.hold(subscriptions);
   become({ ...state, ownConsent });
   connection.hasMade(hello.made);
+  state = { ...state, typing: hello.typing ?? null };
   if (view) become({ ...state, view });
   else show(state);
   tellPage({ t: "ready" });
@@ -88,6 +95,8 @@ function fromPage({ site_connect: _, ...message }) {
     choices = message.choices;
     return become({ ...state, view: message.view });
   }
+  if (message.t === "typing") return become({ ...state, typing: message.isShown });
+  if (message.t === "enter") return keyboard.enter(message.last);
   if (message.t === "consent") return become({ ...state, ownConsent: message.own });
   if (message.t === "focus") return focusCard();
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
@@ -110,6 +119,10 @@ function fromGateway(said) {
     const { t: _, ...payload } = said;
     return fromGateway({ t: "site", topic: "~/site_connect/connection", payload });
   }
+  if (said.topic === SEEN) {
+    clearTimeout(unseen);
+    unseen = setTimeout(() => become({ ...state, seen: false }), SEEN_MS);
+  }
   if (said.t === "line") return become(numbered(state, said));
   if (said.t === "site" || (said.t === "message" && !said.ids)) become(see(state, said.topic, said.payload));
   if (said.t === "retained") {
@@ -125,9 +138,18 @@ function typed({ topic, payload, ...rest }) {
   return topic?.startsWith(own) ? { ...rest, name: topic.slice(own.length), payload } : { ...rest, topic, payload };
 }
 
+const publish = (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload });
+const keyboard = wireKeyboard({
+  close: () => {
+    if (state.asked && !state.ownConsent) return; // Escape is an answer then, see panel.js
+    publish(state.viewing || needsRoom(state) ? "minimize_frame" : "hide_frame");
+  },
+  leave: (back) => tellPage({ t: "leave", back }),
+});
+
 wire({
-  publish: (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload }),
-  answer: (answer) => tellPage({ t: "act", topic: `~pagesession/cobrowsing/${answer}`, payload: { epoch: state.asked.epoch } }),
+  publish,
+  answer: (answer) => publish(`cobrowsing/${answer}`, { epoch: state.asked.epoch }),
   stop: () => tellPage({ t: "stop" }),
   retry: () => connection.send({ t: "retry" }),
   dismissChat: () => {

@@ -10,12 +10,13 @@ export const START = {
   code: null,
   trouble: "", // words, when no code can be had at present
   gaveUp: false,
-  asked: null, // {epoch, name, by, capability, answered} of an agent's request that waits for the visitor
+  asked: null, // {epoch, name, by, capability, answered: allowed} of an agent's request that waits for the visitor
   ownConsent: false, // the site asks by a dialog of its own
   note: "", // what became of the last request, in words
   viewing: false, // an agent has the page
   seen: false, // its console has said that it shows it
   paused: "", // why nothing of it leaves, in words
+  typing: null, // whether the agent sees something of what is typed on the page; null: not known
   buttons: {}, // id -> enabled
   chat: "idle", // idle, waiting, invited, open, closed
   refused: "", // why the last thing was not done, in words

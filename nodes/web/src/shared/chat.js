@@ -5,7 +5,8 @@ import { element, line } from "./lines.js";
 export function mount(section, act) {
   const words = element("p", { role: "status" });
   const actions = element("div", { className: "actions" });
-  const log = element("ol", { className: "log", role: "log", ariaLabel: "Messages", tabIndex: 0 });
+  const log = element("ol", { className: "log", ariaLabel: "Messages", tabIndex: 0 });
+  const room = element("div", { className: "messages", role: "log", ariaLabel: "Messages" }, log);
   const input = element("input", { ariaLabel: "Your message", placeholder: "Write a message", maxLength: 4000 });
   input.autocomplete = "off";
   const send = element("button", { className: "primary", textContent: "Send" });
@@ -18,7 +19,7 @@ export function mount(section, act) {
     act.publish("chat/message", { from: "visitor", text, id, at: Date.now() / 1000 });
     input.value = "";
   });
-  section.append(words, actions, log, form);
+  section.append(words, actions, room, form);
   let before = "";
   let shown = "";
   let was = ""; // the chat's state that was shown last
@@ -36,7 +37,7 @@ export function mount(section, act) {
     const open = chat === "open";
     words.textContent = SAYS[chat] ?? "";
     words.hidden = !words.textContent;
-    log.hidden = !messages.length && !open;
+    room.hidden = !messages.length && !open;
     form.hidden = !open;
     send.disabled = !connected;
     if (open && was !== chat) isEager = was !== "";

@@ -137,7 +137,9 @@ test("a request takes the place of the code until it is allowed, or is over", ()
   const asked = told(["~/site_connect/ready", { code: "482913" }], ASKED);
   assert.deepEqual(asked.asked, { epoch: 3, name: "Ada", by: "code", capability: "view", answered: false });
   assert.equal(asked.code, null);
-  assert.equal(see(asked, ...ALLOW).asked.answered, true, "one answer is enough");
+  assert.equal(see(asked, ...ALLOW).asked.answered, true, "once is enough");
+  const declined = see(see(asked, ...ALLOW), "~pagesession/cobrowsing/decline", { epoch: 3 }, true);
+  assert.equal(declined.asked, null, "as long as it has not begun the visitor may think better of it");
   assert.equal(see(asked, "~pagesession/cobrowsing/allow", { epoch: 2 }, true).asked.answered, false);
   const viewed = see(asked, "~pagesession/cobrowsing/start", { epoch: 3, agent: "ada" });
   assert.deepEqual([viewed.asked, viewed.viewing], [null, true]);

@@ -1,0 +1,605 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The switch, compiled: everything that passes a proxy, in one loop without the GIL. See its twin, `switch.py`.
+
+How it waits. libzmq's own poll asks the system once for each socket, and again for all. This loop polls the sockets'
+descriptors itself (`ZMQ_FD`): a socket is read when its descriptor says so, and until a read is refused, since only
+then has libzmq handled all that waited for that socket. What is sent at a socket may handle some of it as well, and the
+descriptor then says nothing of it: so a socket that was sent at is read once before the loop sleeps.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memchr, memcmp, memcpy, memset, strerror
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from fabric.core._libzmq cimport (
+    ZMQ_DONTWAIT,
+    handle_of,
+    zmq_bind,
+    zmq_connect,
+    zmq_disconnect,
+    zmq_errno,
+    zmq_message,
+    zmq_msg_close,
+    zmq_msg_copy,
+    zmq_msg_data,
+    zmq_msg_init,
+    zmq_msg_init_size,
+    zmq_msg_more,
+    zmq_msg_recv,
+    zmq_msg_send,
+    zmq_msg_size,
+)
+
+import zmq
+
+from fabric.core import steering
+from fabric.core.entry import SYSTEM
+from fabric.topics import MAX_LEVELS, MAX_TOPIC_BYTES
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *items, unsigned long count, int timeout_ms)
+    short POLLIN
+
+ctypedef unsigned char byte
+
+cdef enum:
+    CONTROL, PULL, OUT, RELAY, LINK, GUEST, PLACES
+cdef enum:
+    NO_TOPIC, BAD_TOPIC, LOCAL_SCOPE, SYSTEM_TOPIC, TOO_LARGE, SEVERAL, NOT_CONTROL, GUEST_SPOKE, FLOODED, FAILED, KINDS
+cdef enum:
+    IN_STREAM, OUT_STREAM, RELAY_STREAM, GUEST_STREAM, STREAMS
+cdef enum:
+    MAX_ENDPOINT = 1024
+    SLEEP_MS = 5000  # at most; a belt: a wake-up that got lost would cost no more than this
+    ROUNDS = 16  # under load, so many of them between two looks at sockets that were sent at
+
+assert [place.value for place in steering.Place] == list(range(PLACES)) and len(steering.KINDS) == KINDS
+cdef int BURST = steering.BURST
+cdef uint64_t MAX_AHEAD = steering.MAX_AHEAD
+cdef size_t TOPIC_LIMIT = MAX_TOPIC_BYTES
+cdef size_t SLASH_LIMIT = MAX_LEVELS - 1
+cdef int ETERM = zmq.ETERM
+cdef int ENOTSOCK = zmq.ENOTSOCK
+assert SYSTEM == (b"$fabric/", b"$inbox/")
+
+# What a node's marker without claims begins with, see `protocol.markers.encode_marker`.
+cdef byte *MARKER = b"\x02\x95\x01\xa6marker"
+cdef enum:
+    MARKER_BYTES = 10
+
+
+# ── what may enter ───────────────────────────────────────────────────────────────────────────────────────────────
+
+cdef bint is_utf8(const byte *at, const byte *end) noexcept nogil:
+    """As Python has it: no surrogates, nothing longer than it needs to be, nothing above U+10FFFF."""
+    cdef byte first, second
+    cdef int more, i
+    while at < end:
+        first = at[0]
+        at += 1
+        if first < 0x80:
+            continue
+        if first < 0xC2 or first > 0xF4:
+            return False
+        more = 1 if first < 0xE0 else 2 if first < 0xF0 else 3
+        if end - at < more:
+            return False
+        second = at[0]
+        if first == 0xE0 and second < 0xA0 or first == 0xED and second > 0x9F:
+            return False
+        if first == 0xF0 and second < 0x90 or first == 0xF4 and second > 0x8F:
+            return False
+        for i in range(more):
+            if at[i] & 0xC0 != 0x80:
+                return False
+        at += more
+    return True
+
+
+cdef bint begins_with(const byte *part, size_t size, const byte *prefix, size_t length) noexcept nogil:
+    return size >= length and memcmp(part, prefix, length) == 0
+
+
+cdef bint may_be_published(const byte *topic, size_t size) noexcept nogil:
+    """A topic that begins with `$`, see `entry.SYSTEM`."""
+    if begins_with(topic, size, b"$fabric/", 8) or begins_with(topic, size, b"$inbox/", 7):
+        return True
+    if not begins_with(topic, size, b"$ack/", 5):
+        return False
+    return topic[size - 2] == c"/" and (topic[size - 1] == c"w" or topic[size - 1] == c"q")
+
+
+cdef int judge(const byte *part, size_t size, size_t max_body) noexcept nogil:
+    """The kind of refusal, or -1; see `entry.refusal`."""
+    cdef const byte *end = <const byte *>memchr(part, 0, size)
+    cdef const byte *at = part
+    cdef size_t length, slashes = 0
+    cdef bint plain = True
+    if end == NULL:
+        return NO_TOPIC
+    length = end - part
+    if length == 0 or length > TOPIC_LIMIT:
+        return BAD_TOPIC
+    while at < end:
+        if at[0] == c"/":
+            slashes += 1
+        elif at[0] == c"+" or at[0] == c"#":
+            return BAD_TOPIC
+        elif at[0] >= 0x80:
+            plain = False
+        at += 1
+    if slashes > SLASH_LIMIT or not (plain or is_utf8(part, end)):
+        return BAD_TOPIC
+    if part[0] == c"~":
+        # `~pagesession` as the whole first level is the one scope that travels.
+        if not begins_with(part, length, b"~pagesession", 12) or (length > 12 and part[12] != c"/"):
+            return LOCAL_SCOPE
+    elif part[0] == c"$" and not may_be_published(part, length):
+        return SYSTEM_TOPIC
+    return TOO_LARGE if size - length - 1 > max_body else -1
+
+
+cdef bint is_token(const byte *at, size_t size) noexcept nogil:
+    cdef size_t i
+    for i in range(size):
+        if not (c"0" <= at[i] <= c"9" or c"a" <= at[i] <= c"z" or c"A" <= at[i] <= c"Z" or at[i] == c"-"):
+            return False
+    return 0 < size <= 100
+
+
+cdef bint read_marker(
+    const byte *part, size_t size, const byte **token, size_t *token_size, const byte **nonce, size_t *nonce_size
+) noexcept nogil:
+    """See `entry.read_plain_marker`."""
+    cdef size_t at = MARKER_BYTES
+    if size < MARKER_BYTES + 2 or memcmp(part, MARKER, MARKER_BYTES) != 0:
+        return False
+    if 0xA1 <= part[at] <= 0xBF:
+        token_size[0] = part[at] & 0x1F
+        at += 1
+    elif part[at] == 0xD9 and 0x20 <= part[at + 1] <= 100:
+        token_size[0] = part[at + 1]
+        at += 2
+    else:
+        return False
+    token[0] = part + at
+    at += token_size[0]
+    if size < at + 3 or part[at] != 0xC4 or part[at + 1] > 64:
+        return False
+    nonce_size[0] = part[at + 1]
+    nonce[0] = part + at + 2
+    at += 2 + nonce_size[0]
+    return size == at + 1 and part[at] == 0xC0 and is_token(token[0], token_size[0])
+
+
+def refusal(bytes part, size_t max_body_bytes):
+    """See `entry.refusal`."""
+    cdef int kind = judge(<const byte *><const char *>part, len(part), max_body_bytes)
+    return None if kind < 0 else steering.KINDS[kind]
+
+
+def read_plain_marker(bytes part):
+    """See `entry.read_plain_marker`."""
+    cdef const byte *token
+    cdef const byte *nonce
+    cdef size_t token_size, nonce_size
+    if not read_marker(<const byte *><const char *>part, len(part), &token, &token_size, &nonce, &nonce_size):
+        return None
+    return token[:token_size], nonce[:nonce_size]
+
+
+# ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+cdef struct Answer:
+    byte *head  # before the nonce; then, in the same block, what stands behind it
+    size_t head_size
+    size_t tail_size
+
+
+cdef int64_t now_us() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1_000_000 + now.tv_nsec // 1000
+
+
+cdef class Switch:
+    """See `fabric.core.switch.Switch`. Fields are written by the loop's thread alone, but for `heard`."""
+
+    cdef object keep  # the sockets: their handles live as long as they do
+    cdef void *handle[PLACES]
+    cdef pollfd items[PLACES]  # the sockets' descriptors
+    cdef bint ready[PLACES]  # to be read until a read is refused
+    cdef bint sent[PLACES]  # was sent at since a read was last refused
+    cdef bint skipping[PLACES]  # within a message of several frames
+    cdef bint used[PLACES]  # somebody has subscribed there, once
+    cdef Answer answers[PLACES]
+    cdef bytes own, news
+    cdef const byte *own_prefix
+    cdef const byte *news_prefix
+    cdef size_t own_size, news_size, max_body
+    cdef int64_t spin_us
+    cdef bint idle  # nothing was read since it last looked for more
+    cdef int luck  # 0 to 64: how often looking for more before sleeping has paid lately
+    cdef uint32_t sleeps
+    cdef uint64_t parts[STREAMS]
+    cdef uint64_t octets[STREAMS]
+    cdef uint64_t refused[KINDS]
+    cdef int64_t prefixes[PLACES]
+    cdef uint64_t answered, told
+    cdef bint ended
+    cdef int failure  # errno that ends the loop
+    cdef public uint64_t heard
+
+    def __cinit__(self, places, *, bytes own, bytes news, size_t max_body_bytes, int64_t spin_us):
+        cdef int i
+        self.keep = tuple(places)
+        if len(self.keep) != PLACES:
+            raise ValueError(f"invalid sockets: expected {PLACES}, not {len(self.keep)}")
+        for i in range(PLACES):
+            self.handle[i] = handle_of(self.keep[i])
+            self.items[i].fd = self.keep[i].getsockopt(zmq.FD)
+            self.items[i].events = POLLIN
+            self.ready[i] = True
+        self.own, self.news = own, news
+        self.own_prefix, self.own_size = <const byte *><const char *>self.own, len(own)
+        self.news_prefix, self.news_size = <const byte *><const char *>self.news, len(news)
+        self.max_body, self.spin_us = max_body_bytes, spin_us
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(PLACES):
+            free(self.answers[i].head)
+
+    def counts(self):
+        """See the twin. Each figure is read as it is at this moment."""
+        names = ("in", "out", "relay", "guest")
+        return steering.Counts(
+            {name: self.parts[i] for i, name in enumerate(names)},
+            {name: self.octets[i] for i, name in enumerate(names)},
+            {kind: self.refused[i] for i, kind in enumerate(steering.KINDS) if self.refused[i]},
+            {"out": self.prefixes[OUT], "link": self.prefixes[LINK], "guest": self.prefixes[GUEST]},
+            self.answered,
+        )
+
+    def run(self):
+        """See the twin. Never takes the GIL."""
+        with nogil:
+            self.loop()
+        return self.failure
+
+    cdef void loop(self) noexcept nogil:
+        cdef int i, rounds = 0
+        while True:
+            for i in range(PLACES):
+                if self.ready[i]:
+                    self.read(i)
+                    if self.ended or self.failure:
+                        return
+            rounds += 1
+            if rounds >= ROUNDS:
+                rounds = 0
+                self.look_where_it_sent()
+            self.wait()
+
+    cdef bint is_any_ready(self) noexcept nogil:
+        cdef int i
+        for i in range(PLACES):
+            if self.ready[i]:
+                return True
+        return False
+
+    cdef bint look_where_it_sent(self) noexcept nogil:
+        """Have those read next that were sent at; whether there are any."""
+        cdef int i
+        cdef bint found = False
+        for i in range(PLACES):
+            if self.sent[i]:
+                self.sent[i] = False
+                self.ready[i] = found = True
+        return found
+
+    cdef void wait(self) noexcept nogil:
+        """Note what the descriptors say; sleep until they say something, unless something is to be read already."""
+        cdef int i
+        self.ask(0)
+        if self.is_any_ready():
+            return
+        if not self.idle:
+            self.idle = True
+            if self.spin():
+                return
+        if self.look_where_it_sent():
+            return
+        self.sleeps += 1
+        if not self.ask(SLEEP_MS):
+            for i in range(PLACES):
+                self.ready[i] = True
+
+    cdef bint ask(self, int timeout_ms) noexcept nogil:
+        cdef int i
+        cdef bint found = False
+        if poll(self.items, PLACES, timeout_ms) < 0:
+            if errno != EINTR and errno != EAGAIN:
+                self.failure = errno
+            return True
+        for i in range(PLACES):
+            if self.items[i].revents:
+                self.ready[i] = found = True
+        return found
+
+    cdef bint spin(self) noexcept nogil:
+        """Look for more for a while, if that has paid lately: to be woken costs more. Whether there is more."""
+        cdef int64_t end
+        if self.spin_us <= 0 or (self.luck == 0 and self.sleeps % 16):
+            return False
+        end = now_us() + self.spin_us
+        while now_us() < end:
+            if self.ask(0):
+                self.luck = min(self.luck + 8, 64)
+                return True
+        self.luck = max(self.luck - 4, 0)
+        return False
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    cdef void read(self, int place) noexcept nogil:
+        """At most BURST frames of this socket; no longer `ready` once a read was refused."""
+        cdef zmq_message part
+        cdef int n, number
+        for n in range(BURST):
+            zmq_msg_init(&part)
+            if zmq_msg_recv(&part, self.handle[place], ZMQ_DONTWAIT) < 0:
+                number = zmq_errno()
+                zmq_msg_close(&part)
+                if number == EAGAIN:
+                    self.ready[place] = self.sent[place] = False
+                elif number != EINTR:
+                    self.failure = number
+                return
+            self.idle = False
+            if place == PULL:
+                self.publish(&part)
+            elif place == RELAY:
+                self.relay(&part)
+            elif place == CONTROL:
+                self.obey(&part)
+            else:
+                self.come_up(place, &part)
+            zmq_msg_close(&part)
+            if self.ended or self.failure:
+                return
+
+    # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    cdef void publish(self, zmq_message *part) noexcept nogil:
+        cdef const byte *data = <const byte *>zmq_msg_data(part)
+        cdef size_t size = zmq_msg_size(part)
+        cdef int kind
+        if self.is_of_several(PULL, part):
+            return
+        kind = judge(data, size, self.max_body)
+        if kind >= 0:
+            self.refused[kind] += 1
+            return
+        self.count(IN_STREAM, size)
+        if begins_with(data, size, self.own_prefix, self.own_size):
+            self.tell(PULL, data, size, False)
+        self.say(part)
+
+    cdef void say(self, zmq_message *part) noexcept nogil:
+        self.count(OUT_STREAM, zmq_msg_size(part))
+        if self.used[LINK]:
+            self.send_copy(LINK, part)
+        self.offer_guests(part)
+        self.send(OUT, part)
+
+    cdef void relay(self, zmq_message *part) noexcept nogil:
+        cdef const byte *data = <const byte *>zmq_msg_data(part)
+        cdef size_t size = zmq_msg_size(part)
+        if self.is_of_several(RELAY, part):
+            return
+        self.count(RELAY_STREAM, size)
+        if begins_with(data, size, self.own_prefix, self.own_size) or begins_with(
+            data, size, self.news_prefix, self.news_size
+        ):
+            self.tell(RELAY, data, size, False)
+        self.offer_guests(part)
+        self.send(OUT, part)
+
+    cdef void offer_guests(self, zmq_message *part) noexcept nogil:
+        if self.used[GUEST]:
+            self.count(GUEST_STREAM, zmq_msg_size(part))
+            self.send_copy(GUEST, part)
+
+    cdef bint is_of_several(self, int place, zmq_message *part) noexcept nogil:
+        cdef bint more = zmq_msg_more(part)
+        cdef bint was = self.skipping[place]
+        self.skipping[place] = more
+        if more and not was:
+            self.refused[SEVERAL] += 1
+        return more or was
+
+    # ── upstream ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    cdef void come_up(self, int place, zmq_message *part) noexcept nogil:
+        cdef const byte *data = <const byte *>zmq_msg_data(part)
+        cdef size_t size = zmq_msg_size(part)
+        if size and data[0] <= 1:
+            self.subscription(place, part, data, size)
+        elif zmq_msg_more(part):
+            self.refused[SEVERAL] += 1
+        elif place == GUEST:
+            self.refused[GUEST_SPOKE] += 1
+        elif size == 0 or data[0] != 2:
+            self.refused[NOT_CONTROL] += 1
+        else:
+            self.marker(place, part, data, size)
+
+    cdef void subscription(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+        self.prefixes[place] += 1 if data[0] else -1
+        if place == OUT:
+            self.send_copy(RELAY, part)
+        elif data[0]:
+            self.used[place] = True
+        if place != LINK:
+            self.tell(place, data, size, True)
+
+    cdef void marker(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+        cdef const byte *token
+        cdef const byte *nonce
+        cdef size_t token_size, nonce_size, answer_size
+        cdef Answer *answer = &self.answers[place]
+        cdef zmq_message said
+        cdef byte *at
+        if answer.head == NULL or not read_marker(data, size, &token, &token_size, &nonce, &nonce_size):
+            self.tell(place, data, size, False)
+            return
+        answer_size = 5 + token_size + 3 + answer.head_size + 2 + nonce_size + answer.tail_size
+        if zmq_msg_init_size(&said, answer_size) < 0:
+            self.refused[FAILED] += 1
+            return
+        at = <byte *>zmq_msg_data(&said)
+        memcpy(at, b"$ack/", 5)
+        at += 5
+        memcpy(at, token, token_size)
+        at += token_size
+        memcpy(at, b"/m\0", 3)
+        at += 3
+        memcpy(at, answer.head, answer.head_size)
+        at += answer.head_size
+        at[0], at[1] = 0xC4, <byte>nonce_size
+        at += 2
+        memcpy(at, nonce, nonce_size)
+        at += nonce_size
+        memcpy(at, answer.head + answer.head_size, answer.tail_size)
+        if place == OUT:
+            self.send_copy(RELAY, part)
+        self.answered += 1
+        self.count(OUT_STREAM, answer_size)
+        self.send(place, &said)
+        zmq_msg_close(&said)
+
+    # ── control ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    cdef void obey(self, zmq_message *command) noexcept nogil:
+        cdef const byte *data = <const byte *>zmq_msg_data(command)
+        cdef size_t size = zmq_msg_size(command)
+        if size == 0 or data[0] == c"Q":
+            self.ended = True
+        elif data[0] == c"Y":
+            self.send_new(-1, data + 1, size - 1)
+        elif data[0] == c"E":
+            self.tell(CONTROL, data, size, True)
+        elif size < 2 or data[1] >= PLACES:
+            self.refused[FAILED] += 1
+        elif data[0] == c"S":
+            self.send_new(data[1], data + 2, size - 2)
+        elif data[0] == c"A":
+            self.take_answer(data[1], data + 2, size - 2)
+        else:
+            self.change(data[0], data[1], data + 2, size - 2)
+
+    cdef void send_new(self, int place, const byte *data, size_t size) noexcept nogil:
+        """Send at one place; at -1: say."""
+        cdef zmq_message part
+        if zmq_msg_init_size(&part, size) < 0:
+            self.refused[FAILED] += 1
+            return
+        memcpy(zmq_msg_data(&part), data, size)
+        if place < 0:
+            self.say(&part)
+        else:
+            if place == OUT or place == LINK:
+                self.count(OUT_STREAM, size)
+            self.send(place, &part)
+        zmq_msg_close(&part)
+
+    cdef void take_answer(self, int place, const byte *data, size_t size) noexcept nogil:
+        cdef uint32_t head_size
+        cdef byte *block
+        if size < 4:
+            return
+        memcpy(&head_size, data, 4)
+        block = <byte *>malloc(size)
+        if block == NULL or head_size > size - 4:
+            free(block)
+            return
+        memcpy(block, data + 4, size - 4)
+        free(self.answers[place].head)
+        self.answers[place].head = block
+        self.answers[place].head_size = head_size
+        self.answers[place].tail_size = size - 4 - head_size
+
+    cdef void change(self, byte letter, int place, const byte *endpoint, size_t size) noexcept nogil:
+        """Bind, connect or disconnect; what libzmq refuses is reported."""
+        cdef char address[MAX_ENDPOINT]
+        cdef byte report[MAX_ENDPOINT + 6]
+        cdef uint32_t number
+        cdef int done
+        if size >= MAX_ENDPOINT:
+            self.refused[FAILED] += 1
+            return
+        memcpy(address, endpoint, size)
+        address[size] = 0
+        if letter == c"B":
+            done = zmq_bind(self.handle[place], address)
+        elif letter == c"C":
+            done = zmq_connect(self.handle[place], address)
+        else:
+            done = zmq_disconnect(self.handle[place], address)
+        number = zmq_errno()
+        self.sent[place] = True  # it handled what waited for this socket, too
+        if done == 0:
+            return
+        report[0], report[1] = letter, <byte>place
+        memcpy(report + 2, &number, 4)
+        memcpy(report + 6, endpoint, size)
+        self.tell(CONTROL, report, size + 6, True)
+
+    cdef void tell(self, int place, const byte *data, size_t size, bint always) noexcept nogil:
+        cdef zmq_message report
+        cdef byte *at
+        if not always and self.told - self.heard > MAX_AHEAD and self.told > self.heard:
+            self.refused[FLOODED] += 1
+            return
+        if zmq_msg_init_size(&report, size + 1) < 0:
+            self.refused[FAILED] += 1
+            return
+        at = <byte *>zmq_msg_data(&report)
+        at[0] = <byte>place
+        memcpy(at + 1, data, size)
+        self.told += 1
+        self.send(CONTROL, &report)
+        zmq_msg_close(&report)
+
+    # ── both ways ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    cdef void count(self, int stream, size_t size) noexcept nogil:
+        self.parts[stream] += 1
+        self.octets[stream] += size
+
+    cdef void send_copy(self, int place, zmq_message *part) noexcept nogil:
+        cdef zmq_message copy
+        zmq_msg_init(&copy)
+        if zmq_msg_copy(&copy, part) < 0:
+            self.refused[FAILED] += 1
+        else:
+            self.send(place, &copy)
+        zmq_msg_close(&copy)
+
+    cdef void send(self, int place, zmq_message *part) noexcept nogil:
+        """The part is empty afterwards, if it went. Never waits: XPUB and XSUB drop by themselves, the pair has room."""
+        cdef int number
+        if zmq_msg_send(part, self.handle[place], ZMQ_DONTWAIT) < 0:
+            number = zmq_errno()
+            if number == ETERM or number == ENOTSOCK:
+                self.failure = number
+            else:
+                self.refused[FAILED] += 1
+        self.sent[place] = True

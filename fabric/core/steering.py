@@ -1,0 +1,131 @@
+"""What the switch and its control thread say to each other, over one pair of sockets. Pure.
+
+A *command* goes to the switch: a letter, and what belongs to it. A *report* comes back: one byte for the place it came
+from (`Place`), then the part that was met there. Reports of the place CONTROL are answers to commands:
+the echo of a word, or why a command failed.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Place(IntEnum):
+    """The sockets of a switch, in the order in which it is given them."""
+
+    CONTROL = 0
+    PULL = 1
+    OUT = 2
+    RELAY = 3
+    LINK = 4
+    GUEST = 5
+
+
+KINDS = (
+    "no_topic",
+    "bad_topic",
+    "local_scope",
+    "system",
+    "too_large",
+    "several",
+    "not_control",
+    "guest",
+    "flooded",
+    "failed",
+)
+"""Why the switch refuses a part. Those of a publisher, as in `fabric.wire.decode`, and `system`: a first level with `$`
+that publishers may not use. `several`: of more than one frame. From a subscriber's end: `not_control`; `guest`, which
+may only subscribe. `flooded`: the control thread was too far behind to be told. `failed`: libzmq did not take it."""
+
+MAX_AHEAD = 10_000
+"""Reports that the control thread has not read yet, from which on only subscriptions and cancels are told."""
+BURST = 128
+"""Parts taken from one socket before the others have their turn."""
+
+
+class Counts(NamedTuple):
+    """What has passed since the start.
+
+    parts, bytes:  `in` from publishers, taken; `out` to nodes and links: of publishers, and of this proxy itself;
+                   `relay` from other proxies, to nodes; `guest` to guests, once one has subscribed.
+                   A part that a full subscriber loses counts, too
+    refused:       parts by kind, see `KINDS`; only kinds that happened
+    prefixes:      subscribed and not cancelled since, at `out`, `link` and `guest`. A stray cancel counts, too
+    answered:      markers answered by the switch itself
+    """
+
+    parts: Mapping[str, int]
+    bytes: Mapping[str, int]
+    refused: Mapping[str, int]
+    prefixes: Mapping[str, int]
+    answered: int
+
+
+# --- commands
+
+
+def send(place: Place, part: bytes) -> bytes:
+    """Send `part` at one socket."""
+    return b"S" + bytes([place]) + part
+
+
+def say(part: bytes) -> bytes:
+    """Send `part` to nodes, links and guests, as what a publisher says, unchecked."""
+    return b"Y" + part
+
+
+def answer_with(place: Place, head: bytes, tail: bytes) -> bytes:
+    """Answer plain markers met at OUT or LINK from now on: `$ack/<token>/m` NUL, head, the nonce as bin, tail."""
+    return b"A" + bytes([place]) + struct.pack("=I", len(head)) + head + tail
+
+
+def bind(place: Place, endpoint: str) -> bytes:
+    return b"B" + bytes([place]) + endpoint.encode()
+
+
+def connect(place: Place, endpoint: str) -> bytes:
+    return b"C" + bytes([place]) + endpoint.encode()
+
+
+def disconnect(place: Place, endpoint: str) -> bytes:
+    return b"D" + bytes([place]) + endpoint.encode()
+
+
+def echo(word: bytes) -> bytes:
+    """Have `word` reported, behind all that the switch told before."""
+    return b"E" + word
+
+
+END = b"Q"
+"""Leave the loop, behind all commands before."""
+
+
+# --- reports
+
+
+class Failure(NamedTuple):
+    """A command that libzmq refused: its letter, where, the errno, and the endpoint."""
+
+    letter: str
+    place: Place
+    number: int
+    endpoint: str
+
+    def __str__(self) -> str:
+        doing = {"B": "listen at", "C": "connect to", "D": "disconnect from"}.get(self.letter, "use")
+        return f"cannot {doing} {self.endpoint}: {os.strerror(self.number)}"
+
+
+def failure(letter: bytes, place: int, number: int, endpoint: bytes) -> bytes:
+    """Return the report, from its place on."""
+    return bytes([Place.CONTROL]) + letter + bytes([place]) + struct.pack("=I", number) + endpoint
+
+
+def read_failure(report: bytes) -> Failure:
+    """Read a report of CONTROL that is no echo."""
+    letter, place, number = report[1:2].decode(), Place(report[2]), struct.unpack("=I", report[3:7])[0]
+    return Failure(letter, place, number, report[7:].decode(errors="replace"))

@@ -1,0 +1,477 @@
+"""The switch, compiled and in plain Python: the same tests, and the same arbitrary frames, for both."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from fabric import sockets
+from fabric.core import _switch, steering, switch
+from fabric.core.steering import MAX_AHEAD, Counts, Place
+from fabric.protocol.markers import answer_topic, encode_marker
+from fabric.protocol.views import Record
+from tests.support.waiting import until
+
+TOKEN = "0123-1"
+OWN, NEWS = b"$ack/me/", b"$fabric/proxy/"
+MAX_BODY = 1_000
+BUILDS = {"plain": switch.Switch, "compiled": _switch.Switch}
+
+
+class Board:
+    """A running switch, plain sockets around it, and its control thread's end."""
+
+    def __init__(self, build: str, folder: Path, spin_us: int = 0) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.context = context = sockets.new_context()
+        inner, self.control = sockets.pair(context, "inproc://control")
+        pull, relay = sockets.pull(context, recv_hwm=0), sockets.relay_in(context)
+        out, link, guest = (sockets.xpub(context, send_hwm=0) for _ in range(3))
+        for name, socket in (("in", pull), ("out", out), ("link", link), ("guest", guest)):
+            sockets.bind(socket, self.endpoint(name), max_part_bytes=100_000)
+        self.switch = BUILDS[build](
+            (inner, pull, out, relay, link, guest), own=OWN, news=NEWS, max_body_bytes=MAX_BODY, spin_us=spin_us
+        )
+        self.result: list[int] = []
+        self.thread = threading.Thread(target=lambda: self.result.append(self.switch.run()), daemon=True)
+        self.thread.start()
+        self.control.rcvtimeo = 20_000
+        self.serial = 0
+        self.peer = self.make(zmq.XPUB, "peer")
+        """Another proxy's link, to which the relay is connected."""
+        self.peer.bind(self.endpoint("peer"))
+        self.tell(steering.connect(Place.RELAY, self.endpoint("peer")))
+        self.publisher = self.connected(zmq.PUSH, "in")
+
+    def endpoint(self, name: str) -> str:
+        return f"ipc://{self.folder}/{name}"
+
+    def make(self, kind: int, name: str) -> sockets.Socket:
+        socket: sockets.Socket = self.context.socket(kind)
+        socket.linger, socket.rcvtimeo, socket.sndhwm, socket.rcvhwm = 0, 20_000, 0, 0
+        return socket
+
+    def connected(self, kind: int, name: str) -> sockets.Socket:
+        socket = self.make(kind, name)
+        socket.connect(self.endpoint(name))
+        return socket
+
+    def subscriber(self, name: str, *prefixes: bytes) -> sockets.Socket:
+        """One at `out`, `link` or `guest` that has subscribed when this returns."""
+        socket = self.connected(zmq.XSUB, name)
+        before = self.counts().prefixes[name]
+        for prefix in prefixes:
+            socket.send(b"\x01" + prefix)
+        until(lambda: self.counts().prefixes[name] >= before + len(prefixes), f"it has subscribed at {name}")
+        return socket
+
+    def counts(self) -> Counts:
+        return self.switch.counts()
+
+    def tell(self, command: bytes) -> None:
+        self.control.send(command)
+
+    def reports(self) -> list[bytes]:
+        """All reports so far: an echo comes behind them."""
+        self.serial += 1
+        word = b"%d" % self.serial
+        self.tell(steering.echo(word))
+        found: list[bytes] = []
+        while (report := self.control.recv()) != b"\0E" + word:
+            found.append(report)
+        self.switch.heard += len(found) + 1
+        return found
+
+    def upstream(self) -> list[bytes]:
+        """What has left by the relay; behind it, what `send` sent there."""
+        self.serial += 1
+        word = b"\x02end %d" % self.serial
+        self.tell(steering.send(Place.RELAY, word))
+        found: list[bytes] = []
+        while (part := self.peer.recv()) != word:
+            found.append(part)
+        return found
+
+    def link_up(self) -> None:
+        """Until the relay hears the peer: it subscribes to everything."""
+        self.tell(steering.send(Place.RELAY, b"\x01"))
+        until(lambda: self.peer.poll(10) and self.peer.recv() == b"\x01", "the relay has subscribed at the peer")
+
+    def close(self) -> None:
+        if self.thread.is_alive():
+            self.tell(steering.END)
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+        self.context.destroy(linger=0)
+
+
+@pytest.fixture(params=BUILDS)
+def board(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Board]:
+    found = Board(request.param, tmp_path / "board")
+    yield found
+    found.close()
+    assert found.result == [0]
+
+
+def received(socket: sockets.Socket, last: bytes) -> list[bytes]:
+    """All that comes up to `last`, without it."""
+    found = []
+    while (part := socket.recv()) != last:
+        found.append(part)
+    return found
+
+
+PLAIN = encode_marker(TOKEN, b"nonce", None)
+HEADS = {Place.OUT: (b"at out ", b" end"), Place.LINK: (b"at link ", b" END")}
+
+
+def make_ready(board: Board) -> None:
+    for place, (head, tail) in HEADS.items():
+        board.tell(steering.answer_with(place, head, tail))
+    board.reports()
+
+
+def answer(place: Place) -> bytes:
+    head, tail = HEADS[place]
+    return answer_topic(TOKEN).encode() + b"\0" + head + b"\xc4\x05nonce" + tail
+
+
+# --- streams
+
+
+def test_what_publishers_say_goes_to_nodes_links_and_guests(board: Board) -> None:
+    subscribers = [board.subscriber(name, b"a/") for name in ("out", "link", "guest")]
+    for part in (b"a/1\0x", b"b\0x", b"a/2\0y"):
+        board.publisher.send(part)
+    for subscriber in subscribers:
+        assert [subscriber.recv(), subscriber.recv()] == [b"a/1\0x", b"a/2\0y"]
+    counts = board.counts()
+    assert counts.parts == {"in": 3, "out": 3, "relay": 0, "guest": 3}
+    assert counts.bytes == {"in": 13, "out": 13, "relay": 0, "guest": 13}
+    assert counts.refused == {}
+
+
+def test_what_comes_by_the_relay_goes_to_nodes_and_guests_and_to_no_link(board: Board) -> None:
+    here, guest, link = (board.subscriber(name, b"") for name in ("out", "guest", "link"))
+    board.link_up()
+    board.peer.send(b"a\0far")
+    assert here.recv() == guest.recv() == b"a\0far"
+    board.publisher.send(b"a\0near")
+    assert link.recv() == guest.recv() == b"a\0near", "and nothing before it"
+    assert board.counts().parts == {"in": 1, "out": 1, "relay": 1, "guest": 2}
+
+
+@pytest.mark.parametrize(("part", "kind"), [(b"a", "no_topic"), (b"a/#\0", "bad_topic"), (b"~/x\0", "local_scope")])
+def test_what_may_not_enter_is_counted_by_kind(board: Board, part: bytes, kind: str) -> None:
+    subscriber = board.subscriber("out", b"")
+    for each in (part, b"a\0" + b"x" * (MAX_BODY + 1), b"$SYS/x\0", b"$ack/0/m\0", part, b"end\0"):
+        board.publisher.send(each)
+    assert subscriber.recv() == b"end\0"
+    assert board.counts().refused == {kind: 2, "too_large": 1, "system": 2}
+    assert board.counts().parts["in"] == 1
+
+
+def test_parts_of_several_frames_are_refused_whole(board: Board) -> None:
+    subscriber = board.subscriber("out", b"")
+    board.publisher.send_multipart([b"a\0", b"b\0", b"c\0"])
+    board.publisher.send(b"one\0")
+    assert subscriber.recv() == b"one\0"
+    board.link_up()
+    board.peer.send_multipart([b"a\0", b"b\0"])
+    board.peer.send(b"two\0")
+    assert subscriber.recv() == b"two\0"
+    assert board.counts().refused == {"several": 2}
+
+
+def test_what_is_addressed_to_the_proxy_and_news_from_others_are_reported(board: Board) -> None:
+    subscriber = board.subscriber("out", b"")
+    board.reports()
+    board.link_up()
+    for part in (b"$ack/me/q\0x", NEWS + b"p1\0by a publisher", b"a\0"):
+        board.publisher.send(part)
+    received(subscriber, b"a\0")
+    assert board.reports() == [b"\x01$ack/me/q\0x"]
+    for part in (b"$ack/me/m\0x", NEWS + b"p1\0x", b"$ack/mean/m\0", b"a\0"):
+        board.peer.send(part)
+    received(subscriber, b"a\0")
+    assert board.reports() == [b"\x03$ack/me/m\0x", b"\x03" + NEWS + b"p1\0x"]
+
+
+# --- upstream
+
+
+def test_subscriptions_and_markers_pass_on_in_their_order(board: Board) -> None:
+    make_ready(board)
+    board.link_up()
+    node = board.connected(zmq.XSUB, "out")
+    for part in (b"\x01$ack/0123", b"\x01a/", PLAIN, b"\x00a/", b"\x01b/", PLAIN):
+        node.send(part)
+    assert [node.recv(), node.recv()] == [answer(Place.OUT)] * 2
+    assert board.upstream() == [b"\x01$ack/0123", b"\x01a/", PLAIN, b"\x00a/", b"\x01b/", PLAIN]
+    assert board.reports() == [b"\x02\x01$ack/0123", b"\x02\x01a/", b"\x02\x00a/", b"\x02\x01b/"]
+    counts = board.counts()
+    assert counts.prefixes == {"out": 2, "link": 0, "guest": 0} and counts.answered == 2
+
+
+def test_a_marker_at_a_link_is_answered_there_and_goes_no_further(board: Board) -> None:
+    make_ready(board)
+    board.link_up()
+    relay = board.subscriber("link", b"$ack/0123-1/")
+    relay.send(PLAIN)
+    assert relay.recv() == answer(Place.LINK)
+    assert board.upstream() == [] and board.reports() == []
+    assert board.counts().prefixes["link"] == 1
+
+
+def test_before_an_answer_is_ready_markers_are_reported(board: Board) -> None:
+    node = board.connected(zmq.XSUB, "out")
+    node.send(PLAIN)
+    assert until(board.reports, "the marker") == [b"\x02" + PLAIN]
+    assert board.counts().answered == 0
+
+
+@pytest.mark.parametrize(("port", "place"), [("out", b"\x02"), ("link", b"\x04")])
+def test_markers_with_news_are_reported_and_not_answered(board: Board, port: str, place: bytes) -> None:
+    make_ready(board)
+    node = board.subscriber(port, b"$ack/")
+    board.reports()
+    news = [encode_marker(TOKEN, b"n", Record("p", "0", "tcp://x:1")), encode_marker(TOKEN, b"n", None, [b"a/"])]
+    for part in (*news, b"\x02garbage", PLAIN):
+        node.send(part)
+    node.recv()
+    assert board.reports() == [place + part for part in (*news, b"\x02garbage")]
+    assert board.counts().answered == 1
+
+
+def test_a_new_answer_takes_the_place_of_the_old_one(board: Board) -> None:
+    make_ready(board)
+    node = board.subscriber("out", b"$ack/")
+    for number in range(100):
+        board.tell(steering.answer_with(Place.OUT, b"%d" % number * number, b"tail"))
+    board.reports()
+    node.send(PLAIN)
+    assert node.recv() == b"$ack/0123-1/m\0" + b"99" * 99 + b"\xc4\x05noncetail"
+
+
+def test_what_no_subscriber_should_send_is_counted_by_kind(board: Board) -> None:
+    make_ready(board)
+    board.link_up()
+    for port in ("out", "link"):
+        node = board.subscriber(port, b"$ack/")
+        node.send(b"user message")
+        node.send_multipart([b"\x02one", b"\x02two"])
+        node.send(b"")
+        node.send(PLAIN)
+        node.recv()
+    guest = board.subscriber("guest", b"a/")
+    guest.send(b"\x02x")
+    guest.send(b"y")
+    until(lambda: board.counts().refused.get("guest") == 2, "guests are counted")
+    refused = board.counts().refused
+    assert refused == {"not_control": 4, "several": 2, "guest": 2}
+    told = [report for report in board.reports() if report[1:2] == b"\x02"]
+    assert told == [b"\x02\x02two", b"\x04\x02two"], "the last frame is a part for itself"
+    assert board.upstream() == [b"\x01$ack/", PLAIN]
+
+
+def test_what_guests_subscribe_to_is_only_reported(board: Board) -> None:
+    board.link_up()
+    board.subscriber("guest", b"a/").close(0)
+    until(lambda: board.counts().prefixes["guest"] == 0, "it has gone")
+    assert board.upstream() == []
+    assert board.reports() == [b"\x05\x01a/", b"\x05\x00a/"]
+
+
+# --- steering
+
+
+def test_said_and_sent_by_the_proxy_itself(board: Board) -> None:
+    here, link, guest = (board.subscriber(name, b"") for name in ("out", "link", "guest"))
+    board.tell(steering.say(b"$fabric/proxy/me\0x"))
+    assert here.recv() == link.recv() == guest.recv() == b"$fabric/proxy/me\0x"
+    board.tell(steering.send(Place.OUT, b"a/#\0notice"))
+    assert here.recv() == b"a/#\0notice"
+    board.tell(steering.send(Place.LINK, b"\x02at link"))
+    assert link.recv() == b"\x02at link"
+    assert board.counts().parts == {"in": 0, "out": 3, "relay": 0, "guest": 1}
+
+
+def test_what_libzmq_refuses_is_reported_and_harms_nothing(board: Board) -> None:
+    board.tell(steering.connect(Place.RELAY, "tcp://nowhere"))
+    board.tell(steering.disconnect(Place.RELAY, board.endpoint("never")))
+    board.tell(steering.bind(Place.PULL, board.endpoint("missing/folder")))
+    found = [steering.read_failure(report) for report in board.reports()]
+    assert [(each.letter, each.place, each.endpoint) for each in found] == [
+        ("C", Place.RELAY, "tcp://nowhere"),
+        ("D", Place.RELAY, board.endpoint("never")),
+        ("B", Place.PULL, board.endpoint("missing/folder")),
+    ]
+    assert all(each.number for each in found)
+    subscriber = board.subscriber("out", b"")
+    board.publisher.send(b"a\0")
+    assert subscriber.recv() == b"a\0"
+
+
+def test_a_second_address_may_be_bound_and_a_link_taken_away(board: Board) -> None:
+    subscriber = board.subscriber("out", b"")
+    board.tell(steering.bind(Place.PULL, board.endpoint("second")))
+    board.connected(zmq.PUSH, "second").send(b"a\0")
+    assert subscriber.recv() == b"a\0"
+    board.link_up()
+    board.tell(steering.disconnect(Place.RELAY, board.endpoint("peer")))
+    assert board.reports()[1:] == []
+
+    def gone() -> bool:
+        board.peer.send(b"b\0")
+        return not subscriber.poll(50)
+
+    until(gone, "the peer is not heard any more")
+
+
+def test_a_flood_of_reports_is_cut_but_subscriptions_are_told(board: Board) -> None:
+    node = board.connected(zmq.XSUB, "out")
+    for number in range(MAX_AHEAD + 500):
+        node.send(b"\x02%d" % number)
+    node.send(b"\x01a/")
+    until(lambda: board.counts().prefixes["out"], "all is read")
+    assert 0 < board.counts().refused["flooded"] <= 500
+    reports = board.reports()
+    assert reports[-1] == b"\x02\x01a/"
+    flooded = board.counts().refused["flooded"]
+    assert len(reports) + flooded == MAX_AHEAD + 501
+    node.send(b"\x02again")
+    assert until(board.reports, "who has read is told again") == [b"\x02\x02again"]
+
+
+def test_it_ends_when_the_context_is_ended(tmp_path: Path) -> None:
+    for build in BUILDS:
+        board = Board(build, tmp_path / build)
+        board.switch.counts()
+        for socket in (board.control, board.peer, board.publisher):
+            socket.close(0)
+        terminator = threading.Thread(target=board.context.term)
+        terminator.start()
+        board.thread.join(20)
+        assert board.result == [zmq.ETERM]
+        del board.switch
+        for socket in list(board.context._sockets):
+            socket.close(0)
+        terminator.join(20)
+        assert not terminator.is_alive()
+
+
+def test_a_socket_that_is_closed_is_refused(tmp_path: Path) -> None:
+    board = Board("compiled", tmp_path / "board")
+    closed = board.make(zmq.PULL, "x")
+    closed.close()
+    with pytest.raises((ValueError, zmq.ZMQError)):
+        _switch.Switch((closed,) * 6, own=OWN, news=NEWS, max_body_bytes=1, spin_us=0)
+    with pytest.raises(ValueError, match="expected 6, not 1"):
+        _switch.Switch((board.peer,), own=OWN, news=NEWS, max_body_bytes=1, spin_us=0)
+    board.close()
+
+
+# --- no message is left lying
+
+
+@pytest.mark.parametrize("spin_us", [0, 100])
+@pytest.mark.parametrize("build", BUILDS)
+def test_one_message_at_a_time_is_never_left_lying(build: str, spin_us: int, tmp_path: Path) -> None:
+    """Both directions in turn, so that each wakes it while it has just sent at the other socket."""
+    with contextlib.closing(Board(build, tmp_path / "board", spin_us)) as board:
+        make_ready(board)
+        node = board.subscriber("out", b"$ack/", b"a/")
+        node.rcvtimeo = 4_000  # a wake-up that got lost is made good after 5 s: that would be too late
+        for number in range(3_000):
+            board.publisher.send(b"a/%d\0" % number)
+            node.send(PLAIN)
+            assert {node.recv(), node.recv()} == {b"a/%d\0" % number, answer(Place.OUT)}
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_under_load_nothing_is_lost_and_markers_are_answered_meanwhile(build: str, tmp_path: Path) -> None:
+    with contextlib.closing(Board(build, tmp_path / "board", 50)) as board:
+        make_ready(board)
+        total = 20_000
+        reader, asker = board.subscriber("out", b"a/"), board.subscriber("out", b"$ack/")
+
+        def send() -> None:
+            for number in range(total):
+                board.publisher.send(b"a/\0%d" % number)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        answers = 0
+        while sender.is_alive():
+            asker.send(PLAIN)
+            assert asker.recv() == answer(Place.OUT)
+            answers += 1
+        assert [int(reader.recv()[3:]) for _ in range(total)] == list(range(total))
+        assert board.counts().answered == answers > 0
+
+
+# --- differential
+
+
+def arbitrary_frames(chance: random.Random) -> list[bytes]:
+    """What may come at any socket: topics good and bad, subscriptions, markers, what begins like one of them."""
+    topic = chance.choice([b"a/b", b"", b"~/x", b"$ack/me/q", b"$ack/x/m", NEWS + b"p", b"\xff", b"a/+", b"x" * 300])
+    good = topic + b"\0" + chance.randbytes(chance.choice([0, 3, 40, MAX_BODY + 1]))
+    marker = chance.choice([PLAIN, encode_marker(TOKEN, b"", None, [b"k"]), PLAIN[: chance.randrange(len(PLAIN))]])
+    spoiled = bytearray(PLAIN)
+    spoiled[chance.randrange(len(spoiled))] = chance.randrange(256)
+    prefix = chance.choice([b"\x01", b"\x00"]) + chance.choice([b"a/", b"", b"b\0", b"$ack/0123", chance.randbytes(2)])
+    frame = chance.choice([good, good, marker, bytes(spoiled), prefix, prefix, chance.randbytes(5)])
+    return [frame] if chance.random() < 0.9 else [frame, chance.randbytes(3), prefix]
+
+
+def play(build: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Send arbitrary frames to every socket, one socket after the other; return all that came out, and all counts."""
+    chance = random.Random(seed)
+    board = Board(build, folder)
+    with contextlib.closing(board):
+        make_ready(board)
+        board.link_up()
+        ends = {name: board.subscriber(name, b"") for name in ("out", "link", "guest")}
+        found: dict[str, list[bytes]] = {name: [] for name in (*ends, "relay", "control")}
+        strangers = {name: board.connected(zmq.XSUB, name) for name in ends}
+        sources = {"in": board.publisher, "peer": board.peer, **strangers}
+        for step in range(40):
+            name = chance.choice(list(sources))
+            for _ in range(chance.randrange(1, 8)):
+                sources[name].send_multipart(arbitrary_frames(chance))
+            middle, end = b"middle/%d" % step, b"end/%d\0" % step
+            if name in ("out", "link"):
+                strangers[name].send(encode_marker(TOKEN, middle, None))
+                found[name] += received(
+                    ends[name], answer(Place[name.upper()]).replace(b"\x05nonce", b"%c%b" % (len(middle), middle))
+                )
+            elif name == "guest":
+                strangers[name].send(b"\x01" + middle)
+                while b"\x05\x01" + middle not in found["control"]:
+                    found["control"] += board.reports()
+            else:
+                sources[name].send(middle + b"\0")
+                found["out"] += received(ends["out"], middle + b"\0")
+            board.tell(steering.say(end))
+            for each, socket in ends.items():
+                found[each] += received(socket, end)
+            found["control"] += board.reports()
+            found["relay"] += board.upstream()
+        return {**found, "counts": board.counts()}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_do_the_same_with_arbitrary_frames(seed: int, tmp_path: Path) -> None:
+    plain, compiled = (play(build, seed, tmp_path / build) for build in BUILDS)
+    for what, happened in plain.items():
+        assert compiled[what] == happened, what
+    assert plain["counts"].refused and plain["counts"].answered and plain["relay"] and plain["control"]
