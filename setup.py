@@ -31,7 +31,7 @@ setup(
             f"fabric.core.{path.stem}",
             [str(path)],
             depends=[str(each) for each in sorted(CORE.glob("*.pxd"))],
-            extra_compile_args=["-O3"],
+            extra_compile_args=["-O3", "-g0"],
             optional=True,
         )
         for path in sorted(CORE.glob("*.pyx"))

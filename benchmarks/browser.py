@@ -66,6 +66,7 @@ def measure(url: str, password: str, changes: int, rate: float, chromium: str) -
         console.get_by_role("button", name="Sign in").click()
         console.get_by_label("Join by contact code").fill(frame.locator("#code").inner_text())
         console.get_by_role("button", name="Join", exact=True).click()
+        frame.get_by_role("button", name="Allow").click()
         console.frame_locator("#stage .replay iframe").locator("#stamps").wait_for()
         console.evaluate(WATCH)
         page.evaluate(CHANGE, [changes, rate])

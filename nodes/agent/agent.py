@@ -5,9 +5,9 @@
         session = agent.join("482913").result(5)["session"]
 
 `on_event` gets maps with an `event`: signed_in, requested, request_declined, joined, update, stopped, chat_offered,
-chat_open, chat_message, chat_closed, page_gone, lease_uncertain, lease_lost, …; it is called by one thread at a time,
-mostly the node's I/O thread, so it must not block. It may use the agent. A stop is confirmed only when the last call of
-it has returned.
+chat_open, chat_message, chat_history, chat_closed, chat_declined, visitor_away, visitor_back, visitor_window,
+page_gone, lease_uncertain, lease_lost, …; it is called by one thread at a time, mostly the node's I/O thread, so it
+must not block. It may use the agent. A stop is confirmed only when the last call of it has returned.
 
 Each method that asks the frame node returns a Future: `.result(timeout_s)` gives the page's state map, or raises what
 the frame node answered. Not in `on_event`, which would wait for itself: there use `add_done_callback`.
@@ -32,11 +32,14 @@ from nodes.agent.agent_core import AgentCore
 from nodes.agent.frame_node_client import FrameNodeClient
 from nodes.agent.interface import (
     AgentChoseButtons,
+    AgentDismissedChat,
+    AgentSaid,
     AgentSetAvailable,
     AgentShowed,
     AgentStopped,
     AgentWantedSnapshot,
     Ask,
+    ChatHandedOver,
     ClockTicked,
     Effect,
     FrameNodeTold,
@@ -97,10 +100,14 @@ class Agent:
         self._spaces = Spaces(node, agent, self.handle)
         """Changed by the thread that performs."""
         self._subscribe()
+        self._subscribe_chats()
         node.attach(self)
 
     def _subscribe(self) -> None:
         self._states = self.node.subscribe(topics.agent_state(self.agent), self._on_state, self._on_ack)
+
+    def _subscribe_chats(self) -> None:
+        self._handed = self.node.subscribe(topics.agent_chat(self.agent), self._on_chat, self._on_chat_ack)
 
     def __enter__(self) -> Self:
         return self
@@ -176,7 +183,21 @@ class Agent:
             raise StateError("agent", "not in chat", "say", "expected a page whose chat was accepted")
         ident = secrets.token_hex(8)
         self._spaces.publish(Say(session, home, topics.MESSAGE, {"from": self.name, "text": text, "id": ident}))
+        self.handle(AgentSaid(session, ident, text, time.time()))
         return ident
+
+    def chats(self) -> list[dict[str, Any]]:
+        """Return its chats: those that are open, and those that have ended and were not dismissed.
+
+        Each is `{session, open, away, lines, dropped}`; a line is `{n, by, from, text, id, at}`. So many lines were
+        `dropped`: a chat holds at most 200 lines and 64 KiB. It is kept in memory only, here and at the page.
+        """
+        with self._lock:
+            return [chat.as_map() for chat in self._core.chats.all()]
+
+    def dismiss(self, session: str) -> None:
+        """Forget a chat that has ended; one that is open stays."""
+        self.handle(AgentDismissedChat(session))
 
     def request(self, operation: str, **fields: Any) -> Future[Any]:
         """Ask the frame node for anything that an agent may ask."""
@@ -211,10 +232,11 @@ class Agent:
         self.node.detach(self)
         self._frame_node.close()
         self._spaces.close()
-        try:
-            self.node.unsubscribe(self._states)
-        except (FabricError, KeyError):
-            pass  # the node is closed, and with it all that it held
+        for held in (self._states, self._handed):
+            try:
+                self.node.unsubscribe(held)
+            except (FabricError, KeyError):
+                pass  # the node is closed, and with it all that it held
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,6 +251,14 @@ class Agent:
         if not ack.ok and not self._closed:
             self.node.unsubscribe(self._states)
             self._subscribe()
+
+    def _on_chat(self, message: Message) -> None:
+        self.handle(ChatHandedOver(message.payload))
+
+    def _on_chat_ack(self, ack: Ack) -> None:
+        if not ack.ok and not self._closed:
+            self.node.unsubscribe(self._handed)
+            self._subscribe_chats()
 
     def handle(self, event: Input) -> None:
         """Take what happened. Errors: StateError for what does not belong here; then nothing has happened."""

@@ -17,14 +17,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeGuard, assert_never
 
+from nodes.agent.chats import Chat, Chats
 from nodes.agent.engaged_page import AGAIN_S, EngagedPage, not_in_session
 from nodes.agent.interface import (
     AgentChoseButtons,
+    AgentDismissedChat,
+    AgentSaid,
     AgentSetAvailable,
     AgentShowed,
     AgentStopped,
     AgentWantedSnapshot,
     Ask,
+    ChatHandedOver,
     ClockTicked,
     Effect,
     FrameNodeAnswered,
@@ -44,6 +48,7 @@ from nodes.agent.interface import (
 from nodes.agent.lease import Lease
 from nodes.rules import topics
 from nodes.rules.state_map import START, StateMap, is_state
+from nodes.rules.transcript import ChatLine, line_of
 
 REMEMBER_S = 300.0
 """How long the version of a page that was let go is kept, against messages that come late."""
@@ -57,6 +62,16 @@ def is_pulse(payload: object) -> TypeGuard[Mapping[str, Any]]:
         and payload.keys() == {"epoch", "n", "silent_s", "open"}
         and type(payload["epoch"]) is int
         and type(payload["n"]) is int
+        and type(payload["silent_s"]) in (int, float)
+        and type(payload["open"]) is bool
+    )
+
+
+def is_presence(payload: object) -> TypeGuard[Mapping[str, Any]]:
+    """Say whether it is what `topics.PRESENCE` carries: silent_s in seconds, open."""
+    return (
+        isinstance(payload, Mapping)
+        and payload.keys() == {"silent_s", "open"}
         and type(payload["silent_s"]) in (int, float)
         and type(payload["open"]) is bool
     )
@@ -81,6 +96,8 @@ class AgentCore:
         """Whether chats may be offered, as it last said; the frame node is told until its renewals say the same."""
         self._pages: dict[str, EngagedPage] = {}
         """The pages it is engaged with, by session: those whose last state map names it, and none that is gone."""
+        self.chats = Chats()
+        """What was said in its chats: those that are open, and those that have ended and were not dismissed."""
         self._let_go: dict[str, tuple[int, float]] = {}
         """The last version of each page that was let go, and when that was: for REMEMBER_S. No session is in both."""
 
@@ -108,9 +125,17 @@ class AgentCore:
                 return self._lease_lost(now)
             case SpaceWatched(session, home):
                 page = self._pages.get(session)
-                return page.want_snapshot(now) if page is not None and page.view.home == home else []
+                if page is None or page.view.home != home:
+                    return []
+                return [*page.want_snapshot(now), *page.want_lines(now)]
             case SessionSpoke(session, topic, payload):
-                return self._spoke(session, topic, payload)
+                return self._spoke(session, topic, payload, now)
+            case ChatHandedOver(payload):
+                return self._handed_over(payload)
+            case AgentSaid(session, ident, text, at):
+                self.chats.said(session, ChatLine(0, self.agent, self.name, text, ident, at))
+            case AgentDismissedChat(session):
+                self.chats.dismiss(session)
             case AgentSetAvailable(on):
                 self._is_available = on
                 return [self._availability()] if self.lease.is_signed_in else []
@@ -221,7 +246,7 @@ class AgentCore:
             if session not in named and page.seen_at < asked_at:
                 effects += self._drop(session, now)
             elif before == "uncertain":
-                effects += page.want_snapshot(now)
+                effects += [*page.want_snapshot(now), *page.want_lines(now)]
         return effects
 
     def _heard(self, state: object, now: float) -> list[Effect]:
@@ -242,15 +267,15 @@ class AgentCore:
                 self._let_go[session] = (whole["version"], now)
                 return []
             self._let_go.pop(session, None)
-            page = self._pages[session] = EngagedPage(self.agent, session, now)
-        effects = page.take(whole, now)
+            page = self._pages[session] = EngagedPage(self.agent, session, now, self.name)
+        effects = self._with_chat(session, page.take(whole, now))
         return effects if is_engaged else [*effects, *self._drop(session, now)]
 
     def _drop(self, session: str, now: float) -> list[Effect]:
         """Let a page go."""
         page = self._pages.pop(session)
         self._let_go[session] = (page.state["version"], now)
-        return page.let_go(now)
+        return self._with_chat(session, page.let_go(now))
 
     # ── the session's space ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -280,16 +305,54 @@ class AgentCore:
             return []
         return [Say(session, page.view.home, topics.SHOWN, {"epoch": epoch, "agent": self.agent})]
 
-    def _spoke(self, session: str, topic: str, payload: Any) -> list[Effect]:
+    def _spoke(self, session: str, topic: str, payload: Any, now: float) -> list[Effect]:
         page = self._pages.get(session)
-        if page is None:
-            return []
+        if page is None or page.view.home is None:
+            return []  # it was on its way while the engagement ended
         if topic == topics.PULSE:
             is_current = is_pulse(payload) and page.view.cobrowsing.accepts(payload["epoch"])
             return [Tell("pulse", {"session": session, **payload})] if is_current else []
+        chat = self.chats.open(session)
         if topic == topics.MESSAGE:
-            return [Tell("chat_message", {"session": session, "message": payload})] if self.may_chat(session) else []
+            return [] if chat is None or not self.may_chat(session) else self._line_heard(page, chat, payload, now)
+        if topic == topics.PRESENCE:
+            if chat is None or not is_presence(payload):
+                return []
+            return _presence(session, chat.saw(payload["silent_s"], payload["open"], now))
         return [Tell("message", {"session": session, "topic": topic, "payload": payload})]
+
+    # ── chats ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _with_chat(self, session: str, effects: list[Effect]) -> list[Effect]:
+        """Note what these say of the chat with a page."""
+        told = {effect.event for effect in effects if isinstance(effect, Tell)}
+        if "chat_closed" in told:
+            self.chats.ended(session)
+        if "chat_open" in told:
+            self.chats.opened(session)
+        return effects
+
+    def _line_heard(self, page: EngagedPage, chat: Chat, payload: Any, now: float) -> list[Effect]:
+        """The visitor has written. A line that is known is not told again; before it some may be missing."""
+        line = line_of(payload, self.agent)
+        told = Tell("chat_message", {"session": chat.session, "message": payload})
+        if line is None:
+            return [told]  # too long to be kept, or not numbered
+        is_news, is_gap = chat.heard(line)
+        return [*([told] if is_news else []), *(page.want_lines(now) if is_gap else [])]
+
+    def _handed_over(self, payload: object) -> list[Effect]:
+        """A page has sent what was said so far."""
+        session = payload.get("session") if isinstance(payload, Mapping) else None
+        page, chat = self._pages.get(str(session)), self.chats.open(str(session))
+        if not isinstance(payload, Mapping) or page is None or chat is None or not self.may_chat(chat.session):
+            return []
+        lines, dropped = payload.get("lines"), payload.get("dropped")
+        if not isinstance(lines, list | tuple) or type(dropped) is not int:
+            return []
+        page.lines_came()
+        found = [line for each in lines if (line := line_of(each, self.agent)) is not None]
+        return [Tell("chat_history", chat.as_map())] if chat.handed_over(found, dropped) else []
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -305,4 +368,13 @@ class AgentCore:
                 page.unsync()
         for page in self._pages.values():
             effects += page.tick(now)
+        for chat in self.chats.all():
+            effects += _presence(chat.session, chat.tick(now))
         return effects
+
+
+def _presence(session: str, is_away: bool | None) -> list[Effect]:
+    """What is told when a visitor is away, or is back; nothing for None."""
+    if is_away is None:
+        return []
+    return [Tell("visitor_away" if is_away else "visitor_back", {"session": session})]

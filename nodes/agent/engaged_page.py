@@ -42,7 +42,7 @@ def view_of(agent: str, state: StateMap, epoch: int) -> View:
     """Return what `agent` is to a page of this state, with each epoch below `epoch` ended."""
     session = session_of(agent, state)
     chat = state["chat"] if state["chat_agent"] == agent and state.get("gone") is not True else "idle"
-    hears = session.state == "joined" or chat in ("open", "invited")
+    hears = session.state == "joined" or chat == "open"  # an invitation gives no right to anything yet
     return View(session.ended_below(epoch), chat, state["home"] if hears else None)
 
 
@@ -52,11 +52,11 @@ def not_in_session() -> StateError:
 
 
 class EngagedPage:
-    """The page of `session`, engaged with `agent`."""
+    """The page of `session`, engaged with `agent`, whose visitor reads `name`."""
 
-    def __init__(self, agent: str, session: str, now: float) -> None:
-        self.agent, self.session = agent, session
-        """Neither changes."""
+    def __init__(self, agent: str, session: str, now: float, name: str = "") -> None:
+        self.agent, self.session, self.name = agent, session, name or agent
+        """None of the three changes."""
         self.state: StateMap = START
         """The last state map that was news, whole; its version only grows. `take` sets it."""
         self.seen_at = now
@@ -71,6 +71,8 @@ class EngagedPage:
         """The number of the last update that was handed on; counts while `_is_synced`."""
         self._snapshot_due_s: float | None = None
         """When a snapshot is asked for again; None: none is awaited."""
+        self._lines_due_s: float | None = None
+        """When what was said so far is asked for again; None: it is not awaited."""
         self._ending: Ask | None = None
         """The stop, or its confirmation, that the frame node has not answered; a later one takes its place."""
         self._ending_due_s: float | None = None
@@ -94,10 +96,12 @@ class EngagedPage:
 
     def take(self, state: StateMap, now: float) -> list[Effect]:
         """Take a state map that is news, and whole."""
-        before = self.view
+        before, was = self.view, self.state["visibility"]
         self.state = state
         self._epoch = max(self._epoch, state["epoch"])
         effects = self._tell(before, self.view, "page", now)
+        if self.view.chat == before.chat == "open" and state["visibility"] != was:
+            effects.append(Tell("visitor_window", {"session": self.session, "visibility": state["visibility"]}))
         session = session_of(self.agent, state)
         if session.state == "stopping":
             return [*effects, *self._end("confirm_stop", session.epoch)]
@@ -128,6 +132,8 @@ class EngagedPage:
             effects.append(self._ending)
         if self._snapshot_due_s is not None and now >= self._snapshot_due_s:
             effects += self.want_snapshot(now)
+        if self._lines_due_s is not None and now >= self._lines_due_s:
+            effects += self.want_lines(now)
         return effects
 
     # ── updates ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -160,6 +166,20 @@ class EngagedPage:
         self._snapshot_due_s = now + AGAIN_S
         payload = {"epoch": view.cobrowsing.epoch, "agent": self.agent}
         return [Say(self.session, view.home, topics.SNAPSHOT_REQUEST, payload)]
+
+    # ── the chat ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def want_lines(self, now: float) -> list[Effect]:
+        """Say that the agent is there, and so ask for what was said so far; again until it comes."""
+        view = self.view
+        if view.chat != "open" or view.home is None:
+            self._lines_due_s = None
+            return []
+        self._lines_due_s = now + AGAIN_S
+        return [Say(self.session, view.home, topics.JOINED, {"agent": self.agent, "name": self.name})]
+
+    def lines_came(self) -> None:
+        self._lines_due_s = None
 
     # ── the end of a session ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -196,6 +216,8 @@ class EngagedPage:
             if before.home == after.home:  # else a snapshot is asked for when the new space is heard
                 effects += self.want_snapshot(now)
         effects += self._tell_chat(before.chat, after.chat)
+        if after.chat == "open" and before.chat != "open" and before.home == after.home:
+            effects += self.want_lines(now)
         if before.home is not None and before.home != after.home:
             effects.append(Unwatch(self.session))
         if after.home is not None and before.home != after.home:
@@ -224,5 +246,12 @@ class EngagedPage:
         if after in ENGAGED_CHATS:
             return [Tell(f"chat_{after}", data)]
         if before in ENGAGED_CHATS:
-            return [Tell("chat_closed" if before == "open" else "chat_withdrawn", data)]
+            return [Tell(self._end_of(before), data)]
         return []
+
+    def _end_of(self, before: str) -> str:
+        """Name the event for the end of a chat that was in state `before`."""
+        if before == "open":
+            return "chat_closed"
+        declined = before == "invited" and self.state["chat"] == "closed" and self.state.get("gone") is not True
+        return "chat_declined" if declined else "chat_withdrawn"

@@ -97,6 +97,23 @@ class AgentWantedSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentSaid:
+    """It has written to a visitor. `at`: seconds since 1970."""
+
+    session: str
+    ident: str
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDismissedChat:
+    """It has read a chat that has ended."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentShowed:
     """Its screen shows a page, in this epoch of its co-browsing."""
 
@@ -176,6 +193,13 @@ class SessionSpoke:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatHandedOver:
+    """A page has sent what was said so far in a chat. `payload`: `{session, lines, dropped}`, if it is right."""
+
+    payload: object
+
+
+@dataclass(frozen=True, slots=True)
 class ClockTicked:
     """What is due is done."""
 
@@ -186,6 +210,8 @@ Input = (
     | AgentStopped
     | AgentWantedSnapshot
     | AgentShowed
+    | AgentSaid
+    | AgentDismissedChat
     | FrameNodeAnswered
     | FrameNodeFailed
     | FrameNodeRejected
@@ -195,5 +221,6 @@ Input = (
     | SpaceWatched
     | PageUpdated
     | SessionSpoke
+    | ChatHandedOver
     | ClockTicked
 )

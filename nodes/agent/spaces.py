@@ -80,7 +80,8 @@ class Spaces:
 
     def close(self) -> None:
         """Hear nothing any more."""
-        for ident in self._watched.values():
+        watched, self._watched = self._watched, {}  # an ack that comes now finds nothing to watch again
+        for ident in watched.values():
             try:
                 self._node.unsubscribe(ident)
             except (FabricError, KeyError):

@@ -42,12 +42,14 @@ class Driver:
             agent.stop(self._session(command))
         elif what == "say":
             agent.say(self._session(command), field(command, "text", str))
+        elif what == "dismiss":
+            agent.dismiss(self._session(command))
         elif what in _ON_PAGE:
             agent.request(what, session=self._session(command)).add_done_callback(self._over(command))
         elif what == "stats":
             self._lines.tell("stats", **agent.stats())
         else:
-            known = ("available", "join", "ask", "stop", "say", *_ON_PAGE, "stats", "quit")
+            known = ("available", "join", "ask", "stop", "say", "dismiss", *_ON_PAGE, "stats", "quit")
             raise ValueError(expected("command", what, f"one of {', '.join(known)}"))
 
     def _session(self, command: Command) -> str:
@@ -96,14 +98,15 @@ def agent(
     """Act as the agent ID, driven by a shell script.
 
     Events come as lines of JSON on stdout: signed_in, requested, request_declined, joined, update, stopped,
-    chat_offered, chat_open, chat_message, chat_closed and others. Commands are lines of JSON on stdin; "session" may be
-    left out while there is only one. It runs until SIGTERM, Ctrl-C or {"do": "quit"}.
+    chat_offered, chat_open, chat_message, chat_history, chat_closed and others. Commands are lines of JSON on stdin;
+    "session" may be left out while there is only one. It runs until SIGTERM, Ctrl-C or {"do": "quit"}.
 
     \b
       {"do": "join", "code": "482913"}   {"do": "stop", "session": …}
       {"do": "available", "on": true}    {"do": "accept"}  {"do": "decline"}
       {"do": "ask"}                      ask the visitor of a chat to see the page; "stop" takes that back
       {"do": "say", "text": "hello"}     {"do": "stop_chat"}  {"do": "proactive"}
+      {"do": "dismiss", "session": …}
       {"do": "stats"}  {"do": "quit"}
 
     \b

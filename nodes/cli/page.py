@@ -24,6 +24,7 @@ from nodes.operate.health import pages_problem
 from nodes.operate.http_server import Address
 from nodes.page.host import host_of, new_token
 from nodes.page.hosted_page import HostedPage
+from nodes.page.page_chat import Kept
 from nodes.rules import fields, topics
 from nodes.rules.backoff import Backoff
 from nodes.rules.cobrowse import CONSENTS
@@ -42,7 +43,9 @@ _VISITORS = {
 class Pages:
     """The pages of this process, numbered from 1, and the commands for them."""
 
-    def __init__(self, lines: Lines, updates: Sequence[Any], rate: float, make: Callable[[str | None], HostedPage]):
+    def __init__(
+        self, lines: Lines, updates: Sequence[Any], rate: float, make: Callable[[str | None, Kept | None], HostedPage]
+    ):
         self._lines, self._updates, self._rate, self._make = lines, updates, rate, make
         self._pages: dict[int, HostedPage] = {}
         """By number. `open` puts a page in, also in the place of one that is loaded again."""
@@ -56,9 +59,9 @@ class Pages:
         """Set by `close`; ends the sender."""
         self._sender = threading.Thread(target=self._send_updates, name="updates", daemon=True)
 
-    def open(self, number: int, session: str | None = None) -> HostedPage:
+    def open(self, number: int, session: str | None = None, kept: Kept | None = None) -> HostedPage:
         """Make a page, and tell what it sees."""
-        page = self._pages[number] = self._make(session)
+        page = self._pages[number] = self._make(session, kept)
         page.subscribe("~/#", lambda message: self._saw(number, message))
         page.subscribe("~pagesession/#", lambda message: self._saw(number, message))
         return page
@@ -175,7 +178,7 @@ class Pages:
         """The visitor loads the page again: the session goes on in a new page."""
         node = page.node
         page.close(release=False)
-        again = self.open(number, page.session)
+        again = self.open(number, page.session, page.chat())
         if node is not None:
             again.attach(node)
 
@@ -248,8 +251,9 @@ def page(
     backoff = Backoff(base_s=min(_PATIENCE.base_s, cap_s), cap_s=cap_s, attempts=attempts)
     updates = [] if path is None else _read_updates(path)
 
-    def make(session: str | None) -> HostedPage:
-        return HostedPage(session=session, buttons=names, lease_s=lease_s, backoff=backoff, consent=consent)
+    def make(session: str | None, kept: Kept | None) -> HostedPage:
+        options: dict[str, Any] = {"lease_s": lease_s, "backoff": backoff, "consent": consent}
+        return HostedPage(session=session, buttons=names, kept=kept, **options)
 
     with status_page("page", http) as status, open_node(connect, connect_timeout_s) as node:
         pages = Pages(lines, updates, rate, make)

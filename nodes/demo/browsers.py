@@ -52,7 +52,8 @@ def tell(url: str, password: str) -> None:
     print(f"A visitor:  {url}/shop/", flush=True)
     print("            press Help there, and read the contact code", flush=True)
     print(f"An agent:   {url}/agent/   (another window; agent {AGENT}, password {password})", flush=True)
-    print("            sign in, type the code, and see the visitor's page; be available, and the shop's Chat works")
+    print("            sign in and type the code; once the visitor allows it you see their page")
+    print("            be available, and the shop's Chat works; from a chat you can ask without a code")
     print("\nCtrl-C ends it.", flush=True)
 
 

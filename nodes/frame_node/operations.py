@@ -69,7 +69,7 @@ OPERATIONS: dict[str, Operation] = {
     "release_page": Operation(pages.release, {"session": SESSION}),
     "set_visibility": Operation(pages.set_visibility, {"session": SESSION, "event": VISIBILITY_EVENT}),
     "trigger": Operation(chats.trigger, {"session": SESSION, "button": BUTTON}, frees_agents=True),
-    "allow": Operation(asks.allow, {"session": SESSION, "epoch": EPOCH}),
+    "allow": Operation(asks.allow, {"session": SESSION, "epoch": EPOCH}, former_agents=pages.engaged),
     # a page's, or an agent's, who then says who it is
     "stop": Operation(pages.stop, {"session": SESSION, "epoch": EPOCH, "agent": BY_AGENT}, former_agents=pages.engaged),
     "stop_chat": Operation(

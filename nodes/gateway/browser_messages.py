@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+from nodes.gateway.chat_lines import is_chat
 from nodes.rules.fields import (
     BUTTONS,
     CAPABILITY,
@@ -72,6 +73,7 @@ class Hello(BrowserMessage):
     title: str | None = field(
         default=None, metadata=_of(or_none(string(1_000)), "a string of at most 1000 characters, or null")
     )
+    chat: Any = field(default=None, metadata=_of(or_none(is_chat), "the chat's agent and lines, or null"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +121,11 @@ class Beat(BrowserMessage):
     """The answer to a `beat`. n: the number of the last update that the page has made; None: not known."""
 
     n: int | None = field(default=None, metadata=OPTIONAL_ID)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DismissChat(BrowserMessage):
+    """The visitor has read a chat that has ended: it is kept no more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +188,13 @@ class Say(BrowserMessage):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Dismiss(BrowserMessage):
+    """The agent has read a chat that has ended: it is kept no more."""
+
+    session: str = field(metadata=SESSION)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot(BrowserMessage):
     """The page is to send all of itself."""
 
@@ -207,8 +221,10 @@ class Ping(BrowserMessage):
     at: float = field(metadata=_of(lambda value: type(value) in (int, float) and abs(value) < 2**63, "a number"))
 
 
-PageMessage = Hello | Subscribe | Unsubscribe | Publish | Update | StopCobrowse | Retry | Beat | TokenStored | Bye
-AgentMessage = Available | Join | Ask | ChatRequest | EndCobrowse | Say | Snapshot | Shown | Handled | Ping
+PageMessage = (
+    Hello | Subscribe | Unsubscribe | Publish | Update | StopCobrowse | Retry | Beat | DismissChat | TokenStored | Bye
+)
+AgentMessage = Available | Join | Ask | ChatRequest | EndCobrowse | Say | Dismiss | Snapshot | Shown | Handled | Ping
 
 PAGE: Mapping[str, type[PageMessage]] = {
     "hello": Hello,
@@ -219,6 +235,7 @@ PAGE: Mapping[str, type[PageMessage]] = {
     "stop": StopCobrowse,
     "retry": Retry,
     "beat": Beat,
+    "dismiss": DismissChat,
     "token": TokenStored,
     "bye": Bye,
 }
@@ -229,6 +246,7 @@ AGENT: Mapping[str, type[AgentMessage]] = {
     **dict.fromkeys(("accept", "decline", "stop_chat", "proactive"), ChatRequest),
     "stop": EndCobrowse,
     "say": Say,
+    "dismiss": Dismiss,
     "snapshot": Snapshot,
     "shown": Shown,
     "handled": Handled,

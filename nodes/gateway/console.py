@@ -22,6 +22,7 @@ from nodes.gateway.browser_messages import (
     Ask,
     Available,
     ChatRequest,
+    Dismiss,
     EndCobrowse,
     Handled,
     Join,
@@ -91,6 +92,7 @@ class Console:
             "available": self._available,
             "signed_in": self.signed_in.is_set(),
             "pages": [_shown(page) for page in pages],
+            "chats": [to_json(chat) for chat in self.agent.chats()],
             "connection": self._hub.connection,
         }
         self.window.welcome(seen, lambda seq, complete: welcome)
@@ -135,6 +137,8 @@ class Console:
             case Say(id=ident, session=session, text=text):
                 said = self.agent.say(session, text)
                 self.window.pass_on({"t": "reply", "id": ident, "ok": True, "message_id": said})
+            case Dismiss(session=session):
+                self.agent.dismiss(session)
             case Snapshot(session=session):
                 self.agent.resync(session)
             case Shown(session=session, epoch=epoch):

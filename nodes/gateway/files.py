@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from nodes.gateway import encoded
+
 WEB = Path(__file__).resolve().parent.parent / "web"
 BUILT = (
     "site_connect.js",
@@ -43,6 +45,7 @@ TYPES = {
     ".json": "application/json",
     ".woff2": "font/woff2",
 }
+COMPRESSED = frozenset({".js", ".css", ".html", ".svg", ".json"})
 
 
 def page_policy(origins: frozenset[str]) -> str:
@@ -54,10 +57,12 @@ def page_policy(origins: frozenset[str]) -> str:
 
 
 CONSOLE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
-    "img-src 'self' data: blob: http: https:; font-src 'self' data: http: https:; media-src http: https: data:; "
-    "frame-src 'self' blob: data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline' http: https:; connect-src 'self'; "
+    "img-src 'self' data: blob: http: https:; font-src 'self' data: http: https:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+"""Of the console, and of the replay in it, which is a document without an address and so has the same. The replay asks
+the visited site, and whoever else the page names, for style, images and fonts, and for nothing else."""
 SCRIPT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
@@ -81,9 +86,14 @@ class Files:
         self._web = web_folder
         self.on_frame: Callable[[web.Request], object] = lambda request: None
         """Called with each request for the frame. Set by the gateway, before it serves."""
-        self._private = private
-        self._frame = {"Content-Security-Policy": page_policy(origins), "Cross-Origin-Resource-Policy": "cross-origin"}
+        self._frame = {
+            "Content-Security-Policy": page_policy(origins),
+            "Cross-Origin-Resource-Policy": "cross-origin",
+            "Cross-Origin-Embedder-Policy": "require-corp",  # a page that wants this of itself wants it of its frames
+        }
         self._shop = shop
+        self._private = private
+        self._texts = encoded.Texts()
 
     def unbuilt(self) -> list[str]:
         """Return what was not built."""
@@ -110,29 +120,30 @@ class Files:
 
     async def _frame_html(self, request: web.Request) -> web.StreamResponse:
         self.on_frame(request)
-        return self._answer("frame.html", self._frame)
+        return self._answer(request, "frame.html", self._frame)
 
     def _one(self, name: str, headers: Mapping[str, str]) -> Handler:
         async def serve(request: web.Request) -> web.StreamResponse:
-            return self._answer(name, headers)
+            return self._answer(request, name, headers)
 
         return serve
 
     def _below(self, folder: str, headers: Mapping[str, str]) -> Handler:
         async def serve(request: web.Request) -> web.StreamResponse:
-            return self._answer(f"{folder}/{request.match_info['name'] or 'index.html'}", headers)
+            return self._answer(request, f"{folder}/{request.match_info['name'] or 'index.html'}", headers)
 
         return serve
 
-    def _answer(self, name: str, headers: Mapping[str, str]) -> web.StreamResponse:
+    def _answer(self, request: web.Request, name: str, headers: Mapping[str, str]) -> web.StreamResponse:
         path = self._find(name)
         if path is None:
             return web.Response(status=404, text=f"{name} is not here\n", headers=COMMON)
         kind = TYPES.get(path.suffix, "application/octet-stream")
-        if self._private and path == self._find(RECORDER):
-            text = PRIVATE + path.read_text(encoding="utf-8")
-            return web.Response(body=text.encode(), headers={**COMMON, **headers, "Content-Type": kind})
-        return web.FileResponse(path, headers={**COMMON, **headers, "Content-Type": kind})
+        of_file = {**COMMON, **headers, "Content-Type": kind}
+        if path.suffix in COMPRESSED:
+            before = PRIVATE.encode() if self._private and path == self._find(RECORDER) else b""
+            return encoded.answer(request, self._texts.text(path, before), of_file)
+        return web.FileResponse(path, headers=of_file)
 
     def _find(self, name: str) -> Path | None:
         """Return the file of this name; None for one that is not there, or not below its folder."""

@@ -117,8 +117,8 @@ class Sessions:
             why = await self._fetch(token, hello.instance)
             if why is not None:
                 return None, why
-            here = PageSession(self._hub, hello.origin, address, hello.buttons, token.session, token.generation)
-            return self._add(here), None
+            begun = token.session, token.generation, hello.chat
+            return self._add(PageSession(self._hub, hello.origin, address, hello.buttons, *begun)), None
         why = await self._why_not(session, token.generation, hello.instance)
         return (None, why) if why is not None else (session, None)
 

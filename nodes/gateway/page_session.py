@@ -17,6 +17,7 @@ from fabric.payloads import to_json
 from fabric.wire import Message
 from nodes.gateway.browser_messages import (
     Beat,
+    DismissChat,
     Hello,
     PageMessage,
     Publish,
@@ -27,11 +28,13 @@ from nodes.gateway.browser_messages import (
     Unsubscribe,
     Update,
 )
+from nodes.gateway.chat_lines import opened, sealed_chat, sealing
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.subscriptions import Subscriptions
 from nodes.gateway.tokens import ROTATE_S, Rotation, Token, public_name, write_token
 from nodes.gateway.window import BEAT, Line, Window
 from nodes.page.hosted_page import HostedPage
+from nodes.rules.transcript import ChatLine
 
 STATES_S = 5.0
 """A state may go without a word, as a code does when its lease is lost; so long it may take to be noticed."""
@@ -48,6 +51,7 @@ class PageSession:
     generation:  of the token that is handed out first
     origin:      of the page that holds the frame; the token is good for it alone
     address:     of the browser that begins it here; the registry counts by it
+    chat:        what its frame has kept of a chat, if it says so
     errors:      StateError when the session is open here already
     """
 
@@ -59,6 +63,7 @@ class PageSession:
         buttons: tuple[str, ...],
         session: str | None = None,
         generation: int = 1,
+        chat: dict[str, Any] | None = None,
     ) -> None:
         self.origin, self.address = origin, address
         self._hub, self._policy = hub, hub.settings.policy
@@ -80,6 +85,7 @@ class PageSession:
         self._looked_at = 0.0
         """When they were last compared with the page's."""
         self.window = Window(hub, self._tell_states)
+        secret = hub.settings.secret
         self.page = HostedPage(
             session=session,
             buttons=buttons,
@@ -87,6 +93,8 @@ class PageSession:
             backoff=hub.settings.backoff,
             consent=hub.settings.consent,
             echo=False,
+            kept=None if session is None or chat is None else opened(secret, session, chat),
+            on_line=self._on_line,
         )
         self.name = public_name(self.page.session)
         self._subscriptions = Subscriptions(
@@ -125,6 +133,7 @@ class PageSession:
                 "seq": seq,
                 "retained": self._retained,
                 "state": self.page.told(),
+                "chat": self._chat(),
                 "connection": self._hub.connection,
             }
 
@@ -144,13 +153,15 @@ class PageSession:
             self.window.pass_on({"t": "token", "token": self._token()})
 
     def _pulse(self, now: float) -> None:
-        """While an agent views the page: tell it how current its picture is, and hear whether the page is there."""
-        is_open = self.window.line is not None
+        """While an agent views the page, or has a chat with the visitor: tell it whether the page is there, and how
+        current its picture is; and hear from the page."""
+        silent_s, is_open = round(now - self._heard_at, 1), self.window.line is not None
         try:
-            viewed = self.page.send_pulse(self._last_update, round(now - self._heard_at, 1), is_open)
+            is_viewed = self.page.send_pulse(self._last_update, silent_s, is_open)
+            is_in_chat = self.page.send_presence(silent_s, is_open)
         except TransportError:
             return
-        if viewed:
+        if is_viewed or is_in_chat:
             self.window.pass_on(BEAT)
 
     def _retry(self, now: float) -> None:
@@ -192,6 +203,8 @@ class PageSession:
                 self.page.retry()
             case Beat(n=number):
                 self._last_update = self._last_update if number is None else number
+            case DismissChat():
+                self.page.dismiss_chat()
             case TokenStored():
                 self.rotation.stored(time.monotonic())
             case Hello():
@@ -212,6 +225,10 @@ class PageSession:
             said = {"t": kind, "topic": message.topic, "payload": to_json(message.payload)}
             self.window.push("said", numbered(said))
 
+    def _on_line(self, agent: str, line: ChatLine) -> None:
+        said = {"t": "line", **sealing(self._hub.settings.secret, self.page.session, agent, line)}
+        self.window.push("said", numbered(said))
+
     # ── states and token, in the event loop ──────────────────────────────────────────────────────────────────────
 
     def _tell_states(self) -> None:
@@ -221,6 +238,10 @@ class PageSession:
         if states != self._retained:
             self._retained = states
             self.window.pass_on({"t": "retained", "messages": states})
+
+    def _chat(self) -> dict[str, Any] | None:
+        kept = self.page.chat()
+        return None if kept is None else sealed_chat(self._hub.settings.secret, self.page.session, kept)
 
     def _states(self) -> list[dict[str, Any]]:
         return [{"topic": event.topic, "payload": to_json(event.payload)} for event in self.page.retained()]

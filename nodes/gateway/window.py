@@ -155,5 +155,6 @@ def refused(of: str, ident: int | None, why: object) -> dict[str, Any]:
     """Return what a browser is told of a message that was not done.
 
     of, ident:  that message's kind, and its id if it had one
+    why:        the error, which also says its kind
     """
-    return {"t": "refused", "id": ident, "of": of, "why": str(why)}
+    return {"t": "refused", "id": ident, "of": of, "error": type(why).__name__, "why": str(why)}

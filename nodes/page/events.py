@@ -30,7 +30,8 @@ from nodes.rules.topics import (
 )
 
 TOPIC_OF = {"shown": SHOW, "minimised": MINIMISE, "hidden": HIDE}
-ASKED_VISIBILITY = {"show": "shown", "minimise": "minimised", "hide": "hidden"}
+ASKED_VISIBILITY = {"show": "shown", "minimise": "minimised", "hide": "hidden", "announce": "minimised"}
+"""What each request makes of the frame. A page announces only while its frame is hidden."""
 Asked = tuple[str, Mapping[str, Any]]
 """Operation and body of a request that the frame node has not answered yet."""
 
@@ -143,7 +144,8 @@ def chat_changes(before: View, after: View) -> list[Event]:
     if before.chat == after.chat and (same_agent or after.chat not in ("open", "invited")):
         return []
     told = []
-    if before.chat == "open" or (after.chat == "closed" and before.chat != "idle"):
+    is_over = before.chat == "invited" and after.chat == "idle"
+    if before.chat == "open" or is_over or (after.chat == "closed" and before.chat != "idle"):
         told.append(Event(CHAT_STOPPED, {"agent": before.chat_agent}))
     if after.chat == "invited":
         told.append(Event(PROACTIVE, {"agent": after.chat_agent}))

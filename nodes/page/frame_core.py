@@ -9,9 +9,11 @@ Reading order: `handle`; `_take`, one case for each input; `_take_state`, where 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from fabric.errors import HighWaterMarkReached
 from nodes.page import events
 from nodes.page.events import Asked, View
 from nodes.page.interface import (
@@ -26,7 +28,9 @@ from nodes.page.interface import (
     FrameNodeRejected,
     FrameNodeTold,
     FrameNodeWasBusy,
+    LeaseKept,
     LeaseLost,
+    LineCame,
     PageCame,
     PageChoseButtons,
     PageDeclined,
@@ -111,16 +115,20 @@ class FrameCore:
                 return self._heard(state, now)
             case ClockTicked():
                 self._loading.tick(now)
+                if self._shows_code() and now >= self._loading.kept_until(self.lease_s):
+                    self._lose(now, now)  # no frame node has answered: somebody else may have this code by now
             case FrameNodeAnswered(ask, state):
                 return self._answered(ask, state, now)
             case FrameNodeWasBusy():
                 return self._put_off(event, now)
-            case FrameNodeRejected(ask, why):
+            case FrameNodeRejected(ask, why, error):
                 self._requests.done(ask)
-                refused = Event(topics.REFUSED, {"what": ask.operation, "why": why})
+                refused = Event(topics.REFUSED, {"what": ask.operation, "why": why, "error": error})
                 return [] if ask.operation == "stop" else [refused]  # a stop is never wrong
             case LeaseLost(asked_at):
                 self._lose(asked_at, now)
+            case LeaseKept(asked_at):
+                self._loading.kept(asked_at)
             case ButtonsCounted(available):
                 return self._count_buttons(available)
             case PageChoseButtons(names, available):
@@ -128,6 +136,8 @@ class FrameCore:
                 return [] if available is None else self._count_buttons(available)
             case VisitorAsked(operation, body):
                 self._requests.add(operation, body, now)
+            case LineCame():
+                self._announce(now)
             case PageStopped(stop):
                 return self._stop_first(stop, now)
             case PageDeclined(epoch):
@@ -190,9 +200,14 @@ class FrameCore:
     def due_s(self) -> float | None:
         """Return when ClockTicked is wanted next; None: not before something else happens."""
         dues = [*self._requests.due_s(), *self._loading.due_s(self._has_no_code())]
+        if self._shows_code():
+            dues.append(self._loading.kept_until(self.lease_s))
         return None if self.home is None else min(dues, default=None)
 
     # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _shows_code(self) -> bool:
+        return self.is_ready and self.state["code"] is not None and self.state["cobrowse"] == "idle"
 
     def _has_no_code(self) -> bool:
         return self.state["code"] is None and self.state["cobrowse"] == "idle"
@@ -219,6 +234,12 @@ class FrameCore:
         asked_s = min(busy.retry_after_s, self._backoff.max_retry_after_s)
         self._requests.put_off(busy.ask, now + max(AGAIN_S, asked_s))
         return []
+
+    def _announce(self, now: float) -> None:
+        """A frame that the visitor has closed is to be seen, minimised."""
+        if self.view().visibility == "hidden":
+            with contextlib.suppress(HighWaterMarkReached):  # the line itself was told
+                self._requests.add("set_visibility", {"event": "announce"}, now)
 
     # ── stops ────────────────────────────────────────────────────────────────────────────────────────────────────
 

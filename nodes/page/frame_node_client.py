@@ -23,6 +23,7 @@ from nodes.page.interface import (
     FrameNodeTold,
     FrameNodeWasBusy,
     Input,
+    LeaseKept,
     LeaseLost,
 )
 from nodes.rules.errors import LeaseExpired, UnknownContactCode
@@ -55,7 +56,8 @@ def outcome(ask: Ask, reply: object, error: BaseException | None, asked_at: floa
     if error is None:
         return [FrameNodeAnswered(ask, reply)]
     retry_after_s = error.retry_after_s if isinstance(error, Busy) else 0.0
-    again, never = FrameNodeWasBusy(ask, str(error), retry_after_s, drawn), FrameNodeRejected(ask, str(error))
+    again = FrameNodeWasBusy(ask, str(error), retry_after_s, drawn)
+    never = FrameNodeRejected(ask, str(error), type(error).__name__)
     if ask.operation == "grant_code":
         return [again]
     if isinstance(error, LeaseExpired):
@@ -69,7 +71,7 @@ def renewal(session: str, reply: object, asked_at: float) -> list[Input]:
     if not isinstance(states, dict) or session not in states:
         return []
     state = states[session]
-    return [LeaseLost(asked_at) if state is None else FrameNodeTold(state)]
+    return [LeaseLost(asked_at)] if state is None else [LeaseKept(asked_at), FrameNodeTold(state)]
 
 
 class FrameNodeClient:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from fabric.errors import StateError, TransportError
@@ -37,6 +38,7 @@ from nodes.page.interface import (
     FrameAttached,
     Hold,
     Input,
+    LineKept,
     MessageFun,
     PageCame,
     PageChoseButtons,
@@ -46,12 +48,15 @@ from nodes.page.interface import (
     Send,
     StopAcknowledged,
 )
+from nodes.page.page_chat import Kept
 from nodes.page.page_core import PageCore
 from nodes.page.stop import Stop
 from nodes.rules.backoff import Backoff
 from nodes.rules.topics import ALLOW, ASKED, DECLINE
+from nodes.rules.transcript import ChatLine
 
 AckFun = Callable[[Ack], object]
+LineFun = Callable[[str, ChatLine], object]
 
 _RETAINED = {"retained": True}
 
@@ -68,6 +73,8 @@ class HostedPage:
               to give the code away is to consent, for a program may have nobody to ask. Who asks from a chat has no
               code, and asks in any case
     echo:     False: handlers hear only what comes from elsewhere, as the caller delivers what it publishes
+    kept:     lines of the session's chat that were kept elsewhere while no process had this page
+    on_line:  called, like a handler, with an agent and each line of the chat with that agent that is kept
     """
 
     def __init__(
@@ -80,6 +87,8 @@ class HostedPage:
         backoff: Backoff | None = None,
         consent: str = "code",
         echo: bool = True,
+        kept: Kept | None = None,
+        on_line: LineFun | None = None,
     ) -> None:
         self.session, self.lease_s = session or new_token(), lease_s
         """Neither changes."""
@@ -94,7 +103,9 @@ class HostedPage:
         )
         self._lock = threading.Lock()
         """Around the core, and around all that follows here; never held while a callback runs."""
-        self._core = PageCore(frame, echo=echo)
+        self._core = PageCore(frame, echo=echo, kept=kept, wall_s=time.time() - time.monotonic())
+        self._on_line = on_line
+        """Does not change."""
         self._end: FabricEnd | None = None
         """The page's end of the fabric; `attach` sets it, once."""
         self._callbacks = Callbacks()
@@ -202,6 +213,32 @@ class HostedPage:
 
         self._do(decide)
         return bool(effects)
+
+    def send_presence(self, silent_s: float, is_open: bool) -> bool:
+        """Say to the agent in chat whether the page is there, see `PageCore.send_presence`; False when there is none.
+
+        errors:  TransportError when the fabric takes nothing at present: the next one says it as well
+        """
+        if self._core.chat.agent is None:
+            return False  # as of most pages, each second
+        effects: list[Effect] = []
+
+        def decide(now: float) -> list[Effect]:
+            effects.extend(self._core.send_presence(silent_s, is_open))
+            return effects
+
+        self._do(decide)
+        return bool(effects)
+
+    def chat(self) -> Kept | None:
+        """Return what was said in the present chat, or the last one; None when that is nothing, or was dismissed."""
+        with self._lock:
+            return self._core.chat.kept()
+
+    def dismiss_chat(self) -> None:
+        """The visitor has read a chat that has ended: it is kept no more. Nothing while it is open."""
+        with self._lock:
+            self._core.chat.dismissed()
 
     def try_update(self, event: Any, snapshot: bool = False) -> bool:
         """`send_update`, but False also when the fabric takes nothing at present."""
@@ -349,6 +386,8 @@ class HostedPage:
                         self._end.release(subscription)
                 case Acked(subscription, ack):
                     self._tell_ack(subscription, ack)
+                case LineKept(agent, line) if self._on_line is not None:
+                    self._callbacks.add(partial(self._on_line, agent, line))
                 case StopAcknowledged(number):
                     self._callbacks.add(self._stops.pop(number).acknowledge)
         if unsent:

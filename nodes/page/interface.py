@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from fabric.broker import Subscription
 from fabric.node.coverage import Ack
 from fabric.wire import Message
+from nodes.rules.transcript import ChatLine
 
 MessageFun = Callable[[Message], object]
 
@@ -92,10 +93,18 @@ class Send:
     at_once: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LineKept:
+    """A line of the chat with `agent` was numbered, and is kept."""
+
+    agent: str
+    line: ChatLine
+
+
 Beyond = Hold | Send
 """What waits while the fabric takes nothing."""
 FrameEffect = Event | Ask | StopAcknowledged
-Effect = Deliver | Acked | Hold | Release | Send | Ask | StopAcknowledged
+Effect = Deliver | Acked | Hold | Release | Send | Ask | StopAcknowledged | LineKept
 
 
 # --- inputs: the page and its visitor
@@ -148,6 +157,11 @@ class VisitorAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class LineCame:
+    """The agent in chat has written; a visitor who has closed the frame is to see that."""
+
+
+@dataclass(frozen=True, slots=True)
 class FrameAttached:
     """The frame has a node, `home`. StateError when it has one already."""
 
@@ -181,10 +195,11 @@ class FrameNodeWasBusy:
 
 @dataclass(frozen=True, slots=True)
 class FrameNodeRejected:
-    """It understood, and will not do it."""
+    """It understood, and will not do it. `error`: the name of the error's kind."""
 
     ask: Ask
     why: str
+    error: str = "NotAllowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +212,13 @@ class FrameNodeTold:
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
     """The frame node has no lease of this page, as of a request that was asked at `asked_at`."""
+
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseKept:
+    """The frame node has kept the lease of this page, as of a request that was asked at `asked_at`."""
 
     asked_at: float
 
@@ -260,12 +282,14 @@ FrameInput = (
     | PageDeclined
     | PageChoseButtons
     | VisitorAsked
+    | LineCame
     | FrameAttached
     | FrameNodeAnswered
     | FrameNodeWasBusy
     | FrameNodeRejected
     | FrameNodeTold
     | LeaseLost
+    | LeaseKept
     | ButtonsCounted
     | ClockTicked
 )

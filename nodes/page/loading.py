@@ -23,6 +23,8 @@ class Loading:
         """The frame's node; None until `frame_came`, then the same for good."""
         self._granted_at = 0.0
         """When the last round succeeded: what was asked before that says nothing of this lease."""
+        self._kept_at = 0.0
+        """When the frame node was last asked something that kept the lease, as far as it has answered; only grows."""
         self._due_s: float | None = 0.0
         """The moment from which a code may be asked for, if one is wanted; None while an answer is awaited."""
         self._attempt = 0
@@ -58,11 +60,20 @@ class Loading:
     def granted(self, now: float) -> bool:
         """A request for a code was answered; return whether that made the frame ready."""
         self._begin_round(now)
+        self._kept_at = now
         if self.state != "waiting":
             return False
         self.state = MACHINE.after(self.state, "granted")
         self._granted_at = now
         return True
+
+    def kept(self, asked_at: float) -> None:
+        """The frame node has kept the lease."""
+        self._kept_at = max(self._kept_at, asked_at)
+
+    def kept_until(self, lease_s: float) -> float:
+        """Return until when the frame node keeps the lease at least."""
+        return self._kept_at + lease_s
 
     def busy(self, busy: FrameNodeWasBusy, now: float) -> list[Event]:
         """A request for a code was not answered: ask again after a back-off, or give up. Return what is told of it."""

@@ -16,6 +16,7 @@ error: `subscribe`, `unsubscribe`, `publish`, `send_update`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fabric.broker import Broker
@@ -39,6 +40,7 @@ from nodes.page.interface import (
     FrameNodeTold,
     Hold,
     Input,
+    LineCame,
     MessageFun,
     PageDeclined,
     Release,
@@ -47,6 +49,7 @@ from nodes.page.interface import (
     SessionSpoke,
     VisitorAsked,
 )
+from nodes.page.page_chat import Kept, PageChat
 from nodes.rules import topics
 from nodes.rules.fields import EPOCH
 
@@ -54,18 +57,27 @@ MAX_WAITING = 1_000
 """Calls of one page that wait for the fabric."""
 UNSENT_AGAIN_S = 0.05
 LOCAL_ACK = Ack(True, (), (), 0.0)
+PULSE_S = 1.0
+"""How often a viewed page says that it is there, and how current its agent's picture is. For a page in a browser its
+gateway does: `nodes/gateway/page_session.py`."""
 VISIBILITY_EVENTS = {topics.SHOW: "show", topics.MINIMISE: "minimise", topics.HIDE: "hide"}
 
 
 class PageCore:
     """The page of `frame`'s session. Effects are performed in the order in which they are returned.
 
-    echo:  deliver the page's own publishes here; a page that lives elsewhere, in a browser, has heard them already
+    echo:    deliver the page's own publishes here; a page that lives elsewhere, in a browser, has heard them already
+    kept:    lines of a chat from before, see `PageChat`
+    wall_s:  what added to `now` gives the seconds since 1970
     """
 
-    def __init__(self, frame: FrameCore, *, echo: bool = True) -> None:
+    def __init__(self, frame: FrameCore, *, echo: bool = True, kept: Kept | None = None, wall_s: float = 0.0) -> None:
         self.frame, self._echo = frame, echo
         """Neither changes; the frame is changed by its own inputs only, which `handle` passes on."""
+        self._wall_s = wall_s
+        """Does not change."""
+        self.chat = PageChat(frame.session, kept)
+        """Changed as the chat begins and ends, and by what is said in it."""
         self._broker: Broker[MessageFun] = Broker()
         """All subscriptions of the page, of whatever scope."""
         self._waiting: list[Beyond] = []
@@ -79,6 +91,8 @@ class PageCore:
         """The last ack of the host's subscription, if it was a good one."""
         self._update_no = 0
         """The number of the last update of the running session; STARTED sets it back, `send_update` sets it."""
+        self._pulse_at = 0.0
+        """When the next pulse is due, while an agent views a page that lives here; ClockTicked sets it."""
         self._snapshot_wanted: Any = None
         """The payload of a snapshot request that came before STARTED, which hands it on."""
 
@@ -105,7 +119,7 @@ class PageCore:
                 return [*self._take_waiting(), *outs]
             case ClockTicked():
                 is_time = self.frame.home is not None and now >= self._again_s
-                return [*(self._take_waiting() if is_time else []), *self._to_frame(event, now)]
+                return [*(self._take_waiting() if is_time else []), *self._to_frame(event, now), *self._pulse(now)]
             case _:
                 return self._to_frame(event, now)
 
@@ -164,9 +178,13 @@ class PageCore:
         encode(topic, 0, 1, 0, payload)  # what cannot be sent is refused now, also when it would have to wait
         if kind == "":
             return self._beyond(Send(topic, payload))
+        if topic == topics.MESSAGE:
+            said = self._say(payload, now)
+            return [*self._deliver_own(topic, payload), *said]
         if topic in topics.VISITORS:
+            over = self._of_chat(self.chat.ended(), now) if topic == topics.CHAT_STOPPED else []
             asked = self._to_frame(_visitor_asked(topic, payload), now)
-            return [*self._deliver_own(topic, payload), *asked]
+            return [*self._deliver_own(topic, payload), *over, *asked]
         return [*self._beyond(Send(topic, payload)), *self._deliver_own(topic, payload)]
 
     def send_update(
@@ -184,7 +202,7 @@ class PageCore:
         payload = {"epoch": cobrowsing.epoch, "n": self._update_no, "event": event, "snapshot": snapshot}
         return [Send(topics.UPDATE, payload, at_once=True), *self._deliver_own(topics.UPDATE, payload)]
 
-    def send_pulse(self, number: int, silent_s: float, is_open: bool) -> list[Effect]:
+    def send_pulse(self, number: int, silent_s: float, is_open: bool) -> list[Send]:
         """Say to the agent in session how current its picture is; nothing at all when there is none.
 
         number:    of the last update that the page has made
@@ -197,12 +215,24 @@ class PageCore:
         payload = {"epoch": cobrowsing.epoch, "n": number, "silent_s": silent_s, "open": is_open}
         return [Send(topics.PULSE, payload, at_once=True)]
 
+    def send_presence(self, silent_s: float, is_open: bool) -> list[Effect]:
+        """Say to the agent in chat whether the page is there; nothing at all when there is none.
+
+        silent_s:  how long nothing was heard of the page
+        is_open:   whether it is there at present
+        """
+        if self.chat.agent is None or self.frame.home is None:
+            return []
+        return [Send(topics.PRESENCE, {"silent_s": silent_s, "open": is_open}, at_once=True)]
+
     def due_s(self) -> float | None:
         """Return when ClockTicked is wanted next."""
-        due_s = self.frame.due_s()
+        dues = [self.frame.due_s()]
         if self._waiting and self.frame.home is not None:
-            return self._again_s if due_s is None else min(due_s, self._again_s)
-        return due_s
+            dues.append(self._again_s)
+        if self._is_viewed_here():
+            dues.append(self._pulse_at)
+        return min((due_s for due_s in dues if due_s is not None), default=None)
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,12 +240,18 @@ class PageCore:
         """Pass it on to the frame, and deliver what that tells."""
         effects: list[Effect] = []
         for out in self.frame.handle(event, now):
-            effects += self._tell(out) if isinstance(out, Event) else [out]
+            effects += self._tell(out, now) if isinstance(out, Event) else [out]
+        if self.chat.waits and not self._is_chat_near():
+            effects += self._of_chat(self.chat.give_up(), now)
         return effects
 
-    def _tell(self, event: Event) -> Sequence[Effect]:
+    def _tell(self, event: Event, now: float) -> Sequence[Effect]:
         """Deliver to the page's own subscribers."""
         effects = self._deliver(event.topic, event.payload)
+        if event.topic == topics.CHAT_STOPPED:
+            effects += self._of_chat(self.chat.ended(), now)
+        if event.topic == topics.ACCEPTED:
+            effects += self._of_chat(self.chat.opened(event.payload["agent"], now + self._wall_s), now)
         if event.topic == topics.STARTED:
             self._update_no = 0
             if self._snapshot_wanted is not None:
@@ -231,6 +267,11 @@ class PageCore:
     def _session_spoke(self, message: Message, now: float) -> list[Effect]:
         if message.topic == topics.STATE:
             return self._to_frame(FrameNodeTold(message.payload), now)
+        if message.topic == topics.JOINED:
+            return self._of_chat(self.chat.joined(message, now + self._wall_s), now)
+        if message.topic == topics.MESSAGE:
+            by = str(message.headers.get(topics.BY))
+            return self._of_chat(self.chat.by_agent(by, message.payload, now + self._wall_s), now, message)
         if message.topic in topics.DECIDED or message.topic in topics.VISITORS:
             return []  # only the frame node decides these, and it says so by state maps
         if message.topic == topics.SNAPSHOT_REQUEST and self.frame.cobrowsing.state != "joined":
@@ -245,6 +286,48 @@ class PageCore:
             return []  # unsubscribed meanwhile
         return [Deliver((found,), message.topic, message.payload, message=message)]
 
+    # ── pulses ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_viewed_here(self) -> bool:
+        """Whether an agent views the page, and it lives here: for one in a browser, the gateway says how that is."""
+        return self._echo and self.frame.home is not None and self.frame.cobrowsing.state == "joined"
+
+    def _pulse(self, now: float) -> list[Effect]:
+        """One a second; none while the fabric takes nothing, so that none piles up."""
+        if not self._is_viewed_here() or now < self._pulse_at:
+            return []
+        self._pulse_at = now + PULSE_S
+        told = self.send_pulse(self._update_no, 0.0, True)
+        return [] if self._waiting else [replace(each, at_once=False) for each in told]
+
+    # ── the chat ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _say(self, payload: Any, now: float) -> list[Effect]:
+        """The visitor writes."""
+        self._check_room()  # a line that is refused is not kept
+        effects = self.chat.by_visitor(payload, now + self._wall_s, soon=self._is_chat_near())
+        return self._of_chat(effects, now)
+
+    def _is_chat_near(self) -> bool:
+        """Whether a chat is open, or may be soon."""
+        return not self.frame.is_known or self.frame.view().chat not in ("idle", "closed")
+
+    def _of_chat(self, effects: list[Effect | Event], now: float, message: Message | None = None) -> list[Effect]:
+        """Pass on what the chat wants done. `message`: the agent's line, if that is told."""
+        outs: list[Effect] = []
+        for effect in effects:
+            match effect:
+                case Event(topics.MESSAGE, payload):
+                    heard = None if message is None else message._replace(payload=payload)
+                    outs += [*self._deliver(topics.MESSAGE, payload, heard), *self._to_frame(LineCame(), now)]
+                case Event(topic, payload):
+                    outs += self._deliver(topic, payload)
+                case Send():
+                    outs += self._beyond(effect)
+                case _:
+                    outs.append(effect)
+        return outs
+
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _deliver(self, topic: str, payload: Any, message: Message | None = None) -> list[Effect]:
@@ -258,10 +341,13 @@ class PageCore:
         """Send what is meant for beyond the page, or let it wait for its turn."""
         if self.frame.home is not None and not self._waiting:
             return [effect]
-        if len(self._waiting) >= MAX_WAITING:
-            raise HighWaterMarkReached(f"{MAX_WAITING} calls of this page wait for the fabric; this one is refused")
+        self._check_room()
         self._waiting.append(effect)
         return []
+
+    def _check_room(self) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            raise HighWaterMarkReached(f"{MAX_WAITING} calls of this page wait for the fabric; this one is refused")
 
     def _take_waiting(self) -> list[Beyond]:
         waiting, self._waiting = self._waiting, []

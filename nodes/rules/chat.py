@@ -2,8 +2,9 @@
 
 The visitor's `trigger` puts the page into the queue of a button; the head of the queue is offered to an available agent
 of that button, who accepts or declines. A declined or forgotten offer, or one whose agent vanished, returns to its
-place in the queue. `proactive` is an agent's proposal, which the visitor accepts by `trigger`. A chat that is over may
-be stopped again, since both sides may do so at once.
+place in the queue. `proactive` is an agent's proposal, which the visitor accepts by `trigger` and declines by `stop`;
+it ends by `withdraw` when the agent takes it back, by `timeout` when nobody has answered. A chat that is over may be
+stopped again, since both sides may do so at once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ TRANSITIONS: dict[tuple[str, str], str] = {
     ("invited", "trigger"): "open",
     ("invited", "agent_lost"): "closed",
     ("invited", "stop"): "closed",
+    ("invited", "withdraw"): "idle",
+    ("invited", "timeout"): "idle",
     ("open", "agent_lost"): "closed",
     ("open", "stop"): "closed",
     ("closed", "trigger"): "waiting",

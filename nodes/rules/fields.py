@@ -120,5 +120,7 @@ ON = Field(is_true_or_false, "true or false")
 CONSENT = Field(lambda value: value in CONSENTS, "'ask' or 'code'", default=None)
 """How a page's visitor consents to who has the code. A page that does not say cannot be asked."""
 CAPABILITY = Field(lambda value: value in CAPABILITIES, " or ".join(map(repr, CAPABILITIES)), default=None)
-VISIBILITY_EVENT = Field(lambda value: value in ("show", "minimise", "hide"), "'show', 'minimise' or 'hide'")
+VISIBILITY_EVENT = Field(
+    lambda value: value in ("show", "minimise", "hide", "announce"), "'show', 'minimise', 'hide' or 'announce'"
+)
 CODE = Field(string(MAX_TYPED_CHARACTERS), "a contact code as typed, a string", secret=True)

@@ -50,13 +50,17 @@ TRIGGER = f"{SPACE}chat/trigger"
 ACCEPTED = f"{SPACE}chat/accepted"
 MESSAGE = f"{SPACE}chat/message"
 CHAT_STOPPED = f"{SPACE}chat/stop"
+JOINED = f"{SPACE}chat/joined"
+"""From the agent who has the chat: it is there, under this name, and wants to know what was said so far."""
+PRESENCE = f"{SPACE}chat/presence"
+"""From whatever hosts a page in a browser, about every second while a chat is open: whether the browser is there."""
 PROACTIVE = f"{SPACE}proactive/trigger"
 STATE = f"{SPACE}frame/state"
 """On the wire only: the page's state map, from the frame node to the page."""
 
 VISITORS = frozenset({SHOW, MINIMISE, HIDE, TRIGGER, CHAT_STOPPED, ALLOW, DECLINE})
 """What the visitor, or any component of the page, may publish: each is a request to the frame node, too."""
-DECIDED = frozenset({ASKED, DECLINED, STARTED, STOPPED, UPDATE, ACCEPTED, PROACTIVE, STATE})
+DECIDED = frozenset({ASKED, DECLINED, STARTED, STOPPED, UPDATE, ACCEPTED, JOINED, PRESENCE, PROACTIVE, STATE})
 """What follows from the frame node's decisions, or from `send_update`: nobody may publish it."""
 
 # --- on the wire
@@ -70,6 +74,11 @@ GATEWAYS = "site_connect/gateways"
 def agent_state(agent: str) -> str:
     """Return where an agent hears of the pages it is engaged with."""
     return f"site_connect/agent/{agent}/state"
+
+
+def agent_chat(agent: str) -> str:
+    """Return where an agent is sent what was said in its chats so far: nobody else hears that."""
+    return f"site_connect/agent/{agent}/chat"
 
 
 def session_space(home: str) -> str:

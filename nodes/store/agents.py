@@ -96,8 +96,8 @@ def end(tx: Transaction, agent: str) -> list[Change]:
         if page.chat_agent == agent:
             after = after.after_chat("agent_lost")
             what.append("chat_requeued" if after.chat == "waiting" else "chat_closed")
-            if after.chat == "closed":
-                after = after.after_visibility("hide")
+            if page.chat == "invited":
+                after = after.after_visibility("hide")  # of one that was open, what was said can be read still
         saved = rows.save_page(tx, codes.with_new(tx, after))
         changes += [Change(each, saved, (agent,)) for each in what]
     tx.sql.execute(_DROP_BUTTONS, {"of_agent": agent})

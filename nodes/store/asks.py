@@ -55,7 +55,7 @@ def begin(tx: Transaction, page: Page, agent: str, name: str, capability: str, b
 def allow(tx: Transaction, session: str, epoch: int) -> Page:
     """Let the agent who asks join: the visitor's yes to the request of `epoch`. The frame is shown.
 
-    One that is over, or was allowed already, changes nothing.
+    One that is over, or was allowed already, changes nothing; one whose time is over ends, as by the clock.
     errors:  LeaseExpired when the page is gone; NotAllowed for an epoch that has not begun; StateError while nobody
              has asked in it
     """
@@ -64,6 +64,8 @@ def allow(tx: Transaction, session: str, epoch: int) -> Page:
         raise NotAllowed(f"epoch {epoch} has not begun; the present one is {page.epoch}")
     if epoch < page.epoch or page.cobrowse == "joined":
         return page
+    if page.ask_until is not None and page.ask_until <= tx.now:
+        return rows.save_page(tx, over(tx, page, page.cobrowsing().after("timeout"), "timeout"))
     return rows.save_page(tx, page.with_cobrowsing(page.cobrowsing().after("allow")).after_visibility("show"))
 
 

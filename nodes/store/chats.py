@@ -112,9 +112,9 @@ def decline(tx: Transaction, agent: str, session: str) -> Page:
 
 
 def stop(tx: Transaction, session: str, agent: str | None = None) -> Page:
-    """End a chat for the page (`agent` None) or for its agent, with a request that came from it; the frame is hidden.
+    """End a chat for the page (`agent` None) or for its agent, with a request that came from it.
 
-    Again: nothing changes.
+    Again: nothing changes. One that was open can be read still; the frame is hidden when none was.
 
     errors: LeaseExpired; NotAllowed for an agent that is not in this chat; StateError when there was none
     """
@@ -123,18 +123,28 @@ def stop(tx: Transaction, session: str, agent: str | None = None) -> Page:
         return page
     if agent is not None and (page.chat_agent != agent or page.chat == "offered"):
         raise NotAllowed("only the agent in a chat may stop it; one that is offered may be declined")
-    stopped = page.after_chat("stop").after_visibility("hide")
+    after = page.after_chat("withdraw" if agent is not None and page.chat == "invited" else "stop")
+    stopped = after if page.chat == "open" else after.after_visibility("hide")
     return rows.save_page(tx, asks.over_with_chat(tx, stopped, "declined" if agent is None else "withdrawn"))
 
 
 def propose(tx: Transaction, agent: str, session: str) -> Page:
     """Let `agent` propose a chat to a page whose session it knows; the frame is shown, the visitor decides.
 
+    The proposal ends after `offer_s`.
+
     errors: LeaseExpired; StateError while another chat waits or runs
     """
     rows.check_agent(tx, agent)
     page = rows.live_page(tx, session)
-    return rows.save_page(tx, page.after_chat("proactive").after_visibility("show")._replace(chat_agent=agent))
+    until = tx.now + tx.options.offer_s
+    invited = page.after_chat("proactive").after_visibility("show")
+    return rows.save_page(tx, invited._replace(chat_agent=agent, offer_until=until))
+
+
+def lapse(tx: Transaction, page: Page) -> Page:
+    """End a proposal that nobody has answered; the frame stays as it is."""
+    return rows.save_page(tx, page.after_chat("timeout"))
 
 
 def requeue(tx: Transaction, page: Page, event: str) -> Page:

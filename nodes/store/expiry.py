@@ -11,7 +11,7 @@ from nodes.store.transaction import Transaction
 # A row that another frame node has locked is being changed there, and is looked at again next time.
 _OFFERS_OVER = (
     select(schema.pages)
-    .where(schema.pages.c.chat == "offered", schema.pages.c.offer_until <= bindparam("now"))
+    .where(schema.pages.c.chat.in_(("offered", "invited")), schema.pages.c.offer_until <= bindparam("now"))
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
@@ -63,8 +63,10 @@ def expire(tx: Transaction, limit: int = 200) -> list[Change]:
     for agent in list(tx.sql.execute(_AGENTS_OVER, over).scalars()):
         changes += agents.end(tx, agent)
     for row in list(tx.sql.execute(_OFFERS_OVER, over)):
-        page = chats.requeue(tx, Page._make(row), "timeout")
-        changes.append(Change("chat_requeued", page, (str(row.chat_agent),)))
+        page = Page._make(row)
+        is_offer = page.chat == "offered"
+        after = chats.requeue(tx, page, "timeout") if is_offer else chats.lapse(tx, page)
+        changes.append(Change("chat_requeued" if is_offer else "chat_lapsed", after, (str(row.chat_agent),)))
     for row in list(tx.sql.execute(_ASKS_OVER, over)):
         asked = Page._make(row)
         declined = asks.over(tx, asked, asked.cobrowsing().after("timeout"), "timeout")

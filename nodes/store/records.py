@@ -40,7 +40,8 @@ class Page(NamedTuple):
     button:      the chat button in whose queue it is or was; None outside a chat, and in one that an agent proposed
     chat_agent:  who was offered the chat, proposed it, or is in it; None in every other state
     queue_no:    its place in the queue, the lowest is first; None but while the chat is `waiting` or `offered`
-    offer_until: when the offer ends, in seconds of the store's clock; None but while the chat is `offered`
+    offer_until: when the offer or the proposal ends, in seconds of the store's clock; None but while the chat is
+                 `offered` or `invited`
     """
 
     session: str
@@ -104,7 +105,7 @@ class Page(NamedTuple):
         return self._replace(
             chat=state,
             chat_agent=self.chat_agent if state in ("offered", "invited", "open") else None,
-            offer_until=self.offer_until if state == "offered" else None,
+            offer_until=self.offer_until if state in ("offered", "invited") else None,
             queue_no=self.queue_no if state in ("waiting", "offered") else None,
             button=self.button if state not in ("idle", "closed") else None,
         )
@@ -161,7 +162,8 @@ class Change(NamedTuple):
     """What became of one page or agent; the frame node tells the others after the commit.
 
     what:    `page_gone`, `agent_gone`, `stopped` (co-browsing ended with its agent), `ask_over` (a request ended that
-             nobody has answered, or with its agent), `chat_requeued`, `chat_closed`
+             nobody has answered, or with its agent), `chat_requeued`, `chat_lapsed` (a proposal that nobody has
+             answered), `chat_closed`
     page:    the page as it is now; None for `agent_gone`
     agents:  ids of whom it concerns: the agents that were in session or chat with the page, or the one that is gone
     """
@@ -183,7 +185,7 @@ class StoreOptions:
                         20 minutes on average
     node_wrong_codes:   the same for a frame node with all its agents, default 200; then joins are busy until the window
                         is over
-    offer_s:            how long an agent may think about a chat, default 20
+    offer_s:            how long an agent may think about a chat, and a visitor about a proposed one, default 20
     ask_s:              how long a visitor may think about an agent's request, default 60; then it is declined
     refusal_s:          for how long a chat is not offered again to an agent that let it go, default 30
     chats_per_agent:    open chats at once, default 5

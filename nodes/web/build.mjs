@@ -4,13 +4,24 @@ import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
+import { withOwnReads } from "./own_reads.mjs";
+
 const here = (path) => new URL(path, import.meta.url).pathname;
+/** The recorder's library reads the page by src/page/clean.js. */
+const ownReads = {
+  name: "own-reads",
+  setup({ onLoad }) {
+    onLoad({ filter: /@rrweb\/record\/dist\/record\.js$/ }, async ({ path }) => ({
+      contents: withOwnReads(await readFile(path, "utf8"), here("src/page/clean.js")),
+    }));
+  },
+};
 const common = { bundle: true, minify: true, target: "es2022", legalComments: "eof", logLevel: "warning" };
 const classic = { ...common, format: "iife" };
 const modules = { ...common, format: "esm", external: ["/assets/*"] };
 const SCRIPTS = [
   ["site_connect.js", "src/page/index.js", classic],
-  ["assets/recorder.js", "src/page/recorder.js", classic],
+  ["assets/recorder.js", "src/page/recorder.js", { ...classic, plugins: [ownReads] }],
   ["frame.js", "src/frame/main.js", modules],
   ["assets/chat.js", "src/shared/chat.js", modules],
   ["agent/agent.js", "src/console/main.js", modules],

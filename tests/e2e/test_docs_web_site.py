@@ -41,15 +41,14 @@ def test_a_page_as_it_is_shown_gets_a_code_and_shows_the_help_window(browsers: S
 
 @pytest.mark.parametrize("allows", [True, False])
 def test_the_dialog_as_it_is_shown_asks_the_visitor(browsers: Stack, allows: bool) -> None:
-    visitor = browsers.foreign(
-        f"<!doctype html><h1>Our shop</h1>{STUB}{TAG.replace(SHOWN, '{url}')}<script>{DIALOG}</script>"
-    )
     asked: list[str] = []
 
     def answer(dialog: Dialog) -> None:
         asked.append(dialog.message)
-        (dialog.accept if allows else dialog.dismiss)()
+        dialog.accept() if allows else dialog.dismiss()
 
+    html = f"<!doctype html><h1>Our shop</h1>{STUB}{TAG.replace(SHOWN, '{url}')}<script>{DIALOG}</script>"
+    visitor = browsers.foreign(html)
     visitor.page.on("dialog", answer)
     visitor.listen("~pagesession/cobrowsing/+")
     desk = browsers.desk("ada" if allows else "bob").join(visitor.code())

@@ -123,6 +123,7 @@ def test_every_row_of_the_table_and_everything_that_goes_wrong_has_its_transcrip
     assert events >= {
         "ready", "retry", "error", "new_code", "cobrowsing/start", "cobrowsing/stop", "show_frame", "minimize_frame",
         "hide_frame", "chat_button/help/enabled", "chat_button/help/disabled", "chat/trigger", "proactive/trigger",
-        "cobrowsing/snapshot_request", "update", "chat/accepted", "chat/message", "chat/stop",
+        "cobrowsing/asked", "cobrowsing/declined", "cobrowsing/snapshot_request", "update", "chat/accepted",
+        "chat/message", "chat/stop",
     }  # fmt: skip
     assert len(TRANSCRIPTS) >= 20

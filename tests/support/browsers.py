@@ -7,16 +7,22 @@
         desk.join(code)
         desk.sees("Made for wet weekends")
 
-All of a visitor's and a desk's WebSocket frames are kept in `sent` and `received`. Pictures go to var/screenshots.
+All of a visitor's and a desk's WebSocket frames are kept in `sent` and `received`, with compressed updates as the text
+that they hold, and what was sent as it was in `raw`. Pictures go to var/screenshots.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gzip
+import json
 import os
+import re
 import shutil
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -39,6 +45,8 @@ DIST = ROOT / "nodes" / "web" / "dist"
 SHOTS = ROOT / "var" / "screenshots"
 FOREIGN = "http://foreign.example"
 """A site of its own, whose pages may use the gateway; served out of the test."""
+GZIP = b"\x1f\x8b\x08"
+PACKED = re.compile(r'\{"\$bin":"([A-Za-z0-9+/=]+)"\}')
 ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -79,6 +87,23 @@ def chromium() -> str:
     return found
 
 
+def readable(frame: str) -> str:
+    """Return a WebSocket frame with the text of each compressed update in its place."""
+
+    def text(found: re.Match[str]) -> str:
+        data = base64.b64decode(found[1])
+        packed = data.startswith(GZIP)
+        return json.dumps(gzip.decompress(data).decode(), ensure_ascii=False) if packed else found[0]
+
+    return PACKED.sub(text, frame)
+
+
+def unzipped(part: bytes) -> bytes:
+    """Return a part of the fabric with the text of a compressed update behind it."""
+    start = part.find(GZIP)
+    return part if start < 0 else part + zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(part[start:])
+
+
 class Tab:
     """A page in a browser of its own, with the frames of its WebSockets, and the errors of its scripts."""
 
@@ -87,13 +112,18 @@ class Tab:
         self.page.set_default_timeout(PATIENCE_S * 1000)
         self.sent: list[str] = []
         self.received: list[str] = []
+        self.raw: list[str] = []
         self.errors: list[str] = []
         self.page.on("websocket", self._listen)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def _listen(self, socket: Any) -> None:
-        socket.on("framesent", lambda data: self.sent.append(str(data)))
-        socket.on("framereceived", lambda data: self.received.append(str(data)))
+        socket.on("framesent", lambda data: self._sent(str(data)))
+        socket.on("framereceived", lambda data: self.received.append(readable(str(data))))
+
+    def _sent(self, frame: str) -> None:
+        self.raw.append(frame)
+        self.sent.append(readable(frame))
 
     def until(self, true: Callable[[], Any], what: str) -> Any:
         """Return the first true value of `true()`; meanwhile the browser's events come in."""
@@ -293,7 +323,7 @@ def wire(base: str) -> Iterator[Callable[[], bytes]]:
 
     def captured() -> bytes:
         while socket.poll(0):
-            parts.append(socket.recv())
+            parts.append(unzipped(socket.recv()))
         return b"\n".join(parts)
 
     try:

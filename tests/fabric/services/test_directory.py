@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fabric.protocol.markers import PROTOCOL
 from fabric.services.directory import (
     MAX_LEASE_S,
     Change,
@@ -35,7 +36,7 @@ def test_an_announcement_there_and_back() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"protocol": [3, 4]},
+        {"protocol": [PROTOCOL[1] + 1, PROTOCOL[1] + 2]},
         {"protocol": [0, 0]},
         {"protocol": 1},
         {"name": "other"},

@@ -128,15 +128,20 @@ def test_chat_from_the_queue_both_ways(nodes: list[Node]) -> None:
             bob.accept(session).result(10)
             assert page.wait("chat/accepted") == {"agent": "bob", "button": "help"}
             ident = bob.say(session, "hello")
-            assert page.wait("chat/message") == {"from": "Bob", "text": "hello", "id": ident}
+            first = page.wait("chat/message")
+            assert [first[key] for key in ("from", "text", "id", "n", "by")] == ["Bob", "hello", ident, 1, "bob"]
             until(lambda: len(bob._spaces), "bob hears the page")
             said = {"from": "visitor", "text": "hi", "id": "1"}
             page.publish("~pagesession/chat/message", said)
-            assert bob.wait("chat_message")["message"] == said
+            heard = bob.wait("chat_message")["message"]
+            assert {**heard, **said, "n": 2, "by": "page"} == heard
             bob.stop_chat(session).result(10)
             page.wait("chat/stop")
-            page.wait("hide_frame")
             bob.wait("chat_closed")
+            (over,) = bob.chats()
+            assert [line["text"] for line in over["lines"]] == ["hello", "hi"] and over["open"] is False
+            bob.dismiss(session)
+            assert bob.chats() == []
         assert not any(e["event"] == "chat_message" for e in ada.events.items)
         ada.set_available(False)
         page.wait("help/disabled", 2)
@@ -237,4 +242,32 @@ def test_an_agent_that_goes_on_elsewhere_keeps_its_sessions(nodes: list[Node]) -
     with Ada(nodes[2], "gus") as second:
         assert second.wait("joined")["session"] == session
         second.wait("update")
+    page.close()
+
+
+def test_it_asks_out_of_a_chat_and_takes_that_back(nodes: list[Node]) -> None:
+    page = with_snapshots(Watched(nodes[0], buttons=["ask"]))
+    page.code()
+    with Ada(nodes[1], "hal", buttons=["ask"]) as hal:
+        hal.set_available(True)
+        page.wait("chat_button/ask/enabled")
+        page.publish("~pagesession/chat/trigger", {"button": "ask"})
+        session = hal.wait("chat_offered")["session"]
+        assert hal.accept(session).result(10)["chat"] == "open"
+        asked = hal.ask(session).result(10)
+        assert (asked["cobrowse"], asked["capability"], asked["asked_by"]) == ("asked", "view", "chat")
+        with pytest.raises(StateError):
+            hal.ask(session).result(10)
+        hal.stop(session)
+        assert hal.wait("request_declined")["reason"] == "withdrawn"
+        assert page.wait("cobrowsing/declined")["reason"] == "withdrawn"
+        page.allow(hal.ask(session).result(10)["epoch"])
+        hal.wait("joined")
+        assert hal.wait("update")["update"] == "whole"
+        hal.stop(session)
+        page.wait("cobrowsing/stop")
+        hal.say(session, "still here")
+        assert page.wait("chat/message")["text"] == "still here"
+        with pytest.raises(NotAllowed):
+            hal.ask("s" * 22, "control").result(10)
     page.close()

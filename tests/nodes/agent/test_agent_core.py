@@ -509,8 +509,9 @@ class Told:
 
 def inside(core: AgentCore) -> Any:
     """All that the agent keeps."""
-    parts = {name: part for name, part in vars(core).items() if name not in ("_pages", "lease")}
-    return parts, vars(core.lease), [vars(page) for page in core._pages.values()]
+    parts = {name: part for name, part in vars(core).items() if name not in ("_pages", "lease", "chats")}
+    chats = [chat.as_map() for chat in core.chats.all()]
+    return parts, vars(core.lease), chats, [vars(page) for page in core._pages.values()]
 
 
 @given(st.lists(STEPS, min_size=10, max_size=40))

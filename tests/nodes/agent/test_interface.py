@@ -19,6 +19,8 @@ INPUTS: list[Input] = [
     interface.AgentStopped(SESSION),
     interface.AgentWantedSnapshot(SESSION),
     interface.AgentShowed(SESSION, 1),
+    interface.AgentSaid(SESSION, "i", "hi", 1.0),
+    interface.AgentDismissedChat(SESSION),
     interface.FrameNodeAnswered(ASK, JOINED, 0.0),
     interface.FrameNodeFailed(ASK),
     interface.FrameNodeRejected(ASK),
@@ -28,6 +30,7 @@ INPUTS: list[Input] = [
     interface.SpaceWatched(SESSION, HOME),
     interface.PageUpdated(SESSION, {"epoch": 1, "n": 1, "event": "x", "snapshot": True}),
     interface.SessionSpoke(SESSION, "~pagesession/x", 1),
+    interface.ChatHandedOver({"session": SESSION, "lines": [], "dropped": 0}),
     interface.ClockTicked(),
 ]
 

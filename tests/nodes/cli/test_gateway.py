@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 from nodes.cli.exits import Exit
+from nodes.cli.frame import frame
+from nodes.cli.gateway import gateway
 from nodes.cli.main import run
+from nodes.cli.page import page
+from nodes.gateway.hub import Settings
+from nodes.store.records import StoreOptions
 from tests.support.gateways import PASSWORD, agents_file, start_gateway
 from tests.support.site import Site, site
 
@@ -39,12 +44,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (["--public-publish", "$fabric/#"], "invalid public filter"),
         (["--public-subscribe", "a/#/b"], "#"),
         (["--max-pages", "0"], "--max-pages"),
+        (["--consent", "never"], "--consent"),
         (["--name", "a/b"], "letters, digits"),
     ],
 )
 def test_wrong_options_are_named(capfd: pytest.CaptureFixture[str], options: list[str], words: str) -> None:
     assert run(["gateway", *options]) == Exit.USAGE
     assert words in capfd.readouterr().err
+
+
+def test_visitors_are_asked_unless_options_say_else() -> None:
+    of_gateway, of_page, of_frame = ({each.name: each.default for each in it.params} for it in (gateway, page, frame))
+    assert of_gateway["consent"] == Settings(secret=b"").consent == "ask"
+    assert of_page["consent"] == "code", "nobody is there to be asked"
+    assert of_frame["ask_s"] == StoreOptions().ask_s == 60.0
 
 
 def test_files_that_cannot_be_used_are_named(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

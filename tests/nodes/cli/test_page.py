@@ -64,6 +64,11 @@ def test_what_it_sees_and_what_it_is_told(world: Site) -> None:
         ({"do": "show", "page": 9}, "page 9"),
         ({"do": "show", "page": "1"}, "'page'"),
         ({"do": "retry"}, "retry"),
+        ({"do": "allow"}, "nobody asks this page"),
+        ({"do": "decline"}, "nobody asks this page"),
+        ({"do": "allow", "epoch": "1"}, "'epoch'"),
+        ({"do": "publish", "topic": "~pagesession/cobrowsing/allow"}, "`epoch`"),
+        ({"do": "publish", "topic": "~pagesession/cobrowsing/asked"}, "the frame tells this one"),
     ],
 )
 def test_what_is_wrong_is_refused_and_nothing_else_happens(

@@ -102,6 +102,28 @@ def test_renewals_touch_nobody_and_say_which_pages_are_gone(bench: Bench) -> Non
     assert ask(bench, "buttons_available")[0] == {"help": 1}
 
 
+@pytest.mark.parametrize("ending", ["stop", "late allow", "clock"])
+def test_the_agent_who_asks_hears_that_it_is_over(bench: Bench, ending: str) -> None:
+    signed_in(bench)
+    code = ask(bench, "grant_code", session=PAGE, home="home", lease_s=600, consent="ask")[0]["code"]
+    seen, touched = ask(bench, "join", agent="ann", code=code)
+    assert (seen["cobrowse"], seen["agent_name"], seen["asked_by"]) == ("asked", "Ann", "code") and "code" not in seen
+    assert touched.pages[PAGE].code is None and touched.agents == {PAGE: {"ann"}}
+    if ending != "stop":
+        for _ in range(4):
+            bench.pass_time(16)
+            ask(bench, "renew_agent", agent="ann")
+    if ending == "clock":
+        turn = Turn(offers=False, buttons=False, clean=False)
+        bench.store.commit_together([turn])
+        touched = turn.touched
+    else:
+        _, touched = ask(bench, ending.removeprefix("late "), session=PAGE, epoch=1)
+    assert touched.agents == {PAGE: {"ann"}}
+    assert touched.pages[PAGE].refusal == ("declined" if ending == "stop" else "timeout")
+    assert touched.pages[PAGE].code not in (None, code)
+
+
 @pytest.mark.parametrize("state", ["offered", "open", "invited"])
 def test_the_agent_of_a_chat_hears_that_the_page_has_stopped_it(bench: Bench, state: str) -> None:
     granted(bench)

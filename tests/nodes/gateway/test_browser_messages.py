@@ -43,4 +43,4 @@ def test_every_default_is_one_that_a_browser_may_send() -> None:
 
 
 def test_the_document_is_there() -> None:
-    assert Path(DOCUMENT).is_file() and len(documented("From the browser:")) == 10
+    assert Path(DOCUMENT).is_file() and len(documented("From the browser:")) == 11

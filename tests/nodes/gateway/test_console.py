@@ -146,7 +146,105 @@ def test_what_a_visitor_wrote_while_no_window_was_open_is_not_lost(url: str) -> 
             ):
                 async with Line(url, f"/ws/agent{query}", cookie=agent.cookie) as window:
                     for text in texts:
-                        assert (await window.get("event", event="chat_message"))["message"] == {"text": text}
+                        assert (await window.get("event", event="chat_message"))["message"]["text"] == text
+
+    play(story())
+
+
+def test_an_agent_hears_a_page_only_while_it_is_joined_or_in_chat(url: str) -> None:
+    """A proposed chat gives no right to hear anything, nor does knowing the session; an end is an end."""
+
+    async def story() -> None:
+        async with Browser(url) as browser, await console(url, "ada") as ada, await console(url, "bob") as bob:
+            session = await joined(browser, ada)
+            await bob.get("welcome", signed_in=True)
+            await bob.send("proactive", id=1, session=session)
+            await bob.get("reply", id=1, ok=True)
+            await browser.told("~pagesession/proactive/trigger")
+
+            async def says(text: str) -> None:
+                await browser.send("publish", topic="~pagesession/form/iban", payload={"iban": text})
+
+            await says("while invited")
+            assert (await ada.get("event", event="message"))["payload"] == {"iban": "while invited"}
+            await browser.send("publish", topic="~pagesession/chat/trigger", payload={"button": "any"})
+            await bob.get("event", event="chat_open")
+            watching = asyncio.create_task(bob.get("event", event="message"))
+            while not watching.done():  # until its gateway has subscribed
+                await says("in chat")
+                await asyncio.sleep(0.05)
+            await bob.send("stop_chat", id=2, session=session)
+            await bob.get("event", event="chat_closed")
+            await browser.send("stop", id=1)
+            await ada.send("handled", confirm=(await ada.get("confirm"))["confirm"])
+            await browser.get("stopped", id=1)
+            await says("when all is over")
+            for agent in (ada, bob):
+                await agent.send("ping", at=1)
+                await agent.get("pong")
+            assert heard(bob) == {"in chat"}
+            assert heard(ada) == {"while invited", "in chat"}
+
+    def heard(agent: Line) -> set[str]:
+        told = [each for each in agent.messages if each.get("topic") == "~pagesession/form/iban"]
+        return {each["payload"]["iban"] for each in told}
+
+    play(story())
+
+
+@pytest.fixture(scope="module")
+def asking(world: Site) -> GatewayProcess:
+    return start_gateway(world, "--agents", agents_file(world.folder, "gus"), "--consent", "ask")
+
+
+def test_a_visitor_is_asked_first_and_answers(asking: GatewayProcess) -> None:
+    """Nothing of the page reaches the agent before, whatever browsers send; a request is allowed in its own epoch."""
+    url = asking.url
+
+    async def story() -> None:
+        async with Browser(url) as browser, await console(url, "gus") as agent:
+            await browser.hello()
+            code = (await browser.told("~/site_connect/ready"))["code"]
+            await agent.get("welcome", signed_in=True)
+            await agent.send("join", id=1, code=code)
+            await agent.get("event", event="requested", epoch=1, capability="view")
+            state = (await agent.get("reply", id=1, ok=True))["state"]
+            assert (state["cobrowse"], state["capability"], state["asked_by"]) == ("asked", "view", "code")
+            request = {"epoch": 1, "agent": "gus", "name": "Gus", "capability": "view", "by": "code"}
+            assert await browser.told("~pagesession/cobrowsing/asked") == request
+            await browser.send("update", epoch=1, event={"before": "it is allowed"}, snapshot=True)
+            await agent.send("snapshot", session=state["session"])
+            await agent.send("shown", session=state["session"], epoch=1)
+            await browser.send("publish", id=1, topic="~pagesession/cobrowsing/allow", payload={"epoch": "1"})
+            assert "`epoch`" in (await browser.get("refused", id=1))["why"]
+            await browser.send("publish", id=2, topic="~pagesession/cobrowsing/asked", payload=request)
+            await browser.get("refused", id=2)
+            await browser.send("publish", id=3, topic="~pagesession/cobrowsing/decline", payload={"epoch": 1})
+            await browser.get("done", id=3)
+            retained = {"topic": "~pagesession/cobrowsing/asked", "payload": request}
+            assert any(retained in each["messages"] for each in browser.messages if each["t"] == "retained")
+            await agent.get("event", event="request_declined", epoch=1, reason="declined")
+            second = (await browser.told("~/site_connect/new_code"))["code"]
+            await agent.send("join", id=2, code=second)
+            assert (await browser.told("~pagesession/cobrowsing/asked"))["epoch"] == 2
+            await agent.send("stop", id=3, session=state["session"])
+            await agent.get("reply", id=3, ok=True)
+            assert (await browser.told("~pagesession/cobrowsing/declined"))["reason"] == "withdrawn"
+            third = (await browser.told("~/site_connect/new_code"))["code"]
+            await agent.send("join", id=4, code=third)
+            assert (await browser.told("~pagesession/cobrowsing/asked"))["epoch"] == 3
+            for epoch in (1, 2, 3):
+                payload = {"epoch": epoch}
+                await browser.send("publish", id=epoch + 3, topic="~pagesession/cobrowsing/allow", payload=payload)
+            assert (await browser.told("~pagesession/cobrowsing/start"))["epoch"] == 3
+            await agent.get("event", event="joined", epoch=3)
+            said = str(browser.messages)
+            assert said.count("snapshot_request") <= 1 and "cobrowsing/shown" not in said
+            assert "before" not in str(agent.messages) and code not in str(agent.messages[1:])
+            await agent.send("ask", id=5, session=state["session"])
+            assert "others need the code" in (await agent.get("reply", id=5, ok=False))["why"]
+            await agent.send("ask", id=6, session=state["session"], capability="control")
+            assert "expected 'view'" in (await agent.get("refused", id=6))["why"]
 
     play(story())
 
@@ -163,7 +261,7 @@ def test_a_stop_that_comes_while_a_window_is_welcomed_is_confirmed(monkeypatch: 
     async def story() -> None:
         settings = Settings(secret=b"s" * 32, confirm_s=0.0)
         found = Console(Hub(cast(Node, StandInNode()), settings), make("ada", "Ada", [], "correct horse", bytes(16)))
-        agent.return_value.pages = pages
+        agent.return_value.pages, agent.return_value.chats = pages, list
         line = StandInLine(found.window.take)
         found.join(line, None, None)
         confirmed.assert_called_once_with()

@@ -127,7 +127,8 @@ def test_a_chat_from_its_button_to_its_end(url: str) -> None:
             assert (await agent.get("reply", id=2, ok=True))["message_id"] == said["id"]
             mine = {"from": "visitor", "text": "hi", "id": "x1"}
             await browser.send("publish", topic="~pagesession/chat/message", payload=mine)
-            assert (await agent.get("event", event="chat_message"))["message"] == mine
+            heard = (await agent.get("event", event="chat_message"))["message"]
+            assert {**heard, **mine, "n": 2, "by": "page"} == heard
             await browser.send("publish", topic="~pagesession/chat/stop", payload=None)
             await agent.get("event", event="chat_closed")
             await agent.send("available", on=False)

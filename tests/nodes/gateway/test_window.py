@@ -169,4 +169,5 @@ def test_a_quiet_line_hears_a_beat_at_the_tick() -> None:
 
 
 def test_a_refusal_names_the_message_and_says_why() -> None:
-    assert refused("publish", 7, ValueError("no")) == {"t": "refused", "id": 7, "of": "publish", "why": "no"}
+    told = {"t": "refused", "id": 7, "of": "publish", "error": "ValueError", "why": "no"}
+    assert refused("publish", 7, ValueError("no")) == told

@@ -17,6 +17,7 @@ from nodes.page.interface import (
     FrameNodeAnswered,
     FrameNodeRejected,
     FrameNodeWasBusy,
+    LeaseKept,
     PageCame,
     PageChoseButtons,
     PageRetried,
@@ -81,6 +82,31 @@ def test_busy_for_ever_then_error_then_another_round() -> None:
     assert world.topics() == ["ready"]
     with pytest.raises(StateError):
         world.handle(PageRetried())
+
+
+def test_a_code_that_no_frame_node_has_kept_is_not_shown_and_asked_for_again() -> None:
+    world = World().ready()
+    world.topics()
+    world.tick(9)
+    world.handle(LeaseKept(world.now))
+    world.tick(9.5)
+    assert world.topics() == [] and world.frame.due_s() == 19.0, "kept for ten seconds since it was asked"
+    world.tick(0.5)
+    assert [event.topic for event in world.frame.retained()] == []
+    assert world.operations()[-1] == "grant_code"
+    world.refuse()
+    assert world.topics() == ["retry"]
+    world.tick(10)
+    world.answer(state(2, code="222222"))
+    assert world.told[-1] == ("~/site_connect/new_code", {"code": "222222"}) or world.topics()[-1] == "ready"
+
+
+def test_a_running_session_does_not_end_by_a_frame_node_that_is_silent() -> None:
+    world = World().ready()
+    world.hear(state(2, code=None, cobrowse="joined", agent="ada"))
+    world.topics()
+    world.tick(60)
+    assert world.topics() == [] and world.frame.is_ready
 
 
 def test_a_session_and_a_new_code() -> None:
@@ -282,7 +308,7 @@ def test_what_is_refused_is_told_and_what_was_told_too_early_is_put_right() -> N
     world.publish("~pagesession/minimize_frame")
     world.reject("a hidden frame", "set_visibility")
     assert [topic.rpartition("/")[2] for topic, _ in world.told] == ["minimize_frame", "refused", "hide_frame"]
-    assert world.told[1][1] == {"what": "set_visibility", "why": "a hidden frame"}
+    assert world.told[1][1] == {"what": "set_visibility", "why": "a hidden frame", "error": "NotAllowed"}
 
 
 def test_a_chat_that_the_visitor_stops_is_told_once() -> None:
@@ -388,6 +414,20 @@ def test_a_decline_counts_at_once_and_no_word_that_comes_late_undoes_it() -> Non
     world.hear(state(3, code=None, cobrowse="joined", agent="ada", visibility="shown"))
     assert world.topics() == ["show_frame"] and not world.update(), "allowed elsewhere, just before: it is stopping"
     world.answer(state(4, code="222222", epoch=2, visibility="shown", refusal="declined"), "stop")
+    assert world.topics() == ["new_code"]
+
+
+def test_who_has_allowed_may_think_better_of_it_before_it_begins() -> None:
+    world = World().ready()
+    world.hear(asked())
+    world.publish(topics.ALLOW, {"epoch": 1})
+    world.publish(topics.DECLINE, {"epoch": 1})
+    assert world.last("stop").body["epoch"] == 1, "it does not wait for the answer to the other"
+    world.topics()
+    world.answer(state(3, code=None, cobrowse="joined", agent="ada"), "allow")
+    assert world.topics() == [] and not world.update()
+    world.answer(state(4, code=None, cobrowse="stopping", epoch=2, agent="ada"), "stop")
+    world.hear(state(5, code="222222", epoch=2))
     assert world.topics() == ["new_code"]
 
 

@@ -21,6 +21,7 @@ from nodes.page.interface import (
     FrameNodeRejected,
     FrameNodeTold,
     FrameNodeWasBusy,
+    LeaseKept,
     LeaseLost,
 )
 from nodes.rules.errors import LeaseExpired, UnknownContactCode
@@ -83,7 +84,7 @@ def test_what_an_answer_means_for_each_kind_of_request(
 
 def test_what_a_heartbeat_means() -> None:
     news = state(1)
-    assert renewal("s", {"pages": {"s": news}}, 3.0) == [FrameNodeTold(news)]
+    assert renewal("s", {"pages": {"s": news}}, 3.0) == [LeaseKept(3.0), FrameNodeTold(news)]
     assert renewal("s", {"pages": {"s": None}}, 3.0) == [LeaseLost(3.0)]
     junks: list[object] = [None, 5, [], {}, {"pages": 3}, {"pages": {}}, {"pages": {"other": None}}]
     for junk in junks:
@@ -101,9 +102,10 @@ def test_each_page_hears_of_its_own_in_one_request_for_many(node: Node, monkeypa
     client, pages = FrameNodeClient(node, Counter()), [Page(name) for name in "abc"]
     with Server(node, FRAME_SERVICE, each(serve)) as server:
         assert server.wait_ready(10)
-        client.renew(pages, time.monotonic(), deadline_s=10.0)
+        now = time.monotonic()
+        client.renew(pages, now, deadline_s=10.0)
         for page in pages:
-            assert page.events.wait() == [FrameNodeTold({"session": page.session})]
+            assert page.events.wait(2) == [LeaseKept(now), FrameNodeTold({"session": page.session})]
     assert sorted(asked.items) == [["a", "b"], ["c"]]
     client.close()
 

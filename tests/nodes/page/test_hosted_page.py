@@ -70,6 +70,29 @@ def join(page: Watched, agent: Agent) -> None:
     page.wait("cobrowsing/start")
 
 
+def test_a_program_answers_for_its_visitor(node: Node, agent: Agent, events: Box) -> None:
+    page = Watched(node, consent="ask")
+    assert page.asked() is None
+    agent.join(page.code()).result(10)
+    request = page.wait("cobrowsing/asked")
+    assert page.asked() == request == {
+        "epoch": 1, "agent": "ada", "name": "Ada", "capability": "view", "by": "code",
+    }  # fmt: skip
+    assert not page.send_update("early", snapshot=True)
+    page.decline(1)
+    assert page.asked() is None, "at once"
+    assert page.wait("cobrowsing/declined")["reason"] == "declined"
+    agent.join(str(page.wait("/new_code")["code"])).result(10)
+    assert page.wait("cobrowsing/asked", 2)["epoch"] == 2
+    page.allow(1)
+    page.allow(2)
+    assert page.wait("cobrowsing/start") == {"epoch": 2, "agent": "ada"}
+    assert page.stop_session().wait(10)
+    told = [event["event"] for event in events.items if event["event"] not in ("signed_in", "message")]
+    assert told == ["requested", "request_declined", "requested", "joined", "stopped"]
+    page.close()
+
+
 def test_alone_it_works_at_once() -> None:
     page, acks = Watched(), Box()
     page.subscribe("~/x", print, acks)

@@ -80,7 +80,7 @@ def test_what_the_fabric_does_not_take_waits_and_keeps_its_place() -> None:
     world.tick(UNSENT_AGAIN_S / 2)
     assert not world.sent
     world.tick(UNSENT_AGAIN_S)
-    assert [send.payload for send in world.sent] == [1, 2] and world.core.due_s() is None
+    assert [send.payload for send in world.sent] == [1, 2] and world.core.due_s() == 10.0, "its lease"
 
 
 def test_acks_of_the_session_come_with_the_hosts() -> None:
@@ -186,7 +186,7 @@ def test_what_comes_over_the_wire_reaches_the_page_unless_the_frame_node_decides
     for topic in sorted(topics.DECIDED | topics.VISITORS):
         world.handle(SessionSpoke(wire(topic, {"evil": 1})))
     assert world.told == []
-    message = wire("~pagesession/chat/message", {"from": "ada", "text": "hi"})
+    message = wire("~pagesession/of/the/site", {"from": "ada", "text": "hi"})
     world.handle(SessionSpoke(message))
     news = state(2, code=None, cobrowse="joined", agent="ada")
     world.handle(SessionSpoke(wire(topics.STATE, news)))
@@ -263,6 +263,28 @@ def test_a_pulse_goes_to_the_agent_in_session_and_never_waits() -> None:
     world.hear(state(2, cobrowse="joined", agent="ada", code=None, epoch=4))
     pulse = {"epoch": 4, "n": 7, "silent_s": 0.5, "open": False}
     assert world.core.send_pulse(7, 0.5, False) == [Send(topics.PULSE, pulse, at_once=True)]
+
+
+def test_a_viewed_page_that_lives_here_says_every_second_that_it_is_there() -> None:
+    world, elsewhere = World().ready(), World(echo=False).ready()
+    for each in (world, elsewhere):
+        each.tick(1)
+        assert not each.sent, "nobody views it"
+        each.hear(state(2, cobrowse="joined", agent="ada", code=None, epoch=1))
+        each.perform([*each.core.send_update("x", snapshot=True)])
+        del each.sent[:]
+    for _ in range(4):
+        world.tick(0.5)
+        elsewhere.tick(0.5)
+    pulse = {"epoch": 1, "n": 1, "silent_s": 0.0, "open": True}
+    assert world.sent == [Send(topics.PULSE, pulse)] * 2 and world.core.due_s() is not None
+    assert not elsewhere.sent, "its gateway knows better"
+    del world.sent[:]
+    world.tick(0.9)
+    world.handle(FabricWasFull((Send("a", 1),)))
+    world.now += UNSENT_AGAIN_S / 2
+    world.tick(UNSENT_AGAIN_S / 4)
+    assert not world.sent, "none piles up while the fabric takes nothing"
 
 
 def test_other_buttons_are_told_and_those_that_went_are_forgotten() -> None:

@@ -92,6 +92,6 @@ def test_signing_out_ends_sessions_offers_and_chats(bench: Bench) -> None:
     ]
     stopped, closed, requeued, _ = changes
     assert (stopped.page.cobrowse, stopped.page.epoch) == ("idle", 2) and stopped.page.code
-    assert (closed.page.chat, closed.page.visibility, closed.page.chat_agent) == ("closed", "hidden", None)
+    assert (closed.page.chat, closed.page.visibility, closed.page.chat_agent) == ("closed", "shown", None)
     assert (requeued.page.chat, requeued.page.button, requeued.page.chat_agent) == ("waiting", "help", None)
     assert bench.tables("agents", "agent_buttons") == {"agents": [], "agent_buttons": []}

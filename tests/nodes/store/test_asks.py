@@ -124,6 +124,14 @@ def test_a_visitor_who_does_not_answer_declines_by_the_stores_clock(bench: Bench
     assert bench.do(asks.allow, "s1", 1) == page, "too late"
 
 
+def test_an_answer_that_waited_for_a_frame_node_for_too_long_is_no_answer(bench: Bench) -> None:
+    asked(bench)
+    bench.pass_time(61)
+    over = bench.do(asks.allow, "s1", 1)
+    assert (over.cobrowse, over.epoch, over.refusal, over.agent) == ("idle", 2, "timeout", None) and over.code
+    assert expired(bench) == []
+
+
 def test_a_request_survives_a_reload_and_ends_with_its_page(bench: Bench) -> None:
     page = asked(bench)
     again = bench.do(pages.grant_code, "s1", "host2", 1_000.0, "ask")

@@ -9,7 +9,7 @@ import pytest
 
 from fabric.errors import NotAllowed, StateError
 from nodes.rules.errors import LeaseExpired
-from nodes.store import agents, chats, pages
+from nodes.store import agents, chats, expiry, pages
 
 if TYPE_CHECKING:
     from nodes.store.records import Page
@@ -39,7 +39,7 @@ def test_a_chat_from_trigger_to_stop(bench: Bench) -> None:
     opened = bench.do(chats.accept, "a", "s1")
     assert (opened.chat, opened.chat_agent, opened.offer_until, opened.queue_no) == ("open", "a", None, None)
     closed = bench.do(chats.stop, "s1")
-    assert (closed.chat, closed.chat_agent, closed.button, closed.visibility) == ("closed", None, None, "hidden")
+    assert (closed.chat, closed.chat_agent, closed.button, closed.visibility) == ("closed", None, None, "shown")
     assert bench.do(chats.stop, "s1", "a") == closed, "both may stop at once"
     assert bench.do(chats.trigger, "s1", "help").chat == "waiting"
 
@@ -129,9 +129,24 @@ def test_a_proactive_chat_opens_when_the_visitor_takes_it_up(bench: Bench) -> No
 def test_an_invitation_is_stopped_by_either_side(bench: Bench) -> None:
     bench.agent("a")
     bench.page("s1")
-    for by in (None, "a"):
+    for by, after in ((None, "closed"), ("a", "idle")):
         bench.do(chats.propose, "a", "s1")
-        assert bench.do(chats.stop, "s1", by).chat == "closed"
+        stopped = bench.do(chats.stop, "s1", by)
+        assert (stopped.chat, stopped.visibility) == (after, "hidden")
+
+
+def test_an_invitation_that_nobody_answers_ends_and_leaves_the_frame_as_it_is(bench: Bench) -> None:
+    bench.agent("a")
+    bench.page("s1")
+    invited = bench.do(chats.propose, "a", "s1")
+    assert invited.offer_until is not None
+    bench.pass_time(19)
+    assert bench.do(expiry.expire) == []
+    bench.pass_time(1)
+    (change,) = bench.do(expiry.expire)
+    assert (change.what, change.agents) == ("chat_lapsed", ("a",))
+    assert (change.page.chat, change.page.chat_agent, change.page.visibility) == ("idle", None, "shown")
+    assert bench.do(chats.trigger, "s1", "help").chat == "waiting", "it blocks no other chat"
 
 
 def test_what_does_not_belong_is_refused(bench: Bench) -> None:

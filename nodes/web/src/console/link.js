@@ -1,6 +1,7 @@
 // The console's way to the gateway: sign-in by POST, then one WebSocket, opened again after a loss.
 
 import { BackOff, ruleOf } from "../shared/back_off.js";
+import { consoleClosed, notSignedIn } from "../shared/words.js";
 
 const PING_S = 1;
 const SILENT_S = 5; // without an answer to a ping: what is on the screen may be old
@@ -49,8 +50,7 @@ export class Link {
       this.dial();
       return null;
     }
-    const { why } = await response.json().catch(() => ({}));
-    return why ?? `The gateway answered ${response.status}.`;
+    return notSignedIn(response.status);
   }
 
   /** Go on where the agent is signed in; else show the door. */
@@ -75,7 +75,7 @@ export class Link {
   ask(message) {
     const id = (this.last += 1);
     return new Promise((resolve) => {
-      if (!this.send({ ...message, id })) resolve({ ok: false, why: "There is no connection at present." });
+      if (!this.send({ ...message, id })) resolve({ ok: false, error: "NotConnected" });
       else this.replies.set(id, resolve);
     });
   }
@@ -102,7 +102,7 @@ export class Link {
     const socket = (this.socket = this.browser.open());
     this.askedAt = this.browser.now(); // the welcome is the first answer
     socket.onmessage = ({ data }) => socket === this.socket && this.heard(JSON.parse(data));
-    socket.onclose = ({ code, reason }) => socket === this.socket && this.closed(code, reason);
+    socket.onclose = ({ code }) => socket === this.socket && this.closed(code);
   }
 
   heard(said) {
@@ -116,7 +116,7 @@ export class Link {
     this.told.heard(said);
     if (said.t === "welcome") this.ping();
     if (said.t === "reply" || said.t === "refused") {
-      this.replies.get(said.id)?.(said.t === "reply" ? said : { ok: false, why: said.why });
+      this.replies.get(said.id)?.(said.t === "reply" ? said : { ok: false, error: said.error });
       this.replies.delete(said.id);
     }
     return undefined;
@@ -128,18 +128,16 @@ export class Link {
     this.open = false;
     this.askedAt = null;
     socket?.close();
-    for (const resolve of this.replies.values()) resolve({ ok: false, why: "The connection was lost." });
+    for (const resolve of this.replies.values()) resolve({ ok: false, error: "NotConnected" });
     this.replies.clear();
   }
 
-  async closed(code, reason = "") {
+  async closed(code) {
     const stood = this.open;
     const rule = ruleOf(code);
     this.leave();
     this.told.quality(null);
-    if (rule.reconnect === "never") {
-      return this.told.out(`The gateway has closed this console: ${reason || rule.name}.`);
-    }
+    if (rule.reconnect === "never") return this.told.out(consoleClosed(rule.name));
     // A refused socket does not say why: the agent may not be signed in any more.
     const me = stood ? null : await this.browser.fetch("/agent/me").catch(() => null);
     if (me && me.status === 401) return this.told.out("Please sign in again.");

@@ -2,15 +2,18 @@
 
 import { Link } from "./link.js";
 import { Stage } from "./stage.js";
-import { START, activate, addressed, canAct, heard, stopped, withMessage } from "./story.js";
+import { notDone } from "../shared/words.js";
+import { START, activate, addressed, canAct, dismissed, heard, looked, stopped, withMessage, withdrawn } from "./story.js";
 import { View } from "./view.js";
 
 const TICK_MS = 500;
 const BEHIND_MS = 3_000; // a picture that is behind for so long is asked for again
+const CONFIRM_MS = 2_000; // how often the visitor is told that the page is on the screen
 
 let desk = START;
 let ms = null; // how long the last ping took
 let behindSince = null; // since when the picture on the screen lacks updates
+let confirmedAt = 0; // when the page's visitor was told last that it is on the screen
 
 const view = new View({
   signIn: (agent, password) => link.signIn(agent, password),
@@ -18,7 +21,7 @@ const view = new View({
   available: (on) => tellAvailable(on, desk.serving),
   serve: (serving) => tellAvailable(desk.available, serving),
   join: (code) => link.ask({ t: "join", code }),
-  accept: (session) => ask({ t: "accept", session }).then(() => become(activate(desk, session))),
+  accept: (session) => ask({ t: "accept", session }).then(({ ok }) => ok && become(activate(desk, session))),
   decline: (session) => ask({ t: "decline", session }),
   open: (session) => open(session),
   ask: (session) => ask({ t: "ask", session }).then(({ ok }) => ok && become(activate(desk, session))),
@@ -30,13 +33,20 @@ const view = new View({
     become(stopped(desk, session));
   },
   propose: (session) => ask({ t: "proactive", session }),
-  endChat: (session) => ask({ t: "stop_chat", session }),
+  endChat: (session) => {
+    become(withdrawn(desk, session));
+    return ask({ t: "stop_chat", session });
+  },
+  dismiss: (session) => {
+    link.send({ t: "dismiss", session });
+    become(dismissed(desk, session));
+  },
   say: (session, text) => say(session, text),
 });
 
 const stage = new Stage(document.getElementById("stage"), {
   onMeta: (session, { href }) => become(addressed(desk, session, href)),
-  shown: (session) => link.send({ t: "shown", session, epoch: desk.visitors[session].epoch }),
+  shown: (session) => confirm(session, performance.now()),
   long: (session) => link.send({ t: "snapshot", session }),
   report: (words) => become({ ...desk, notice: words }),
 });
@@ -74,7 +84,7 @@ function become(next) {
 
 async function ask(message) {
   const reply = await link.ask(message);
-  if (!reply.ok) become({ ...desk, notice: reply.why ?? "That was not done." });
+  if (!reply.ok) become({ ...desk, notice: notDone(message.t, reply.error) });
   return reply;
 }
 
@@ -95,21 +105,30 @@ function show({ session, epoch, update, snapshot }) {
 
 async function say(session, text) {
   const reply = await ask({ t: "say", session, text });
-  if (reply.ok) become(withMessage(desk, session, { from: desk.name, text, id: reply.message_id }, true));
+  if (reply.ok) become(withMessage(desk, session, { from: desk.name, text, id: reply.message_id, at: Date.now() / 1000 }, true));
   return reply.ok;
+}
+
+/** The visitor reads that an agent views the page for as long as this is said again and again. */
+function confirm(session, now) {
+  const { epoch } = desk.visitors[session] ?? {};
+  if (typeof epoch === "number" && link.send({ t: "shown", session, epoch })) confirmedAt = now;
 }
 
 /** As time goes by a picture grows old; one that lacks updates, as after a limit, is asked for again. */
 function tick() {
   if (!desk.agent) return;
   view.showAge(desk);
+  const now = performance.now();
+  if (stage.isShown && now - confirmedAt >= CONFIRM_MS) confirm(stage.session, now);
   const visitor = desk.visitors[desk.active];
-  const isBehind = canAct(desk) && visitor?.pulse && visitor.epoch !== null && visitor.pulse.n !== visitor.n;
-  behindSince = isBehind ? (behindSince ?? performance.now()) : null;
-  if (behindSince === null || performance.now() - behindSince < BEHIND_MS) return;
+  const isBehind = canAct(desk) && visitor?.pulse && visitor.epoch !== null && visitor.pulse.n !== visitor.n && !visitor.paused;
+  behindSince = isBehind ? (behindSince ?? now) : null;
+  if (behindSince === null || now - behindSince < BEHIND_MS) return;
   behindSince = null;
   link.send({ t: "snapshot", session: desk.active });
 }
 
+document.addEventListener("visibilitychange", () => become(looked(desk, document.hidden)));
 setInterval(tick, TICK_MS);
 link.resume();

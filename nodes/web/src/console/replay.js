@@ -2,6 +2,8 @@
 
 import { Replayer } from "@rrweb/replay";
 
+import { keepTopLayer } from "./top_layer.js";
+
 const OURS = ["site-connect { display: none !important; }"]; // the visitor's frame and sign
 
 /**
@@ -33,12 +35,14 @@ export function stage(root, told) {
       triggerFocus: false,
       insertStyleRules: OURS,
     });
-    const one = { replayer, place };
+    const one = { replayer, place, leave: () => {} };
     shown.push(one);
     replayer.iframe.tabIndex = -1;
     let shownIn = null; // the document of the picture
     replayer.on("fullsnapshot-rebuilded", () => {
       shownIn = replayer.iframe.contentDocument;
+      one.leave();
+      one.leave = keepTopLayer(shownIn.documentElement);
       before.forEach(drop);
       told.shown();
     });
@@ -53,6 +57,7 @@ export function stage(root, told) {
   function drop(one) {
     if (!shown.includes(one)) return;
     shown.splice(shown.indexOf(one), 1);
+    one.leave();
     one.replayer.destroy();
     one.place.remove();
   }

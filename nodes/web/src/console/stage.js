@@ -1,5 +1,7 @@
 // The visitor's page on the agent's screen: one at a time, scaled to fit. The replay is loaded when it is needed.
 
+import { unpacked } from "../shared/packing.js";
+
 const MAX_EVENTS = 5_000; // the replay keeps every event since a snapshot: then a fresh one is asked for
 
 export class Stage {
@@ -9,10 +11,14 @@ export class Stage {
     Object.assign(this, { root, told });
     /** The page session that is shown; null while nothing is. */
     this.session = null;
-    /** Goes up with each `end`: what waited for the replay to be loaded is not shown then. */
+    /** A promise that all updates up to now have been shown: unpacking takes time, and they have an order. */
+    this.last = Promise.resolve();
+    /** Goes up with each `end`: what waited for its turn is not shown then. */
     this.turn = 0;
     /** {show(events, snapshot), end()} of replay.js; null while nothing is shown. */
     this.replay = null;
+    /** Whether a picture of the page is on the screen. */
+    this.isShown = false;
     /** Events since the last snapshot, at most MAX_EVENTS. */
     this.count = 0;
     /** {width, height} of the visitor's window, in pixels; null while nothing is shown. */
@@ -22,8 +28,8 @@ export class Stage {
     new ResizeObserver(() => this.fit()).observe(root);
   }
 
-  /** Show a page update of `session`, JSON of the recorder; of another session than before: from its snapshot on. */
-  async show(session, text, snapshot) {
+  /** Show a page update of `session`, see shared/packing.js; of another session than before: from its snapshot on. */
+  show(session, event, snapshot) {
     if (session !== this.session) {
       if (!snapshot) return;
       this.end();
@@ -34,28 +40,42 @@ export class Stage {
       this.told.report("The replay is not built; scripts/build-web does that.");
     });
     const { turn } = this;
-    const replayer = await this.loading;
-    if (!replayer || turn !== this.turn) return;
+    const text = unpacked(event).catch(() => this.unfit());
+    this.last = this.last.then(async () => this.play(session, turn, await this.loading, await text, snapshot));
+  }
+
+  play(session, turn, replayer, text, snapshot) {
+    if (!replayer || turn !== this.turn || text === undefined) return;
     this.replay ??= replayer.stage(this.root, {
       onMeta: (meta) => {
         this.size = meta;
         this.fit();
         this.told.onMeta(session, meta);
       },
-      shown: () => this.told.shown(session),
-      lost: () => this.told.long(session),
+      shown: () => {
+        this.isShown = true;
+        this.told.shown(session);
+      },
+      lost: () => {
+        this.isShown = false;
+        this.told.long(session);
+      },
     });
     try {
       const events = JSON.parse(text);
       if (!Array.isArray(events)) throw new Error("expected a list of events");
       this.replay.show(events, snapshot);
       this.count = snapshot ? 0 : this.count + events.length;
-    } catch (error) {
-      this.told.report(`What this page sends cannot be shown: ${error.message}`);
+    } catch {
+      this.unfit();
     }
     if (this.count <= MAX_EVENTS) return;
     this.count = 0;
     this.told.long(session);
+  }
+
+  unfit() {
+    this.told.report("What this page sends cannot be shown at present.");
   }
 
   /** End what is shown of `session`, by default what is shown now. After it, nothing of it is on the screen. */
@@ -65,6 +85,7 @@ export class Stage {
     this.turn += 1;
     this.replay?.end();
     this.replay = this.size = null;
+    this.isShown = false;
   }
 
   fit() {

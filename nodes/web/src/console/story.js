@@ -1,11 +1,17 @@
 // What the console knows, as data: a pure function of what the gateway says and of what the agent does.
 //
-//   desk.visitors   session -> {label, state, asked, refusal, epoch, synced, n, pulse, paused, chat, messages, unread, href}
+//   desk.visitors   session -> {label, state, asked, refusal, epoch, synced, n, pulse, paused, chat, messages, unread, href,
+//                   away, gone, answer, dropped}
 //                   asked: {epoch, since} of a request that the visitor has not answered, or null
 //                   refusal: how the last request ended that was not allowed, until the agent has turned away from it
+//                   away: nothing is heard of the visitor · gone: their page has ended; what was said can be read still
+//                   answer: to the last proposal, `declined`, `unanswered`, or "" · dropped: messages that are not kept
 //                   n: of the last update that is shown · pulse: {n, seenAt, open}, what was heard of the page last
 //                   paused: why nothing of it may be shown, or ""
 //   desk.active     the session that is on the screen, or null
+
+import { merged, withLine } from "../shared/transcript.js";
+import { label } from "./label.js";
 
 export const START = {
   agent: "",
@@ -19,7 +25,8 @@ export const START = {
   lease: true, // a frame node answers
   visitors: {},
   active: null,
-  counted: 0,
+  isHidden: false, // the console is behind another tab, or minimised: what comes is not read
+  labels: {}, // session -> what its visitor is called, for as long as this console is open
   notice: "",
 };
 const NOTHING_SEEN = { synced: false, n: null, pulse: null, paused: "" };
@@ -28,7 +35,8 @@ const PAUSES = { __proto__: null, "~pagesession/cobrowsing/paused": true, "~page
 const OLD_MS = 5_000; // a picture that was not confirmed for so long may be old
 const AWAY_MS = 2_000; // a page that is loaded again is away for less
 const ENGAGED = ["offered", "invited", "open"];
-const MAX_MESSAGES = 500;
+const GONE = { epoch: null, asked: null, ...NOTHING_SEEN, away: false, gone: true };
+const NO_CHAT = { chat: "idle", messages: [], unread: 0, away: false, answer: "", dropped: 0 };
 
 /** The desk after the gateway said this. `now`: milliseconds of a clock that only runs forward. */
 export function heard(desk, said, now = 0) {
@@ -36,7 +44,7 @@ export function heard(desk, said, now = 0) {
   if (said.t === "state") return said.state ? withState(desk, said.state, now) : desk; // none: an event says that it is gone
   if (said.t === "reply" && said.state) return withState(desk, said.state, now);
   if (said.t === "connection") return { ...desk, covered: said.connected !== false && !(said.missing ?? []).length };
-  if (said.t === "drain") return { ...desk, notice: "The gateway restarts; this console comes back by itself." };
+  if (said.t === "drain") return { ...desk, notice: "The service restarts. This console comes back by itself." };
   if (said.t !== "event") return desk;
   const step = EVENTS[said.event];
   return step ? step(desk, said, now) : desk;
@@ -46,13 +54,16 @@ function welcomed(desk, said, now) {
   const { agent, name, buttons, serving = buttons, available, pages } = said;
   let next = { ...desk, agent, name, buttons, serving, available, connected: true, lease: true, notice: "" };
   const engaged = new Set(pages.map(({ session }) => session));
-  for (const session of Object.keys(next.visitors)) if (!engaged.has(session)) next = without(next, session);
+  for (const session of Object.keys(next.visitors)) if (!engaged.has(session)) next = over(next, session);
   for (const state of pages) {
     next = withState(next, state, now);
     if (state.cobrowse === "joined" && state.agent === agent) next = joined(next, state);
     if (state.cobrowse === "asked" && state.agent === agent) next = requested(next, state, now);
   }
-  return next;
+  for (const chat of said.chats ?? []) next = withHistory(next, chat);
+  const chats = (state) => Object.keys(next.visitors).find((session) => next.visitors[session].chat === state);
+  const first = chats("open") ?? chats("closed");
+  return next.active === null && first ? activate(next, first) : next;
 }
 
 const EVENTS = {
@@ -61,7 +72,7 @@ const EVENTS = {
     const asked = desk.visitors[session]?.asked;
     if (!asked || asked.epoch > epoch) return desk;
     const next = change(desk, session, { asked: null, refusal: reason });
-    return left({ ...next, notice: `${next.visitors[session].label}: ${REFUSALS[reason] ?? REFUSALS.unknown}` }, session);
+    return left({ ...next, notice: refusalWords(next.visitors[session])[1] }, session);
   },
   joined,
   stopped: (desk, { session, by }) => {
@@ -82,15 +93,29 @@ const EVENTS = {
     return change(desk, session, { synced: false, paused: PAUSES[topic] ? String(payload.why) : "" });
   },
   chat_offered: (desk, { session, button }) => change(desk, session, { chat: "offered", button }),
-  chat_invited: (desk, { session }) => change(desk, session, { chat: "invited", messages: [] }),
+  chat_invited: (desk, { session }) => change(desk, session, { chat: "invited", answer: "" }),
   chat_open: (desk, { session, button }) => {
-    const next = change(desk, session, { chat: "open", button });
+    const isOpen = desk.visitors[session]?.chat === "open"; // a state map was faster, or this console is back
+    const next = change(desk, session, { ...(isOpen ? {} : NO_CHAT), chat: "open", button });
     return next.active === null ? activate(next, session) : next;
   },
-  chat_withdrawn: (desk, { session }) => left(change(desk, session, { chat: "idle" }), session),
-  chat_closed: (desk, { session }) => left(change(desk, session, { chat: "closed" }), session),
+  chat_history: (desk, chat) => withHistory(desk, chat),
+  chat_withdrawn: (desk, { session }) => {
+    const { answer, wasInvited, messages = [] } = desk.visitors[session] ?? {};
+    const unanswered = wasInvited && answer !== "withdrawn";
+    const next = change(desk, session, { chat: ended(messages), answer: unanswered ? "unanswered" : "", wasInvited: false });
+    return left(unanswered ? { ...next, notice: "The visitor has not answered." } : next, session);
+  },
+  chat_declined: (desk, { session }) => {
+    const { messages = [] } = desk.visitors[session] ?? {};
+    const next = change(desk, session, { chat: ended(messages), answer: "declined", wasInvited: false });
+    return left({ ...next, notice: "The visitor does not want to chat now." }, session);
+  },
+  visitor_away: (desk, { session }) => (desk.visitors[session] ? change(desk, session, { away: true }) : desk),
+  visitor_back: (desk, { session }) => (desk.visitors[session] ? change(desk, session, { away: false }) : desk),
+  chat_closed: (desk, { session }) => left(change(desk, session, { chat: "closed", away: false }), session),
   chat_message: (desk, { session, message }) => withMessage(desk, session, message, false),
-  page_gone: (desk, { session }) => ({ ...without(desk, session), notice: "The visitor has left the page." }),
+  page_gone: (desk, { session }) => ({ ...over(desk, session), notice: "The visitor has left the page." }),
   lease_uncertain: (desk) => ({ ...desk, lease: false }),
   lease_lost: (desk) => ({ ...desk, lease: false }),
   signed_in: (desk) => ({ ...desk, lease: true }),
@@ -106,16 +131,15 @@ function requested(desk, { session, epoch }, now) {
 
 /** A page is on the screen from when it is joined. */
 function joined(desk, { session, epoch }) {
-  return activate(change(desk, session, { epoch, asked: null, refusal: "", ...NOTHING_SEEN }), session);
+  return activate(change(desk, session, { epoch, asked: null, refusal: "", ...NOTHING_SEEN, gone: false }), session);
 }
 
 function change(desk, session, changes) {
-  const known = desk.visitors[session];
-  const counted = known ? desk.counted : desk.counted + 1;
-  const nothing = { state: {}, asked: null, refusal: "", epoch: null, ...NOTHING_SEEN, chat: "idle", messages: [] };
-  const fresh = { label: `Visitor ${counted}`, ...nothing };
-  const visitor = known ?? fresh;
-  return { ...desk, counted, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
+  const name = desk.labels[session] ?? label(session, Object.values(desk.labels));
+  const labels = { ...desk.labels, [session]: name };
+  const nothing = { state: {}, asked: null, refusal: "", epoch: null, ...NOTHING_SEEN, ...NO_CHAT, gone: false };
+  const visitor = desk.visitors[session] ?? { label: name, ...nothing };
+  return { ...desk, labels, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
 }
 
 function withState(desk, state, now) {
@@ -127,11 +151,14 @@ function withState(desk, state, now) {
   if (!engaged && !known) return desk;
   const asked = askedNow(desk, state, known, now);
   if (!engaged) {
-    const over = known.chat === "open" ? "closed" : known.chat;
-    return left(change(desk, session, { state, asked, chat: over }), session);
+    const chat = known.chat === "open" ? "closed" : known.chat;
+    return left(change(desk, session, { state, asked, chat }), session);
   }
-  const chat = mine ? state.chat : (known?.chat ?? "idle");
-  return change(desk, session, { state, asked, chat, button: state.button });
+  const was = known?.chat ?? "idle";
+  const chat = mine ? state.chat : was;
+  const begins = chat === "open" && was !== "open" ? NO_CHAT : {}; // the event that says so comes, too
+  const wasInvited = chat === "invited" || (known?.wasInvited ?? false);
+  return change(desk, session, { ...begins, state, asked, chat, wasInvited, gone: false, button: state.button });
 }
 
 /** The agent's own request, and since when it is known to wait. */
@@ -140,12 +167,43 @@ function askedNow(desk, { cobrowse, agent, epoch, gone }, known, now) {
   return known?.asked?.epoch === epoch ? known.asked : { epoch, since: now };
 }
 
-/** A visitor who is neither viewed, asked nor in a chat is dropped. A chat that has ended, and a request that was declined,
- *  stay while they are on the screen. */
+/** What an end makes of a chat: what was said in an earlier one can be read still. */
+function ended(messages) {
+  return messages.length ? "closed" : "idle";
+}
+
+/** A visitor who is neither viewed, asked nor in a chat is dropped. A chat that has ended stays until it is dismissed, a
+ *  request that was declined while it is on the screen. */
 function left(desk, session) {
+  const { epoch, asked, refusal, chat, messages } = desk.visitors[session];
+  const isEngaged = epoch !== null || asked !== null || ENGAGED.includes(chat);
+  const isRead = messages.length > 0 || (desk.active === session && refusal !== "");
+  return isEngaged || isRead ? desk : without(desk, session);
+}
+
+/** The page has ended, or nobody knows of it any more. */
+function over(desk, session) {
+  if (!desk.visitors[session]) return desk;
+  return left(change(desk, session, { ...GONE, chat: "closed" }), session);
+}
+
+/** What was said so far, as the gateway has it. */
+function withHistory(desk, { session, open, away, lines, dropped }) {
+  const { chat, messages = [] } = desk.visitors[session] ?? {};
+  const mine = ["open", "closed"].includes(chat) ? messages : [];
+  const all = merged(mine, lines, ({ by }) => by !== "page");
+  return change(desk, session, { chat: open ? "open" : "closed", away, dropped, messages: all });
+}
+
+/** The agent has read a chat that has ended. */
+export function dismissed(desk, session) {
   const visitor = desk.visitors[session];
-  const reading = desk.active === session && (visitor.messages.length > 0 || visitor.refusal !== "");
-  return visitor.epoch === null && visitor.asked === null && !ENGAGED.includes(visitor.chat) && !reading ? without(desk, session) : desk;
+  return visitor?.chat === "closed" ? left(change(desk, session, NO_CHAT), session) : desk;
+}
+
+/** The agent takes a proposal back: that it was not answered is no news. */
+export function withdrawn(desk, session) {
+  return desk.visitors[session]?.chat === "invited" ? change(desk, session, { answer: "withdrawn" }) : desk;
 }
 
 function without(desk, session) {
@@ -153,11 +211,12 @@ function without(desk, session) {
   return { ...desk, visitors, active: desk.active === session ? null : desk.active };
 }
 
-export function withMessage(desk, session, { from, text, id }, own) {
+export function withMessage(desk, session, message, own) {
   const visitor = desk.visitors[session];
-  if (!visitor || typeof text !== "string" || (id && visitor.messages.some((each) => each.id === id))) return desk;
-  const messages = [...visitor.messages, { from: String(from ?? ""), text, id, own }].slice(-MAX_MESSAGES);
-  const unread = own || desk.active === session ? 0 : (visitor.unread ?? 0) + 1;
+  const messages = visitor && withLine(visitor.messages, message ?? {}, own);
+  if (!visitor || messages === visitor.messages) return desk;
+  const isRead = own || (desk.active === session && !desk.isHidden);
+  const unread = isRead ? 0 : visitor.unread + 1;
   return change(desk, session, { messages, unread });
 }
 
@@ -166,6 +225,12 @@ export function activate(desk, session) {
   const next = { ...change(desk, session, { unread: 0 }), active: session };
   if (!before || before === session || !next.visitors[before]) return next;
   return left(change(next, before, { refusal: "" }), before);
+}
+
+/** The console is hidden, or on the screen again. */
+export function looked(desk, isHidden) {
+  const next = { ...desk, isHidden };
+  return isHidden || !next.visitors[next.active] ? next : change(next, next.active, { unread: 0 });
 }
 
 /** The agent has stopped it: nothing of it is shown any more, even if updates still come. */
@@ -189,21 +254,24 @@ export function picture({ connected, silent_s }, { synced, n, pulse, paused }, n
   return { words: "Live", level: "good", old: false };
 }
 
-/** How a request ended that was not allowed, for the agent. */
-export const REFUSALS = {
-  __proto__: null,
-  declined: "The visitor chose not now.",
-  timeout: "The visitor did not answer in time.",
-  withdrawn: "You took your request back.",
-  agent_lost: "Your connection was lost; the request is over.",
-  page_lost: "The visitor has left the page.",
-  unknown: "The request is over.",
-};
+/** How a request ended that was not allowed, for the agent: [in a word, in a sentence]. */
+export function refusalWords({ label, refusal }) {
+  const ways = {
+    __proto__: null,
+    declined: ["Declined", `${label} chose “Not now”.`],
+    timeout: ["No answer", `${label} did not answer in time.`],
+    withdrawn: ["Cancelled", "You have cancelled the request."],
+    agent_lost: ["Not asked any more", "Your connection was lost, and the request with it."],
+    page_lost: ["Gone", `${label} has left the page.`],
+    unknown: ["Not asked any more", "The request is over."],
+  };
+  return ways[refusal] ?? ways.unknown;
+}
 
 /** Whether a visitor can be asked to show the page: "" if so, else why not, or null where there is nothing to ask for. */
 export function whyNotAsk(desk, { chat, state, epoch, asked }) {
   if (epoch !== null || asked !== null || !["offered", "open"].includes(chat)) return null;
-  if (!canAct(desk)) return "The gateway does not answer at present.";
+  if (!canAct(desk)) return "The service does not answer at present.";
   if (state.cobrowse === "asked") return "Another agent asks this visitor at present.";
   if (state.cobrowse === "joined") return "Another agent sees this page at present.";
   return state.cobrowse === "stopping" ? "The last viewing is just ending." : "";
@@ -218,11 +286,12 @@ export function addressed(desk, session, href) {
   return desk.visitors[session] ? change(desk, session, { href }) : desk;
 }
 
-/** Sessions by what they want of the agent. */
+/** Sessions by what they want of the agent; one that is viewed and asks for a chat is in both. */
 export function waiting(desk) {
   return Object.keys(desk.visitors).filter((session) => desk.visitors[session].chat === "offered");
 }
 
 export function engaged(desk) {
-  return Object.keys(desk.visitors).filter((session) => desk.visitors[session].chat !== "offered");
+  const { visitors } = desk;
+  return Object.keys(visitors).filter((session) => visitors[session].chat !== "offered" || visitors[session].epoch !== null);
 }

@@ -1,19 +1,17 @@
 // The console's elements: shows a desk (story.js), and says what the agent does through `acts`.
 
-import { REFUSALS, canAct, engaged, picture, waiting, whyNotAsk } from "./story.js";
+import { notDone } from "../shared/words.js";
+import { ChatPanel } from "./chat.js";
+import { canAct, engaged, picture, refusalWords, waiting, whyNotAsk } from "./story.js";
 
 const get = (id) => document.getElementById(id);
 const NOTICE_S = 8;
 const NEEDS_GATEWAY = [
-  "#available, #serving input, #join button, #refresh, #stop, #withdraw, #propose, #end_chat, #say button",
+  "#available, #serving input, #join button, #refresh, #stop, #withdraw, #propose, #end_chat, #dismiss, #say button",
   "#waiting button:not(.ask)",
 ].join(", ");
-const CHAT_WORDS = {
-  idle: "There is no chat with this visitor yet.",
-  invited: "The visitor was asked, and has not answered yet.",
-  closed: "This chat has ended.",
-  waiting: "The visitor waits for an agent.",
-};
+
+const MARKS = { open: "chat", offered: "asks for a chat", invited: "invited", closed: "ended" };
 
 export class View {
   constructor(acts) {
@@ -34,14 +32,7 @@ export class View {
     on("withdraw", "click", () => acts.withdraw(this.desk.active));
     on("refresh", "click", () => acts.refresh());
     on("stop", "click", () => acts.stop(this.desk.active));
-    on("propose", "click", () => acts.propose(this.desk.active));
-    on("end_chat", "click", () => acts.endChat(this.desk.active));
-    on("say", "submit", () => this.say());
-    get("text").addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      this.say();
-    });
+    this.chat = new ChatPanel(acts);
   }
 
   // ── the door ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -77,7 +68,7 @@ export class View {
     this.list("waiting", waiting(desk).map((session) => row(desk, session)), (entry) => this.offered(entry));
     this.list("visitors", engaged(desk).map((session) => row(desk, session)), (entry) => this.visitor(entry));
     this.showPage(desk);
-    this.showChat(desk);
+    this.chat.show(desk);
     this.enable(canAct(desk));
     if (desk.notice !== this.noticed) this.notice(desk.notice);
     const unread = Object.values(desk.visitors).reduce((sum, each) => sum + (each.unread ?? 0), waiting(desk).length);
@@ -113,14 +104,16 @@ export class View {
     const ask = this.act(`ask ${session}`, "Ask to see the page", () => this.acts.ask(session), "ask");
     setDisabled(ask, whyNot ?? "");
     ask.hidden = whyNot === null;
-    const words = [element("b", {}, label), element("span", {}, `waits at “${button}”`)];
+    const words = [element("b", {}, label), element("span", {}, `asks for a chat (${button})`)];
     return element("li", {}, ...words, accept, decline, ask);
   }
 
-  visitor({ session, label, active, chat, unread, live, asked }) {
+  visitor({ session, label, active, chat, unread, live, asked, refusal, away, gone }) {
     const open = this.act(`open ${session}`, label, () => this.acts.open(session), "open");
     open.setAttribute("aria-current", String(active));
-    const marks = [live ? "viewing" : asked ? "asking" : "", { open: "chat", invited: "invited", closed: "ended" }[chat] ?? ""];
+    const here = gone ? "has left" : away ? "away" : "";
+    const sight = live ? "viewing" : asked ? "asking" : refusal;
+    const marks = [sight, MARKS[chat] ?? "", here];
     open.append(element("small", {}, marks.filter(Boolean).join(" · ")));
     if (unread) open.append(element("em", { ariaLabel: `${unread} unread` }, String(unread)));
     return element("li", {}, open);
@@ -135,7 +128,7 @@ export class View {
 
   /** What needs the gateway can be used only while that answers. */
   enable(can) {
-    const why = can ? "" : "The gateway does not answer at present.";
+    const why = can ? "" : "The service does not answer at present.";
     for (const each of document.querySelectorAll(NEEDS_GATEWAY)) setDisabled(each, why);
   }
 
@@ -173,22 +166,6 @@ export class View {
     get("stage").dataset.old = String(old);
   }
 
-  showChat({ visitors, active }) {
-    const visitor = visitors[active];
-    const chat = visitor?.chat ?? "none";
-    document.querySelector("aside").dataset.chat = chat;
-    get("chat_head").textContent = visitor ? `Chat with ${visitor.label}` : "Chat";
-    get("chat_words").textContent = visitor ? (CHAT_WORDS[chat] ?? "") : "Open a visitor to chat.";
-    const unseen = chat === "idle" && visitor?.epoch === null; // a stranger, until they have allowed it
-    get("propose").hidden = !visitor || unseen || !["idle", "closed"].includes(chat);
-    get("end_chat").hidden = !["open", "invited"].includes(chat);
-    get("say").hidden = chat !== "open";
-    const messages = visitor?.messages ?? [];
-    // A page may claim any name for the sender; who writes here is the visitor.
-    this.list("log", messages.map((each) => ({ ...each, from: each.own ? "You" : visitor.label })), message);
-    get("log").scrollTop = get("log").scrollHeight;
-  }
-
   quality(desk, ms) {
     const [level, words] = quality(desk, ms);
     get("quality").dataset.level = level;
@@ -208,35 +185,39 @@ export class View {
     get("join_words").textContent = "";
     const reply = await this.acts.join(code);
     if (reply.ok) get("code").value = "";
-    else get("join_words").textContent = reply.why ?? "That code is not known.";
+    else get("join_words").textContent = notDone("join", reply.error);
     get("code").select();
-  }
-
-  async say() {
-    const text = get("text").value.trim();
-    if (!text) return;
-    get("text").value = "";
-    if (!(await this.acts.say(this.desk.active, text)) && !get("text").value) get("text").value = text;
   }
 }
 
 function row(desk, session) {
   const visitor = desk.visitors[session];
-  const { label, chat, button, unread = 0, epoch, asked } = visitor;
+  const { label, chat, button, unread, epoch, asked, away, gone } = visitor;
   const whyNot = whyNotAsk(desk, visitor);
-  return { session, label, chat, button, unread, live: epoch !== null, asked, active: desk.active === session, whyNot };
+  const live = epoch !== null;
+  const refusal = visitor.refusal ? refusalWords(visitor)[0].toLowerCase() : "";
+  const active = desk.active === session;
+  return { session, label, chat, button, unread, live, asked, refusal, away, gone, active, whyNot };
 }
 
 function emptyWords(visitor, whyNot) {
   if (!visitor) return ["Nobody's page is open", NOBODY];
   const { label, asked, refusal, chat } = visitor;
   if (asked) return [`Asking ${label} to show the page…`, "Nothing of it leaves their browser before they allow it."];
-  if (refusal) return [refusal === "declined" ? `${label}: not now` : `${label}'s page is not open`, REFUSALS[refusal]];
+  if (refusal) return withStranger(visitor);
   if (whyNot !== null) return [`${label}'s page is not open`, "They are asked first, and can stop it at any time."];
   const words = chat === "invited" ? "Once they chat with you, you can ask to see the page." : NOBODY;
   return [`${label}'s page is not open`, words];
 }
 
+/** After a request by code one should know whom it was that was asked. */
+function withStranger(visitor) {
+  const [head, words] = refusalWords(visitor);
+  const isStranger = visitor.chat === "idle" && ["declined", "timeout"].includes(visitor.refusal);
+  return [head, isStranger ? `${words} ${STRANGER}` : words];
+}
+
+const STRANGER = "If your caller saw no question, the code was mistyped. The page has another code now.";
 const NOBODY = "Ask the caller for the contact code in their help window, and join by it. Chats that wait appear on the left.";
 
 /** Minutes and seconds. */
@@ -254,15 +235,11 @@ function setDisabled(button, why) {
 function quality({ connected, silent_s, lease, covered }, ms) {
   if (connected && silent_s) return ["poor", `No answer for ${Math.round(silent_s)} s`];
   if (ms === null || !connected) return ["none", "Reconnecting…"];
-  if (!lease) return ["poor", "No frame node answers"];
-  if (!covered) return ["poor", "Part of the mesh is away"];
+  if (!lease) return ["poor", "The service does not answer"];
+  if (!covered) return ["poor", "Part of the service is away"];
   const words = `${Math.max(1, Math.round(ms))} ms`;
   if (ms < 150) return ["good", `Good · ${words}`];
   return ms < 500 ? ["fair", `Fair · ${words}`] : ["poor", `Slow · ${words}`];
-}
-
-function message({ from, text, own }) {
-  return element("li", { className: own ? "own" : "" }, element("span", { className: "from" }, from), text);
 }
 
 function on(id, event, fun) {

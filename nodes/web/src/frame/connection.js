@@ -4,17 +4,18 @@
 //
 //   open(), a new WebSocket · after(seconds, fun) -> cancel() · random() in [0, 1) · instance, drawn by this document
 //   kept.get(name), kept.set(name, value): `token` and `seen`, which the next document of this tab finds
+//   chat(), what the gateway is given of the chat, or null
 //   tell(message): `welcome` (with `fresh`, and with `unsaid`: what the page has published and the gateway has not heard),
 //     `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`
 
 import { BackOff, ruleOf } from "../shared/back_off.js";
+import { packed } from "../shared/packing.js";
+import { Updates } from "./updates.js";
 
 const STEADY_S = 10; // a socket that stood for so long was good: the back-off begins again
-const CATCH_UP_S = 0.2; // how often a snapshot is asked for while updates are dropped
 const MAX_SILENT_BEATS = 2;
 const MAX_WAITING = 1000; // publishes that wait for the socket
-const MAX_BUFFERED_BYTES = 4_000_000; // updates beyond it are dropped; a snapshot follows when the socket has caught up
-const MAX_UPDATE_BYTES = 4_000_000; // the gateway takes no more
+const UPDATE_LIMITS = new Set(["rate", "bytes"]); // past these the gateway drops messages, and perhaps an update
 const STATES =
   /^~\/site_connect\/(ready|new_code|chat_button\/.*)$|^~pagesession\/cobrowsing\/(asked|declined|start|stop)$/;
 // What is said again after a loss until it was answered: each counts once, by its id or its epoch.
@@ -22,8 +23,8 @@ const CERTAIN = /^~pagesession\/(chat\/message|cobrowsing\/(allow|decline))$/;
 const LOST = { t: "connection", connected: false, covered: [], missing: [] };
 
 export class Connection {
-  constructor({ open, after, random, kept, instance, tell }) {
-    Object.assign(this, { open, after, random, kept, instance, tell });
+  constructor({ open, after, random, kept, instance, tell, chat = () => null }) {
+    Object.assign(this, { open, after, random, kept, instance, tell, chat });
     /** {origin, buttons} of the page, from its first greeting; null before. */
     this.page = null;
     /** The present WebSocket; null while the next one is waited for, and when there will be none. */
@@ -53,10 +54,16 @@ export class Connection {
     this.spread_s = 0;
     /** Whether the last socket was closed for good: no other one follows by itself. */
     this.isOver = false;
-    /** The number of the last update that the page has made, sent or dropped; null before the first. */
-    this.made = null;
-    /** Whether an update was dropped: none is sent then but a snapshot. */
-    this.dropped = false;
+    /** The page updates on their way to the socket. */
+    this.updates = new Updates({
+      packed,
+      isOpen: () => this.welcomed,
+      buffered: () => this.socket.bufferedAmount,
+      send: (message) => this.put(message),
+      after: (seconds, fun) => this.cancels.push(this.after(seconds, fun)),
+      tell,
+      refused: (what, why) => this.refused(what, why),
+    });
     /** What ends the timers of this socket, or the wait for the next. */
     this.cancels = [];
   }
@@ -75,7 +82,7 @@ export class Connection {
 
   /** The page has made updates up to this number, also while it had no frame; null: none. */
   hasMade(n) {
-    this.made = n;
+    this.updates.made = n;
   }
 
   // ── what the page wants ────────────────────────────────────────────────────────────────────────────────────────
@@ -83,10 +90,15 @@ export class Connection {
   send(message) {
     if (message.t === "subscribe") this.filters.set(message.id, message.filter);
     else if (message.t === "unsubscribe") this.filters.delete(message.id);
-    else if (message.t === "stop") this.stops.add(message.id);
-    else if (message.t === "update") return this.update(message);
+    else if (message.t === "stop") this.stop(message.id);
+    else if (message.t === "update") return this.updates.add(message);
     else if (message.t === "publish") return this.publish(message);
     return this.welcomed && this.put(message);
+  }
+
+  stop(id) {
+    this.stops.add(id);
+    this.updates.clear();
   }
 
   publish(message) {
@@ -99,31 +111,8 @@ export class Connection {
     return this.welcomed && this.put(numbered);
   }
 
-  update(message) {
-    this.made = message.n;
-    if (!this.welcomed) return false; // `welcome` asks for a snapshot
-    const text = JSON.stringify(message);
-    const isTooLarge = isLongerThan(MAX_UPDATE_BYTES, text);
-    const isFull = this.socket.bufferedAmount > MAX_BUFFERED_BYTES;
-    if (isTooLarge || isFull || (this.dropped && !message.snapshot)) {
-      if (!this.dropped) this.cancels.push(this.after(CATCH_UP_S, () => this.catchUp()));
-      this.dropped = true;
-      if (isTooLarge) this.refused("update", `it has more than ${MAX_UPDATE_BYTES} bytes`);
-      return false;
-    }
-    this.dropped = false;
-    this.socket.send(text);
-    return true;
-  }
-
-  catchUp() {
-    if (!this.dropped || !this.welcomed) return;
-    if (this.socket.bufferedAmount === 0) this.tell({ t: "snapshot" });
-    this.cancels.push(this.after(CATCH_UP_S, () => this.catchUp()));
-  }
-
-  refused(what, why) {
-    this.tell({ t: "site", topic: "~/site_connect/refused", payload: { what, why } });
+  refused(what, why, error = null) {
+    this.tell({ t: "site", topic: "~/site_connect/refused", payload: { what, why, error } });
     return false;
   }
 
@@ -141,7 +130,7 @@ export class Connection {
     socket.onopen = () => {
       const token = this.kept.get("token");
       const { instance, seen } = this;
-      this.put({ t: "hello", v: 1, origin, instance, token, seen, buttons });
+      this.put({ t: "hello", v: 1, origin, instance, token, seen, buttons, chat: this.chat() });
     };
     socket.onmessage = ({ data }) => socket === this.socket && this.heard(JSON.parse(data));
     socket.onclose = ({ code, reason }) => socket === this.socket && this.closed(code, reason);
@@ -161,6 +150,7 @@ export class Connection {
     this.rest();
     this.socket = null;
     this.welcomed = false;
+    this.updates.clear();
     socket?.close(1000);
   }
 
@@ -168,7 +158,8 @@ export class Connection {
     const was = this.welcomed;
     this.rest();
     this.socket = null;
-    this.welcomed = this.dropped = false;
+    this.welcomed = false;
+    this.updates.clear();
     if (was) this.tell(LOST);
     const rule = ruleOf(code);
     this.isOver = rule.reconnect === "never";
@@ -192,7 +183,7 @@ export class Connection {
     this.silent = 0;
     if (said.t === "welcome") return this.welcome(said);
     if (said.t === "done") return this.unanswered.delete(said.id);
-    if (said.t === "beat") return this.welcomed && this.put({ t: "beat", n: this.made });
+    if (said.t === "beat") return this.welcomed && this.put({ t: "beat", n: this.updates.made });
     if (said.seq) this.saw(Math.max(this.seen ?? 0, said.seq));
     if (said.seq <= this.toldUpTo && STATES.test(said.topic)) return undefined;
     if (said.t === "token") {
@@ -205,9 +196,14 @@ export class Connection {
       return undefined;
     }
     if (said.t === "refused") return this.notDone(said);
-    if (said.t === "limit") return this.refused(said.what, said.why);
+    if (said.t === "limit") return this.limited(said);
     if (said.t === "stopped") this.stops.delete(said.id);
     return this.tell(said);
+  }
+
+  limited({ what, why }) {
+    if (UPDATE_LIMITS.has(what)) this.updates.drop();
+    return this.refused(what, why);
   }
 
   saw(seq) {
@@ -215,16 +211,16 @@ export class Connection {
     this.kept.set("seen", seq);
   }
 
-  notDone({ id, of, why }) {
+  notDone({ id, of, why, error }) {
     if (of === "publish") this.unanswered.delete(id);
-    if (of !== "subscribe" || id === null) return this.refused(of, why);
+    if (of !== "subscribe" || id === null) return this.refused(of, why, error);
     this.filters.delete(id);
     return this.tell({ t: "ack", id, ok: false, covered: [], missing: [], elapsed_s: 0, error: why });
   }
 
   welcome(said) {
     const fresh = said.missed || said.session !== this.session; // a new document knows of no session
-    const { session, retained, connection, state } = said;
+    const { session, retained, connection, state, chat } = said;
     this.kept.set("token", said.token);
     this.session = session;
     this.welcomed = true;
@@ -232,7 +228,7 @@ export class Connection {
     this.toldUpTo = fresh ? said.seq : 0;
     this.cancels.push(this.after(STEADY_S, () => this.backOff.restart()));
     const unsaid = this.waiting.map(({ topic, payload }) => ({ topic, payload })); // newer than what the gateway knows
-    this.tell({ t: "welcome", session, retained, fresh, state, unsaid });
+    this.tell({ t: "welcome", session, retained, fresh, state, chat, unsaid });
     this.tell({ t: "connection", connected: true, covered: [], missing: [], ...connection });
     for (const [id, filter] of this.filters) this.put({ t: "subscribe", id, filter });
     for (const id of this.stops) this.put({ t: "stop", id });
@@ -251,9 +247,4 @@ export class Connection {
     this.closed(1006);
     socket.close();
   }
-}
-
-/** Whether `text` has more bytes than this in UTF-8, where a unit of its length takes three at most. */
-function isLongerThan(bytes, text) {
-  return text.length * 3 > bytes && new TextEncoder().encode(text).length > bytes;
 }

@@ -3,12 +3,18 @@
 
 import { Connection } from "./connection.js";
 import { recall, remember } from "./memory.js";
-import { START, resumed, see } from "./story.js";
+import { wireKeyboard } from "./keyboard.js";
+import { START, dismissed, kept, numbered, resumed, see, withChat } from "./story.js";
 import { focusCard, show, wire } from "./panel.js";
 
 let state = resumed({ ...START }, recall("story", {}));
 let pageOrigin = null;
+let retained = []; // the states that the gateway has said a late subscriber is told
 let choices = 0; // of the view that the page has made, as far as the frame has heard
+let unseen = null; // the timer that says that the agent's console shows the page no more
+
+const SEEN = "~pagesession/cobrowsing/shown"; // the agent's console says so every two seconds
+const SEEN_MS = 6_000;
 
 const connection = new Connection({
   instance: [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
@@ -19,6 +25,7 @@ const connection = new Connection({
   },
   random: Math.random,
   kept: { get: recall, set: remember },
+  chat: () => kept(state),
   tell: fromGateway,
 });
 
@@ -28,13 +35,31 @@ function tellPage(message) {
 
 function become(next) {
   if (needsRoom(next) !== needsRoom(state)) tellPage({ t: "room", tall: needsRoom(next) });
+  const isCountNew = next.unread !== state.unread;
   state = next;
-  remember("story", { view: state.view, chat: state.chat, messages: state.messages });
+  const { view, chat, messages, unread } = state;
+  remember("story", { view, chat, messages, unread });
   show(state);
+  keyboard.kept();
+  if (isCountNew) tellUnread();
 }
 
-function needsRoom({ chat, viewing, asked, messages }) {
-  return chat === "open" || viewing || asked !== null || messages.length > 0;
+/** The page is told how many messages wait to be read, also its subscribers that come later. */
+function tellUnread() {
+  tellPage({ t: "site", ...unreadCount() });
+  tellPage({ t: "retained", messages: withUnread() });
+}
+
+function unreadCount() {
+  return { name: "chat/unread", payload: { count: state.unread } };
+}
+
+function withUnread() {
+  return [...retained.map(typed), ...(state.unread ? [unreadCount()] : [])];
+}
+
+function needsRoom({ chat, asked, messages }) {
+  return chat === "open" || asked !== null || messages.length > 0;
 }
 
 window.addEventListener("message", ({ data, origin, source }) => {
@@ -56,6 +81,7 @@ function greeted(hello, origin) {
   connection.hold(subscriptions);
   become({ ...state, ownConsent });
   connection.hasMade(hello.made);
+  state = { ...state, typing: hello.typing ?? null };
   if (view) become({ ...state, view });
   else show(state);
   tellPage({ t: "ready" });
@@ -69,6 +95,8 @@ function fromPage({ site_connect: _, ...message }) {
     choices = message.choices;
     return become({ ...state, view: message.view });
   }
+  if (message.t === "typing") return become({ ...state, typing: message.isShown });
+  if (message.t === "enter") return keyboard.enter(message.last);
   if (message.t === "consent") return become({ ...state, ownConsent: message.own });
   if (message.t === "focus") return focusCard();
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
@@ -78,19 +106,29 @@ function fromPage({ site_connect: _, ...message }) {
 
 function fromGateway(said) {
   if (said.t === "welcome") {
+    retained = said.retained;
     if (said.fresh) become({ ...resumed(state, state, said.state), asked: null }); // what is asked now is retained
+    become(withChat(state, said.chat));
     for (const { topic, payload } of said.retained) become(see(state, topic, payload));
     for (const { topic, payload } of said.unsaid) become(see(state, topic, payload, true));
     if (said.fresh) tellView();
-    const { unsaid: _, ...rest } = said;
-    return tellPage({ ...rest, retained: said.retained.map(typed) });
+    const { unsaid: _, chat: __, ...rest } = said;
+    return tellPage({ ...rest, retained: withUnread() });
   }
   if (said.t === "connection") {
     const { t: _, ...payload } = said;
     return fromGateway({ t: "site", topic: "~/site_connect/connection", payload });
   }
+  if (said.topic === SEEN) {
+    clearTimeout(unseen);
+    unseen = setTimeout(() => become({ ...state, seen: false }), SEEN_MS);
+  }
+  if (said.t === "line") return become(numbered(state, said));
   if (said.t === "site" || (said.t === "message" && !said.ids)) become(see(state, said.topic, said.payload));
-  if (said.t === "retained") return tellPage({ ...said, messages: said.messages.map(typed) });
+  if (said.t === "retained") {
+    retained = said.messages;
+    return tellPage({ ...said, messages: withUnread() });
+  }
   return tellPage(typed(said));
 }
 
@@ -100,12 +138,26 @@ function typed({ topic, payload, ...rest }) {
   return topic?.startsWith(own) ? { ...rest, name: topic.slice(own.length), payload } : { ...rest, topic, payload };
 }
 
+const publish = (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload });
+const keyboard = wireKeyboard({
+  close: () => {
+    if (state.asked && !state.ownConsent) return; // Escape is an answer then, see panel.js
+    publish(state.viewing || needsRoom(state) ? "minimize_frame" : "hide_frame");
+  },
+  leave: (back) => tellPage({ t: "leave", back }),
+});
+
 wire({
-  publish: (rest, payload = {}) => tellPage({ t: "act", topic: `~pagesession/${rest}`, payload }),
-  answer: (answer) => tellPage({ t: "act", topic: `~pagesession/cobrowsing/${answer}`, payload: { epoch: state.asked.epoch } }),
+  publish,
+  answer: (answer) => publish(`cobrowsing/${answer}`, { epoch: state.asked.epoch }),
   stop: () => tellPage({ t: "stop" }),
   retry: () => connection.send({ t: "retry" }),
-  dismiss: () => become({ ...state, refused: "" }),
+  dismissChat: () => {
+    const { viewing } = state;
+    become(dismissed(state));
+    connection.send({ t: "dismiss" });
+    if (!viewing) tellPage({ t: "act", topic: "~pagesession/hide_frame", payload: {} });
+  },
 });
 show(state);
 

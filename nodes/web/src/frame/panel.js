@@ -5,7 +5,7 @@ const get = (id) => document.getElementById(id);
 let act = null;
 let chat = null; // a promise of the chat's component, once it was needed
 
-/** acts: publish(rest, payload) in the session, answer("allow" or "decline"), stop(), retry(), dismiss() */
+/** acts: publish(rest, payload) in the session, answer("allow" or "decline"), stop(), retry(), dismissChat() */
 export function wire(acts) {
   act = acts;
   get("restore").addEventListener("click", () => act.publish("show_frame"));
@@ -26,26 +26,31 @@ export function show(state) {
   document.body.dataset.view = state.view;
   document.body.dataset.connected = String(state.connected);
   get("pill_text").textContent = pill(state);
+  get("restore").ariaLabel = `Show the help window${state.unread ? `: ${pill(state)}` : ""}`;
   get("status").textContent = status(state);
   showRequest(state.ownConsent ? null : state.asked);
   get("viewing").hidden = !state.viewing;
   get("viewing_head").textContent = viewing(state);
   get("paused").textContent = state.paused;
+  get("hidden").textContent = hidden(state);
   get("contact").hidden = state.viewing || state.asked !== null;
   get("contact").classList.toggle("beside", ["waiting", "invited", "open"].includes(state.chat));
-  get("code").textContent = state.code ? spaced(state.code) : "······";
-  get("code").classList.toggle("waiting", !state.code);
+  const code = current(state);
+  get("code").textContent = code ? spaced(code) : "······";
+  get("code").classList.toggle("waiting", !code);
   get("retry").hidden = !state.gaveUp;
   if (state.chat !== "idle" || Object.keys(state.buttons).length) showChat(state);
 }
 
 /** The keyboard goes to the question, and to neither answer: a key that was meant for the page gives none. */
 export function focusCard() {
-  if (isAsking()) get("asked").focus();
+  if (!isAsking()) return;
+  get("asked").focus({ preventScroll: true });
+  get("panel").scrollTop = 0;
 }
 
 function isAsking() {
-  return !get("asked").hidden && !get("allow").disabled;
+  return !get("asked").hidden;
 }
 
 function showRequest(asked) {
@@ -53,7 +58,7 @@ function showRequest(asked) {
   if (!asked) return;
   get("asked_head").textContent = asked.answered ? "One moment…" : `${asked.name} asks to see this page`;
   get("asked_by").textContent = FOUND[asked.by] ?? "";
-  get("allow").disabled = get("decline").disabled = asked.answered;
+  get("allow").disabled = asked.answered; // who has allowed it may still think better of it
 }
 
 async function showChat(state) {
@@ -63,14 +68,29 @@ async function showChat(state) {
   if (last === showChat.last) component.show(state);
 }
 
+/** What of the visitor's typing is hidden, as far as the page has said. */
+function hidden({ paused, typing }) {
+  if (paused) return "They see nothing of this page at present.";
+  const always = "Passwords, card numbers and one-time codes are always hidden.";
+  if (typing === false) return `What you type on this page is hidden from them. ${always}`;
+  return `This site lets them see what you type in some fields. ${always}`;
+}
+
 function viewing({ seen, paused }) {
   if (paused) return "Viewing is paused";
   return seen ? "An agent is viewing this page" : "An agent is connecting to this page";
 }
 
-function pill({ unread, asked, ownConsent, viewing, seen, code, chat }) {
+/** The code, if it is one for sure: without the gateway, nobody says when it lapses. */
+function current({ connected, code }) {
+  return connected ? code : null;
+}
+
+function pill(state) {
+  const { unread, asked, ownConsent, viewing, seen, chat } = state;
+  const code = current(state);
   if (asked && !ownConsent) return `${asked.name} asks to see this page`;
-  if (unread) return `Help · ${unread} new ${unread === 1 ? "message" : "messages"}`;
+  if (unread) return `${unread} new ${unread === 1 ? "message" : "messages"}`;
   if (viewing) return seen ? "Help · being viewed" : "Help · connecting";
   if (chat === "open") return "Help · chat";
   return code ? `Help · ${spaced(code)}` : "Help";

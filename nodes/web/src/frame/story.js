@@ -1,25 +1,29 @@
 // What the frame shows, as data: a pure function of what was said so far. `see(state, topic, payload, own)` returns the
 // next state; it is told everything that concerns the visitor, in both directions.
 
+import { merged, withLine, withNumber, withSystem } from "../shared/transcript.js";
+import { refused } from "../shared/words.js";
+
 export const START = {
   view: "hidden",
   connected: false,
   code: null,
   trouble: "", // words, when no code can be had at present
   gaveUp: false,
-  asked: null, // {epoch, name, by, capability, answered} of an agent's request that waits for the visitor
+  asked: null, // {epoch, name, by, capability, answered: allowed} of an agent's request that waits for the visitor
   ownConsent: false, // the site asks by a dialog of its own
   note: "", // what became of the last request, in words
   viewing: false, // an agent has the page
   seen: false, // its console has said that it shows it
   paused: "", // why nothing of it leaves, in words
+  typing: null, // whether the agent sees something of what is typed on the page; null: not known
   buttons: {}, // id -> enabled
   chat: "idle", // idle, waiting, invited, open, closed
-  refused: "", // why the last thing was not done
-  messages: [], // {from, text, id, own}
-  unread: 0,
+  refused: "", // why the last thing was not done, in words
+  messages: [], // of the present chat, or the last one until it is dismissed; see shared/transcript.js
+  unread: 0, // of the agent's, since the visitor saw the chat last
 };
-const MAX_MESSAGES = 200;
+const MAX_KEPT = 60_000; // units of text, of which each takes four bytes at most; a gateway takes 256 kB
 // No prototype: what peers name is looked up in these, and `constructor` or `toString` is not there.
 const VIEWS = { __proto__: null, show_frame: "shown", minimize_frame: "minimised", hide_frame: "hidden" };
 
@@ -38,9 +42,9 @@ const STEPS = {
   new_code: withCode,
   retry: (state) => ({ ...state, code: null, trouble: "Getting a contact code takes a little longer…" }),
   error: (state) => ({ ...state, code: null, trouble: "There is no contact code at present.", gaveUp: true }),
-  refused: (state, { what, why }) => {
-    const chat = what === "trigger" && state.chat === "waiting" ? "closed" : state.chat;
-    return { ...state, chat, refused: what === "update" ? "" : String(why) };
+  refused: (state, { what, error }) => {
+    const chat = what === "trigger" && state.chat === "waiting" ? ended(state) : state.chat;
+    return { ...state, chat, refused: refused(what, error) || state.refused };
   },
   connection: (state, { connected }) => ({ ...state, connected: connected === true }),
   "cobrowsing/asked": (state, { epoch, name, agent, by, capability }) => {
@@ -56,17 +60,57 @@ const STEPS = {
   "cobrowsing/shown": (state) => ({ ...state, seen: true }),
   "cobrowsing/paused": (state, { why }) => ({ ...state, paused: String(why) }),
   "cobrowsing/resumed": (state) => ({ ...state, paused: "" }),
-  "chat/trigger": (state) => ({ ...state, chat: state.chat === "invited" ? "open" : "waiting", refused: "" }),
-  "proactive/trigger": (state) => ({ ...state, chat: "invited", messages: [] }),
-  "chat/accepted": (state) => (state.chat === "open" ? state : { ...state, chat: "open", refused: "", messages: [] }),
-  "chat/stop": (state) => ({ ...state, chat: state.chat === "open" ? "closed" : "idle" }),
+  "chat/trigger": (state) => {
+    if (state.chat === "invited") return { ...state, chat: "open", refused: "", messages: [] };
+    return { ...state, chat: "waiting", refused: "" };
+  },
+  "proactive/trigger": (state) => ({ ...state, chat: "invited" }),
+  "chat/accepted": (state) =>
+    state.chat === "open" ? state : { ...state, chat: "open", refused: "", messages: [], unread: 0 },
+  "chat/joined": (state, { name, at }) => {
+    const words = `${name} joined`;
+    if (state.messages.some(({ isSystem, text }) => isSystem && text === words)) return state;
+    return { ...state, messages: withSystem(state.messages, words, at) };
+  },
+  "chat/stop": (state) => ({ ...state, chat: ended(state) }),
   "chat/message": (state, payload, own) => {
-    const { from, text, id } = payload;
-    if (typeof text !== "string" || state.messages.some((each) => id && each.id === id)) return state;
-    const messages = [...state.messages, { from: String(from ?? ""), text, id, own }].slice(-MAX_MESSAGES);
+    const messages = withLine(state.messages, payload, own);
+    if (messages === state.messages) return state;
     return seen({ ...state, messages, unread: own ? 0 : state.unread + 1 });
   },
 };
+
+/** What an end makes of the chat: what was said can be read still. */
+function ended({ messages, chat }) {
+  return chat === "open" || messages.length ? "closed" : "idle";
+}
+
+/** The visitor has read a chat that has ended. */
+export function dismissed(state) {
+  return state.chat === "closed" ? { ...state, chat: "idle", messages: [], unread: 0, refused: "" } : state;
+}
+
+/** The gateway has numbered a line of the chat, and sealed it. */
+export function numbered(state, line) {
+  return { ...state, messages: withNumber(state.messages, line) };
+}
+
+/** The gateway says what it holds of the chat, {agent, lines}. Who has dismissed it does not see it again. */
+export function withChat(state, chat) {
+  if (!chat || !["open", "closed"].includes(state.chat)) return state;
+  return { ...state, messages: merged(state.messages, chat.lines, ({ by }) => by === "page") };
+}
+
+/** What a gateway is given of an open chat that may not know it any more: its sealed lines, the newest that fit into one
+ *  message; null without any. */
+export function kept({ chat, messages }) {
+  const lines = messages.filter(({ seal }) => seal);
+  const { agent } = lines.at(-1) ?? {};
+  if (chat !== "open" || !agent) return null;
+  const same = lines.filter((each) => each.agent === agent);
+  while (JSON.stringify(same).length > MAX_KEPT) same.shift();
+  return { agent, lines: same.map(({ n, own, from, text, id, at, seal }) => ({ n, by: own ? "page" : agent, from, text, id, at, seal })) };
+}
 
 /** A page that has a code is seen by nobody, and asked by nobody. */
 function withCode(state, { code }) {
@@ -93,10 +137,11 @@ function seen(state) {
 
 /** The state that another page of the site, or the gateway, says this one begins with. */
 export function resumed(state, kept, said) {
-  const { chat, messages } = kept;
-  const now = { ...state, view: kept.view ?? state.view, chat: chat ?? state.chat, messages: messages ?? [] };
+  const { view = state.view, chat = state.chat, messages = [], unread = 0 } = kept;
+  const now = { ...state, view, chat, messages, unread };
   if (!said) return now;
   const known = { offered: "waiting" }[said.chat] ?? said.chat;
-  const readable = ["open", "closed"].includes(known) ? now.messages : [];
-  return { ...now, view: said.visibility, chat: known, messages: readable };
+  if (known === "open") return { ...now, view: said.visibility, chat: known };
+  const over = messages.length ? "closed" : "idle"; // without lines there is nothing to be read, or it was
+  return { ...now, view: said.visibility, chat: ["idle", "closed"].includes(known) ? over : known };
 }

@@ -19,7 +19,7 @@ const LOOK = set(`
   stroke-dasharray stroke-dashoffset stroke-miterlimit stroke-opacity opacity clip-path clip-rule mask filter offset
   stop-color stop-opacity gradientunits gradienttransform patternunits patterntransform spreadmethod fx fy pathlength
   text-anchor dominant-baseline alignment-baseline font-size font-family font-weight letter-spacing vector-effect
-  visibility display overflow marker-start marker-mid marker-end refx refy markerwidth markerheight orient
+  visibility display overflow site-connect-open marker-start marker-mid marker-end refx refy markerwidth markerheight orient
 `);
 const STATE = /^aria-(hidden|expanded|disabled|invalid|required|readonly|busy|modal|orientation)$/;
 const RECORDED = set(`

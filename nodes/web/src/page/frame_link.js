@@ -5,6 +5,7 @@
 // subscriptions; what the page says before the frame has answered waits, in order. A frame that has not answered is not
 // shown: what a browser shows of a page that it may not load is nothing for visitors.
 
+import { Focus } from "./focus.js";
 import { problem } from "./topics.js";
 
 const MAX_WAITING = 1000; // messages that wait for the frame
@@ -47,10 +48,20 @@ export class FrameLink {
     this.view = null;
     /** How often the page has chosen a view. What the frame says of it counts only once it knows of every choice. */
     this.choices = 0;
+    /** Where the keyboard goes from and to the frame. */
+    this.keyboard = new Focus({
+      iframe: () => (this.isSeen ? this.iframe : null),
+      enter: (last) => this.post({ t: "enter", last }),
+    });
     /** What had the keyboard before the frame got it for a question, {element}; null while it asks none. */
     this.asking = null;
     this.heard = this.heard.bind(this);
     window.addEventListener("message", this.heard);
+  }
+
+  /** Whether the frame is on the screen. */
+  get isSeen() {
+    return this.answered && this.view in SIZES;
   }
 
   /** Whether the iframe, if it was wanted, is on the page. */
@@ -61,6 +72,7 @@ export class FrameLink {
   /** Have the iframe loaded again that was removed from the page, by `document.open()` also with all listeners. */
   again() {
     window.addEventListener("message", this.heard); // twice is once
+    this.keyboard.listen();
     this.iframe?.remove();
     this.iframe = null;
     this.greeted = this.ready = this.answered = false;
@@ -121,6 +133,8 @@ export class FrameLink {
     if (message?.site_connect !== 1) return;
     if (message.t === "room") {
       this.stretch(message.tall);
+    } else if (message.t === "leave") {
+      this.keyboard.left(message.back === true);
     } else if (message.t === "ready") {
       this.ready = this.answered = true;
       clearTimeout(this.timer);
@@ -134,10 +148,14 @@ export class FrameLink {
 
   /** The page chooses how the frame is shown. */
   show(view) {
+    const before = this.view;
     this.view = view;
     this.choices += 1;
+    if (view === "shown") this.keyboard.opened();
     if (!this.iframe) return;
+    const had = this.iframe.getRootNode().activeElement === this.iframe;
     this.style();
+    if (before === "shown" && view !== "shown") this.keyboard.closed(had);
     this.tell({ t: "view", view, choices: this.choices });
     this.focus();
   }
@@ -147,6 +165,13 @@ export class FrameLink {
     if (choices !== this.choices) return; // it has not heard yet what the page chose meanwhile
     this.view = view;
     this.style();
+  }
+
+  /** The frame gets the keyboard, but from nobody who may be writing on the page. */
+  letWrite() {
+    const active = document.activeElement;
+    const isIdle = !active || active === document.body || active.matches("button, a");
+    if (isIdle && this.answered && this.view === "shown") this.iframe.focus({ preventScroll: true });
   }
 
   /** The frame has a question, and gets the keyboard when it is shown. Return how it is shown now. */
@@ -179,7 +204,7 @@ export class FrameLink {
   style() {
     const [width, height] = SIZES[this.view === "shown" && this.tall ? "tall" : this.view] || SIZES.minimised;
     Object.assign(this.iframe.style, LOOK, {
-      display: this.answered && this.view in SIZES ? "block" : "none",
+      display: this.isSeen ? "block" : "none",
       width,
       height,
       boxShadow: this.asking && matchMedia(SMALL).matches ? DIM : LOOK.boxShadow,

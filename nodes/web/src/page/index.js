@@ -25,7 +25,6 @@ import { Overlay, keepThere } from "./overlay.js";
 import { ownScript, scriptMaker } from "./own_script.js";
 import { Page } from "./page.js";
 import { Recording } from "./recording.js";
-import { Sign } from "./sign.js";
 import { Watch } from "./watch.js";
 
 const UNSEEN = "The sign that says so cannot be seen on the visitor's page, so viewing pauses.";
@@ -34,6 +33,8 @@ function begin({ origin, dataset, nonce }) {
   const early = window.site_connect?.calls ?? [];
   const report = (error) => (typeof reportError === "function" ? reportError(error) : console.error(error));
   const overlay = new Overlay();
+  let typing = null; // what the frame was told of it
+  let sign = null; // it comes with the recorder
   const tellSite = (name, payload) => page.fromFrame({ t: "site", name, payload });
 
   const memory = new Memory(dom);
@@ -49,15 +50,16 @@ function begin({ origin, dataset, nonce }) {
       frame: (message) => link.tell(message),
       wantFrame: () => whenThere(() => link.load()),
       view: (view) => link.show(view),
+      letWrite: () => link.letWrite(),
       follow: (said) => link.follow(said),
       attend: () => link.attend(),
       attended: () => link.attended(),
-      record: (epoch) => (sign.show(), recording.start(epoch)),
-      seen: () => sign.seen(),
-      pause: () => recording.end(),
-      stopRecording: () => (recording.end(), sign.hide()),
+      record: (epoch) => recording.start(epoch),
+      seen: () => sign?.seen(),
+      pause: () => (recording.end(), sign?.paused()),
+      stopRecording: () => (recording.end(), sign?.hide()),
       snapshot: () => recording.snapshot(),
-      rest: () => recording.rest(),
+      refused: (what) => recording.refused(what),
       later: (fun) => queueMicrotask(fun),
       report,
     },
@@ -73,6 +75,7 @@ function begin({ origin, dataset, nonce }) {
       subscriptions: page.beyond(),
       ownConsent: page.consent !== null,
       made: page.updates || null,
+      typing,
     }),
   });
   const recording = new Recording({
@@ -80,14 +83,20 @@ function begin({ origin, dataset, nonce }) {
     privacy: { dom, memory, watch, options },
     report,
     send: (event, snapshot) => page.sendUpdate(event, snapshot),
-    failed: (why) => {
-      tellSite("refused", { what: "record", why });
-      page.hindered(`This page cannot be shown: ${why}.`);
+    failed: (why) => tellSite("refused", { what: "record", why }),
+    typing: (isShown) => {
+      if (isShown !== typing) link.tell({ t: "typing", isShown });
+      typing = isShown;
     },
-  });
-  const sign = new Sign({
-    stop: () => page.stopSession(),
-    hindered: (is) => page.hindered(is ? UNSEEN : null),
+    hindered: (why) => page.hindered(why),
+    sign: (Sign) => {
+      sign ??= new Sign({
+        stop: () => page.stopSession(),
+        hindered: (is) => page.hindered(is ? UNSEEN : null),
+      });
+      sign.show();
+    },
+    free: (why) => page.hindrance === why && page.hindered(null),
   });
 
   window.site_connect = Object.freeze({

@@ -19,6 +19,7 @@ export const SEEN = `${SESSION}cobrowsing/shown`;
 /** Nothing leaves at present, and why; and again it does. */
 export const PAUSED = `${SESSION}cobrowsing/paused`;
 export const RESUMED = `${SESSION}cobrowsing/resumed`;
+export const ACCEPTED = `${SESSION}chat/accepted`;
 export const SHOW = `${SESSION}show_frame`;
 const MINIMISE = `${SESSION}minimize_frame`;
 const HIDE = `${SESSION}hide_frame`;
@@ -39,7 +40,9 @@ export const DECIDED = new Set([
   SEEN,
   PAUSED,
   RESUMED,
-  `${SESSION}chat/accepted`,
+  ACCEPTED,
+  `${SESSION}chat/joined`,
+  `${SESSION}chat/presence`,
   `${SESSION}proactive/trigger`,
   `${SESSION}frame/state`,
 ]);

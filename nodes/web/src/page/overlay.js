@@ -14,16 +14,22 @@ const OWN = {
 };
 
 export class Overlay {
-  /** style: further properties of the element, by their CSS names */
-  constructor(style = {}) {
+  /** style, more: see `style` */
+  constructor(style = {}, more = "") {
     this.host = document.createElement("site-connect");
     this.shadow = this.host.attachShadow({ mode: "open" });
     this.host.setAttribute("popover", "manual");
-    // What is important within a shadow is stronger than all that the page says, its important rules as well.
+    this.sheet = new CSSStyleSheet();
+    this.shadow.adoptedStyleSheets = [this.sheet];
+    this.style(style, more);
+  }
+
+  /** What is important within a shadow is stronger than all that the page says, its important rules as well.
+   *  style: properties of the element beside its own, by their CSS names · more: further rules, for what is in its shadow */
+  style(style, more = this.more) {
     const rules = Object.entries({ ...OWN, ...style }).map(([name, value]) => `${name}: ${value} !important`);
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(`:host { ${rules.join("; ")} }`);
-    this.shadow.adoptedStyleSheets = [sheet];
+    this.more = more;
+    this.sheet.replaceSync(`:host { ${rules.join("; ")} } ${more}`);
   }
 
   /** Put it into `parent`, above all that is in the top layer now. What has the keyboard keeps it. */

@@ -4,6 +4,7 @@
 //
 //   out.frame(message)         tell the frame; kept in order until there is one
 //   out.wantFrame()            the page needs its frame now, however it was to be loaded
+//   out.letWrite()             the chat is open: the visitor may want to write, unless they write elsewhere
 //   out.view(view)             the frame is to be "shown", "minimised" or "hidden"
 //   out.follow({view, choices}) so it is, says the frame
 //   out.attend()               the frame has a question: it gets the keyboard once it is shown; returns how it is shown
@@ -11,20 +12,20 @@
 //   out.record(epoch)          record the page, under the visitor's sign; begun afresh if it is recorded already
 //   out.seen()                 the agent's console has said that it shows the page
 //   out.pause()                record nothing, and keep the sign
-//   out.stopRecording() / out.snapshot() / out.rest(): no snapshot for a while, it is too large
+//   out.stopRecording() / out.snapshot(): one is wanted / out.refused(what): so was an update, perhaps
 //   out.later(fun)             call it soon, after the caller has returned
 //   out.report(error)          a callback threw
 
 import { Broker } from "./broker.js";
 import { Calls } from "./calls.js";
 import { stringify } from "../shared/json.js";
-import { ALLOW, ASKED, DECIDED, DECLINE, DECLINED, HERE, LOAD_FRAME, PAUSED, RESUMED, SEEN, SHOW } from "./names.js";
-import { SNAPSHOT_REQUEST, STARTED, STOPPED, TOPIC_OF, UPDATE, VIEWS } from "./names.js";
+import { ACCEPTED, ALLOW, ASKED, DECIDED, DECLINE, DECLINED, HERE, LOAD_FRAME, PAUSED, RESUMED } from "./names.js";
+import { SEEN, SHOW, SNAPSHOT_REQUEST, STARTED, STOPPED, TOPIC_OF, UPDATE, VIEWS } from "./names.js";
 import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
 import { Viewing } from "./viewing.js";
 
 const REFUSED = `${HERE}refused`;
-const TOO_LARGE = new Set(["update", "size"]); // what the frame and the gateway call an update that is too large
+const TELL_EACH = 6; // times that a snapshot is asked for, why there is none is told again
 const LOCAL_ACK = { ok: true, covered: [], missing: [], elapsed_s: 0, error: null };
 
 export class Page {
@@ -47,6 +48,8 @@ export class Page {
     /** Why nothing is recorded though an agent has the page, in words; null while nothing is in the way. `hindered`
      *  sets it; it goes with the session. */
     this.hindrance = null;
+    /** Snapshots that were asked for; an agent asks twice a second until it has one. */
+    this.wanted = 0;
     /** The site's own way to ask its visitor, `request => promise of true`; null: the frame asks. */
     this.consent = null;
     /** How the frame was shown before it asked; null while it does not ask. */
@@ -182,7 +185,7 @@ export class Page {
 
   told(message) {
     if (message.payload?.code) this.view({ t: "code" });
-    if (message.topic === REFUSED && TOO_LARGE.has(message.payload.what)) this.out.rest();
+    if (message.topic === REFUSED) this.out.refused(message.payload.what);
     this.deliver(message);
   }
 
@@ -197,6 +200,7 @@ export class Page {
     if (topic === SNAPSHOT_REQUEST && this.viewing.running !== null) this.snapshotWanted();
     if (topic === SEEN && payload.epoch === this.viewing.running) this.out.seen();
     if (topic in VIEWS) this.out.view(VIEWS[topic]);
+    if (topic === ACCEPTED) this.out.letWrite();
     return this.deliver(said);
   }
 
@@ -233,8 +237,10 @@ export class Page {
 
   snapshotWanted() {
     if (this.isReplaced) this.record(this.viewing.running);
-    else if (this.hindrance === null) this.out.snapshot();
-    else this.tellHindrance(this.viewing.running); // an agent that has come back has not heard of it
+    else this.out.snapshot(); // it may be worth a try again
+    this.wanted += 1;
+    const mayBeNew = this.wanted % TELL_EACH === 0; // an agent that has come back has not heard of it
+    if (this.hindrance !== null && mayBeNew) this.tellHindrance(this.viewing.running);
   }
 
   record(epoch) {

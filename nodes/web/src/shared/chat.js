@@ -1,9 +1,12 @@
 // The chat in the visitor's frame; loaded when a page has chat buttons, or an agent proposes a chat.
 
+import { element, line } from "./lines.js";
+
 export function mount(section, act) {
   const words = element("p", { role: "status" });
   const actions = element("div", { className: "actions" });
-  const log = element("ol", { className: "log", role: "log", ariaLabel: "Messages", tabIndex: 0 });
+  const log = element("ol", { className: "log", ariaLabel: "Messages", tabIndex: 0 });
+  const room = element("div", { className: "messages", role: "log", ariaLabel: "Messages" }, log);
   const input = element("input", { ariaLabel: "Your message", placeholder: "Write a message", maxLength: 4000 });
   input.autocomplete = "off";
   const send = element("button", { className: "primary", textContent: "Send" });
@@ -12,32 +15,47 @@ export function mount(section, act) {
     event.preventDefault();
     const text = input.value.trim();
     if (!text) return;
-    act.publish("chat/message", { from: "visitor", text, id: crypto.getRandomValues(new Uint32Array(2)).join("-") });
+    const id = crypto.getRandomValues(new Uint32Array(2)).join("-");
+    act.publish("chat/message", { from: "visitor", text, id, at: Date.now() / 1000 });
     input.value = "";
   });
-  section.append(words, actions, log, form);
+  section.append(words, actions, room, form);
   let before = "";
+  let shown = "";
+  let was = ""; // the chat's state that was shown last
+  let isEager = false; // the box is to have the focus, once the visitor is in this window
+
+  // A visitor who types on the page must not find it in the chat: the frame never takes the focus from the page.
+  function focus() {
+    if (!isEager || !document.hasFocus()) return;
+    isEager = false;
+    input.focus();
+  }
+  window.addEventListener("focus", focus);
 
   function show({ chat, buttons, messages, connected }) {
     const open = chat === "open";
     words.textContent = SAYS[chat] ?? "";
     words.hidden = !words.textContent;
-    log.hidden = !messages.length && !open;
+    room.hidden = !messages.length && !open;
     form.hidden = !open;
     send.disabled = !connected;
+    if (open && was !== chat) isEager = was !== "";
+    was = chat;
     const doable = offers(chat, buttons);
     const key = JSON.stringify(doable);
     if (key !== before) {
       before = key;
       const held = actions.contains(document.activeElement);
       actions.replaceChildren(...doable.map((each) => button(each, act)));
-      if (held) (actions.querySelector("button:enabled") ?? (open ? input : section)).focus();
+      if (held && !open) (actions.querySelector("button:enabled") ?? section).focus();
     }
-    if (log.childElementCount !== messages.length || log.lastId !== messages.at(-1)?.id) {
-      log.replaceChildren(...messages.map(line));
-      log.lastId = messages.at(-1)?.id;
-      log.scrollTop = log.scrollHeight;
-    }
+    focus();
+    const lines = JSON.stringify(messages.map(({ id, at, text }) => [id ?? text, at]));
+    if (lines === shown) return;
+    shown = lines;
+    log.replaceChildren(...messages.map((each) => line({ ...each, from: each.own ? "" : each.from })));
+    log.scrollTop = log.scrollHeight;
   }
   return { show };
 }
@@ -48,7 +66,7 @@ const SAYS = {
   closed: "This chat has ended.",
 };
 
-/** What can be done now: {words, rest, payload, enabled}. */
+/** What can be done now: {words, rest, payload, enabled}; without `rest` it is dismissed. */
 function offers(chat, buttons) {
   const stop = (words) => ({ words, rest: "chat/stop", payload: {}, enabled: true });
   if (chat === "waiting") return [stop("Do not wait")];
@@ -58,31 +76,21 @@ function offers(chat, buttons) {
     const trigger = { words: "Start chat", rest: "chat/trigger", payload: { button: ids[0] ?? "chat" }, enabled: true };
     return [{ ...trigger, primary: true }, stop("No, thank you")];
   }
-  return ids.map((id) => ({
-    words: ids.length > 1 ? `Chat: ${id}` : "Chat with us",
+  const one = chat === "closed" ? "Start a new chat" : "Chat with us";
+  const starts = ids.map((id) => ({
+    words: ids.length > 1 ? `Chat: ${id}` : one,
     rest: "chat/trigger",
     payload: { button: id },
     enabled: buttons[id],
     primary: true,
   }));
+  return chat === "closed" ? [{ words: "Dismiss", enabled: true }, ...starts] : starts;
 }
 
 function button({ words, rest, payload, enabled, primary }, act) {
   const found = element("button", { type: "button", textContent: words, disabled: !enabled });
   if (primary) found.className = "primary";
   if (!enabled) found.title = "No agent is available at present";
-  found.addEventListener("click", () => act.publish(rest, payload));
-  return found;
-}
-
-function line({ from, text, own }) {
-  const who = element("span", { className: "who", textContent: own ? "" : from });
-  who.hidden = own;
-  return element("li", { className: own ? "own" : "" }, who, text);
-}
-
-function element(name, properties, ...children) {
-  const found = Object.assign(document.createElement(name), properties);
-  found.append(...children);
+  found.addEventListener("click", () => (rest ? act.publish(rest, payload) : act.dismissChat()));
   return found;
 }

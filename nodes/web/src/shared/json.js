@@ -4,11 +4,15 @@ const PROTOTYPES = [Array, String, Number, Boolean, Object].map(({ prototype }) 
 
 /** Like JSON.stringify(value); a `toJSON` of the built-in prototypes is set aside meanwhile. */
 export function stringify(value) {
-  const aside = PROTOTYPES.map((each) => [each, Object.getOwnPropertyDescriptor(each, "toJSON")]).filter(([, it]) => it);
-  for (const [each, { configurable }] of aside) if (configurable) delete each.toJSON;
+  const aside = [];
+  for (const each of PROTOTYPES) {
+    const property = Object.getOwnPropertyDescriptor(each, "toJSON");
+    if (property?.configurable) aside.push([each, { __proto__: null, ...property }]); // inherits nothing that a page has added
+  }
+  for (const [each] of aside) delete each.toJSON;
   try {
     return JSON.stringify(value);
   } finally {
-    for (const [each, property] of aside) if (property.configurable) Object.defineProperty(each, "toJSON", property);
+    for (const [each, property] of aside) Object.defineProperty(each, "toJSON", property);
   }
 }

@@ -25,7 +25,7 @@ function made(status = 200, clock = { now: 1000 }) {
       },
       fetch: async (path) => {
         asked.push(path);
-        return { ok: status === 200, status, json: async () => ({ why: "wrong password" }) };
+        return { ok: status === 200, status, json: async () => ({ why: "raw reason" }) };
       },
       after: (seconds, fun) => timers.push({ seconds, fun }),
       every: () => 0,
@@ -44,9 +44,9 @@ test("nothing is sent before the welcome; a request gets the reply of its id", a
   say({ t: "welcome" });
   const [first, second] = [link.ask({ t: "join", code: "2" }), link.ask({ t: "stop", session: "s" })];
   assert.deepEqual(last().sent.map(({ t, id }) => [t, id]), [["ping", undefined], ["join", 2], ["stop", 3]]);
-  say({ t: "refused", id: 3, why: "no such session" });
+  say({ t: "refused", id: 3, error: "NotAllowed", why: "raw reason" });
   say({ t: "reply", id: 2, ok: true, state: null });
-  assert.deepEqual([(await first).ok, (await second).why], [true, "no such session"]);
+  assert.deepEqual([(await first).ok, await second], [true, { ok: false, error: "NotAllowed" }]);
 });
 
 test("a lost socket ends what waits for a reply, and the next one is opened after the back-off", async () => {
@@ -62,12 +62,12 @@ test("a lost socket ends what waits for a reply, and the next one is opened afte
   assert.equal(sockets.length, 2);
 });
 
-test("a code for `never` shows the door with the gateway's reason; one that names a wait is waited for", async () => {
+test("a code for `never` shows the door, in words for people; one that names a wait is waited for", async () => {
   const over = made();
   await over.link.resume();
   over.say({ t: "welcome" });
   await over.last().onclose({ code: 4001, reason: "another window of this agent was opened" });
-  assert.equal(over.told.at(-1), "out: The gateway has closed this console: another window of this agent was opened.");
+  assert.equal(over.told.at(-1), "out: This console was closed: it was opened in another window, or you signed out there.");
   assert.deepEqual(over.timers, []);
   const limited = made();
   await limited.link.resume();
@@ -87,7 +87,7 @@ test("a socket that was refused: the gateway is asked whether the agent is signe
 
 test("a sign-in that fails says why and opens nothing", async () => {
   const { link, sockets } = made(401);
-  assert.equal(await link.signIn("ada", "x"), "wrong password");
+  assert.equal(await link.signIn("ada", "x"), "This name and password do not belong together.");
   assert.deepEqual(sockets, []);
 });
 

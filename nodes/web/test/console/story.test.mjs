@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { START, activate, canAct, engaged, heard, picture, stopped, waiting, whyNotAsk, withMessage } from "../../src/console/story.js";
+import { START, activate, canAct, dismissed, engaged, heard, looked, picture, stopped, waiting } from "../../src/console/story.js";
+import { whyNotAsk, withMessage, withdrawn } from "../../src/console/story.js";
 
 const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
 const state = (version, changes) => ({
@@ -38,7 +39,7 @@ test("a stop by anybody takes it off the screen, and says so when it was the vis
   assert.deepEqual(engaged(heard(desk, { t: "state", session: "s1", state: state(3) })), []);
 });
 
-test("a chat that is offered waits; accepted it is opened; over, it stays to be read while it is on the screen", () => {
+test("a chat that is offered waits; accepted it is opened; over, it stays to be read until it is dismissed", () => {
   const offered = told(event("chat_offered", { button: "help" }));
   assert.deepEqual([waiting(offered), engaged(offered)], [["s1"], []]);
   const open = activate(heard(offered, event("chat_open", { button: "help" })), "s1");
@@ -47,7 +48,57 @@ test("a chat that is offered waits; accepted it is opened; over, it stays to be 
   const closed = heard(written, event("chat_closed", {}));
   assert.deepEqual([closed.active, closed.visitors.s1.chat], ["s1", "closed"]);
   const other = activate(heard(closed, { ...event("joined", { epoch: 1 }), session: "s2" }), "s2");
-  assert.deepEqual(Object.keys(other.visitors), ["s2"]);
+  assert.deepEqual(Object.keys(other.visitors), ["s1", "s2"]);
+  assert.deepEqual(Object.keys(dismissed(other, "s1").visitors), ["s2"]);
+  assert.equal(dismissed(open, "s1"), open, "an open one stays");
+  const again = heard(closed, event("chat_open", { button: "help" }));
+  assert.deepEqual([again.visitors.s1.chat, again.visitors.s1.messages], ["open", []], "another chat");
+});
+
+test("what was said so far comes with the welcome, or after it, in order and once", () => {
+  const line = (n, by, text) => ({ n, by, from: by, text, id: `i${n}`, at: 100 + n });
+  const chat = { session: "s1", open: true, away: true, lines: [line(1, "page", "one"), line(2, "ada", "two")], dropped: 3 };
+  const pages = [state(7, { chat: "open", chat_agent: "ada" })];
+  const back = heard(START, { ...WELCOME, pages, chats: [chat] });
+  const { messages, away, dropped, label } = back.visitors.s1;
+  assert.deepEqual(messages.map(({ text, own }) => [text, own]), [["one", false], ["two", true]]);
+  assert.deepEqual([away, dropped, back.active], [true, 3, "s1"]);
+  const live = heard(back, event("chat_message", { message: line(4, "page", "four") }));
+  const all = { ...chat, lines: [...chat.lines, line(3, "ada", "three"), line(4, "page", "four")] };
+  const whole = heard(live, { t: "event", event: "chat_history", ...all });
+  assert.deepEqual(whole.visitors.s1.messages.map(({ text }) => text), ["one", "two", "three", "four"]);
+  assert.equal(heard(START, { ...WELCOME, pages: [], chats: [{ ...chat, open: false }] }).visitors.s1.chat, "closed");
+  const lost = heard(live, { ...WELCOME, pages: [], chats: [] });
+  assert.deepEqual([lost.visitors.s1.chat, lost.visitors.s1.messages.length], ["closed", 3], "kept until it is dismissed");
+  assert.equal(heard(dismissed(lost, "s1"), event("joined", { epoch: 1 })).visitors.s1.label, label, "the same name");
+});
+
+test("a visitor who leaves, or is away, is told; what was said stays", () => {
+  const open = told(event("chat_open", { button: "help" }), event("chat_message", { message: { text: "Hello", id: "1" } }));
+  assert.equal(heard(open, event("visitor_away", {})).visitors.s1.away, true);
+  assert.equal(heard(heard(open, event("visitor_away", {})), event("visitor_back", {})).visitors.s1.away, false);
+  const gone = heard(heard(open, event("chat_closed", {})), event("page_gone", {}));
+  assert.deepEqual([gone.visitors.s1.chat, gone.visitors.s1.gone, gone.visitors.s1.messages.length], ["closed", true, 1]);
+  assert.equal(heard(START, event("visitor_away", {})), START);
+});
+
+test("how a proposal was answered is told; one that the agent took back is no news", () => {
+  const viewed = told(event("joined", { epoch: 1 }), event("chat_invited", {}), {
+    t: "state",
+    state: state(3, { agent: "ada", cobrowse: "joined", chat: "invited", chat_agent: "ada" }),
+  });
+  const declined = heard(viewed, event("chat_declined", {}));
+  assert.deepEqual([declined.visitors.s1.answer, declined.visitors.s1.chat], ["declined", "idle"]);
+  assert.match(declined.notice, /does not want to chat/);
+  const silent = heard(viewed, event("chat_withdrawn", {}));
+  assert.deepEqual([silent.visitors.s1.answer, silent.notice], ["unanswered", "The visitor has not answered."]);
+  const back = heard(withdrawn(viewed, "s1"), event("chat_withdrawn", {}));
+  assert.deepEqual([back.visitors.s1.answer, back.notice], ["", ""]);
+});
+
+test("a visitor who is viewed and asks for a chat is in both lists", () => {
+  const desk = told(event("joined", { epoch: 1 }), event("chat_offered", { button: "help" }));
+  assert.deepEqual([waiting(desk), engaged(desk)], [["s1"], ["s1"]]);
 });
 
 test("an offer that is withdrawn is gone", () => {
@@ -63,6 +114,14 @@ test("messages show once; those of a visitor who is not on the screen are counte
   assert.equal(heard(once, event("chat_message", { message })).visitors.s1.unread, 1);
   const said = withMessage(activate(once, "s1"), "s1", { from: "Ada", text: "Hi", id: "2" }, true);
   assert.deepEqual(said.visitors.s1.messages.map(({ own }) => own), [false, true]);
+});
+
+test("what comes while the console is hidden is not read before it is on the screen again", () => {
+  const open = looked(told(event("chat_open", { button: "help" })), true);
+  const written = heard(open, event("chat_message", { message: { text: "Hello", id: "1" } }));
+  assert.equal(written.visitors.s1.unread, 1);
+  assert.equal(looked(written, false).visitors.s1.unread, 0);
+  assert.deepEqual(looked(START, false), START);
 });
 
 test("old news changes nothing, and a page that has gone is let go", () => {
@@ -164,7 +223,7 @@ test("in a chat the visitor can be asked while nobody else does, and the chat st
   const chat = heard(told(), reply(asking(open)));
   const why = (desk) => whyNotAsk(desk, desk.visitors.s1);
   assert.equal(why(chat), "");
-  assert.match(why({ ...chat, silent_s: 6 }), /gateway/);
+  assert.match(why({ ...chat, silent_s: 6 }), /does not answer/);
   for (const [cobrowse, words] of [["asked", /asks/], ["joined", /sees/], ["stopping", /ending/]]) {
     assert.match(why(heard(chat, reply(asking({ ...open, version: 4, cobrowse, agent: "bob" })))), words);
   }

@@ -140,8 +140,9 @@ test("a refused subscription is an ack that is not ok, and is not asked for agai
   connection.send({ t: "subscribe", id: 1, filter: "secret/#" });
   say({ t: "refused", id: 1, of: "subscribe", why: "not public" });
   assert.deepEqual(told.at(-1), { t: "ack", id: 1, ok: false, covered: [], missing: [], elapsed_s: 0, error: "not public" });
-  say({ t: "refused", id: null, of: "publish", why: "not public" });
-  assert.deepEqual(told.at(-1), { t: "site", topic: "~/site_connect/refused", payload: { what: "publish", why: "not public" } });
+  say({ t: "refused", id: null, of: "publish", error: "NotAllowed", why: "not public" });
+  const payload = { what: "publish", why: "not public", error: "NotAllowed" };
+  assert.deepEqual(told.at(-1), { t: "site", topic: "~/site_connect/refused", payload });
   last().onclose({ code: 1006 });
   live().at(-1).fun();
   open();
@@ -163,18 +164,25 @@ test("updates never wait: without a socket or behind a full one they are dropped
   assert.equal(update(false), true);
 });
 
-test("behind an update that is too large, counted in bytes, nothing is sent but a snapshot", () => {
-  const { connection, last, open, told, live } = made();
-  const update = (n, event, snapshot = false) => connection.send({ t: "update", epoch: 1, n, event, snapshot });
+test("after a limit nothing is sent but a snapshot, and the page is told", () => {
+  const { connection, last, open, told, say } = made();
+  const update = (n, snapshot = false) => connection.send({ t: "update", epoch: 1, n, event: "x", snapshot });
   open();
-  assert.equal(update(1, "x", true), true);
-  assert.equal(update(2, "•".repeat(1_400_000)), false);
-  assert.equal(told.at(-1).payload.what, "update");
-  assert.equal(update(3, "x"), false, "not behind a hole");
-  live().find(({ seconds }) => seconds === 0.2).fun();
-  assert.deepEqual(told.at(-1), { t: "snapshot" });
-  assert.equal(update(4, "•".repeat(1_300_000), true), true, "3.9 MB");
-  assert.deepEqual(last().sent.slice(1).map(({ n }) => n), [1, 4]);
+  assert.equal(update(1, true), true);
+  say({ t: "limit", what: "bytes", why: "more than 1 MB a second" });
+  assert.deepEqual(told.at(-1).payload, { what: "bytes", why: "more than 1 MB a second", error: null });
+  assert.equal(update(2), false, "not behind a hole");
+  assert.equal(update(3, true), true);
+  assert.deepEqual(last().sent.slice(1).map(({ n }) => n), [1, 3]);
+});
+
+test("what waits to be compressed does not leave after a stop", async () => {
+  const { connection, last, open } = made();
+  open();
+  connection.send({ t: "update", epoch: 1, n: 1, event: "x".repeat(5_000), snapshot: true });
+  connection.send({ t: "stop", id: 1 });
+  await connection.updates.last;
+  assert.deepEqual(last().sent.map(({ t }) => t), ["hello", "stop"]);
 });
 
 test("a welcome is fresh for a new document, a new session, or after something was missed", () => {

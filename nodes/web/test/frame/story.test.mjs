@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { START, resumed, see } from "../../src/frame/story.js";
+import { START, dismissed, kept, numbered, resumed, see, withChat } from "../../src/frame/story.js";
 
 /** The story after these: [topic, payload, own]. */
 const told = (...said) => said.reduce((state, [topic, payload, own]) => see(state, topic, payload, own), START);
@@ -33,7 +33,8 @@ test("a chat from the button to its end", () => {
   assert.equal(chat(trigger, accepted), "open");
   assert.equal(chat(trigger, accepted, stop), "closed");
   assert.equal(chat(["~pagesession/proactive/trigger", { agent: "ada" }], trigger), "open");
-  assert.equal(chat(trigger, ["~/site_connect/refused", { what: "trigger", why: "a chat waits already" }]), "closed");
+  const refused = told(trigger, ["~/site_connect/refused", { what: "trigger", why: "raw", error: "StateError" }]);
+  assert.deepEqual([refused.chat, refused.refused], ["idle", "You wait for a chat already, or are in one."]);
 });
 
 test("a message shows once, however often it is said; what is not seen is counted", () => {
@@ -57,11 +58,12 @@ test("buttons, and topics that mean nothing here", () => {
 });
 
 test("the next page of the site goes on with what this tab remembers, corrected by what the gateway knows", () => {
-  const kept = { view: "shown", chat: "open", messages: [{ text: "Hello", id: "1" }] };
+  const kept = { view: "shown", unread: 2, chat: "open", messages: [{ text: "Hello", id: "1" }] };
   assert.equal(resumed(START, kept, null).chat, "open");
   assert.equal(resumed(START, kept, { visibility: "hidden", chat: "open" }).view, "hidden");
   assert.equal(resumed(START, kept, { visibility: "shown", chat: "offered" }).chat, "waiting");
-  assert.deepEqual(resumed(START, kept, { visibility: "shown", chat: "idle" }).messages, []);
+  assert.equal(resumed(START, kept, { visibility: "shown", chat: "idle" }).chat, "closed", "there is something to be read");
+  assert.equal(resumed(START, { chat: "idle" }, { visibility: "hidden", chat: "closed" }).chat, "idle", "it was dismissed");
 });
 
 test("viewing is said to the visitor once the agent's console shows the page, and again after each start", () => {
@@ -76,6 +78,58 @@ test("viewing is said to the visitor once the agent's console shows the page, an
   assert.equal(see(paused, topic("resumed"), { epoch: 1 }, true).paused, "");
 });
 
+test("a chat that has ended is there until it is dismissed, or another one begins", () => {
+  const message = ["~pagesession/chat/message", { from: "Ada", text: "Hello", id: "1" }];
+  const accepted = ["~pagesession/chat/accepted", { agent: "ada" }];
+  const over = told(accepted, message, ["~pagesession/chat/stop", {}]);
+  assert.deepEqual([over.chat, over.messages.length], ["closed", 1]);
+  assert.deepEqual([dismissed(over).chat, dismissed(over).messages], ["idle", []]);
+  const waiting = see(over, "~pagesession/chat/trigger", { button: "help" }, true);
+  assert.deepEqual([waiting.chat, waiting.messages.length, dismissed(waiting)], ["waiting", 1, waiting]);
+  assert.equal(see(waiting, "~pagesession/chat/stop", {}, true).chat, "closed");
+  assert.deepEqual(see(waiting, ...accepted).messages, []);
+});
+
+test("who has joined is told once", () => {
+  const joined = ["~pagesession/chat/joined", { agent: "ada", name: "Ada", at: 5 }];
+  const lines = told(["~pagesession/chat/accepted", { agent: "ada" }], joined, joined).messages;
+  assert.deepEqual(lines.map(({ text, isSystem, at }) => [text, isSystem, at]), [["Ada joined", true, 5]]);
+});
+
+test("what is kept of a chat goes back to a gateway with its seals, and what a gateway has is put in its place", () => {
+  const message = (id, text, own) => ["~pagesession/chat/message", { from: own ? "visitor" : "Ada", text, id, n: 2, at: 7, by: "ada" }, own];
+  const open = told(["~pagesession/chat/accepted", { agent: "ada" }], message("b", "two", false), message("c", "three", true));
+  assert.equal(kept(open), null, "nothing is sealed");
+  const sealed = numbered(numbered(open, { id: "b", n: 2, at: 7, agent: "ada", seal: "S2" }), { id: "c", n: 3, at: 8, agent: "ada", seal: "S3" });
+  assert.deepEqual(kept(sealed), {
+    agent: "ada",
+    lines: [
+      { n: 2, by: "ada", from: "Ada", text: "two", id: "b", at: 7, seal: "S2" },
+      { n: 3, by: "page", from: "visitor", text: "three", id: "c", at: 8, seal: "S3" },
+    ],
+  });
+  assert.equal(kept(see(sealed, "~pagesession/chat/stop", {})), null);
+  const large = { ...sealed, messages: Array.from({ length: 50 }, (_, n) => ({ ...sealed.messages[0], n, text: "x".repeat(4000) })) };
+  assert.deepEqual(kept(large).lines.at(-1).n, 49);
+  assert.ok(JSON.stringify(kept(large)).length < 64_000);
+  const whole = { agent: "ada", lines: [{ n: 1, by: "page", from: "visitor", text: "one", id: "a", at: 6, seal: "S1" }, ...kept(sealed).lines] };
+  assert.deepEqual(withChat(open, whole).messages.map(({ text, own, seal }) => [text, own, seal]), [
+    ["one", true, "S1"],
+    ["two", false, "S2"],
+    ["three", true, "S3"],
+  ]);
+  assert.equal(withChat(START, whole), START, "it was dismissed");
+});
+
+test("no raw reason reaches the visitor's screen", () => {
+  for (const what of ["trigger", "message", "publish", "rate", "stop_chat", "set_visibility", "record", "toString"]) {
+    for (const error of ["StateError", "NotAllowed", "constructor", undefined]) {
+      const state = told(["~/site_connect/refused", { what, why: "RAW reason", error }], ["~/site_connect/error", { reason: "RAW" }]);
+      assert.doesNotMatch(JSON.stringify(state), /RAW/);
+    }
+  }
+});
+
 const ASKED = ["~pagesession/cobrowsing/asked", { epoch: 3, agent: "ada", name: "Ada", capability: "view", by: "code" }];
 const ALLOW = ["~pagesession/cobrowsing/allow", { epoch: 3 }, true];
 
@@ -83,7 +137,9 @@ test("a request takes the place of the code until it is allowed, or is over", ()
   const asked = told(["~/site_connect/ready", { code: "482913" }], ASKED);
   assert.deepEqual(asked.asked, { epoch: 3, name: "Ada", by: "code", capability: "view", answered: false });
   assert.equal(asked.code, null);
-  assert.equal(see(asked, ...ALLOW).asked.answered, true, "one answer is enough");
+  assert.equal(see(asked, ...ALLOW).asked.answered, true, "once is enough");
+  const declined = see(see(asked, ...ALLOW), "~pagesession/cobrowsing/decline", { epoch: 3 }, true);
+  assert.equal(declined.asked, null, "as long as it has not begun the visitor may think better of it");
   assert.equal(see(asked, "~pagesession/cobrowsing/allow", { epoch: 2 }, true).asked.answered, false);
   const viewed = see(asked, "~pagesession/cobrowsing/start", { epoch: 3, agent: "ada" });
   assert.deepEqual([viewed.asked, viewed.viewing], [null, true]);

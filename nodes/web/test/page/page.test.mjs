@@ -20,7 +20,7 @@ function made() {
     seen: () => done.push("seen"),
     pause: () => done.push("pause"),
     snapshot: () => done.push("snapshot"),
-    rest: () => done.push("rest"),
+    refused: (what) => done.push(`refused ${what}`),
     later: (fun) => fun(),
     report: (error) => done.push(error.message),
   });
@@ -139,10 +139,10 @@ test("updates leave only while co-browsing runs, and a stop ends the recorder be
   assert.equal(await over, true);
 });
 
-test("snapshots rest when one was too large", () => {
+test("what was refused is told to the recording: it may have been an update", () => {
   const { page, done } = made();
-  for (const what of ["trigger", "update", "size"]) page.fromFrame({ t: "site", name: "refused", payload: { what, why: "" } });
-  assert.deepEqual(done, ["rest", "rest"]);
+  for (const what of ["trigger", "bytes"]) page.fromFrame({ t: "site", name: "refused", payload: { what, why: "" } });
+  assert.deepEqual(done, ["refused trigger", "refused bytes"]);
 });
 
 test("a late start of a session that is over starts nothing; the next one does", () => {
@@ -316,10 +316,11 @@ test("while something is in the way nothing leaves; both sides are told why, aga
   page.hindered("The sign is hidden.");
   page.hindered("The sign is hidden.");
   assert.equal(page.sendUpdate("[]", false), false);
-  page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/snapshot_request", payload: { epoch: 3 } });
+  const ask = () => page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/snapshot_request", payload: { epoch: 3 } });
+  for (let times = 0; times < 6; times += 1) ask(); // an agent does so twice a second
   page.hindered(null);
   assert.equal(page.sendUpdate("[]", true), true);
-  assert.deepEqual(done, ["record 3", "pause", "record 3"]);
+  assert.deepEqual(done, ["record 3", "pause", ...Array(6).fill("snapshot"), "record 3"]);
   const published = told.filter(({ t }) => t === "publish").map(({ topic, payload }) => [topic.split("/").at(-1), payload]);
   const paused = ["paused", { epoch: 3, why: "The sign is hidden." }];
   assert.deepEqual(published, [paused, paused, ["resumed", { epoch: 3 }]]);
