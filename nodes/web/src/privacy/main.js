@@ -90,6 +90,7 @@ function choose({ address: at, html: text, rules: toml }) {
   html.value = text;
   rules.value = toml;
   address.value = at;
+  html.scrollTo(0, 0);
   follow().then(load);
 }
 
