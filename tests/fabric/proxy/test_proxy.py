@@ -94,6 +94,16 @@ def test_one_that_was_never_started_leaves_nothing_when_closed() -> None:
         Proxy(base).close()
 
 
+def test_an_address_that_is_taken_before_it_is_a_member_ends_it(start: Start) -> None:
+    """`in` is bound only then; it was free when the proxy was made."""
+    proxy, events = start(settle_s=0.3, wait=False)
+    with zmq.Context() as context, context.socket(zmq.PULL) as other:
+        other.bind(proxy.endpoints.ingress)
+        events.wait_for(lambda items: items[-1]["event"] == "failed", "its end")
+    assert kinds(events) == ["failed"] and not proxy.wait_ready(0)
+    assert events.items[0]["error"].startswith(f"cannot listen at {proxy.endpoints.ingress}: ")
+
+
 def test_a_process_that_cannot_listen_says_why_and_fails(start: Start, fabric: Callable[..., FabricProcess]) -> None:
     proxy, _ = start()
     second = fabric("proxy", "--listen", proxy.endpoints.base, "--name", "other")
