@@ -10,7 +10,8 @@ works   shop     a visitor goes through the demo shop, from page to page
         typing   a key is held in a text of 53 kB, which is masked
 
 While the work goes on, an element is added 10 times a second that carries the moment at which it was due, and the
-console looks for it with each picture of its screen: that is the delay. Bytes are counted on the wire, by a relay
+console looks for it with each picture of its screen: that is the delay of those that were seen. Where updates pass
+the limit of 1 MB a second the page pauses, and most are not. Bytes are counted on the wire, by a relay
 between the browsers and the gateway, to it and from it. Visitor and agent have a Chromium each (CHROMIUM=PATH, or the
 one on the PATH), so that their CPU time can be told apart.
 """
@@ -34,7 +35,7 @@ from urllib.parse import urlsplit
 import click
 
 from benchmarks import lab
-from benchmarks.browser import ARGS, NOW, figures
+from benchmarks.browser import ARGS, figures
 from benchmarks.relay import Relay, relay
 from nodes.demo.browsers import AGENT, ready
 from nodes.demo.stage import Stage
@@ -50,11 +51,13 @@ it.web.WebSocketResponse = lambda **options: plain(**{**options, "compress": Tru
 from nodes.cli.main import main
 main()"""
 PATIENCE_MS = 30_000
+SETTLE_MS = 8_000  # for what is still on its way when the work ends
+NOW = "Date.now()"  # each browser process has a clock of its own beside this
 TICKS = os.sysconf("SC_CLK_TCK")
 STAMPS = f"""() => {{ const place = document.createElement("p"); document.body.prepend(place);
     let due = {NOW};
     const next = () => {{ due += 100;
-        if (place.childElementCount > 30) place.firstChild.remove();
+        if (place.childElementCount > 400) place.firstChild.remove();
         place.append(Object.assign(document.createElement("i"), {{className: "stamp", title: String(due)}}));
         setTimeout(next, Math.max(0, due - ({NOW}))); }};
     setTimeout(next, 0); }}"""
@@ -131,7 +134,7 @@ def scene(way: str, chromium: str, folder: Path) -> Iterator[Scene]:
     """Start everything for one way, and let the agent join."""
     from playwright.sync_api import sync_playwright
 
-    stage, password = Stage(), "bench"
+    stage, password = Stage(), "bench-password"
     base, agents = f"ipc://{folder}/p1", folder / "agents.jsonl"
     agents.write_text(make(AGENT, "Ada", ["help"], password, b"s" * SALT_BYTES).to_line() + "\n")
     with contextlib.ExitStack() as stack:
@@ -206,12 +209,12 @@ def measure(name: str, way: str, seconds: float, chromium: str) -> dict[str, Any
         before, start = found.spent(), time.monotonic()
         work(name, found.visitor, seconds)
         took_s, after = time.monotonic() - start, found.spent()
-        found.desk.wait_for_timeout(2_000)
+        found.desk.wait_for_timeout(SETTLE_MS)
         taken: list[float] = found.desk.evaluate("() => [...taken.values()]")
-    if len(taken) < seconds:
-        raise click.ClickException(f"invalid: only {len(taken)} stamps were seen of {name} by {way}")
+    if not taken:
+        raise click.ClickException(f"invalid: none of the stamps of {name} by {way} was seen")
     spent = {key: (after[key] - before[key]) / took_s for key in after}
-    return {"work": name, "way": way, "stamps": len(taken), "ms": figures(taken), "a_second": spent}
+    return {"work": name, "way": way, "seen_a_second": len(taken) / took_s, "ms": figures(taken), "a_second": spent}
 
 
 @click.command()
@@ -224,7 +227,7 @@ def main(seconds: float, ways: str, works: str) -> None:
     if chromium is None:
         raise click.ClickException("there is no chromium here; CHROMIUM=PATH names one")
     results = [measure(name, way, seconds, chromium) for name in works.split(",") for way in ways.split(",")]
-    head = ("work", "way", "kB/s up", "kB/s down", "CPU % page", "gateway", "console", "p50 ms", "p99 ms", "stamps")
+    head = ("work", "way", "kB/s up", "kB/s down", "CPU % page", "gateway", "console", "p50 ms", "p99 ms", "seen/s")
     rows = []
     for each in results:
         spent = each["a_second"]
@@ -237,7 +240,7 @@ def main(seconds: float, ways: str, works: str) -> None:
                 *size,
                 *cpu,
                 *(f"{each['ms'][key]:.0f}" for key in ("p50", "p99")),
-                str(each["stamps"]),
+                f"{each['seen_a_second']:.1f}",
             )
         )
     click.echo(lab.table(head, rows))

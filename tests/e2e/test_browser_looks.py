@@ -186,6 +186,20 @@ def test_the_frame_where_something_is_in_the_way(browsers: Stack) -> None:
         browsers.gateway = gateway.again().wait_ready()
 
 
+def test_a_question_and_who_waits_for_its_answer(browsers: Stack) -> None:
+    with looks() as look, browsers.another_gateway("--consent", "ask"):
+        visitor = browsers.visitor()
+        desk = browsers.desk().join(visitor.code())
+        frame = visitor.frame
+        frame.get_by_role("button", name="Allow").wait_for()
+        look.at("frame-asked", visitor.page, frame)
+        look.at("console-asking", desk.page)
+        frame.get_by_role("button", name="Not now").click()
+        frame.get_by_role("button", name="Not now").wait_for(state="hidden")
+        look.at("frame-declined", visitor.page, frame)
+        look.at("console-declined", desk.page)
+
+
 def test_the_sign_in_all_its_states(browsers: Stack) -> None:
     within = {"include": [["site-connect", "#sign"]]}
     with looks() as look:
