@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BLOCKS = blocks(ROOT / "docs" / "how-to" / "web-site.md")
 TAG, STUB = (each.text for each in BLOCKS if each.kind == "html")
-CALLS, DIALOG = (each.text for each in BLOCKS if each.kind == "js")
+CALLS, UNREAD, DIALOG = (each.text for each in BLOCKS if each.kind == "js")
 SHOWN = "https://gateway.example.org"
 
 
@@ -72,3 +72,13 @@ def test_every_call_in_the_table_is_there(browsers: Stack) -> None:
         == {"subscribe", "unsubscribe", "publish", "stop_session", "on_consent", "frame", "retry", "configure"}
         == known
     )
+
+
+def test_a_page_shows_how_much_was_not_read(browsers: Stack) -> None:
+    visitor = browsers.foreign(f"<!doctype html><span id=chat-count></span>{TAG.replace(SHOWN, '{url}')}")
+    visitor.until(lambda: visitor.js("() => 'subscribe' in (window.site_connect ?? {})"), "the script is there")
+    visitor.js(f"() => {{ {UNREAD} }}")
+    told = "count => { site_connect.publish('~/site_connect/chat/unread', {count}); }"
+    for count, shown in ((2, "2"), (0, "")):
+        visitor.js(told, count)
+        assert visitor.page.locator("#chat-count").inner_text() == shown
