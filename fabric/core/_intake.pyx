@@ -519,6 +519,11 @@ cdef class Intake:
         self.look(&item)
         self.judge(&item)
 
+    def close(self):
+        # Python's garbage collector does not see what records refer to: a handler's object would keep itself alive.
+        self.at = self.filled
+        self.empty()
+
     def forget_routes(self):
         fabric_set_flag(&self.stale, 1)
 

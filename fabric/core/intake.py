@@ -68,6 +68,9 @@ class Intake:
     def forget_routes(self) -> None:
         """The routes were emptied: by any thread. Nothing to do here, where they are asked each time."""
 
+    def close(self) -> None:
+        """Let go of what is kept of the routes: the last call, in the I/O thread. Nothing to do here."""
+
     def receive(self, socket: Socket, for_s: float, pause_s: float = 0.0) -> bool:
         """Take parts for so long, at least `BURST`; whether there was always one to read.
 

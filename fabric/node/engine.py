@@ -390,6 +390,7 @@ class Engine:
             self._set_state(NodeState("closed", self._connection.base))
             for link in self._links():
                 link.close()
+            self.receiver.intake.close()
 
     def _receive(self) -> None:
         """Read until a tick is due. This loop is the speed of a subscriber."""

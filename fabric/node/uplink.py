@@ -206,6 +206,8 @@ class Uplink:
 
         timeout_s: instead of `send_timeout_s`; 0: this does not wait, and may be called in the I/O thread
         """
+        if self._ended is not None:  # before the lock: in a forked child nobody may be there to let go of it
+            raise copy.copy(self._ended)
         if timeout_s is None:
             timeout_s = self._send_timeout_s
         elif timeout_s <= 0 and not self._is_clear:

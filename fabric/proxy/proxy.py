@@ -37,6 +37,8 @@ ALIVE_S = 1.0
 SILENCE_S = 20.0
 """A switch that echoes nothing for so long is dead: the process ends rather than pretend. A busy one may be silent for
 seconds: forgetting a peer with 100,000 prefixes takes 0.3 s, and many may leave at once."""
+_ALIVE, _BOUND = b"alive", b"bound"
+"""Words to be echoed: it is alive; what was to be bound before is bound, unless a failure was reported."""
 _LEGS = {Place.OUT: "out", Place.LINK: "link"}
 """Where markers are met, as answers say it."""
 TOPIC_BYTES = 65_535 + 1
@@ -111,6 +113,8 @@ class Proxy:
         """It was a member, or has ended. Set once."""
         self._ended = threading.Event()
         """Everything is closed. Set once."""
+        self._ready_event: dict[str, Any] = {}
+        """What is told when `in` is bound. Set when it became a member."""
         self._drain_asked = self._stop_asked = False
         """Set by any thread, or a signal handler; never cleared."""
         self._drain_since: float | None = None
@@ -262,7 +266,7 @@ class Proxy:
             self._perform(effects)
         if now >= self._next_echo:
             self._next_echo = now + ALIVE_S
-            self._plumbing.echo(b"alive")
+            self._plumbing.echo(_ALIVE)
         if now - self._echoed_at > SILENCE_S:
             self._failure = f"the own switch did not answer for {SILENCE_S:g} s"
 
@@ -290,7 +294,9 @@ class Proxy:
                     self._announce_now = True
                 case membership.Admit():
                     self._plumbing.admit()
-                    self._ready.set()
+                    self._plumbing.echo(_BOUND)
+                case membership.Tell(event) if event["event"] == "ready":
+                    self._ready_event = event
                 case membership.Tell(event):
                     self._on_event(event)
                 case membership.Fatal(why):
@@ -329,6 +335,9 @@ class Proxy:
         """An echo, or a command that libzmq refused."""
         if report[1:2] == b"E":
             self._echoed_at = time.monotonic()
+            if report[2:] == _BOUND and self._failure is None:
+                self._ready.set()
+                self._on_event(self._ready_event)
             return
         failed = read_failure(report)
         if failed.letter == "B":

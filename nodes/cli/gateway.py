@@ -20,6 +20,7 @@ from nodes.cli.operating import operating_options, status_page
 from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.gateway.credentials import Credential, read_agents
 from nodes.gateway.policy import Policy, origin_of
+from nodes.gateway.privacy_rules import Rules, read_rules
 from nodes.gateway.tokens import MIN_SECRET_BYTES
 from nodes.operate import logs
 from nodes.operate.extras import not_installed
@@ -54,7 +55,10 @@ READY_S = 10.0
 @click.option("--consent", type=click.Choice(CONSENTS), default="ask", show_default=True,
               help="Whether a visitor is asked, or has consented by giving an agent the code.")  # fmt: skip
 @click.option("--private", is_flag=True, help="Agents see masked what a page does not mark as shown.")
-@click.option("--demo-shop", is_flag=True, help="Serve a demo shop under /shop/.")
+@click.option("--privacy", "privacy_path", metavar="FILE", type=click.Path(),
+              help="Rules on what agents see of pages, in TOML; read again on SIGHUP.")  # fmt: skip
+@click.option("--demo-shop", is_flag=True,
+              help="Serve a demo shop under /shop/, and a page to try privacy rules on under /privacy/.")  # fmt: skip
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
 @click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
               help="Of these, from one address.")  # fmt: skip
@@ -82,6 +86,7 @@ def gateway(
     public_publish: tuple[str, ...],
     consent: str,
     private: bool,
+    privacy_path: str | None,
     demo_shop: bool,
     max_pages: int,
     max_of_address: int,
@@ -102,7 +107,8 @@ def gateway(
 
     It serves site_connect.js and the frame to pages, a console under /agent/ to agents, /healthz and /readyz. Figures
     are at --http, where browsers need not reach them. When it can be used it prints one line of JSON on stdout, with
-    "event": "ready". On SIGTERM or Ctrl-C it drains, and then it ends.
+    "event": "ready". On SIGTERM or Ctrl-C it drains, and then it ends. On SIGHUP it reads --privacy again: pages that
+    are here follow the new rules at once, and a file that is wrong changes nothing.
 
     \b
     Example:
@@ -135,14 +141,19 @@ def gateway(
         behind_proxy=behind_proxy,
     )
     agents = {} if agents_path is None else _read_agents(agents_path)
-    files = Files(policy.origins, shop=demo_shop, private=private)
+    rules = _RulesFile(privacy_path, private)
+    try:
+        rules.read()
+    except (OSError, ValueError) as error:
+        raise Fail(f"{privacy_path} cannot be used: {error}", Exit.MISSING) from None
+    files = Files(policy.origins, shop=demo_shop)
     if files.unbuilt():
         say(f"not built: {', '.join(files.unbuilt())}; co-browsing needs them: scripts/build-web")
     if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:
         say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
     with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:
         status.watch_node(node)
-        return asyncio.run(_run(node, settings, agents, files, (host, port, tls), status))
+        return asyncio.run(_run(node, settings, agents, files, rules, (host, port, tls), status))
 
 
 async def _run(
@@ -150,6 +161,7 @@ async def _run(
     settings: Settings,
     agents: dict[str, Credential],
     files: Files,
+    rules: _RulesFile,
     where: tuple[str, int, ssl.SSLContext | None],
     status: Status,
 ) -> Exit:
@@ -163,7 +175,8 @@ async def _run(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
-    running = Gateway(node, settings, agents, files)
+    running = Gateway(node, settings, agents, files, rules.held)
+    loop.add_signal_handler(signal.SIGHUP, rules.again, running)
     status.watch("gateway", running.figures)
     host, port, tls = where
     try:
@@ -186,6 +199,38 @@ async def _serve(running: Gateway, url: str, node: Node, ended: asyncio.Event, s
     await ended.wait()
     notify(STOPPING)
     say("draining")
+
+
+class _RulesFile:
+    """The operator's rules on what leaves pages, from the file of `--privacy`.
+
+    path:        of the file; None: there is none
+    is_private:  whether `--private` was given
+    """
+
+    def __init__(self, path: str | None, is_private: bool) -> None:
+        self._path, self._is_private = path, is_private
+        self.held = Rules(is_private=is_private)
+        """As they were read last without an error. Changed by `read`."""
+
+    def read(self) -> None:
+        """Read the file; an error changes nothing. Errors: OSError, ValueError."""
+        if self._path is not None:
+            self.held = read_rules(Path(self._path).read_text(encoding="utf-8"), is_private=self._is_private)
+
+    def again(self, running: Gateway) -> None:
+        """On SIGHUP: read the file again, and have all pages follow it. A file that is wrong changes nothing."""
+        if self._path is None:
+            say("SIGHUP: there is no --privacy file to read again")
+            return
+        try:
+            self.read()
+        except (OSError, ValueError) as error:
+            running.hub.counts["privacy_file"] += 1
+            say(f"{self._path} is not used, the rules before it stay: {error}")
+            return
+        running.set_rules(self.held)
+        say(f"{self._path}: {len(self.held.rules)} rules hold from now on")
 
 
 def _where(listen: str, cert: str | None, key: str | None) -> tuple[str, int, ssl.SSLContext | None]:

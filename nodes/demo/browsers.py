@@ -54,6 +54,7 @@ def tell(url: str, password: str) -> None:
     print(f"An agent:   {url}/agent/   (another window; agent {AGENT}, password {password})", flush=True)
     print("            sign in and type the code; once the visitor allows it you see their page")
     print("            be available, and the shop's Chat works; from a chat you can ask without a code")
+    print(f"Privacy:    {url}/privacy/   (a page to try marks and rules on)", flush=True)
     print("\nCtrl-C ends it.", flush=True)
 
 

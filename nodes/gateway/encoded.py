@@ -37,17 +37,16 @@ class Texts:
     """Files that were read. A file that has changed is read again."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, tuple[tuple[int, int, bytes], Text]] = {}
-        """path -> when it was changed last in ns, its size, and what is before it; and its content. Grows with the
-        files."""
+        self._read: dict[Path, tuple[tuple[int, int], Text]] = {}
+        """path -> when it was changed last in ns, and its size; and its content. Grows with the files."""
 
-    def text(self, path: Path, before: bytes = b"") -> Text:
-        """Return a file's content, and what is to be served before it. Errors: OSError."""
+    def text(self, path: Path) -> Text:
+        """Return a file's content. Errors: OSError."""
         stat = path.stat()
-        state = stat.st_mtime_ns, stat.st_size, before
+        state = stat.st_mtime_ns, stat.st_size
         known = self._read.get(path)
         if known is None or known[0] != state:
-            known = state, Text.of(before + path.read_bytes())
+            known = state, Text.of(path.read_bytes())
             self._read[path] = known
         return known[1]
 

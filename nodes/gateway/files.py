@@ -26,6 +26,10 @@ BUILT = (
     "agent/index.html",
     "agent/agent.css",
     "agent/agent.js",
+    "privacy/index.html",
+    "privacy/page.js",
+    "privacy/privacy.css",
+    "privacy/privacy.js",
 )
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -63,12 +67,9 @@ CONSOLE_POLICY = (
 )
 """Of the console, and of the replay in it, which is a document without an address and so has the same. The replay asks
 the visited site, and whoever else the page names, for style, images and fonts, and for nothing else."""
+TRIAL_POLICY = CONSOLE_POLICY.replace("form-action 'self'", "form-action 'none'")
+"""Of the page to try rules on: it shows pages as the console does, and what is written into it runs no script."""
 SCRIPT_POLICY = "default-src 'none'; frame-ancestors 'none'"
-
-
-RECORDER = "assets/recorder.js"
-PRIVATE = "window.site_connect_operator={private:true};\n"
-"""What the recorder finds before its own code when all pages of this gateway are private."""
 
 
 class Files:
@@ -76,13 +77,10 @@ class Files:
 
     origins:    of the pages that may hold the frame
     web_folder: where the files are
-    shop:       whether the demo shop is served, too
-    private:    whether agents see masked what a page does not mark as shown, whatever the page itself says
+    shop:       whether the demo shop is served, too, and the page to try privacy rules on
     """
 
-    def __init__(
-        self, origins: frozenset[str], *, shop: bool = False, private: bool = False, web_folder: Path = WEB
-    ) -> None:
+    def __init__(self, origins: frozenset[str], *, shop: bool = False, web_folder: Path = WEB) -> None:
         self._web = web_folder
         self.on_frame: Callable[[web.Request], object] = lambda request: None
         """Called with each request for the frame. Set by the gateway, before it serves."""
@@ -91,8 +89,7 @@ class Files:
             "Cross-Origin-Resource-Policy": "cross-origin",
             "Cross-Origin-Embedder-Policy": "require-corp",  # a page that wants this of itself wants it of its frames
         }
-        self._shop = shop
-        self._private = private
+        self.shop = shop
         self._texts = encoded.Texts()
 
     def unbuilt(self) -> list[str]:
@@ -114,8 +111,13 @@ class Files:
             web.get("/agent", _to("/agent/")),
             web.get("/agent/{name:.*}", self._below("agent", console)),
         ]
-        if self._shop:
+        if self.shop:
+            trial = {"Content-Security-Policy": TRIAL_POLICY}
             found += [web.get("/shop", _to("/shop/")), web.get("/shop/{name:.*}", self._below("shop", {}))]
+            found += [
+                web.get("/privacy", _to("/privacy/")),
+                web.get("/privacy/{name:.*}", self._below("privacy", trial)),
+            ]
         return found
 
     async def _frame_html(self, request: web.Request) -> web.StreamResponse:
@@ -141,8 +143,7 @@ class Files:
         kind = TYPES.get(path.suffix, "application/octet-stream")
         of_file = {**COMMON, **headers, "Content-Type": kind}
         if path.suffix in COMPRESSED:
-            before = PRIVATE.encode() if self._private and path == self._find(RECORDER) else b""
-            return encoded.answer(request, self._texts.text(path, before), of_file)
+            return encoded.answer(request, self._texts.text(path), of_file)
         return web.FileResponse(path, headers=of_file)
 
     def _find(self, name: str) -> Path | None:

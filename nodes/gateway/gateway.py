@@ -4,10 +4,10 @@
     await gateway.start(host, port)          # serves from now on; `is_ready` once others can ask it, too
     await gateway.drain()                    # browsers are sent away, sessions stay alive at the frame node
 
-Reading order: `docs/web-protocol.md`; what decides and is pure: `policy`, `limits`, `tokens`, `outbox`, `close_codes`,
-`browser_messages`, `browser_protocol`; `hub`, `window`, `subscriptions`, `page_session`, `page_registry`, `page_moves`;
-`credentials`, `sign_in`, `console`, `console_registry`; `callers`, `files`, `http_server`, `sign_in_requests`,
-`socket`; this.
+Reading order: `docs/web-protocol.md`; what decides and is pure: `policy`, `selectors`, `privacy_rules`,
+`privacy_trial`, `limits`, `tokens`, `outbox`, `close_codes`, `browser_messages`, `browser_protocol`;
+`privacy_problems`, `hub`, `window`, `subscriptions`, `page_session`, `page_registry`, `page_moves`; `credentials`,
+`sign_in`, `console`, `console_registry`; `callers`, `files`, `http_server`, `sign_in_requests`, `socket`; this.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console_registry import Consoles
 from nodes.gateway.credentials import Credential
 from nodes.gateway.files import Files
-from nodes.gateway.http_server import common_headers, json_answer, runner
+from nodes.gateway.http_server import body, common_headers, json_answer, runner
 from nodes.gateway.hub import Hub, Settings
 from nodes.gateway.page_registry import Sessions
+from nodes.gateway.privacy_rules import Rules
+from nodes.gateway.privacy_trial import read_trial
 from nodes.gateway.sign_in import SignIn
 from nodes.gateway.sign_in_requests import SignInRequests
 from nodes.gateway.socket import Ended, Socket, run
@@ -50,8 +52,16 @@ TICK_S = 1.0
 class Gateway:
     """Made in the event loop, on a node that is connected."""
 
-    def __init__(self, node: Node, settings: Settings, agents: Mapping[str, Credential], files: Files) -> None:
-        self.hub = Hub(node, settings)
+    def __init__(
+        self,
+        node: Node,
+        settings: Settings,
+        agents: Mapping[str, Credential],
+        files: Files,
+        rules: Rules | None = None,
+    ) -> None:
+        """rules: the operator's, on what leaves pages; `set_rules` gives others"""
+        self.hub = Hub(node, settings, rules)
         self.sessions = Sessions(self.hub)
         sign_in = SignIn(settings.secret, agents)
         self.consoles = Consoles(self.hub, sign_in.end)
@@ -84,6 +94,11 @@ class Gateway:
     async def is_ready(self, timeout_s: float) -> bool:
         """Wait until other gateways can ask this one; False when that took longer."""
         return await asyncio.to_thread(self.sessions.wait_ready, timeout_s)
+
+    def set_rules(self, rules: Rules) -> None:
+        """Have these rules hold from now on, on all pages that are here, too. In the event loop."""
+        self.hub.rules = rules
+        self.sessions.tell_rules()
 
     async def drain(self) -> None:
         """Send all browsers away, and let all sessions go; ends the gateway, and not its node."""
@@ -128,6 +143,7 @@ class Gateway:
                 *self._sign_in.routes(),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
+                *([web.post("/privacy/rules", self._trial)] if self._files.shop else []),
                 *self._files.routes(),
             ]
         )
@@ -238,6 +254,11 @@ class Gateway:
         return socket.ws
 
     # ── health ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _trial(self, request: web.Request) -> web.StreamResponse:
+        """The page to try rules on has them read."""
+        self._callers.check_origin(request)
+        return json_answer(read_trial((await body(request)).decode(errors="replace")))
 
     async def _healthz(self, request: web.Request) -> web.StreamResponse:
         return json_answer({"ok": True})

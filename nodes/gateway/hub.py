@@ -20,6 +20,8 @@ from fabric.payloads import dumps, to_json
 from fabric.wire import Message
 from nodes.gateway.limits import Limits
 from nodes.gateway.policy import Policy
+from nodes.gateway.privacy_problems import PrivacyProblems
+from nodes.gateway.privacy_rules import Rules
 from nodes.rules.backoff import Backoff
 
 
@@ -65,12 +67,15 @@ class Sleeper(Protocol):
 class Hub:
     """Made in the event loop, on a node that is connected."""
 
-    def __init__(self, node: Node, settings: Settings) -> None:
+    def __init__(self, node: Node, settings: Settings, rules: Rules | None = None) -> None:
         self.node, self.settings = node, settings
+        self.rules = rules or Rules()
+        """The operator's, on what leaves pages. Replaced, never changed, by `Gateway.set_rules` in the event loop."""
         self.loop = asyncio.get_running_loop()
         self.counts: Counter[str] = Counter()
         """What browsers were refused, limited or closed for, by kind. Only goes up, in the event loop;
         `after_the_end` in any thread."""
+        self.privacy_problems = PrivacyProblems(self.counts)
         self.opened = 0
         """Sockets that were welcomed. Only goes up, by `Window.take_over`."""
         self.on_connection: list[Callable[[str], object]] = []

@@ -87,6 +87,11 @@ class Sessions:
             else:
                 session.tick(now, may_retry)
 
+    def tell_rules(self) -> None:
+        """The operator's rules are new."""
+        for session in list(self._here.values()):
+            session.tell_rules()
+
     def drain(self, last: str) -> None:
         """Send all browsers away, with a last message; the sessions stay alive at the frame node."""
         for session in list(self._here.values()):

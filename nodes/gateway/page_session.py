@@ -34,6 +34,7 @@ from nodes.gateway.subscriptions import Subscriptions
 from nodes.gateway.tokens import ROTATE_S, Rotation, Token, public_name, write_token
 from nodes.gateway.window import BEAT, Line, Window
 from nodes.page.hosted_page import HostedPage
+from nodes.rules.topics import PRIVACY_PROBLEM
 from nodes.rules.transcript import ChatLine
 
 STATES_S = 5.0
@@ -135,6 +136,7 @@ class PageSession:
                 "state": self.page.told(),
                 "chat": self._chat(),
                 "connection": self._hub.connection,
+                "rules": self._hub.rules.of(self.origin),
             }
 
         self.window.welcome(hello.seen, welcome, same_document=same_document)
@@ -171,6 +173,10 @@ class PageSession:
             with contextlib.suppress(StateError):  # the visitor was faster
                 self.page.retry()
 
+    def tell_rules(self) -> None:
+        """The operator's rules are new: the browser has them at once, and one that comes later with its welcome."""
+        self.window.pass_on({"t": "rules", "rules": self._hub.rules.of(self.origin)})
+
     def close(self, release: bool) -> None:
         """The session ends here; `release`: everywhere."""
         self._subscriptions.clear()
@@ -190,6 +196,8 @@ class PageSession:
             case Publish(id=number, topic=topic, payload=payload):
                 self._policy.check_publish(topic)
                 self.page.publish(topic, payload)
+                if topic == PRIVACY_PROBLEM:
+                    self._hub.privacy_problems.heard(self.origin, payload)
                 if number is not None:
                     self.window.pass_on({"t": "done", "id": number})
             case Update(epoch=epoch, n=number, event=event, snapshot=snapshot):

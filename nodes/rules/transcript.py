@@ -27,7 +27,7 @@ class ChatLine(NamedTuple):
     by:      who said it: `page`, or an agent's id
     sender:  the name that it was said under; a page may claim any
     text:    as it was said
-    ident:   drawn by whoever said it; by it a line that comes twice is known
+    ident:   drawn by its speaker; by it a line that comes twice is known
     at:      when the page heard it, in seconds since 1970
     """
 

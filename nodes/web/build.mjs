@@ -26,17 +26,21 @@ const SCRIPTS = [
   ["assets/chat.js", "src/shared/chat.js", modules],
   ["agent/agent.js", "src/console/main.js", modules],
   ["assets/replay.js", "src/console/replay.js", modules],
+  ["privacy/page.js", "src/privacy/page.js", classic],
+  ["privacy/privacy.js", "src/privacy/main.js", modules],
 ];
 const COPIES = [
   ["frame.html", "src/frame/frame.html"],
   ["frame.css", "src/frame/frame.css"],
   ["agent/index.html", "src/console/index.html"],
   ["agent/agent.css", "src/console/agent.css"],
+  ["privacy/index.html", "src/privacy/index.html"],
+  ["privacy/privacy.css", "src/privacy/privacy.css"],
   ["assets/replay.css", "node_modules/@rrweb/replay/dist/style.min.css"],
 ];
 
 await rm(here("dist"), { recursive: true, force: true });
-for (const folder of ["agent", "assets"]) await mkdir(here(`dist/${folder}`), { recursive: true });
+for (const folder of ["agent", "assets", "privacy"]) await mkdir(here(`dist/${folder}`), { recursive: true });
 await Promise.all(COPIES.map(([path, source]) => copyFile(here(source), here(`dist/${path}`))));
 await Promise.all(
   SCRIPTS.map(([path, source, options]) =>

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -244,16 +245,17 @@ def test_addresses_are_links_that_cannot_harm_and_times_are_told(browsers: Stack
     assert visitor.frame.locator("li.system").inner_text().startswith("Ada joined")
 
 
-def test_no_raw_reason_is_on_a_screen(browsers: Stack) -> None:
-    visitor = browsers.visitor()
-    desk = browsers.desk()
-    visitor.code()
-    desk.join("000000x")
-    desk.page.get_by_text("No page has this code.").wait_for()
-    visitor.js("() => site_connect.publish('~pagesession/show_frame')")
-    visitor.js("() => site_connect.publish('~pagesession/chat/message', {text: 'x'})")
-    visitor.frame.get_by_text("Your last message was not sent.").wait_for()
-    browsers.world.frames[-1].kill()  # the last test here: nothing comes after it
-    desk.join("111111")
-    desk.page.get_by_text("The service does not answer at present.").wait_for()
-    desk.shot("no_frame_node")
+def test_no_raw_reason_is_on_a_screen(tmp_path: Path) -> None:
+    with stack(tmp_path) as found, found.scene() as browsers:
+        visitor = browsers.visitor()
+        desk = browsers.desk()
+        visitor.code()
+        desk.join("000000x")
+        desk.page.get_by_text("No page has this code.").wait_for()
+        visitor.js("() => site_connect.publish('~pagesession/show_frame')")
+        visitor.js("() => site_connect.publish('~pagesession/chat/message', {text: 'x'})")
+        visitor.frame.get_by_text("Your last message was not sent.").wait_for()
+        browsers.world.frames[-1].kill()
+        desk.join("111111")
+        desk.page.get_by_text("The service does not answer at present.").wait_for()
+        desk.shot("no_frame_node")

@@ -12,7 +12,7 @@ from tests.support.waiting import until
 
 STUB = """<script>
 window.site_connect = { calls: [] };
-for (const name of ["subscribe", "unsubscribe", "publish", "stop_session", "frame", "retry"])
+for (const name of ["subscribe", "unsubscribe", "publish", "stop_session", "frame", "retry", "configure"])
   site_connect[name] = (...args) => site_connect.calls.push([name, ...args]);
 </script>"""
 FOREIGN_PAGE = "<!doctype html><title>Elsewhere</title><script async src='{url}/site_connect.js'></script>"

@@ -67,4 +67,8 @@ def test_every_call_in_the_table_is_there(browsers: Stack) -> None:
         line[3:].split("(")[0] for line in page.splitlines() if line.startswith("| `") and "(" in line.split("|")[1]
     }
     known = set(visitor.js("() => Object.keys(window.site_connect)"))
-    assert shown == {"subscribe", "unsubscribe", "publish", "stop_session", "on_consent", "frame", "retry"} == known
+    assert (
+        shown
+        == {"subscribe", "unsubscribe", "publish", "stop_session", "on_consent", "frame", "retry", "configure"}
+        == known
+    )

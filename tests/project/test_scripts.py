@@ -55,6 +55,8 @@ def test_every_script_is_executable_strict_and_says_what_it_does(script: Path) -
         (["--seed", "x"], "--seed x: expected a whole number"),
         (["--seed", "1", "--minutes", "5"], "--seed goes alone"),
         (["--filters", "5"], "--filters goes with --nodes"),
+        (["--pages", "0"], "--pages 0: expected 1 to 99999"),
+        (["--pages", "5", "--minutes", "5"], "--pages goes alone"),
     ],
 )
 def test_wrong_words_to_soak_are_one_line(args: list[str], words: str) -> None:

@@ -336,6 +336,23 @@ def wire(base: str) -> Iterator[Callable[[], bytes]]:
         context.term()
 
 
+_running: list[Any] = []
+"""What `_playwright` has started, once for each that uses it: a process can have but one."""
+
+
+@contextlib.contextmanager
+def _playwright() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    _running.append(_running[0] if _running else sync_playwright().start())
+    try:
+        yield _running[0]
+    finally:
+        last = _running.pop()
+        if not _running:
+            last.stop()
+
+
 @contextlib.contextmanager
 def stack(
     folder: Path, *gateway: str, frame: tuple[str, ...] = (), agents: tuple[str, ...] = ("ada", "bob")
@@ -343,12 +360,10 @@ def stack(
     """A proxy, a frame node, a gateway with the demo shop, and a browser. `gateway`, `frame`: more options of each."""
     built()
     path = chromium()
-    from playwright.sync_api import sync_playwright
-
     with site(folder, *frame) as world:
         options = ["--demo-shop", "--agents", agents_file(folder, *agents), "--allow-origin", FOREIGN]
         process = start_gateway(world, *options, "--secret-file", secret_file(folder), *gateway)
-        with sync_playwright() as playwright:
+        with _playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=ARGS)
             try:
                 yield Stack(world, process, browser)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ class GatewayProcess(FabricProcess):
 
     def refused(self, kind: str) -> float:
         return self.figure(f'refused_total{{kind="{kind}"}}')
+
+    def hang_up(self) -> None:
+        """Have it read its rules again."""
+        self.popen.send_signal(signal.SIGHUP)
 
     def again(self, listen: str | None = None) -> GatewayProcess:
         """Start it once more, at the same port."""

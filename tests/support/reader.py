@@ -5,8 +5,8 @@
     json NAME    typed into the process `fabric NAME` (none named: the one started last)
     text NAME    what that process prints; none named: a `fabric sub`, page or agent started last, or what the block
                  before it printed. `…` stands for anything. Of a page or an agent other lines may come between
-    toml         a description of a fabric, read by `fabric plan`
-    html, js     for browsers; tests/e2e/test_docs_web_site.py runs them
+    toml         a description of a fabric, read by `fabric plan`; with [[rules]], the file rules.toml
+    html, js     for browsers; tests/e2e/test_docs_web_site.py and test_privacy_rules.py run them
     (no word)    a drawing, or commands that a page only names
 
 `<!-- not run: WHY -->` on the line before a block keeps it from being run. Ports, files and the contact code that a
@@ -103,6 +103,7 @@ class Reader:
             "ipc:///tmp/fabric-readme": f"ipc://{self._folder}/p",
             "sqlite:///frame.db": f"sqlite:///{self._folder}/frame.db",
             "agents.jsonl": f"{self._folder}/agents.jsonl",
+            " rules.toml": f" {self._folder}/rules.toml",
             "nodes/demo/data": f"{ROOT}/nodes/demo/data",
         }.items():
             text = text.replace(shown, path)
@@ -174,7 +175,10 @@ class Reader:
                 self._read[name] = after + 1
 
     def _toml(self, block: Block) -> None:
-        assert make(read(block.text), fabric="fabric", state="/s").processes
+        if "[[rules]]" in block.text:
+            (self._folder / "rules.toml").write_text(block.text, encoding="utf-8")
+        else:
+            assert make(read(block.text), fabric="fabric", state="/s").processes
 
 
 def _fits(expected: str, line: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -233,6 +235,27 @@ def test_what_is_for_the_node_itself_is_asked_for_each_time(judge: Judge) -> Non
         judge.intake.take(b"$ack/1\0body")
     judge.intake.take(b"no NUL")
     assert judge.first_sights == [b"$ack/1"] * 3 and judge.refused == [b"no NUL"] and judge.intake.received == 4
+
+
+def test_closed_it_keeps_no_handler_alive(judge: Judge, way: Way) -> None:
+    class Holder:
+        def __init__(self, judge: Judge) -> None:
+            self.judge, self.heard = judge, 0
+            judge.broker.subscribe("a", self.take)
+
+        def take(self, message: Message) -> None:
+            self.heard += 1
+
+    other = Judge(type(judge.intake))
+    holder = Holder(other)
+    gone = weakref.ref(holder)
+    way.send("a", count=300)
+    other.intake.drain(way.pull, 100)
+    assert holder.heard == 100
+    other.intake.close()
+    del holder, other
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_closed_socket_is_an_error(judge: Judge, way: Way) -> None:

@@ -678,6 +678,33 @@ def test_what_decoding_refuses_is_refused_on_a_topic_already_seen(name: str) -> 
     assert not both.node.gaps, "nothing is missing"
 
 
+WIDE_HEADS = (b"\xc4", b"\xc5", b"\xc6", b"\xd9", b"\xda", b"\xdb", b"\xdc", b"\xdd", b"\xde", b"\xdf")
+CUT = [
+    *(head + bytes([255]) * size + b"x" for head in WIDE_HEADS for size in (1, 2, 4)),
+    *(
+        pack(each)
+        for each in ("x" * 20, "x" * 40, "x" * 300, bytes(20), bytes(300), 1.5, 2**16, 2**32, 2**63, -200, -(2**40))
+    ),
+    *(pack(each) for each in (["x", 1], {"k": b"v"}, [[b"x"], {"a": [2.5]}])),
+    *(
+        head + bytes(8)
+        for head in (b"\xca", b"\xcb", b"\xcc", b"\xcd", b"\xce", b"\xcf", b"\xd0", b"\xd1", b"\xd2", b"\xd3")
+    ),
+]
+
+
+def test_payloads_that_are_cut_short_or_declare_more_than_there_is_are_refused_at_every_byte() -> None:
+    """Also what would be read beyond the part's end shows, under a sanitizer."""
+    both = Both()
+    both.take(*SEEN)
+    number = 3
+    for raw in CUT:
+        for size in range(len(raw) + 1):
+            both.take(b"a/x\0" + with_raw(raw[:size])([1, 7, number, NOW_NS]))
+            number = both.plain.detector.lasts("a/x")[7] + 1
+    assert both.node.receiver.refused["bad_body"] > 100
+
+
 @pytest.mark.parametrize("over", [0, 1])
 def test_a_body_is_taken_up_to_the_limit_and_no_further(over: int) -> None:
     both = Both(max_payload_bytes=200)

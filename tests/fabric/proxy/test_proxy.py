@@ -17,10 +17,12 @@ import pytest
 import zmq
 
 from fabric import Node, Proxy
+from fabric.core.steering import END
 from fabric.endpoints import Endpoints
 from fabric.errors import NotConnected, TransportError
 from fabric.protocol.markers import PROTOCOL
 from fabric.wire import Encoder, decode
+from tests.faults.zmtp import RawPeer
 from tests.support.processes import FabricProcess, Process, ProxyProcess, free_base
 from tests.support.waiting import PATIENCE_S, Box, until
 
@@ -90,6 +92,16 @@ def test_one_that_was_never_started_leaves_nothing_when_closed() -> None:
     base = free_base()
     for _ in range(2):
         Proxy(base).close()
+
+
+def test_an_address_that_is_taken_before_it_is_a_member_ends_it(start: Start) -> None:
+    """`in` is bound only then; it was free when the proxy was made."""
+    proxy, events = start(settle_s=0.3, wait=False)
+    with zmq.Context() as context, context.socket(zmq.PULL) as other:
+        other.bind(proxy.endpoints.ingress)
+        events.wait_for(lambda items: items[-1]["event"] == "failed", "its end")
+    assert kinds(events) == ["failed"] and not proxy.wait_ready(0)
+    assert events.items[0]["error"].startswith(f"cannot listen at {proxy.endpoints.ingress}: ")
 
 
 def test_a_process_that_cannot_listen_says_why_and_fails(start: Start, fabric: Callable[..., FabricProcess]) -> None:
@@ -171,6 +183,21 @@ def test_a_process_drains_on_a_signal_and_ends_with_0(
     proxy.signal(number)
     assert proxy.wait() == 0
     assert any("draining" in line for line in proxy.stderr)
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["ended", "silent"])
+def test_without_its_switch_it_ends_and_says_why(silent: bool, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that carries nothing must not pretend: another process may take its place."""
+    proxy, events = start()
+    if silent:
+        monkeypatch.setattr("fabric.proxy.proxy.SILENCE_S", 0.5)
+        monkeypatch.setattr(proxy._plumbing, "echo", lambda word: None)
+        why = "the own switch did not answer for 0.5 s"
+    else:
+        proxy._plumbing._command(END)
+        why = "the switch ended unasked"
+    until(lambda: not proxy.wait_ready(0), "it has ended")
+    events.wait_for(lambda items: items[-1] == {"event": "failed", "error": why}, "why")
 
 
 # --- the streams
@@ -267,6 +294,36 @@ def test_what_guests_do_harms_guests_only(start: Start) -> None:
         until(cancelled, "what the guest sent before has gone through")
         node.publish("a", 1)
         assert box.wait()[0].payload == 1
+
+
+def test_what_one_guest_cancels_another_and_the_nodes_still_get_from_afar(start: Start) -> None:
+    first, _ = start(name="first")
+    second, _ = start(name="second", join=[first.endpoints.base])
+    with (
+        Node(first.endpoints.base) as here,
+        Node(second.endpoints.base) as there,
+        zmq.Context() as context,
+        context.socket(zmq.SUB) as guest,
+    ):
+        box = Box()
+        assert here.wait_ack(here.subscribe("a", box), 10).ok
+        guest.connect(Endpoints.parse(first.endpoints.base).guest)
+        for _ in range(3):
+            guest.subscribe(b"a\0")
+            guest.unsubscribe(b"a\0")
+        guest.subscribe(b"a\0")
+        with RawPeer(Endpoints.parse(first.endpoints.base).guest, "XSUB") as stray:
+            for _ in range(3):
+                stray.send(b"\x00b\0")
+            until(lambda: there.publish("a", 1) and guest.poll(20), "the guest hears the other proxy")
+            count = len(box)
+            there.publish("a", 2)
+            box.wait_for(lambda items: len(items) > count and items[-1].payload == 2, "and so does the node")
+        guest.unsubscribe(b"a\0")
+        said = announced(here, "first")
+        said.wait_for(lambda items: items[-1]["subscriptions"]["guest"] <= 0, "the guest holds nothing")
+        there.publish("a", 3)
+        box.wait_for(lambda items: items[-1].payload == 3, "the node holds what the guest has let go")
 
 
 def test_over_ipc_it_is_the_same(start: Start, tmp_path: Path) -> None:

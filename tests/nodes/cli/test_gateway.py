@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import subprocess
@@ -20,7 +21,7 @@ from nodes.cli.main import run
 from nodes.cli.page import page
 from nodes.gateway.hub import Settings
 from nodes.store.records import StoreOptions
-from tests.support.gateways import PASSWORD, agents_file, start_gateway
+from tests.support.gateways import PASSWORD, Browser, GatewayProcess, agents_file, start_gateway
 from tests.support.site import Site, site
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -63,11 +64,14 @@ def test_visitors_are_asked_unless_options_say_else() -> None:
 def test_files_that_cannot_be_used_are_named(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "short").write_text("secret\n")
     (tmp_path / "agents").write_text("{}\n")
+    (tmp_path / "rules.toml").write_text("[[rules]]\nmask = ['p::before']\n")
     for options, words in (
         (["--secret-file", str(tmp_path / "nothing")], "cannot be read"),
         (["--secret-file", str(tmp_path / "short")], "16 or more"),
         (["--agents", str(tmp_path / "nothing")], "cannot be used"),
         (["--agents", str(tmp_path / "agents")], "line 1"),
+        (["--privacy", str(tmp_path / "nothing")], "cannot be used"),
+        (["--privacy", str(tmp_path / "rules.toml")], "rule 1 (line 1), mask: invalid selector"),
         (
             ["--listen", "https://127.0.0.1:0", "--tls-cert", str(tmp_path / "short"), "--tls-key", "x"],
             "cannot be used",
@@ -76,6 +80,44 @@ def test_files_that_cannot_be_used_are_named(capfd: pytest.CaptureFixture[str], 
         assert run(["gateway", *options]) == Exit.MISSING
         said = capfd.readouterr().err
         assert words in said and "secret\n" not in said
+
+
+def test_rules_are_read_again_and_a_wrong_file_changes_nothing(world: Site, tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text("[[rules]]\nmask = ['.a']\n")
+
+    async def story(gateway: GatewayProcess) -> None:
+        async with Browser(gateway.url) as browser:
+            welcome = await browser.hello()
+            assert welcome["rules"] == {"private": False, "rules": [{"paths": ["*"], "mask": [".a"]}]}
+            path.write_text("[[rules]]\nmask = ['.b']\n")
+            gateway.hang_up()
+            assert (await browser.get("rules"))["rules"]["rules"] == [{"paths": ["*"], "mask": [".b"]}]
+            path.write_text("[[rules]]\nmask = ['.b'\n")
+            gateway.hang_up()
+            gateway.wait_stderr("the rules before it stay")
+            assert gateway.refused("privacy_file") == 1
+            async with Browser(gateway.url) as later:
+                assert (await later.hello())["rules"]["rules"] == [{"paths": ["*"], "mask": [".b"]}]
+            path.write_text("[[rules]]\npages = ['https://elsewhere.example/*']\nprivate = true\n")
+            gateway.hang_up()
+            assert (await browser.get("rules"))["rules"] == {"private": False, "rules": []}
+
+    with world.scene():
+        asyncio.run(story(start_gateway(world, "--privacy", str(path))))
+
+
+def test_without_rules_a_hang_up_ends_nothing(world: Site) -> None:
+    with world.scene():
+        gateway = start_gateway(world, "--private")
+        gateway.hang_up()
+        gateway.wait_stderr("there is no --privacy file")
+
+        async def story() -> None:
+            async with Browser(gateway.url) as browser:
+                assert (await browser.hello())["rules"] == {"private": True, "rules": []}
+
+        asyncio.run(story())
 
 
 def test_a_port_that_is_taken_ends_it_with_3(world: Site, run_fabric: Run) -> None:

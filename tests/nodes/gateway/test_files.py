@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from nodes.gateway.files import Files, page_policy
+from nodes.gateway.files import BUILT, Files, page_policy
 
 SHOP = "https://shop.example.org"
 
@@ -52,17 +52,6 @@ def fetch(files: Files, *paths: str) -> list[tuple[int, str, Mapping[str, str]]]
     return asyncio.run(run())
 
 
-def test_a_private_gateway_tells_the_recorder_by_whatever_path_it_is_asked_for(folder: Path) -> None:
-    (folder / "dist/assets/recorder.js").write_text("recorder")
-    paths = ("/assets/recorder.js", "/assets/%2e/recorder.js", "/assets/chat.js")
-    open_ones = fetch(Files(frozenset(), web_folder=folder), *paths)
-    private = fetch(Files(frozenset(), private=True, web_folder=folder), *paths)
-    assert [text for _, text, _ in open_ones] == ["recorder", "recorder", "chat"]
-    told = "window.site_connect_operator={private:true};\nrecorder"
-    assert [text for _, text, _ in private] == [told, told, "chat"]
-    assert private[0][2]["Content-Type"] == open_ones[0][2]["Content-Type"]
-
-
 def test_what_was_built_is_served_and_the_shop(folder: Path) -> None:
     paths = ("/site_connect.js", "/frame.html", "/assets/chat.js", "/assets/replay.js", "/agent/", "/agent", "/shop/")
     found = fetch(Files(frozenset({SHOP}), shop=True, web_folder=folder), *paths)
@@ -92,4 +81,18 @@ def test_nothing_outside_its_folder_is_served(folder: Path) -> None:
 
 
 def test_what_was_not_built_is_named(folder: Path) -> None:
-    assert Files(frozenset(), web_folder=folder).unbuilt() == ["assets/recorder.js", "agent/agent.js"]
+    built = {path.relative_to(folder / "dist").as_posix() for path in (folder / "dist").rglob("*") if path.is_file()}
+    unbuilt = Files(frozenset(), web_folder=folder).unbuilt()
+    assert set(unbuilt) == set(BUILT) - built and "assets/recorder.js" in unbuilt
+
+
+def test_the_page_to_try_rules_on_is_served_with_the_shop_and_runs_no_script_that_is_written_into_it(
+    folder: Path,
+) -> None:
+    (folder / "dist" / "privacy").mkdir()
+    (folder / "dist" / "privacy" / "index.html").write_text("trial")
+    ((status, text, headers),) = fetch(Files(frozenset(), shop=True, web_folder=folder), "/privacy/")
+    assert (status, text) == (200, "trial")
+    assert "script-src 'self';" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert fetch(Files(frozenset(), web_folder=folder), "/privacy/")[0][0] == 404

@@ -58,7 +58,7 @@ const link = new Link({
     become(heard(desk, said, performance.now()));
     if (said.t === "welcome" && available && !said.available) tellAvailable(true, serving); // the gateway has forgotten
     if (said.t === "event" && said.event === "update") show(said);
-    if (said.t === "confirm" || said.event === "stopped") stage.end(said.session);
+    if (said.t === "confirm" || said.event === "stopped" || isTakenBack(said)) stage.end(said.session);
     if (said.t === "confirm") link.send({ t: "handled", confirm: said.confirm }); // nothing of it is on the screen now
   },
   quality: (took_ms) => {
@@ -76,6 +76,11 @@ const link = new Link({
     view.door(words);
   },
 });
+
+/** By its rules the site shows nothing now: what was seen of it goes, too. */
+function isTakenBack({ event, topic, payload }) {
+  return event === "message" && topic === "~pagesession/cobrowsing/paused" && payload?.by === "site";
+}
 
 function become(next) {
   desk = next;

@@ -32,6 +32,7 @@ export const START = {
 const NOTHING_SEEN = { synced: false, n: null, pulse: null, paused: "" };
 // No prototype: `toString` is a topic like others. Whether each says that a page pauses.
 const PAUSES = { __proto__: null, "~pagesession/cobrowsing/paused": true, "~pagesession/cobrowsing/resumed": false };
+const PRIVACY_PROBLEM = "~pagesession/cobrowsing/privacy_problem";
 const OLD_MS = 5_000; // a picture that was not confirmed for so long may be old
 const AWAY_MS = 2_000; // a page that is loaded again is away for less
 const ENGAGED = ["offered", "invited", "open"];
@@ -89,6 +90,7 @@ const EVENTS = {
     return change(desk, session, { pulse: { n, open, seenAt: now - silent_s * 1000 } });
   },
   message: (desk, { session, topic, payload }) => {
+    if (topic === PRIVACY_PROBLEM) return { ...desk, notice: `A privacy rule cannot be applied: ${payload?.why}` };
     if (desk.visitors[session]?.epoch !== payload?.epoch || !(topic in PAUSES)) return desk;
     return change(desk, session, { synced: false, paused: PAUSES[topic] ? String(payload.why) : "" });
   },

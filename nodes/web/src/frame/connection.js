@@ -6,7 +6,7 @@
 //   kept.get(name), kept.set(name, value): `token` and `seen`, which the next document of this tab finds
 //   chat(), what the gateway is given of the chat, or null
 //   tell(message): `welcome` (with `fresh`, and with `unsaid`: what the page has published and the gateway has not heard),
-//     `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`
+//     `site`, `message`, `retained`, `ack`, `stopped`, `connection`, `snapshot`, `rules`
 
 import { BackOff, ruleOf } from "../shared/back_off.js";
 import { packed } from "../shared/packing.js";
@@ -220,7 +220,7 @@ export class Connection {
 
   welcome(said) {
     const fresh = said.missed || said.session !== this.session; // a new document knows of no session
-    const { session, retained, connection, state, chat } = said;
+    const { session, retained, connection, state, chat, rules } = said;
     this.kept.set("token", said.token);
     this.session = session;
     this.welcomed = true;
@@ -228,7 +228,7 @@ export class Connection {
     this.toldUpTo = fresh ? said.seq : 0;
     this.cancels.push(this.after(STEADY_S, () => this.backOff.restart()));
     const unsaid = this.waiting.map(({ topic, payload }) => ({ topic, payload })); // newer than what the gateway knows
-    this.tell({ t: "welcome", session, retained, fresh, state, chat, unsaid });
+    this.tell({ t: "welcome", session, retained, fresh, state, chat, unsaid, rules });
     this.tell({ t: "connection", connected: true, covered: [], missing: [], ...connection });
     for (const [id, filter] of this.filters) this.put({ t: "subscribe", id, filter });
     for (const id of this.stops) this.put({ t: "stop", id });

@@ -7,13 +7,19 @@ const WEB = new Set(["http:", "https:"]);
 const URL_IN_STYLE = /url\(\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^)]*?))\s*\)/gi;
 const IMPORT = /(@import\s+)(?:"([^"]*)"|'([^']*)')/gi;
 const TOLD_BY_STYLE = // properties by which a page shows text
-  /(?<![\w-])(content|--[\w-]+)\s*:(?:[^;{}"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*/gi;
+  /(?<![\w-])(content|--[\w-]+|quotes|list-style(?:-type)?|(?:additive-)?symbols|prefix|suffix|pad|negative|text-overflow|hyphenate-character|string-set|text-emphasis(?:-style)?|initial-value)\s*:(?:[^;{}"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*/gi;
+const SET = /(image-set\()((?:[^()"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\([^()]*\))*)/gi;
+const TYPES = /type\([^()]*\)/gi;
+const CONDITION = /(\[[^\]"'=]*=\s*)("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\]\s]*)/g; // of a selector, by an attribute
+const ESCAPED = // a declaration whose name is not what it seems
+  /(?<=^|;)[^;:"']*\\[^;:"']*:(?:[^;"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*;?/g;
+const COMMENT = /\/\*[^]*?(\*\/|$)/g;
 const QUOTED = /"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'/g;
 const ICON = /^(\\[0-9a-f]{1,6}\s?|[^\w]|.)?$/iu; // of an icon font, or a single letter
 
 /** The prefixes of a list of addresses; what is no address is left out. */
-export function prefixes(text) {
-  return (text ?? "").split(/\s+/).flatMap((each) => (read(each) ? [read(each).href] : []));
+export function prefixes(list) {
+  return list.flatMap((each) => (read(each) ? [read(each).href] : []));
 }
 
 /** The page's own address, as the agent is told it: the site, and the path only if it `tellsPath`. */
@@ -68,10 +74,15 @@ export function ofStyle(text, base, { queries = [], isMasked = false, hidesText 
   };
   const imported = (_, start, double, single) =>
     isMasked ? start + '""' : `${start}"${ofFile(double ?? single, base, queries)}"`;
-  const cut = text.replace(URL_IN_STYLE, address).replace(IMPORT, imported);
+  const file = (_, double, single) => (isMasked ? '""' : `"${ofFile(double ?? single, base, queries)}"`);
+  const chosen = (_, start, list) => start + list.replace(TYPES, "").replace(QUOTED, file);
+  const seen = hidesText ? text.replace(COMMENT, "") : text;
+  const cut = seen.replace(SET, chosen).replace(URL_IN_STYLE, address).replace(IMPORT, imported);
   if (!hidesText) return cut;
-  return cut.replace(TOLD_BY_STYLE, (declaration, name) => {
-    if (isMasked && isInline && name.startsWith("--")) return `${name}:`;
+  const plain = isInline && isMasked ? cut.replace(ESCAPED, "") : cut;
+  const conditions = isMasked && !isInline ? cut.replace(CONDITION, '$1""') : plain;
+  return conditions.replace(TOLD_BY_STYLE, (declaration, name) => {
+    if (isMasked && /^(--|initial)/.test(name)) return `${name}:`;
     return declaration.replace(QUOTED, (whole, double, single) =>
       ICON.test(double ?? single) ? whole : `"${"*".repeat((double ?? single).length)}"`,
     );

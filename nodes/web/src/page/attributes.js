@@ -7,6 +7,7 @@
 //   never            srcdoc, handlers, names of fields, what a meta element says, what is named like a token
 
 import { ofFile, ofLink, ofSet, ofStyle } from "./addresses.js";
+import { lists } from "./policy.js";
 import { SHOWN, inputType, mask, maskWords } from "./privacy.js";
 
 const set = (words) => new Set(words.trim().split(/\s+/));
@@ -38,11 +39,13 @@ const NEVER = set(`
 const NEVER_NAMED = /^on|token|csrf|xsrf|secret|passw|session|api-?_?key|auth(?!or)/i;
 const NAME = /^[\w:@.-]{1,64}$/;
 const LONGEST = 100; // of an attribute that is not known: what style selects by is short, what is long is a page's state
+const UNSEEN = set("link script style base head title noscript template source");
 const META = set("viewport color-scheme");
 
 /** Return the attributes of `node` that may leave, from those that the recorder `found`: name -> value, null if removed. */
-export function allowed(node, found, { privacy, queries }) {
+export function allowed(node, found, { privacy }) {
   const { read } = privacy;
+  const { queries, deny, allow } = privacy.policyAt(node);
   const tag = read.tag(node);
   if (tag === "meta") return ofMeta(read, node, found);
   if (tag === "input" && inputType(read, node) === "hidden") return { type: "hidden" };
@@ -51,12 +54,14 @@ export function allowed(node, found, { privacy, queries }) {
     tag,
     privacy,
     queries,
+    allow,
     verdict: privacy.verdict(node),
     style: privacy.style(node),
     base: read.base(node),
   };
   const told = {};
   for (const [name, value] of Object.entries(found)) {
+    if (lists(deny, name.toLowerCase())) continue;
     const allowedValue = judge(about, name, value);
     if (allowedValue !== undefined) told[name] = allowedValue;
   }
@@ -87,7 +92,8 @@ function choice({ node, tag, privacy, verdict }, name, value) {
   if (name === "checked") return verdict === SHOWN ? value : undefined;
   if (name !== "value" || value === null) return undefined;
   if (privacy.isField(node)) return hidden(read.value(node), verdict, mask); // the recorder tells what it held first
-  if (tag === "input" || tag === "button") return hidden(String(value), verdict, maskWords);
+  if (tag === "button") return undefined; // nobody sees it
+  if (tag === "input") return hidden(String(value), verdict, maskWords);
   return verdict === SHOWN ? value : undefined; // of a gauge, a list item
 }
 
@@ -96,8 +102,9 @@ function hidden(text, verdict, masked) {
 }
 
 /** Style text, or what the recorder tells of changes: property -> value, [value, priority], or false. */
-function style({ node, style: verdict, base, queries, privacy }, name, value) {
-  const isMasked = verdict !== SHOWN;
+function style({ node, style: verdict, verdict: ofText, base, queries, privacy }, name, value) {
+  const isOwn = privacy.isPrivate && name !== "_cssText"; // an element's own style has a page's content in it, as pictures
+  const isMasked = verdict !== SHOWN || (isOwn && ofText !== SHOWN);
   const told = { queries, isMasked, hidesText: isMasked || privacy.isPrivate, isInline: name !== "_cssText" };
   if (name === "style" && typeof value === "string") return ofStyle(privacy.read.attribute(node, name) ?? value, base, told);
   if (typeof value === "string") return ofStyle(value, base, told);
@@ -131,10 +138,12 @@ function address({ tag, node, base, queries, verdict, privacy }, name, value) {
 }
 
 function words(about, name, value) {
-  const { verdict, node, privacy } = about;
+  const { verdict, node, tag, privacy, allow } = about;
+  if (UNSEEN.has(tag)) return undefined;
   if (STATE.test(name) && /^(true|false|mixed|horizontal|vertical|)$/.test(value)) return value;
   if (value === "" || (verdict === SHOWN && TEXT.has(name))) return value;
   if (verdict !== SHOWN) return TEXT.has(name) ? maskWords(value) : undefined;
+  if (lists(allow, name)) return value;
   return value.length > LONGEST || mirrors(node, privacy) ? undefined : value;
 }
 

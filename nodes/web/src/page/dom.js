@@ -15,21 +15,14 @@ function getter(owner, name) {
   };
 }
 
-const { getAttribute, hasAttribute, matches, getBoundingClientRect, querySelectorAll } = Element.prototype;
+const { getAttribute, hasAttribute, matches, querySelectorAll } = Element.prototype;
 const searchDocument = Document.prototype.querySelectorAll;
 const searchFragment = DocumentFragment.prototype.querySelectorAll;
 
 const nodeType = getter(Node, "nodeType");
 const parentNode = getter(Node, "parentNode");
-const slotOfElement = getter(Element, "assignedSlot");
-const slotOfText = getter(Text, "assignedSlot");
 const defaultView = getter(Document, "defaultView");
 const frameElement = getter(window, "frameElement");
-const valueOf = {
-  input: getter(HTMLInputElement, "value"),
-  textarea: getter(HTMLTextAreaElement, "value"),
-  select: getter(HTMLSelectElement, "value"),
-};
 
 export const dom = {
   /** The document in which all of this runs: nothing is above it. */
@@ -44,45 +37,36 @@ export const dom = {
     if (type === 9) return frameElement(defaultView(node));
     return parentNode(node) ?? (type === SHADOW ? dom.host(node) : null);
   },
-  /** The slot in which a component shows this node, or null: marks around the slot hold for the node, too. */
-  slot: (node) => (nodeType(node) === 1 ? slotOfElement(node) : slotOfText(node)),
   host: getter(ShadowRoot, "host"),
   has: (element, name) => hasAttribute.call(element, name),
   attribute: (element, name) => getAttribute.call(element, name),
   matches: (element, selector) => matches.call(element, selector),
-  children: getter(Node, "childNodes"),
-  /** What a field holds now, as text. */
-  value: (element) => valueOf[dom.tag(element)]?.(element) ?? "",
+  isConnected: getter(Node, "isConnected"),
+  /** The window of a document. */
+  view: (node) => defaultView(node),
+  /** The inputs in an element or text that may have been taken out of the page, itself included. */
+  inputs(node) {
+    if (nodeType(node) !== 1) return [];
+    return [...(dom.tag(node) === "input" ? [node] : []), ...querySelectorAll.call(node, "input")];
+  },
   /** Whether a document is an editor as a whole. */
   isDesigned: (node) => designMode(node) === "on",
   /** Whether a script has made an element an editor by the EditContext API. */
   hasEditContext: (element) => editContext(element) !== null,
-  /** The address that addresses in this node's document are relative to. */
-  base: (node) => baseURI(node) ?? document.baseURI,
-  /** The address of this node's document. */
-  address: (node) => documentURI(ownerDocument(node) ?? node) ?? document.URL,
-  /** Width and height on the screen, in pixels. */
-  size(element) {
-    const { width, height } = getBoundingClientRect.call(element);
-    return [width, height];
-  },
   /** The shadow root that scripts may reach, or null. */
   shadow: getter(Element, "shadowRoot"),
   /** The document of a frame, if it is of this origin; null for another element. */
   inner: (element) => INNER[dom.tag(element)]?.(element) ?? null,
-  /** All elements in a document, a shadow root or an element. */
-  all(root) {
+  /** All elements in a document, a shadow root or an element, or those that a selector names. */
+  all(root, selector = "*") {
     const type = nodeType(root);
     const search = type === 9 ? searchDocument : type === SHADOW ? searchFragment : querySelectorAll;
-    return search.call(root, "*");
+    return search.call(root, selector);
   },
 };
 
 const designMode = getter(Document, "designMode");
 const editContext = getter(HTMLElement, "editContext");
-const baseURI = getter(Node, "baseURI");
-const ownerDocument = getter(Node, "ownerDocument");
-const documentURI = getter(Document, "URL");
 const INNER = {
   iframe: getter(HTMLIFrameElement, "contentDocument"),
   frame: getter(window.HTMLFrameElement, "contentDocument"),

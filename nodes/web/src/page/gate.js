@@ -19,9 +19,9 @@ const UNSEEN = new Set(["title", "noscript", "script", "template"]); // their te
 const PICTURES = new Set(["img", "video", "canvas", "object", "embed", "image"]);
 
 export class Gate {
-  /** nodeOf(id): the node, or null · told: {privacy, queries, tellsPath} */
-  constructor(nodeOf, told) {
-    Object.assign(this, { nodeOf, told, privacy: told.privacy, read: told.privacy.read });
+  /** nodeOf(id): the node, or null */
+  constructor(nodeOf, privacy) {
+    Object.assign(this, { nodeOf, privacy, read: privacy.read });
     /** Style sheets that documents and shadow roots adopt: id -> {hosts: a set of nodes, rules: while not told}. */
     this.sheets = new Map();
     /** `data.source` of a change -> the function that judges it; others do not leave. */
@@ -47,7 +47,7 @@ export class Gate {
   pass(event) {
     this.privacy.begin();
     const { type, data, timestamp } = event;
-    if (type === META) return { ...event, data: { ...data, href: ofPage(data.href, this.told.tellsPath) } };
+    if (type === META) return { ...event, data: { ...data, href: ofPage(data.href, this.privacy.policy.tellsPath) } };
     if (type === SNAPSHOT) {
       this.sheets.clear();
       return { ...event, data: { ...data, node: this.tree(data.node) } };
@@ -80,7 +80,7 @@ export class Gate {
   element(recorded, node) {
     const { read } = this;
     const tag = read.tag(node);
-    const attributes = allowed(node, this.withValue(recorded.attributes, node, tag), this.told);
+    const attributes = allowed(node, this.withValue(recorded.attributes, node, tag), this);
     if (PICTURES.has(tag) && this.privacy.verdict(node) !== SHOWN) Object.assign(attributes, this.size(node));
     const isField = tag === "textarea"; // what it held first is its child
     return { ...recorded, attributes, childNodes: isField ? [] : this.trees(recorded) };
@@ -144,7 +144,7 @@ export class Gate {
 
   changedAttributes(id, changed) {
     if (this.verdict(id) === BLOCKED) return [];
-    const attributes = allowed(this.nodeOf(id), changed, this.told);
+    const attributes = allowed(this.nodeOf(id), changed, this);
     return Object.keys(attributes).length ? [{ id, attributes }] : [];
   }
 
@@ -193,7 +193,7 @@ export class Gate {
     const verdicts = owners.map((owner) => this.privacy.style(owner));
     if (!owners.length || verdicts.every((verdict) => verdict === BLOCKED)) return null;
     const isMasked = !verdicts.every((verdict) => verdict === SHOWN);
-    return { queries: this.told.queries, isMasked, hidesText: isMasked || this.privacy.isPrivate };
+    return { queries: this.privacy.policyAt(owners[0]).queries, isMasked, hidesText: isMasked || this.privacy.isPrivate };
   }
 
   owners({ id, styleId }) {

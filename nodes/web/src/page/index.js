@@ -8,23 +8,25 @@
 //   data-private                agents see masked what the page does not mark as shown
 //   data-address="path"         agents are told the path of the page's address, not only its site
 //   data-queries="https://…"    addresses of pictures and styles that begin so keep their query
+//   data-configure              nothing is recorded before the page has called site_connect.configure
 //
 // Two lines before it let the page call while the script is on its way:
 //
 //   window.site_connect = { calls: [] };
-//   for (const name of ["subscribe", "unsubscribe", "publish", "stop_session", "on_consent", "frame", "retry"])
+//   for (const name of ["subscribe", "unsubscribe", "publish", "stop_session", "on_consent", "frame", "retry", "configure"])
 //     site_connect[name] = (...args) => site_connect.calls.push([name, ...args]);
 //
 // Their subscriptions have the ids that the stub's `subscribe` returned; of the rest it returns nothing of use.
 
-import { prefixes } from "./addresses.js";
 import { dom } from "./dom.js";
 import { FrameLink } from "./frame_link.js";
 import { Memory } from "./memory.js";
 import { Overlay, keepThere } from "./overlay.js";
 import { ownScript, scriptMaker } from "./own_script.js";
+import { PRIVACY_PROBLEM } from "./names.js";
 import { Page } from "./page.js";
 import { Recording } from "./recording.js";
+import { Settings } from "./settings.js";
 import { Watch } from "./watch.js";
 
 const UNSEEN = "The sign that says so cannot be seen on the visitor's page, so viewing pauses.";
@@ -39,11 +41,7 @@ function begin({ origin, dataset, nonce }) {
 
   const memory = new Memory(dom);
   const watch = new Watch(dom, memory);
-  const options = {
-    isPrivate: "private" in dataset && dataset.private !== "false",
-    tellsPath: dataset.address === "path",
-    queries: prefixes(dataset.queries),
-  };
+  const settings = new Settings(dataset);
 
   const page = new Page(
     {
@@ -57,6 +55,8 @@ function begin({ origin, dataset, nonce }) {
       record: (epoch) => recording.start(epoch),
       seen: () => sign?.seen(),
       pause: () => (recording.end(), sign?.paused()),
+      held: (why) => sign?.paused(why),
+      rules: (rules) => settings.take(rules),
       stopRecording: () => (recording.end(), sign?.hide()),
       snapshot: () => recording.snapshot(),
       refused: (what) => recording.refused(what),
@@ -80,7 +80,14 @@ function begin({ origin, dataset, nonce }) {
   });
   const recording = new Recording({
     script: scriptMaker(`${origin}/assets/recorder.js`, nonce),
-    privacy: { dom, memory, watch, options },
+    privacy: {
+      dom,
+      memory,
+      watch,
+      settings,
+      held: (why) => page.held(why),
+      problem: (why) => page.publish(PRIVACY_PROBLEM, { why }),
+    },
     report,
     send: (event, snapshot) => page.sendUpdate(event, snapshot),
     failed: (why) => tellSite("refused", { what: "record", why }),
@@ -107,6 +114,7 @@ function begin({ origin, dataset, nonce }) {
     on_consent: (ask) => page.onConsent(ask),
     frame: () => whenThere(() => link.load()),
     retry: () => page.retry(),
+    configure: (given) => settings.configure(given),
   });
   early.forEach(([name, ...args], index) => {
     try {

@@ -5,16 +5,17 @@
 //   typed    an editor: contenteditable, a text box by role, a document in design mode; masked unless marked as shown
 //
 // A page may put another element in the place of a field. So the name and the id are remembered as well: a field of the
-// same name, and any element of the same id, are what it was. And a password may have been made visible before the script
-// was there: a text field that the script found, in a part that is marked as shown and has a password, counts as one,
-// unless it is marked by itself.
+// same name, and any element of the same id, are what it was. So is the place that a password has left: the fields that
+// come there next are secret, but those whose name or id was an open field's before. A password may have been made visible
+// before the script was there, too: likely.js judges the text fields that it found.
 
 const FIELDS = new Set(["input", "textarea", "select"]);
 const SECRET_TYPE = /^\s*password\s*$/i;
 const SECRET_TOKENS = /(^|\s)(cc-\S*|\S*password|one-time-code)(\s|$)/i; // of `autocomplete`
 const SECRET_NAME = // of `name` and `id`, in small letters with - between words
-  /(^|-)(cvc2?|cvv2?|csc|otp|pin|passw(or)?d|pass-?code|(card|cc)-?(number|num|no)|one-?time-?code|security-?code)(-|$)/;
+  /(^|-)(cvc2?|cvv2?|csc|t?otp|pin|tan|mfa|2fa|pwd|pass|pass(w(or)?d?|wort|code|phrase)|kennwort|(card|cc)-?(number|num|no|exp\w*)|exp(iry|iration)?-?(date|month|year)|(one-?time|security|verification|auth|sms)-?code)(-|$)/;
 const SHOW_MARK = "data-site-connect-show";
+export const NO_TEXT = /^\s*(submit|button|reset|image|checkbox|radio|hidden|file|range|color)\s*$/i; // types of inputs
 const TEXT_ROLES = /^\s*(textbox|searchbox)\s*$/i;
 
 /** Attributes by which an element becomes what is remembered: what watches the page looks at changes of these. */
@@ -32,6 +33,13 @@ export class Memory {
     this.early = new WeakSet();
     /** All that is around a password. */
     this.around = new WeakSet();
+    /** Passwords; and elements and roots out of which one was taken, until fields have come there. */
+    this.passwords = new WeakSet();
+    this.places = new WeakSet();
+    /** Names and ids of fields that were no secrets. */
+    this.openNames = new Set();
+    /** Hosts of shadow roots that nobody can look into. */
+    this.closed = new WeakSet();
     /** Elements and documents that are or were editors. */
     this.editors = new WeakSet();
     /** Ids of those. */
@@ -47,6 +55,12 @@ export class Memory {
     return fresh;
   }
 
+  /** A field was there, and was no secret: its names are known for that. */
+  open(field) {
+    if (this.isSecret(field)) return;
+    for (const name of ["name", "id"]) if (this.read.attribute(field, name)) this.openNames.add(this.read.attribute(field, name));
+  }
+
   /** An attribute of `element` was `old` (null: absent) before it changed; true if something about it is new. */
   was(element, name, old) {
     if (old === null || old === "") return this.learn(element);
@@ -56,6 +70,26 @@ export class Memory {
     if (isField && isSecretAttribute(name, old)) fresh = this.keepSecret(element, name === "type") || fresh;
     if (isEditorAttribute(name, old)) fresh = this.keepEditor(element) || fresh;
     return fresh;
+  }
+
+  /** An element was taken out of `place`; `fields` are the inputs in it. */
+  lost(place, fields) {
+    if (fields.some((each) => this.passwords.has(each))) this.places.add(place);
+  }
+
+  /** These inputs have come; true if one has come in the place of a password. */
+  came(fields) {
+    const met = new Set();
+    for (const field of fields) {
+      let place = this.read.above(field);
+      while (place && !this.places.has(place)) place = this.read.above(place);
+      if (!place || NO_TEXT.test(this.read.attribute(field, "type") ?? "") || this.passwords.has(field)) continue;
+      met.add(place);
+      const names = ["name", "id"].map((name) => this.read.attribute(field, name));
+      if (!names.some((name) => name && this.openNames.has(name))) this.keepSecret(field, true);
+    }
+    for (const place of met) this.places.delete(place);
+    return met.size > 0;
   }
 
   /** An element was there before the script: nobody saw what became of it. */
@@ -68,7 +102,6 @@ export class Memory {
   /** Whether what is in this element is never told. */
   isSecret(element) {
     this.learn(element);
-    if (this.early.has(element) && this.isBesidePassword(element)) return true;
     const { read } = this;
     const id = read.attribute(element, "id");
     if (this.secrets.has(element) || (id && this.secretIds.has(id))) return true;
@@ -83,14 +116,6 @@ export class Memory {
     if (this.editors.has(node)) return true;
     const id = this.read.type(node) === 1 && this.read.attribute(node, "id");
     return Boolean(id) && this.editorIds.has(id);
-  }
-
-  isBesidePassword(element) {
-    const { read } = this;
-    for (let node = read.above(element); node; node = read.above(node)) {
-      if (read.type(node) === 1 && read.has(node, SHOW_MARK) && this.around.has(node)) return true;
-    }
-    return false;
   }
 
   looksSecret(element) {
@@ -117,7 +142,7 @@ export class Memory {
     if (id) this.secretIds.add(id);
     if (name) this.secretNames.add(name);
     const fresh = this.keep(this.secrets, element);
-    if (!fresh || !isPassword) return fresh;
+    if (!isPassword || !this.keep(this.passwords, element)) return fresh;
     for (let node = read.above(element); node; node = read.above(node)) this.around.add(node);
     return true;
   }

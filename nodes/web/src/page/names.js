@@ -19,6 +19,8 @@ export const SEEN = `${SESSION}cobrowsing/shown`;
 /** Nothing leaves at present, and why; and again it does. */
 export const PAUSED = `${SESSION}cobrowsing/paused`;
 export const RESUMED = `${SESSION}cobrowsing/resumed`;
+/** A rule on what leaves the page cannot be applied, and what is hidden instead. */
+export const PRIVACY_PROBLEM = `${SESSION}cobrowsing/privacy_problem`;
 export const ACCEPTED = `${SESSION}chat/accepted`;
 export const SHOW = `${SESSION}show_frame`;
 const MINIMISE = `${SESSION}minimize_frame`;

@@ -12,6 +12,8 @@
 //   out.record(epoch)          record the page, under the visitor's sign; begun afresh if it is recorded already
 //   out.seen()                 the agent's console has said that it shows the page
 //   out.pause()                record nothing, and keep the sign
+//   out.held(why)              by rules or settings nothing leaves at present, in words; null: again it does
+//   out.rules(rules)           the operator's rules are these from now on
 //   out.stopRecording() / out.snapshot(): one is wanted / out.refused(what): so was an update, perhaps
 //   out.later(fun)             call it soon, after the caller has returned
 //   out.report(error)          a callback threw
@@ -48,6 +50,9 @@ export class Page {
     /** Why nothing is recorded though an agent has the page, in words; null while nothing is in the way. `hindered`
      *  sets it; it goes with the session. */
     this.hindrance = null;
+    /** Why the recorder holds everything back, by rules or settings; null while it does not. `held` sets it; it goes
+     *  with the recorder. */
+    this.hold = null;
     /** Snapshots that were asked for; an agent asks twice a second until it has one. */
     this.wanted = 0;
     /** The site's own way to ask its visitor, `request => promise of true`; null: the frame asks. */
@@ -141,7 +146,7 @@ export class Page {
   /** A page update, an opaque text; false when no co-browsing runs. */
   sendUpdate(event, snapshot) {
     const epoch = this.viewing.running;
-    if (epoch === null || this.hindrance !== null) return false;
+    if (epoch === null || this.why !== null) return false;
     this.updates += 1;
     const update = { epoch, n: this.updates, event, snapshot };
     this.out.frame({ t: "update", ...update });
@@ -155,10 +160,27 @@ export class Page {
     const epoch = this.viewing.running;
     if (epoch === null || why === this.hindrance) return;
     this.hindrance = why;
+    this.hold = null; // what holds back is asked again by the next recorder
     if (why === null) this.record(epoch);
     else this.out.pause();
     this.tellHindrance(epoch);
     this.calls.run();
+  }
+
+  /** The recorder holds everything back, by rules or settings, for this reason; null: no more. Agent and visitor are told,
+   *  and what the agent has seen is taken back. */
+  held(why) {
+    const epoch = this.viewing.running;
+    if (epoch === null || why === this.hold) return;
+    this.hold = why;
+    this.out.held(why);
+    this.tellHindrance(epoch);
+    this.calls.run();
+  }
+
+  /** Why nothing leaves though an agent has the page; null while it does. */
+  get why() {
+    return this.hindrance ?? this.hold;
   }
 
   /** The document was replaced, as by `document.open()`: what recorded the one before hears nothing more. The frame is
@@ -175,6 +197,7 @@ export class Page {
     else if (said.t === "ack") this.acked(said);
     else if (said.t === "retained") this.retained = said.messages.map(named);
     else if (said.t === "welcome") this.welcomed(said);
+    else if (said.t === "rules") this.out.rules(said.rules);
     else if (said.t === "stopped") this.view({ t: "acknowledged", id: said.id });
     else if (said.t === "snapshot") this.out.snapshot();
     else if (said.t === "view") this.out.follow(said);
@@ -198,7 +221,7 @@ export class Page {
     if (topic === STARTED) return this.view({ t: "start", payload });
     if (topic === STOPPED) return this.view({ t: "over", epoch: payload.epoch });
     if (topic === SNAPSHOT_REQUEST && this.viewing.running !== null) this.snapshotWanted();
-    if (topic === SEEN && payload.epoch === this.viewing.running) this.out.seen();
+    if (topic === SEEN && payload.epoch === this.viewing.running && this.why === null) this.out.seen();
     if (topic in VIEWS) this.out.view(VIEWS[topic]);
     if (topic === ACCEPTED) this.out.letWrite();
     return this.deliver(said);
@@ -211,8 +234,9 @@ export class Page {
   }
 
   /** The frame has its session. `fresh`: what the table says is to be told, as nobody heard of it when it happened. */
-  welcomed({ session, retained: typed, fresh }) {
+  welcomed({ session, retained: typed, fresh, rules }) {
     const retained = typed.map(named);
+    if (rules) this.out.rules(rules); // before anything could be recorded
     if (this.session !== null && session !== this.session) this.view({ t: "session" });
     this.session = session;
     const before = new Set(this.retained.map((each) => JSON.stringify(each)));
@@ -240,7 +264,7 @@ export class Page {
     else this.out.snapshot(); // it may be worth a try again
     this.wanted += 1;
     const mayBeNew = this.wanted % TELL_EACH === 0; // an agent that has come back has not heard of it
-    if (this.hindrance !== null && mayBeNew) this.tellHindrance(this.viewing.running);
+    if (this.why !== null && mayBeNew) this.tellHindrance(this.viewing.running);
   }
 
   record(epoch) {
@@ -249,8 +273,9 @@ export class Page {
   }
 
   tellHindrance(epoch) {
-    const why = this.hindrance;
-    const [topic, payload] = why === null ? [RESUMED, { epoch }] : [PAUSED, { epoch, why }];
+    const { why } = this;
+    const isHeld = why !== null && why === this.hold;
+    const [topic, payload] = why === null ? [RESUMED, { epoch }] : [PAUSED, { epoch, why, ...(isHeld ? { by: "site" } : {}) }];
     this.out.frame({ t: "publish", topic, payload });
     this.deliver({ topic, payload });
   }
@@ -291,10 +316,10 @@ export class Page {
         this.deliver({ topic: DECLINED, payload: effect.payload });
         return this.asked();
       case "record":
-        this.hindrance = null;
+        this.hindrance = this.hold = null;
         return this.record(effect.epoch);
       case "halt":
-        this.hindrance = null;
+        this.hindrance = this.hold = null;
         return this.out.stopRecording();
       case "snapshot":
         return this.snapshotWanted();

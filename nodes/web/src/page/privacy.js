@@ -10,32 +10,34 @@
 //   data-site-connect-block, class site-connect-block, what a page cannot be asked about    blocked
 //   data-site-connect-mask, what was ever secret (memory.js)                               masked
 //   data-site-connect-show                                                                 shown
-//   without a mark: fields and editors, and all of the page when it is `isPrivate`         masked
+//   without a mark: fields and editors, and all of a private page                          masked
 //   without a mark: the rest                                                               shown
+//
+// Rules of the operator and settings of the page name elements by selectors, as marks do: policy.js.
+
+import { Likely } from "./likely.js";
+import { ALLOW, BLOCK, MARKS, MASK, PAGE_PRIVATE, PRIVATE, SHOW, TYPED, hasBlockClass } from "./marks.js";
+import { OPEN, marksOf } from "./policy.js";
 
 export const BLOCKED = "blocked";
 export const MASKED = "masked";
 export const SHOWN = "shown";
 
-export const MARKS = ["data-site-connect-block", "data-site-connect-mask", "data-site-connect-show"];
-export const BLOCK_CLASS = "site-connect-block";
 const [BLOCK_MARK, MASK_MARK, SHOW_MARK] = MARKS;
 const OWN = "site-connect"; // our own element: frame and sign
 
-const BLOCK = 1;
-const MASK = 2;
-const SHOW = 4;
-const TYPED = 8;
 const TEXT = 3;
 const ELEMENT = 1;
 const ROOTS = new Set([9, 11]);
+const EDITORS = /(^|\s)(CodeMirror|cm-editor|monaco-editor|ace_editor)(\s|$)/; // what is typed they show by other elements
 const NO_TEXT = new Set(["submit", "button", "reset", "image", "checkbox", "radio"]);
 const FIELDS = new Set(["input", "select", "textarea"]);
 
 export class Privacy {
-  /** read: see dom.js · memory: see memory.js · isPrivate: whether what has no mark is masked */
-  constructor({ read, memory, isPrivate = false }) {
-    Object.assign(this, { read, memory, isPrivate });
+  /** read: see dom.js · memory: see memory.js, likely.js · policy: what holds on the page now, see policy.js; replaced, never
+   *  changed · policyAt(node): what holds in the node's document, which may be a frame's */
+  constructor({ read, memory, policy = OPEN, policyAt = () => this.policy }) {
+    Object.assign(this, { read, memory, policy, policyAt, likely: new Likely(read, memory) });
     /** node -> bits, while one event is judged; the page does not change meanwhile. `begin` empties it. */
     this.known = new Map();
   }
@@ -47,7 +49,14 @@ export class Privacy {
 
   /** The verdict on a node. A field is judged by what is typed into it. */
   verdict(node) {
-    return this.judge(node, (bits) => (this.isField(node) ? bits | TYPED : bits));
+    const found = this.judge(node, (bits) => (this.isField(node) ? bits | TYPED : bits));
+    return found === SHOWN && this.hidesChoice(node) ? MASKED : found;
+  }
+
+  /** Whether an option is chosen in a list that may not be told. */
+  hidesChoice(node) {
+    if (this.read.type(node) !== ELEMENT || this.read.tag(node) !== "select") return false;
+    return [...this.read.chosen(node)].some((option) => this.typed(option) !== SHOWN);
   }
 
   /** The verdict on what was typed or chosen at this node, whatever kind of node it is. */
@@ -57,16 +66,21 @@ export class Privacy {
 
   /** The verdict on style: without a mark it is shown, also on a private page, which could not be recognised else. */
   style(node) {
-    return this.judge(node, (bits) => bits & ~TYPED, false);
+    return this.judge(node, (bits) => bits & ~(TYPED | PRIVATE | PAGE_PRIVATE));
   }
 
-  judge(node, also, isPrivate = this.isPrivate) {
+  /** Whether what has no mark is masked. */
+  get isPrivate() {
+    return this.policy.isPrivate || this.policy.isPagePrivate;
+  }
+
+  judge(node, also) {
     try {
       const bits = also(this.bits(node));
       if (bits & BLOCK) return BLOCKED;
-      if (bits & MASK) return MASKED;
-      if (bits & SHOW) return SHOWN;
-      return bits & TYPED || isPrivate ? MASKED : SHOWN;
+      if (bits & MASK || (bits & PAGE_PRIVATE && !(bits & SHOW))) return MASKED;
+      if (bits & (SHOW | ALLOW)) return SHOWN;
+      return bits & (TYPED | PRIVATE) ? MASKED : SHOWN;
     } catch {
       return BLOCKED;
     }
@@ -91,16 +105,24 @@ export class Privacy {
   own(node) {
     const { read, memory } = this;
     const type = read.type(node);
-    if (ROOTS.has(type)) return type === 9 && memory.isEditor(node) ? TYPED : 0;
+    if (ROOTS.has(type)) return type === 9 ? this.ofDocument(node) : 0;
     if (type !== ELEMENT) return type === null ? BLOCK : 0;
     const tag = read.tag(node);
-    if (tag === OWN || read.has(node, BLOCK_MARK) || hasBlockClass(read.attribute(node, "class"))) return BLOCK;
-    const isSecret = memory.isSecret(node);
+    if (memory.closed.has(node) || tag === OWN || read.has(node, BLOCK_MARK) || hasBlockClass(read.attribute(node, "class"))) return BLOCK;
+    const isSecret = memory.isSecret(node) || this.likely.isSecret(node);
     if (isSecret && tag === "select") return BLOCK; // which option is chosen could be told from them
     let found = isSecret || read.has(node, MASK_MARK) ? MASK : 0;
     if (read.has(node, SHOW_MARK)) found |= SHOW;
-    if (tag === "textarea" || memory.isEditor(node)) found |= TYPED;
+    found |= marksOf(this.policyAt(node), read, node);
+    if (tag === "textarea" || memory.isEditor(node) || EDITORS.test(read.attribute(node, "class"))) found |= TYPED;
     return found;
+  }
+
+  ofDocument(node) {
+    const { pause, isPrivate, isPagePrivate, base } = this.policyAt(node);
+    if (pause && node !== this.read.top) return BLOCK; // the page goes on, this frame does not
+    const typed = this.memory.isEditor(node) ? TYPED : 0;
+    return base | typed | (isPrivate ? PRIVATE : 0) | (isPagePrivate ? PAGE_PRIVATE : 0);
   }
 
   /** Whether text is typed or chosen in this element: a button and a tick box hold none. */
@@ -114,10 +136,6 @@ export class Privacy {
 /** The type of an <input>, in small letters. */
 export function inputType(read, element) {
   return (read.attribute(element, "type") ?? "text").trim().toLowerCase();
-}
-
-export function hasBlockClass(value) {
-  return value !== null && value.split(/\s+/).includes(BLOCK_CLASS);
 }
 
 /** A mask as long as the text, which tells its line breaks at most. */

@@ -7,34 +7,47 @@ import { record } from "@rrweb/record";
 import { stringify } from "../shared/json.js";
 
 import { Faults } from "./faults.js";
+import { Flips } from "./flips.js";
 import { Gate } from "./gate.js";
+import { Policies } from "./policy.js";
 import { Privacy, SHOWN, inputType } from "./privacy.js";
+import { readerOf } from "./reader.js";
 import { Sign } from "./sign.js";
 import { Snapshots } from "./snapshots.js";
 import { Supplement } from "./supplement.js";
 import { Waiting } from "./waiting.js";
 
-const LOOK_MS = 500; // how often the page's address is looked at
+const LOOK_MS = 250; // how often the addresses of the page and its frames are looked at
 const META = 4;
 const FULL_SNAPSHOT = 2;
+const CHANGE = 3;
+const MUTATION = 0;
 const MOST_ELEMENTS = 60_000; // a console builds about so many in a second or two, and does nothing else meanwhile
 const BOXES = "site-connect, [data-site-connect-block], .site-connect-block"; // not even looked into, to save time
-
-/** What the operator of the gateway has set: see nodes/gateway/files.py. */
-const operator = window.site_connect_operator ?? {};
-delete window.site_connect_operator;
 
 /** Record into `send(text, snapshot)`: events as JSON. Returns {stop(), snapshot()}; after `stop` nothing is sent.
  *
  *  told: report(error), the first one that the library throws · failed(why): nothing is recorded any more
  *    typing(isShown): whether something of what is typed is told
- *  dom, memory, watch: as site_connect.js keeps them from the start of the page
- *  options: {isPrivate, tellsPath, queries}, of the page
+ *  dom, memory, watch, settings: as site_connect.js keeps them from the start of the page
+ *  held(why): by rules or settings nothing may leave now; null: again it may
+ *  problem(why): a rule or a setting cannot be applied
+ *  address(): of the page, by which rules are chosen; by default its own
  */
-const recordPage = (send, told, { dom, memory, watch, options }) => {
-  const isPrivate = options.isPrivate || operator.private === true;
-  const privacy = new Privacy({ read: dom, memory, isPrivate });
-  const gate = new Gate((id) => record.mirror.getNode(id), { ...options, privacy });
+const recordPage = (send, told, { dom, memory, watch, settings, held, problem, address }) => {
+  const read = readerOf(dom);
+  const policies = new Policies(settings, address ?? (() => read.address(dom.top)), read.isSelector);
+  /** The address of the page's document, as it was judged last. */
+  let here = read.address(dom.top);
+  const policyAt = (node) => {
+    const there = read.address(node);
+    return there === here ? privacy.policy : policies.at(there);
+  };
+  const privacy = new Privacy({ read, memory, policyAt });
+  const gate = new Gate((id) => record.mirror.getNode(id), privacy);
+  const flips = new Flips(read, () => watch.watched(), (node) => record.mirror.getId(node), policyAt);
+  const frames = new WeakMap(); // documents -> the policies by which they were judged
+  const problems = new Set(); // that were told
   const supplement = new Supplement(record.mirror, emit, showsTyping);
   const waiting = new Waiting();
   const faults = new Faults();
@@ -89,6 +102,7 @@ const recordPage = (send, told, { dom, memory, watch, options }) => {
       waiting.clear();
       isStale = false;
       snapshots.taken();
+      flips.learn();
       outside(() => {
         send(stringify([meta, passed]), true);
         told.typing(supplement.showsTyping);
@@ -102,6 +116,10 @@ const recordPage = (send, told, { dom, memory, watch, options }) => {
   function judge(event) {
     try {
       watch.catchUp();
+      follow();
+      if (privacy.policy.pause) return null;
+      const isMutation = event.type === CHANGE && event.data.source === MUTATION;
+      if (isMutation && policies.nameElements && flips.changed(event.data.adds)) remake();
       const passed = gate.pass(event);
       return passed && supplement.complete(passed);
     } catch (error) {
@@ -125,6 +143,7 @@ const recordPage = (send, told, { dom, memory, watch, options }) => {
   function begin() {
     end?.();
     isFaulty = false;
+    settings.isFixed = true;
     catchFaults(failed);
     end = record({
       emit,
@@ -141,13 +160,15 @@ const recordPage = (send, told, { dom, memory, watch, options }) => {
   }
 
   function take() {
+    follow();
+    if (privacy.policy.pause) return undefined;
     look();
     const { length } = dom.all(document);
     if (length > MOST_ELEMENTS) return tooLarge(length);
     try {
-      within(() => (isFaulty || !end ? begin() : record.takeFullSnapshot()));
+      return within(() => (isFaulty || !end ? begin() : record.takeFullSnapshot()));
     } catch (error) {
-      failed(error);
+      return failed(error);
     }
   }
 
@@ -159,14 +180,52 @@ const recordPage = (send, told, { dom, memory, watch, options }) => {
   /** What the agent sees may be wrong: marks have changed, or something failed. The snapshot comes after the recorder has
    *  heard of all that changed with them. */
   function remake() {
-    if (!going) return;
+    if (!going || privacy.policy.pause) return;
     isStale = true;
     snapshots.want({ later: true });
+  }
+
+  /** Follow rules, settings and address as they are now. */
+  function follow() {
+    here = read.address(dom.top);
+    const policy = policies.now();
+    if (!going || policy === privacy.policy) return;
+    const wasHeld = privacy.policy.pause !== null;
+    privacy.policy = policy;
+    for (const why of policy.problems) if (!problems.has(why)) outside(() => problem(why));
+    policy.problems.forEach((why) => problems.add(why));
+    if (policy.pause) return void hold(policy.pause);
+    if (wasHeld) outside(() => held(null));
+    remake();
+  }
+
+  function hold(why) {
+    waiting.clear();
+    snapshots.end();
+    end?.();
+    end = null;
+    isStale = false;
+    outside(() => held(why));
+  }
+
+  /** Also where nothing happens: the page or a frame may have another address. */
+  function lookAround() {
+    follow();
+    for (const root of watch.watched()) {
+      const [before, policy] = [frames.get(root), policyAt(root)];
+      frames.set(root, policy);
+      if (root !== dom.top && before && before !== policy) remake();
+    }
+    const moved = end && supplement.moved();
+    if (!moved || isStale) return;
+    waiting.add(gate.pass(moved), performance.now());
+    wait();
   }
 
   function stop() {
     going = false;
     if (watch.changed === remake) watch.changed = null;
+    if (settings.changed === follow) settings.changed = null;
     waiting.clear();
     clearTimeout(timer);
     snapshots.end();
@@ -176,17 +235,14 @@ const recordPage = (send, told, { dom, memory, watch, options }) => {
   }
 
   watch.changed = remake;
-  const looking = setInterval(() => {
-    const moved = supplement.moved();
-    if (!moved || isStale) return;
-    waiting.add(gate.pass(moved), performance.now());
-    wait();
-  }, LOOK_MS);
-  snapshots.want();
+  settings.changed = follow;
+  const looking = setInterval(lookAround, LOOK_MS);
+  lookAround();
+  if (!privacy.policy.pause) snapshots.want();
 
   return {
     snapshot() {
-      if (going) snapshots.want();
+      if (going && !privacy.policy.pause) snapshots.want();
     },
     stop,
   };

@@ -69,11 +69,11 @@ export class Sign {
     else this.say(CONNECTING);
   }
 
-  /** Nothing leaves at present. */
-  paused() {
+  /** Nothing leaves at present, for this reason; null: again it does, and the console is about to show it. */
+  paused(why = PAUSED) {
     if (!this.words) return;
     clearTimeout(this.unseen);
-    this.say(PAUSED);
+    this.say(why ?? CONNECTING);
   }
 
   /** The agent's console has said that it shows this page. Before, and when it says so no more, it is about to. */

@@ -20,7 +20,9 @@ const ERRORS = {
 /** For agents, by what they asked for: where more is known than by the error alone. */
 const AGENTS = {
   __proto__: null,
-  "join NotAllowed": "Too many codes were wrong. Please wait a minute.",
+  "join NotAllowed": "Too many codes were wrong, or were not allowed. Please wait a minute.",
+  "ask NotAllowed": "Only the agent of a chat can ask its visitor. In any other case ask for the code.",
+  "ask StateError": "Another agent asks this visitor, or sees the page, at present.",
   "accept NotAllowed": "This chat was offered to somebody else meanwhile.",
   "accept StateError": "This chat was offered to somebody else meanwhile, or the visitor does not wait any more.",
   "decline NotAllowed": "This chat was offered to somebody else meanwhile.",
@@ -35,6 +37,7 @@ const VISITORS = {
   __proto__: null,
   trigger: "The chat could not begin. Please try again.",
   "trigger StateError": "You wait for a chat already, or are in one.",
+  allow: "Nobody asks to see this page any more.",
   message: "This chat has ended. Your last message was not sent.",
   publish: "That was not sent. Please try again.",
   rate: "That was too much at once. Please wait a moment.",

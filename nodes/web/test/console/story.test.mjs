@@ -176,6 +176,7 @@ test("a page that pauses says why, and is seen again by its next snapshot", () =
   assert.equal(heard(paused, event("update", { epoch: 1, n: 2, snapshot: true })).visitors.s1.paused, "");
   assert.equal(heard(paused, message("resumed", { epoch: 1 })).visitors.s1.paused, "");
   assert.equal(heard(paused, message("toString", { epoch: 1 })), paused);
+  assert.match(heard(shown, message("privacy_problem", { why: "mask ?" })).notice, /^A privacy rule .*: mask \?$/);
 });
 
 test("nothing can be asked for without a gateway that answers", () => {

@@ -27,7 +27,7 @@ test("links within the page keep their hash, others lose query, hash and user", 
 });
 
 test("pictures lose their query, but below the addresses that the page allows", () => {
-  const queries = prefixes(" https://cdn.example  nonsense https://site.example/_image ");
+  const queries = prefixes(["https://cdn.example", "nonsense", "https://site.example/_image"]);
   assert.deepEqual(queries, ["https://cdn.example/", "https://site.example/_image"]);
   const cases = {
     "/p.png?secret": "https://site.example/p.png", "/_image?w=3": "https://site.example/_image?w=3",
@@ -53,11 +53,21 @@ test("style text keeps its looks", () => {
 test("masked style text shows no text and names no address", () => {
   const told = (text, more) => ofStyle(text, HERE, { isMasked: true, ...more });
   assert.equal(told(".x::after { content: 'a; secret' }"), '.x::after { content: "*********" }');
-  assert.equal(told(".x { --name: \"secret\"; color: red }"), ".x { --name: \"******\"; color: red }");
+  assert.equal(told(".x { --name: \"secret\"; color: red }"), ".x { --name:; color: red }");
+  assert.equal(told(".x[data-x='secret'] { quotes: 'secret' 'b' } /* secret */"), ".x[data-x=\"\"] { quotes: \"******\" 'b' } ");
+  assert.equal(told("@counter-style s { symbols: 'secret' }"), "@counter-style s { symbols: \"******\" }");
+  assert.equal(told("background: image-set('/secret.png' 1x)"), 'background: image-set("" 1x)');
   assert.equal(told("--sum: 1234; color: red", { isInline: true }), "--sum:; color: red");
+  assert.equal(told("color: red; -\\-x: secret; c\\6f: 'a; b'; top: 0", { isInline: true }), "color: red; top: 0");
+  assert.equal(told("@property --p { initial-value: 'secret' }"), "@property --p { initial-value:}");
   assert.equal(told("background: url(/secret.png)"), 'background: url("")');
   assert.equal(told("justify-content: 'x'; font-family: 'Open Sans'"), "justify-content: 'x'; font-family: 'Open Sans'");
   assert.equal(told(".x::before { content: '\\e001' }"), ".x::before { content: '\\e001' }");
+  const images = ofStyle("a { background: image-set('/a.png?secret' type('image/png') 1x, url(b.png?secret) 2x) }", HERE);
+  assert.equal(
+    images,
+    'a { background: image-set("https://site.example/a.png"  1x, url("https://site.example/shop/b.png") 2x) }',
+  );
   const hidden = ofStyle("a { content: 'secret'; background: url(/p.png) }", HERE, { hidesText: true });
   assert.equal(hidden, "a { content: \"******\"; background: url(\"https://site.example/p.png\") }");
 });

@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { allowed } from "../../src/page/attributes.js";
+import { MASK } from "../../src/page/marks.js";
 import { Memory } from "../../src/page/memory.js";
+import { OPEN } from "../../src/page/policy.js";
 import { Privacy } from "../../src/page/privacy.js";
 import { el, page, reader } from "./nodes.mjs";
 
@@ -13,7 +15,7 @@ const MARKS = { none: {}, mask: { "data-site-connect-mask": "" }, show: { "data-
 function told(element, mark = "none", found = element.attributes) {
   const top = page(el("div", MARKS[mark], element));
   const read = reader(top);
-  return allowed(element, found, { queries: [], privacy: new Privacy({ read, memory: new Memory(read) }) });
+  return allowed(element, found, { privacy: new Privacy({ read, memory: new Memory(read) }) });
 }
 
 test("what makes it look right is told everywhere", () => {
@@ -68,7 +70,7 @@ test("which option is chosen is told where the choice is shown", () => {
   const of = (mark) => {
     const one = choice(mark);
     const read = reader(one.above.above.above);
-    return allowed(one, one.attributes, { queries: [], privacy: new Privacy({ read, memory: new Memory(read) }) });
+    return allowed(one, one.attributes, { privacy: new Privacy({ read, memory: new Memory(read) }) });
   };
   assert.deepEqual(of("none"), { label: "ab" });
   assert.deepEqual(of("mask"), { label: "**" });
@@ -110,4 +112,28 @@ test("style is told as text or as changes, and loses in a mask what it could sho
   assert.deepEqual(told(el("p"), "none", { style: { background: "url(/p.png?secret)" } }).style, {
     background: 'url("https://site.example/p.png")',
   });
+});
+
+test("rules deny attributes, and allow those that are longer than others; the value of a button is seen by nobody", () => {
+  const under = (policy, attributes, tag = "p") => {
+    const element = el(tag, attributes);
+    const read = reader(page(element));
+    return allowed(element, attributes, { privacy: new Privacy({ read, memory: new Memory(read), policy: { ...OPEN, ...policy } }) });
+  };
+  const long = "x".repeat(200);
+  const found = { class: "c", title: "t", "data-a": long, "data-b": long, "data-ab": "short" };
+  assert.deepEqual(under({}, found), { class: "c", title: "t", "data-ab": "short" });
+  assert.deepEqual(under({ allow: ["data-a"], deny: ["title", "class"] }, found), { "data-a": long, "data-ab": "short" });
+  assert.deepEqual(under({ allow: ["data-*"], deny: ["data-a*"] }, found), { class: "c", title: "t", "data-b": long });
+  assert.deepEqual(under({ allow: ["data-a"], base: MASK }, found), { class: "c", title: "*" }, "where text is shown");
+  assert.deepEqual(under({}, { value: "v" }, "button"), {});
+});
+
+test("on a private page the style of an element is its content, and that of the page is not", () => {
+  const element = el("p", { style: "color: red; --x: 1; background: url(/me.png)" });
+  const read = reader(page(element));
+  const privacy = new Privacy({ read, memory: new Memory(read), policy: { ...OPEN, isPrivate: true } });
+  const of = (found) => allowed(element, found, { privacy });
+  assert.deepEqual(of(element.attributes), { style: 'color: red; --x:; background: url("")' });
+  assert.deepEqual(of({ _cssText: "p { background: url(/a.png) }" }), { _cssText: 'p { background: url("https://site.example/a.png") }' });
 });

@@ -24,7 +24,7 @@ function opened(...children) {
   };
   const read = reader(top);
   const privacy = new Privacy({ read, memory: new Memory(read) });
-  const gate = new Gate((id) => nodes.get(id) ?? null, { privacy, queries: [], tellsPath: false });
+  const gate = new Gate((id) => nodes.get(id) ?? null, privacy);
   const root = serialised(top);
   const change = (data) => gate.pass({ type: 3, timestamp: 7, data })?.data ?? null;
   return { top, gate, root, serialised, change };

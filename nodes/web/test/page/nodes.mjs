@@ -26,6 +26,18 @@ export const inner = (frame, ...children) => Object.assign(put(node(9, { url: "a
 /** The page itself. */
 export const page = (...children) => put(node(9, { url: "https://site.example/shop/find" }), children);
 
+/** Whether an element fits a list of tags, #ids, .classes and [attributes]. */
+function fits({ tag, attributes }, selector) {
+  return selector.split(",").some((each) => {
+    const [, kind, name] = /^\s*([#.[]?)([\w-]+)\]?\s*$/.exec(each);
+    if (kind === "[") return name in attributes;
+    if (kind === "#") return attributes.id === name;
+    return kind === "." ? (attributes.class ?? "").split(" ").includes(name) : tag === name;
+  });
+}
+
+const below = (it) => it.children.flatMap((child) => [child, ...below(child)]);
+
 export function reader(top) {
   const document = (it) => (it.type === 9 || !it.above ? it : document(it.above));
   return {
@@ -37,7 +49,13 @@ export function reader(top) {
     has: (it, name) => name in it.attributes,
     attribute: (it, name) => it.attributes[name] ?? null,
     children: (it) => it.children,
+    matches: fits,
+    all: (it, selector) => below(it).filter((each) => each.type === 1 && fits(each, selector)),
+    isConnected: (it) => it === top || (it.above !== null && document(it) === top),
     value: (it) => it.value ?? it.attributes.value ?? "",
+    labels: (it) => it.labels ?? [],
+    before: (it) => it.before ?? "",
+    chosen: (it) => it.children.filter(({ attributes }) => "selected" in attributes),
     isDesigned: (it) => it.designMode === "on",
     hasEditContext: (it) => Boolean(it.editContext),
     base: (it) => document(it).base ?? document(it).url,

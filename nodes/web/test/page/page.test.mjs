@@ -19,6 +19,8 @@ function made() {
     attended: () => done.push("attended"),
     seen: () => done.push("seen"),
     pause: () => done.push("pause"),
+    held: (why) => done.push(`held ${why}`),
+    rules: (rules) => done.push(`rules ${rules}`),
     snapshot: () => done.push("snapshot"),
     refused: (what) => done.push(`refused ${what}`),
     later: (fun) => fun(),
@@ -325,6 +327,40 @@ test("while something is in the way nothing leaves; both sides are told why, aga
   const paused = ["paused", { epoch: 3, why: "The sign is hidden." }];
   assert.deepEqual(published, [paused, paused, ["resumed", { epoch: 3 }]]);
   assert.deepEqual(messages.map(([topic]) => topic.split("/").at(-1)).filter((name) => name.endsWith("ed")), ["paused", "paused", "resumed"]);
+});
+
+test("while the recorder holds everything back by rules, nothing leaves; both sides are told that the site does so", () => {
+  const { page, told, done, start } = made();
+  page.held("Paused by the site: nobody views it");
+  start(3);
+  page.held("Paused by the site: payment page");
+  assert.equal(page.sendUpdate("[]", false), false);
+  const ask = () => page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/snapshot_request", payload: { epoch: 3 } });
+  for (let times = 0; times < 6; times += 1) ask();
+  page.hindered("The sign is hidden.");
+  page.hindered(null); // another recorder begins, and says by itself whether it holds back
+  assert.equal(page.sendUpdate("[]", true), true);
+  page.held("Paused by the site: payment page");
+  page.fromFrame({ t: "message", topic: "~pagesession/cobrowsing/shown", payload: { epoch: 3 } });
+  assert.equal(done.includes("seen"), false, "the console's word is of before");
+  page.held(null);
+  assert.equal(page.sendUpdate("[]", true), true);
+  const published = told.filter(({ t }) => t === "publish").map(({ topic, payload }) => [topic.split("/").at(-1), payload]);
+  const held = ["paused", { epoch: 3, why: "Paused by the site: payment page", by: "site" }];
+  const hidden = ["paused", { epoch: 3, why: "The sign is hidden." }];
+  const over = ["resumed", { epoch: 3 }];
+  assert.deepEqual(published, [held, held, hidden, over, held, over]);
+  const words = "held Paused by the site: payment page";
+  const wanted = done.filter((each) => each !== "snapshot");
+  assert.deepEqual(wanted, ["record 3", words, "pause", "record 3", words, "held null"]);
+});
+
+test("the operator's rules are there before anything is recorded, and whenever they are new", () => {
+  const { page, done } = made();
+  const retained = [{ topic: "~pagesession/cobrowsing/start", payload: { epoch: 3 } }];
+  page.fromFrame({ t: "welcome", session: "s", retained, fresh: true, rules: "first" });
+  page.fromFrame({ t: "rules", rules: "second" });
+  assert.deepEqual(done, ["rules first", "record 3", "rules second"]);
 });
 
 test("that the console shows the page is heard for the epoch that runs", () => {

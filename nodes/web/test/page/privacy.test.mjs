@@ -3,14 +3,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Memory } from "../../src/page/memory.js";
-import { MARKS, Privacy, mask, maskWords } from "../../src/page/privacy.js";
+import { MARKS } from "../../src/page/marks.js";
+import { OPEN } from "../../src/page/policy.js";
+import { Privacy, mask, maskWords } from "../../src/page/privacy.js";
 import { el, inner, page, reader, shadow } from "./nodes.mjs";
 
 const [BLOCK, MASK, SHOW] = MARKS.map((name) => ({ [name]: "" }));
 
 function privacy(top, more = {}) {
   const read = reader(top);
-  return new Privacy({ read, memory: new Memory(read), ...more });
+  return new Privacy({ read, memory: new Memory(read), policy: { ...OPEN, ...more } });
 }
 
 const WAYS = {
@@ -82,6 +84,7 @@ test("without a mark: fields and editors are masked, buttons and text are shown;
     plaintext: [el("div", { contenteditable: "plaintext-only" }), "masked"],
     none: [el("div", { contenteditable: "False" }), "shown"],
     role: [el("div", { role: "TextBox" }), "masked"],
+    code: [el("div", { class: "a CodeMirror b" }), "masked"],
     context: [Object.assign(el("canvas"), { editContext: {} }), "masked"],
     text: [el("p"), "shown"],
   };
@@ -150,4 +153,22 @@ test("masks are as long as the text, in ASCII", () => {
   assert.equal(mask("a b\nç"), "***\n*");
   assert.equal(maskWords("a b\nç"), "* *\n*");
   assert.equal(mask("€😀").length, "€😀".length);
+});
+
+test("the host of a shadow root that nobody can look into is blocked, with what is put into it", () => {
+  const [host, text] = [el("my-a"), el("p", SHOW, "text")];
+  host.children.push(Object.assign(text, { above: host }));
+  const judge = privacy(page(host));
+  judge.memory.closed.add(host);
+  assert.deepEqual([host, text].map((each) => judge.verdict(each)), ["blocked", "blocked"]);
+});
+
+test("a choice is masked where an option is chosen that may not be told", () => {
+  const [open, hidden] = [el("option", {}), el("option", MASK)];
+  const list = el("select", SHOW, open, hidden);
+  const judge = privacy(page(list));
+  open.attributes.selected = "";
+  assert.equal(judge.verdict(list), "shown");
+  hidden.attributes.selected = "";
+  assert.equal(judge.verdict(list), "masked");
 });
