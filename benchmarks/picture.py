@@ -56,9 +56,10 @@ NOW = "Date.now()"  # each browser process has a clock of its own beside this
 TICKS = os.sysconf("SC_CLK_TCK")
 STAMPS = f"""() => {{ const place = document.createElement("p"); document.body.prepend(place);
     let due = {NOW};
-    const next = () => {{ due += 100;
+    const next = () => {{
         if (place.childElementCount > 400) place.firstChild.remove();
         place.append(Object.assign(document.createElement("i"), {{className: "stamp", title: String(due)}}));
+        due += 100;
         setTimeout(next, Math.max(0, due - ({NOW}))); }};
     setTimeout(next, 0); }}"""
 LOOK = f"""() => {{ window.taken = new Map(); const look = () => {{
