@@ -80,7 +80,7 @@ def test_secrets_appear_nowhere(browsers: Stack) -> None:
         desk.until(lambda: sum('"snapshot":true' in each for each in desk.received) >= 2, "another snapshot")
         desk.until(lambda: captured().count(b"ring twice") >= 2, "the mesh has carried it, too")
         places = {
-            "replay": desk.replayed(),
+            "replay": desk.until(lambda: "ring twice" in (text := desk.replayed()) and text, "the new picture"),
             "page's socket": "".join([*visitor.sent, *visitor.received]),
             "console's socket": "".join([*desk.sent, *desk.received]),
             "fabric": captured().decode(errors="replace"),
@@ -100,7 +100,7 @@ FIELDS = """<!doctype html><title>Fields</title><h1>Fields</h1>
 <select id=choice><option>open</option><option>chosen</option></select>
 <div id=editable contenteditable>secret-editable</div>
 <div contenteditable data-site-connect-show id=shown>shown-text</div>
-<section data-site-connect-show><input id=marked><input id=card autocomplete="billing CC-number">
+<section data-site-connect-show><input id=marked name=note><input id=card autocomplete="billing CC-number">
 <input id=pass type=password><p data-site-connect-mask>secret-masked</p></section>
 <p class=site-connect-block>secret-blocked</p><p data-site-connect-block><input value=secret-inside></p>
 <div id=host></div><iframe id=inner srcdoc="<input id=nested>"></iframe>

@@ -26,7 +26,6 @@ export function show(state) {
   document.body.dataset.view = state.view;
   document.body.dataset.connected = String(state.connected);
   get("pill_text").textContent = pill(state);
-  get("restore").ariaLabel = `Show the help window${state.unread ? `: ${pill(state)}` : ""}`;
   get("status").textContent = status(state);
   showRequest(state.ownConsent ? null : state.asked);
   get("viewing").hidden = !state.viewing;
