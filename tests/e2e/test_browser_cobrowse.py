@@ -209,7 +209,7 @@ def test_a_page_that_is_too_large_is_not_tried_again_and_again(browsers: Stack) 
     desk.until(
         lambda: sum("snapshot_request" in each for each in visitor.received) >= asked + 4, "the agent asks again"
     )
-    assert visitor.js("() => heard.length") == 2
+    assert visitor.js("() => heard.length") <= 3, "not each time: once more at most, after a rest"
 
 
 def test_what_a_page_forges_harms_no_console(browsers: Stack) -> None:

@@ -158,7 +158,7 @@ def wait_connected(proxy: ProxyProcess) -> None:
 def test_a_port_that_is_taken_is_3_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     base = free_base()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", int(base.rpartition(":")[2]) + 2))
+        taken.bind(("127.0.0.1", int(base.rpartition(":")[2]) + 1))  # `out`
         taken.listen()
         assert main.run(["proxy", "--listen", base]) == Exit.MISSING
     out, err = capsys.readouterr()
