@@ -4,28 +4,13 @@ other."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pytest
 
 from tests.support.browsers import Desk, Stack, Visitor, stack
 
 if TYPE_CHECKING:
     from playwright.sync_api import Frame, Page
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
-@pytest.fixture
-def browsers(shared: Stack) -> Iterator[Stack]:
-    with shared.scene() as found:
-        yield found
 
 
 def in_chat(browsers: Stack, agent: str = "ada") -> tuple[Visitor, Desk]:

@@ -25,12 +25,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield found
 
 
-@pytest.fixture
-def browsers(shared: Stack) -> Iterator[Stack]:
-    with shared.scene() as found:
-        yield found
-
-
 def asked(browsers: Stack, agent: str = "ada") -> tuple[Visitor, Desk, str]:
     """A visitor whom an agent asks who has the code."""
     visitor = browsers.visitor()

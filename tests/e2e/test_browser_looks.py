@@ -12,11 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from tests.e2e.test_browser_truth import case
-from tests.support.browsers import Desk, Stack, Visitor, stack
+from tests.support.browsers import Desk, Stack, Visitor
 from tests.support.processes import ROOT
+from tests.support.web_cases import case
 
 if TYPE_CHECKING:
     from playwright.sync_api import Frame, Page
@@ -29,18 +27,6 @@ RUN = """async ([source, within]) => {
     const found = await axe.run(within ?? document, {iframes: false, resultTypes: ["violations"]});
     const where = nodes => nodes.map(n => n.html.slice(0, 160)).join(" | ");
     return found.violations.map(({id, help, nodes}) => `${id}: ${help}: ${where(nodes)}`); }"""
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
-@pytest.fixture
-def browsers(shared: Stack) -> Iterator[Stack]:
-    with shared.scene() as found:
-        yield found
 
 
 @cache

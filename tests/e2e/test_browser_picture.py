@@ -8,30 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.test_browser_truth import case, viewed
-from tests.support.browsers import FOREIGN, Desk, Stack, stack
+from tests.support.browsers import FOREIGN, Desk, Stack
+from tests.support.web_cases import case, viewed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 STATIC = "http://static.example.net"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
-@pytest.fixture
-def browsers(shared: Stack) -> Iterator[Stack]:
-    with shared.scene() as found:
-        yield found
 
 
 def live(desk: Desk) -> None:

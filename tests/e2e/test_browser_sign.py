@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.e2e.test_browser_truth import STOP, is_at_its_point, viewed
-from tests.support.browsers import Stack, Visitor, stack
+from tests.support.browsers import Stack, Visitor
+from tests.support.web_cases import STOP, is_at_its_point, viewed
 
 FORM = """<!doctype html><meta charset=utf-8><title>Form</title><h1>Marker</h1>
 <button id=before>Before</button>
 <button id=help onclick="site_connect.publish('~pagesession/show_frame')">Help</button>
 <button disabled>Not now</button><a id=after href="#after">After</a><input>
 <script async data-buttons=help src='{url}/site_connect.js'></script>"""
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
-@pytest.fixture
-def browsers(shared: Stack) -> Iterator[Stack]:
-    with shared.scene() as found:
-        yield found
 
 
 Place = tuple[float, float, float, float]

@@ -9,47 +9,15 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browsers import FOREIGN, Desk, Stack, Visitor, stack
-from tests.support.processes import ROOT
+from tests.support.browsers import FOREIGN, Stack, Visitor
+from tests.support.web_cases import STOP, case, is_at_its_point, viewed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
-
-CASES = ROOT / "tests" / "web_cases"
-STOP = "Stop: the agent sees this page no more"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
-@pytest.fixture
-def browsers(shared: Stack) -> Iterator[Stack]:
-    with shared.scene() as found:
-        yield found
-
-
-def case(name: str) -> str:
-    found: Path = CASES / f"{name}.html"
-    return found.read_text()
-
-
-def viewed(browsers: Stack, name: str) -> tuple[Visitor, Desk, str]:
-    """A visitor at a page of the cases that an agent sees, and the code it was joined by."""
-    visitor = browsers.foreign(case(name))
-    code = visitor.code()
-    desk = browsers.desk().join(code)
-    desk.sees("Marker")
-    visitor.until(visitor.is_viewed, "there is a sign")
-    return visitor, desk, code
 
 
 def session_names(visitor: Visitor) -> set[str]:
@@ -83,26 +51,6 @@ def test_the_stop_can_be_clicked(browsers: Stack, name: str) -> None:
     assert not visitor.is_viewed()
     assert visitor.code(other_than=code) != code
     assert len(session_names(visitor)) == 1
-
-
-def is_at_its_point(visitor: Visitor) -> bool:
-    """Whether the sign's button is the element that a click in its middle would reach."""
-    found: bool = visitor.js(
-        """() => {
-            const inside = root => [...root.querySelectorAll("*")].flatMap(each =>
-                [each, ...(each.shadowRoot ? inside(each.shadowRoot) : [])]);
-            const button = inside(document).find(each => each.matches("#sign button"));
-            const box = button?.getBoundingClientRect();
-            if (!box?.width) return false;
-            let hit = null;
-            for (let root = document; root; root = hit?.shadowRoot) {
-                const inner = root.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
-                if (!inner || inner === hit) break;
-                hit = inner;
-            }
-            return hit === button; }"""
-    )
-    return found
 
 
 def test_the_stop_can_be_reached_by_keyboard_in_a_modal_dialog(browsers: Stack) -> None:

@@ -14,11 +14,9 @@ import pytest
 
 from tests.support.browsers import Desk, Stack, stack
 from tests.support.other_browsers import Firefox, WebKit, firefox, pages, webkit
-from tests.support.processes import ROOT
 from tests.support.waiting import until
+from tests.support.web_cases import LEAKS, case
 
-CASES = sorted((ROOT / "tests" / "web_cases").glob("[01]*.html"))
-MODAL = ROOT / "tests" / "web_cases" / "20-modal-dialog.html"
 PLAIN = """<!doctype html><title>Plain</title><h1>Marker</h1>
 <script async src="{url}/site_connect.js"></script>"""
 BUTTON = """(() => { for (const each of document.querySelectorAll("site-connect")) {
@@ -94,19 +92,19 @@ def scene(started: Started) -> Iterator[Scene]:
 
 
 def test_no_page_of_the_cases_tells_a_secret(scene: Scene) -> None:
-    for case in CASES:
-        scene.goto(case.stem, case.read_text())
+    for page in LEAKS:
+        scene.goto(page.stem, page.read_text())
         scene.settle()
         scene.browser.js("void later()")
         scene.settle()
-        assert scene.leaks() == set(), case.stem
+        assert scene.leaks() == set(), page.stem
         scene.refresh()
-        assert scene.leaks() == set(), f"{case.stem}: in a fresh snapshot"
-    assert len(CASES) >= 16
+        assert scene.leaks() == set(), f"{page.stem}: in a fresh snapshot"
+    assert len(LEAKS) >= 16
 
 
 def test_the_sign_is_there_and_its_button_stops_also_over_a_dialog(scene: Scene) -> None:
-    scene.goto("modal", MODAL.read_text())
+    scene.goto("modal", case("20-modal-dialog"))
     scene.settle()
     scene.browser.js("void later()")
     until(lambda: scene.browser.js("document.querySelector('dialog').open"), "the dialog is open")

@@ -6,114 +6,31 @@ The pages of tests/web_cases, a grid of marks, elements, nestings and moments, a
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.browsers import FOREIGN, Desk, Stack, Visitor, stack
-from tests.support.processes import ROOT
+from tests.support.browsers import FOREIGN, Stack
+from tests.support.web_cases import LEAKS, Scene
 
-CASES = sorted((ROOT / "tests" / "web_cases").glob("[01]*.html"))  # from 20 on they are those of test_browser_truth.py
 PLAIN = """<!doctype html><h1>Marker</h1><script>function later() {}</script>
 <script async src="{url}/site_connect.js"></script>"""
-REPLAYED = """it => { const told = [];
-    const walk = node => {
-        if (node.nodeType === 3 || node.nodeType === 8) told.push(node.data);
-        for (const each of node.attributes ?? []) told.push(each.name + "=" + each.value);
-        if (typeof node.value === "string") told.push(node.value);
-        for (const sheet of node.adoptedStyleSheets ?? []) told.push(...[...sheet.cssRules].map(r => r.cssText));
-        if (node.shadowRoot) walk(node.shadowRoot);
-        if (node.contentDocument) walk(node.contentDocument);
-        for (const child of node.childNodes) walk(child);
-    };
-    walk(it);
-    return told.join("\\n"); }"""
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("privacy")) as found:
-        yield found
-
-
-@pytest.fixture
-def browsers(shared: Stack) -> Iterator[Stack]:
-    with shared.scene() as found:
-        yield found
-
-
-class Scene:
-    """A visitor and an agent who views the page, with all that their sockets told."""
-
-    def __init__(self, browsers: Stack, html: str, *, before: bool = False) -> None:
-        """`before`: call `later()` of the page before the agent joins."""
-        self._marks = 0
-        self.visitor: Visitor = browsers.foreign(html)
-        self._url = browsers.url
-        if before:
-            self.later()
-        self.desk: Desk = browsers.desk()
-        self.desk.join(self.visitor.code())
-        self.desk.sees("Marker")
-
-    def goto(self, path: str, html: str) -> None:
-        """Go on to another page, which the agent views from its start."""
-        body = html.replace("{url}", self._url)
-        self.visitor.page.route(
-            f"{FOREIGN}/{path}", lambda route: route.fulfill(body=body, content_type="text/html; charset=utf-8")
-        )
-        self.visitor.goto(f"{FOREIGN}/{path}")
-        self.visitor.until(self.visitor.is_viewed, "the page is viewed again")
-        self.settle()
-
-    def later(self) -> None:
-        self.visitor.js("() => later()")
-        self.visitor.page.wait_for_timeout(150)  # pages go on by timers of their own
-
-    def settle(self) -> None:
-        """Return once the agent has seen all that the page told up to now."""
-        self._marks += 1
-        text = f"Marker {self._marks}."
-        self.visitor.js("text => { document.querySelector('h1').textContent = text; }", text)
-        self.desk.sees(text)
-
-    def refresh(self) -> None:
-        """Have a fresh snapshot made, and see it."""
-        count = self.snapshots()
-        self.desk.page.get_by_role("button", name="Refresh").click()
-        self.desk.until(lambda: self.snapshots() > count, "another snapshot")
-        self.settle()
-
-    def snapshots(self) -> int:
-        return sum('"snapshot":true' in each for each in self.desk.received)
-
-    def replayed(self) -> str:
-        found: str = self.desk.in_replay(REPLAYED)
-        return found
-
-    def leaks(self, what: str = "secret") -> set[str]:
-        """Return the secrets that were told anywhere."""
-        tabs = (self.visitor, self.desk)
-        frames = [each for tab in tabs for each in (*tab.sent, *tab.received)]
-        return set(re.findall(rf"{what}[-\w]*", "\n".join([*frames, self.replayed()])))
 
 
 def test_the_pages_tell_no_secret_to_an_agent_who_was_there_before(browsers: Stack) -> None:
     scene = Scene(browsers, PLAIN)
-    for case in CASES:
+    for case in LEAKS:
         scene.goto(case.stem, case.read_text())
         scene.later()
         scene.settle()
         assert scene.leaks() == set(), case.stem
         scene.refresh()
         assert scene.leaks() == set(), f"{case.stem}: in a fresh snapshot"
-    assert len(CASES) >= 16
+    assert len(LEAKS) >= 16
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.stem for case in CASES])
+@pytest.mark.parametrize("case", LEAKS, ids=[case.stem for case in LEAKS])
 @pytest.mark.parametrize("before", [False, True], ids=["while", "before"])
 def test_the_pages_tell_no_secret_to_an_agent_who_comes_later(browsers: Stack, case: Path, before: bool) -> None:
     """`later()` is called while the agent views the page, or before; then a fresh snapshot is asked for."""

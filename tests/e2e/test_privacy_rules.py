@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from nodes.gateway.privacy_rules import read_rules
-from tests.e2e.test_privacy import Scene
 from tests.nodes.gateway.test_selectors import BAD, GOOD
 from tests.support.browsers import FOREIGN, Stack, stack
 from tests.support.processes import ROOT
 from tests.support.reader import blocks
 from tests.support.recorded import SITE, Recorder
+from tests.support.web_cases import Scene
 
 SCRIPT = "<script async src='{url}/site_connect.js'></script>"
 PAGE = """<!doctype html><h1>Marker</h1><p class=a title=plain-title>secret-a</p><p class=b>secret-b</p>
@@ -42,12 +42,6 @@ def rules(shared: Stack) -> Iterator[Callable[[str], None]]:
 
     yield write
     write("")
-
-
-@pytest.fixture
-def browsers(shared: Stack) -> Iterator[Stack]:
-    with shared.scene() as found:
-        yield found
 
 
 def test_rules_hide_what_the_page_shows_and_a_page_cannot_undo_them(

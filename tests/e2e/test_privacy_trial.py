@@ -6,18 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.browsers import Stack, Visitor, stack
+from tests.support.browsers import Stack, Visitor
 
 PICTURE = """() => { const it = document.querySelector("#stage .replay:last-child iframe")?.contentDocument;
     if (!it?.body) return "";
     const values = [...it.querySelectorAll("input, textarea, select")].map(each => each.value);
     return it.documentElement.outerHTML + JSON.stringify(values); }"""
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("trial")) as found:
-        yield found
 
 
 @pytest.fixture
