@@ -11,6 +11,7 @@ from benchmarks.peers.clients import Client, client_class
 
 QUIET_S = 2.0
 """A run in which nothing has arrived for so long is over, and what lacks is lost."""
+PRIME_S, WARM_S = 0.1, 30.0
 CONNECTS_AT_ONCE = 20
 
 
@@ -23,20 +24,27 @@ class Hands:
         self._crowd: list[Client] = []
         self._got = self._expected = 0
         self._last = 0.0
-        self._primed = threading.Event()
-        self._done = threading.Event()
+        self._heard: set[bytes] = set()
+        self._warm, self._done = threading.Event(), threading.Event()
         self._times: list[float] = []
 
     # ── fan-out ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def open(self, address: str, topic_filter: str, prime: str, expected: int) -> None:
-        """Subscribe, and to `prime` behind it: what comes there proves both. Then `expected` messages are counted."""
-        self._got, self._expected = 0, expected
-        self._primed.clear()
+    def open(self, address: str, topic_filter: str, prime: str, warm: int, expected: int) -> None:
+        """Subscribe, and to `prime` behind it: what comes there proves both. Then messages are counted.
+
+        warm:     so many come before the clock starts
+        expected: so many after that
+        """
+        self._got, self._expected = -warm, expected
+        self._heard.clear()
+        self._warm.clear()
         self._done.clear()
+        if not warm:
+            self._warm.set()
         self._client = self._class(address)
         self._client.subscribe(topic_filter, self._take)
-        self._client.subscribe(prime, lambda payload: self._primed.set())
+        self._client.subscribe(prime, lambda payload: self._heard.add(payload[-1:]))  # raw: of a part, as it came
         self._client.wait_ready()
 
     def _take(self, payload: bytes) -> None:
@@ -44,9 +52,18 @@ class Hands:
         if self._got == self._expected:
             self._last = time.monotonic()
             self._done.set()
+        elif self._got == 0:
+            self._warm.set()
 
-    def is_primed(self) -> bool:
-        return self._primed.wait(0.1)
+    def has_heard(self, publisher: int) -> bool:
+        """Wait a little for what the publisher of this number sent to `prime`."""
+        end = time.monotonic() + PRIME_S
+        while (digit := b"%d" % publisher) not in self._heard and time.monotonic() < end:
+            time.sleep(0.002)
+        return digit in self._heard
+
+    def is_warm(self) -> bool:
+        return self._warm.wait(WARM_S)
 
     def result(self) -> tuple[float, int]:
         """Wait until all have come, or none any more; return when the last came, and how many."""
@@ -63,18 +80,25 @@ class Hands:
     def open_publisher(self, address: str) -> None:
         self._client = self._class(address, publishes=True)
 
-    def prime(self, topics: Sequence[str]) -> None:
+    def prime(self, topics: Sequence[str], publisher: int) -> None:
         assert self._client is not None
         for topic in topics:
-            self._client.publish(topic, b"prime")
+            self._client.publish(topic, b"%d" % publisher)
         self._client.flush()
 
-    def publish_all(self, topics: Sequence[str], payload_bytes: int, count: int) -> float:
-        """Return when it began."""
+    def warm(self, topics: Sequence[str]) -> None:
+        """Publish to each topic once: what a client, a server and a subscriber do once for each is not measured."""
         assert self._client is not None
         self._client.prepare(topics)
+        self._client.publish_all(topics, b"x" * 64, len(topics))
+
+    def publish_all(self, topics: Sequence[str], payload_bytes: int, count: int, last: str) -> float:
+        """Return when it began. last: a topic that is published to at the end, if any"""
+        assert self._client is not None
         began = time.monotonic()
         self._client.publish_all(topics, b"x" * payload_bytes, count)
+        if last:
+            self._client.publish(last, b"x")
         return began
 
     # ── round trip ───────────────────────────────────────────────────────────────────────────────────────────────

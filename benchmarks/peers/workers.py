@@ -37,6 +37,11 @@ class Worker:
         self._process.start()
         theirs.close()
 
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
     def ask(self, what: str, *args: Any) -> None:
         self._pipe.send((what, args))
 
