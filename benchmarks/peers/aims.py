@@ -55,6 +55,7 @@ AIMS = (
     Aim("subscription_memory", bounds={"1,000 filters": 1500}),
     Aim("cpu", 0.5, ("fabric",), ("publisher", "subscriber"), who="async"),
     Aim("cpu_delivered", bounds={"1 subscriber": BEFORE_US / 3}),
+    Aim("matcher", 1.0, ("mosquitto",)),
 )
 
 
@@ -101,11 +102,14 @@ def report(works: Sequence[Work]) -> Iterator[str]:
             verdict = "reached" if all(each.reached for each in found) else "**missed**"
             yield f"| {work.title} | {_words(aim, work)} | {_figure(worst, work)} | {verdict} |"
     yield ""
+    missed = False
     for aim, work, found in judged:
         if short := [each for each in found if not each.reached]:
             figures = "; ".join(f"{_figure(each, work)} ({_best(each)} at best)" for each in short)
             yield f"- Missed: {work.title}, {_words(aim, work)}: {figures}. {aim.limit}".rstrip()
-    yield ""
+            missed = True
+    if missed:
+        yield ""
 
 
 def _words(aim: Aim, work: Work) -> str:
@@ -115,21 +119,15 @@ def _words(aim: Aim, work: Work) -> str:
         bounds = (f"{number(bound)}{f' at {setting}' if several else ''}" for setting, bound in aim.bounds.items())
         return f"at most {', '.join(bounds)}, in {work.unit.split(',')[0]}"
     others = "every peer" if aim.against == RIVALS else " and ".join(NAMES[peer] for peer in aim.against)
-    if aim.times == 1:
-        words = f"as good as {others}"
-    elif aim.times > 1:
-        words = f"{times(aim.times)} times as good as {others}"
-    else:
-        words = f"{times(aim.times)} of {others}"
-    where = f", {', '.join(aim.settings)}" if aim.settings else ""
-    return (
-        ("" if aim.who == "fabric" else f"{NAMES[aim.who]} ") + (f"{aim.figure} " if aim.figure else "") + words + where
-    )
+    words = f"as good as {others}" if aim.times == 1 else f"at least {times(aim.times)} times as good as {others}"
+    who = "" if aim.who == "fabric" else f"{NAMES[aim.who]}: "
+    figure = f"{aim.figure} " if aim.figure else ""
+    return f"{who}{figure}{words}" + (f", at {', '.join(aim.settings)}" if aim.settings else "")
 
 
 def _figure(found: Found, work: Work) -> str:
     at = f" at {found.setting}" if len(work.settings) > 1 else ""
-    return f"{times(found.value)} of {NAMES[found.peer]}{at}" if found.peer else f"{number(found.value)}{at}"
+    return f"{times(found.value)} times {NAMES[found.peer]}{at}" if found.peer else f"{number(found.value)}{at}"
 
 
 def _best(found: Found) -> str:

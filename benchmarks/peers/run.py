@@ -22,6 +22,7 @@ from benchmarks.peers import connections, fan, report
 from benchmarks.peers.clients import PEERS, with_variants
 from benchmarks.peers.costs import Costs
 from benchmarks.peers.figures import Results, Work
+from benchmarks.peers.matching import matching
 from benchmarks.peers.servers import lacks, versions
 
 FANS = {
@@ -32,7 +33,7 @@ FANS = {
     "nobody": ("What nobody wants, 64 B", "messages/s", fan.NOBODY),
     "pair": ("Two servers between, 64 B", "deliveries/s", fan.PAIR),
 }
-WORKS = (*FANS, "round_trip", "acks", "ack_proxies", "storm")
+WORKS = (*FANS, "round_trip", "acks", "ack_proxies", "storm", "matcher")
 VARIANTS = {"fan_out": ("async",), "round_trip": ("libzmq", "async"), "acks": ("three",)}
 """Works with rows besides those of the peers."""
 
@@ -53,7 +54,7 @@ def names(_context: click.Context, option: click.Parameter, value: str) -> list[
 
 def fan_works(wanted: list[str], peers: list[str], quick: bool) -> list[Work]:
     """The works with publishers and subscribers; those with one server share its processes. Last what they cost."""
-    repeats, run_s = (1, 0.3) if quick else (5, 0.8)
+    repeats, run_s = (1, 0.3) if quick else (5, 0.6)
     done, costs = [], Costs()
     for servers in (1, 2):
         of_these = [name for name in wanted if name in FANS and (name == "pair") == (servers == 2)]
@@ -71,7 +72,7 @@ def fan_works(wanted: list[str], peers: list[str], quick: bool) -> list[Work]:
 
 
 def connection_works(wanted: list[str], peers: list[str], quick: bool) -> list[Work]:
-    """Round trips, acks, storms. Raw ZeroMQ has no ack, and so only the first of them."""
+    """Round trips, acks, storms, and the matcher alone. Raw ZeroMQ has no ack, and so only the first of them."""
     done: list[Work] = []
     acked = [peer for peer in peers if peer != "raw"]
     if "round_trip" in wanted:
@@ -84,6 +85,8 @@ def connection_works(wanted: list[str], peers: list[str], quick: bool) -> list[W
         done.append(connections.ack_proxies((1, 2) if quick else connections.PROXIES, 1 if quick else 5, say))
     if "storm" in wanted:
         done += connections.storm(acked, 100 if quick else connections.STORM, 1 if quick else 3, say)
+    if "matcher" in wanted and {"fabric", "mosquitto"} <= set(peers):
+        done.append(matching(1_000 if quick else 100_000, 1 if quick else 5, say))
     return done
 
 

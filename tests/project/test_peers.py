@@ -90,12 +90,12 @@ def test_each_missed_aim_is_listed_with_its_figures() -> None:
     trip.of("1", "fabric").more = {"p99": 5.0}
     trip.of("1", "nats").more = {"p99": 4.0}
     text = page(trip)
-    assert "| Title | 1.5 times as good as every peer | 1.2 of Redis at 1 | **missed** |" in text
-    assert "- Missed: Title, 1.5 times as good as every peer: 1.2 of Redis at 1 (1.6 at best)." in text
-    assert "| Title | p99 as good as every peer | 0.8 of NATS at 1 | **missed** |" in text
-    assert "of NATS at 1 (" in text.partition("- Missed: Title, p99")[2] and "libzmq" not in text, "was not measured"
+    assert "| Title | at least 1.5 times as good as every peer | 1.2 times Redis at 1 | **missed** |" in text
+    assert "- Missed: Title, at least 1.5 times as good as every peer: 1.2 times Redis at 1 (1.6 at best)." in text
+    assert "| Title | p99 as good as every peer | 0.8 times NATS at 1 | **missed** |" in text
+    assert "times NATS at 1 (" in text.partition("- Missed: Title, p99")[2] and "libzmq" not in text, "was not measured"
     reached = page(work("round_trip", better="lower", fabric=[1.0], nats=[1.5]))
-    assert "1.5 of NATS at 1 | reached |" in reached and "Missed" not in reached
+    assert "1.5 times NATS at 1 | reached |" in reached and "Missed" not in reached
 
 
 def test_aims_that_are_bounds() -> None:
@@ -113,7 +113,10 @@ def test_what_a_variant_is_to_reach() -> None:
     assert [each.reached for each in aims.judge(aim, found)] == [True]
     found.of("1 held", "three").values = [3.1]
     assert [each.reached for each in aims.judge(aim, found)] == [False]
-    assert "| Acks | fabric, three proxies 0.67 of fabric | 0.65 of fabric | **missed** |" in page(found)
+    assert (
+        "| Acks | fabric, three proxies: at least 0.67 times as good as fabric | 0.65 times fabric | **missed** |"
+        in page(found)
+    )
 
 
 def test_aims_are_of_rows_and_settings_that_there_are() -> None:
