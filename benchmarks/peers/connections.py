@@ -151,7 +151,7 @@ def ack_proxies(counts: Sequence[int], repeats: int, say: Say) -> Work:
 def _said_of(peer: str, held: int, level: int) -> str:
     if held < level:
         return f"held only {held:,} filters after {HOLD_S:g} s, which the figure is for"
-    return FABRIC_HOLDS if peer in ("fabric", "three") and level > MAX_PREFIXES else ""
+    return FABRIC_HOLDS if peer == "fabric" and level > MAX_PREFIXES else ""
 
 
 def storm(rows: Sequence[str], crowd: int, repeats: int, say: Say) -> tuple[Work, Work]:
