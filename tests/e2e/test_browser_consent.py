@@ -11,10 +11,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.browsers import Desk, Stack, Visitor, stack
+from tests.support.web_cases import case, is_at_its_point
 
 ASK = ("--consent", "ask")
 AGENTS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida")
 SHOP = "Made for wet weekends"
+AT_HOME = """() => [...document.querySelectorAll("html > site-connect")]
+    .some(each => each.shadowRoot.querySelector("iframe"))"""
+"""Whether the help frame is where it is while it asks nothing."""
 UNKNOWN = "No page has this code"
 ASKING = re.compile("Asking .* to show the page")
 
@@ -194,6 +198,57 @@ def test_strangers_who_decline_lock_the_agent_out(browsers: Stack) -> None:
         desk.page.get_by_label("Join by contact code").fill("")
     desk.join(right).page.get_by_text("Too many codes were wrong, or were not allowed").wait_for()
     nothing_left(visitor)
+
+
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+@pytest.mark.parametrize("name", ["20-modal-dialog", "31-dialog-of-a-component", "34-full-screen"])
+def test_over_what_lies_above_all_else_on_the_page(browsers: Stack, name: str, moment: str) -> None:
+    visitor = browsers.foreign(case(name))
+    code = visitor.code()
+    visitor.listen("~pagesession/cobrowsing/+")
+    opens = visitor.page.locator("#full").click if name == "34-full-screen" else lambda: visitor.js("() => later()")
+    if moment == "before":
+        opens()
+    desk = browsers.desk().join(code)
+    visitor.hears("~pagesession/cobrowsing/asked")
+    if moment == "meanwhile":
+        opens()
+    press(visitor, "Allow")
+    desk.sees("Marker")
+    visitor.until(lambda: is_at_its_point(visitor), "the sign can be used there, too")
+    visitor.until(lambda: visitor.js(AT_HOME), "the frame is where it was before")
+
+
+def test_a_modal_dialog_that_is_removed_while_an_agent_asks_takes_nothing_with_it(browsers: Stack) -> None:
+    visitor = browsers.foreign(case("20-modal-dialog"))
+    code = visitor.code()
+    visitor.js("() => later()")
+    desk = browsers.desk().join(code)
+    within = "() => document.querySelector('dialog').querySelector('site-connect') !== null"
+    visitor.until(lambda: visitor.js(within), "the frame is in the dialog")
+    visitor.js("() => document.querySelector('dialog').remove()")
+    visitor.until(lambda: visitor.js(AT_HOME), "the frame is back")
+    visitor.until(lambda: visitor.frame.locator("#allow").is_visible(), "loaded again, it asks")
+    press(visitor, "Allow")
+    desk.sees("Marker")
+
+
+# --- what the card says is hidden
+
+
+def test_the_card_says_what_settings_and_address_hide(browsers: Stack) -> None:
+    visitor = browsers.foreign(
+        "<!doctype html><h1>Pay</h1><script src='{url}/site_connect.js' data-address=path></script>"
+    )
+    browsers.desk().join(visitor.code())
+    card_of(visitor, "ada")
+    words = visitor.frame.locator("#asked_hidden")
+    plain = "passwords; card numbers; one-time codes; what you type, except what this site shows on purpose;"
+    visitor.until(lambda: plain in words.inner_text(), "what is hidden on every page")
+    assert "address" not in words.inner_text()
+    visitor.js("() => site_connect.configure({ private: true, block: ['h1'], address: 'site' })")
+    visitor.until(lambda: "all text and all that you type" in words.inner_text(), "it says so at once")
+    assert "parts of this page that this site leaves out; the address of this page" in words.inner_text()
 
 
 # --- from a chat

@@ -48,6 +48,11 @@ export function focusCard() {
   get("panel").scrollTop = 0;
 }
 
+/** What of the page the agent who asks would not see. */
+export function tellHidden(words) {
+  get("asked_hidden").textContent = words;
+}
+
 function isAsking() {
   return !get("asked").hidden;
 }

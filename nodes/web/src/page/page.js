@@ -23,7 +23,7 @@ import { Calls } from "./calls.js";
 import { stringify } from "../shared/json.js";
 import { ACCEPTED, ALLOW, ASKED, DECIDED, DECLINE, DECLINED, HERE, LOAD_FRAME, PAUSED, RESUMED } from "./names.js";
 import { SEEN, SHOW, SNAPSHOT_REQUEST, STARTED, STOPPED, TOPIC_OF, UPDATE, VIEWS } from "./names.js";
-import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
+import { invalid, matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
 import { Viewing } from "./viewing.js";
 
 const REFUSED = `${HERE}refused`;
@@ -70,7 +70,7 @@ export class Page {
   subscribe(filter, msgFun, ackFun, id) {
     validateFilter(filter);
     const kind = scope(filter);
-    if (typeof msgFun !== "function") throw problem("TypeError", `msg_fun is ${shown(msgFun)}, but must be a function`);
+    if (typeof msgFun !== "function") throw invalid("TypeError", "msg_fun", msgFun, "a function");
     const given = this.broker.subscribe(filter, msgFun, id);
     if (ackFun && kind === "local") this.calls.add(ackFun, { ...LOCAL_ACK });
     else if (ackFun) this.ackFuns.set(given, ackFun);
@@ -94,8 +94,8 @@ export class Page {
   publish(topic, msg = null) {
     validateTopic(topic);
     const kind = scope(topic);
-    if (kind === "system") throw problem("ScopeError", `${shown(topic)}: topics with $ belong to the fabric`);
-    if (DECIDED.has(topic)) throw problem("ScopeError", `${shown(topic)} is told by the frame; nobody publishes it`);
+    if (kind === "system") throw invalid("ScopeError", "topic", topic, "no leading $");
+    if (DECIDED.has(topic)) throw invalid("ScopeError", "topic", topic, "one that the frame does not tell");
     if (kind === "local") {
       if (topic === LOAD_FRAME) this.out.wantFrame();
       this.deliver({ topic, payload: msg });
@@ -114,7 +114,7 @@ export class Page {
    *  now. The frame does not ask then. null: the frame asks again. */
   onConsent(ask) {
     if (ask !== null && typeof ask !== "function") {
-      throw problem("TypeError", `on_consent got ${shown(ask)}, but must get a function, or null`);
+      throw invalid("TypeError", "on_consent", ask, "a function, or null");
     }
     this.consent = ask;
     this.out.frame({ t: "consent", own: ask !== null });
