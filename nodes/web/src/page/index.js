@@ -30,7 +30,7 @@ import { Recording } from "./recording.js";
 import { Settings } from "./settings.js";
 import { Watch } from "./watch.js";
 
-const UNSEEN = "Viewing pauses: the sign that says so cannot be seen on the visitor's page.";
+const UNSEEN = "Paused: the sign cannot be seen on the visitor's page.";
 
 function begin({ origin, dataset, nonce }) {
   const early = window.site_connect?.calls ?? [];

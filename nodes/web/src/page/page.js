@@ -14,7 +14,8 @@
 //   out.pause()                record nothing, and keep the sign
 //   out.held(why)              by rules or settings nothing leaves at present, in words; null: again it does
 //   out.rules(rules)           the operator's rules are these from now on
-//   out.stopRecording() / out.snapshot(): one is wanted / out.refused(what): so was an update, perhaps
+//   out.stopRecording() / out.snapshot(): one is wanted
+//   out.refused(what)          so was an update, perhaps; returns whether the site hears of it otherwise
 //   out.later(fun)             call it soon, after the caller has returned
 //   out.report(error)          a callback threw
 
@@ -208,7 +209,7 @@ export class Page {
 
   told(message) {
     if (message.payload?.code) this.view({ t: "code" });
-    if (message.topic === REFUSED) this.out.refused(message.payload.what);
+    if (message.topic === REFUSED && this.out.refused(message.payload.what)) return;
     this.deliver(message);
   }
 
