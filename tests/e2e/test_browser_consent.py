@@ -267,7 +267,23 @@ def test_from_a_chat_without_a_code_and_the_chat_goes_on_after_it(browsers: Stac
     press(visitor, "Not now")
     declined(visitor, "declined")
     visitor.code()
-    desk.page.get_by_role("button", name="Ask again").click()
+    again = desk.page.get_by_role("button", name="Ask again")
+    assert again.is_disabled()
+    again.focus()
+    described = "it => document.getElementById(it.getAttribute('aria-describedby')).textContent"
+    assert "has just been asked" in str(again.evaluate(described))
+    shown = "it => document.activeElement === it && getComputedStyle(it, '::after').content"
+    assert "has just been asked" in str(again.evaluate(shown)), "who uses the keyboard reads it"
+    desk.shot("consent-rest")
+    desk.page.keyboard.press("Enter")
+    desk.page.reload()  # what this console knows of the rest is lost; the frame node knows
+    desk.page.get_by_role("button", name="Ask to see the page").click()
+    desk.page.locator("#notices").get_by_text(re.compile(r"You can ask again in \d+ s")).wait_for()
+    asks = "() => heard.filter(m => m.topic === '~pagesession/cobrowsing/asked').length"
+    assert visitor.js(asks) == 1
+    ask = desk.page.get_by_role("button", name="Ask to see the page")
+    assert ask.is_disabled()
+    ask.click()  # once it can be used
     card_of(visitor, "gus")
     press(visitor, "Allow")
     desk.sees(SHOP)
