@@ -22,11 +22,12 @@ from fabric.core import BUILD
 from fabric.core.steering import Place, read_failure
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError, expected
-from fabric.protocol import markers, questions, stray, views
+from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
 from fabric.proxy.figures import Figures, open_files
 from fabric.proxy.plumbing import Plumbing
-from fabric.topics import require_name
+from fabric.proxy.subscribers import Subscribers
+from fabric.topics import MAX_TOPIC_BYTES, require_name
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
 
 log = logging.getLogger("fabric.proxy")
@@ -41,7 +42,8 @@ _ALIVE, _BOUND = b"alive", b"bound"
 """Words to be echoed: it is alive; what was to be bound before is bound, unless a failure was reported."""
 _LEGS = {Place.OUT: "out", Place.LINK: "link"}
 """Where markers are met, as answers say it."""
-TOPIC_BYTES = 65_535 + 1
+TOPIC_BYTES = MAX_TOPIC_BYTES + 1
+"""A topic and the NUL behind it."""
 
 
 class Proxy:
@@ -133,17 +135,8 @@ class Proxy:
         """Something happened that may have changed the view: it is compared at the end of this turn."""
         self.refused: Counter[str] = Counter()
         """What peers sent and was not taken here, by kind; the switch counts for itself."""
-        self.mended = 0
-        """Prefixes that a stray cancel had taken from nodes here, and that were subscribed again."""
-        self._guest_prefixes = set[bytes]()
-        """What guests subscribe to, and the relay for them: a cancel of what none of them holds harms nobody."""
-        self._given_up, self._claims = stray.GivenUp(), set[bytes]()
-        """Prefixes that the relay gave up; and those of them that nodes, or this proxy, say they still hold. `_mend`
-        empties the claims."""
         self._next_mend = self._next_tick = 0.0
         """When each is next due."""
-        self._nodes = 0
-        """Nodes connected, by their own prefixes at `out`. A stray cancel may make it negative."""
         self._figures = Figures()
         self._announced: dict[str, Any] = {}
         """The last announcement; empty before the first. Replaced as a whole; any thread reads it."""
@@ -154,6 +147,8 @@ class Proxy:
         sockets.raise_descriptor_limit()
         self._own_prefixes = (markers.ack_prefix(self._incarnation), markers.ANNOUNCE.encode())
         """What is addressed to this proxy, and announcements: the relay is subscribed to both."""
+        self._subscribers = Subscribers(self._own_prefixes)
+        """Who subscribes here."""
         self._plumbing = Plumbing(
             self.endpoints,
             own=self._own_prefixes[0],
@@ -275,7 +270,7 @@ class Proxy:
             return True
         if self._drain_since is None:
             return False
-        return self._nodes <= 0 or time.monotonic() - self._drain_since > self._drain_s
+        return not self._subscribers.nodes or time.monotonic() - self._drain_since > self._drain_s
 
     def _perform(self, effects: Iterable[membership.Effect]) -> None:
         self._look_at_view = True
@@ -351,27 +346,13 @@ class Proxy:
         return [peer.record.base for peer in self._membership.view().peers]
 
     def _on_subscription(self, place: Place, prefix: bytes, *, subscribed: bool) -> None:
-        if place is Place.GUEST:
-            self._on_guest(prefix, subscribed)
-            return
-        if markers.is_addressed(prefix):
-            self._nodes += 1 if subscribed else -1
-        if subscribed:
-            self._given_up.relay_subscribed(prefix)
-        elif len(prefix) <= TOPIC_BYTES and stray.notice_prefix(prefix) is not None:
-            # It may be a stray one: ask those who still hold the prefix. See `fabric.protocol.stray`.
-            self._given_up.relay_cancelled(prefix)
-            if prefix in self._own_prefixes:
-                self._claims.add(prefix)
-
-    def _on_guest(self, prefix: bytes, subscribed: bool) -> None:
-        """The relay counts: what guests hold, it holds once for all of them, beside what it holds for nodes."""
-        if subscribed and prefix not in self._guest_prefixes:
-            self._guest_prefixes.add(prefix)
-            self._plumbing.subscribe_relay((prefix,))
-        elif not subscribed and prefix in self._guest_prefixes:
-            self._guest_prefixes.remove(prefix)
-            self._plumbing.cancel_relay(prefix)
+        if place is not Place.GUEST:
+            self._subscribers.heard(prefix, subscribed=subscribed)
+        elif self._subscribers.guest_heard(prefix, subscribed=subscribed):
+            if subscribed:
+                self._plumbing.subscribe_relay((prefix,))
+            else:
+                self._plumbing.cancel_relay(prefix)
 
     def _on_marker(self, place: Place, part: bytes) -> None:
         """One that the switch does not answer: it brings news, or is none, or the first answer was not ready yet."""
@@ -381,7 +362,7 @@ class Proxy:
             self.refused[error.kind] += 1
             return
         if place is Place.OUT:
-            self._claims.update(marker.claims)
+            self._subscribers.claim(marker.claims)
             if not marker.claims:
                 self._plumbing.send(Place.RELAY, part)
         elif marker.sender is not None:
@@ -406,15 +387,9 @@ class Proxy:
     def _mend(self, now: float) -> None:
         """Ask who holds what was cancelled; subscribe to what is held."""
         self._next_mend = now + TICK_MS / 1000
-        for prefix in self._given_up.take_unasked():
-            about = stray.notice_prefix(prefix)
-            if about is not None:
-                notice = self._encoder.part(about, 1, time.time_ns(), prefix, markers.NOTICE)
-                self._plumbing.send(Place.OUT, notice)
-        prefixes = self._given_up.claim(self._claims)
-        self._claims.clear()
-        self.mended += len(prefixes)
-        self._plumbing.subscribe_relay(prefixes)
+        for topic, prefix in self._subscribers.take_notices():
+            self._plumbing.send(Place.OUT, self._encoder.part(topic, 1, time.time_ns(), prefix, markers.NOTICE))
+        self._plumbing.subscribe_relay(self._subscribers.mend())
 
     def _on_message(self, part: bytes) -> None:
         """Answers to the own probes, questions to this proxy, and announcements of others."""
@@ -496,12 +471,12 @@ class Proxy:
             "protocol": list(markers.PROTOCOL),
             "uptime_s": round(now - self._figures.started, 3),
             "subscriptions": passed.prefixes,
-            "nodes": max(self._nodes, 0),
+            "nodes": self._subscribers.nodes,
             "counts": self._figures.counts,
             "bytes": self._figures.bytes,
             "rates": self._figures.rates,
             "refused": dict(self.refused + Counter(passed.refused)),
-            "mended": self.mended,
+            "mended": self._subscribers.mended,
             "descriptors": {"used": open_files(), "limit": sockets.descriptor_limit()},
         }
         self._announced = payload

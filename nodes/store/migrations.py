@@ -21,6 +21,8 @@ STATEMENTS: Mapping[int, Sequence[str]] = {
         "ALTER TABLE pages ADD COLUMN ask_until DOUBLE PRECISION",
         "ALTER TABLE pages ADD COLUMN refusal VARCHAR(16)",
         "CREATE INDEX ix_pages_ask_until ON pages (ask_until)",
+        # Version 1 had no time-out for invitations: those that wait would wait for ever, and end now.
+        "UPDATE pages SET offer_until = 0 WHERE chat = 'invited'",
     ),
 }
 """What leads from each version to the next one."""

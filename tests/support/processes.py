@@ -12,6 +12,7 @@ Nothing here sleeps blindly: readers wake who waits for a line, and every wait h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -160,7 +161,20 @@ class Process:
         return self.popen.poll() is None
 
     def signal(self, number: int) -> None:
+        """Send it a signal; after SIGSTOP it does stand still, in all its threads: else it could do what came first."""
         self.popen.send_signal(number)
+        if number == signal.SIGSTOP:
+            end = time.monotonic() + STOP_TIMEOUT_S
+            while self.alive and not self._is_still():
+                assert time.monotonic() < end, f"{self.name} does not stand still"
+                time.sleep(0.001)
+
+    def _is_still(self) -> bool:
+        states = set[str]()
+        for stat in Path(f"/proc/{self.popen.pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):  # a thread that has ended
+                states.add(stat.read_text().rpartition(")")[2].split()[0])
+        return states == {"T"}
 
     def wait(self, timeout_s: float = READY_TIMEOUT_S) -> int:
         """Return its exit code, once it ended and all it said is in `stdout` and `stderr`."""

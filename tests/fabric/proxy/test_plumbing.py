@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -44,9 +45,17 @@ class Proxyless:
         return found
 
     def publisher(self) -> sockets.Socket:
+        """Of a proxy that has been told to admit; waits until it listens, since a PUSH of ours connects once only."""
+        until(self.admits, "it listens")
         found = sockets.push(self.context, send_hwm=100, timeout_ms=10_000)
         sockets.connect(found, self.endpoints.ingress)
         return found
+
+    def admits(self) -> bool:
+        host, _, port = self.endpoints.ingress.removeprefix("tcp://").rpartition(":")
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, int(port))):
+            return True
+        return False
 
     def heard(self, subscriber: sockets.Socket) -> bytes | None:
         """Say something beside what publishers send, and return what the subscriber has heard of it."""
@@ -88,9 +97,7 @@ def test_what_it_sends_reaches_one_place_only(running: Proxyless) -> None:
 def test_nobody_publishes_before_admit_and_everybody_after(running: Proxyless) -> None:
     subscriber = running.subscriber(running.endpoints.out)
     until(lambda: running.heard(subscriber), "the subscription is there")
-    host, _, port = running.endpoints.ingress.removeprefix("tcp://").rpartition(":")
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, int(port)))
+    assert not running.admits()
     running.plumbing.admit()
     publisher = running.publisher()
     publisher.send(b"a/late\0")

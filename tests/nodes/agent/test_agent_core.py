@@ -502,8 +502,9 @@ class Told:
                 self.session = None
             case "chat_offered" | "chat_invited" | "chat_open":
                 self.chat = event.removeprefix("chat_")
-            case "chat_closed" | "chat_withdrawn":
-                assert (self.chat == "open") == (event == "chat_closed")
+            case "chat_closed" | "chat_withdrawn" | "chat_declined":
+                assert self.chat is not None and (self.chat == "open") == (event == "chat_closed")
+                assert self.chat == "invited" or event != "chat_declined"
                 self.chat = None
 
 

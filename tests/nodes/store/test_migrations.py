@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, inspect, make_url, text
 
-from nodes.store import pages
+from nodes.store import chats, expiry, pages
 from nodes.store.database import open_database
 from nodes.store.migrations import STATEMENTS
 from nodes.store.schema import SCHEMA_VERSION, metadata
@@ -38,6 +38,7 @@ def set_back(url: str) -> None:
         connection.execute(text("DROP INDEX ix_pages_ask_until"))
         for column in NEW:
             connection.execute(text(f"ALTER TABLE pages DROP COLUMN {column}"))
+        connection.execute(text("UPDATE pages SET offer_until = NULL WHERE chat = 'invited'"))
         connection.execute(text("UPDATE about SET schema_version = 1"))
     engine.dispose()
 
@@ -61,3 +62,14 @@ def test_a_store_of_version_1_keeps_its_pages_and_gets_the_shape_of_a_new_one(be
     assert (joined.cobrowse, joined.agent, joined.agent_name, joined.capability) == ("joined", "ann", None, None)
     assert bench.do(pages.stop, "s2", 1, "ann").code, "it goes on"
     assert bench.do(pages.grant_code, "s3", "home", 30.0, "ask").consent == "ask"
+
+
+def test_an_invitation_that_had_no_time_out_ends(bench: Bench) -> None:
+    bench.agent("ann")
+    bench.page("s1")
+    assert bench.do(chats.propose, "ann", "s1").chat == "invited"
+    bench.close()
+    set_back(bench.url)
+    bench.store = bench.open()
+    changes = [(each.what, each.page and each.page.chat) for each in bench.do(expiry.expire)]
+    assert changes == [("chat_lapsed", "idle")]

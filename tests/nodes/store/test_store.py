@@ -319,7 +319,7 @@ class AnyUse(RuleBasedStateMachine):
         assert (page.asked_by is not None) == (page.ask_until is not None) == (page.cobrowse == "asked")
         assert (page.chat_agent is not None) == (page.chat in ("offered", "invited", "open"))
         assert (page.queue_no is not None) == (page.chat in ("waiting", "offered"))
-        assert (page.offer_until is not None) == (page.chat == "offered")
+        assert (page.offer_until is not None) == (page.chat in ("offered", "invited"))
         version, epoch = self.seen.get(page.session, (0, 0))
         assert page.version >= version and page.epoch >= epoch
         self.seen[page.session] = (page.version, page.epoch)
