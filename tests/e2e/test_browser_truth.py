@@ -107,7 +107,7 @@ def test_where_the_sign_cannot_be_seen_nothing_is_and_both_are_told(browsers: St
     visitor.js("() => later()")
     why = visitor.hears("~pagesession/cobrowsing/paused")["why"]
     desk.page.get_by_text(why).wait_for()
-    visitor.frame.get_by_text("paused", exact=False).wait_for(state="attached")
+    visitor.frame.get_by_text("Viewing is paused").wait_for(state="attached")
     sent = sum('"t":"update"' in each for each in visitor.sent)
     visitor.js("() => { document.querySelector('h1').textContent = 'Not to be seen'; }")
     visitor.page.wait_for_timeout(500)  # longer than an update takes
