@@ -41,6 +41,8 @@ class Page:
         self.resumed = False
         self.heard: dict[int, float] = {}
         self.seen = 0
+        self.subscription = 1
+        """The id of the subscription to TOPIC; one higher each time that its ack says that it may miss something."""
         self.reconnect_s = FIRST_S
         self.ready, self.acked, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.tries = 0
@@ -69,7 +71,10 @@ class Page:
         self.welcomed_at = time.monotonic()
         self.session, self.token, self.resumed = welcome["session"], welcome["token"], welcome["resumed"]
         await ws.send_str('{"t":"token"}')
-        await ws.send_str(json.dumps({"t": "subscribe", "id": 1, "filter": TOPIC}))
+        await self._subscribe(ws)
+
+    async def _subscribe(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+        await ws.send_str(json.dumps({"t": "subscribe", "id": self.subscription, "filter": TOPIC}))
 
     async def _read(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         async for message in ws:
@@ -79,8 +84,12 @@ class Page:
             kind = frame["t"]
             if kind == "message" and frame["topic"] == TOPIC:
                 self.heard[frame["payload"]["n"]] = now - frame["payload"]["due"]
-            elif kind == "ack":
+            elif kind == "ack" and frame["error"] is None:
                 self.acked.set()
+            elif kind == "ack":  # no proxy answered in time, on a busy machine: what is published now may pass it by
+                await ws.send_str(json.dumps({"t": "unsubscribe", "id": self.subscription}))
+                self.subscription += 1
+                await self._subscribe(ws)
             elif kind == "drain":
                 self.reconnect_s = frame["reconnect_s"]
             elif kind == "site" and "code" in frame["payload"]:

@@ -11,8 +11,10 @@ checked for threads, ZeroMQ contexts and sockets, and child processes that it st
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -33,6 +35,10 @@ pytest_plugins = ("tests.support.side_by_side", "tests.support.no_processes")
 # A shell without job control starts what runs in the background with SIGINT ignored, and all its children inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Some machines keep Python from storing what it compiled. Each of the many processes here would compile it all again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How fast an example runs says nothing on a machine that has other work.
 settings.register_profile("fabric", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

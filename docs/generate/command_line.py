@@ -7,14 +7,13 @@ from inspect import cleandoc
 
 import click
 
-from nodes.cli.main import fabric
+from nodes.cli.main import COMMANDS, command, fabric
 
 
 def commands() -> str:
     """Return one section for each command, in alphabetical order."""
     context = click.Context(fabric, info_name="fabric")
-    names = fabric.list_commands(context)
-    return "\n\n".join(_section(name, fabric.commands[name], context) for name in names)
+    return "\n\n".join(_section(name, command(name), context) for name in COMMANDS)
 
 
 def _section(name: str, command: click.Command, parent: click.Context) -> str:

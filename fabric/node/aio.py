@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -159,7 +160,8 @@ class AsyncNode:
         """Messages given to `_publisher`, in the loop; those it is done with, in its thread; and messages sent since
         other tasks had their turn, in the loop."""
         self._closing: Future[int] | None = None
-        """The node is being closed, or was: set once."""
+        """The node is being closed, or was: set once, under `_close_lock`."""
+        self._close_lock = threading.Lock()
         self._lost_events = self._failed_callbacks = 0
         """Events that did not fit `_calls`; callbacks that raised in the loop."""
 
@@ -322,15 +324,20 @@ class AsyncNode:
         """
         if self._node is None:
             return 0
-        if self._closing is None:
-            self._closing = _in_thread(self._node.close, timeout_s)
         try:
-            return await asyncio.shield(asyncio.wrap_future(self._closing))
+            return await asyncio.shield(asyncio.wrap_future(self._close_in_thread(timeout_s)))
         finally:
             self._publisher.shutdown(wait=False)
             if asyncio.get_running_loop() is self._loop:
                 for subscription in self._subscriptions.values():
                     subscription._end("the node was closed")
+
+    def _close_in_thread(self, timeout_s: float) -> Future[int]:
+        """Close the node, unless that has begun; any thread. A second `Node.close` would not wait for the first."""
+        with self._close_lock:
+            if self._closing is None:
+                self._closing = _in_thread(self.node.close, timeout_s)
+            return self._closing
 
     # ── from the I/O thread to the loop ──────────────────────────────────────────────────────────────────────────
 
@@ -346,9 +353,8 @@ class AsyncNode:
             # The loop was closed and nobody closed the node. Nobody can hear it any more: end it.
             self._loop_is_gone = True
             self._calls.clear()
-            if self._closing is None:
-                with contextlib.suppress(RuntimeError):  # the interpreter is ending too
-                    self._closing = _in_thread(self.node.close, 0)
+            with contextlib.suppress(RuntimeError):  # the interpreter is ending too
+                self._close_in_thread(0)
 
     def _take_over(self) -> None:
         self._scheduled = False  # first: what is added from now on wakes the loop again

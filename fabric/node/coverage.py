@@ -142,6 +142,10 @@ class Coverage:
         """The generation of what was sent last."""
         return self._sent
 
+    def asks(self, nonce: bytes) -> bool:
+        """Whether this marker went to the present proxy, and speaks still."""
+        return nonce in self._attempts
+
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def prefixes_sent(self, now: float) -> list[Effect]:

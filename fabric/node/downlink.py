@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import zmq
+
 from fabric import sockets
 from fabric.endpoints import Endpoints
 from fabric.protocol.markers import encode_marker, node_prefix
@@ -34,6 +36,8 @@ class Downlink:
         """Subscriptions and cancels that were not sent yet, in order; `flush` empties it."""
         self.poll = sockets.something_waits(self.socket)
         """Whether something waits to be read."""
+        self.monitor = sockets.monitor(context, self.socket, zmq.EVENT_DISCONNECTED)
+        """Events of `socket`, read by `closed`."""
         sockets.connect(self.socket, bell)
         self.own_prefix = node_prefix(token)
         """Brings everything that is addressed to this node, over whichever connection. Never changes."""
@@ -41,6 +45,7 @@ class Downlink:
 
     def attach(self, base: str) -> None:
         """Connect; XSUB sends what is subscribed on every new connection, and again after each reconnect."""
+        self.closed()  # what is told now is of the base before
         sockets.connect(self.socket, Endpoints.parse(base).out)
         self.base = base
 
@@ -49,6 +54,10 @@ class Downlink:
         if self.base is not None:
             sockets.disconnect(self.socket, Endpoints.parse(self.base).out)
             self.base = None
+
+    def closed(self) -> bool:
+        """Whether the connection broke since the last call. XSUB makes it again by itself."""
+        return bool(list(sockets.events_of(self.monitor)))
 
     def change(self, subscribe: Iterable[bytes], cancel: Iterable[bytes]) -> None:
         """Subscribe to prefixes, then cancel others: what both cover is never uncovered. Goes out with `flush`."""
@@ -70,4 +79,6 @@ class Downlink:
             self._send(part)
 
     def close(self) -> None:
+        self.socket.disable_monitor()
         self.socket.close(linger=0)
+        self.monitor.close()

@@ -155,7 +155,7 @@ class Engine:
         self.state = NodeState("connecting", self._connection.base)
         """What callbacks were last told. Replaced as a whole; other threads read it."""
         self._connected = threading.Event()
-        """Set when both ways were proven for the first time, and never cleared."""
+        """Set when the node was connected for the first time, and never cleared."""
 
         # ── I/O thread: the move to another proxy ──
         self._handover: Handover | None = None
@@ -209,6 +209,7 @@ class Engine:
             max_unconfirmed_bytes=max_unconfirmed_bytes,
             send_timeout_s=send_timeout_s,
             on_much=self._wake,
+            on_wanted=lambda: self.commands.put(self._publishes),
         )
 
     def _new_downlink(self) -> Downlink:
@@ -218,7 +219,7 @@ class Engine:
     # ── application threads ──────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, timeout_s: float) -> bool:
-        """Run the I/O thread; return whether both ways to a proxy were proven in time."""
+        """Run the I/O thread; return whether a proxy answered in time, both ways if something is published by then."""
         self.thread.start()
         return self._connected.wait(timeout_s)
 
@@ -394,7 +395,7 @@ class Engine:
 
     def _receive(self) -> None:
         """Read until a tick is due. This loop is the speed of a subscriber."""
-        if self._quiet and self._sleep():
+        if (self._quiet or self._connection.state in ("connecting", "opening")) and self._sleep():
             return
         before = self.receiver.received
         busy = self.receiver.intake.receive(
@@ -408,13 +409,13 @@ class Engine:
 
         Woken by a message, it reads that and sleeps on: one wake-up for each, unless they come more often than ticks.
         """
-        wakers = [socket for socket in (self._down.socket, self.up.monitor) if socket is not None]
-        due = min(self._connection.silent_at, self.up.due_at)
+        news = [monitor for monitor in (self._down.monitor, self.up.monitor) if monitor is not None]
+        due = min(self._connection.silent_at, self.up.due_at) if self._quiet else self._next_tick
         wait_ms = max(1, math.ceil((due - time.monotonic()) * 1000))
         self._asleep = True
-        woken = zmq.zmq_poll([(socket, zmq.POLLIN) for socket in wakers], wait_ms)
+        woken = dict(zmq.zmq_poll([(socket, zmq.POLLIN) for socket in (self._down.socket, *news)], wait_ms))
         self._asleep = False
-        if woken and time.monotonic() < self._next_tick:
+        if self._down.socket in woken and time.monotonic() < self._next_tick:
             return False
         before = self.receiver.received
         self.receiver.intake.drain(self._down.socket, QUIET_MSGS)
@@ -449,6 +450,8 @@ class Engine:
                 self._perform_connection(self._connection.uplink_opened(now))
             else:
                 self._perform_connection(self._connection.uplink_closed(now, "the connection broke"))
+        if self._down.closed():
+            self._perform_connection(self._connection.downlink_closed(now, "the connection broke"))
         self._perform_connection(self._connection.tick(now, idle))
         self._open_uplink()
         self.up.tick(now)
@@ -529,6 +532,8 @@ class Engine:
         if answer.leg == "out":
             self._connection.proxy_heard(now)
             self._know_proxy(answer.view)
+            if answer.view.state != "joining" and self._coverage.asks(answer.nonce):
+                self._perform_connection(self._connection.marker_answered(now))
         self._perform_coverage(self._coverage.marker_answered(answer.nonce, answer.leg, answer.view, now))
         if self._handover is not None:
             self._handover.answered(answer, by_new=False, now=now)
@@ -555,11 +560,16 @@ class Engine:
         if view is None:
             self.counts["refused_answers"] += 1
             return
+        if view.record.id != self.own:
+            return  # the one before, by way of the present one, which is not known yet
         now = time.monotonic()
         self._connection.proxy_heard(now)
         self._perform_coverage(self._coverage.proxy_announced(view, now))
         if view.state == "draining":
             self._perform_connection(self._connection.proxy_drains(now))
+
+    def _publishes(self) -> None:
+        self._perform_connection(self._connection.publishes(time.monotonic()))
 
     # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -572,6 +582,7 @@ class Engine:
                     self._perform_coverage(self._coverage.proxy_lost(now))
                 case connection.Detach():
                     self._abandon_move()
+                    self._perform_coverage(self._coverage.proxy_lost(now))  # what is read now says nothing of the next
                     self._read_out()
                     self._down.detach()
                     self.own = None
@@ -580,11 +591,16 @@ class Engine:
                     self._open_uplink()
                 case connection.SendProbe():
                     self.up.probe()
-                case connection.Connected(base):
+                case connection.Connected(base, publishing):
                     self._await_what_is_missing(now)
-                    self.up.proven(now, self._reorder_window_s)
+                    if publishing:
+                        self.up.proven(now, self._reorder_window_s)
+                    else:
+                        self.up.answered()
                     self._set_state(NodeState("connected", base))
                     self._connected.set()
+                case connection.Publishing():
+                    self.up.proven(now, self._reorder_window_s)
                 case connection.Lost(base, why):
                     self.counts["reconnects"] += 1
                     uncertain = self.up.close_gate()

@@ -31,7 +31,7 @@ class Node:
 
     connect:            base address of a proxy, or several: when one is lost, the next is taken
     name:               one topic level, for people; default: random
-    connect_timeout_s:  how long this waits until both ways to a proxy are proven open
+    connect_timeout_s:  how long this waits until a proxy, a member of the mesh, answers
     ack_timeout_s:      an ack comes after this time at the latest
     send_timeout_s:     how long `publish` waits for a connection, or for room in the queue
     silence_s:          a proxy that was not heard of for so long is lost

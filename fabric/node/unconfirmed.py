@@ -64,6 +64,10 @@ class Unconfirmed:
             self._drop_first()
             self.given_up = max(self.given_up, self._counted - len(self._parts))
 
+    def has_room_for(self, part: bytes) -> bool:
+        """Whether this part can be kept without giving up another. Nothing is fresh."""
+        return self._bytes + len(part) + _OVERHEAD <= self._max_bytes
+
     def watermark_returned(self, count: int, now: float) -> None:
         """The watermark that was sent behind `count` parts came back."""
         if self._confirmed < count <= self.sent:

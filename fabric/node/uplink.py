@@ -45,6 +45,9 @@ _EVENTS = (
 TRANSITIONS = {
     ("closed", "proven"): "resending",
     ("closed", "lost"): "closed",
+    ("closed", "answered"): "keeping",
+    ("keeping", "proven"): "resending",
+    ("keeping", "lost"): "closed",
     ("resending", "resent"): "open",
     ("resending", "lost"): "closed",
     ("open", "lost"): "closed",
@@ -61,6 +64,7 @@ class Uplink:
     guess, and looks again under it. Times are monotonic, in seconds.
 
         closed      no socket, or its way is not proven       publishers wait
+        keeping     the proxy is there, the way is opened     what is published is kept, up to the bound
         resending   proven; what is kept goes out first       publishers wait
         open        publishers go on, unless one waits for room in the queue (`_stalled`): then behind it
 
@@ -70,6 +74,7 @@ class Uplink:
     random_u64:      source of publisher ids
     send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
     on_much:         called whenever `FRESH_PARTS` more were sent in the short way
+    on_wanted:       called once, by the first who publishes: a connection is wanted
     time_ns:         wall clock, ns since 1970; None: the system's
     outlet:          what sends in the short way: compiled, or its twin
     """
@@ -85,11 +90,12 @@ class Uplink:
         max_unconfirmed_bytes: int,
         send_timeout_s: float,
         on_much: Callable[[], None] = lambda: None,
+        on_wanted: Callable[[], None] = lambda: None,
         time_ns: Callable[[], int] | None = None,
         outlet: type[Outlet] = Outlet,
     ) -> None:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
-        self._random_u64, self._on_much = random_u64, on_much
+        self._random_u64, self._on_much, self._on_wanted = random_u64, on_much, on_wanted
         self._time_ns = time_ns or time.time_ns
         self._lock = threading.Lock()
         """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
@@ -124,7 +130,9 @@ class Uplink:
         self._serial = 0
         """Connections made. A watermark carries it: one that comes back of an earlier connection proves nothing."""
         self._state = "closed"
-        """`closed`, `resending` or `open`; see above. I/O thread, which needs no lock to leave `open`."""
+        """`closed`, `keeping`, `resending` or `open`; see above. I/O thread, which needs no lock to leave `open`."""
+        self._wanted = False
+        """Somebody has published, or tried to. Set once, by whoever does, without the lock."""
         self._stalled = False
         """A publisher waits for room in the queue; others wait for it."""
         self._headers: dict[str, Any] | None = None
@@ -172,12 +180,17 @@ class Uplink:
     @property
     def is_settled(self) -> bool:
         """Whether all that was accepted is confirmed, and nothing waits to be sent."""
-        return self._state == "open" and not self._tails and not self.unconfirmed
+        return self._state in ("open", "keeping") and not self._tails and not self.unconfirmed
 
     @property
     def _is_clear(self) -> bool:
         """Whether a publisher need not wait."""
         return self._state == "open" and not self._stalled and self._ended is None
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether what is published is kept until there is a connection."""
+        return self._state == "keeping" and self._ended is None
 
     @property
     def due_at(self) -> float:
@@ -208,27 +221,24 @@ class Uplink:
         """
         if self._ended is not None:  # before the lock: in a forked child nobody may be there to let go of it
             raise copy.copy(self._ended)
+        if not self._wanted:
+            self._wanted = True
+            self._on_wanted()
         if timeout_s is None:
             timeout_s = self._send_timeout_s
-        elif timeout_s <= 0 and not self._is_clear:
+        elif timeout_s <= 0 and not (self._is_clear or self._keeps):
             self._refuse(0.0)  # before the lock, which is held for long while parts are sent again
         with self._lock:
-            if not self._is_clear:
+            if not (self._is_clear or self._keeps):
                 self._wait_clear(timeout_s)
-            numbering = self._numbering
-            try:
-                number = numbering.next(prefix)
-            except StateError:
-                self._renumber()
-                numbering = self._numbering
-                number = numbering.next(prefix)
-            try:
-                if self._headers is not None and (not headers or isinstance(headers, dict)):
-                    headers = {**self._headers, **(headers or {})}
-                part = self._encoder.part(prefix, number, self._time_ns(), payload, headers)
-            except BaseException:
-                numbering.take_back(prefix)  # nothing was sent
-                raise
+            number, part = self._next_part(prefix, payload, headers)
+            if self._state == "keeping":
+                if self._unconfirmed.has_room_for(part):
+                    self._unconfirmed.add(part)
+                    return number
+                self._numbering.take_back(prefix)
+                self._wait_clear(timeout_s, or_keeping=False)
+                number, part = self._next_part(prefix, payload, headers)
             try:
                 if self._socket is None:
                     raise zmq.ZMQError(zmq.ENOTSOCK)  # as a closed one does
@@ -236,23 +246,40 @@ class Uplink:
             except zmq.Again:
                 self._send_when_there_is_room(prefix, part, timeout_s)
             except zmq.ZMQError as error:
-                numbering.take_back(prefix)
+                self._numbering.take_back(prefix)
                 raise NotConnected(f"the connection to the proxy was closed: {error}") from error
             # Any other exception came from outside, a Ctrl-C say: the part may be on its way, its number stays taken.
             self._unconfirmed.add(part)
             return number
 
-    def _wait_clear(self, timeout_s: float) -> None:
+    def _next_part(self, prefix: bytes, payload: Any, headers: dict[str, Any] | None) -> tuple[int, bytes]:
+        """Return the next number and the part that carries it. With the lock held."""
+        try:
+            number = self._numbering.next(prefix)
+        except StateError:
+            self._renumber()
+            number = self._numbering.next(prefix)
+        try:
+            if self._headers is not None and (not headers or isinstance(headers, dict)):
+                headers = {**self._headers, **(headers or {})}
+            return number, self._encoder.part(prefix, number, self._time_ns(), payload, headers)
+        except BaseException:
+            self._numbering.take_back(prefix)  # nothing was sent
+            raise
+
+    def _wait_clear(self, timeout_s: float, *, or_keeping: bool = True) -> None:
         """Wait for a proven connection, and behind those who wait for room. Called, and returns, with the lock held.
 
         The I/O thread does not wait for a connection, which only itself can make: a callback is refused at once.
+
+        or_keeping: that parts are kept will do
         """
         if self._state != "open" and threading.get_ident() == self.io_thread:
             self._refuse(0.0)
         since = time.monotonic()
         end = since + timeout_s
         try:
-            while self._ended is None and not self._is_clear:
+            while self._ended is None and not (self._is_clear or (or_keeping and self._keeps)):
                 rest = end - time.monotonic()
                 if rest <= 0 or not self._changed.wait(rest):
                     self._refuse(timeout_s)
@@ -335,6 +362,8 @@ class Uplink:
         if not self._lock.acquire(blocking=False):
             return False
         try:
+            if self._state != "keeping":
+                self._move("lost")
             self._drop()
             self._serial += 1
             self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=0)
@@ -358,6 +387,12 @@ class Uplink:
             if found[-1] == "closed":
                 break  # it is closed for good; there may be several words for one end
         return found
+
+    def answered(self) -> None:
+        """The proxy is there, and nobody has published yet: from now on what is published is kept for it."""
+        with self._lock:
+            self._move("answered")
+            self._settle()
 
     def close_gate(self) -> int:
         """The connection is lost: publishers wait. Return how many accepted parts can not be sent again."""
@@ -445,12 +480,12 @@ class Uplink:
 
     def close(self) -> None:
         with self._lock:
+            self._move("lost")
             self._drop()
             self._ended = self._ended or StateError("node", "closed", "publish", "the node was closed")
             self._settle()
 
     def _drop(self) -> None:
-        self._move("lost")
         self._forget_resending()
         self.outlet.connect(None)
         if self._socket is not None:
@@ -512,7 +547,8 @@ class Uplink:
                 self._lock.release()
 
     def _send_watermark_locked(self) -> None:
-        count = self._unconfirmed.sent
+        # A probe confirms nothing: what is kept was not sent over this connection yet.
+        count = self._unconfirmed.sent if self._state == "open" else 0
         part = self._encoder.part(self._control_prefix, 1, self._time_ns(), [self._serial, count])
         if self._send_now(part):
             self._marked = count

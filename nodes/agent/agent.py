@@ -136,7 +136,8 @@ class Agent:
     def ask(self, session: str, capability: str = "view") -> Future[Any]:
         """Ask the visitor of a chat that is open, or was offered, without a code; events follow as for `join`.
 
-        errors: NotAllowed without such a chat; StateError while a request waits, or somebody views the page
+        errors: NotAllowed without such a chat; StateError while a request waits, or somebody views the page;
+                AskedTooSoon for 30 s after this visitor has declined, or has not answered
         """
         return self.request("ask", session=session, capability=capability)
 

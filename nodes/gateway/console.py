@@ -35,6 +35,7 @@ from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.window import Line, Window
+from nodes.rules.errors import AskedTooSoon
 
 LEASE_S = 15.0
 KEPT = ("chat_message", "message")
@@ -168,7 +169,7 @@ class Console:
                 reply = {"ok": True, "state": _shown(done.result())}
             else:
                 reply = {"ok": False, "error": type(error).__name__, "why": str(error)}
-                if isinstance(error, Busy):
+                if isinstance(error, Busy | AskedTooSoon):
                     reply["retry_after_s"] = error.retry_after_s
             self.window.pass_on({"t": "reply", "id": ident, **reply})
 

@@ -14,6 +14,7 @@ A stop is acknowledged when the agent has confirmed the new epoch or can no long
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nodes.rules.machine import Machine
@@ -55,7 +56,23 @@ REASONS = ("declined", "timeout", "withdrawn", "agent_lost", "page_lost")
 """How a request ended that was not allowed: by the visitor, by nobody's answer in time, by the agent who took it back,
 with the agent's lease, with the page's."""
 
+RESTING = ("declined", "timeout")
+"""After a request that ended so its agent rests before it asks this visitor again in a chat: nobody is pressed."""
+
 MACHINE = Machine("co-browsing", "idle", TRANSITIONS)
+
+
+def asks_again_at(reason: str, now: float, rest_s: float) -> float | None:
+    """Return from when an agent may ask a visitor again, by the clock of `now`; None: at once.
+
+    reason:  one of REASONS, how its last request ended
+    """
+    return now + rest_s if reason in RESTING else None
+
+
+def rest_left_s(until: float, now: float) -> int:
+    """Return how long the rest lasts that ends at `until`, in whole seconds, rounded up; 0 when it is over."""
+    return max(0, math.ceil(until - now))
 
 
 @dataclass(frozen=True, slots=True)

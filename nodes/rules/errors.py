@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fabric.errors import ServiceError
+import re
+
+from fabric.errors import NotAllowed, ServiceError
 from fabric.services.messages import register_error
 
 
@@ -14,3 +16,14 @@ class UnknownContactCode(ServiceError):
 @register_error
 class LeaseExpired(ServiceError):
     """The lease that this request relied on has run out."""
+
+
+@register_error
+class AskedTooSoon(NotAllowed):
+    """This agent may not ask this visitor again yet. The message ends with the time that is left: `in 12 s`."""
+
+    @property
+    def retry_after_s(self) -> int:
+        """How many seconds are left, in whole ones; 0 if the message does not say so."""
+        found = re.search(r"in (\d{1,6}) s$", str(self))
+        return int(found[1]) if found else 0

@@ -2,14 +2,16 @@
 
 A request takes the page's code, however the agent has found the page. So no second agent can ask by it meanwhile, and
 one who was declined, or has hit a stranger, cannot ask again by what it knows. The page gets another code when the
-request is over. A request by code that was not allowed counts as a wrong code, whatever has ended it but the page's own
+request is over. In a chat, where no code is in the way, one who was declined, or was not answered, rests before it asks
+again. A request by code that was not allowed counts as a wrong code, whatever has ended it but the page's own
 end: who takes a request back, or signs out, has tried a code all the same.
 """
 
 from __future__ import annotations
 
 from fabric.errors import NotAllowed
-from nodes.rules.cobrowse import Cobrowse
+from nodes.rules.cobrowse import Cobrowse, asks_again_at, rest_left_s
+from nodes.rules.errors import AskedTooSoon
 from nodes.store import attempts, codes, rows
 from nodes.store.records import Page
 from nodes.store.transaction import Transaction
@@ -22,7 +24,8 @@ def ask(tx: Transaction, agent: str, session: str, capability: str = "view") -> 
     """Let `agent` ask the visitor with whom it is in a chat, or whose chat it was offered. The offer waits as long.
 
     errors:  LeaseExpired for a page that is gone, or an agent that is not signed in; NotAllowed for any other agent;
-             StateError while a request waits or co-browsing runs
+             StateError while a request waits or co-browsing runs; AskedTooSoon, which says how many seconds are left,
+             when the last request of this agent was declined, or not answered, less than `ask_rest_s` ago
     """
     name = rows.check_agent(tx, agent)
     page = rows.live_page(tx, session)
@@ -30,6 +33,9 @@ def ask(tx: Transaction, agent: str, session: str, capability: str = "view") -> 
         raise NotAllowed(
             "only the agent in a chat, or to whom it is offered, may ask its visitor; others need the code"
         )
+    left_s = rest_left_s(attempts.locked_until(tx, _resting(agent, session)), tx.now)
+    if left_s:
+        raise AskedTooSoon(f"this agent may ask this visitor again in {left_s} s")
     asked = begin(tx, page, agent, name, capability, by="chat")
     if asked.offer_until is not None and asked.ask_until is not None:
         asked = asked._replace(offer_until=max(asked.offer_until, asked.ask_until))
@@ -77,7 +83,15 @@ def over(tx: Transaction, page: Page, after: Cobrowse, reason: str) -> Page:
     """
     if page.asked_by == "code" and page.agent is not None:
         attempts.count_declined(tx, page.agent)
+    again_at = asks_again_at(reason, tx.now, tx.options.ask_rest_s)
+    if page.agent is not None and again_at is not None:
+        attempts.lock(tx, _resting(page.agent, page.session), again_at)
     return codes.with_new(tx, page.with_cobrowsing(after)._replace(refusal=reason))
+
+
+def _resting(agent: str, session: str) -> str:
+    """Return by what name the rest of an agent that has asked this page is kept among the attempts."""
+    return f"ask {session} {agent}"
 
 
 def over_with_chat(tx: Transaction, page: Page, reason: str) -> Page:

@@ -5,6 +5,8 @@ Until that is known it counts as a wrong one would, so that nobody tries many co
 
 A count belongs to a window that begins with its first wrong code; the next wrong code after its end begins another.
 The agent's count does not end with its lease, so that signing in again does not help.
+
+Rows of the same table hold the rest of an agent that was declined by a page: only `locked_until` says something there.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ _COUNT = text(
     " wrong = CASE WHEN attempts.since <= :window_begin THEN 1 ELSE attempts.wrong + 1 END,"
     " since = CASE WHEN attempts.since <= :window_begin THEN :now ELSE attempts.since END"
     " RETURNING wrong, since"
+)
+_LOCK = text(
+    "INSERT INTO attempts (who, since, wrong, locked_until) VALUES (:who, :now, 0, :until)"
+    " ON CONFLICT (who) DO UPDATE SET since = :now, locked_until = :until"
 )
 _LOCK_OUT = update(attempts).where(attempts.c.who == bindparam("of_who")).values(locked_until=bindparam("until"))
 
@@ -66,6 +72,17 @@ def count_declined(tx: Transaction, agent: str) -> None:
         tx.sql.execute(_LOCK_OUT, {"of_who": f"agent {agent}", "until": tx.now + tx.options.lockout_s})
 
 
+def lock(tx: Transaction, who: str, until: float) -> None:
+    """Lock `who` out until then, in seconds of the store's clock."""
+    tx.sql.execute(_LOCK, {"who": who, "now": tx.now, "until": until})
+
+
+def locked_until(tx: Transaction, who: str) -> float:
+    """Return until when `who` is locked out, in seconds of the store's clock; 0 if it never was."""
+    until = tx.sql.execute(_LOCKED_UNTIL, {"of_who": who}).scalar()
+    return 0.0 if until is None else float(until)
+
+
 def _wrong(tx: Transaction, who: str) -> int:
     """Return the wrong codes in the present window."""
     counted = {"of_who": who, "window_begin": tx.now - tx.options.window_s}
@@ -81,5 +98,4 @@ def _count(tx: Transaction, who: str) -> tuple[int, float]:
 
 def _locked_s(tx: Transaction, who: str) -> float:
     """Return for how many more seconds `who` is locked out; 0 or less when it is not."""
-    until = tx.sql.execute(_LOCKED_UNTIL, {"of_who": who}).scalar()
-    return 0.0 if until is None else float(until) - tx.now
+    return locked_until(tx, who) - tx.now

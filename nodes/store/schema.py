@@ -10,7 +10,7 @@ codes          code that may not be handed out: held by a page (`free_at` is nul
 agents         agent that is signed in
 agent_buttons  chat button that an agent serves
 refusals       chat that an agent has declined or forgotten, and is not offered again until `until`
-attempts       agent or frame node that tried wrong codes
+attempts       agent or frame node that tried wrong codes; agent and page whose visitor has declined it, while it rests
 replies        answered request, by its idempotency key
 about          the version of this schema
 """

@@ -11,10 +11,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.browsers import Desk, Stack, Visitor, stack
+from tests.support.web_cases import case, is_at_its_point
 
 ASK = ("--consent", "ask")
 AGENTS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida")
 SHOP = "Made for wet weekends"
+AT_HOME = """() => [...document.querySelectorAll("html > site-connect")]
+    .some(each => each.shadowRoot.querySelector("iframe"))"""
+"""Whether the help frame is where it is while it asks nothing."""
 UNKNOWN = "No page has this code"
 ASKING = re.compile("Asking .* to show the page")
 
@@ -196,6 +200,57 @@ def test_strangers_who_decline_lock_the_agent_out(browsers: Stack) -> None:
     nothing_left(visitor)
 
 
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+@pytest.mark.parametrize("name", ["20-modal-dialog", "31-dialog-of-a-component", "34-full-screen"])
+def test_over_what_lies_above_all_else_on_the_page(browsers: Stack, name: str, moment: str) -> None:
+    visitor = browsers.foreign(case(name))
+    code = visitor.code()
+    visitor.listen("~pagesession/cobrowsing/+")
+    opens = visitor.page.locator("#full").click if name == "34-full-screen" else lambda: visitor.js("() => later()")
+    if moment == "before":
+        opens()
+    desk = browsers.desk().join(code)
+    visitor.hears("~pagesession/cobrowsing/asked")
+    if moment == "meanwhile":
+        opens()
+    press(visitor, "Allow")
+    desk.sees("Marker")
+    visitor.until(lambda: is_at_its_point(visitor), "the sign can be used there, too")
+    visitor.until(lambda: visitor.js(AT_HOME), "the frame is where it was before")
+
+
+def test_a_modal_dialog_that_is_removed_while_an_agent_asks_takes_nothing_with_it(browsers: Stack) -> None:
+    visitor = browsers.foreign(case("20-modal-dialog"))
+    code = visitor.code()
+    visitor.js("() => later()")
+    desk = browsers.desk().join(code)
+    within = "() => document.querySelector('dialog').querySelector('site-connect') !== null"
+    visitor.until(lambda: visitor.js(within), "the frame is in the dialog")
+    visitor.js("() => document.querySelector('dialog').remove()")
+    visitor.until(lambda: visitor.js(AT_HOME), "the frame is back")
+    visitor.until(lambda: visitor.frame.locator("#allow").is_visible(), "loaded again, it asks")
+    press(visitor, "Allow")
+    desk.sees("Marker")
+
+
+# --- what the card says is hidden
+
+
+def test_the_card_says_what_settings_and_address_hide(browsers: Stack) -> None:
+    visitor = browsers.foreign(
+        "<!doctype html><h1>Pay</h1><script src='{url}/site_connect.js' data-address=path></script>"
+    )
+    browsers.desk().join(visitor.code())
+    card_of(visitor, "ada")
+    words = visitor.frame.locator("#asked_hidden")
+    plain = "passwords; card numbers; one-time codes; what you type, except what this site shows on purpose;"
+    visitor.until(lambda: plain in words.inner_text(), "what is hidden on every page")
+    assert "address" not in words.inner_text()
+    visitor.js("() => site_connect.configure({ private: true, block: ['h1'], address: 'site' })")
+    visitor.until(lambda: "all text and all that you type" in words.inner_text(), "it says so at once")
+    assert "parts of this page that this site leaves out; the address of this page" in words.inner_text()
+
+
 # --- from a chat
 
 
@@ -212,7 +267,23 @@ def test_from_a_chat_without_a_code_and_the_chat_goes_on_after_it(browsers: Stac
     press(visitor, "Not now")
     declined(visitor, "declined")
     visitor.code()
-    desk.page.get_by_role("button", name="Ask again").click()
+    again = desk.page.get_by_role("button", name="Ask again")
+    assert again.is_disabled()
+    again.focus()
+    described = "it => document.getElementById(it.getAttribute('aria-describedby')).textContent"
+    assert "has just been asked" in str(again.evaluate(described))
+    shown = "it => document.activeElement === it && getComputedStyle(it, '::after').content"
+    assert "has just been asked" in str(again.evaluate(shown)), "who uses the keyboard reads it"
+    desk.shot("consent-rest")
+    desk.page.keyboard.press("Enter")
+    desk.page.reload()  # what this console knows of the rest is lost; the frame node knows
+    desk.page.get_by_role("button", name="Ask to see the page").click()
+    desk.page.locator("#notices").get_by_text(re.compile(r"You can ask again in \d+ s")).wait_for()
+    asks = "() => heard.filter(m => m.topic === '~pagesession/cobrowsing/asked').length"
+    assert visitor.js(asks) == 1
+    ask = desk.page.get_by_role("button", name="Ask to see the page")
+    assert ask.is_disabled()
+    ask.click()  # once it can be used
     card_of(visitor, "gus")
     press(visitor, "Allow")
     desk.sees(SHOP)

@@ -166,7 +166,8 @@ def test_a_proxy_that_restarts_and_knows_nobody_acks_nothing_false(tmp_path: Pat
             for node in (there, far):
                 node.publish(topic, node.name)
             assert ack.ok and "p1" in ack.covered, ack
-            box.wait_for(lambda items, heard=heard: heard <= {m.payload for m in items}, f"{heard}")  # type: ignore[misc]
+            if heard:  # on a busy machine it acks before the others have found it, and names itself alone
+                box.wait_for(lambda items, heard=heard: heard <= {m.payload for m in items}, f"{heard}")  # type: ignore[misc]
             until(lambda: here.stats()["covered"] == ["p1", "p2", "p3"], "all are covered again")
 
 

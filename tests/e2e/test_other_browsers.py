@@ -19,6 +19,16 @@ from tests.support.web_cases import LEAKS, case
 
 PLAIN = """<!doctype html><title>Plain</title><h1>Marker</h1>
 <script async src="{url}/site_connect.js"></script>"""
+RULED = """<!doctype html><title>Ruled</title><h1>Marker</h1><p class=a title=secret-title>secret-masked</p>
+<p class=b>secret-blocked</p><p data-state=secret-state>plain-shown</p><div id=d></div>
+<script>function later() { d.innerHTML = "<p class=a>secret-late</p>"; }</script>
+<script async src="{url}/site_connect.js"></script>"""
+RULES = """[[rules]]
+pages = ["*/ruled"]
+mask = [".a"]
+block = [".b"]
+deny_attributes = ["data-state"]
+"""
 BUTTON = """(() => { for (const each of document.querySelectorAll("site-connect")) {
     const button = each.shadowRoot.querySelector("#sign button");
     if (button) { const box = button.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }
@@ -73,10 +83,12 @@ Started = tuple[Firefox | WebKit, Stack, dict[str, str], str]
 def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     start: Start = request.param
     html: dict[str, str] = {}
+    rules = tmp_path_factory.mktemp("rules") / "rules.toml"
+    rules.write_text(RULES)
     with (
         pages(html) as origin,
         start(tmp_path_factory.mktemp("browser")) as browser,
-        stack(tmp_path_factory.mktemp("stack"), "--allow-origin", origin) as found,
+        stack(tmp_path_factory.mktemp("stack"), "--allow-origin", origin, "--privacy", str(rules)) as found,
     ):
         yield browser, found, html, origin
 
@@ -101,6 +113,19 @@ def test_no_page_of_the_cases_tells_a_secret(scene: Scene) -> None:
         scene.refresh()
         assert scene.leaks() == set(), f"{page.stem}: in a fresh snapshot"
     assert len(LEAKS) >= 16
+
+
+def test_what_a_rule_of_the_operator_hides_does_not_leave(scene: Scene) -> None:
+    scene.goto("ruled", RULED)
+    scene.settle()
+    scene.browser.js("void later()")
+    scene.settle()
+    scene.refresh()
+    assert scene.leaks() == set()
+    assert "plain-shown" in "\n".join(scene.desk.received), "the rest is shown"
+    scene.goto("elsewhere", RULED.replace("secret", "seen"))
+    scene.settle()
+    assert "seen-masked" in "\n".join(scene.desk.received), "of another address"
 
 
 def test_the_sign_is_there_and_its_button_stops_also_over_a_dialog(scene: Scene) -> None:

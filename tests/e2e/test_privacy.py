@@ -6,6 +6,7 @@ The pages of tests/web_cases, a grid of marks, elements, nestings and moments, a
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -207,26 +208,25 @@ def test_a_page_chooses_which_addresses_are_told(browsers: Stack) -> None:
 
 
 def test_a_key_in_a_long_text_costs_little(browsers: Stack) -> None:
-    """The mask of 53 kB is in ASCII, and of a field that waits only the newest is told."""
+    """The mask of 53 kB is in ASCII, and of a field that waits only the newest is told: at most 50 kB a second."""
     html = """<!doctype html><h1>Marker</h1><textarea id=area></textarea>
     <script>area.value = "All work and no play makes Jack a dull boy.\\n".repeat(1200);</script>
     <script async src='{url}/site_connect.js'></script>"""
     scene = Scene(browsers, html)
     scene.settle()
-    before = len("".join(scene.visitor.sent).encode())
-    keys = scene.visitor.js(
-        """async () => { area.focus(); const end = performance.now() + 3000; let keys = 0;
-        for (; performance.now() < end; keys += 1) {
+    before, began = len("".join(scene.visitor.sent).encode()), time.monotonic()
+    scene.visitor.js(
+        """async () => { area.focus(); for (let keys = 0; keys < 80; keys += 1) {
             area.setRangeText("x", 0, 0, "end");
             area.dispatchEvent(new Event("input", {bubbles: true}));
             await new Promise(done => setTimeout(done, 30));
-        }
-        return keys; }"""
+        } }"""
     )
     long = scene.visitor.js("() => area.value.length")
     scene.desk.until(
         lambda: scene.desk.in_replay("it => it.querySelector('textarea').value.length") == long, "the mask is as long"
     )
     sent = len("".join(scene.visitor.sent).encode()) - before
-    assert keys > 20 and sent < 8 * 60_000, (keys, sent)
+    took_s = time.monotonic() - began  # on a machine that has other work, keys come slowly: each could be told
+    assert sent < (took_s + 5) * 60_000, (took_s, sent)
     assert "Jack" not in "".join([*scene.visitor.sent, scene.replayed()])

@@ -82,8 +82,10 @@ def test_what_comes_back_of_the_old_connection_does_not_prove_the_new_one(
             node._engine.up.probe()
             return refused > 30 and open_really(endpoint)
 
+        assert node.publish("a", 0) == 1
+        until(lambda: node.stats()["unconfirmed"] == 0, "it has a connection to publish")
         monkeypatch.setattr(node._engine.up, "open", open_late)
         old.signal(signal.SIGTERM)
         states.wait_for(lambda items: bool(items) and items[-1].state == "connected", "it has moved")
         assert node.state.base == new.base and refused > 30, "it was not there before it had a connection"
-        assert node.publish("a", 1, timeout_s=5) == 1
+        assert node.publish("a", 1, timeout_s=5) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.cli.main import fabric
+from nodes.cli import main
 from tests.support.processes import ROOT
 
 UNITS = sorted((ROOT / "scripts" / "deploy").glob("*.service"))
@@ -29,7 +29,7 @@ def test_systemd_takes_it(unit: Path, tmp_path: Path) -> None:
 def test_its_command_is_one_of_ours_and_tells_when_it_is_ready(unit: Path) -> None:
     text = unit.read_text()
     (command,) = re.findall(r"^ExecStart=/opt/fabric/bin/fabric (\w+) --name %i", text, re.MULTILINE)
-    known = {option for each in fabric.commands[command].params for option in each.opts}
+    known = {option for each in main.command(command).params for option in each.opts}
     shown = set(
         re.findall(r"--[a-z-]+", "\n".join(line for line in text.splitlines() if line.startswith(("# ", "Exec"))))
     )

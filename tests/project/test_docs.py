@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from nodes.cli.main import fabric
+from nodes.cli import main
 from tests.support.processes import ROOT, Process
 from tests.support.reader import KINDS, Block, Reader, blocks
 
@@ -73,7 +73,7 @@ def flaw(words: list[str]) -> str:
         return "" if (ROOT / words[0]).is_file() else "there is no such script"
     if words[0] != "fabric":
         return ""
-    command = fabric.commands.get(words[1])
+    command = main.command(words[1]) if words[1] in main.COMMANDS else None
     if command is None:
         return "there is no such command"
     options = {each for param in command.params if isinstance(param, click.Option) for each in param.opts}

@@ -18,7 +18,7 @@ from docs.generate.command_line import help_text
 from docs.generate.docstrings import as_list
 from docs.generate.lanes import Transition, draw, draw_diagrams, parse
 from docs.generate.outside import resolve_links
-from nodes.cli.main import fabric
+from nodes.cli.main import COMMANDS, command
 from nodes.operate.metrics import METRICS
 from nodes.rules.diagrams import MODULES
 from tests.support.processes import ROOT, environment
@@ -79,11 +79,10 @@ def test_every_metric_and_every_command_is_on_its_page(built: Path) -> None:
     metrics, commands = (words(built / "reference" / f"{name}.html") for name in ("metrics", "command-line"))
     for each in METRICS:
         assert each.name in metrics and each.meaning.replace("`", "") in metrics
-    for name, command in fabric.commands.items():
+    for name in COMMANDS:
         assert f"fabric {name}" in commands
-        assert [
-            param.opts[-1] for param in command.params if param.opts[-1] not in commands and param.opts[-1][0] == "-"
-        ] == []
+        options = [param.opts[-1] for param in command(name).params]
+        assert [option for option in options if option not in commands and option[0] == "-"] == []
     assert "{{" not in metrics + commands
 
 

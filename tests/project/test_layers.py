@@ -173,7 +173,7 @@ def test_what_lives_on_a_node_uses_what_it_offers(module: str) -> None:
 def test_the_walk_sees_what_it_should() -> None:
     """So that the tests above cannot pass by looking at nothing."""
     assert {"fabric.topics", "fabric.errors"} <= ours("fabric.wire")
-    assert "fabric.sockets" in reached("nodes.cli.main") and "zmq" in imported("fabric.sockets")
+    assert "fabric.sockets" in reached("nodes.cli.pub") and "zmq" in imported("fabric.sockets")
     assert set(PURE_SPINE) <= set(PURE) and len(PURE) > 20
     assert set(SPINE) & FILES.keys() > set(PURE_SPINE)
 

@@ -15,7 +15,10 @@ SEEDS = "tests/faults/test_seeds.py"
 TOGETHER = (SEEDS, "tests/faults/", "tests/nodes/store/")
 """What one worker runs: faults, so that only few of these crowds of processes are there at once; and the store, so that
 one PostgreSQL serves it."""
-FIRST = (SEEDS, "tests/faults/", "tests/e2e/test_site_transcripts.py", "tests/e2e/", "tests/project/", "tests/nodes/")
+FIRST = (
+    SEEDS, "tests/faults/", "tests/e2e/test_site_transcripts.py", "tests/nodes/store/", "tests/e2e/", "tests/project/",
+    "tests/nodes/",
+)  # fmt: skip
 """Longest first, so that no worker is left with a long file when all others have ended."""
 
 

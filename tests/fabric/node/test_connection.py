@@ -20,17 +20,34 @@ from fabric.node.connection import (
     Lost,
     Move,
     OpenUplink,
+    Publishing,
     SendProbe,
 )
 
 A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
 
 
+def publisher(*bases: str, now: float = 0.0) -> Connection:
+    """Of a node that published something before it was connected."""
+    connection = Connection(bases)
+    assert connection.start(now) == [Attach(bases[0])]
+    assert connection.publishes(now) == [OpenUplink(bases[0])]
+    return connection
+
+
 def connected(*bases: str, now: float = 0.0) -> Connection:
+    """Of a publisher."""
+    connection = publisher(*bases, now=now)
+    connection.uplink_opened(now)
+    assert connection.watermark_returned(now) == [Connected(bases[0], True)]
+    return connection
+
+
+def subscriber(*bases: str, now: float = 0.0) -> Connection:
+    """Connected, and has published nothing."""
     connection = Connection(bases)
     connection.start(now)
-    connection.uplink_opened(now)
-    assert connection.watermark_returned(now) == [Connected(bases[0])]
+    assert connection.marker_answered(now) == [Connected(bases[0], False)]
     return connection
 
 
@@ -50,17 +67,15 @@ def test_an_address_given_twice_counts_once() -> None:
 
 
 def test_it_is_connected_when_a_watermark_came_back_and_not_before() -> None:
-    connection = Connection([A])
-    assert connection.start(0.0) == [Attach(A), OpenUplink(A)]
+    connection = publisher(A)
     assert connection.uplink_opened(0.1) == [SendProbe()]
     assert connection.state == "connecting"
-    assert connection.watermark_returned(0.2) == [Connected(A)]
+    assert connection.watermark_returned(0.2) == [Connected(A, True)]
     assert connection.state == "connected"
 
 
 def test_a_probe_is_repeated_until_it_came_back() -> None:
-    connection = Connection([A])
-    connection.start(0.0)
+    connection = publisher(A)
     assert connection.tick(1.0, idle=True) == [], "nothing is open yet"
     connection.uplink_opened(1.0)
     assert connection.tick(1.0 + PROBE_S - 0.001, idle=True) == []
@@ -75,19 +90,17 @@ def test_a_second_watermark_changes_nothing() -> None:
 
 
 def test_a_watermark_of_a_connection_that_has_closed_proves_nothing() -> None:
-    connection = Connection([A])
-    connection.start(0.0)
+    connection = publisher(A)
     connection.uplink_opened(0.1)
     connection.uplink_closed(0.2, "broke")
     assert connection.watermark_returned(0.21) == [] and connection.state == "connecting"
     assert connection.tick(0.3, idle=True) == [OpenUplink(A)]
     connection.uplink_opened(0.4)
-    assert connection.watermark_returned(0.5) == [Connected(A)]
+    assert connection.watermark_returned(0.5) == [Connected(A, True)]
 
 
 def test_one_address_is_tried_again_after_pauses_that_grow_to_a_limit() -> None:
-    connection = Connection([A])
-    connection.start(0.0)
+    connection = publisher(A)
     now, pauses = 0.0, []
     for _ in range(8):
         connection.uplink_closed(now, "refused")
@@ -102,8 +115,7 @@ def test_one_address_is_tried_again_after_pauses_that_grow_to_a_limit() -> None:
 
 
 def test_pauses_start_small_again_after_a_connection() -> None:
-    connection = Connection([A])
-    connection.start(0.0)
+    connection = publisher(A)
     for now in range(1, 9):
         connection.uplink_closed(now, "refused")
         connection.tick(now + 0.9, idle=True)
@@ -118,20 +130,19 @@ def test_a_broken_connection_to_the_only_proxy_is_made_anew() -> None:
     connection = connected(A)
     assert connection.uplink_closed(1.0, "broke") == [Lost(A, "broke"), OpenUplink(A)]
     assert connection.uplink_opened(1.1) == [SendProbe()]
-    assert connection.watermark_returned(1.2) == [Connected(A)]
+    assert connection.watermark_returned(1.2) == [Connected(A, True)]
 
 
 def test_a_broken_connection_turns_to_the_next_proxy() -> None:
     connection = connected(A, B)
     assert connection.uplink_closed(1.0, "broke") == [Lost(A, "broke"), OpenUplink(B), Detach(), Attach(B)]
     connection.uplink_opened(1.1)
-    assert connection.watermark_returned(1.2) == [Connected(B)]
+    assert connection.watermark_returned(1.2) == [Connected(B, True)]
     assert connection.uplink_closed(2.0, "broke") == [Lost(B, "broke"), OpenUplink(A), Detach(), Attach(A)]
 
 
 def test_proxies_that_do_not_answer_have_their_turns() -> None:
-    connection = Connection([A, B, C])
-    connection.start(0.0)
+    connection = publisher(A, B, C)
     assert connection.tick(ATTEMPT_S, idle=True) == []
     assert connection.tick(1.51, idle=True) == [OpenUplink(B), Detach(), Attach(B)]
     connection.uplink_opened(1.6)  # it takes the connection, and says nothing
@@ -140,8 +151,7 @@ def test_proxies_that_do_not_answer_have_their_turns() -> None:
 
 
 def test_a_refusal_while_another_could_be_had_is_tried_again_until_the_turn_is_over() -> None:
-    connection = Connection([A, B])
-    connection.start(0.0)
+    connection = publisher(A, B)
     connection.uplink_closed(0.1, "refused")
     assert connection.tick(0.13, idle=True) == [OpenUplink(A)]
     assert connection.tick(1.51, idle=True) == [OpenUplink(B), Detach(), Attach(B)], "a retry does not prolong the turn"
@@ -169,7 +179,7 @@ def test_a_draining_proxy_is_left_for_the_next_one_without_a_loss() -> None:
     assert connection.move_finished(1.2) == [OpenUplink(B)]
     assert (connection.base, connection.state) == (B, "connecting")
     connection.uplink_opened(1.3)
-    assert connection.watermark_returned(1.4) == [Connected(B)]
+    assert connection.watermark_returned(1.4) == [Connected(B, True)]
 
 
 def test_a_draining_proxy_that_is_the_only_one_is_used_to_its_end() -> None:
@@ -203,6 +213,83 @@ def test_what_arrives_late_changes_nothing() -> None:
     assert connection.proxy_drains(1.1) == [], "it is being left already"
 
 
+def test_who_has_published_nothing_is_connected_by_the_answer_to_its_marker() -> None:
+    connection = Connection([A])
+    assert connection.start(0.0) == [Attach(A)]
+    assert connection.tick(1.0, idle=True) == []
+    assert connection.marker_answered(1.1) == [Connected(A, False)]
+    assert connection.marker_answered(1.2) == [], "once"
+    assert connection.watermark_returned(1.3) == [], "of none that it has sent"
+
+
+def test_an_answer_is_not_enough_for_a_publisher() -> None:
+    connection = publisher(A)
+    assert connection.marker_answered(0.1) == []
+    assert connection.state == "connecting"
+
+
+def test_the_first_message_opens_the_way_and_the_next_do_not() -> None:
+    connection = subscriber(A)
+    assert connection.publishes(1.0) == [OpenUplink(A)]
+    assert connection.state == "opening" and connection.publishes(1.0) == []
+    assert connection.uplink_opened(1.1) == [SendProbe()]
+    assert connection.tick(1.1 + PROBE_S, idle=True) == [SendProbe()]
+    assert connection.watermark_returned(1.2) == [Publishing()]
+    assert connection.state == "connected"
+    assert connection.uplink_closed(2.0, "broke") == [Lost(A, "broke"), OpenUplink(A)], "it keeps one from then on"
+
+
+def test_a_way_that_is_refused_is_tried_again_and_the_only_proxy_is_kept() -> None:
+    connection = subscriber(A)
+    connection.publishes(1.0)
+    connection.uplink_closed(1.1, "refused")
+    assert connection.watermark_returned(1.11) == [], "it has closed since"
+    assert connection.tick(1.1 + RETRY_FIRST_S, idle=True) == [OpenUplink(A)]
+    connection.proxy_heard(60.0)
+    assert connection.tick(60.0, idle=True) == [] and connection.state == "opening"
+
+
+def test_a_proxy_at_which_nothing_can_be_published_is_left_for_the_next() -> None:
+    connection = subscriber(A, B)
+    connection.publishes(1.0)
+    assert connection.tick(1.0 + ATTEMPT_S, idle=False) == []
+    lost = Lost(A, "nothing can be published there")
+    assert connection.tick(1.01 + ATTEMPT_S, idle=False) == [lost, OpenUplink(B), Detach(), Attach(B)]
+    connection.uplink_opened(3.0)
+    assert connection.watermark_returned(3.1) == [Connected(B, True)]
+
+
+@pytest.mark.parametrize("publishes", [False, True])
+def test_a_broken_way_from_the_proxy_is_a_loss(publishes: bool) -> None:
+    connection = subscriber(A, B)
+    opened = [OpenUplink(B)] if publishes else []
+    if publishes:
+        connection.publishes(0.5)
+    assert connection.downlink_closed(1.0, "broke") == [Lost(A, "broke"), *opened, Detach(), Attach(B)]
+    assert connection.downlink_closed(1.1, "broke") == [], "it is being made again"
+
+
+def test_a_subscriber_alone_with_its_proxy_waits_for_its_answer_again() -> None:
+    connection = subscriber(A)
+    assert connection.downlink_closed(1.0, "broke") == [Lost(A, "broke")]
+    assert connection.marker_answered(2.0) == [Connected(A, False)]
+    assert connection.tick(5.1, idle=True) == [Lost(A, "nothing heard for 3 s")]
+
+
+def test_a_subscriber_moves_without_a_way_to_publish() -> None:
+    connection = subscriber(A, B)
+    assert connection.proxy_drains(1.0) == [Move(B)]
+    assert connection.move_finished(1.2) == [Connected(B, False)]
+    assert connection.state == "connected" and connection.base == B
+
+
+def test_who_publishes_first_while_moving_gets_its_way_at_the_next_proxy() -> None:
+    connection = subscriber(A, B)
+    connection.proxy_drains(1.0)
+    assert connection.publishes(1.1) == []
+    assert connection.move_finished(1.2) == [OpenUplink(B)]
+
+
 class Shell(RuleBasedStateMachine):
     """Performs what a connection decides, in any order of events, and checks that the effects can be performed."""
 
@@ -213,7 +300,7 @@ class Shell(RuleBasedStateMachine):
         self.attached: str | None = None
         self.uplink: str | None = None
         self.moving_to: str | None = None
-        self.usable = False
+        self.usable = self.can_publish = self.publishes = False
         self.perform(self.connection.start(self.now))
 
     def perform(self, effects: list[Effect]) -> None:
@@ -226,33 +313,48 @@ class Shell(RuleBasedStateMachine):
                     assert self.attached is not None
                     self.attached = self.moving_to = None
                 case OpenUplink(base):
-                    assert not self.usable, "a connection in use is replaced"
+                    assert not self.can_publish, "a connection in use is replaced"
                     self.uplink = base
                 case SendProbe():
                     assert self.uplink is not None
-                case Connected(base):
-                    assert base == self.uplink == self.attached
-                    self.usable = True
+                case Connected(base, publishing):
+                    assert base == self.attached
+                    assert publishing == self.publishes and (not publishing or base == self.uplink)
+                    self.usable, self.can_publish = True, publishing
+                case Publishing():
+                    assert self.usable and self.uplink == self.attached
+                    self.can_publish = True
                 case Lost(base):
                     assert base == self.attached
-                    self.usable = False
+                    self.usable = self.can_publish = False
                 case Move(base):
                     assert self.usable and base != self.attached
                     self.moving_to = base
         opened = any(isinstance(effect, OpenUplink) for effect in effects)
-        assert not opened or self.uplink == self.attached, "publishes where it does not receive"
+        assert not opened or (self.publishes and self.uplink == self.attached), "publishes where it does not receive"
 
     @rule(passed=st.sampled_from([0.0, 0.02, 0.3, 1.6, 3.5]), idle=st.booleans())
     def tick(self, passed: float, idle: bool) -> None:
         self.now += passed
         self.perform(self.connection.tick(self.now, idle))
 
-    @rule(event=st.sampled_from(["uplink_opened", "watermark_returned", "proxy_drains", "uplink_closed"]))
+    @rule(event=st.sampled_from(["marker_answered", "proxy_drains", "uplink_closed", "downlink_closed"]))
     def happens(self, event: str) -> None:
-        if event == "uplink_closed":
-            self.perform(self.connection.uplink_closed(self.now, "broke"))
+        if event.endswith("closed"):
+            if event == "downlink_closed" or self.uplink is not None:
+                self.perform(getattr(self.connection, event)(self.now, "broke"))
         else:
             self.perform(getattr(self.connection, event)(self.now))
+
+    @rule(event=st.sampled_from(["uplink_opened", "watermark_returned"]))
+    def happens_to_its_uplink(self, event: str) -> None:
+        if self.uplink is not None:
+            self.perform(getattr(self.connection, event)(self.now))
+
+    @rule()
+    def wants_to_publish(self) -> None:
+        self.publishes = True
+        self.perform(self.connection.publishes(self.now))
 
     @rule()
     def hears(self) -> None:
@@ -261,20 +363,23 @@ class Shell(RuleBasedStateMachine):
     @rule()
     def moves(self) -> None:
         if self.moving_to is not None:
-            self.attached, self.moving_to, self.usable = self.moving_to, None, False  # as the node does it
+            self.attached, self.moving_to = self.moving_to, None  # as the node does it
+            self.usable = self.can_publish = False
         self.perform(self.connection.move_finished(self.now))
 
     @invariant()
     def agrees_with_the_connection(self) -> None:
         assert self.connection.base == self.attached
-        assert self.usable == (self.connection.state in ("connected", "moving"))
+        assert self.usable == (self.connection.state != "connecting")
+        assert self.connection.state != "opening" or (self.publishes and not self.can_publish)
+        assert self.connection.state != "connected" or self.can_publish == self.publishes
         assert (self.moving_to is not None) == (self.connection.state == "moving")
 
     def teardown(self) -> None:
         """Whatever happened: when the proxies answer again, it is soon connected."""
         if not hasattr(self, "connection"):
             return
-        effects = self.connection.uplink_closed(self.now, "what was being opened timed out")
+        effects = self.connection.uplink_closed(self.now, "what was being opened timed out") if self.uplink else []
         until = self.now + 2 * ATTEMPT_S + RETRY_LAST_S
         while self.connection.state != "connected":
             assert self.now < until, f"it never connects again: {self.connection.state}"
@@ -284,6 +389,7 @@ class Shell(RuleBasedStateMachine):
                 self.perform(effects)
             if SendProbe() in effects:
                 self.perform(self.connection.watermark_returned(self.now))
+            self.perform(self.connection.marker_answered(self.now))
             self.now += 0.01
             effects = self.connection.tick(self.now, idle=False)
 

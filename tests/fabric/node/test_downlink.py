@@ -123,6 +123,31 @@ def test_a_proxy_that_comes_back_hears_everything_anew(context: sockets.Context,
     until(settled, "the private prefix and b, and not a")
 
 
+def test_it_tells_once_that_its_connection_broke_and_not_of_the_one_before(
+    context: sockets.Context, proxy: Proxy, down: Downlink
+) -> None:
+    down.attach(proxy.base)
+    until(lambda: len(proxy.read()) == 1, "connected")
+    assert not down.closed()
+    proxy.close()
+
+    def broke() -> bool:
+        tick(down)
+        return down.closed()
+
+    until(broke, "the break")
+    assert not down.closed()
+    second = Proxy(context, free_base())
+    down.detach()
+    down.attach(second.base)
+    until(lambda: len(second.read()) == 1, "connected")
+    second.close()
+    until(lambda: down.monitor.poll(0), "the second break")
+    down.detach()
+    down.attach(free_base())
+    assert not down.closed(), "of the proxy before"
+
+
 def rebound(context: sockets.Context, base: str) -> Proxy | None:
     try:
         return Proxy(context, base)

@@ -6,12 +6,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from fabric import Node
+from fabric.endpoints import Endpoints
 from fabric.errors import StateError
 from tests.support.processes import ProxyProcess
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, Box, until
+from tests.support.waiting import mesh as mesh_of
 
 
 @pytest.fixture
@@ -66,6 +69,46 @@ def test_who_publishes_much_is_confirmed_soon_though_the_node_slept(node: Node) 
     for number in range(1_000):
         node.publish("much", number)
     until(lambda: node.stats()["unconfirmed"] < 300, "the first of them are confirmed")
+
+
+def connections(base: str) -> int:
+    """How many connections this process has to the ingress of the proxy at `base`."""
+    port = Endpoints.parse(base).ingress.rpartition(":")[2]
+    found = psutil.Process().net_connections("tcp")
+    return sum(bool(each.raddr) and each.raddr[1] == int(port) for each in found)
+
+
+def test_who_publishes_nothing_has_no_connection_to_the_ingress(mesh: list[ProxyProcess]) -> None:
+    """And its first message opens one, also out of a callback, where nothing can wait."""
+    echoed = Box()
+    with Node(mesh[0].base) as quiet, Node(mesh[1].base) as other:
+        assert other.wait_ack(other.subscribe("echo", echoed), PATIENCE_S).ok
+        ack = quiet.subscribe("call", lambda message: quiet.publish("echo", message.payload))
+        assert quiet.wait_ack(ack, PATIENCE_S).ok
+        assert quiet.stats()["state"] == "connected"
+        assert connections(mesh[0].base) == 0
+        other.publish_many(("call", number) for number in range(100))
+        assert [message.payload for message in echoed.wait(100)] == list(range(100))
+        assert connections(mesh[0].base) == 1
+        assert quiet.stats()["state"] == "connected" and quiet.stats()["resent"] >= 1
+        until(lambda: quiet.stats()["unconfirmed"] == 0, "all of it is confirmed")
+
+
+def test_who_publishes_nothing_notices_a_proxy_that_is_killed_and_comes_back(tmp_path: Path) -> None:
+    with mesh_of(tmp_path, 1) as (proxy,), Node(proxy.base) as node, Node(proxy.base) as publisher:
+        heard, states = Box(), Box()
+        node.on_state(states)
+        assert node.wait_ack(node.subscribe("a/#", heard), PATIENCE_S).ok
+        proxy.kill()
+        assert states.wait(1)[0].state == "connecting" and node.stats()["covered"] == []
+        again = proxy.again()
+        try:
+            assert states.wait(2)[1].state == "connected"
+            until(lambda: node.stats()["covered"], "it is covered again")
+            publisher.publish("a/b", "again")
+            assert heard.wait(1)[0].payload == "again"
+        finally:
+            again.stop()
 
 
 def test_what_lives_on_a_node_is_ticked_and_closed_before_it_last_one_first(mesh: list[ProxyProcess]) -> None:

@@ -535,9 +535,11 @@ def test_a_full_queue_is_an_error_that_takes_no_number(two: Proxies, there: Node
     acked(there, "full", box)
     there.on_gap(gaps)
     with Node(two[0].base, hwm_msgs=10, send_timeout_s=0.3) as node:
+        node.publish("full", b"first")
+        box.wait(1)
         two[0].signal(STOP)
         try:
-            accepted = 0
+            accepted = 1
             with pytest.raises(HighWaterMarkReached, match="was not accepted"):
                 while True:
                     node.publish("full", b"x" * 1_000_000)

@@ -34,6 +34,13 @@ def test_a_part_is_kept_until_its_watermark_came_back_and_the_hold_is_over() -> 
     assert unconfirmed.kept() == [b"part 3"]
 
 
+def test_it_says_whether_a_part_can_be_kept_without_giving_up_another() -> None:
+    unconfirmed = filled(1, max_bytes=2 * (OVERHEAD + 6))
+    assert unconfirmed.has_room_for(b"part 2") and not unconfirmed.has_room_for(b"part 02")
+    unconfirmed.add(b"part 2")
+    assert not unconfirmed.has_room_for(b"") and unconfirmed.given_up == 0
+
+
 def test_watermarks_that_are_late_repeated_or_from_nowhere_change_nothing() -> None:
     unconfirmed = filled(3)
     unconfirmed.watermark_returned(2, now=0.0)

@@ -75,12 +75,14 @@ class Link:
         numbers = itertools.count(7)
         limits = {"hwm_msgs": 100, "max_payload_bytes": 1_000_000, "max_unconfirmed_bytes": 1_000_000}
         options = {**limits, "send_timeout_s": 0.3, "outlet": Kind.outlet, **options}
+        opened = options.pop("opened", True)
         self.up = Uplink(context, TOKEN, lambda: next(numbers), **options)
         self.now = 100.0
-        self.connect()
+        if opened:
+            self.connect()
 
     def connect(self, ingress: Ingress | None = None) -> None:
-        """Open a connection and prove it, as the node does."""
+        """Open a connection and prove it, as the node does. A probe's watermark confirms nothing."""
         self.ingress = ingress or self.ingress
         assert self.up.open(self.ingress.endpoint)
         until(lambda: "opened" in self.up.events(), "the connection is open")
@@ -206,6 +208,77 @@ def test_a_connection_that_breaks_while_sending_again_begins_anew(make: Callable
     link.up.publish(TOPIC, "new")
     until(lambda: len(third.read(5)) == 11, "all of them")
     assert numbers(third.messages) == list(range(1, 12))
+
+
+def test_what_was_sent_before_the_connection_broke_is_not_confirmed_by_the_probe_of_the_next(
+    make: Callable[..., Link],
+) -> None:
+    """It would be let go of after a while, though it waits in a queue that a second break empties."""
+    link = make(hwm_msgs=10, recv_hwm=10)
+    for n in range(10):
+        link.up.publish(TOPIC, bytes(100_000) if n else b"first")
+        link.ingress.read(5)
+    link.connect(Ingress(link.context, recv_hwm=1))
+    assert link.up.unconfirmed == 10
+    link.tick(1.0)
+    link.tick(1.0)
+    link.up.close_gate()
+    third = Ingress(link.context)
+    link.connect(third)
+
+    def come() -> bool:
+        link.tick()
+        return len(third.read(5)) == 10
+
+    until(come, "all of them")
+    assert numbers(third.messages) == list(range(1, 11))
+
+
+def test_the_first_who_publishes_wants_a_connection_and_is_kept_waiting_without_a_proxy(
+    make: Callable[..., Link],
+) -> None:
+    wanted: list[int] = []
+    link = make(opened=False, on_wanted=lambda: wanted.append(1))
+    assert link.up.is_settled is False
+    for _ in range(2):
+        with pytest.raises(NotConnected, match=r"no proxy for 0\.3 s"):
+            link.up.publish(TOPIC, 1)
+    assert wanted == [1] and link.up.published == 0
+
+
+def test_what_is_published_before_there_is_a_connection_is_kept_and_goes_first(make: Callable[..., Link]) -> None:
+    link = make(opened=False)
+    link.up.io_thread = threading.get_ident()
+    link.up.answered()
+    assert link.up.is_settled
+    assert [link.up.publish(TOPIC, n, timeout_s=0) for n in range(3)] == [1, 2, 3]
+    assert (link.up.published, link.up.unconfirmed, link.up.is_settled) == (3, 3, False)
+    assert link.up.open("ipc:///nowhere/at/all"), "it may have to be tried several times"
+    assert link.up.publish(TOPIC, 3) == 4
+    link.connect()
+    assert link.up.publish(TOPIC, "new") == 5
+    until(lambda: len(link.ingress.read(5)) == 5, "what was kept, and the new one")
+    assert numbers(link.ingress.messages) == [1, 2, 3, 4, 5]
+    link.confirm()
+    assert link.up.unconfirmed == 0 and link.up.uncertain == 0
+
+
+def test_what_is_kept_has_a_bound_and_who_meets_it_waits(make: Callable[..., Link]) -> None:
+    link = make(opened=False, max_unconfirmed_bytes=1_000)
+    link.up.answered()
+    accepted = 0
+    with pytest.raises(NotConnected, match="was not accepted"):
+        while True:
+            link.up.publish(TOPIC, bytes(200))
+            accepted += 1
+    assert link.up.published == accepted == 3
+    link.up.close_gate()
+    with pytest.raises(NotConnected):
+        link.up.publish(TOPIC, 1)
+    link.connect()
+    assert link.up.publish(TOPIC, "next") == 4, "no number was taken by what was refused"
+    until(lambda: len(link.ingress.read(5)) == 4, "all")
+    assert link.up.uncertain == 0
 
 
 def test_what_does_not_fit_the_bound_is_uncertain_when_the_connection_breaks(make: Callable[..., Link]) -> None:

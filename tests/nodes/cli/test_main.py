@@ -6,8 +6,10 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,14 +22,24 @@ from nodes.cli import main, match
 from nodes.cli.exits import Exit, Fail
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
 
-COMMANDS = ["match", "proxy", "pub", "status", "sub", "wait"]
-
 
 def test_the_commands() -> None:
-    assert [name for name in COMMANDS if name in main.fabric.commands] == COMMANDS
+    """Every module here that makes a command is in the list, and the list is sorted."""
+    modules = Path(main.__file__).parent.glob("*.py")
+    made = [path.stem.replace("_", "-") for path in modules if "@click.command" in path.read_text()]
+    assert sorted(made) == list(main.COMMANDS)
+    assert [main.command(name).name for name in main.COMMANDS] == list(main.COMMANDS)
 
 
-@pytest.mark.parametrize("command", main.fabric.commands)
+def test_a_command_imports_no_other() -> None:
+    """What each process imports costs every start."""
+    code = "import sys; from nodes.cli import main; main.command('match'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=ROOT, capture_output=True, text=True)
+    found = set(done.stdout.split())
+    assert "nodes.cli.match" in found and not found & {"nodes.cli.page", "nodes.page.host", "importlib.metadata"}
+
+
+@pytest.mark.parametrize("command", main.COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([command, "--help"]) == Exit.DONE
     help_text = capsys.readouterr().out

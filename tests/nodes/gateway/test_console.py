@@ -227,6 +227,7 @@ def test_a_visitor_is_asked_first_and_answers(asking: GatewayProcess) -> None:
             second = (await browser.told("~/site_connect/new_code"))["code"]
             await agent.send("join", id=2, code=second)
             assert (await browser.told("~pagesession/cobrowsing/asked"))["epoch"] == 2
+            await agent.get("event", event="requested", epoch=2)  # the page may hear of it first
             await agent.send("stop", id=3, session=state["session"])
             await agent.get("reply", id=3, ok=True)
             assert (await browser.told("~pagesession/cobrowsing/declined"))["reason"] == "withdrawn"

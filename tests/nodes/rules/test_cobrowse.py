@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.errors import StateError
-from nodes.rules.cobrowse import MACHINE, RAISING, REASONS, Cobrowse
+from nodes.rules.cobrowse import MACHINE, RAISING, REASONS, RESTING, Cobrowse, asks_again_at, rest_left_s
 from tests.support.machines import assert_sound
 
 
@@ -132,3 +132,14 @@ def test_page_and_store_agree_in_the_end_and_no_epoch_ever_falls(events: list[st
     for stop in stops:
         store = store.stopped(stop)
     assert store.ended_below(max(epoch, store.epoch)) == store
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_who_was_declined_or_not_answered_rests(reason: str) -> None:
+    assert asks_again_at(reason, 100.0, 30.0) == (130.0 if reason in RESTING else None)
+    assert set(RESTING) == {"declined", "timeout"}
+
+
+@pytest.mark.parametrize(("now", "left_s"), [(100.0, 30), (100.1, 30), (129.5, 1), (130.0, 0), (500.0, 0)])
+def test_the_seconds_that_are_left_are_rounded_up(now: float, left_s: int) -> None:
+    assert rest_left_s(130.0, now) == left_s

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fabric.errors import NotAllowed, StateError
-from nodes.rules.errors import LeaseExpired, UnknownContactCode
+from nodes.rules.cobrowse import RESTING
+from nodes.rules.errors import AskedTooSoon, LeaseExpired, UnknownContactCode
 from nodes.store import agents, asks, chats, expiry, pages
 from nodes.store.records import Page
 
@@ -170,6 +171,36 @@ def test_a_strangers_code_counts_as_a_wrong_one_however_the_request_ends(bench: 
     assert bench.wrong_codes_at("node") == 0, "the frame node has seen right ones"
 
 
+@pytest.mark.parametrize("reason", sorted(ENDINGS.keys() - {"agent_lost"}))  # with that the chat goes, too
+def test_in_a_chat_an_agent_that_was_declined_rests_before_it_asks_again(bench: Bench, reason: str) -> None:
+    bench.store = bench.open(ask_s=8.0, ask_rest_s=20.0)
+    in_chat(bench)
+    bench.do(asks.ask, "ann", "s1")
+    ENDINGS[reason](bench, "s1")
+    if reason in RESTING:
+        code = bench.page("s1").code
+        bench.refused(AskedTooSoon, lambda tx: asks.ask(tx, "ann", "s1"), "again in 20 s")
+        bench.pass_time(19.5)
+        bench.refused(AskedTooSoon, lambda tx: asks.ask(tx, "ann", "s1"), "again in 1 s")
+        assert bench.page("s1").code == code, "nothing has changed"
+        bench.pass_time(0.5)
+    assert bench.do(asks.ask, "ann", "s1").cobrowse == "asked"
+
+
+def test_the_rest_is_of_one_agent_at_one_page_and_a_code_ends_it(bench: Bench) -> None:
+    for session in ("s1", "s2"):
+        in_chat(bench, session)
+    bench.do(asks.ask, "ann", "s1")
+    code = bench.do(pages.stop, "s1", 1).code
+    assert bench.do(asks.ask, "ann", "s2").cobrowse == "asked", "another visitor"
+    bench.agent("bob")
+    other = bench.do(pages.join, "bob", code, "node")
+    assert (other.cobrowse, other.agent) == ("asked", "bob"), "another agent"
+    again = bench.do(pages.stop, "s1", 2).code
+    bench.refused(AskedTooSoon, lambda tx: asks.ask(tx, "ann", "s1"))
+    assert bench.do(pages.join, "ann", again, "node").agent == "ann", "who is given another code is wanted"
+
+
 def test_what_the_visitor_allows_and_what_ends_with_the_page_costs_nothing(bench: Bench) -> None:
     for number in range(8):
         asked(bench, f"s{number}")
@@ -245,7 +276,9 @@ def test_who_is_not_in_the_chat_needs_the_code(bench: Bench) -> None:
 def test_a_request_from_a_chat_ends_with_the_chat_and_costs_no_attempt(
     bench: Bench, who: str | None, reason: str
 ) -> None:
+    bench.store = bench.open(ask_rest_s=0.1)
     for _ in range(6):
+        bench.pass_time(0.2)
         in_chat(bench)
         bench.do(asks.ask, "ann", "s1")
         over = bench.do(chats.stop, "s1", who)

@@ -3,7 +3,7 @@
 import { Link } from "./link.js";
 import { Stage } from "./stage.js";
 import { notDone } from "../shared/words.js";
-import { START, activate, addressed, canAct, dismissed, heard, looked, stopped, withMessage, withdrawn } from "./story.js";
+import { START, activate, addressed, canAct, dismissed, heard, looked, rested, resting, stopped, withMessage, withdrawn } from "./story.js";
 import { View } from "./view.js";
 
 const TICK_MS = 500;
@@ -24,7 +24,7 @@ const view = new View({
   accept: (session) => ask({ t: "accept", session }).then(({ ok }) => ok && become(activate(desk, session))),
   decline: (session) => ask({ t: "decline", session }),
   open: (session) => open(session),
-  ask: (session) => ask({ t: "ask", session }).then(({ ok }) => ok && become(activate(desk, session))),
+  ask: (session) => askVisitor(session),
   withdraw: (session) => ask({ t: "stop", session }),
   refresh: () => link.send({ t: "snapshot", session: desk.active }),
   stop: (session) => {
@@ -89,8 +89,14 @@ function become(next) {
 
 async function ask(message) {
   const reply = await link.ask(message);
-  if (!reply.ok) become({ ...desk, notice: notDone(message.t, reply.error) });
+  if (!reply.ok) become({ ...desk, notice: notDone(message.t, reply.error, reply.retry_after_s) });
   return reply;
+}
+
+async function askVisitor(session) {
+  const { ok, error, retry_after_s } = await ask({ t: "ask", session });
+  if (ok) become(activate(desk, session));
+  else if (error === "AskedTooSoon") become(resting(desk, session, performance.now() + retry_after_s * 1000));
 }
 
 function tellAvailable(on, serving) {
@@ -123,8 +129,10 @@ function confirm(session, now) {
 /** As time goes by a picture grows old; one that lacks updates, as after a limit, is asked for again. */
 function tick() {
   if (!desk.agent) return;
-  view.showAge(desk);
   const now = performance.now();
+  const next = rested(desk, now);
+  if (next !== desk) become(next);
+  view.showAge(desk);
   if (stage.isShown && now - confirmedAt >= CONFIRM_MS) confirm(stage.session, now);
   const visitor = desk.visitors[desk.active];
   const isBehind = canAct(desk) && visitor?.pulse && visitor.epoch !== null && visitor.pulse.n !== visitor.n && !visitor.paused;

@@ -1,11 +1,12 @@
 // What the console knows, as data: a pure function of what the gateway says and of what the agent does.
 //
-//   desk.visitors   session -> {label, state, asked, refusal, epoch, synced, n, pulse, paused, chat, messages, unread, href,
+//   desk.visitors   session -> {label, state, asked, refusal, restUntil, epoch, synced, n, pulse, paused, chat, messages, unread, href,
 //                   away, gone, answer, dropped}
 //                   asked: {epoch, since} of a request that the visitor has not answered, or null
 //                   refusal: how the last request ended that was not allowed, until the agent has turned away from it
 //                   away: nothing is heard of the visitor · gone: their page has ended; what was said can be read still
 //                   answer: to the last proposal, `declined`, `unanswered`, or "" · dropped: messages that are not kept
+//                   restUntil: from when the visitor can be asked again who has declined, or has not answered; null: at once
 //                   n: of the last update that is shown · pulse: {n, seenAt, open}, what was heard of the page last
 //                   paused: why nothing of it may be shown, or ""
 //   desk.active     the session that is on the screen, or null
@@ -34,6 +35,8 @@ const NOTHING_SEEN = { synced: false, n: null, pulse: null, paused: "" };
 const PAUSES = { __proto__: null, "~pagesession/cobrowsing/paused": true, "~pagesession/cobrowsing/resumed": false };
 const PRIVACY_PROBLEM = "~pagesession/cobrowsing/privacy_problem";
 const OLD_MS = 5_000; // a picture that was not confirmed for so long may be old
+const REST_MS = 30_000; // as frame nodes have it; one that has another rest says so when it refuses
+const RESTING = ["declined", "timeout"];
 const AWAY_MS = 2_000; // a page that is loaded again is away for less
 const ENGAGED = ["offered", "invited", "open"];
 const GONE = { epoch: null, asked: null, ...NOTHING_SEEN, away: false, gone: true };
@@ -69,10 +72,11 @@ function welcomed(desk, said, now) {
 
 const EVENTS = {
   requested,
-  request_declined: (desk, { session, epoch, reason }) => {
+  request_declined: (desk, { session, epoch, reason }, now) => {
     const asked = desk.visitors[session]?.asked;
     if (!asked || asked.epoch > epoch) return desk;
-    const next = change(desk, session, { asked: null, refusal: reason });
+    const restUntil = RESTING.includes(reason) ? now + REST_MS : null;
+    const next = change(desk, session, { asked: null, refusal: reason, restUntil });
     return left({ ...next, notice: refusalWords(next.visitors[session])[1] }, session);
   },
   joined,
@@ -133,13 +137,13 @@ function requested(desk, { session, epoch }, now) {
 
 /** A page is on the screen from when it is joined. */
 function joined(desk, { session, epoch }) {
-  return activate(change(desk, session, { epoch, asked: null, refusal: "", ...NOTHING_SEEN, gone: false }), session);
+  return activate(change(desk, session, { epoch, asked: null, refusal: "", restUntil: null, ...NOTHING_SEEN, gone: false }), session);
 }
 
 function change(desk, session, changes) {
   const name = desk.labels[session] ?? label(session, Object.values(desk.labels));
   const labels = { ...desk.labels, [session]: name };
-  const nothing = { state: {}, asked: null, refusal: "", epoch: null, ...NOTHING_SEEN, ...NO_CHAT, gone: false };
+  const nothing = { state: {}, asked: null, refusal: "", restUntil: null, epoch: null, ...NOTHING_SEEN, ...NO_CHAT, gone: false };
   const visitor = desk.visitors[session] ?? { label: name, ...nothing };
   return { ...desk, labels, visitors: { ...desk.visitors, [session]: { ...visitor, ...changes } } };
 }
@@ -271,12 +275,24 @@ export function refusalWords({ label, refusal }) {
 }
 
 /** Whether a visitor can be asked to show the page: "" if so, else why not, or null where there is nothing to ask for. */
-export function whyNotAsk(desk, { chat, state, epoch, asked }) {
+export function whyNotAsk(desk, { chat, state, epoch, asked, restUntil }) {
   if (epoch !== null || asked !== null || !["offered", "open"].includes(chat)) return null;
   if (!canAct(desk)) return "The service does not answer at present.";
   if (state.cobrowse === "asked") return "Another agent asks this visitor at present.";
   if (state.cobrowse === "joined") return "Another agent sees this page at present.";
-  return state.cobrowse === "stopping" ? "The last viewing is just ending." : "";
+  if (state.cobrowse === "stopping") return "The last viewing is just ending.";
+  return restUntil === null ? "" : "This visitor has just been asked. Please wait half a minute before you ask again.";
+}
+
+/** The frame node has said from when this visitor can be asked again. */
+export function resting(desk, session, restUntil) {
+  return desk.visitors[session] ? change(desk, session, { restUntil }) : desk;
+}
+
+/** The desk at this moment: rests that are over are no more; the same desk if none is. */
+export function rested(desk, now) {
+  const over = Object.keys(desk.visitors).filter((session) => (desk.visitors[session].restUntil ?? Infinity) <= now);
+  return over.reduce((next, session) => change(next, session, { restUntil: null }), desk);
 }
 
 /** Whether what the agent asks for can be done at present. */

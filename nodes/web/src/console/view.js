@@ -1,5 +1,6 @@
 // The console's elements: shows a desk (story.js), and says what the agent does through `acts`.
 
+import { guardUnusable, setUsable } from "../shared/usable.js";
 import { notDone } from "../shared/words.js";
 import { ChatPanel } from "./chat.js";
 import { canAct, engaged, picture, refusalWords, waiting, whyNotAsk } from "./story.js";
@@ -24,6 +25,7 @@ export class View {
     this.noticed = "";
     /** The timer that takes the notice away. */
     this.timer = undefined;
+    guardUnusable();
     on("sign_in", "submit", (form) => this.signIn(form));
     on("sign_out", "click", () => acts.signOut());
     on("available", "click", () => acts.available(!this.desk.available));
@@ -102,7 +104,7 @@ export class View {
     const accept = this.act(`accept ${session}`, "Accept", () => this.acts.accept(session), "primary");
     const decline = this.act(`decline ${session}`, "Decline", () => this.acts.decline(session));
     const ask = this.act(`ask ${session}`, "Ask to see the page", () => this.acts.ask(session), "ask");
-    setDisabled(ask, whyNot ?? "");
+    setUsable(ask, whyNot ?? "");
     ask.hidden = whyNot === null;
     const words = [element("b", {}, label), element("span", {}, `asks for a chat (${button})`)];
     return element("li", {}, ...words, accept, decline, ask);
@@ -129,7 +131,7 @@ export class View {
   /** What needs the gateway can be used only while that answers. */
   enable(can) {
     const why = can ? "" : "The service does not answer at present.";
-    for (const each of document.querySelectorAll(NEEDS_GATEWAY)) setDisabled(each, why);
+    for (const each of document.querySelectorAll(NEEDS_GATEWAY)) setUsable(each, why);
   }
 
   showPage(desk) {
@@ -151,7 +153,7 @@ export class View {
     get("empty_words").textContent = words;
     get("ask").hidden = whyNot === null;
     get("ask").textContent = visitor?.refusal ? "Ask again" : "Ask to see the page";
-    setDisabled(get("ask"), whyNot ?? "");
+    setUsable(get("ask"), whyNot ?? "");
     get("withdraw").hidden = get("asked_since").hidden = !visitor?.asked;
   }
 
@@ -224,12 +226,6 @@ const NOBODY = "Ask the caller for the contact code in their help window, and jo
 function age(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-}
-
-/** A button that cannot be used says why: to the mouse, and to screen readers. */
-function setDisabled(button, why) {
-  button.disabled = why !== "";
-  button.title = why;
 }
 
 function quality({ connected, silent_s, lease, covered }, ms) {

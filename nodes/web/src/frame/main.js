@@ -2,15 +2,18 @@
 // and the chat. It speaks with the one page that holds it, whose origin the browser says with its first greeting.
 
 import { Connection } from "./connection.js";
+import { hiddenWords } from "./hidden.js";
 import { recall, remember } from "./memory.js";
 import { wireKeyboard } from "./keyboard.js";
 import { START, dismissed, kept, numbered, resumed, see, withChat } from "./story.js";
-import { focusCard, show, wire } from "./panel.js";
+import { focusCard, show, tellHidden, wire } from "./panel.js";
 
 let state = resumed({ ...START }, recall("story", {}));
 let pageOrigin = null;
 let retained = []; // the states that the gateway has said a late subscriber is told
 let choices = 0; // of the view that the page has made, as far as the frame has heard
+let rules = null; // the operator's, as the gateway has told them
+let privacy = null; // what the page says of it while it asks, as JSON
 let unseen = null; // the timer that says that the agent's console shows the page no more
 
 const SEEN = "~pagesession/cobrowsing/shown"; // the agent's console says so every two seconds
@@ -90,6 +93,26 @@ function greeted(hello, origin) {
   if (first) connection.start({ origin, buttons });
 }
 
+/** What the card says is hidden. The page says the same again and again while it asks. */
+function aboutPrivacy(said) {
+  if (said === privacy) return;
+  privacy = said;
+  showHidden();
+}
+
+function showHidden() {
+  if (privacy !== null) tellHidden(hiddenWords(rules, JSON.parse(privacy), isSelector));
+}
+
+function isSelector(text) {
+  try {
+    document.documentElement.matches(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function fromPage({ site_connect: _, ...message }) {
   if (message.t === "view") {
     choices = message.choices;
@@ -97,6 +120,7 @@ function fromPage({ site_connect: _, ...message }) {
   }
   if (message.t === "typing") return become({ ...state, typing: message.isShown });
   if (message.t === "enter") return keyboard.enter(message.last);
+  if (message.t === "privacy") return aboutPrivacy(message.privacy);
   if (message.t === "consent") return become({ ...state, ownConsent: message.own });
   if (message.t === "focus") return focusCard();
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
@@ -105,6 +129,10 @@ function fromPage({ site_connect: _, ...message }) {
 }
 
 function fromGateway(said) {
+  if (said.rules) {
+    rules = said.rules;
+    showHidden();
+  }
   if (said.t === "welcome") {
     retained = said.retained;
     if (said.fresh) become({ ...resumed(state, state, said.state), asked: null }); // what is asked now is retained

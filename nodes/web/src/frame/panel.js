@@ -1,5 +1,7 @@
 // The frame's elements: shows a story (story.js), and says what the visitor does. The chat is loaded when it is needed.
 
+import { guardUnusable, setUsable } from "../shared/usable.js";
+
 const get = (id) => document.getElementById(id);
 
 let act = null;
@@ -8,6 +10,7 @@ let chat = null; // a promise of the chat's component, once it was needed
 /** acts: publish(rest, payload) in the session, answer("allow" or "decline"), stop(), retry(), dismissChat() */
 export function wire(acts) {
   act = acts;
+  guardUnusable();
   get("restore").addEventListener("click", () => act.publish("show_frame"));
   get("minimise").addEventListener("click", () => act.publish("minimize_frame"));
   get("close").addEventListener("click", () => (isAsking() ? act.answer("decline") : act.publish("hide_frame")));
@@ -48,6 +51,11 @@ export function focusCard() {
   get("panel").scrollTop = 0;
 }
 
+/** What of the page the agent who asks would not see. */
+export function tellHidden(words) {
+  get("asked_hidden").textContent = words;
+}
+
 function isAsking() {
   return !get("asked").hidden;
 }
@@ -57,7 +65,7 @@ function showRequest(asked) {
   if (!asked) return;
   get("asked_head").textContent = asked.answered ? "One moment…" : `${asked.name} asks to see this page`;
   get("asked_by").textContent = FOUND[asked.by] ?? "";
-  get("allow").disabled = asked.answered; // who has allowed it may still think better of it
+  setUsable(get("allow"), asked.answered ? "You have allowed it." : ""); // who has allowed it may still think better of it
 }
 
 async function showChat(state) {

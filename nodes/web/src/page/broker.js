@@ -28,7 +28,7 @@ export class Broker {
   /** End a subscription and return its filter. Throws StateError when there is no subscription of this id. */
   unsubscribe(id) {
     const subscription = this.subscriptions.get(id);
-    if (!subscription) throw problem("StateError", `no subscription ${String(id)}: unsubscribed before, or never made`);
+    if (!subscription) throw problem("StateError", `no subscription ${String(id)}`);
     subscription.active = false;
     this.subscriptions.delete(id);
     this.routes.clear();

@@ -10,7 +10,8 @@ import { problem } from "./topics.js";
 
 const MAX_WAITING = 1000; // messages that wait for the frame
 const ANSWER_MS = 10_000; // a frame that is silent for longer will hardly answer
-const NAMED_BY_HELLO = new Set(["subscribe", "unsubscribe", "view", "consent"]); // so they need not wait before it
+const NAMED_BY_HELLO = new Set(["subscribe", "unsubscribe", "view", "consent", "privacy"]); // so they need not wait before it
+const LOOK_MS = 250;
 const SIZES = { shown: ["360px", "330px"], minimised: ["230px", "52px"], tall: ["360px", "540px"] };
 const DIM = "0 0 0 100vmax rgb(15 23 42 / 50%)"; // the page behind a question, on a screen that the frame mostly covers
 const SMALL = "(max-width: 600px)";
@@ -26,10 +27,10 @@ const LOOK = {
 };
 
 export class FrameLink {
-  /** host: element or shadow root for the iframe · hello(): what to greet the frame with · said(message)
-   *  silent(why): the frame does not answer */
-  constructor({ origin, host, hello, said, silent }) {
-    Object.assign(this, { origin, host, hello, said, silent });
+  /** overlay: the place of the iframe, above the page · hello(): what to greet the frame with · said(message)
+   *  privacy(): what a question is to say of it · silent(why): the frame does not answer */
+  constructor(given) {
+    Object.assign(this, given);
     /** The iframe; null until `load`. */
     this.iframe = null;
     /** Whether the frame was greeted at least once: before, its greeting will name all subscriptions. */
@@ -55,6 +56,8 @@ export class FrameLink {
     });
     /** What had the keyboard before the frame got it for a question, {element}; null while it asks none. */
     this.asking = null;
+    /** The timer of its looks while it asks. */
+    this.looks = undefined;
     this.heard = this.heard.bind(this);
     window.addEventListener("message", this.heard);
   }
@@ -94,14 +97,13 @@ export class FrameLink {
       this.iframe.title = "Help: contact code and chat";
       this.iframe.src = `${this.origin}/frame.html`;
       this.iframe.referrerPolicy = "origin";
-      this.host.append(this.iframe);
+      this.overlay.shadow.append(this.iframe);
     }
   }
 
   whySilent() {
-    const allow = `the gateway may not allow pages of ${location.origin} (--allow-origin)`;
-    const policy = `this page's own policy may forbid frames of ${this.origin} (frame-src)`;
-    return `the frame has not answered for ${ANSWER_MS / 1000} s: ${allow}, or ${policy}`;
+    const allowed = `pages of ${location.origin} (--allow-origin)`;
+    return `no frame after ${ANSWER_MS / 1000} s: expected a gateway that allows ${allowed}, and a page that allows ${this.origin} (frame-src)`;
   }
 
   greet() {
@@ -117,7 +119,7 @@ export class FrameLink {
     if (message.t === "update") return undefined; // a snapshot follows when the frame is there
     if (!this.greeted && NAMED_BY_HELLO.has(message.t)) return undefined;
     if (this.waiting.length >= MAX_WAITING && message.t !== "stop") {
-      throw problem("HighWaterMarkReached", `${MAX_WAITING} calls wait for the frame; this one is refused`);
+      throw problem("HighWaterMarkReached", `${MAX_WAITING} calls wait for the frame`);
     }
     this.waiting.push(message);
     return undefined;
@@ -177,7 +179,22 @@ export class FrameLink {
   /** The frame has a question, and gets the keyboard when it is shown. Return how it is shown now. */
   attend() {
     this.asking = { element: document.activeElement };
+    this.looks = setInterval(() => this.look(), LOOK_MS);
+    this.look();
     return this.view in SIZES ? this.view : "hidden";
+  }
+
+  /** While it asks: it can be seen and used, also above a modal dialog, and says what is so now. A browser that cannot move
+   *  an iframe as it is loads the frame again. */
+  look() {
+    this.tell({ t: "privacy", privacy: this.privacy() });
+    if (this.isSeen) this.move(() => this.overlay.raise(this.iframe));
+  }
+
+  move(how) {
+    const { contentWindow } = this.iframe;
+    how();
+    if (this.iframe.contentWindow !== contentWindow) this.again();
   }
 
   focus() {
@@ -190,8 +207,10 @@ export class FrameLink {
   attended() {
     const { element } = this.asking ?? {};
     this.asking = null;
+    clearInterval(this.looks);
     if (!this.iframe) return;
     this.style();
+    this.move(() => this.overlay.put());
     const isOurs = document.activeElement === this.iframe || document.activeElement === this.iframe.getRootNode().host;
     if (isOurs) element?.focus?.({ preventScroll: true });
   }

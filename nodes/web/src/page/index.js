@@ -22,6 +22,7 @@ import { dom } from "./dom.js";
 import { FrameLink } from "./frame_link.js";
 import { Memory } from "./memory.js";
 import { Overlay, keepThere } from "./overlay.js";
+import { stringify } from "../shared/json.js";
 import { ownScript, scriptMaker } from "./own_script.js";
 import { PRIVACY_PROBLEM } from "./names.js";
 import { Page } from "./page.js";
@@ -29,7 +30,7 @@ import { Recording } from "./recording.js";
 import { Settings } from "./settings.js";
 import { Watch } from "./watch.js";
 
-const UNSEEN = "The sign that says so cannot be seen on the visitor's page, so viewing pauses.";
+const UNSEEN = "Paused: the sign cannot be seen on the visitor's page.";
 
 function begin({ origin, dataset, nonce }) {
   const early = window.site_connect?.calls ?? [];
@@ -67,7 +68,8 @@ function begin({ origin, dataset, nonce }) {
   );
   const link = new FrameLink({
     origin,
-    host: overlay.shadow,
+    overlay,
+    privacy: () => stringify({ page: settings.page, isAwaited: settings.isAwaited, address: location.href }),
     said: (message) => page.fromFrame(message),
     silent: (reason) => tellSite("error", { attempts: 1, reason }),
     hello: () => ({
@@ -149,5 +151,5 @@ function whenThere(fun) {
 if (!Object.isFrozen(window.site_connect ?? {})) {
   const script = ownScript();
   if (script) begin(script);
-  else console.error("site_connect.js: expected a script element with this address; load it by one, not by import()");
+  else console.error("site_connect.js: expected a script element with this address");
 }

@@ -32,19 +32,62 @@ export class Overlay {
     this.sheet.replaceSync(`:host { ${rules.join("; ")} } ${more}`);
   }
 
-  /** Put it into `parent`, above all that is in the top layer now. What has the keyboard keeps it. */
+  /** Put it into `parent`, above all that is in the top layer now. What has the keyboard keeps it, and a frame in it is not
+   *  loaded again where the browser can move it as it is. */
   put(parent = document.documentElement) {
     const focused = this.shadow.activeElement;
-    if (this.host.parentNode !== parent) parent.append(this.host);
+    const { host } = this;
+    if (host.parentNode !== parent) parent[parent.moveBefore && host.isConnected ? "moveBefore" : "insertBefore"](host, null);
     if (!this.host.showPopover) return; // an older browser: its z-index has to do
     if (this.host.matches(":popover-open")) this.host.hidePopover();
     this.host.showPopover();
     focused?.focus({ preventScroll: true });
   }
 
+  /** Whether `inner`, in its shadow, lies above all; else have it lie above, if need be within a modal dialog of the page,
+   *  outside of which nothing can be used. other(): where to put it, if nothing modal lies at its place */
+  raise(inner, other) {
+    if (this.isAbove(inner)) return true;
+    this.put();
+    if (this.isAbove(inner)) return true;
+    this.put(around(deepest(atMiddle(inner))) ?? other?.());
+    return this.isAbove(inner);
+  }
+
+  isAbove(inner) {
+    const at = atMiddle(inner);
+    const { host, shadow } = this;
+    return host.isConnected && at(host.getRootNode()) === host && at(shadow) === inner;
+  }
+
   remove() {
     this.host.remove();
   }
+}
+
+/** What finds, in a document or a shadow, the element that lies at the middle of this one. */
+function atMiddle(element) {
+  const { left, top, width, height } = element.getBoundingClientRect();
+  return (root) => root.elementFromPoint(left + width / 2, top + height / 2);
+}
+
+/** The element that `find` names in the document; if it has a shadow, the one that `find` names there, and so on. */
+export function deepest(find) {
+  let found = find(document);
+  for (;;) {
+    const inner = found?.shadowRoot && find(found.shadowRoot);
+    if (inner?.getRootNode() !== found?.shadowRoot || !inner) return found;
+    found = inner;
+  }
+}
+
+/** The modal dialog, or the element in full screen, that this one is in. */
+export function around(element) {
+  for (let each = element; each; each = each.getRootNode().host) {
+    const found = each.closest("dialog:modal, :fullscreen");
+    if (found) return found;
+  }
+  return undefined;
 }
 
 const FIRST_MS = 20; // what has removed it comes to its end first

@@ -14,7 +14,8 @@
 //   out.pause()                record nothing, and keep the sign
 //   out.held(why)              by rules or settings nothing leaves at present, in words; null: again it does
 //   out.rules(rules)           the operator's rules are these from now on
-//   out.stopRecording() / out.snapshot(): one is wanted / out.refused(what): so was an update, perhaps
+//   out.stopRecording() / out.snapshot(): one is wanted
+//   out.refused(what)          so was an update, perhaps; returns whether the site hears of it otherwise
 //   out.later(fun)             call it soon, after the caller has returned
 //   out.report(error)          a callback threw
 
@@ -23,7 +24,7 @@ import { Calls } from "./calls.js";
 import { stringify } from "../shared/json.js";
 import { ACCEPTED, ALLOW, ASKED, DECIDED, DECLINE, DECLINED, HERE, LOAD_FRAME, PAUSED, RESUMED } from "./names.js";
 import { SEEN, SHOW, SNAPSHOT_REQUEST, STARTED, STOPPED, TOPIC_OF, UPDATE, VIEWS } from "./names.js";
-import { matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
+import { invalid, matches, problem, scope, shown, validateFilter, validateTopic } from "./topics.js";
 import { Viewing } from "./viewing.js";
 
 const REFUSED = `${HERE}refused`;
@@ -70,7 +71,7 @@ export class Page {
   subscribe(filter, msgFun, ackFun, id) {
     validateFilter(filter);
     const kind = scope(filter);
-    if (typeof msgFun !== "function") throw problem("TypeError", `msg_fun is ${shown(msgFun)}, but must be a function`);
+    if (typeof msgFun !== "function") throw invalid("TypeError", "msg_fun", msgFun, "a function");
     const given = this.broker.subscribe(filter, msgFun, id);
     if (ackFun && kind === "local") this.calls.add(ackFun, { ...LOCAL_ACK });
     else if (ackFun) this.ackFuns.set(given, ackFun);
@@ -94,8 +95,8 @@ export class Page {
   publish(topic, msg = null) {
     validateTopic(topic);
     const kind = scope(topic);
-    if (kind === "system") throw problem("ScopeError", `${shown(topic)}: topics with $ belong to the fabric`);
-    if (DECIDED.has(topic)) throw problem("ScopeError", `${shown(topic)} is told by the frame; nobody publishes it`);
+    if (kind === "system") throw invalid("ScopeError", "topic", topic, "no leading $");
+    if (DECIDED.has(topic)) throw invalid("ScopeError", "topic", topic, "one that the frame does not tell");
     if (kind === "local") {
       if (topic === LOAD_FRAME) this.out.wantFrame();
       this.deliver({ topic, payload: msg });
@@ -114,7 +115,7 @@ export class Page {
    *  now. The frame does not ask then. null: the frame asks again. */
   onConsent(ask) {
     if (ask !== null && typeof ask !== "function") {
-      throw problem("TypeError", `on_consent got ${shown(ask)}, but must get a function, or null`);
+      throw invalid("TypeError", "on_consent", ask, "a function, or null");
     }
     this.consent = ask;
     this.out.frame({ t: "consent", own: ask !== null });
@@ -208,7 +209,7 @@ export class Page {
 
   told(message) {
     if (message.payload?.code) this.view({ t: "code" });
-    if (message.topic === REFUSED) this.out.refused(message.payload.what);
+    if (message.topic === REFUSED && this.out.refused(message.payload.what)) return;
     this.deliver(message);
   }
 

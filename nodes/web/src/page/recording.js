@@ -44,7 +44,7 @@ export class Recording {
     }
     const { element } = this;
     element.onload = () => this.loaded(element);
-    element.onerror = () => element === this.element && this.fail("the recorder cannot be loaded, or the page forbids it");
+    element.onerror = () => element === this.element && this.fail("the recorder cannot be loaded, or may not");
     (document.head ?? document.documentElement).append(element);
   }
 
@@ -69,13 +69,17 @@ export class Recording {
     if (this.failure && performance.now() >= this.failure.until) this.free(this.failure.why);
   }
 
-  /** The frame or the gateway has refused something, and what was sent since is lost: until a snapshot nothing leaves. */
+  /** The frame or the gateway has refused something, and what was sent since is lost: until a snapshot nothing leaves.
+   *  Return whether the site hears of it by `failed`, or has heard: of some updates on their way each is refused. */
   refused(what) {
-    if (this.epoch === null) return;
-    if (TOO_LARGE.has(what)) this.fail("it is too large to be sent");
-    if (!TOO_MUCH.has(what)) return;
-    setTimeout(() => this.free(TOO_FAST), this.pace.refused(performance.now()));
-    this.hindered(TOO_FAST);
+    if (this.epoch === null) return what === "update";
+    const isTooLarge = TOO_LARGE.has(what);
+    if (isTooLarge) this.fail("it is too large to be sent");
+    if (TOO_MUCH.has(what)) {
+      setTimeout(() => this.free(TOO_FAST), this.pace.refused(performance.now()));
+      this.hindered(TOO_FAST);
+    }
+    return isTooLarge;
   }
 
   fail(why) {

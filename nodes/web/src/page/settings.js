@@ -68,7 +68,7 @@ export class Settings {
 function checked(given) {
   for (const [name, value] of Object.entries(given)) {
     const fits = LISTS.includes(name) ? isList(value) : WORDS.includes(name);
-    if (!fits) throw problem("TypeError", `configure: ${name} is no setting, or no list of strings`);
+    if (!fits) throw problem("TypeError", `invalid ${name}: expected a setting, and a list of strings`);
   }
   return given;
 }

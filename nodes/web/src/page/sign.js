@@ -8,7 +8,7 @@
 // The button is heard at the window, before anything on the page can keep the click to itself. The sign can be moved out of the
 // way, by pointer and by keyboard, and stays in the window.
 
-import { Overlay } from "./overlay.js";
+import { Overlay, around, deepest } from "./overlay.js";
 import { byKey, inWindow } from "./place.js";
 
 const LOOK_MS = 250;
@@ -167,7 +167,8 @@ export class Sign {
   look(event) {
     if (!this.overlay || event?.target === this.overlay.host || document.hidden || !document.documentElement) return;
     this.listen();
-    const isFine = this.isUsable() || this.isUsableIn(document.documentElement) || this.isUsableIn(modal(this));
+    if (!this.isVisible()) this.overlay.put();
+    const isFine = this.overlay.raise(this.button, modal) && this.isVisible();
     this.failed = isFine ? 0 : this.failed + 1;
     const isHindered = this.failed > 0 && (this.isHindered || this.failed >= PATIENCE);
     if (isHindered === this.isHindered) return;
@@ -175,56 +176,16 @@ export class Sign {
     this.hindered(isHindered);
   }
 
-  isUsableIn(parent) {
-    if (!parent) return false;
-    this.overlay.put(parent);
-    return this.isUsable();
+  isVisible() {
+    return this.button.checkVisibility?.({ opacityProperty: true, visibilityProperty: true }) !== false;
   }
+}
 
-  isUsable() {
-    const { host, shadow } = this.overlay;
-    if (!host.isConnected || this.button.checkVisibility?.({ opacityProperty: true, visibilityProperty: true }) === false) {
-      return false;
-    }
-    const [x, y] = this.middle();
-    return host.getRootNode().elementFromPoint(x, y) === host && shadow.elementFromPoint(x, y) === this.button;
-  }
-
-  /** The middle of the button, in the window. */
-  middle() {
-    const { left, top, width, height } = this.button.getBoundingClientRect();
-    return [left + width / 2, top + height / 2];
-  }
+/** What nothing can be used outside of: around what has the keyboard, or in full screen. */
+function modal() {
+  return around(deepest((root) => root.activeElement)) ?? deepest((root) => root.fullscreenElement) ?? undefined;
 }
 
 function element(name, properties) {
   return Object.assign(document.createElement(name), properties);
-}
-
-/** What nothing can be used outside of: at the sign's button, around what has the keyboard, or in full screen. */
-function modal(sign) {
-  const [x, y] = sign.middle();
-  return (
-    around(deepest((root) => root.elementFromPoint(x, y))) ??
-    around(deepest((root) => root.activeElement)) ??
-    deepest((root) => root.fullscreenElement)
-  );
-}
-
-/** The element that `find` names in the document; if it has a shadow, the one that `find` names there, and so on. */
-function deepest(find) {
-  let found = find(document);
-  for (;;) {
-    const inner = found?.shadowRoot && find(found.shadowRoot);
-    if (inner?.getRootNode() !== found?.shadowRoot || !inner) return found;
-    found = inner;
-  }
-}
-
-function around(element) {
-  for (let each = element; each; each = each.getRootNode().host) {
-    const found = each.closest("dialog:modal, :fullscreen");
-    if (found) return found;
-  }
-  return undefined;
 }

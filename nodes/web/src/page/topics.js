@@ -17,26 +17,20 @@ export function shown(value) {
   return text.length <= SHOWN_CHARS ? text : `${text.slice(0, SHOWN_CHARS - 1)}…`;
 }
 
+/** The error `name`, for a value that is not as it is `expected`, in the form of fabric/errors.py. */
+export function invalid(name, what, value, expected) {
+  return problem(name, `invalid ${what} ${shown(value)}: expected ${expected}`);
+}
+
 /** Throw InvalidTopic unless `topic` can be published to. */
 export function validateTopic(topic) {
-  validate(topic, "topic", "InvalidTopic");
-  if (/[+#]/.test(topic)) {
-    throw problem("InvalidTopic", `topic ${shown(topic)} holds a wildcard: '+' and '#' may stand in filters only`);
-  }
+  validate(topic, "topic", "InvalidTopic", /[+#]/.test(topic) && "no + or #");
 }
 
 /** Throw InvalidFilter unless each wildcard is a whole level, and `#` the last one. */
 export function validateFilter(filter) {
-  validate(filter, "filter", "InvalidFilter");
-  const levels = filter.split("/");
-  levels.forEach((level, index) => {
-    if (level.length > 1 && /[+#]/.test(level)) {
-      throw problem("InvalidFilter", `filter ${shown(filter)}: '+' or '#' must be the whole of level ${index + 1}`);
-    }
-    if (level === "#" && index < levels.length - 1) {
-      throw problem("InvalidFilter", `filter ${shown(filter)}: '#' must be the last level`);
-    }
-  });
+  const isWrong = /[^/][+#]|[+#][^/]|#\//.test(filter);
+  validate(filter, "filter", "InvalidFilter", isWrong && "+ or # as a whole level, and # as the last one");
 }
 
 /** How far a valid topic or filter reaches: "local", "pagesession", "system", or "" for the fabric. */
@@ -45,7 +39,7 @@ export function scope(topicOrFilter) {
   if (first === "~") return "local";
   if (first === "~pagesession") return "pagesession";
   if (first.startsWith("~")) {
-    throw problem("ScopeError", `${shown(first)} is no scope: use '~', '~pagesession', or no leading '~'`);
+    throw invalid("ScopeError", "scope", first, "~, ~pagesession, or no leading ~");
   }
   return first.startsWith("$") ? "system" : "";
 }
@@ -62,17 +56,17 @@ export function matches(filter, topic) {
   return wanted.length === levels.length;
 }
 
-function validate(value, what, name) {
-  const wrong = wrongWith(value);
-  if (wrong) throw problem(name, `${what} ${shown(value)} ${wrong}`);
+function validate(value, what, name, expected) {
+  const found = wrongWith(value) || expected;
+  if (found) throw invalid(name, what, value, found);
 }
 
 function wrongWith(value) {
-  if (typeof value !== "string") return `is ${typeof value}, but must be a string`;
-  if (!value) return "is empty, but must have at least one character";
-  if (/\p{Surrogate}/u.test(value)) return "holds half a surrogate pair: it must be valid UTF-8";
-  if (new TextEncoder().encode(value).length > MAX_TOPIC_BYTES) return `has more than ${MAX_TOPIC_BYTES} bytes`;
-  if (value.includes("\0")) return "holds NUL, which ends a topic on the wire: leave it out";
-  if (value.split("/").length > MAX_LEVELS) return `has more than ${MAX_LEVELS} levels`;
+  if (typeof value !== "string") return "a string";
+  if (!value) return "at least one character";
+  if (/\p{Surrogate}/u.test(value)) return "no half of a surrogate pair";
+  if (new TextEncoder().encode(value).length > MAX_TOPIC_BYTES) return `at most ${MAX_TOPIC_BYTES} bytes`;
+  if (value.includes("\0")) return "no NUL";
+  if (value.split("/").length > MAX_LEVELS) return `at most ${MAX_LEVELS} levels`;
   return "";
 }

@@ -1,6 +1,7 @@
 // The chat in the visitor's frame; loaded when a page has chat buttons, or an agent proposes a chat.
 
 import { element, line } from "./lines.js";
+import { setUsable } from "./usable.js";
 
 export function mount(section, act) {
   const words = element("p", { role: "status" });
@@ -39,7 +40,7 @@ export function mount(section, act) {
     words.hidden = !words.textContent;
     room.hidden = !messages.length && !open;
     form.hidden = !open;
-    send.disabled = !connected;
+    setUsable(send, connected ? "" : NO_CONNECTION);
     if (open && was !== chat) isEager = was !== "";
     was = chat;
     const doable = offers(chat, buttons);
@@ -48,7 +49,7 @@ export function mount(section, act) {
       before = key;
       const held = actions.contains(document.activeElement);
       actions.replaceChildren(...doable.map((each) => button(each, act)));
-      if (held && !open) (actions.querySelector("button:enabled") ?? section).focus();
+      if (held && !open) (actions.querySelector("button:not([aria-disabled])") ?? section).focus();
     }
     focus();
     const lines = JSON.stringify(messages.map(({ id, at, text }) => [id ?? text, at]));
@@ -60,6 +61,7 @@ export function mount(section, act) {
   return { show };
 }
 
+const NO_CONNECTION = "There is no connection at present. It comes back by itself.";
 const SAYS = {
   waiting: "An agent will be with you in a moment.",
   invited: "An agent would like to help you. Shall we chat?",
@@ -88,9 +90,9 @@ function offers(chat, buttons) {
 }
 
 function button({ words, rest, payload, enabled, primary }, act) {
-  const found = element("button", { type: "button", textContent: words, disabled: !enabled });
+  const found = element("button", { type: "button", textContent: words });
   if (primary) found.className = "primary";
-  if (!enabled) found.title = "No agent is available at present";
+  setUsable(found, enabled ? "" : "No agent is available at present.");
   found.addEventListener("click", () => (rest ? act.publish(rest, payload) : act.dismissChat()));
   return found;
 }

@@ -57,8 +57,9 @@ const SIGN_IN = {
   503: "There is too much to do at present. Please try again in a moment.",
 };
 
-/** Why an agent's request was not done. `error`: the name of its kind, if it came with one. */
-export function notDone(asked, error) {
+/** Why an agent's request was not done. `error`: the name of its kind, if it came with one · left_s: until it may be */
+export function notDone(asked, error, left_s) {
+  if (error === "AskedTooSoon") return `This visitor has just been asked. You can ask again in ${left_s} s.`;
   return AGENTS[`${asked} ${error}`] ?? ERRORS[error] ?? OTHERWISE;
 }
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { START, activate, canAct, dismissed, engaged, heard, looked, picture, stopped, waiting } from "../../src/console/story.js";
-import { whyNotAsk, withMessage, withdrawn } from "../../src/console/story.js";
+import { rested, resting, whyNotAsk, withMessage, withdrawn } from "../../src/console/story.js";
 
 const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
 const state = (version, changes) => ({
@@ -228,8 +228,14 @@ test("in a chat the visitor can be asked while nobody else does, and the chat st
   for (const [cobrowse, words] of [["asked", /asks/], ["joined", /sees/], ["stopping", /ending/]]) {
     assert.match(why(heard(chat, reply(asking({ ...open, version: 4, cobrowse, agent: "bob" })))), words);
   }
-  const declined = heard(heard(chat, requested), over("declined"));
-  assert.deepEqual([declined.visitors.s1.chat, why(declined)], ["open", ""]);
+  const declined = heard(heard(chat, requested), over("declined"), 5_000);
+  assert.equal(declined.visitors.s1.chat, "open");
+  assert.match(why(declined), /just been asked/);
+  assert.equal(rested(declined, 34_999), declined);
+  assert.equal(why(rested(declined, 35_000)), "");
+  assert.match(why(resting(rested(declined, 35_000), "s1", 40_000)), /just been asked/, "a frame node has said so");
+  assert.equal(resting(declined, "gone", 1), declined);
+  assert.equal(why(heard(heard(chat, requested), over("withdrawn"))), "");
   assert.equal(why(heard(chat, requested)), null, "one request at a time");
   assert.equal(why(heard(chat, event("joined", { epoch: 1 }))), null, "it is viewed already");
   assert.equal(whyNotAsk(chat, { ...chat.visitors.s1, chat: "closed" }), null);

@@ -22,7 +22,7 @@ function made() {
     held: (why) => done.push(`held ${why}`),
     rules: (rules) => done.push(`rules ${rules}`),
     snapshot: () => done.push("snapshot"),
-    refused: (what) => done.push(`refused ${what}`),
+    refused: (what) => (done.push(`refused ${what}`), what === "update"), // as the recording says by itself why
     later: (fun) => fun(),
     report: (error) => done.push(error.message),
   });
@@ -145,6 +145,10 @@ test("what was refused is told to the recording: it may have been an update", ()
   const { page, done } = made();
   for (const what of ["trigger", "bytes"]) page.fromFrame({ t: "site", name: "refused", payload: { what, why: "" } });
   assert.deepEqual(done, ["refused trigger", "refused bytes"]);
+  const heard = [];
+  page.subscribe("~/site_connect/refused", ({ payload }) => heard.push(payload.what));
+  for (const what of ["update", "bytes"]) page.fromFrame({ t: "site", name: "refused", payload: { what, why: "" } });
+  assert.deepEqual(heard, ["bytes"], "the site hears once of a page that is too large");
 });
 
 test("a late start of a session that is over starts nothing; the next one does", () => {

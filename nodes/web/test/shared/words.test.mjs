@@ -23,6 +23,10 @@ test("whatever was asked for, and whatever was wrong, there are words without an
   }
 });
 
+test("an agent that asks too soon reads how long it has to wait", () => {
+  assert.equal(notDone("ask", "AskedTooSoon", 12), "This visitor has just been asked. You can ask again in 12 s.");
+});
+
 test("what a visitor has not done is not told to them", () => {
   assert.equal(refused("set_visibility", "LeaseExpired"), "");
   assert.equal(refused("constructor"), "");
