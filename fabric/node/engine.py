@@ -24,7 +24,7 @@ import zmq
 from fabric import sockets
 from fabric.endpoints import Endpoints
 from fabric.errors import RemoteWireError, StateError
-from fabric.node import connection, coverage
+from fabric.node import connection, contexts, coverage
 from fabric.node.commands import Commands
 from fabric.node.connection import Connection
 from fabric.node.coverage import Ack, Coverage, CoverageEvent
@@ -187,9 +187,10 @@ class Engine:
         """The same object, for short."""
         self.on_question: Callable[[object], None] = lambda payload: None
         """Called with an operator's question. Set once, before the thread starts."""
-        self._shares_context = context is not None
-        self._context = sockets.new_context() if context is None else context
-        """Of this node alone, and ended by `Node.close`, unless it was given."""
+        self._leased = context is None
+        """`_context` is to be given back."""
+        self._context = contexts.of_this_process().lease() if context is None else context
+        """Of its sockets; other nodes may share it."""
         self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
         self.thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
@@ -235,8 +236,8 @@ class Engine:
         self.thread.join()
         self.up.close()
         self.commands.close()
-        if not self._shares_context:
-            self._context.term()
+        if self._leased:
+            contexts.of_this_process().give_back(self._context)
         return left
 
     def close_attached(self) -> None:

@@ -42,8 +42,8 @@ class Node:
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
     reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
-    context:            a `zmq.Context` that several nodes of a process share, with its one I/O thread; default: one for
-                        each node. Who made it ends it, after the nodes; it needs room for seven sockets a node
+    context:            a `zmq.Context` for its sockets, up to ten. Who made it ends it, after its nodes. Default:
+                        one that up to 16 nodes of this process share, with its I/O thread
     errors:             NotConnected when no proxy answers in time; ValueError for an invalid address or name
     """
 

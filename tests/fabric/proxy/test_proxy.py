@@ -5,6 +5,7 @@ Whole meshes of real processes are in tests/e2e.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -94,11 +95,18 @@ def test_one_that_was_never_started_leaves_nothing_when_closed() -> None:
         Proxy(base).close()
 
 
+def can_bind(socket: zmq.Socket[bytes], endpoint: str) -> bool:
+    with contextlib.suppress(zmq.ZMQError):
+        socket.bind(endpoint)
+        return True
+    return False
+
+
 def test_an_address_that_is_taken_before_it_is_a_member_ends_it(start: Start) -> None:
-    """`in` is bound only then; it was free when the proxy was made."""
-    proxy, events = start(settle_s=0.3, wait=False)
+    """`in` is bound only then; it was free when the proxy was made. What it was tried with closes a moment later."""
+    proxy, events = start(settle_s=2.0, wait=False)
     with zmq.Context() as context, context.socket(zmq.PULL) as other:
-        other.bind(proxy.endpoints.ingress)
+        until(lambda: can_bind(other, proxy.endpoints.ingress), "it is free")
         events.wait_for(lambda items: items[-1]["event"] == "failed", "its end")
     assert kinds(events) == ["failed"] and not proxy.wait_ready(0)
     assert events.items[0]["error"].startswith(f"cannot listen at {proxy.endpoints.ingress}: ")
