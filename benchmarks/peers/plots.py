@@ -11,7 +11,7 @@ from benchmarks.peers.words import COLOURS, NAMES, number
 
 LOGARITHMIC_FROM = 30
 """Bars that differ by more than this would not be seen beside each other."""
-LABEL_CHARACTERS, TITLE_CHARACTERS = 60, 46
+LABEL_CHARACTERS, TITLE_CHARACTERS = 56, 50
 """That there is room for below the axis, and above it beside the legend."""
 
 
@@ -23,7 +23,7 @@ def draw(work: Work, path: Path) -> Path:
     matplotlib.rcParams.update({"svg.hashsalt": "peers", "svg.fonttype": "none", "font.size": 9})
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(6.5, 2.8), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(7.4, 2.8), layout="constrained")
     there = [peer for peer in ROWS if any(work.of(setting, peer).median for setting in work.settings)]
     width = 0.8 / len(there)
     for at, peer in enumerate(there):
