@@ -16,7 +16,7 @@ ACK = Ack(True, ("p1",), (), 0.001)
 
 @pytest.fixture
 def subscriptions() -> Subscriptions:
-    broker: Broker[MessageFun] = Broker(lambda topic: None, on_emptied=lambda: None)
+    broker: Broker[MessageFun] = Broker()
     return Subscriptions(threading.RLock(), broker)
 
 
