@@ -92,6 +92,11 @@ def _wait_ready(process: subprocess.Popen[str], timeout_s: float = 60.0) -> None
     raise RuntimeError(f"a proxy was not ready within {timeout_s:g} s")
 
 
+def cpu_s(pid: int) -> float:
+    """CPU time that a process has used so far, all its threads, those that have ended included (Linux only)."""
+    return time.clock_gettime((~pid << 3) | 2)  # what clock_getcpuclockid(3) makes of a process id
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns as wide as they must be; the first left, the others right."""
     texts = [[str(cell) for cell in row] for row in (head, *rows)]

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import psutil
 
@@ -16,7 +17,9 @@ from benchmarks.peers.servers import Servers, servers
 from benchmarks.peers.workers import Worker, WorkerError, workers
 
 LEVELS = (1, 1_000, 100_000)
-ACKS = 20
+PROXIES = (1, 2, 4, 8)
+ACKS = 50
+WARM_ACKS = 100
 HOLD_S = 20.0
 STORM = 500
 STORM_PROCESSES = 5
@@ -29,13 +32,13 @@ FABRIC_HOLDS = (
 Say = Callable[[str], None]
 
 
-def round_trip(peers: Sequence[str], repeats: int, rounds: int, say: Say) -> Work:
+def round_trip(rows: Sequence[str], repeats: int, rounds: int, say: Say) -> Work:
     """From one process to another and back, 64 bytes, each answer and each next question out of a callback."""
     work = Work("round_trip", "Round trip", "us, median", "lower", ["one at a time"])
     (setting,) = work.settings
     with contextlib.ExitStack() as stack:
         pings = {}
-        for peer in peers:
+        for peer in rows:
             try:
                 address = stack.enter_context(servers(peer)).addresses[0]
                 ping, echo = stack.enter_context(workers(peer, 2))
@@ -85,20 +88,19 @@ class Holder:
         return (_rss(self.servers.pids[0]) - self.rss) / self.held
 
 
-def acks(peers: Sequence[str], levels: Sequence[int], repeats: int, say: Say) -> tuple[Work, Work]:
+def acks(rows: Sequence[str], levels: Sequence[int], repeats: int, say: Say) -> tuple[Work, Work]:
     """From a new subscription to its ack, and what a subscription takes in the server."""
     work = Work("acks", "Subscription to ack", "us, median", "lower", [f"{level:,} held" for level in levels])
     memory = Work("subscription_memory", "Memory of a subscription in the server", "bytes", "lower", [])
     memory.settings = [f"{level:,} filters" for level in levels if level > 1]
     with contextlib.ExitStack() as stack:
         holders = {}
-        for peer in peers:
-            if peer != "raw":
-                try:
-                    running = stack.enter_context(servers(peer))
-                    holders[peer] = Holder(running, stack.enter_context(workers(peer, 1))[0])
-                except RuntimeError as error:
-                    work.of(work.settings[0], peer).note = str(error)
+        for peer in rows:
+            try:
+                running = stack.enter_context(servers(peer))
+                holders[peer] = Holder(running, stack.enter_context(workers(peer, 1))[0])
+            except RuntimeError as error:
+                work.of(work.settings[0], peer).note = str(error)
         for level, setting in zip(levels, work.settings, strict=True):
             for peer, holder in list(holders.items()):
                 try:
@@ -108,9 +110,11 @@ def acks(peers: Sequence[str], levels: Sequence[int], repeats: int, say: Say) ->
                     del holders[peer]
                     continue
                 if level > 1:
-                    grown = memory.of(f"{level:,} filters", peer)
-                    grown.values.append(holder.bytes_each())
-                    grown.note = work.of(setting, peer).note = _said_of(peer, holder.held, level)
+                    work.of(setting, peer).note = _said_of(peer, holder.held, level)
+                    if peer != "three":
+                        grown = memory.of(f"{level:,} filters", peer)
+                        grown.values.append(holder.bytes_each())
+                        grown.note = work.of(setting, peer).note
             for repetition in range(repeats):
                 for peer, holder in holders.items():
                     _time_acks(work.of(setting, peer), peer, holder, f"{level}-{repetition}")
@@ -128,21 +132,35 @@ def _time_acks(figures: Figures, peer: str, holder: Holder, tag: str) -> None:
         figures.values.append(0.0)
 
 
+def ack_proxies(counts: Sequence[int], repeats: int, say: Say) -> Work:
+    """From a new subscription to its ack by every proxy of a mesh: one after the other, at one of its nodes."""
+    settings = [f"{count} prox{'y' if count == 1 else 'ies'}" for count in counts]
+    work = Work("ack_proxies", "Subscription to ack, by the number of proxies", "us, median", "lower", settings)
+    for count, setting in zip(counts, settings, strict=True):
+        figures = work.of(setting, "fabric")
+        with servers("fabric", count) as running, workers("fabric", 1) as (worker,):
+            worker.do("hold", running.addresses[-1], 0, 1, HOLD_S)
+            worker.do("acks", WARM_ACKS, "warm")
+            times = [worker.do("acks", 2 * ACKS, str(repetition)) for repetition in range(repeats)]
+        figures.values += [statistics.median(each) for each in times]
+        figures.more = {"p99": statistics.quantiles(chain.from_iterable(times), n=100)[98]}
+        say(f"acks, {setting}: {figures.median:,.0f} us")
+    return work
+
+
 def _said_of(peer: str, held: int, level: int) -> str:
     if held < level:
         return f"held only {held:,} filters after {HOLD_S:g} s, which the figure is for"
     return FABRIC_HOLDS if peer == "fabric" and level > MAX_PREFIXES else ""
 
 
-def storm(peers: Sequence[str], crowd: int, repeats: int, say: Say) -> tuple[Work, Work]:
+def storm(rows: Sequence[str], crowd: int, repeats: int, say: Say) -> tuple[Work, Work]:
     """All connect at once, each with one subscription that is acked; and what a connection takes in the server."""
     work = Work("storm", "Connect storm", "s until all are ready", "lower", [f"{crowd} clients"])
     memory = Work("connection_memory", "Memory of a connection in the server", "kB", "lower", [f"{crowd} clients"])
     (setting,) = work.settings
     for _ in range(repeats):
-        for peer in peers:
-            if peer == "raw":
-                continue
+        for peer in rows:
             try:
                 took_s, bytes_each = _one_storm(peer, crowd)
             except RuntimeError as error:

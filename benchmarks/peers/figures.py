@@ -53,11 +53,17 @@ class Work:
 
     def ratio(self, setting: str, peer: str, base: str = "fabric") -> float | None:
         """How many times as good as the peer the base is: the median of the ratios within each repetition."""
-        ours, theirs = self.of(setting, base).values, self.of(setting, peer).values
+        ratios = self.ratios(setting, peer, base)
+        return statistics.median(ratios) if ratios else None
+
+    def ratios(self, setting: str, peer: str, base: str = "fabric", figure: str = "") -> list[float]:
+        """The ratio within each repetition in which both have a figure. figure: one of `more`, of the whole run"""
+        ours, theirs = (
+            ([each.more[figure]] if figure in each.more else []) if figure else each.values
+            for each in (self.of(setting, base), self.of(setting, peer))
+        )
         pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a > 0 and b > 0]
-        if not pairs:
-            return None
-        return statistics.median(a / b if self.better == "higher" else b / a for a, b in pairs)
+        return [a / b if self.better == "higher" else b / a for a, b in pairs]
 
 
 @dataclass

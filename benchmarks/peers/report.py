@@ -10,21 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import lab
-from benchmarks.peers.clients import PEERS, client_class
+from benchmarks.peers import aims
+from benchmarks.peers.clients import RIVALS, ROWS, client_class
 from benchmarks.peers.figures import Results, Work
+from benchmarks.peers.plots import draw
 from benchmarks.peers.summary import summary
+from benchmarks.peers.words import NAMES, number, times
 
 FOLDER = lab.ROOT / "benchmarks"
-NAMES = {
-    "raw": "raw ZeroMQ (bound)", "fabric": "fabric", "nats": "NATS", "mosquitto": "Mosquitto", "redis": "Redis",
-    "zenoh": "Zenoh",
-}  # fmt: skip
-COLOURS = {
-    "raw": "#bbbbbb", "fabric": "#1f5fa8", "nats": "#2e9e5b", "mosquitto": "#7a4fa3", "redis": "#c23b22",
-    "zenoh": "#d98e04",
-}  # fmt: skip
-LOGARITHMIC_FROM = 30
-"""Bars that differ by more than this would not be seen beside each other."""
 MARGIN = 1.05
 """Ahead by less than this is even: medians of a few repetitions say no more."""
 
@@ -33,7 +26,7 @@ def write(results: Results, folder: Path) -> list[Path]:
     """Write RESULTS.md and, in `plots`, one plot for each work; return their paths."""
     page, plots = folder / "RESULTS.md", folder / "plots"
     plots.mkdir(exist_ok=True)
-    drawn = [_plot(work, plots / f"{work.name}.svg") for work in results.works if _has_figures(work)]
+    drawn = [draw(work, plots / f"{work.name}.svg") for work in results.works if _has_figures(work)]
     page.write_text("\n".join(_page(results)) + "\n")
     return [page, *drawn]
 
@@ -49,13 +42,17 @@ READING = """
 A cell is the median of the repetitions and, after it, how many times as good the fabric is: the median of the ratios
 within each repetition. **Below 1 the peer is ahead.** Raw ZeroMQ is the fabric's bound: a Python `send` of ready parts
 and a Python `recv` that calls a function, through the fabric's own proxy, with nothing numbered, decoded or matched.
-Subscribers, publisher and server are processes of their own; all share the CPUs.
+Subscribers, publishers and servers are processes of their own; all share the CPUs. Every topic was sent once before the
+clock starts.
 """
+DECLARED = "Its publishers, once declared, know that nobody matches, and do not even send."
 WHY = {
-    "wildcard of zenoh": "Its publishers, once declared, know that nobody matches, and do not even send; a leading "
-    "wildcard has no prefix, so the fabric's node is sent everything, and sorts it out in Python.",
+    "wildcard of zenoh": f"{DECLARED} A leading wildcard has no prefix, so the fabric's node is sent everything, and "
+    "sorts it out.",
     "wildcard": "It matches in its server, and sends one message in a hundred; a leading wildcard has no prefix, so "
-    "the fabric's node is sent all of them, and sorts them out in Python.",
+    "each of the fabric's nodes is sent all of them, and sorts them out.",
+    "nobody of zenoh": f"{DECLARED} The fabric's proxy is sent all of it, and drops it.",
+    "cpu of zenoh": f"{DECLARED} The fabric's proxy is sent what nobody wants, and drops it.",
     "acks": "Its ack is the word of one server behind the subscription; the fabric's is a marker that every proxy "
     "has answered, back through the mesh.",
     "subscription_memory": "A prefix stands in the tries of a proxy's out and relay, in libzmq both; of more than "
@@ -80,7 +77,8 @@ def _page(results: Results) -> Iterator[str]:
     for peer, words in results.skipped.items():
         yield f"| {NAMES[peer]} | left out: {words} lacked |"
     yield READING
-    yield from summary(results.works, {peer: name for peer, name in NAMES.items() if peer not in ("raw", "fabric")})
+    yield from summary(results.works, {peer: NAMES[peer] for peer in RIVALS})
+    yield from aims.report(results.works)
     for work in results.works:
         if _has_figures(work):
             yield from _section(work)
@@ -96,7 +94,7 @@ def _section(work: Work) -> Iterator[str]:
     yield f"In {work.unit}; {work.better} is better.\n"
     yield f"![{work.title}](plots/{work.name}.svg)\n"
     yield f"| | {' | '.join(work.settings)} |\n|---|{'---:|' * len(work.settings)}"
-    for peer in PEERS:
+    for peer in ROWS:
         there = [work.of(setting, peer) for setting in work.settings]
         if any(figures.values or figures.note for figures in there):
             yield f"| {NAMES[peer]} | {' | '.join(_cell(work, setting, peer) for setting in work.settings)} |"
@@ -113,7 +111,13 @@ def _cell(work: Work, setting: str, peer: str) -> str:
     if figures.median is None:
         return "-"
     ratio = work.ratio(setting, peer) if peer != "fabric" else None
-    words = "" if ratio is None else f" (x {ratio:.2g})" if ratio >= 1 or peer == "raw" else f" (**x {ratio:.2g}**)"
+    words = (
+        ""
+        if ratio is None
+        else f" (x {times(ratio)})"
+        if ratio >= 1 or peer not in RIVALS
+        else f" (**x {times(ratio)}**)"
+    )
     loss = f" †{figures.loss:.2%}" if figures.loss else ""
     more = "".join(f", {name} {number(value)}" for name, value in figures.more.items())
     return f"{number(figures.median)}{more}{loss}{words}"
@@ -136,14 +140,12 @@ def _notes(work: Work) -> Iterator[str]:
 def _ahead(work: Work) -> Iterator[str]:
     """Which peers are ahead somewhere, by how much, and why; a reason that several share once."""
     found: dict[str, list[str]] = {}
-    for peer in PEERS:
-        if peer in ("raw", "fabric"):
-            continue
+    for peer in RIVALS:
         ratios = {setting: work.ratio(setting, peer) for setting in work.settings}
         ahead = {setting: 1 / ratio for setting, ratio in ratios.items() if ratio is not None and ratio < 1 / MARGIN}
         if ahead:
             where = (f" at {setting}" if len(work.settings) > 1 else "" for setting in ahead)
-            by = ", ".join(f"{factor:.2g} times{at}" for factor, at in zip(ahead.values(), where, strict=True))
+            by = ", ".join(f"{times(factor)} times{at}" for factor, at in zip(ahead.values(), where, strict=True))
             why = _why(work, peer, max(ahead, key=lambda each: ahead[each]))
             found.setdefault(why, []).append(f"**{NAMES[peer]} is ahead: {by}.**")
     for why, sentences in found.items():
@@ -153,8 +155,8 @@ def _ahead(work: Work) -> Iterator[str]:
 def _why(work: Work, peer: str, setting: str) -> str:
     """Why, from the figures where they tell, else from what is done for it."""
     ours, theirs, raw = (work.of(setting, each).median for each in ("fabric", peer, "raw"))
-    if work.name in WHY:
-        return WHY.get(f"{work.name} of {peer}") or WHY[work.name]
+    if why := WHY.get(f"{work.name} of {peer}") or WHY.get(work.name):
+        return why
     if ours is None or theirs is None or raw is None:
         return "Without the raw bound in the same run, the figures do not tell why."
     higher = work.better == "higher"
@@ -163,63 +165,22 @@ def _why(work: Work, peer: str, setting: str) -> str:
     if theirs > raw if higher else theirs < raw:
         return (
             f"That is ahead of raw ZeroMQ under Python, too ({at}), of which the fabric reaches {part:.0%}: the bound "
-            "there is the proxy and one Python call for each part, not the fabric's own work."
+            "there is ZeroMQ and one Python call for each part, not the fabric's own work."
         )
     return (
-        f"Raw ZeroMQ ({at}) is ahead of that, and the fabric reaches {part:.0%} of it: the rest is its Python, which "
-        "numbers, decodes and matches each message."
+        f"Raw ZeroMQ ({at}) is ahead of that, and the fabric reaches {part:.0%} of it: the rest is what numbers, "
+        "decodes and matches each message."
     )
 
 
 def _acks_words() -> Iterator[str]:
     yield "## What an ack says\n"
-    for peer in PEERS:
-        if peer != "raw":
-            try:
-                ack = client_class(peer).ack
-            except ImportError:
-                continue
-            yield f"- {NAMES[peer]}: {ack or 'none; that a subscription is in force shows when a message arrives'}"
-
-
-def number(value: float) -> str:
-    """Three digits, or all of a larger one."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _plot(work: Work, path: Path) -> Path:
-    """Bars of every peer at every setting, the highest and lowest repetition as whiskers."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update({"svg.hashsalt": "peers", "svg.fonttype": "none", "font.size": 9})
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6.5, 2.8), layout="constrained")
-    there = [peer for peer in PEERS if any(work.of(setting, peer).median for setting in work.settings)]
-    width = 0.8 / len(there)
-    for at, peer in enumerate(there):
-        for place, setting in enumerate(work.settings):
-            values = [value for value in work.of(setting, peer).values if value > 0]
-            if values:
-                middle = work.of(setting, peer).median or 0.0
-                label = NAMES[peer] if place == 0 else None
-                spread = [[middle - min(values)], [max(values) - middle]]
-                axes.bar(place + at * width, middle, width, yerr=spread, color=COLOURS[peer], label=label, capsize=2)
-    axes.set_xticks([place + 0.4 - width / 2 for place in range(len(work.settings))], work.settings)
-    medians = [median for setting in work.settings for peer in there if (median := work.of(setting, peer).median)]
-    if max(medians) > LOGARITHMIC_FROM * min(medians):
-        axes.set_yscale("log")
-    axes.set(ylabel=work.unit, title=f"{work.title} ({work.better} is better)")
-    axes.yaxis.set_major_formatter(lambda value, _: number(value))
-    axes.grid(axis="y", alpha=0.3)
-    axes.set_axisbelow(True)
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside right upper", frameon=False)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-    return path
+    for peer in ("fabric", *RIVALS):
+        try:
+            ack = client_class(peer).ack
+        except ImportError:
+            continue
+        yield f"- {NAMES[peer]}: {ack or 'none; that a subscription is in force shows when a message arrives'}"
 
 
 if __name__ == "__main__":

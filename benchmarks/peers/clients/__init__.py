@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PEERS = ("raw", "fabric", "nats", "mosquitto", "redis", "zenoh")
 """`raw` is ZeroMQ with nothing above it: the bound for the fabric."""
+RIVALS = tuple(peer for peer in PEERS if peer not in ("raw", "fabric"))
+VARIANTS = {"libzmq": "raw", "async": "fabric", "three": "fabric"}
+"""Rows that a few works have besides, each with the peer that it goes with."""
+ROWS = ("libzmq", "raw", "fabric", "async", "three", *RIVALS)
+"""The order of rows in tables and of bars in plots."""
 _CLASSES = {
     "raw": "benchmarks.peers.clients.raw:Raw",
+    "libzmq": "benchmarks.peers.clients.raw:Libzmq",
     "fabric": "benchmarks.peers.clients.fabric_node:Fabric",
+    "async": "benchmarks.peers.clients.fabric_async:FabricAsync",
+    "three": "benchmarks.peers.clients.fabric_node:Fabric",
     "nats": "benchmarks.peers.clients.nats_client:Nats",
     "mosquitto": "benchmarks.peers.clients.mosquitto:Mosquitto",
     "redis": "benchmarks.peers.clients.redis_client:Redis",
@@ -57,9 +69,9 @@ class Client(ABC):
 
     def publish_all(self, topics: Sequence[str], payload: bytes, count: int) -> None:
         """Send `count` messages, the topics in turn, the fastest way the client has; then `flush`."""
-        publish, many = self.publish, len(topics)
-        for number in range(count):
-            publish(topics[number % many], payload)
+        publish = self.publish
+        for topic in in_turn(topics, count):
+            publish(topic, payload)
         self.flush()
 
     @abstractmethod
@@ -68,6 +80,16 @@ class Client(ABC):
 
     @abstractmethod
     def close(self) -> None: ...
+
+
+def with_variants(peers: Sequence[str], variants: Sequence[str]) -> list[str]:
+    """Return the rows of a work: `peers`, and those of `variants` whose peer takes part."""
+    return [row for row in ROWS if row in peers or (row in variants and VARIANTS[row] in peers)]
+
+
+def in_turn(things: Sequence[T], count: int) -> Iterator[T]:
+    """Yield `count` of them, from the first again after the last."""
+    return islice(cycle(things), count)
 
 
 def client_class(peer: str) -> type[Client]:

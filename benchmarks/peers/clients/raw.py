@@ -1,6 +1,7 @@
 """Raw ZeroMQ through the fabric's proxy: a PUSH of ready parts, an XSUB read in a loop. The bound, not a contestant.
 
-Parts are as long as the fabric's and carry its prefix, but nothing is numbered, decoded or matched.
+Parts are as long as the fabric's and carry its prefix, but nothing is numbered, decoded or matched. `Libzmq` goes
+through libzmq's own proxy instead, from a PUB, as in ZeroMQ's guide: what ZeroMQ gives without the fabric.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from benchmarks.peers.clients import TIMEOUT_S, Client
+from benchmarks.peers.clients import TIMEOUT_S, Client, in_turn
 from fabric.endpoints import Endpoints
 from fabric.topics import subscription_prefixes
 from fabric.wire import encode
@@ -18,19 +19,24 @@ from fabric.wire import encode
 
 class Raw(Client):
     def __init__(self, address: str, publishes: bool = False) -> None:
-        endpoints = Endpoints.parse(address)
         self._context = zmq.Context()
-        self._push = self._context.socket(zmq.PUSH)
-        self._push.sndhwm = 0
-        self._push.connect(endpoints.ingress)
+        self._push, out = self._sender(address)
         self._socket = self._context.socket(zmq.XSUB)
         self._socket.sndhwm = self._socket.rcvhwm = 0
         self._socket.rcvtimeo = 100
         if not publishes:
-            self._socket.connect(endpoints.out)
+            self._socket.connect(out)
         self._callbacks: list[tuple[tuple[bytes, ...], Callable[[bytes], None]]] = []
         self._closing = False
         self._thread: threading.Thread | None = None
+
+    def _sender(self, address: str) -> tuple[zmq.Socket[bytes], str]:
+        """Return what sends, connected, and the endpoint of what is received."""
+        endpoints = Endpoints.parse(address)
+        push = self._context.socket(zmq.PUSH)
+        push.sndhwm = 0
+        push.connect(endpoints.ingress)
+        return push, endpoints.out
 
     def subscribe(self, topic_filter: str, callback: Callable[[bytes], None]) -> None:
         """Before `wait_ready` only, for afterwards the socket belongs to its thread. The first is the one for speed."""
@@ -69,9 +75,9 @@ class Raw(Client):
 
     def publish_all(self, topics: Sequence[str], payload: bytes, count: int) -> None:
         parts = [encode(topic, 2**63, 10**4, 10**18, payload) for topic in topics]
-        send, many = self._push.send, len(parts)
-        for number in range(count):
-            send(parts[number % many])
+        send = self._push.send
+        for part in in_turn(parts, count):
+            send(part)
 
     def flush(self) -> None:
         """What was sent is ZeroMQ's; `close` waits until it has left."""
@@ -83,3 +89,12 @@ class Raw(Client):
         self._socket.close(0)
         self._push.close(int(TIMEOUT_S * 1000))
         self._context.term()
+
+
+class Libzmq(Raw):
+    def _sender(self, address: str) -> tuple[zmq.Socket[bytes], str]:
+        host, _, port = address.rpartition(":")
+        pub = self._context.socket(zmq.PUB)
+        pub.sndhwm = 0
+        pub.connect(f"tcp://{host}:{port}")
+        return pub, f"tcp://{host}:{int(port) + 1}"

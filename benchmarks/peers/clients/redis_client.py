@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import redis
 
-from benchmarks.peers.clients import TIMEOUT_S, Client
+from benchmarks.peers.clients import TIMEOUT_S, Client, in_turn
 
 PIPELINE_MSGS = 500
 FILTERS_A_COMMAND = 1_000
@@ -74,11 +75,11 @@ class Redis(Client):
         self._redis.publish(topic, payload)
 
     def publish_all(self, topics: Sequence[str], payload: bytes, count: int) -> None:
-        many = len(topics)
-        for at in range(0, count, PIPELINE_MSGS):
+        waiting = in_turn(topics, count)
+        while chunk := list(islice(waiting, PIPELINE_MSGS)):
             pipeline = self._redis.pipeline(transaction=False)
-            for number in range(at, min(count, at + PIPELINE_MSGS)):
-                pipeline.publish(topics[number % many], payload)
+            for topic in chunk:
+                pipeline.publish(topic, payload)
             pipeline.execute()
 
     def flush(self) -> None:

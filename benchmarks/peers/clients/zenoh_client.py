@@ -16,7 +16,7 @@ from typing import Any
 
 import zenoh
 
-from benchmarks.peers.clients import TIMEOUT_S, Client
+from benchmarks.peers.clients import TIMEOUT_S, Client, in_turn
 
 
 def config(mode: str, **settings: Any) -> zenoh.Config:
@@ -63,9 +63,8 @@ class Zenoh(Client):
             self._puts[each] = self._session.declare_publisher(each, congestion_control=block).put
 
     def publish_all(self, topics: Sequence[str], payload: bytes, count: int) -> None:
-        puts, many = [self._puts[topic] for topic in topics], len(topics)
-        for number in range(count):
-            puts[number % many](payload)
+        for put in in_turn([self._puts[topic] for topic in topics], count):
+            put(payload)
 
     def flush(self) -> None:
         """A put that has returned is on its way."""

@@ -1,0 +1,22 @@
+"""How rows are called, and how figures are written. Pure."""
+
+from __future__ import annotations
+
+NAMES = {
+    "libzmq": "raw, libzmq's proxy", "raw": "raw ZeroMQ (bound)", "fabric": "fabric", "async": "fabric, AsyncNode",
+    "three": "fabric, three proxies", "nats": "NATS", "mosquitto": "Mosquitto", "redis": "Redis", "zenoh": "Zenoh",
+}  # fmt: skip
+COLOURS = {
+    "libzmq": "#dddddd", "raw": "#aaaaaa", "fabric": "#1f5fa8", "async": "#6fa8dc", "three": "#6fa8dc",
+    "nats": "#2e9e5b", "mosquitto": "#7a4fa3", "redis": "#c23b22", "zenoh": "#d98e04",
+}  # fmt: skip
+
+
+def number(value: float) -> str:
+    """Three digits, or all of a larger one."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def times(ratio: float) -> str:
+    """Two digits, or all of a larger one."""
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}"
