@@ -9,7 +9,6 @@ Reading order: `_run`, `_receive`, `_tick`; then subscriptions, what is addresse
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import secrets
@@ -33,6 +32,7 @@ from fabric.node.gaps import Gap
 from fabric.node.handover import Handover
 from fabric.node.interest import Change, Interest
 from fabric.node.receiver import MessageFun, Receiver
+from fabric.node.subscriptions import AckFun, Subscriptions
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers
 from fabric.protocol.questions import is_question
@@ -40,7 +40,6 @@ from fabric.protocol.views import View
 from fabric.topics import require_name, scope
 from fabric.wire import Message, decode_body
 
-AckFun = Callable[[Ack], object]
 log = logging.getLogger("fabric.node")
 
 TICK_S = TICK_MS / 1000
@@ -110,14 +109,8 @@ class Engine:
 
         # ── lock ──
         self._lock = threading.RLock()
-        """Guards the broker (through `_receiver`, too) and what stands here; held for microseconds, never over a call
-        of a user's function."""
-        self._acked = threading.Condition(self._lock)
-        """Told whenever `_acks` gains one."""
-        self._acks: dict[int, Ack] = {}
-        """Acks that came, by subscription. Only of subscriptions that are in the broker."""
-        self._ack_funs: dict[int, AckFun | None] = {}
-        """Subscriptions whose ack has not come, and whom to tell. An entry goes when it is told, or released."""
+        """Guards what is subscribed, and what stands here; held for microseconds, never over a call of a user's
+        function."""
         self._attached: tuple[Attached, ...] = ()
         """What lives on this node, in the order it was attached. Replaced as a whole, so that it is read unlocked."""
 
@@ -183,8 +176,8 @@ class Engine:
             reorder_window_s=reorder_window_s,
             max_entries=max_entries,
         )
-        self._broker = self.receiver.broker
-        """The same object, for short."""
+        self.subscriptions = Subscriptions(self._lock, self.receiver.broker)
+        """What is subscribed, and whose ack has come."""
         self.on_question: Callable[[object], None] = lambda payload: None
         """Called with an operator's question. Set once, before the thread starts."""
         self._leased = context is None
@@ -251,28 +244,13 @@ class Engine:
 
     def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None) -> int:
         since = time.monotonic()
-        with self._lock:
-            ident = self._broker.subscribe(topic_filter, msg_fun)
-            self._ack_funs[ident] = ack_fun
+        ident = self.subscriptions.add(topic_filter, msg_fun, ack_fun)
         self.commands.put(lambda: self._hold(ident, topic_filter, since))
         return ident
 
     def unsubscribe(self, ident: int) -> None:
-        with self._lock:
-            topic_filter = self._broker.unsubscribe(ident)
-            self._acks.pop(ident, None)
+        topic_filter = self.subscriptions.remove(ident)
         self.commands.put(lambda: self._release(ident, topic_filter))
-
-    def wait_ack(self, ident: int, timeout_s: float) -> Ack:
-        end = time.monotonic() + timeout_s
-        with self._acked:
-            while ident not in self._acks:
-                self._broker.get(ident)
-                rest = end - time.monotonic()
-                if rest <= 0:
-                    raise TimeoutError(f"no ack for subscription {ident} within {timeout_s:g} s")
-                self._acked.wait(rest)
-            return self._acks[ident]
 
     def attach(self, service: Attached) -> None:
         with self._lock:
@@ -281,16 +259,6 @@ class Engine:
     def detach(self, service: Attached) -> None:
         with self._lock:
             self._attached = tuple(each for each in self._attached if each is not service)
-
-    def filters(self) -> tuple[str, ...]:
-        """Return the distinct filters held."""
-        with self._lock:
-            return self._broker.filters()
-
-    def filters_matching(self, topic: str) -> list[str]:
-        """Return the filter of each subscription that matches."""
-        with self._lock:
-            return [subscription.filter for subscription in self._broker.match(topic)]
 
     def deliver(self, message: Message) -> None:
         """Have a local message delivered, by the I/O thread as any other."""
@@ -319,7 +287,7 @@ class Engine:
             "started_late": detector.started_late,
             "evicted": detector.evicted,
             "failed_callbacks": receiver.failed_callbacks,
-            "subscriptions": len(self._broker),
+            "subscriptions": len(self.subscriptions),
             "interest": self._interest.stats(),
             "covered": list(self._coverage.covered),
             "missing": list(self._coverage.missing),
@@ -355,8 +323,7 @@ class Engine:
         self._perform_coverage(
             self._coverage.subscription_ended(ident, time.monotonic(), "unsubscribed before the ack")
         )
-        with self._lock:
-            self._ack_funs.pop(ident, None)
+        self.subscriptions.forget(ident)
 
     def _apply(self, change: Change) -> None:
         if change.subscribe or change.cancel:
@@ -545,11 +512,11 @@ class Engine:
             return
         with self._lock:
             if self._own_filter is not None:
-                old = self._broker.unsubscribe(self._own_filter)
+                old = self.subscriptions.remove(self._own_filter)
                 self._apply(self._interest.release(old))
             self.own = view.record.id
             topic = markers.ANNOUNCE + self.own
-            self._own_filter = self._broker.subscribe(topic, self._on_announcement)
+            self._own_filter = self.subscriptions.add_own(topic, self._on_announcement)
             self._apply(self._interest.hold(topic))
             self._down.flush()
 
@@ -662,12 +629,7 @@ class Engine:
                         self.receiver.call(fun, effect)
 
     def _acknowledge(self, ident: int, ack: Ack) -> None:
-        with self._acked:
-            fun = self._ack_funs.pop(ident, None)
-            with contextlib.suppress(KeyError):
-                self._broker.get(ident)
-                self._acks[ident] = ack
-            self._acked.notify_all()
+        fun = self.subscriptions.acked(ident, ack)
         if fun is not None:
             self.receiver.call(fun, ack)
 

@@ -13,10 +13,11 @@ from typing import Any
 from fabric import sockets
 from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError, expected
 from fabric.node.coverage import Ack, CoverageEvent
-from fabric.node.engine import AckFun, Attached, Engine, NodeState
+from fabric.node.engine import Attached, Engine, NodeState
 from fabric.node.gaps import Gap
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
+from fabric.node.subscriptions import AckFun
 from fabric.topics import scope, validate_filter, validate_topic
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
 
@@ -83,8 +84,8 @@ class Node:
         respondent = Respondent(
             engine.token,
             lambda: {"node": self.name, "proxy": engine.own or ""},
-            engine.filters_matching,
-            engine.filters,
+            engine.subscriptions.filters_matching,
+            engine.subscriptions.filters,
             engine.stats,
             lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
         )
@@ -198,7 +199,7 @@ class Node:
         self._check()
         if self.in_io_thread:
             raise StateError("node", "in a callback", "wait_ack", "give `subscribe` an ack_fun")
-        return self._engine.wait_ack(subscription, timeout_s)
+        return self._engine.subscriptions.wait_ack(subscription, timeout_s)
 
     def on_gap(self, fun: Callable[[Gap], object]) -> None:
         """Have `fun(gap)` called in the I/O thread for every loss: `.topic .publisher .first .last .lost`."""

@@ -88,6 +88,15 @@ def judge(request: pytest.FixtureRequest) -> Judge:
     return Judge(request.param)
 
 
+def test_what_the_fuzzer_kept_is_read_alike_by_both_builds() -> None:
+    """Input that took a way of its own through the plain twins, see `scripts/fuzz`."""
+    part_fuzz = pytest.importorskip("tests.support.part_fuzz", reason="not compiled here", exc_type=ImportError)
+    kept = part_fuzz.corpus()
+    assert len(kept) > 10
+    for data in kept:
+        part_fuzz.compare(data)
+
+
 def numbers(heard: list[Message]) -> list[int]:
     return [message.number for message in heard]
 
