@@ -13,6 +13,8 @@ from fabric import sockets
 
 NODES_A_CONTEXT = 16
 """So many nodes share an I/O thread at most; then there is another one."""
+SOCKETS_A_NODE = 16
+"""Room for them; a node has up to ten, while it moves."""
 
 
 class Contexts:
@@ -29,7 +31,7 @@ class Contexts:
         with self._lock:
             context = next((each for each, users in self._users.items() if users < NODES_A_CONTEXT), None)
             if context is None:
-                context = sockets.new_context()
+                context = sockets.new_context(max_sockets=NODES_A_CONTEXT * SOCKETS_A_NODE)
             self._users[context] = self._users.get(context, 0) + 1
             return context
 

@@ -8,6 +8,7 @@ they have already.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 
@@ -26,10 +27,15 @@ class Unconfirmed:
 
     def __init__(self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S) -> None:
         self._max_bytes, self._hold_s = max_bytes, keep_s
-        self._parts: deque[bytes] = deque()
-        """What is kept, oldest first: the parts `_counted - len(_parts) + 1` to `_counted`."""
+        self._batches: deque[list[bytes]] = deque()
+        """What is kept, oldest first: the parts `_counted - _held + 1` to `_counted`, as they were counted together. To
+        handle each by itself would cost a fifth of publishing it. No list is empty."""
+        self._sizes: deque[int] = deque()
+        """Bytes of each batch, with what its parts cost beside their contents."""
+        self._held = 0
+        """Parts in all batches."""
         self._bytes = 0
-        """Of `_parts`, with what each costs beside its contents; at most `_max_bytes` when a method returns."""
+        """The sum of `_sizes`; at most `_max_bytes` when a method returns."""
         self.fresh: list[bytes] = []
         """Small parts that have just been sent and are not counted yet: `Uplink` puts them here where speed counts, and
         calls `count_fresh` when there are `FRESH_PARTS`."""
@@ -56,13 +62,17 @@ class Unconfirmed:
         """Hold what was added to the bound."""
         if not self.fresh:
             return
-        self._parts += self.fresh
-        self._counted += len(self.fresh)
-        self._bytes += sum(map(len, self.fresh)) + _OVERHEAD * len(self.fresh)
+        batch = self.fresh.copy()
         self.fresh.clear()
+        size = _cost(batch)
+        self._batches.append(batch)
+        self._sizes.append(size)
+        self._counted += len(batch)
+        self._held += len(batch)
+        self._bytes += size
         while self._bytes > self._max_bytes:
-            self._drop_first()
-            self.given_up = max(self.given_up, self._counted - len(self._parts))
+            self._let_go(self._count_beyond(self._bytes - self._max_bytes))
+            self.given_up = max(self.given_up, self._counted - self._held)
 
     def has_room_for(self, part: bytes) -> bool:
         """Whether this part can be kept without giving up another. Nothing is fresh."""
@@ -79,8 +89,7 @@ class Unconfirmed:
         self.count_fresh()
         while self._returned and self._returned[0][0] <= now:
             count = self._returned.popleft()[1]
-            while self._parts and self._counted - len(self._parts) < count:
-                self._drop_first()
+            self._let_go(min(count - (self._counted - self._held), self._held))
 
     @property
     def due_at(self) -> float:
@@ -104,7 +113,36 @@ class Unconfirmed:
     def kept(self) -> list[bytes]:
         """Return what is kept, oldest first. cost: O(its number)"""
         self.count_fresh()
-        return list(self._parts)
+        return list(itertools.chain.from_iterable(self._batches))
 
-    def _drop_first(self) -> None:
-        self._bytes -= len(self._parts.popleft()) + _OVERHEAD
+    def _count_beyond(self, size: int) -> int:
+        """Return how many of the oldest batch's parts have to go for `size` bytes: all, if that is not enough."""
+        batch = self._batches[0]
+        if size >= self._sizes[0]:
+            return len(batch)
+        count = 0
+        while size > 0:
+            size -= len(batch[count]) + _OVERHEAD
+            count += 1
+        return count
+
+    def _let_go(self, count: int) -> None:
+        """Of the oldest parts, so many; none if it is less than one."""
+        while count > 0:
+            batch = self._batches[0]
+            if count >= len(batch):
+                gone = self._batches.popleft()
+                size = self._sizes.popleft()
+            else:
+                gone = batch[:count]
+                del batch[:count]
+                size = _cost(gone)
+                self._sizes[0] -= size
+            self._held -= len(gone)
+            self._bytes -= size
+            count -= len(gone)
+
+
+def _cost(parts: list[bytes]) -> int:
+    """Bytes of these parts, with what each costs beside its contents."""
+    return sum(map(len, parts)) + _OVERHEAD * len(parts)

@@ -122,12 +122,24 @@ class Twin(RuleBasedStateMachine):
         self.overflowed: set[int] = set()
         self.reported: set[int] = set()
 
+    def part(self, size: int) -> bytes:
+        self.sizes.append(size)
+        self.kept.append(len(self.sizes))
+        return len(self.sizes).to_bytes(4, "big").ljust(size, b".")
+
     @rule(size=st.sampled_from([4, 5, 40, 200, 600]))
     def add(self, size: int) -> None:
-        self.sizes.append(size)
-        number = len(self.sizes)
-        self.unconfirmed.add(number.to_bytes(4, "big").ljust(size, b"."))
-        self.kept.append(number)
+        self.unconfirmed.add(self.part(size))
+        self.hold_to_bound()
+
+    @rule(sizes=st.lists(st.sampled_from([4, 5, 40, 200]), max_size=12))
+    def add_together(self, sizes: list[int]) -> None:
+        """As the outlet does."""
+        self.unconfirmed.fresh.extend(map(self.part, sizes))
+        self.unconfirmed.count_fresh()
+        self.hold_to_bound()
+
+    def hold_to_bound(self) -> None:
         while sum(self.sizes[each - 1] + OVERHEAD for each in self.kept) > self.MAX_BYTES:
             self.overflowed.add(self.kept.pop(0))
 
