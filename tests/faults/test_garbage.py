@@ -29,6 +29,7 @@ from tests.faults.memory import resident_bytes
 from tests.faults.zmtp import COMMAND, GREETING, LONG, MORE, PORTS, RawPeer, connect, endpoint, frame, ready
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, until
+from tests.support.waiting import mesh as mesh_of
 
 GARBAGE_S = float(os.environ.get("FABRIC_GARBAGE_S", "6"))
 MIB = 1024 * 1024
@@ -316,6 +317,13 @@ class Bystanders:
         for books, accepted in zip(self.books, (k, loud, loud), strict=True):
             books.settle(accepted)
             assert may_lose or books.total_lost == 0, books.gaps[:5]
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxies]:
+    """Two that nobody else uses: they hear of proxies that do not exist, and remember them for a minute."""
+    with mesh_of(tmp_path_factory.mktemp("garbage"), 2) as found:
+        yield found
 
 
 @pytest.fixture
