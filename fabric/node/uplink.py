@@ -377,12 +377,7 @@ class Uplink:
     def events(self) -> list[str]:
         """Return `opened` and `closed`, as they happened to the present connection."""
         found: list[str] = []
-        monitor = self.monitor
-        while monitor is not None:
-            try:
-                event = int.from_bytes(monitor.recv_multipart(zmq.NOBLOCK)[0][:2], "little")
-            except zmq.Again:
-                break
+        for event, _ in sockets.events_of(self.monitor) if self.monitor is not None else ():
             found.append("opened" if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else "closed")
             if found[-1] == "closed":
                 break  # it is closed for good; there may be several words for one end
