@@ -74,7 +74,7 @@ def test_help_prints_the_head_and_does_nothing(copy: Path, script: Path, word: s
     assert not (copy / ".venv").exists() and not (copy / "var").exists()
 
 
-@pytest.mark.parametrize("name", ["bench", "build-web", "check", "demo", "lab", "setup", "soak", "status"])
+@pytest.mark.parametrize("name", ["bench", "build-web", "check", "demo", "fuzz", "lab", "setup", "soak", "status"])
 @pytest.mark.parametrize("word", ["nonsense", "--nonsense"])
 def test_a_word_that_is_not_known_is_one_line_and_nothing_happens(copy: Path, name: str, word: str) -> None:
     (copy / "nodes" / "web").mkdir(parents=True)
