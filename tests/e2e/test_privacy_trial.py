@@ -8,10 +8,11 @@ import pytest
 
 from tests.support.browsers import Stack, Visitor
 
-PICTURE = """() => { const it = document.querySelector("#stage .replay:last-child iframe")?.contentDocument;
+STAGED = "document.querySelector('#stage .replay:last-child iframe')?.contentDocument"
+PICTURE = f"""() => {{ const it = {STAGED};
     if (!it?.body) return "";
     const values = [...it.querySelectorAll("input, textarea, select")].map(each => each.value);
-    return it.documentElement.outerHTML + JSON.stringify(values); }"""
+    return it.documentElement.outerHTML + JSON.stringify(values); }}"""
 
 
 @pytest.fixture
@@ -69,6 +70,10 @@ def test_what_is_written_runs_no_script_and_all_examples_are_shown(tried: Visito
     assert tried.js("() => window.ran") is None
     tried.page.get_by_label("Example").select_option("2")
     sees(tried, "Components", without=("4711", "4712"))
+    inner = "it => it?.querySelector('iframe')?.contentDocument?.body?.textContent"
+    tried.until(
+        lambda: tried.js(f"() => ({inner})({STAGED})") == "** * ****** ***** ****", "the frame's page is there, masked"
+    )
     tried.shot("privacy-trial-components")
     tried.page.get_by_label("Example").select_option("1")
     sees(tried, "Your account", "Call us", "Current account", without=("12,904.17", "980.00", "topic=fees"))
