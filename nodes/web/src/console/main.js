@@ -21,7 +21,7 @@ const view = new View({
   available: (on) => tellAvailable(on, desk.serving),
   serve: (serving) => tellAvailable(desk.available, serving),
   join: (code) => link.ask({ t: "join", code }),
-  accept: (session) => ask({ t: "accept", session }).then(({ ok }) => ok && become(activate(desk, session))),
+  accept: (session) => ask({ t: "accept", session }).then(({ ok }) => ok && begin(session)),
   decline: (session) => ask({ t: "decline", session }),
   open: (session) => open(session),
   ask: (session) => askVisitor(session),
@@ -97,6 +97,11 @@ async function askVisitor(session) {
   const { ok, error, retry_after_s } = await ask({ t: "ask", session });
   if (ok) become(activate(desk, session));
   else if (error === "AskedTooSoon") become(resting(desk, session, performance.now() + retry_after_s * 1000));
+}
+
+function begin(session) {
+  become(activate(desk, session));
+  view.chat.write(session);
 }
 
 function tellAvailable(on, serving) {

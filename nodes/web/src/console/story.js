@@ -3,7 +3,8 @@
 //   desk.visitors   session -> {label, state, asked, refusal, restUntil, epoch, synced, n, pulse, paused, chat, messages, unread, href,
 //                   away, gone, answer, dropped}
 //                   asked: {epoch, since} of a request that the visitor has not answered, or null
-//                   refusal: how the last request ended that was not allowed, until the agent has turned away from it
+//                   refusal: how the last request ended that was not allowed, or `stopped` where the visitor has ended the
+//                   viewing, until the agent has turned away from it
 //                   away: nothing is heard of the visitor · gone: their page has ended; what was said can be read still
 //                   answer: to the last proposal, `declined`, `unanswered`, or "" · dropped: messages that are not kept
 //                   restUntil: from when the visitor can be asked again who has declined, or has not answered; null: at once
@@ -81,8 +82,9 @@ const EVENTS = {
   },
   joined,
   stopped: (desk, { session, by }) => {
-    const next = change(desk, session, { epoch: null, ...NOTHING_SEEN, href: "" });
-    return by === "page" ? { ...next, notice: "The visitor has stopped the viewing." } : next;
+    const next = stopped(desk, session);
+    if (by !== "page") return next;
+    return { ...change(next, session, { refusal: "stopped" }), notice: "The visitor has stopped the viewing." };
   },
   update: (desk, { session, snapshot, epoch, n }) => {
     const visitor = desk.visitors[session];
@@ -179,7 +181,7 @@ function ended(messages) {
 }
 
 /** A visitor who is neither viewed, asked nor in a chat is dropped. A chat that has ended stays until it is dismissed, a
- *  request that was declined while it is on the screen. */
+ *  request that was declined, or a viewing that the visitor has stopped, while it is on the screen. */
 function left(desk, session) {
   const { epoch, asked, refusal, chat, messages } = desk.visitors[session];
   const isEngaged = epoch !== null || asked !== null || ENGAGED.includes(chat);
@@ -190,7 +192,7 @@ function left(desk, session) {
 /** The page has ended, or nobody knows of it any more. */
 function over(desk, session) {
   if (!desk.visitors[session]) return desk;
-  return left(change(desk, session, { ...GONE, chat: "closed" }), session);
+  return left(change(desk, session, { ...GONE, chat: ended(desk.visitors[session].messages) }), session);
 }
 
 /** What was said so far, as the gateway has it. */
@@ -260,12 +262,13 @@ export function picture({ connected, silent_s }, { synced, n, pulse, paused }, n
   return { words: "Live", level: "good", old: false };
 }
 
-/** How a request ended that was not allowed, for the agent: [in a word, in a sentence]. */
+/** How a request ended that was not allowed, or a viewing, for the agent: [in a word, in a sentence]. */
 export function refusalWords({ label, refusal }) {
   const ways = {
     __proto__: null,
     declined: ["Declined", `${label} chose “Not now”.`],
     timeout: ["No answer", `${label} did not answer in time.`],
+    stopped: ["Viewing stopped", "The visitor has stopped the viewing. Nothing of their page is shown any more."],
     withdrawn: ["Cancelled", "You have cancelled the request."],
     agent_lost: ["Not asked any more", "Your connection was lost, and the request with it."],
     page_lost: ["Gone", `${label} has left the page.`],

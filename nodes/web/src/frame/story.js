@@ -12,7 +12,7 @@ export const START = {
   gaveUp: false,
   asked: null, // {epoch, name, by, capability, answered: allowed} of an agent's request that waits for the visitor
   ownConsent: false, // the site asks by a dialog of its own
-  note: "", // what became of the last request, in words
+  note: "", // what became of the last request or viewing, in words, until something else happens
   viewing: false, // an agent has the page
   seen: false, // its console has said that it shows it
   paused: "", // why nothing of it leaves, in words
@@ -25,6 +25,9 @@ export const START = {
 };
 const MAX_KEPT = 60_000; // units of text, of which each takes four bytes at most; a gateway takes 256 kB
 // No prototype: what peers name is looked up in these, and `constructor` or `toString` is not there.
+const STOPPED = "Viewing has stopped. Nobody sees this page.";
+/** What happens in a chat: what became of a request before it is no news any more. */
+const CHATS = new Set(["chat/trigger", "proactive/trigger", "chat/accepted", "chat/stop", "chat/message"]);
 const VIEWS = { __proto__: null, show_frame: "shown", minimize_frame: "minimised", hide_frame: "hidden" };
 
 export function see(state, topic, payload, own = false) {
@@ -33,7 +36,8 @@ export function see(state, topic, payload, own = false) {
   const [, button, turn] = name.match(/^chat_button\/(.*)\/(enabled|disabled)$/) ?? [];
   if (button) return { ...state, buttons: { ...state.buttons, [button]: turn === "enabled" } };
   const step = STEPS[name];
-  return step ? step(state, payload ?? {}, own) : state;
+  if (!step) return state;
+  return step(CHATS.has(name) ? { ...state, note: "" } : state, payload ?? {}, own);
 }
 
 const STEPS = {
@@ -56,7 +60,7 @@ const STEPS = {
   "cobrowsing/decline": (state, { epoch }, own) => (own ? declined(state, epoch, "declined") : state),
   "cobrowsing/declined": (state, { epoch, reason }) => declined(state, epoch, reason),
   "cobrowsing/start": (state) => ({ ...state, asked: null, note: "", viewing: true, seen: false, paused: "", code: null }),
-  "cobrowsing/stop": (state) => ({ ...state, viewing: false, paused: "" }),
+  "cobrowsing/stop": unviewed,
   "cobrowsing/shown": (state) => ({ ...state, seen: true }),
   "cobrowsing/paused": (state, { why }) => ({ ...state, paused: String(why) }),
   "cobrowsing/resumed": (state) => ({ ...state, paused: "" }),
@@ -114,8 +118,18 @@ export function kept({ chat, messages }) {
 
 /** A page that has a code is seen by nobody, and asked by nobody. */
 function withCode(state, { code }) {
-  const rest = code ? { viewing: false, asked: null } : {};
-  return { ...state, code, trouble: "", gaveUp: false, ...rest };
+  const now = code ? { ...unviewed(state), asked: null } : state;
+  return { ...now, code, trouble: "", gaveUp: false };
+}
+
+/** No agent has the page. */
+export function unviewed(state) {
+  return { ...state, viewing: false, paused: "", note: state.viewing ? STOPPED : state.note };
+}
+
+/** Whether what is shown needs the tall window. */
+export function needsRoom({ chat, asked, messages, viewing }) {
+  return ["invited", "open"].includes(chat) || asked !== null || messages.length > 0 || (viewing && chat !== "idle");
 }
 
 function declined(state, epoch, reason) {

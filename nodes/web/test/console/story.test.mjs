@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { START, activate, canAct, dismissed, engaged, heard, looked, picture, stopped, waiting } from "../../src/console/story.js";
-import { rested, resting, whyNotAsk, withMessage, withdrawn } from "../../src/console/story.js";
+import { refusalWords, rested, resting, whyNotAsk, withMessage, withdrawn } from "../../src/console/story.js";
 
 const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
 const state = (version, changes) => ({
@@ -36,7 +36,14 @@ test("a stop by anybody takes it off the screen, and says so when it was the vis
   const desk = heard(joined, event("stopped", { epoch: 1, by: "page" }));
   assert.equal(desk.visitors.s1.epoch, null);
   assert.match(desk.notice, /visitor has stopped/);
-  assert.deepEqual(engaged(heard(desk, { t: "state", session: "s1", state: state(3) })), []);
+  const over = heard(desk, { t: "state", session: "s1", state: state(3) });
+  assert.equal(over.visitors.s1.refusal, "stopped", "while it is on the screen");
+  assert.match(refusalWords(over.visitors.s1)[1], /visitor has stopped/);
+  assert.deepEqual(engaged(heard(over, { ...event("joined", { epoch: 1 }), session: "s2" })), ["s2"]);
+  assert.equal(heard(over, event("joined", { epoch: 2 })).visitors.s1.refusal, "");
+  assert.deepEqual(heard(over, event("page_gone", {})).visitors.s1.chat, "idle", "there is no chat to be read");
+  const byAgent = heard(stopped(joined, "s1"), event("stopped", { epoch: 1, by: "agent" }));
+  assert.deepEqual(engaged(heard(byAgent, { t: "state", session: "s1", state: state(3) })), []);
 });
 
 test("a chat that is offered waits; accepted it is opened; over, it stays to be read until it is dismissed", () => {
