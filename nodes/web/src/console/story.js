@@ -9,6 +9,7 @@
 //                   answer: to the last proposal, `declined`, `unanswered`, or "" · dropped: messages that are not kept
 //                   restUntil: from when the visitor can be asked again who has declined, or has not answered; null: at once
 //                   n: of the last update that is shown · pulse: {n, seenAt, open}, what was heard of the page last
+//                   behindSince: from when the picture lacks updates that the page has made, as far as heard; null: it does not
 //                   paused: why nothing of it may be shown, or ""
 //   desk.active     the session that is on the screen, or null
 
@@ -31,10 +32,11 @@ export const START = {
   labels: {}, // session -> what its visitor is called, for as long as this console is open
   notice: "",
 };
-const NOTHING_SEEN = { synced: false, n: null, pulse: null, paused: "" };
+const NOTHING_SEEN = { synced: false, n: null, pulse: null, behindSince: null, paused: "" };
 // No prototype: `toString` is a topic like others. Whether each says that a page pauses.
 const PAUSES = { __proto__: null, "~pagesession/cobrowsing/paused": true, "~pagesession/cobrowsing/resumed": false };
 const PRIVACY_PROBLEM = "~pagesession/cobrowsing/privacy_problem";
+const BEHIND_MS = 500; // a picture that is behind for less is not said to be: each key that is typed takes its way
 const OLD_MS = 5_000; // a picture that was not confirmed for so long may be old
 const REST_MS = 30_000; // as frame nodes have it; one that has another rest says so when it refuses
 const RESTING = ["declined", "timeout"];
@@ -86,14 +88,17 @@ const EVENTS = {
     if (by !== "page") return next;
     return { ...change(next, session, { refusal: "stopped" }), notice: "The visitor has stopped the viewing." };
   },
-  update: (desk, { session, snapshot, epoch, n }) => {
+  update: (desk, { session, snapshot, epoch, n }, now) => {
     const visitor = desk.visitors[session];
     if (visitor?.epoch !== epoch || !(visitor.synced || snapshot)) return desk;
-    return change(desk, session, { synced: true, n, paused: "" });
+    const isBehind = visitor.pulse !== null && n < visitor.pulse.n; // a newer one than was told of is as good
+    return change(desk, session, { synced: true, n, paused: "", behindSince: since(visitor, isBehind, now) });
   },
   pulse: (desk, { session, epoch, n, silent_s, open }, now) => {
-    if (desk.visitors[session]?.epoch !== epoch) return desk;
-    return change(desk, session, { pulse: { n, open, seenAt: now - silent_s * 1000 } });
+    const visitor = desk.visitors[session];
+    if (visitor?.epoch !== epoch) return desk;
+    const behindSince = since(visitor, n !== visitor.n, now); // a lower number is of another document of that visitor
+    return change(desk, session, { behindSince, pulse: { n, open, seenAt: now - silent_s * 1000 } });
   },
   message: (desk, { session, topic, payload }) => {
     if (topic === PRIVACY_PROBLEM) return { ...desk, notice: `A privacy rule cannot be applied: ${payload?.why}` };
@@ -128,6 +133,10 @@ const EVENTS = {
   lease_lost: (desk) => ({ ...desk, lease: false }),
   signed_in: (desk) => ({ ...desk, lease: true }),
 };
+
+function since({ behindSince }, isBehind, now) {
+  return isBehind ? (behindSince ?? now) : null;
+}
 
 /** Who is asked by code is on the screen; who is asked in a chat, if nothing else is. */
 function requested(desk, { session, epoch }, now) {
@@ -248,7 +257,7 @@ export function stopped(desk, session) {
 
 /** Whether the picture of a visitor's page is that page as it is now: {words, level, old}. It is current only while page
  *  and gateway have said so in the last seconds, and all that the page has made of updates is on the screen. */
-export function picture({ connected, silent_s }, { synced, n, pulse, paused }, now) {
+export function picture({ connected, silent_s }, { synced, behindSince, pulse, paused }, now) {
   const age_ms = pulse ? now - pulse.seenAt : null;
   const ago = age_ms === null ? "" : `Last seen ${Math.round(age_ms / 1000)} s ago`;
   if (paused) return { words: paused, level: "poor", old: true };
@@ -258,7 +267,7 @@ export function picture({ connected, silent_s }, { synced, n, pulse, paused }, n
   if (age_ms !== null && (age_ms >= OLD_MS || !connected || silent_s > 0)) return { words: ago, level: "poor", old: true };
   if (!synced) return { words: "Waiting for the page…", level: "fair", old: false };
   if (!pulse) return { words: "Waiting for word of the page…", level: "fair", old: !connected || silent_s > 0 };
-  if (pulse.n !== n) return { words: "Catching up…", level: "fair", old: false };
+  if (behindSince !== null && now - behindSince >= BEHIND_MS) return { words: "Catching up…", level: "fair", old: false };
   return { words: "Live", level: "good", old: false };
 }
 

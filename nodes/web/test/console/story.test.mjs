@@ -164,7 +164,15 @@ test("a picture is live only while the page has said in the last seconds that it
   assert.deepEqual(picture(live, live.visitors.s1, 16_000), { words: "Last seen 7 s ago", level: "poor", old: true });
   assert.equal(words({ ...live, connected: false }, 10_000), "Last seen 1 s ago");
   assert.equal(words({ ...live, silent_s: 6 }, 10_000), "Last seen 1 s ago");
-  assert.equal(words(heard(shown, pulse(5), 10_000), 10_000), "Catching up…");
+  const behind = heard(shown, pulse(5), 10_000);
+  assert.equal(words(behind, 10_499), "Live", "an update takes its way");
+  assert.equal(words(behind, 10_500), "Catching up…");
+  assert.equal(words(heard(behind, pulse(6), 10_400), 10_500), "Catching up…", "it was behind before");
+  const update = (n) => event("update", { epoch: 1, n, snapshot: false });
+  assert.equal(words(heard(behind, update(5), 10_600), 12_000), "Live");
+  const typed = heard(live, update(5), 10_100);
+  assert.equal(words(heard(typed, update(6), 10_900), 12_000), "Live", "newer than what the page was heard to have made");
+  assert.equal(words(heard(typed, pulse(4), 11_000), 12_000), "Catching up…", "another document begins to count");
   assert.equal(words(heard(shown, pulse(4, { epoch: 2 }), 10_000), 10_000), "Waiting for word of the page…");
   const closed = heard(live, pulse(4, { open: false, silent_s: 3 }), 12_000);
   assert.match(words(closed, 12_000), /closed or away · Last seen 3 s ago/);
