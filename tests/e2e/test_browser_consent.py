@@ -92,7 +92,7 @@ def test_an_agent_with_the_code_sees_nothing_before_the_visitor_has_allowed_it(b
     desk.sees(SHOP)
     visitor.until(visitor.is_viewed, "the page says that it is viewed")
     assert visitor.hears("~pagesession/cobrowsing/start")["epoch"] == 1
-    visitor.frame.get_by_text("An agent is viewing this page").wait_for()
+    visitor.frame.get_by_text("Ada is viewing this page").wait_for()
     asks = [frame for frame in visitor.received if '"topic":"~pagesession/cobrowsing/asked"' in frame]
     assert asks and '"name":"Ada"' in asks[0] and '"by":"code"' in asks[0]
 

@@ -40,8 +40,8 @@ function become(next) {
   if (needsRoom(next) !== needsRoom(state)) tellPage({ t: "room", tall: needsRoom(next) });
   const isCountNew = next.unread !== state.unread;
   state = next;
-  const { view, chat, messages, unread } = state;
-  remember("story", { view, chat, messages, unread });
+  const { view, chat, messages, unread, asker } = state;
+  remember("story", { view, chat, messages, unread, asker });
   show(state);
   keyboard.kept();
   if (isCountNew) tellUnread();

@@ -88,9 +88,9 @@ function hidden({ paused, typing }) {
   return `This site lets them see what you type in some fields. ${always}`;
 }
 
-function viewing({ seen, paused }) {
+function viewing({ seen, paused, viewer }) {
   if (paused) return "Viewing is paused";
-  return seen ? "An agent is viewing this page" : "An agent is connecting to this page";
+  return `${viewer || "An agent"} is ${seen ? "viewing" : "connecting to"} this page`;
 }
 
 /** The code, if it is one for sure: without the gateway, nobody says when it lapses. */

@@ -14,6 +14,8 @@ export const START = {
   ownConsent: false, // the site asks by a dialog of its own
   note: "", // what became of the last request or viewing, in words, until something else happens
   viewing: false, // an agent has the page
+  asker: null, // {agent, name} of the last request: what an agent of this id is called
+  viewer: "", // the name of who has the page, or had it last; "": it is not known
   seen: false, // its console has said that it shows it
   paused: "", // why nothing of it leaves, in words
   typing: null, // whether the agent sees something of what is typed on the page; null: not known
@@ -53,13 +55,16 @@ const STEPS = {
   connection: (state, { connected }) => ({ ...state, connected: connected === true }),
   "cobrowsing/asked": (state, { epoch, name, agent, by, capability }) => {
     const asked = { epoch, name: String(name ?? agent ?? ""), by, capability, answered: false };
-    return { ...state, asked, note: "", code: null };
+    return { ...state, asked, asker: { agent, name: asked.name }, note: "", code: null };
   },
   "cobrowsing/allow": (state, { epoch }, own) =>
     own && epoch === state.asked?.epoch ? { ...state, asked: { ...state.asked, answered: true } } : state,
   "cobrowsing/decline": (state, { epoch }, own) => (own ? declined(state, epoch, "declined") : state),
   "cobrowsing/declined": (state, { epoch, reason }) => declined(state, epoch, reason),
-  "cobrowsing/start": (state) => ({ ...state, asked: null, note: "", viewing: true, seen: false, paused: "", code: null }),
+  "cobrowsing/start": (state, { agent }) => {
+    const viewer = agent !== undefined && state.asker?.agent === agent ? state.asker.name : "";
+    return { ...state, asked: null, viewer, note: "", viewing: true, seen: false, paused: "", code: null };
+  },
   "cobrowsing/stop": unviewed,
   "cobrowsing/shown": (state) => ({ ...state, seen: true }),
   "cobrowsing/paused": (state, { why }) => ({ ...state, paused: String(why) }),
@@ -151,8 +156,8 @@ function seen(state) {
 
 /** The state that another page of the site, or the gateway, says this one begins with. */
 export function resumed(state, kept, said) {
-  const { view = state.view, chat = state.chat, messages = [], unread = 0 } = kept;
-  const now = { ...state, view, chat, messages, unread };
+  const { view = state.view, chat = state.chat, messages = [], unread = 0, asker = null } = kept;
+  const now = { ...state, view, chat, messages, unread, asker };
   if (!said) return now;
   const known = { offered: "waiting" }[said.chat] ?? said.chat;
   if (known === "open") return { ...now, view: said.visibility, chat: known };

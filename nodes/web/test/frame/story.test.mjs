@@ -189,3 +189,10 @@ test("a chat, a question and a proposal need the tall window, and all of a chat 
   const tall = [told(asked), told(proposed), told(start, proposed), told(start, wait), told(["~pagesession/chat/accepted", {}])];
   assert.deepEqual(tall.map(needsRoom), [true, true, true, true, true]);
 });
+
+test("who has asked is named while they view the page, also on the next page, and nobody else is", () => {
+  const asked = told(["~pagesession/cobrowsing/asked", { epoch: 4, agent: "ada", name: "Ada", by: "code" }]);
+  const start = (state, agent) => see(state, "~pagesession/cobrowsing/start", { epoch: 4, agent }).viewer;
+  assert.deepEqual([start(asked, "ada"), start(asked, "bob"), start(START, "ada"), start(asked)], ["Ada", "", "", ""]);
+  assert.equal(start(resumed({ ...START }, { asker: asked.asker }), "ada"), "Ada");
+});
