@@ -149,7 +149,8 @@ def monitor(context: Context, watched: Socket, events: int) -> Socket:
     High-water mark 0: an unread monitor with a bounded queue blocks libzmq's I/O thread.
     """
     endpoint = f"inproc://monitor-{next(_serial)}"  # never one used before: a closed monitor leaves its name late
-    watched.monitor(endpoint, events)
+    with transport_errors("cannot watch a socket"):
+        watched.monitor(endpoint, events)
     socket = _make(context, zmq.PAIR, sndhwm=0, rcvhwm=0)
     socket.connect(endpoint)
     return socket
@@ -217,10 +218,14 @@ def _make(context: Context, kind: int, *, sndhwm: int, rcvhwm: int) -> Socket:
     with transport_errors("cannot create a socket"):
         socket: Socket = context.socket(kind)
     set_option = _option_setter(socket)
-    set_option(_SNDHWM, sndhwm)
-    set_option(_RCVHWM, rcvhwm)
-    for option, value in _OPTIONS:
-        set_option(option, value)
+    try:
+        set_option(_SNDHWM, sndhwm)
+        set_option(_RCVHWM, rcvhwm)
+        for option, value in _OPTIONS:
+            set_option(option, value)
+    except BaseException:
+        socket.close(linger=0)
+        raise
     return socket
 
 

@@ -217,6 +217,7 @@ cdef class Switch:
     cdef bint ready[PLACES]  # to be read until a read is refused
     cdef bint sent[PLACES]  # was sent at since a read was last refused
     cdef bint skipping[PLACES]  # within a message of several frames
+    cdef bint turned_away[PLACES]  # nothing is read there any more
     cdef bint used[PLACES]  # somebody has subscribed there, once
     cdef Answer answers[PLACES]
     cdef bytes own, news
@@ -277,7 +278,7 @@ cdef class Switch:
         cdef int i, rounds = 0
         while True:
             for i in range(PLACES):
-                if self.ready[i]:
+                if self.ready[i] and not self.turned_away[i]:
                     self.read(i)
                     if self.ended or self.failure:
                         return
@@ -290,7 +291,7 @@ cdef class Switch:
     cdef bint is_any_ready(self) noexcept nogil:
         cdef int i
         for i in range(PLACES):
-            if self.ready[i]:
+            if self.ready[i] and not self.turned_away[i]:
                 return True
         return False
 
@@ -500,6 +501,9 @@ cdef class Switch:
             self.refused[FAILED] += 1
         elif data[0] == c"S":
             self.send_new(data[1], data + 2, size - 2)
+        elif data[0] == c"X":
+            self.turned_away[data[1]] = True
+            self.items[data[1]].fd = -1  # poll passes it over
         elif data[0] == c"A":
             self.take_answer(data[1], data + 2, size - 2)
         else:

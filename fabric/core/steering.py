@@ -95,6 +95,11 @@ def disconnect(place: Place, endpoint: str) -> bytes:
     return b"D" + bytes([place]) + endpoint.encode()
 
 
+def turn_away(place: Place) -> bytes:
+    """Read nothing more at this socket, for good. What waits there is not taken, and nobody is told that it was."""
+    return b"X" + bytes([place])
+
+
 def echo(word: bytes) -> bytes:
     """Have `word` reported, behind all that the switch told before."""
     return b"E" + word

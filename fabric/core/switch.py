@@ -57,6 +57,10 @@ class Switch:
         self._prefixes = {"out": 0, "link": 0, "guest": 0}
         self._answered = self._told = 0
         """See `Counts`; and reports sent. Written by the loop's thread alone, as the counts above."""
+        self._poller = zmq.Poller()
+        """Of the sockets that are read."""
+        self._turned_away = set[int]()
+        """Places at which nothing is read any more."""
         self._ended = False
         """END was read."""
         self.heard = 0
@@ -72,15 +76,15 @@ class Switch:
 
         returns: 0; or the errno with which libzmq ended it, ETERM when the context was ended
         """
-        poller = zmq.Poller()
         for each in self._places:
-            poller.register(each, zmq.POLLIN)
+            self._poller.register(each, zmq.POLLIN)
         readers = self._readers()
         try:
             while not self._ended:
-                for socket, _ in poller.poll():
+                for socket, _ in self._poller.poll():
                     place = self._places.index(socket)
-                    self._read(socket, readers[place])
+                    if place not in self._turned_away:
+                        self._read(socket, readers[place])
         except zmq.ZMQError as error:
             return error.errno or errno.EIO
         return 0
@@ -203,8 +207,15 @@ class Switch:
         elif letter == b"A":
             size = int.from_bytes(rest[:4], sys.byteorder)
             self._answers[command[1]] = rest[4 : 4 + size], rest[4 + size :]
+        elif letter == b"X":
+            self._turn_away(Place(command[1]))
         else:
             self._change(letter, Place(command[1]), rest)
+
+    def _turn_away(self, place: Place) -> None:
+        if place not in self._turned_away:
+            self._turned_away.add(place)
+            self._poller.unregister(self._places[place])
 
     def _change(self, letter: bytes, place: Place, endpoint: bytes) -> None:
         socket = self._places[place]

@@ -157,11 +157,13 @@ class AsyncNode:
         self._publisher = ThreadPoolExecutor(1, "fabric-aio-publish")
         """The thread in which messages wait that could not be sent at once."""
         self._begun = self._done = self._turn = 0
-        """Messages given to `_publisher`, in the loop; those it is done with, in its thread; and messages sent since
-        other tasks had their turn, in the loop."""
+        """Messages given to `_publisher`, in the loop; those it is done with, or that were cancelled, under
+        `_done_lock`; and messages sent since other tasks had their turn, in the loop."""
         self._closing: Future[int] | None = None
         """The node is being closed, or was: set once, under `_close_lock`."""
         self._close_lock = threading.Lock()
+        self._done_lock = threading.Lock()
+        """Guards `_done`."""
         self._lost_events = self._failed_callbacks = 0
         """Events that did not fit `_calls`; callbacks that raised in the loop."""
 
@@ -245,9 +247,7 @@ class AsyncNode:
                 return node.publish(topic, payload, headers, timeout_s=0)
             except (HighWaterMarkReached, NotConnected):
                 pass
-        self._begun += 1
-        later = self._publisher.submit(self._wait_for_room, lambda: node.publish(topic, payload, headers))
-        return await asyncio.wrap_future(later)
+        return await self._in_turn(lambda: node.publish(topic, payload, headers))
 
     async def publish_many(self, messages: Iterable[tuple[str, Any]]) -> int:
         """Send messages, each (topic, payload), in their order; return how many. See `Node.publish_many`.
@@ -273,20 +273,22 @@ class AsyncNode:
                 return node.publish_many(chunk, timeout_s=0)
             except (HighWaterMarkReached, NotConnected) as error:
                 done = error.accepted
-        self._begun += 1
-        rest = self._publisher.submit(self._wait_for_room, lambda: node.publish_many(chunk[done:]))
         try:
-            return done + await asyncio.wrap_future(rest)
+            return done + await self._in_turn(lambda: node.publish_many(chunk[done:]))
         except FabricError as error:
             error.accepted += done
             raise
 
-    def _wait_for_room(self, publish: Callable[[], int]) -> int:
-        """In the publisher's thread."""
-        try:
-            return publish()
-        finally:
-            self._done += 1  # only this one thread counts here
+    async def _in_turn(self, publish: Callable[[], int]) -> int:
+        """Publish in the thread of those who wait. What is cancelled before its turn is not sent, and counts too."""
+        later = self._publisher.submit(publish)
+        self._begun += 1
+        later.add_done_callback(self._count_done)
+        return await asyncio.wrap_future(later)
+
+    def _count_done(self, _: Future[int]) -> None:
+        with self._done_lock:  # the publisher's thread, or the loop, for one that was cancelled
+            self._done += 1
 
     def on_gap(self, fun: Callable[[Gap], object]) -> None:
         """Have `fun(gap)` called in the loop for every loss."""

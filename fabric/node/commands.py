@@ -28,22 +28,24 @@ class Commands:
         self.endpoint = f"inproc://bell-{token}"
         """Where the receiving socket hears the bell."""
         self._lock = threading.Lock()
-        """Guards `_bell`: any thread rings."""
+        """Guards `_bell`, and what is added to `_waiting`."""
         self._bell = sockets.doorbell(context)
         self._bell.bind(self.endpoint)
         self._part = markers.bell_topic(token).encode() + b"\0"
         """What is rung with; the same bytes each time."""
         self._waiting: deque[Callable[[], None]] = deque()
-        """Any thread appends, which needs no lock in CPython, and rings if it was empty. The I/O thread takes each from
-        the left after it was done, so that nobody rings while one runs."""
+        """Any thread appends, and rings if it was empty. The I/O thread takes each from the left after it was done, so
+        that nobody rings while one runs."""
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def put(self, command: Callable[[], None]) -> None:
         """Have `command` done in the I/O thread, after those before it."""
-        self._waiting.append(command)
-        if len(self._waiting) == 1:
+        with self._lock:  # of two at once, one has found it empty
+            self._waiting.append(command)
+            is_first = len(self._waiting) == 1
+        if is_first:
             self.ring()
 
     def ring(self) -> None:

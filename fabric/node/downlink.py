@@ -36,8 +36,12 @@ class Downlink:
         """Subscriptions and cancels that were not sent yet, in order; `flush` empties it."""
         self.poll = sockets.something_waits(self.socket)
         """Whether something waits to be read."""
-        self.monitor = sockets.monitor(context, self.socket, zmq.EVENT_DISCONNECTED)
-        """Events of `socket`, read by `closed`."""
+        try:
+            self.monitor = sockets.monitor(context, self.socket, zmq.EVENT_DISCONNECTED)
+            """Events of `socket`, read by `closed`."""
+        except BaseException:
+            self.socket.close(linger=0)
+            raise
         sockets.connect(self.socket, bell)
         self.own_prefix = node_prefix(token)
         """Brings everything that is addressed to this node, over whichever connection. Never changes."""

@@ -9,6 +9,7 @@ Reading order: `_run`, `_receive`, `_tick`; then subscriptions, what is addresse
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import secrets
@@ -184,27 +185,39 @@ class Engine:
         """`_context` is to be given back."""
         self._context = contexts.of_this_process().lease() if context is None else context
         """Of its sockets; other nodes may share it."""
-        self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
+        try:
+            self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
+        except BaseException:
+            self._give_back()
+            raise
         self.thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
     def _open_sockets(self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float) -> None:
-        self.commands = Commands(self._context, self.token)
-        """What application threads want done."""
-        self._serial = 0
-        """How many downlinks were made. I/O thread, but for the first."""
-        self._down = self._new_downlink()
-        """From the proxy that this node is at. I/O thread; replaced at the end of a move."""
-        self.up = Uplink(
-            self._context,
-            self.token,
-            lambda: secrets.randbits(64),
-            hwm_msgs=self._hwm_msgs,
-            max_payload_bytes=max_payload_bytes,
-            max_unconfirmed_bytes=max_unconfirmed_bytes,
-            send_timeout_s=send_timeout_s,
-            on_much=self._wake,
-            on_wanted=lambda: self.commands.put(self._publishes),
-        )
+        with contextlib.ExitStack() as opened:  # what is opened is closed when the next cannot be
+            self.commands = Commands(self._context, self.token)
+            """What application threads want done."""
+            opened.callback(self.commands.close)
+            self._serial = 0
+            """How many downlinks were made. I/O thread, but for the first."""
+            self._down = self._new_downlink()
+            """From the proxy that this node is at. I/O thread; replaced at the end of a move."""
+            opened.callback(self._down.close)
+            self.up = Uplink(
+                self._context,
+                self.token,
+                lambda: secrets.randbits(64),
+                hwm_msgs=self._hwm_msgs,
+                max_payload_bytes=max_payload_bytes,
+                max_unconfirmed_bytes=max_unconfirmed_bytes,
+                send_timeout_s=send_timeout_s,
+                on_much=self._wake,
+                on_wanted=lambda: self.commands.put(self._publishes),
+            )
+            opened.pop_all()
+
+    def _give_back(self) -> None:
+        if self._leased:
+            contexts.of_this_process().give_back(self._context)
 
     def _new_downlink(self) -> Downlink:
         self._serial += 1
@@ -229,8 +242,7 @@ class Engine:
         self.thread.join()
         self.up.close()
         self.commands.close()
-        if self._leased:
-            contexts.of_this_process().give_back(self._context)
+        self._give_back()
         return left
 
     def close_attached(self) -> None:

@@ -66,6 +66,14 @@ class Node:
         context: sockets.Context | None = None,
     ) -> None:
         bases = [connect] if isinstance(connect, str) else list(connect)
+        counts = {"max_prefixes": max_prefixes, "max_payload_bytes": max_payload_bytes, "max_entries": max_entries}
+        for what, count in {**counts, "max_unconfirmed_bytes": max_unconfirmed_bytes, "hwm_msgs": hwm_msgs}.items():
+            if type(count) is not int or count < 0:
+                raise ValueError(expected(what, count, "a whole number, not below 0"))
+        times = {"connect_timeout_s": connect_timeout_s, "ack_timeout_s": ack_timeout_s, "silence_s": silence_s}
+        for what, seconds in {**times, "send_timeout_s": send_timeout_s, "reorder_window_s": reorder_window_s}.items():
+            if type(seconds) not in (int, float) or not seconds >= 0:
+                raise ValueError(expected(what, seconds, "seconds, not below 0"))
         engine = self._engine = Engine(
             bases,
             name=name,

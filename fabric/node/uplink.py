@@ -8,6 +8,7 @@ everything here; the I/O thread never waits for it, nor for a full queue.
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import time
 from collections import deque
@@ -18,7 +19,7 @@ import zmq
 
 from fabric import sockets
 from fabric.core import COMPILED
-from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, StateError
+from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, StateError, TransportError
 from fabric.node.numbering import GENERATION_S, Numbering
 from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
 from fabric.protocol.markers import watermark_topic
@@ -29,6 +30,7 @@ if COMPILED:
 else:
     from fabric.core.outlet import Outlet
 
+log = logging.getLogger("fabric.node")
 TAILS_PER_TICK = 1_000
 REPEAT_TAILS_S = (4.0, 16.0, 64.0)
 """A tail is sent again so long after the one before, while its topic stays quiet. It meets the same full queue as the
@@ -159,6 +161,8 @@ class Uplink:
         """Parts that were accepted, and may be lost: they did not fit the bound when the connection broke."""
         self.resent = 0
         """Parts that were to be sent again, over all connections."""
+        self.not_opened = 0
+        """Connections that could not even be begun, for lack of files."""
         self.waits, self.waited_s = 0, 0.0
         """Messages that had to wait for room or for a connection, and for how long in all."""
         self.io_thread: int | None = None
@@ -222,22 +226,22 @@ class Uplink:
         if self._ended is not None:  # before the lock: in a forked child nobody may be there to let go of it
             raise copy.copy(self._ended)
         if not self._wanted:
+            self._on_wanted()  # first: where this is interrupted, the next one asks again
             self._wanted = True
-            self._on_wanted()
         if timeout_s is None:
             timeout_s = self._send_timeout_s
         elif timeout_s <= 0 and not (self._is_clear or self._keeps):
             self._refuse(0.0)  # before the lock, which is held for long while parts are sent again
         with self._lock:
-            if not (self._is_clear or self._keeps):
-                self._wait_clear(timeout_s)
+            keeps = self._await_turn(timeout_s) == "keeping"
             number, part = self._next_part(prefix, payload, headers)
-            if self._state == "keeping":
-                if self._unconfirmed.has_room_for(part):
-                    self._unconfirmed.add(part)
-                    return number
+            if keeps and self._unconfirmed.has_room_for(part):
+                # Also when the proxy was lost meanwhile: it goes with the others, in order, when there is one.
+                self._unconfirmed.add(part)
+                return number
+            if keeps:
                 self._numbering.take_back(prefix)
-                self._wait_clear(timeout_s, or_keeping=False)
+                self._await_turn(timeout_s, or_keeping=False)
                 number, part = self._next_part(prefix, payload, headers)
             try:
                 if self._socket is None:
@@ -267,7 +271,19 @@ class Uplink:
             self._numbering.take_back(prefix)  # nothing was sent
             raise
 
-    def _wait_clear(self, timeout_s: float, *, or_keeping: bool = True) -> None:
+    def _await_turn(self, timeout_s: float, *, or_keeping: bool = True) -> str:
+        """Wait until a publisher may go on; return the state in which it may. Called, and returns, with the lock held.
+
+        The I/O thread leaves that state without the lock, at any time: what follows goes by the state returned. What is
+        sent then goes over the connection that was proven, for only with the lock it is replaced.
+        """
+        while True:
+            state = self._state
+            if self._ended is None and ((state == "open" and not self._stalled) or (or_keeping and state == "keeping")):
+                return state
+            self._wait_clear(timeout_s, or_keeping=or_keeping)
+
+    def _wait_clear(self, timeout_s: float, *, or_keeping: bool) -> None:
         """Wait for a proven connection, and behind those who wait for room. Called, and returns, with the lock held.
 
         The I/O thread does not wait for a connection, which only itself can make: a callback is refused at once.
@@ -353,12 +369,18 @@ class Uplink:
         self._encoder, self._tails = encoder, []
         self._repeats = [deque() for _ in REPEAT_TAILS_S]
         for prefix, number in tails:
-            self._send_now(before.part(prefix, number, self._time_ns(), None, _TAIL))
+            tail = before.part(prefix, number, self._time_ns(), None, _TAIL)
+            if self._state == "open":
+                self._send_now(tail)
+            else:  # behind what is kept
+                self._unconfirmed.add(tail)
+                self._tails_sent += 1
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self, endpoint: str) -> bool:
-        """Replace the connection; publishers wait until `proven`. False: the lock is busy, try again."""
+        """Replace the connection; publishers wait until `proven`. False: the lock is busy, or there are too many open
+        files: try again."""
         if not self._lock.acquire(blocking=False):
             return False
         try:
@@ -371,6 +393,12 @@ class Uplink:
             self.monitor = sockets.monitor(self._context, self._socket, _EVENTS)
             sockets.connect(self._socket, endpoint)
             return True
+        except (TransportError, zmq.ZMQError) as error:
+            self._drop()
+            self.not_opened += 1
+            if self.not_opened == 1:
+                log.warning("no connection to publish at %s, which is tried again: %s", endpoint, error)
+            return False
         finally:
             self._lock.release()
 

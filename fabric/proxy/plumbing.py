@@ -133,6 +133,10 @@ class Plumbing:
         """Let publishers in."""
         self._command(steering.bind(Place.PULL, self._endpoints.ingress))
 
+    def turn_away(self) -> None:
+        """Take nothing more of publishers. What they send now is not confirmed: they send it again elsewhere."""
+        self._command(steering.turn_away(Place.PULL))
+
     def link(self, endpoint: str) -> None:
         """Connect the relay to another proxy's link."""
         self._command(steering.connect(Place.RELAY, endpoint))

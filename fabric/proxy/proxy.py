@@ -504,6 +504,8 @@ class Proxy:
         """Say good-bye behind everything that was accepted, and close."""
         try:
             if self._failure is None:
+                # First: the other proxies let go of this one when they hear that it leaves.
+                self._plumbing.turn_away()
                 self._flush()
                 self._perform(self._membership.leave())
                 self._announce(time.monotonic())

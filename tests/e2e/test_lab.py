@@ -151,7 +151,7 @@ def load(nodes: list[Node], root: str) -> Iterator[list[Books]]:
 def files_of(folder: Path) -> set[Path]:
     """Every file there, but for what Python and tools keep, and what tests beside this one build."""
     kept = {".git", ".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "__pycache__"}
-    kept |= {"node_modules", "dist", "screenshots"}
+    kept |= {"node_modules", "dist", "screenshots", "var"}
     return {path for path in folder.rglob("*") if not kept & set(path.relative_to(folder).parts)}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -64,6 +65,41 @@ def test_no_message_is_lost_none_comes_twice_and_order_is_kept(scripts: Scripts)
         reasons = {state.reason for state in states.items if state.state != "connected"}
         assert reasons == {"the proxy drains"}, "nodes moved; none had to find out that its proxy was gone"
         assert sum(state.uncertain for state in states.items) == 0
+
+
+def test_publishers_with_one_address_lose_nothing_while_their_proxy_is_restarted(
+    proxies: Callable[..., list[ProxyProcess]],
+) -> None:
+    """It took their messages, and confirmed them, when its peers had let go of it already."""
+    here, there = proxies(2)
+    with Node(there.base) as subscriber, Node(here.base, send_timeout_s=45.0) as publisher:
+        heard, gaps = Box(), Box()
+        subscriber.on_gap(gaps)
+        assert subscriber.wait_ack(subscriber.subscribe("k/#", heard), 45.0).ok
+        accepted, enough = [0], threading.Event()
+
+        def publish() -> None:
+            while not enough.wait(0.0005):
+                accepted[0] = publisher.publish("k/1", None)
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        heard.wait(100)
+        here.signal(signal.SIGTERM)
+        assert here.wait() == 0
+        again = here.again()
+        try:
+            again.wait_ready()
+            before = len(heard)
+            heard.wait(before + 100)
+            enough.set()
+            thread.join()
+            heard.wait(accepted[0])
+            assert [message.number for message in heard.items] == list(range(1, accepted[0] + 1)) and not gaps.items
+        finally:
+            enough.set()
+            publisher.close()
+            again.stop()
 
 
 def test_what_comes_back_of_the_old_connection_does_not_prove_the_new_one(

@@ -108,13 +108,19 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_wheel_for_machines_without_a_compiler_says_which_glibc_it_needs(installed: Path, tmp_path: Path) -> None:
     made = Path(run(ROOT / "scripts/build-wheel", tmp_path / "here", cwd=tmp_path).strip())
     assert made.parent == tmp_path / "here" and re.search(r"-manylinux\S*_2_\d+_\w+\.whl$", made.name)
-    without = {"CC": "/bin/false", "PATH": "/nowhere"}
     target = tmp_path / "target"
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target")
-    run(*pip, target, made, cwd=tmp_path, **without)
+    run(*pip, target, made, cwd=tmp_path, CC="/bin/false", PATH="/nowhere")
     python = installed / "bin" / "python"
     where = "import fabric.core as core; print(core.__file__, core.BUILD)"
-    told = run(python, "-c", f"import sys; sys.path.insert(0, {str(target)!r}); {where}", cwd=tmp_path, **without)
+    told = run(
+        python,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(target)!r}); {where}",
+        cwd=tmp_path,
+        CC="/bin/false",
+        PATH="/nowhere",
+    )
     assert told == f"{target}/fabric/core/__init__.py compiled\n"
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import base64
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
-from fabric.broker import Broker
 from fabric.core import _intake, _switch, entry, intake
+from fabric.node.receiver import Receiver
 from fabric.wire import Message
 
 MAX_BODY_BYTES = 300
@@ -24,40 +25,38 @@ CORPUS = Path(__file__).parents[1] / "fabric" / "core" / "corpus.txt"
 
 
 class Told:
-    """What one intake made of parts, in order. A first number is in order, and all that is rare is written down."""
+    """What one receiver made of parts, in order: all that it calls, and its counters."""
 
     def __init__(self, kind: Any) -> None:
-        lasts: dict[str, dict[int, int]] = {}
-        self.broker: Broker[Any] = Broker(
-            lambda topic: lasts.setdefault(topic, {1: 0, 7: 2**63}), on_emptied=lambda: self.intake.forget_routes()
+        self.events: list[tuple[str, str]] = []
+        self.receiver = Receiver(
+            threading.RLock(),
+            b"$ack/me/",
+            lambda raw, body: self._note("private", (raw, body)),
+            lambda gap: self._note("gap", gap),
+            lambda payload: self._note("notice", payload),
+            max_payload_bytes=MAX_BODY_BYTES,
+            reorder_window_s=0.5,
+            max_entries=100,
+            clock=lambda: 100.0,
+            intake=kind,
         )
-        self.routes = self.broker.routes
-        self.events: list[tuple[str, Any]] = []
-        self.intake = kind(self, MAX_BODY_BYTES)
-        self.broker.subscribe("a/+", self._heard)
-        self.broker.subscribe("a/#", self._heard)
+        self.receiver.broker.subscribe("a/+", self._heard)
+        self.receiver.broker.subscribe("a/#", self._heard)
+
+    def _note(self, what: str, of: object) -> None:
+        self.events.append((what, repr(of)))  # nan is not equal to itself
 
     def _heard(self, message: Message) -> None:
-        self.events.append(("heard", repr(message)))  # nan is not equal to itself
+        self._note("heard", message)
         if message.payload == "raise":
             raise ValueError("as the input wants it")
 
-    def first_sight(self, raw: bytes, body: bytes) -> Any:
-        self.events.append(("first sight", raw))
-        try:
-            return self.broker.route(raw)
-        except Exception as error:
-            self.events.append(("no route", type(error).__name__))
-            return None
-
-    def take_carefully(self, route: Any, body: bytes) -> None:
-        self.events.append(("careful", body))
-
-    def refuse_part(self, part: bytes) -> None:
-        self.events.append(("refused", part))
-
-    def handler_raised(self, message: Message, subscriptions: Any, place: int) -> None:
-        self.events.append(("raised", place))
+    def counters(self) -> tuple[Any, ...]:
+        """All that a node shows of it."""
+        receiver, detector = self.receiver, self.receiver.detector
+        told = (receiver.received, receiver.unmatched, dict(receiver.refused), receiver.failed_callbacks)
+        return (*told, detector.duplicates, detector.gaps, detector.lost, detector.started_late)
 
 
 def parts_of(data: bytes) -> list[bytes]:
@@ -84,9 +83,10 @@ def compare(data: bytes) -> None:
     for kind in (intake.Intake, _intake.Intake):
         side = Told(kind)
         for part in parts:
-            side.intake.take(part)
-        told.append((side.events, side.intake.received, side.intake.unmatched))
-        side.intake.close()
+            side.receiver.intake.take(part)
+        side.receiver.tick(101.0)  # what was held until then is let go of
+        told.append((side.events, side.counters()))
+        side.receiver.intake.close()
     assert told[0] == told[1], f"{parts!r} gave\n{told[0]}\n{told[1]}"
 
 

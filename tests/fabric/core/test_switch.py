@@ -282,6 +282,21 @@ def test_what_no_subscriber_should_send_is_counted_by_kind(board: Board) -> None
     assert board.upstream() == [b"\x01$ack/", PLAIN]
 
 
+def test_where_it_turns_away_nothing_is_taken_and_all_else_goes_on(board: Board) -> None:
+    node = board.subscriber("out", b"a/")
+    board.publisher.send(b"a/before\0")
+    assert node.recv() == b"a/before\0"
+    for _ in range(2):
+        board.tell(steering.turn_away(Place.PULL))
+    assert board.reports() is not None, "it has heard that"
+    for _ in range(3):
+        board.publisher.send(b"a/behind\0")
+    board.tell(steering.say(b"a/own\0"))
+    assert node.recv() == b"a/own\0"
+    board.reports()
+    assert not node.poll(50) and board.counts().parts["in"] == 1
+
+
 def test_what_guests_subscribe_to_is_only_reported(board: Board) -> None:
     board.link_up()
     board.subscriber("guest", b"a/").close(0)

@@ -417,6 +417,30 @@ def test_many_wait_for_room_in_their_order(fresh: ProxyProcess) -> None:
         fresh.signal(CONTINUE)
 
 
+def test_one_that_is_cancelled_while_it_waits_slows_nobody_down(fresh: ProxyProcess) -> None:
+    """It was never counted as done: everything after it waited for its turn in a thread, for good."""
+
+    async def main() -> None:
+        async with AsyncNode(fresh.base, send_timeout_s=PATIENCE_S) as node:
+            await node.publish("a", 0)
+            fresh.signal(STOP)
+            waiting = [asyncio.create_task(node.publish("a", bytes(1_000_000))) for _ in range(200)]
+            await asyncio.sleep(0.1)
+            for each in waiting[100:]:
+                each.cancel()
+            fresh.signal(CONTINUE)
+            await asyncio.gather(*waiting, return_exceptions=True)
+            await asyncio.to_thread(until, lambda: node._begun == node._done, "all have had their turn")
+            assert await node.publish("b", 1) == 1
+            begun = node._begun
+            await node.publish("b", 2)
+            assert node._begun == begun, "it went at once"
+        with pytest.raises(StateError):
+            await node.publish("b", 3)
+
+    asyncio.run(main())
+
+
 def test_close_ends_what_waits_to_be_sent(fresh: ProxyProcess) -> None:
     async def main() -> None:
         node = await AsyncNode(fresh.base, send_timeout_s=60.0).open()

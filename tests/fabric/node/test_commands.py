@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -55,6 +56,32 @@ def test_only_the_first_that_waits_rings_and_each_is_done_once_in_order(ear: Ear
     ear.commands.run(5.0)
     ear.commands.run(5.0)
     assert done == [0, 1, 2] and not ear.commands and ear.rings() == 0
+
+
+def test_of_two_that_put_at_once_one_rings(ear: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each had seen the other's command beside its own, and left the ringing to the other."""
+    rung: list[int] = []
+    monkeypatch.setattr(ear.commands, "ring", lambda: rung.append(1))
+
+    def put(together: threading.Barrier) -> None:
+        together.wait()
+        ear.commands.put(lambda: None)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(300):
+            together = threading.Barrier(4)
+            threads = [threading.Thread(target=put, args=(together,)) for _ in range(4)]
+            rung.clear()
+            for each in threads:
+                each.start()
+            for each in threads:
+                each.join()
+            assert rung == [1]
+            ear.commands.run(5.0)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_what_is_put_while_one_runs_is_done_too_and_rings_not(ear: Ear) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import psutil
 import pytest
 
-from fabric import Node
+from fabric import Node, sockets
 from fabric.endpoints import Endpoints
-from fabric.errors import StateError
+from fabric.errors import StateError, TransportError
+from fabric.node.contexts import of_this_process
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import PATIENCE_S, Box, until
 from tests.support.waiting import mesh as mesh_of
@@ -109,6 +112,33 @@ def test_who_publishes_nothing_notices_a_proxy_that_is_killed_and_comes_back(tmp
             assert heard.wait(1)[0].payload == "again"
         finally:
             again.stop()
+
+
+def test_a_node_that_cannot_be_made_leaves_nothing_behind(mesh: list[ProxyProcess], monkeypatch: Any) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    with Node(mesh[0].base):
+        before, users = descriptors(), list(of_this_process()._users.values())
+        for what in ("xsub", "monitor", "doorbell"):
+            with monkeypatch.context() as broken:
+                broken.setattr(sockets, what, Mock(side_effect=TransportError("too many open files")))
+                with pytest.raises(TransportError):
+                    Node(mesh[0].base)
+        assert list(of_this_process()._users.values()) == users
+        until(lambda: descriptors() <= before, "what was opened is closed")
+
+
+@pytest.mark.parametrize("options", [{"hwm_msgs": -1}, {"max_payload_bytes": "1"}, {"max_entries": True}])
+def test_a_count_that_is_none_is_an_error(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"invalid {next(iter(options))} .*: expected a whole number, not below 0"):
+        Node("tcp://127.0.0.1:9", **options)
+
+
+@pytest.mark.parametrize("options", [{"silence_s": None}, {"ack_timeout_s": -1}, {"reorder_window_s": float("nan")}])
+def test_a_time_that_is_none_is_an_error(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"invalid {next(iter(options))} .*: expected seconds, not below 0"):
+        Node("tcp://127.0.0.1:9", **options)
 
 
 def test_what_lives_on_a_node_is_ticked_and_closed_before_it_last_one_first(mesh: list[ProxyProcess]) -> None:

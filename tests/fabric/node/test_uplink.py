@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from fabric import sockets
 from fabric.core.outlet import SMALL
-from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, StateError
+from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, StateError, TransportError
 from fabric.node.numbering import GENERATION_S
 from fabric.node.uplink import REMARK_S, REPEAT_TAILS_S, Uplink
 from fabric.wire import ENVELOPE_BYTES, Message, decode
@@ -261,6 +261,85 @@ def test_what_is_published_before_there_is_a_connection_is_kept_and_goes_first(m
     assert numbers(link.ingress.messages) == [1, 2, 3, 4, 5]
     link.confirm()
     assert link.up.unconfirmed == 0 and link.up.uncertain == 0
+
+
+def test_a_part_that_is_encoded_while_the_proxy_is_lost_waits_behind_what_was_kept(make: Callable[..., Link]) -> None:
+    """It was sent over the connection that was not proven yet, ahead of the others: receivers dropped these as old."""
+    link: Link
+    armed: list[Any] = []
+
+    def clock() -> int:
+        if armed:
+            armed.pop()()  # the I/O thread, which needs no lock for this
+        return time.time_ns()
+
+    link = make(opened=False, time_ns=clock)
+    link.up.answered()
+    assert link.up.publish(TOPIC, 1) == 1
+    assert link.up.open(link.ingress.endpoint)
+    until(lambda: "opened" in link.up.events(), "the connection is open")
+    armed.append(link.up.close_gate)
+    assert link.up.publish(TOPIC, [2]) == 2
+    link.ingress.read(50)
+    assert not link.ingress.messages, "nothing goes before there is proof"
+    with pytest.raises(NotConnected):
+        link.up.publish(TOPIC, 3)
+    link.connect()
+    assert link.up.publish(TOPIC, "next") == 3
+    until(lambda: len(link.ingress.read(5)) == 3, "all")
+    assert numbers(link.ingress.messages) == [1, 2, 3]
+
+
+def test_who_is_interrupted_while_it_asks_for_a_connection_leaves_that_to_the_next(make: Callable[..., Link]) -> None:
+    asked: list[int] = []
+
+    def ask() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            raise Interrupted
+
+    link = make(opened=False, on_wanted=ask)
+    link.up.answered()
+    with pytest.raises(Interrupted):
+        link.up.publish(TOPIC, 1)
+    for _ in range(2):
+        link.up.publish(TOPIC, 1)
+    assert len(asked) == 2
+
+
+def test_a_connection_that_cannot_be_begun_is_tried_again(
+    make: Callable[..., Link], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For lack of files, say: it ended the node."""
+    link = make(opened=False)
+    link.up.answered()
+    link.up.publish(TOPIC, 1)
+    with monkeypatch.context() as without:
+        without.setattr(sockets, "push", mock.Mock(side_effect=TransportError("too many files")))
+        assert not link.up.open(link.ingress.endpoint) and not link.up.open(link.ingress.endpoint)
+    with monkeypatch.context() as without:
+        without.setattr(sockets, "monitor", mock.Mock(side_effect=TransportError("cannot watch a socket")))
+        assert not link.up.open(link.ingress.endpoint)
+    assert link.up.not_opened == 3 and caplog.text.count("which is tried again") == 1
+    link.connect()
+    until(lambda: len(link.ingress.read(5)) == 1, "what was kept")
+
+
+def test_topics_beyond_the_limit_leave_their_tails_behind_what_is_kept(
+    make: Callable[..., Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = make(opened=False)
+    link.up.answered()
+    link.up.publish(TOPIC, 1)
+    monkeypatch.setattr(link.up._numbering, "next", mock.Mock(side_effect=StateError("numbering", "full", "use")))
+    monkeypatch.setattr(link.up._numbering, "restart", lambda publisher: [(TOPIC, 1)])
+    with pytest.raises(StateError):
+        link.up.publish(OTHER, 2)
+    monkeypatch.undo()
+    link.connect()
+    until(lambda: len(link.ingress.read(5)) == 2, "the message and its tail")
+    assert [(each.number, each.headers) for each in link.ingress.messages] == [(1, {}), (1, {"tail": True})]
+    assert link.up.published == 1
 
 
 def test_what_is_kept_has_a_bound_and_who_meets_it_waits(make: Callable[..., Link]) -> None:
