@@ -1,6 +1,6 @@
 // A part of the build: a library's code, with every read of a node's property in the form `own(node, "name")`, every call of
 // its methods as `method(node, "name")(…)`, each call of its handlers in `within(…)`, and of its timers in `guarded(…)`: see
-// src/page/clean.js.
+// src/page/clean.js. And it tells a frame's page once that is complete.
 import { parse } from "acorn";
 import { ancestor } from "acorn-walk";
 
@@ -13,9 +13,21 @@ const NAMES = new Set(`
 `.trim().split(/\s+/));
 const LATER = new Set(["setTimeout", "requestAnimationFrame"]);
 const HANDLER = "return cb(...rest);";
+/** The page of a `srcdoc` is there, and empty, by the next turn. Told then and again at its load, under one id, a replay
+ *  keeps the first: so one that still loads is waited for, as those of other frames are. */
+const FRAME = `setTimeout(listener, 0);
+    return iframeEl.addEventListener("load", listener);`;
+const WAITED_FOR = `return setTimeout(() => {
+      const inner = iframeEl.contentDocument;
+      if (inner && inner.readyState !== "complete") return onceIframeLoaded(iframeEl, listener, iframeLoadTimeout);
+      listener();
+      iframeEl.addEventListener("load", listener);
+    }, 0);`;
 
 /** Return the code; `clean`: the path of the module to import from. Throws if the library is not the one that is known. */
-export function withOwnReads(code, clean) {
+export function withOwnReads(library, clean) {
+  const code = library.replace(FRAME, WAITED_FOR);
+  const isKnown = code !== library && code.includes(HANDLER);
   const edits = [];
   const later = ({ callee, arguments: [fun] }) => {
     if (callee.type !== "Identifier" || !LATER.has(callee.name)) return;
@@ -32,7 +44,7 @@ export function withOwnReads(code, clean) {
       edits.push([node.start, isCall ? "method(" : "own("], [node.object.end, `, "${node.property.name}")`, node.end]);
     },
   });
-  if (!code.includes(HANDLER) || edits.length < 100) throw new Error("expected the recorder's library in a form that is known");
+  if (!isKnown || edits.length < 100) throw new Error("expected the recorder's library in a form that is known");
   const changed = apply(code, edits).replace(HANDLER, "return within(() => cb(...rest));");
   return `import { guarded, method, own, within } from ${JSON.stringify(clean)};\n${changed}`;
 }

@@ -166,7 +166,60 @@ def test_who_has_closed_the_window_sees_new_messages_announced_and_the_agent_kno
     desk.until(lambda: "help window" not in desk.page.locator("#chat_words").inner_text(), "the agent knows")
 
 
+def test_the_newest_line_is_in_sight_when_a_minimised_window_is_shown_again(browsers: Stack) -> None:
+    visitor, desk = in_chat(browsers)
+    for number in range(20):
+        write(desk.page, f"line {number}")
+    visitor.frame.get_by_text("line 19").wait_for()
+    newest = "it => it.scrollTop > 0 && it.scrollHeight - it.scrollTop - it.clientHeight < 4"
+    for where in (visitor.frame, desk.page):
+        assert where.locator(".log, #log").evaluate(newest)
+    visitor.frame.get_by_role("button", name="Minimise").click()
+    desk.page.get_by_text("The visitor has minimised the help window.").wait_for()
+    write(desk.page, "newest")
+    visitor.frame.locator("#pill_text").get_by_text("1 new message").wait_for()
+    visitor.page.reload()
+    visitor.frame.locator("#pill_text").get_by_text("1 new message").wait_for()
+    visitor.frame.get_by_role("button", name="Show the help window").click()
+    log = visitor.frame.locator(".log")
+    visitor.until(lambda: log.evaluate(newest), "the newest line is in sight")
+    log.evaluate("it => { it.scrollTop = 0; }")
+    visitor.page.set_viewport_size({"width": 1100, "height": 500})
+    visitor.until(lambda: visitor.view()[2] < 500, "the window is smaller")
+    assert log.evaluate("it => it.scrollTop") == 0, "who reads on further up is left there"
+
+
 # --- beginning
+
+
+def test_who_has_accepted_a_chat_may_write_at_once(browsers: Stack) -> None:
+    _, desk = in_chat(browsers)
+    box = desk.page.get_by_label("Your message")
+    desk.until(lambda: box.evaluate("it => it === document.activeElement"), "the box has the keyboard")
+    desk.page.keyboard.type("Hello")
+    assert box.input_value() == "Hello"
+
+
+def test_a_proposal_while_the_page_is_viewed_is_in_sight_with_its_buttons(browsers: Stack) -> None:
+    visitor = browsers.visitor()
+    code = visitor.code()
+    visitor.js("() => site_connect.publish('~pagesession/show_frame')")
+    desk = browsers.desk().available().join(code)
+    desk.sees("Made for wet weekends")
+    desk.page.get_by_role("button", name="Propose a chat").click()
+    button = visitor.frame.get_by_role("button", name="No, thank you")
+    button.wait_for()
+    ends = "it => it.getBoundingClientRect().bottom <= innerHeight && innerHeight"
+    visitor.until(lambda: button.evaluate(ends), "the buttons are in sight")
+    button.click()
+    visitor.until(lambda: visitor.view()[0] == "none", "the window is closed")
+    visitor.js("() => site_connect.publish('~pagesession/show_frame')")
+    visitor.frame.get_by_role("button", name="Stop viewing").click()
+    visitor.frame.get_by_text("Viewing has stopped. Nobody sees this page.").wait_for()
+    desk.page.locator("#empty").get_by_text("The visitor has stopped the viewing.").wait_for()
+    ask(visitor)
+    visitor.frame.get_by_role("button", name="Stop waiting").wait_for()
+    assert visitor.frame.locator("#status").inner_text() == "", "that is no news any more"
 
 
 def test_a_proposal_that_is_declined_is_told_and_so_is_who_joined(browsers: Stack) -> None:

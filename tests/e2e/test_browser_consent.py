@@ -92,7 +92,7 @@ def test_an_agent_with_the_code_sees_nothing_before_the_visitor_has_allowed_it(b
     desk.sees(SHOP)
     visitor.until(visitor.is_viewed, "the page says that it is viewed")
     assert visitor.hears("~pagesession/cobrowsing/start")["epoch"] == 1
-    visitor.frame.get_by_text("An agent is viewing this page").wait_for()
+    visitor.frame.get_by_text("Ada is viewing this page").wait_for()
     asks = [frame for frame in visitor.received if '"topic":"~pagesession/cobrowsing/asked"' in frame]
     assert asks and '"name":"Ada"' in asks[0] and '"by":"code"' in asks[0]
 
@@ -135,8 +135,9 @@ def test_with_the_keyboard_alone(browsers: Stack) -> None:
     visitor = browsers.visitor("/shop/checkout.html")
     code = visitor.code()
     visitor.listen("~pagesession/cobrowsing/+")
-    field = visitor.page.get_by_label("Name", exact=True)
-    field.press_sequentially("Ann")
+    field = visitor.page.get_by_label("Month")
+    field.select_option("11")
+    field.focus()
     desk = browsers.desk("dan").join(code)
     card_of(visitor, "dan")
     focused = "() => document.activeElement.id"
@@ -144,11 +145,10 @@ def test_with_the_keyboard_alone(browsers: Stack) -> None:
     for key in ("Enter", "Space", "a"):
         visitor.page.keyboard.press(key)
     card_of(visitor, "dan")
-    assert field.input_value() == "Ann"
+    assert field.input_value() == "11"
     visitor.page.keyboard.press("Escape")
     declined(visitor, "declined")
-    visitor.page.keyboard.type("a")
-    assert field.input_value() == "Anna", "the field has the keyboard again"
+    assert field.evaluate("it => it === document.activeElement"), "the field has the keyboard again"
     desk.join(visitor.code(other_than=code))
     card_of(visitor, "dan")
     visitor.until(lambda: visitor.frame.evaluate(focused) == "asked", "the card has the keyboard again")
@@ -156,6 +156,40 @@ def test_with_the_keyboard_alone(browsers: Stack) -> None:
     assert visitor.frame.evaluate(focused) == "allow"
     visitor.page.keyboard.press("Enter")
     desk.sees("Delivery")
+
+
+WRITERS = """<!doctype html><h1>Marker</h1><input id=field><p id=editor contenteditable></p><x-a></x-a>
+<iframe srcdoc="<body contenteditable>"></iframe><script>
+  const inner = document.querySelector("x-a").attachShadow({mode: "open"});
+  inner.innerHTML = "<textarea></textarea>";
+  const places = {
+    field: () => field, editor: () => editor, component: () => inner.firstChild,
+    frame: () => document.querySelector("iframe").contentDocument.body,
+  };
+  const written = name => places[name]().value ?? places[name]().textContent;
+</script><script async src='{url}/site_connect.js'></script>"""
+
+
+@pytest.mark.parametrize("where", ["field", "editor", "component", "frame"])
+def test_who_is_typing_on_the_page_keeps_the_keyboard_and_hears_of_the_question(browsers: Stack, where: str) -> None:
+    visitor = browsers.foreign(WRITERS)
+    code = visitor.code()
+    visitor.js("name => places[name]().focus()", where)
+    visitor.page.keyboard.type("An")
+    desk = browsers.desk().join(code)
+    card_of(visitor, "ada")
+    visitor.frame.get_by_role("alert").get_by_text("Ada asks to see this page").wait_for(state="attached")
+    visitor.until(lambda: visitor.view()[0] == "block", "the card is shown")
+    visitor.page.keyboard.type("na ")
+    assert visitor.js("name => written(name)", where).strip() == "Anna"
+    if where == "field":
+        visitor.page.keyboard.press("Tab")
+        visitor.until(lambda: visitor.frame.evaluate("() => document.activeElement.id") == "asked", "Tab leads there")
+        visitor.page.keyboard.press("Tab")
+        visitor.page.keyboard.press("Enter")
+    else:
+        press(visitor, "Allow")
+    desk.sees("Marker")
 
 
 def test_a_reload_while_an_agent_asks_keeps_the_request(browsers: Stack) -> None:

@@ -110,7 +110,7 @@ def test_the_console_in_all_its_states(browsers: Stack) -> None:
         opened(other).get_by_role("button", name="Chat with us").click()
         desk.page.get_by_role("button", name="Accept").wait_for()
         look.at("console-chat-waits", desk.page)
-        other.frame.get_by_role("button", name="Do not wait").click()
+        other.frame.get_by_role("button", name="Stop waiting").click()
         desk.page.get_by_role("button", name="Accept").wait_for(state="detached")
         visitor.page.goto("about:blank")
         desk.until(lambda: "closed or away" in desk.page.locator("#live").inner_text(), "the agent is told")

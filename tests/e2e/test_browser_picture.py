@@ -151,6 +151,23 @@ def test_popovers_and_dialogs_are_open_where_they_are(browsers: Stack) -> None:
     stand(False, False, False, False)
 
 
+def test_frames_that_come_later_are_seen(browsers: Stack) -> None:
+    visitor, desk, _ = viewed(browsers, "26-removed")
+    visitor.js(
+        """() => { document.body.insertAdjacentHTML("beforeend", `<iframe srcdoc="<p>by srcdoc</p>"></iframe>
+        <iframe data-site-connect-mask srcdoc="<p>by srcdoc</p>"></iframe><iframe></iframe>`);
+        document.querySelector("iframe:last-of-type").contentDocument.body.append("by script"); }"""
+    )
+    inside = "it => [...it.querySelectorAll('iframe')].map(e => e.contentDocument?.body?.textContent)"
+    wanted = ["by srcdoc", "** ******", "by script"]
+    desk.until(lambda: desk.in_replay(inside) == wanted, f"{wanted}, not {desk.in_replay(inside)}")
+    visitor.js("() => { document.querySelector('iframe').srcdoc = '<p>another page</p>'; }")
+    wanted[0] = "another page"
+    desk.until(lambda: desk.in_replay(inside) == wanted, f"{wanted}, not {desk.in_replay(inside)}")
+    refreshed(desk)
+    assert desk.in_replay(inside) == wanted
+
+
 def test_pictures_of_scripts_their_style_and_their_addresses_are_seen(browsers: Stack) -> None:
     visitor, desk, _ = viewed(browsers, "38-pictures-and-style-of-scripts")
     width = "it => it.getElementById('picture').naturalWidth"

@@ -8,10 +8,11 @@ import pytest
 
 from tests.support.browsers import Stack, Visitor
 
-PICTURE = """() => { const it = document.querySelector("#stage .replay:last-child iframe")?.contentDocument;
+STAGED = "document.querySelector('#stage .replay:last-child iframe')?.contentDocument"
+PICTURE = f"""() => {{ const it = {STAGED};
     if (!it?.body) return "";
     const values = [...it.querySelectorAll("input, textarea, select")].map(each => each.value);
-    return it.documentElement.outerHTML + JSON.stringify(values); }"""
+    return it.documentElement.outerHTML + JSON.stringify(values); }}"""
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def test_rules_are_read_by_the_gateway_and_hold_at_once(tried: Visitor) -> None:
     sees(tried, "248.00", without=("Checkout",))
     tried.page.locator("#rules").fill("[[rules]]\nmask = ['h1::before']")
     tried.until(lambda: "rule 1 (line 1), mask" in tried.page.locator("#wrong").inner_text(), "the place is named")
+    assert "stay in force" in tried.page.locator("#wrong").inner_text()
     sees(tried, "248.00", without=("Checkout",))  # the rules before it stay
     tried.page.locator("#rules").fill("[[rules]]\npages = ['*/pay']\npause = 'payment page'")
     sees(tried, "Checkout")
@@ -69,6 +71,10 @@ def test_what_is_written_runs_no_script_and_all_examples_are_shown(tried: Visito
     assert tried.js("() => window.ran") is None
     tried.page.get_by_label("Example").select_option("2")
     sees(tried, "Components", without=("4711", "4712"))
+    inner = "it => it?.querySelector('iframe')?.contentDocument?.body?.textContent"
+    tried.until(
+        lambda: tried.js(f"() => ({inner})({STAGED})") == "** * ****** ***** ****", "the frame's page is there, masked"
+    )
     tried.shot("privacy-trial-components")
     tried.page.get_by_label("Example").select_option("1")
     sees(tried, "Your account", "Call us", "Current account", without=("12,904.17", "980.00", "topic=fees"))
@@ -77,4 +83,7 @@ def test_what_is_written_runs_no_script_and_all_examples_are_shown(tried: Visito
     tried.page.get_by_role("button", name="block").click()
     assert tried.page.locator("#html").input_value() == "<p data-site-connect-block id=x>plain</p>"
     tried.page.set_viewport_size({"width": 390, "height": 844})
+    tried.page.get_by_text("What was sent last").click()
+    tried.until(lambda: tried.page.locator("#last").is_visible(), "what was sent last is open")
+    assert tried.js("() => document.documentElement.scrollWidth") <= 390
     tried.shot("privacy-trial-390")

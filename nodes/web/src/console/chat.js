@@ -1,6 +1,6 @@
 // The chat's part of the console: what was said with the visitor on the screen, and what can be done about it.
 
-import { line } from "../shared/lines.js";
+import { keepAtEnd, line } from "../shared/lines.js";
 
 const get = (id) => document.getElementById(id);
 const ENDS = ["open", "invited"];
@@ -37,6 +37,10 @@ export class ChatPanel {
     this.session = null;
     /** What the messages on the screen were made of, as JSON: they are left alone while that is the same. */
     this.shown = "";
+    /** Shows the newest message. */
+    this.toEnd = keepAtEnd(get("log"));
+    /** The session whose chat the agent has just accepted, until it is open; null for none. */
+    this.accepted = null;
     get("propose").addEventListener("click", () => acts.propose(this.session));
     get("end_chat").addEventListener("click", () => acts.endChat(this.session));
     get("dismiss").addEventListener("click", () => acts.dismiss(this.session));
@@ -61,6 +65,19 @@ export class ChatPanel {
     get("dismiss").hidden = chat !== "closed";
     get("say").hidden = chat !== "open";
     this.lines(visitor?.messages ?? [], visitor?.label);
+    this.letWrite(chat);
+  }
+
+  /** Who has accepted a chat writes next: the box gets the keyboard, which the button had that is gone. */
+  write(session) {
+    this.accepted = session;
+    this.letWrite(document.querySelector("aside").dataset.chat);
+  }
+
+  letWrite(chat) {
+    if (this.accepted === null || this.accepted !== this.session || chat !== "open") return;
+    this.accepted = null;
+    if (document.activeElement === document.body) get("text").focus();
   }
 
   /** A page may claim any name for the sender; who writes here is the visitor. */
@@ -70,7 +87,7 @@ export class ChatPanel {
     if (made === this.shown) return;
     this.shown = made;
     get("log").replaceChildren(...entries.map(line));
-    get("log").scrollTop = get("log").scrollHeight;
+    this.toEnd();
   }
 
   async say() {

@@ -12,7 +12,7 @@ const CONFIRM_MS = 2_000; // how often the visitor is told that the page is on t
 
 let desk = START;
 let ms = null; // how long the last ping took
-let behindSince = null; // since when the picture on the screen lacks updates
+let askedAt = 0; // when a picture that is behind was asked for again last
 let confirmedAt = 0; // when the page's visitor was told last that it is on the screen
 
 const view = new View({
@@ -21,7 +21,7 @@ const view = new View({
   available: (on) => tellAvailable(on, desk.serving),
   serve: (serving) => tellAvailable(desk.available, serving),
   join: (code) => link.ask({ t: "join", code }),
-  accept: (session) => ask({ t: "accept", session }).then(({ ok }) => ok && become(activate(desk, session))),
+  accept: (session) => ask({ t: "accept", session }).then(({ ok }) => ok && begin(session)),
   decline: (session) => ask({ t: "decline", session }),
   open: (session) => open(session),
   ask: (session) => askVisitor(session),
@@ -99,6 +99,11 @@ async function askVisitor(session) {
   else if (error === "AskedTooSoon") become(resting(desk, session, performance.now() + retry_after_s * 1000));
 }
 
+function begin(session) {
+  become(activate(desk, session));
+  view.chat.write(session);
+}
+
 function tellAvailable(on, serving) {
   if (link.send({ t: "available", on, buttons: serving })) become({ ...desk, available: on, serving });
 }
@@ -135,10 +140,9 @@ function tick() {
   view.showAge(desk);
   if (stage.isShown && now - confirmedAt >= CONFIRM_MS) confirm(stage.session, now);
   const visitor = desk.visitors[desk.active];
-  const isBehind = canAct(desk) && visitor?.pulse && visitor.epoch !== null && visitor.pulse.n !== visitor.n && !visitor.paused;
-  behindSince = isBehind ? (behindSince ?? now) : null;
-  if (behindSince === null || now - behindSince < BEHIND_MS) return;
-  behindSince = null;
+  const since = visitor?.epoch === null || visitor?.paused ? null : (visitor?.behindSince ?? null);
+  if (since === null || !canAct(desk) || now - Math.max(since, askedAt) < BEHIND_MS) return;
+  askedAt = now;
   link.send({ t: "snapshot", session: desk.active });
 }
 

@@ -3,11 +3,13 @@
 //   desk.visitors   session -> {label, state, asked, refusal, restUntil, epoch, synced, n, pulse, paused, chat, messages, unread, href,
 //                   away, gone, answer, dropped}
 //                   asked: {epoch, since} of a request that the visitor has not answered, or null
-//                   refusal: how the last request ended that was not allowed, until the agent has turned away from it
+//                   refusal: how the last request ended that was not allowed, or `stopped` where the visitor has ended the
+//                   viewing, until the agent has turned away from it
 //                   away: nothing is heard of the visitor · gone: their page has ended; what was said can be read still
 //                   answer: to the last proposal, `declined`, `unanswered`, or "" · dropped: messages that are not kept
 //                   restUntil: from when the visitor can be asked again who has declined, or has not answered; null: at once
 //                   n: of the last update that is shown · pulse: {n, seenAt, open}, what was heard of the page last
+//                   behindSince: from when the picture lacks updates that the page has made, as far as heard; null: it does not
 //                   paused: why nothing of it may be shown, or ""
 //   desk.active     the session that is on the screen, or null
 
@@ -30,10 +32,11 @@ export const START = {
   labels: {}, // session -> what its visitor is called, for as long as this console is open
   notice: "",
 };
-const NOTHING_SEEN = { synced: false, n: null, pulse: null, paused: "" };
+const NOTHING_SEEN = { synced: false, n: null, pulse: null, behindSince: null, paused: "" };
 // No prototype: `toString` is a topic like others. Whether each says that a page pauses.
 const PAUSES = { __proto__: null, "~pagesession/cobrowsing/paused": true, "~pagesession/cobrowsing/resumed": false };
 const PRIVACY_PROBLEM = "~pagesession/cobrowsing/privacy_problem";
+const BEHIND_MS = 500; // a picture that is behind for less is not said to be: each key that is typed takes its way
 const OLD_MS = 5_000; // a picture that was not confirmed for so long may be old
 const REST_MS = 30_000; // as frame nodes have it; one that has another rest says so when it refuses
 const RESTING = ["declined", "timeout"];
@@ -81,17 +84,21 @@ const EVENTS = {
   },
   joined,
   stopped: (desk, { session, by }) => {
-    const next = change(desk, session, { epoch: null, ...NOTHING_SEEN, href: "" });
-    return by === "page" ? { ...next, notice: "The visitor has stopped the viewing." } : next;
+    const next = stopped(desk, session);
+    if (by !== "page") return next;
+    return { ...change(next, session, { refusal: "stopped" }), notice: "The visitor has stopped the viewing." };
   },
-  update: (desk, { session, snapshot, epoch, n }) => {
+  update: (desk, { session, snapshot, epoch, n }, now) => {
     const visitor = desk.visitors[session];
     if (visitor?.epoch !== epoch || !(visitor.synced || snapshot)) return desk;
-    return change(desk, session, { synced: true, n, paused: "" });
+    const isBehind = visitor.pulse !== null && n < visitor.pulse.n; // a newer one than was told of is as good
+    return change(desk, session, { synced: true, n, paused: "", behindSince: since(visitor, isBehind, now) });
   },
   pulse: (desk, { session, epoch, n, silent_s, open }, now) => {
-    if (desk.visitors[session]?.epoch !== epoch) return desk;
-    return change(desk, session, { pulse: { n, open, seenAt: now - silent_s * 1000 } });
+    const visitor = desk.visitors[session];
+    if (visitor?.epoch !== epoch) return desk;
+    const behindSince = since(visitor, n !== visitor.n, now); // a lower number is of another document of that visitor
+    return change(desk, session, { behindSince, pulse: { n, open, seenAt: now - silent_s * 1000 } });
   },
   message: (desk, { session, topic, payload }) => {
     if (topic === PRIVACY_PROBLEM) return { ...desk, notice: `A privacy rule cannot be applied: ${payload?.why}` };
@@ -126,6 +133,10 @@ const EVENTS = {
   lease_lost: (desk) => ({ ...desk, lease: false }),
   signed_in: (desk) => ({ ...desk, lease: true }),
 };
+
+function since({ behindSince }, isBehind, now) {
+  return isBehind ? (behindSince ?? now) : null;
+}
 
 /** Who is asked by code is on the screen; who is asked in a chat, if nothing else is. */
 function requested(desk, { session, epoch }, now) {
@@ -179,7 +190,7 @@ function ended(messages) {
 }
 
 /** A visitor who is neither viewed, asked nor in a chat is dropped. A chat that has ended stays until it is dismissed, a
- *  request that was declined while it is on the screen. */
+ *  request that was declined, or a viewing that the visitor has stopped, while it is on the screen. */
 function left(desk, session) {
   const { epoch, asked, refusal, chat, messages } = desk.visitors[session];
   const isEngaged = epoch !== null || asked !== null || ENGAGED.includes(chat);
@@ -190,7 +201,7 @@ function left(desk, session) {
 /** The page has ended, or nobody knows of it any more. */
 function over(desk, session) {
   if (!desk.visitors[session]) return desk;
-  return left(change(desk, session, { ...GONE, chat: "closed" }), session);
+  return left(change(desk, session, { ...GONE, chat: ended(desk.visitors[session].messages) }), session);
 }
 
 /** What was said so far, as the gateway has it. */
@@ -246,7 +257,7 @@ export function stopped(desk, session) {
 
 /** Whether the picture of a visitor's page is that page as it is now: {words, level, old}. It is current only while page
  *  and gateway have said so in the last seconds, and all that the page has made of updates is on the screen. */
-export function picture({ connected, silent_s }, { synced, n, pulse, paused }, now) {
+export function picture({ connected, silent_s }, { synced, behindSince, pulse, paused }, now) {
   const age_ms = pulse ? now - pulse.seenAt : null;
   const ago = age_ms === null ? "" : `Last seen ${Math.round(age_ms / 1000)} s ago`;
   if (paused) return { words: paused, level: "poor", old: true };
@@ -256,16 +267,17 @@ export function picture({ connected, silent_s }, { synced, n, pulse, paused }, n
   if (age_ms !== null && (age_ms >= OLD_MS || !connected || silent_s > 0)) return { words: ago, level: "poor", old: true };
   if (!synced) return { words: "Waiting for the page…", level: "fair", old: false };
   if (!pulse) return { words: "Waiting for word of the page…", level: "fair", old: !connected || silent_s > 0 };
-  if (pulse.n !== n) return { words: "Catching up…", level: "fair", old: false };
+  if (behindSince !== null && now - behindSince >= BEHIND_MS) return { words: "Catching up…", level: "fair", old: false };
   return { words: "Live", level: "good", old: false };
 }
 
-/** How a request ended that was not allowed, for the agent: [in a word, in a sentence]. */
+/** How a request ended that was not allowed, or a viewing, for the agent: [in a word, in a sentence]. */
 export function refusalWords({ label, refusal }) {
   const ways = {
     __proto__: null,
     declined: ["Declined", `${label} chose “Not now”.`],
     timeout: ["No answer", `${label} did not answer in time.`],
+    stopped: ["Viewing stopped", "The visitor has stopped the viewing. Nothing of their page is shown any more."],
     withdrawn: ["Cancelled", "You have cancelled the request."],
     agent_lost: ["Not asked any more", "Your connection was lost, and the request with it."],
     page_lost: ["Gone", `${label} has left the page.`],

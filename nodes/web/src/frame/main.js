@@ -5,7 +5,7 @@ import { Connection } from "./connection.js";
 import { hiddenWords } from "./hidden.js";
 import { recall, remember } from "./memory.js";
 import { wireKeyboard } from "./keyboard.js";
-import { START, dismissed, kept, numbered, resumed, see, withChat } from "./story.js";
+import { START, dismissed, kept, needsRoom, numbered, resumed, see, unviewed, withChat } from "./story.js";
 import { focusCard, show, tellHidden, wire } from "./panel.js";
 
 let state = resumed({ ...START }, recall("story", {}));
@@ -40,8 +40,8 @@ function become(next) {
   if (needsRoom(next) !== needsRoom(state)) tellPage({ t: "room", tall: needsRoom(next) });
   const isCountNew = next.unread !== state.unread;
   state = next;
-  const { view, chat, messages, unread } = state;
-  remember("story", { view, chat, messages, unread });
+  const { view, chat, messages, unread, asker } = state;
+  remember("story", { view, chat, messages, unread, asker });
   show(state);
   keyboard.kept();
   if (isCountNew) tellUnread();
@@ -59,10 +59,6 @@ function unreadCount() {
 
 function withUnread() {
   return [...retained.map(typed), ...(state.unread ? [unreadCount()] : [])];
-}
-
-function needsRoom({ chat, asked, messages }) {
-  return chat === "open" || asked !== null || messages.length > 0;
 }
 
 window.addEventListener("message", ({ data, origin, source }) => {
@@ -119,12 +115,15 @@ function fromPage({ site_connect: _, ...message }) {
     return become({ ...state, view: message.view });
   }
   if (message.t === "typing") return become({ ...state, typing: message.isShown });
-  if (message.t === "enter") return keyboard.enter(message.last);
+  if (message.t === "enter") {
+    keyboard.enter(message.last);
+    return message.last ? undefined : focusCard(); // the question is read before its answers
+  }
   if (message.t === "privacy") return aboutPrivacy(message.privacy);
   if (message.t === "consent") return become({ ...state, ownConsent: message.own });
   if (message.t === "focus") return focusCard();
   if (message.t === "publish") become(see(state, message.topic, message.payload, true));
-  if (message.t === "stop") become({ ...state, viewing: false });
+  if (message.t === "stop") become(unviewed(state));
   return connection.send(message);
 }
 

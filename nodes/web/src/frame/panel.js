@@ -62,10 +62,15 @@ function isAsking() {
 
 function showRequest(asked) {
   get("asked").hidden = asked === null;
+  say(asked ? `${asked.name} asks to see this page` : ""); // who is typing on the page keeps the keyboard, and hears it
   if (!asked) return;
   get("asked_head").textContent = asked.answered ? "One moment…" : `${asked.name} asks to see this page`;
   get("asked_by").textContent = FOUND[asked.by] ?? "";
   setUsable(get("allow"), asked.answered ? "You have allowed it." : ""); // who has allowed it may still think better of it
+}
+
+function say(words) {
+  if (get("asked_said").textContent !== words) get("asked_said").textContent = words;
 }
 
 async function showChat(state) {
@@ -83,9 +88,9 @@ function hidden({ paused, typing }) {
   return `This site lets them see what you type in some fields. ${always}`;
 }
 
-function viewing({ seen, paused }) {
+function viewing({ seen, paused, viewer }) {
   if (paused) return "Viewing is paused";
-  return seen ? "An agent is viewing this page" : "An agent is connecting to this page";
+  return `${viewer || "An agent"} is ${seen ? "viewing" : "connecting to"} this page`;
 }
 
 /** The code, if it is one for sure: without the gateway, nobody says when it lapses. */

@@ -12,8 +12,10 @@ export const START = {
   gaveUp: false,
   asked: null, // {epoch, name, by, capability, answered: allowed} of an agent's request that waits for the visitor
   ownConsent: false, // the site asks by a dialog of its own
-  note: "", // what became of the last request, in words
+  note: "", // what became of the last request or viewing, in words, until something else happens
   viewing: false, // an agent has the page
+  asker: null, // {agent, name} of the last request: what an agent of this id is called
+  viewer: "", // the name of who has the page, or had it last; "": it is not known
   seen: false, // its console has said that it shows it
   paused: "", // why nothing of it leaves, in words
   typing: null, // whether the agent sees something of what is typed on the page; null: not known
@@ -25,6 +27,9 @@ export const START = {
 };
 const MAX_KEPT = 60_000; // units of text, of which each takes four bytes at most; a gateway takes 256 kB
 // No prototype: what peers name is looked up in these, and `constructor` or `toString` is not there.
+const STOPPED = "Viewing has stopped. Nobody sees this page.";
+/** What happens in a chat: what became of a request before it is no news any more. */
+const CHATS = new Set(["chat/trigger", "proactive/trigger", "chat/accepted", "chat/stop", "chat/message"]);
 const VIEWS = { __proto__: null, show_frame: "shown", minimize_frame: "minimised", hide_frame: "hidden" };
 
 export function see(state, topic, payload, own = false) {
@@ -33,7 +38,8 @@ export function see(state, topic, payload, own = false) {
   const [, button, turn] = name.match(/^chat_button\/(.*)\/(enabled|disabled)$/) ?? [];
   if (button) return { ...state, buttons: { ...state.buttons, [button]: turn === "enabled" } };
   const step = STEPS[name];
-  return step ? step(state, payload ?? {}, own) : state;
+  if (!step) return state;
+  return step(CHATS.has(name) ? { ...state, note: "" } : state, payload ?? {}, own);
 }
 
 const STEPS = {
@@ -49,14 +55,17 @@ const STEPS = {
   connection: (state, { connected }) => ({ ...state, connected: connected === true }),
   "cobrowsing/asked": (state, { epoch, name, agent, by, capability }) => {
     const asked = { epoch, name: String(name ?? agent ?? ""), by, capability, answered: false };
-    return { ...state, asked, note: "", code: null };
+    return { ...state, asked, asker: { agent, name: asked.name }, note: "", code: null };
   },
   "cobrowsing/allow": (state, { epoch }, own) =>
     own && epoch === state.asked?.epoch ? { ...state, asked: { ...state.asked, answered: true } } : state,
   "cobrowsing/decline": (state, { epoch }, own) => (own ? declined(state, epoch, "declined") : state),
   "cobrowsing/declined": (state, { epoch, reason }) => declined(state, epoch, reason),
-  "cobrowsing/start": (state) => ({ ...state, asked: null, note: "", viewing: true, seen: false, paused: "", code: null }),
-  "cobrowsing/stop": (state) => ({ ...state, viewing: false, paused: "" }),
+  "cobrowsing/start": (state, { agent }) => {
+    const viewer = agent !== undefined && state.asker?.agent === agent ? state.asker.name : "";
+    return { ...state, asked: null, viewer, note: "", viewing: true, seen: false, paused: "", code: null };
+  },
+  "cobrowsing/stop": unviewed,
   "cobrowsing/shown": (state) => ({ ...state, seen: true }),
   "cobrowsing/paused": (state, { why }) => ({ ...state, paused: String(why) }),
   "cobrowsing/resumed": (state) => ({ ...state, paused: "" }),
@@ -114,8 +123,18 @@ export function kept({ chat, messages }) {
 
 /** A page that has a code is seen by nobody, and asked by nobody. */
 function withCode(state, { code }) {
-  const rest = code ? { viewing: false, asked: null } : {};
-  return { ...state, code, trouble: "", gaveUp: false, ...rest };
+  const now = code ? { ...unviewed(state), asked: null } : state;
+  return { ...now, code, trouble: "", gaveUp: false };
+}
+
+/** No agent has the page. */
+export function unviewed(state) {
+  return { ...state, viewing: false, paused: "", note: state.viewing ? STOPPED : state.note };
+}
+
+/** Whether what is shown needs the tall window. */
+export function needsRoom({ chat, asked, messages, viewing }) {
+  return ["invited", "open"].includes(chat) || asked !== null || messages.length > 0 || (viewing && chat !== "idle");
 }
 
 function declined(state, epoch, reason) {
@@ -137,8 +156,8 @@ function seen(state) {
 
 /** The state that another page of the site, or the gateway, says this one begins with. */
 export function resumed(state, kept, said) {
-  const { view = state.view, chat = state.chat, messages = [], unread = 0 } = kept;
-  const now = { ...state, view, chat, messages, unread };
+  const { view = state.view, chat = state.chat, messages = [], unread = 0, asker = null } = kept;
+  const now = { ...state, view, chat, messages, unread, asker };
   if (!said) return now;
   const known = { offered: "waiting" }[said.chat] ?? said.chat;
   if (known === "open") return { ...now, view: said.visibility, chat: known };

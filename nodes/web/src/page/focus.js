@@ -56,8 +56,14 @@ export class Focus {
 }
 
 /** The element that has the keyboard, also within components. */
-function focused() {
+export function focused() {
   let found = document.activeElement;
   while (found?.shadowRoot?.activeElement) found = found.shadowRoot.activeElement;
   return found;
+}
+
+/** Whether the visitor may be typing on the page, also within components and in an editor's frame. */
+export function isTyped() {
+  const active = focused();
+  return (active?.contentDocument?.activeElement ?? active)?.matches(":read-write");
 }

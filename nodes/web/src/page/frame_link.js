@@ -5,7 +5,7 @@
 // subscriptions; what the page says before the frame has answered waits, in order. A frame that has not answered is not
 // shown: what a browser shows of a page that it may not load is nothing for visitors.
 
-import { Focus } from "./focus.js";
+import { Focus, focused, isTyped } from "./focus.js";
 import { problem } from "./topics.js";
 
 const MAX_WAITING = 1000; // messages that wait for the frame
@@ -155,7 +155,7 @@ export class FrameLink {
     this.choices += 1;
     if (view === "shown") this.keyboard.opened();
     if (!this.iframe) return;
-    const had = this.iframe.getRootNode().activeElement === this.iframe;
+    const had = focused() === this.iframe;
     this.style();
     if (before === "shown" && view !== "shown") this.keyboard.closed(had);
     this.tell({ t: "view", view, choices: this.choices });
@@ -169,11 +169,11 @@ export class FrameLink {
     this.style();
   }
 
-  /** The frame gets the keyboard, but from nobody who may be writing on the page. */
+  /** The frame gets the keyboard, but from nobody who may be writing on the page. Return whether it does. */
   letWrite() {
-    const active = document.activeElement;
-    const isIdle = !active || active === document.body || active.matches("button, a");
-    if (isIdle && this.answered && this.view === "shown") this.iframe.focus({ preventScroll: true });
+    const may = this.answered && this.view === "shown" && !isTyped();
+    if (may) this.iframe.focus({ preventScroll: true });
+    return may;
   }
 
   /** The frame has a question, and gets the keyboard when it is shown. Return how it is shown now. */
@@ -198,9 +198,7 @@ export class FrameLink {
   }
 
   focus() {
-    if (!this.asking || !this.answered || this.view !== "shown") return;
-    this.iframe.focus({ preventScroll: true });
-    this.tell({ t: "focus" });
+    if (this.asking && this.letWrite()) this.tell({ t: "focus" });
   }
 
   /** It asks no more: what had the keyboard gets it back, if the frame still has it. */
@@ -211,8 +209,7 @@ export class FrameLink {
     if (!this.iframe) return;
     this.style();
     this.move(() => this.overlay.put());
-    const isOurs = document.activeElement === this.iframe || document.activeElement === this.iframe.getRootNode().host;
-    if (isOurs) element?.focus?.({ preventScroll: true });
+    if (focused() === this.iframe) element?.focus?.({ preventScroll: true });
   }
 
   stretch(tall) {

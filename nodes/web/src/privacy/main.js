@@ -5,6 +5,7 @@ import { Stage } from "../console/stage.js";
 
 import { EXAMPLES, MARKS, STYLE } from "./examples.js";
 
+const STAY = "The rules that were there before stay in force.";
 const REST_MS = 250; // after the last key, before what was typed holds
 const get = (id) => document.getElementById(id);
 const [page, html, rules, address] = ["page", "html", "rules", "address"].map(get);
@@ -71,9 +72,9 @@ async function follow() {
   const answer = await fetch("/privacy/rules", { method: "POST", body: JSON.stringify(asked) });
   const { why, ...read } = await answer.json();
   if (mine !== turn) return;
-  get("wrong").textContent = why ?? "";
+  get("wrong").textContent = why ? `${why}\n${STAY}` : "";
   get("wrong").hidden = !why;
-  if (why) return; // the rules before it stay
+  if (why) return;
   held = read.rules;
   tried?.settings.take(held);
 }

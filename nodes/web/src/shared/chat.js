@@ -1,6 +1,6 @@
 // The chat in the visitor's frame; loaded when a page has chat buttons, or an agent proposes a chat.
 
-import { element, line } from "./lines.js";
+import { element, keepAtEnd, line } from "./lines.js";
 import { setUsable } from "./usable.js";
 
 export function mount(section, act) {
@@ -21,6 +21,7 @@ export function mount(section, act) {
     input.value = "";
   });
   section.append(words, actions, room, form);
+  const toEnd = keepAtEnd(log);
   let before = "";
   let shown = "";
   let was = ""; // the chat's state that was shown last
@@ -56,7 +57,7 @@ export function mount(section, act) {
     if (lines === shown) return;
     shown = lines;
     log.replaceChildren(...messages.map((each) => line({ ...each, from: each.own ? "" : each.from })));
-    log.scrollTop = log.scrollHeight;
+    toEnd();
   }
   return { show };
 }
@@ -71,7 +72,7 @@ const SAYS = {
 /** What can be done now: {words, rest, payload, enabled}; without `rest` it is dismissed. */
 function offers(chat, buttons) {
   const stop = (words) => ({ words, rest: "chat/stop", payload: {}, enabled: true });
-  if (chat === "waiting") return [stop("Do not wait")];
+  if (chat === "waiting") return [stop("Stop waiting")];
   if (chat === "open") return [stop("End chat")];
   const ids = Object.keys(buttons);
   if (chat === "invited") {

@@ -1,6 +1,7 @@
 // The lines of a chat as elements: who, what, when. What was said is text; addresses of web pages in it are links.
 
 const ADDRESS = /https?:\/\/[^\s<>"']+/gi;
+const NEARLY_PX = 4; // positions are not whole numbers where a page is zoomed
 const AFTER = /[.,;:!?)\]}…]+$/; // what ends a sentence, and hardly an address
 
 /** A text in parts: {text} or {text, href}. Only http and https are links. */
@@ -47,6 +48,21 @@ function time(at) {
   const when = new Date(at * 1000);
   const words = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   return [element("time", { dateTime: when.toISOString(), title: when.toLocaleString(), textContent: words })];
+}
+
+/** Keep the newest line of a log in sight, also when it is shown again or has another size; one who has scrolled up reads on
+ *  there. Returns what to call after lines were added: it shows the newest. */
+export function keepAtEnd(log) {
+  let isAtEnd = true;
+  log.addEventListener("scroll", () => {
+    if (log.clientHeight) isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEARLY_PX;
+  });
+  function toEnd() {
+    isAtEnd = true;
+    log.scrollTop = log.scrollHeight;
+  }
+  new ResizeObserver(() => isAtEnd && toEnd()).observe(log);
+  return toEnd;
 }
 
 export function element(name, properties, ...children) {

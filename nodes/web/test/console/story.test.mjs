@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { START, activate, canAct, dismissed, engaged, heard, looked, picture, stopped, waiting } from "../../src/console/story.js";
-import { rested, resting, whyNotAsk, withMessage, withdrawn } from "../../src/console/story.js";
+import { refusalWords, rested, resting, whyNotAsk, withMessage, withdrawn } from "../../src/console/story.js";
 
 const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
 const state = (version, changes) => ({
@@ -36,7 +36,14 @@ test("a stop by anybody takes it off the screen, and says so when it was the vis
   const desk = heard(joined, event("stopped", { epoch: 1, by: "page" }));
   assert.equal(desk.visitors.s1.epoch, null);
   assert.match(desk.notice, /visitor has stopped/);
-  assert.deepEqual(engaged(heard(desk, { t: "state", session: "s1", state: state(3) })), []);
+  const over = heard(desk, { t: "state", session: "s1", state: state(3) });
+  assert.equal(over.visitors.s1.refusal, "stopped", "while it is on the screen");
+  assert.match(refusalWords(over.visitors.s1)[1], /visitor has stopped/);
+  assert.deepEqual(engaged(heard(over, { ...event("joined", { epoch: 1 }), session: "s2" })), ["s2"]);
+  assert.equal(heard(over, event("joined", { epoch: 2 })).visitors.s1.refusal, "");
+  assert.deepEqual(heard(over, event("page_gone", {})).visitors.s1.chat, "idle", "there is no chat to be read");
+  const byAgent = heard(stopped(joined, "s1"), event("stopped", { epoch: 1, by: "agent" }));
+  assert.deepEqual(engaged(heard(byAgent, { t: "state", session: "s1", state: state(3) })), []);
 });
 
 test("a chat that is offered waits; accepted it is opened; over, it stays to be read until it is dismissed", () => {
@@ -157,7 +164,15 @@ test("a picture is live only while the page has said in the last seconds that it
   assert.deepEqual(picture(live, live.visitors.s1, 16_000), { words: "Last seen 7 s ago", level: "poor", old: true });
   assert.equal(words({ ...live, connected: false }, 10_000), "Last seen 1 s ago");
   assert.equal(words({ ...live, silent_s: 6 }, 10_000), "Last seen 1 s ago");
-  assert.equal(words(heard(shown, pulse(5), 10_000), 10_000), "Catching up…");
+  const behind = heard(shown, pulse(5), 10_000);
+  assert.equal(words(behind, 10_499), "Live", "an update takes its way");
+  assert.equal(words(behind, 10_500), "Catching up…");
+  assert.equal(words(heard(behind, pulse(6), 10_400), 10_500), "Catching up…", "it was behind before");
+  const update = (n) => event("update", { epoch: 1, n, snapshot: false });
+  assert.equal(words(heard(behind, update(5), 10_600), 12_000), "Live");
+  const typed = heard(live, update(5), 10_100);
+  assert.equal(words(heard(typed, update(6), 10_900), 12_000), "Live", "newer than what the page was heard to have made");
+  assert.equal(words(heard(typed, pulse(4), 11_000), 12_000), "Catching up…", "another document begins to count");
   assert.equal(words(heard(shown, pulse(4, { epoch: 2 }), 10_000), 10_000), "Waiting for word of the page…");
   const closed = heard(live, pulse(4, { open: false, silent_s: 3 }), 12_000);
   assert.match(words(closed, 12_000), /closed or away · Last seen 3 s ago/);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { START, dismissed, kept, numbered, resumed, see, withChat } from "../../src/frame/story.js";
+import { START, dismissed, kept, needsRoom, numbered, resumed, see, unviewed, withChat } from "../../src/frame/story.js";
 
 /** The story after these: [topic, payload, own]. */
 const told = (...said) => said.reduce((state, [topic, payload, own]) => see(state, topic, payload, own), START);
@@ -162,4 +162,37 @@ test("what became of a request is said, for each way to end", () => {
 test("nobody but the visitor's own frame answers", () => {
   assert.equal(told(ASKED, ["~pagesession/cobrowsing/decline", { epoch: 3 }]).asked.epoch, 3);
   assert.equal(told(ASKED, ["~pagesession/cobrowsing/allow", { epoch: 3 }]).asked.answered, false);
+});
+
+test("a viewing that has ended is told, and what became of it or of a request until something happens in a chat", () => {
+  const start = ["~pagesession/cobrowsing/start", { epoch: 1, agent: "ada" }];
+  const words = "Viewing has stopped. Nobody sees this page.";
+  assert.equal(told(start, ["~pagesession/cobrowsing/stop", { epoch: 1 }]).note, words);
+  assert.equal(told(start, ["~/site_connect/new_code", { code: "1" }]).note, words, "the code may be faster");
+  assert.equal(unviewed(told(start)).note, words, "the visitor's own");
+  assert.equal(told(["~pagesession/cobrowsing/stop", { epoch: 1 }]).note, "", "nobody has viewed it");
+  assert.equal(unviewed(unviewed(told(start))).note, words);
+  const declined = told(["~pagesession/cobrowsing/asked", { epoch: 1, name: "Ada" }], ["~pagesession/cobrowsing/decline", { epoch: 1 }, true]);
+  assert.match(declined.note, /chose not to show/);
+  assert.equal(see(declined, "~/site_connect/new_code", { code: "1" }).note, declined.note);
+  for (const topic of ["chat/trigger", "proactive/trigger", "chat/accepted", "chat/message", "chat/stop", "cobrowsing/start"]) {
+    assert.equal(see(declined, `~pagesession/${topic}`, { text: "Hello" }).note, "", topic);
+  }
+});
+
+test("a chat, a question and a proposal need the tall window, and all of a chat while the page is viewed", () => {
+  const start = ["~pagesession/cobrowsing/start", { epoch: 1, agent: "ada" }];
+  const wait = ["~pagesession/chat/trigger", { button: "help" }];
+  assert.deepEqual([told(), told(start), told(wait)].map(needsRoom), [false, false, false]);
+  const asked = ["~pagesession/cobrowsing/asked", { epoch: 1, name: "Ada" }];
+  const proposed = ["~pagesession/proactive/trigger", {}];
+  const tall = [told(asked), told(proposed), told(start, proposed), told(start, wait), told(["~pagesession/chat/accepted", {}])];
+  assert.deepEqual(tall.map(needsRoom), [true, true, true, true, true]);
+});
+
+test("who has asked is named while they view the page, also on the next page, and nobody else is", () => {
+  const asked = told(["~pagesession/cobrowsing/asked", { epoch: 4, agent: "ada", name: "Ada", by: "code" }]);
+  const start = (state, agent) => see(state, "~pagesession/cobrowsing/start", { epoch: 4, agent }).viewer;
+  assert.deepEqual([start(asked, "ada"), start(asked, "bob"), start(START, "ada"), start(asked)], ["Ada", "", "", ""]);
+  assert.equal(start(resumed({ ...START }, { asker: asked.asker }), "ada"), "Ada");
 });
