@@ -71,6 +71,8 @@ def test_at_the_limit_of_open_files_those_who_are_connected_go_on(proxies: Proxi
     with Node(proxy.base, name="early") as node:
         box = Box()
         assert node.wait_ack(node.subscribe("early/+", box), 10).ok
+        node.publish("early/bird", -1)
+        box.wait(1)
         limit = open_files(proxy.pid) + 20
         resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (limit, limit))
         with contextlib.ExitStack() as stack:
@@ -80,7 +82,7 @@ def test_at_the_limit_of_open_files_those_who_are_connected_go_on(proxies: Proxi
             until(lambda: open_files(proxy.pid) >= limit - 1, "it has no descriptor left")
             for number in range(100):
                 node.publish("early/bird", number)
-            box.wait(100)
+            box.wait(101)
             with pytest.raises(NotConnected):
                 Node(proxy.base, name="late", connect_timeout_s=0.5)
         with Node(proxy.base, name="later") as later:

@@ -19,7 +19,9 @@ const UPDATE_LIMITS = new Set(["rate", "bytes"]); // past these the gateway drop
 const STATES =
   /^~\/site_connect\/(ready|new_code|chat_button\/.*)$|^~pagesession\/cobrowsing\/(asked|declined|start|stop)$/;
 // What is said again after a loss until it was answered: each counts once, by its id or its epoch.
-const CERTAIN = /^~pagesession\/(chat\/message|cobrowsing\/(allow|decline))$/;
+const CERTAIN = /^~pagesession\/(chat\/message|cobrowsing\/(allow|decline|paused|resumed))$/;
+const HINDRANCE = /^~pagesession\/cobrowsing\/(paused|resumed)$/; // the last one holds
+const AGAIN_S = 1; // after a limit: by then the gateway takes some more
 const LOST = { t: "connection", connected: false, covered: [], missing: [] };
 
 export class Connection {
@@ -106,9 +108,14 @@ export class Connection {
       return this.refused("publish", `${MAX_WAITING} messages wait for the gateway; this one was dropped`);
     }
     const numbered = { ...message, id: (this.published += 1) };
+    if (HINDRANCE.test(message.topic)) this.forgetHindrance();
     if (CERTAIN.test(message.topic)) this.unanswered.set(numbered.id, numbered);
     else if (!this.welcomed) this.waiting.push(numbered);
     return this.welcomed && this.put(numbered);
+  }
+
+  forgetHindrance() {
+    for (const [id, { topic }] of this.unanswered) if (HINDRANCE.test(topic)) this.unanswered.delete(id);
   }
 
   refused(what, why, error = null) {
@@ -202,8 +209,16 @@ export class Connection {
   }
 
   limited({ what, why }) {
-    if (UPDATE_LIMITS.has(what)) this.updates.drop();
+    if (UPDATE_LIMITS.has(what)) {
+      this.updates.drop();
+      this.cancels.push(this.after(AGAIN_S, () => this.sayAgain()));
+    }
     return this.refused(what, why);
+  }
+
+  /** What must arrive may have been dropped with the rest. */
+  sayAgain() {
+    for (const message of this.unanswered.values()) this.put(message);
   }
 
   saw(seq) {

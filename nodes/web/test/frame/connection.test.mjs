@@ -176,6 +176,18 @@ test("after a limit nothing is sent but a snapshot, and the page is told", () =>
   assert.deepEqual(last().sent.slice(1).map(({ n }) => n), [1, 3]);
 });
 
+test("what must arrive is said again after a limit until it is answered, and of pauses the last one only", () => {
+  const { connection, last, open, live, say } = made();
+  open();
+  const publish = (topic) => connection.send({ t: "publish", topic: `~pagesession/${topic}`, payload: {} });
+  for (const topic of ["cobrowsing/paused", "chat/message", "else", "cobrowsing/resumed", "chat/message"]) publish(topic);
+  say({ t: "done", id: 2 });
+  say({ t: "limit", what: "rate", why: "more than 100 messages a second" });
+  last().sent.length = 0;
+  live().find(({ seconds }) => seconds === 1).fun();
+  assert.deepEqual(last().sent.map(({ id, topic }) => [id, topic.split("/").at(-1)]), [[4, "resumed"], [5, "message"]]);
+});
+
 test("what waits to be compressed does not leave after a stop", async () => {
   const { connection, last, open } = made();
   open();
