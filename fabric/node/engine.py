@@ -288,6 +288,7 @@ class Engine:
             "unconfirmed": up.unconfirmed,
             "uncertain": up.uncertain,
             "resent": up.resent,
+            "not_opened": up.not_opened,
             "waits": up.waits,
             "waited_s": round(up.waited_s, 6),
             "received": receiver.received,

@@ -421,11 +421,12 @@ def test_one_that_is_cancelled_while_it_waits_slows_nobody_down(fresh: ProxyProc
     """It was never counted as done: everything after it waited for its turn in a thread, for good."""
 
     async def main() -> None:
-        async with AsyncNode(fresh.base, send_timeout_s=PATIENCE_S) as node:
+        async with AsyncNode(fresh.base, send_timeout_s=PATIENCE_S, hwm_msgs=10) as node:
             await node.publish("a", 0)
+            await asyncio.to_thread(until, lambda: node.stats()["unconfirmed"] == 0, "it has a connection to publish")
             fresh.signal(STOP)
             waiting = [asyncio.create_task(node.publish("a", bytes(1_000_000))) for _ in range(200)]
-            await asyncio.sleep(0.1)
+            await asyncio.to_thread(until, lambda: node._begun - node._done > 100, "those to be cancelled wait")
             for each in waiting[100:]:
                 each.cancel()
             fresh.signal(CONTINUE)
