@@ -5,6 +5,7 @@ The wheel is built from the source archive: that one is complete, too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.browsers import built as bundles
 from tests.support.processes import ROOT
 
 
@@ -57,6 +59,8 @@ def copy_source(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of both, built from a copy: setuptools leaves a `build` folder that would slip into the next one."""
+    with contextlib.suppress(pytest.skip.Exception):
+        bundles()  # else they may be built by another test while this one copies
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"
     source.mkdir()
@@ -75,7 +79,7 @@ def wheel(built: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def packaged() -> set[str]:
+def packaged(built: Path) -> set[str]:
     """The files of the two packages that belong into wheel and source archive."""
     ours = {
         str(path.relative_to(ROOT))

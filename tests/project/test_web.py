@@ -13,6 +13,7 @@ import pytest
 from nodes.gateway.files import BUILT
 from nodes.rules import cobrowse
 from tests.support import page_vectors
+from tests.support.browsers import built
 from tests.support.processes import ROOT
 
 WEB = ROOT / "nodes" / "web"
@@ -35,6 +36,7 @@ def node() -> str:
 
 def test_what_is_pure_in_it(node: str) -> None:
     """The broker and the co-browsing (against cases made in Python), the page, the connections, what is shown."""
+    built()  # with the packages that some of it reads
     tests = sorted((WEB / "test").rglob("*.test.mjs"))
     assert tests
     done = run(node, "--test", *tests)
