@@ -8,8 +8,12 @@ from functools import lru_cache
 from fabric.errors import RemoteWireError
 from fabric.wire import decode_topic
 
-SYSTEM = (b"$fabric/", b"$inbox/")
+SYSTEM = (b"$fabric/service/", b"$fabric/who/", b"$inbox/")
 """Where publishers may send though it begins with `$`; and watermarks and questions, see `_may_be_published`."""
+WHO = b"$fabric/who"
+ASK, PROXY = b"/ask", b"$fabric/proxy/"
+"""Questions to the nodes of a proxy: `PROXY`, its id, `ASK`. What a proxy says of itself, on `PROXY` and its id, comes
+from itself alone, or by a link."""
 _REMEMBERED_BYTES = 256
 """Verdicts on longer topics are not kept."""
 
@@ -60,4 +64,6 @@ _remembered = lru_cache(4096)(_judge)
 
 def _may_be_published(raw: bytes) -> bool:
     """Answers and announcements come from proxies; a bell never leaves its node."""
-    return raw.startswith(SYSTEM) or (raw.startswith(b"$ack/") and raw.endswith((b"/w", b"/q")))
+    if raw.startswith(PROXY):
+        return raw.endswith(ASK, len(PROXY))
+    return raw == WHO or raw.startswith(SYSTEM) or (raw.startswith(b"$ack/") and raw.endswith((b"/w", b"/q")))

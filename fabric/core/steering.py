@@ -36,10 +36,13 @@ KINDS = (
     "guest",
     "flooded",
     "failed",
+    "not_allowed",
+    "forged",
 )
 """Why the switch refuses a part. Those of a publisher, as in `fabric.wire.decode`, and `system`: a first level with `$`
 that publishers may not use. `several`: of more than one frame. From a subscriber's end: `not_control`; `guest`, which
-may only subscribe. `flooded`: the control thread was too far behind to be told. `failed`: libzmq did not take it."""
+may only subscribe. `flooded`: the control thread was too far behind to be told. `failed`: libzmq did not take it. With
+keys: `not_allowed`, also for what is subscribed to; `forged`, a publisher's id without the sender's tag."""
 
 MAX_AHEAD = 10_000
 """Reports that the control thread has not read yet, from which on only subscriptions and cancels are told."""
@@ -105,6 +108,8 @@ def echo(word: bytes) -> bytes:
     return b"E" + word
 
 
+RULES = b"G"
+"""Judge by what the gate holds now."""
 END = b"Q"
 """Leave the loop, behind all commands before."""
 

@@ -11,7 +11,7 @@ import zmq
 
 from fabric import sockets
 from fabric.endpoints import Endpoints
-from fabric.protocol.markers import encode_marker, node_prefix
+from fabric.protocol.markers import encode_marker, encode_rights_wanted, node_prefix
 
 TICK_MS = 10
 
@@ -20,10 +20,22 @@ class Downlink:
     """The receiving half of one node.
 
     token:  the node's; the markers of the n-th connection carry `<token>-n`
+    curve:  keys to show; see `show`
     bell:   endpoint of the bell, see `fabric.node.node`
     """
 
-    def __init__(self, context: sockets.Context, token: str, serial: int, bell: str, *, hwm_msgs: int) -> None:
+    def __init__(
+        self,
+        context: sockets.Context,
+        token: str,
+        serial: int,
+        bell: str,
+        *,
+        hwm_msgs: int,
+        curve: sockets.Curve | None = None,
+    ) -> None:
+        self._of_node = token
+        """Token of the node."""
         self.token = f"{token}-{serial}"
         """In its markers: answers to another connection's say nothing of this one. Never changes."""
         self.base: str | None = None
@@ -37,8 +49,9 @@ class Downlink:
         self.poll = sockets.something_waits(self.socket)
         """Whether something waits to be read."""
         try:
-            self.monitor = sockets.monitor(context, self.socket, zmq.EVENT_DISCONNECTED)
-            """Events of `socket`, read by `closed`."""
+            self.show(curve)
+            self.monitor = sockets.monitor(context, self.socket, zmq.EVENT_DISCONNECTED | sockets.FAILED_EVENTS)
+            """Events of `socket`, read by `ended`."""
         except BaseException:
             self.socket.close(linger=0)
             raise
@@ -49,7 +62,7 @@ class Downlink:
 
     def attach(self, base: str) -> None:
         """Connect; XSUB sends what is subscribed on every new connection, and again after each reconnect."""
-        self.closed()  # what is told now is of the base before
+        self.ended()  # what is told now is of the base before
         sockets.connect(self.socket, Endpoints.parse(base).out)
         self.base = base
 
@@ -59,9 +72,22 @@ class Downlink:
             sockets.disconnect(self.socket, Endpoints.parse(self.base).out)
             self.base = None
 
-    def closed(self) -> bool:
-        """Whether the connection broke since the last call. XSUB makes it again by itself."""
-        return bool(list(sockets.events_of(self.monitor)))
+    def show(self, curve: sockets.Curve | None) -> None:
+        """Show these keys when it next connects."""
+        sockets.with_keys(self.socket, curve)
+
+    def ended(self) -> int | None:
+        """Return the event by which the connection ended since the last call; None: it did not.
+
+        What broke XSUB makes again by itself; what was refused, one of `sockets.FAILED_EVENTS`, is for `attach`.
+        """
+        events = [event for event, _ in sockets.events_of(self.monitor)]
+        refused = [event for event in events if event & sockets.FAILED_EVENTS]
+        return refused[-1] if refused else events[-1] if events else None
+
+    def ask_rights(self) -> None:
+        """Ask what this node may do."""
+        self._send(encode_rights_wanted(self._of_node))
 
     def change(self, subscribe: Iterable[bytes], cancel: Iterable[bytes]) -> None:
         """Subscribe to prefixes, then cancel others: what both cover is never uncovered. Goes out with `flush`."""

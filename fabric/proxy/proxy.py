@@ -8,11 +8,13 @@ other markers. Reading order: `_turn`; `_on_reports` and what it calls; what goe
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -22,10 +24,13 @@ from fabric.core import BUILD
 from fabric.core.steering import Place, read_failure
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError, expected
+from fabric.identity.keys import SUFFIX, Keys, from_environment, load
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
 from fabric.proxy.figures import Figures, open_files
+from fabric.proxy.guard import Guard
 from fabric.proxy.plumbing import Plumbing
+from fabric.proxy.self_test import find_open_door
 from fabric.proxy.subscribers import Subscribers
 from fabric.topics import MAX_TOPIC_BYTES, require_name
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
@@ -33,6 +38,8 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, deco
 log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
+TEST_S = 60.0
+"""How often a proxy with keys tries its own doors."""
 ALIVE_S = 1.0
 """How often the switch is asked for an echo."""
 SILENCE_S = 20.0
@@ -61,9 +68,14 @@ class Proxy:
     settle_s:   how long it listens before it becomes a member
     dead_s:     a peer that was not heard of for so long is declared dead
     drain_s:    how long `drain` waits at most for nodes to move away
+    keys:       folder with the keys of the mesh and of this proxy, see `fabric.identity.keys`; default: `FABRIC_KEYS`,
+                if that is set. Without keys anybody who reaches it may do everything
+    observe:    with keys: let everything in, and only tell the audit what would have been refused
+    on_audit:   called from the control thread with a flat map `{"event": …}` and who, door, topic, why: see
+                `fabric.proxy.guard`
     on_event:   called from the control thread with a map `{"event": …}`: ready, link_up, link_down, peer_joined,
                 peer_restarted, peer_dead, peer_back, peer_left, draining, …
-    errors:     ValueError for an invalid address or name, TransportError for an address that cannot be bound
+    errors:     ValueError for an invalid address or name, TransportError for an address that cannot be bound, KeysError
     """
 
     def __init__(
@@ -79,6 +91,9 @@ class Proxy:
         settle_s: float = 1.0,
         dead_s: float = 3.0,
         drain_s: float = 5.0,
+        keys: str | os.PathLike[str] | Keys | None = None,
+        observe: bool = False,
+        on_audit: Callable[[dict[str, Any]], None] | None = None,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.endpoints = Endpoints.parse(listen)
@@ -119,6 +134,16 @@ class Proxy:
         """What is told when `in` is bound. Set when it became a member."""
         self._drain_asked = self._stop_asked = False
         """Set by any thread, or a signal handler; never cleared."""
+        self._reload_asked = False
+        """Set by any thread, or a signal handler; cleared when the rules were read."""
+        self._audit_fun = on_audit
+        own_keys = _keys(keys, self.name)
+        self._guard = Guard(own_keys, self._audit, observe=observe) if own_keys is not None else None
+        """With keys: who may do what."""
+        self._next_test = 0.0
+        """When the doors are next tried."""
+        self._test: threading.Thread | None = None
+        """The last try, running or done."""
         self._drain_since: float | None = None
         """When draining began."""
         self._failure: str | None = None
@@ -157,6 +182,7 @@ class Proxy:
             max_body_bytes=max_payload_bytes + ENVELOPE_BYTES,
             max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
             on_death=self._switch_died,
+            guard=self._guard,
         )
         """Sockets and the switch. What may be done by which thread stands there."""
         self._poller = zmq.Poller()
@@ -178,6 +204,7 @@ class Proxy:
         self._began = True
         self._plumbing.start()
         try:
+            self._try_doors(("out", "link", "guest"))
             while not self._finished():
                 self._turn()
         finally:
@@ -192,6 +219,10 @@ class Proxy:
     def drain(self) -> None:
         """Ask it to leave in good order; safe in a signal handler. `run` returns when its nodes have gone, or later."""
         self._drain_asked = True
+
+    def reload(self) -> None:
+        """Ask it to read the rules of its keys again, now; safe in a signal handler. It looks by itself, too."""
+        self._reload_asked = True
 
     def close(self, timeout_s: float = 10.0) -> None:
         """End it now, telling peers and nodes; wait for its thread."""
@@ -262,6 +293,8 @@ class Proxy:
         if now >= self._next_echo:
             self._next_echo = now + ALIVE_S
             self._plumbing.echo(_ALIVE)
+        if self._guard is not None:
+            self._guard_tick(self._guard, now)
         if now - self._echoed_at > SILENCE_S:
             self._failure = f"the own switch did not answer for {SILENCE_S:g} s"
 
@@ -348,6 +381,8 @@ class Proxy:
     def _on_subscription(self, place: Place, prefix: bytes, *, subscribed: bool) -> None:
         if place is not Place.GUEST:
             self._subscribers.heard(prefix, subscribed=subscribed)
+            if self._guard is not None and not subscribed and markers.is_addressed(prefix):
+                self._guard.node_left(prefix[len(markers.ACK) :].decode(errors="replace"))
         elif self._subscribers.guest_heard(prefix, subscribed=subscribed):
             if subscribed:
                 self._plumbing.subscribe_relay((prefix,))
@@ -356,6 +391,10 @@ class Proxy:
 
     def _on_marker(self, place: Place, part: bytes) -> None:
         """One that the switch does not answer: it brings news, or is none, or the first answer was not ready yet."""
+        token = markers.read_rights_wanted(part)
+        if token is not None:
+            self._tell_rights(token)
+            return
         try:
             marker = markers.decode_marker(part)
         except RemoteWireError as error:
@@ -369,6 +408,11 @@ class Proxy:
             # Record it before it is answered.
             self._perform(self._membership.marker_heard(marker.sender, time.monotonic()))
         self._plumbing.send(place, self._answer(place, marker.token, marker.nonce))
+
+    def _tell_rights(self, token: str) -> None:
+        permissions = self._guard.rights_wanted(token) if self._guard is not None else None
+        payload = permissions.to_map() if permissions is not None else {}
+        self._plumbing.send(Place.OUT, self._part(markers.rights_topic(token), payload, number=1))
 
     def _answer(self, place: Place, token: str, nonce: bytes) -> bytes:
         payload = markers.answer_payload(nonce, _LEGS[place], self._membership.view())
@@ -477,10 +521,45 @@ class Proxy:
             "rates": self._figures.rates,
             "refused": dict(self.refused + Counter(passed.refused)),
             "mended": self._subscribers.mended,
+            "identity": self._guard.figures() if self._guard is not None else {"keys": False},
             "descriptors": {"used": open_files(), "limit": sockets.descriptor_limit()},
         }
         self._announced = payload
         self._plumbing.say(self._part(markers.ANNOUNCE + self.name, payload))
+
+    # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _guard_tick(self, guard: Guard, now: float) -> None:
+        guard.tell_news()
+        asked, self._reload_asked = self._reload_asked, False
+        changed = guard.look(now, asked=asked)
+        if changed is not None:
+            self._plumbing.take_rules()
+            for token in changed:
+                self._tell_rights(token)
+        guard.cut(now)
+        if now >= self._next_test and self._ready.is_set():
+            self._next_test = now + TEST_S
+            self._test = threading.Thread(target=self._try_doors, name="fabric-self-test", daemon=True)
+            self._test.start()
+
+    def _try_doors(self, doors: Iterable[str] = ("in", "out", "link", "guest")) -> None:
+        """See that nobody gets in who should not; else this proxy ends."""
+        if self._guard is None or self._guard.observe:
+            return
+        local = self.endpoints.to_connect()
+        self._guard.tried.add(self._guard.keys.public)
+        found = find_open_door({door: local[door] for door in doors}, self._guard.keys, self._guard.stranger)
+        self._guard.tried.discard(self._guard.keys.public)
+        if found is not None:
+            self._failure = f"the self-test failed: {found}"
+
+    def _audit(self, event: dict[str, Any]) -> None:
+        if self._audit_fun is not None:
+            try:
+                self._audit_fun(event)
+            except Exception:  # a user's: it must not end the proxy
+                log.exception("the audit raised at %r", event)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -513,6 +592,8 @@ class Proxy:
         except TransportError as error:
             self._failure = self._failure or str(error)
         finally:
+            if self._test is not None:
+                self._test.join()  # a few seconds at most
             # What is queued for live connections gets half a second to leave.
             self._plumbing.stop(linger_ms=0 if self._failure else 500)
             self._ready.set()
@@ -528,6 +609,15 @@ class Proxy:
                 return
             before = now
             self._ended.wait(0.02)
+
+
+def _keys(given: str | os.PathLike[str] | Keys | None, name: str) -> Keys | None:
+    if given is None:
+        return from_environment(as_proxy=True, name=name)
+    if isinstance(given, Keys):
+        return given
+    has_own = (Path(given) / f"{name}{SUFFIX}").exists()
+    return load(Path(given), name if has_own else None, as_proxy=True)
 
 
 def _same_link(base: str, endpoint: str) -> bool:

@@ -128,15 +128,15 @@ def test_it_tells_once_that_its_connection_broke_and_not_of_the_one_before(
 ) -> None:
     down.attach(proxy.base)
     until(lambda: len(proxy.read()) == 1, "connected")
-    assert not down.closed()
+    assert not down.ended()
     proxy.close()
 
     def broke() -> bool:
         tick(down)
-        return down.closed()
+        return down.ended() is not None
 
     until(broke, "the break")
-    assert not down.closed()
+    assert not down.ended()
     second = Proxy(context, free_base())
     down.detach()
     down.attach(second.base)
@@ -145,7 +145,7 @@ def test_it_tells_once_that_its_connection_broke_and_not_of_the_one_before(
     until(lambda: down.monitor.poll(0), "the second break")
     down.detach()
     down.attach(free_base())
-    assert not down.closed(), "of the proxy before"
+    assert not down.ended(), "of the proxy before"
 
 
 def rebound(context: sockets.Context, base: str) -> Proxy | None:
