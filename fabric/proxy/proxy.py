@@ -38,6 +38,10 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, deco
 log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
+AUDIT = "$fabric/audit/"
+"""Then its name, and the event."""
+MAX_AUDITS_A_SECOND = 100
+"""That are published; beyond, they are counted, and the next one says how many."""
 TEST_S = 60.0
 """How often a proxy with keys tries its own doors."""
 ALIVE_S = 1.0
@@ -137,6 +141,8 @@ class Proxy:
         self._reload_asked = False
         """Set by any thread, or a signal handler; cleared when the rules were read."""
         self._audit_fun = on_audit
+        self._audits, self._unsaid = questions.Budget(MAX_AUDITS_A_SECOND), 0
+        """How many decisions may be published in this second; and how many were not since the last that was."""
         own_keys = _keys(keys, self.name)
         self._guard = Guard(own_keys, self._audit, observe=observe) if own_keys is not None else None
         """With keys: who may do what."""
@@ -548,13 +554,17 @@ class Proxy:
         if self._guard is None or self._guard.observe:
             return
         local = self.endpoints.to_connect()
-        self._guard.tried.add(self._guard.keys.public)
         found = find_open_door({door: local[door] for door in doors}, self._guard.keys, self._guard.stranger)
-        self._guard.tried.discard(self._guard.keys.public)
         if found is not None:
             self._failure = f"the self-test failed: {found}"
 
     def _audit(self, event: dict[str, Any]) -> None:
+        """Tell what was decided: here, and to those who may read `$fabric/audit/…`, so often and no more."""
+        if self._audits.take(time.monotonic()):
+            said, self._unsaid = {**event, "proxy": self.name, "unsaid": self._unsaid}, 0
+            self._plumbing.say(self._part(f"{AUDIT}{self.name}/{event['event']}", said))
+        else:
+            self._unsaid += 1
         if self._audit_fun is not None:
             try:
                 self._audit_fun(event)
