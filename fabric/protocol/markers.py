@@ -7,7 +7,7 @@ marker        upstream, a control part `["marker", token, nonce, sender, claims]
               sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see `fabric.protocol.stray`
 answer        `$ack/<token>/m`, payload {nonce, leg: "out" | "link", view}: where the marker was met, and the view as
               bytes, a control part `["view", {…}]`
-watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: a count
+watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: [connection, count, seal]
 bell          `$ack/<token>/b`, from another thread of the same node
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
