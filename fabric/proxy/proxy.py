@@ -38,6 +38,10 @@ ALIVE_S = 1.0
 SILENCE_S = 20.0
 """A switch that echoes nothing for so long is dead: the process ends rather than pretend. A busy one may be silent for
 seconds: forgetting a peer with 100,000 prefixes takes 0.3 s, and many may leave at once."""
+MAX_PEER_ANSWERS_A_SECOND = 2_000
+"""A peer sends one marker a second, and 33 while a link is to be proven."""
+MAX_STRANGER_ANSWERS_A_SECOND = 100
+"""To those that are not in the list, or not yet: each repeats its marker, ten times a second while it joins."""
 _ALIVE, _BOUND = b"alive", b"bound"
 """Words to be echoed: it is alive; what was to be bound before is bound, unless a failure was reported."""
 _LEGS = {Place.OUT: "out", Place.LINK: "link"}
@@ -142,6 +146,9 @@ class Proxy:
         """The last announcement; empty before the first. Replaced as a whole; any thread reads it."""
         self._questions, self._answers = questions.Budget(questions.MAX_PINGS_A_SECOND), 0
         """How many questions may be answered in this second; and how many were, which numbers the answers."""
+        self._peer_answers = questions.Budget(MAX_PEER_ANSWERS_A_SECOND)
+        self._stranger_answers = questions.Budget(MAX_STRANGER_ANSWERS_A_SECOND)
+        """How many markers that bring news may be answered in this second: of peers in the list, and of all others."""
         self._scouts: dict[str, sockets.Socket] = {}
         """Connections that ask, by address: those of the last `Ask`."""
         sockets.raise_descriptor_limit()
@@ -361,14 +368,23 @@ class Proxy:
         except RemoteWireError as error:
             self.refused[error.kind] += 1
             return
+        now = time.monotonic()
         if place is Place.OUT:
-            self._subscribers.claim(marker.claims)
-            if not marker.claims:
-                self._plumbing.send(Place.RELAY, part)
+            if marker.sender is not None:
+                self.refused["sender"] += 1  # proxies speak at the link
+                return
+            if marker.claims:
+                self._subscribers.claim(marker.claims)
+                return  # a notice of its proxy was its question
+            self._plumbing.send(Place.RELAY, part)
         elif marker.sender is not None:
             # Record it before it is answered.
-            self._perform(self._membership.marker_heard(marker.sender, time.monotonic()))
-        self._plumbing.send(place, self._answer(place, marker.token, marker.nonce))
+            self._perform(self._membership.marker_heard(marker.sender, now))
+        budget = self._peer_answers if self._membership.knows(marker.sender) else self._stranger_answers
+        if budget.take(now):
+            self._plumbing.send(place, self._answer(place, marker.token, marker.nonce))
+        else:
+            self.refused["answers"] += 1
 
     def _answer(self, place: Place, token: str, nonce: bytes) -> bytes:
         payload = markers.answer_payload(nonce, _LEGS[place], self._membership.view())
@@ -475,7 +491,7 @@ class Proxy:
             "counts": self._figures.counts,
             "bytes": self._figures.bytes,
             "rates": self._figures.rates,
-            "refused": dict(self.refused + Counter(passed.refused)),
+            "refused": dict(self.refused + Counter(passed.refused) + Counter(strangers=self._membership.refused)),
             "mended": self._subscribers.mended,
             "descriptors": {"used": open_files(), "limit": sockets.descriptor_limit()},
         }

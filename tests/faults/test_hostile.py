@@ -5,15 +5,21 @@ FABRIC_HOSTILE_S: how long all attacks go on together (8; the full figure is 600
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from fabric import Node, Proxy
 from fabric.node import contested
-from tests.faults.hostile import FORGED, Hostile
+from fabric.node.coverage import Ack
+from fabric.protocol.views import Record
+from fabric.proxy.membership import MAX_STRANGERS
+from tests.faults.hostile import FORGED, Hostile, incarnations, phantoms
 from tests.support.processes import free_base
 from tests.support.waiting import PATIENCE_S, Box, until
 
@@ -25,6 +31,44 @@ def proxy() -> Iterator[Proxy]:
     with Proxy(free_base(), settle_s=0.1) as found:
         assert found.wait_ready(PATIENCE_S)
         yield found
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Proxy, Proxy]]:
+    """p1 and p2, linked."""
+    bases = free_base(), free_base()
+    with Proxy(bases[0], name="p1", settle_s=0.1) as one:
+        assert one.wait_ready(PATIENCE_S)
+        with Proxy(bases[1], name="p2", join=bases[:1], settle_s=0.1) as other:
+            assert other.wait_ready(PATIENCE_S)
+            yield one, other
+
+
+@contextlib.contextmanager
+def repeated(pause_s: float, act: Callable[[], object]) -> Iterator[None]:
+    """Do this again and again meanwhile, in a thread."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(pause_s):
+            act()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def acked(node: Node) -> Ack:
+    """Return the ack of a subscription to what nobody held before."""
+    ident = node.subscribe(f"ack/{time.monotonic_ns()}", lambda message: None)
+    ack = node.wait_ack(ident, PATIENCE_S)
+    node.unsubscribe(ident)
+    assert ack.ok, ack
+    return ack
 
 
 def hear(node: Node, topic_filter: str) -> Box:
@@ -81,3 +125,74 @@ def test_after_forged_numbers_the_true_publisher_is_heard_again(
         box.wait_for(lambda items: items[-1].payload == "last", "what follows")
         assert true_ones(box)[1:] == list(range(first, sent + 2)), "all from then on"
         assert gaps.items[-1].last == first - 1 and node.stats()["refused"] == {"number": 1}
+
+
+# --- proxies that do not exist, or did not start again
+
+
+@pytest.mark.parametrize("port", ["out", "link"])
+def test_a_third_proxy_joins_while_phantoms_do(port: str) -> None:
+    """A thousand proxies say that they live, once and then 200 times a second, at both that are there."""
+    bases = [free_base() for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(Proxy(bases[0], name="p1", settle_s=0.1))
+        assert first.wait_ready(PATIENCE_S)
+        second = stack.enter_context(Proxy(bases[1], name="p2", join=bases[:1], settle_s=0.1))
+        assert second.wait_ready(PATIENCE_S)
+        hostiles = [stack.enter_context(Hostile(base)) for base in bases[:2]]
+        for hostile in hostiles:
+            hostile.mark(port, *phantoms(1_000))
+
+        def go_on() -> None:
+            for hostile in hostiles:
+                hostile.mark(port, *phantoms(2))
+
+        with repeated(0.01, go_on):
+            third = stack.enter_context(Proxy(bases[2], name="p3", join=bases[:2], settle_s=0.1))
+            assert third.wait_ready(30)
+            node = stack.enter_context(Node(bases[2]))
+            until(lambda: set(acked(node).covered) >= {"p1", "p2", "p3"}, "all three are covered")
+        for proxy in (first, second):
+            refused = proxy.stats()["refused"]
+            assert refused["sender" if port == "out" else "strangers"] >= 900
+            assert len(proxy.stats()["peers"]) <= 2 + MAX_STRANGERS
+
+
+def test_acks_stay_prompt_while_a_peer_is_said_to_start_again(pair: tuple[Proxy, Proxy]) -> None:
+    """82 new runs of a proxy that runs on, every second, at the other one."""
+    one, other = pair
+    with Node(one.endpoints.base) as node, Hostile(one.endpoints.base) as hostile:
+        ghosts = incarnations(other._membership.record)
+        assert set(acked(node).covered) == {"p1", "p2"}
+        with repeated(1 / 82, lambda: hostile.mark("link", next(ghosts))):
+            for _ in range(60):
+                ack = acked(node)
+                assert set(ack.covered) == {"p1", "p2"} and ack.elapsed_s < 1.0, ack
+                time.sleep(0.02)
+        assert node.stats()["reconnects"] == 0
+
+
+def test_a_word_does_not_end_a_proxy_that_starts() -> None:
+    base = free_base()
+    with contextlib.ExitStack() as stack:
+        failed: list[dict[str, Any]] = []
+        proxy = Proxy(base, name="p1", on_event=lambda event: failed.append(event) if "error" in event else None)
+        stack.enter_context(proxy)
+        hostile = stack.enter_context(Hostile(base))
+        taken = Record("p1", "0" * 32, "tcp://127.0.0.1:9")
+        while not proxy.wait_ready(0.02):
+            hostile.mark("link", taken)
+            assert not failed, failed
+
+
+def test_a_name_that_is_taken_ends_a_proxy_that_starts() -> None:
+    """By the word of a mesh it joins, and by that of a proxy it never heard of: it is asked at its address."""
+    bases = [free_base() for _ in range(2)]
+    with Proxy(bases[0], name="p1", settle_s=0.1) as first:
+        assert first.wait_ready(PATIENCE_S)
+        failed = Box()
+        with Proxy(bases[1], name="p1", on_event=failed, settle_s=5.0), Hostile(bases[1]) as hostile:
+            with repeated(0.02, lambda: hostile.mark("link", first._membership.record)):
+                (event,) = failed.wait_for(lambda items: items[-1]["event"] == "failed", "it ends")[-1:]
+            assert "the name 'p1' is taken" in event["error"]
+        assert first.stats()["state"] == "member"
