@@ -36,8 +36,9 @@ _ACK = "$ack/"
 _RAW_ACK = _ACK.encode()
 NOTICE: dict[str, Any] = {"cancelled": True}
 """Headers of a notice."""
-MAX_CLAIM_BYTES = 32 * 1024
-"""Of prefixes in one marker, but for the last of them; see `sockets.UPSTREAM_BYTES`."""
+MAX_CLAIM_BYTES = 1536
+"""Of prefixes in one marker, but for the last of them. With what each costs beside itself, and a last one of 4 KiB, the
+marker is below `sockets.UPSTREAM_BYTES`."""
 
 
 class Kind(Enum):

@@ -24,7 +24,7 @@ from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError, expected
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
-from fabric.proxy.figures import Figures, open_files
+from fabric.proxy.figures import Figures, descriptors
 from fabric.proxy.plumbing import Plumbing
 from fabric.proxy.subscribers import Subscribers
 from fabric.topics import MAX_TOPIC_BYTES, require_name
@@ -142,6 +142,8 @@ class Proxy:
         self._next_mend = self._next_tick = 0.0
         """When each is next due."""
         self._figures = Figures()
+        self._short = False
+        """Too few descriptors are left, see `figures.descriptors`; by the last announcement."""
         self._announced: dict[str, Any] = {}
         """The last announcement; empty before the first. Replaced as a whole; any thread reads it."""
         self._questions, self._answers = questions.Budget(questions.MAX_PINGS_A_SECOND), 0
@@ -229,11 +231,13 @@ class Proxy:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Return what was last announced, a second ago at most, and `turned_s_ago`: when its thread last turned.
+        """Return what was last announced, a second ago at most; `turned_s_ago`: when its thread last turned; and
+        `echoed_s_ago`: when the switch last answered it, which it is asked to each second.
 
-        Empty but for that before it runs. From any thread.
+        Empty but for these before it runs. From any thread.
         """
-        return {**self._announced, "turned_s_ago": time.monotonic() - self._last_loop}
+        now = time.monotonic()
+        return {**self._announced, "turned_s_ago": now - self._last_loop, "echoed_s_ago": now - self._echoed_at}
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -491,12 +495,24 @@ class Proxy:
             "counts": self._figures.counts,
             "bytes": self._figures.bytes,
             "rates": self._figures.rates,
-            "refused": dict(self.refused + Counter(passed.refused) + Counter(strangers=self._membership.refused)),
+            "refused": dict(self.refused + Counter(passed.refused) + self._refused_elsewhere()),
             "mended": self._subscribers.mended,
-            "descriptors": {"used": open_files(), "limit": sockets.descriptor_limit()},
+            "prefix_bytes": self._subscribers.prefix_bytes,
+            "descriptors": self._count_descriptors(),
         }
         self._announced = payload
         self._plumbing.say(self._part(markers.ANNOUNCE + self.name, payload))
+
+    def _refused_elsewhere(self) -> Counter[str]:
+        return Counter(strangers=self._membership.refused, guest_prefixes=self._subscribers.not_relayed)
+
+    def _count_descriptors(self) -> dict[str, int]:
+        found = descriptors()
+        short = found["used"] > found["enough"]
+        if short != self._short:
+            self._short = short
+            self._on_event({"event": "descriptors_short" if short else "descriptors_enough", **found})
+        return found
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +20,14 @@ from fabric.node import contested
 from fabric.node.coverage import Ack
 from fabric.protocol.views import Record
 from fabric.proxy.membership import MAX_STRANGERS
+from fabric.sockets import UPSTREAM_BYTES
 from tests.faults.hostile import FORGED, Hostile, incarnations, phantoms
+from tests.faults.memory import resident_bytes
+from tests.faults.zmtp import PORTS, RawPeer, endpoint
 from tests.support.processes import free_base
-from tests.support.waiting import PATIENCE_S, Box, until
+from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
+MIB = 1024 * 1024
 HOSTILE_S = float(os.environ.get("FABRIC_HOSTILE_S", "8"))
 
 
@@ -69,6 +74,16 @@ def acked(node: Node) -> Ack:
     node.unsubscribe(ident)
     assert ack.ok, ack
     return ack
+
+
+def refused_by(base: str) -> dict[str, int]:
+    """What a proxy that runs as a process has refused, by its announcement."""
+    box = Box()
+    with Node(base) as node:
+        node.subscribe("$fabric/proxy/#", box)
+        box.wait_for(lambda items: items[-1].payload.get("base") == base, "its announcement")
+    refused: dict[str, int] = box.items[-1].payload["refused"]
+    return refused
 
 
 def hear(node: Node, topic_filter: str) -> Box:
@@ -196,3 +211,44 @@ def test_a_name_that_is_taken_ends_a_proxy_that_starts() -> None:
                 (event,) = failed.wait_for(lambda items: items[-1]["event"] == "failed", "it ends")[-1:]
             assert "the name 'p1' is taken" in event["error"]
         assert first.stats()["state"] == "member"
+
+
+# --- memory
+
+
+def test_long_filters_of_a_node_cost_proxies_little(tmp_path: Path) -> None:
+    """What one browser could send: a hundred filters of 65 kB each. 2.2 GB once."""
+    with mesh(tmp_path, 2) as proxies, Node(proxies[0].base) as node, Node(proxies[1].base) as other:
+        acked(node)
+        before = [resident_bytes(proxy.pid) for proxy in proxies]
+        box, topics = Box(), [f"news/{number:02}{'x' * 64_990}" for number in range(100)]
+        idents = [node.subscribe(topic, box) for topic in topics]
+        assert node.wait_ack(idents[-1], PATIENCE_S).ok
+        grown = [resident_bytes(proxy.pid) - was for proxy, was in zip(proxies, before, strict=True)]
+        assert max(grown) < 30 * MIB, grown
+        other.publish("news/nobody", 1)
+        for topic in topics[::10]:
+            other.publish(topic, topic[:7])
+        assert [message.payload for message in box.wait(10)] == [topic[:7] for topic in topics[::10]], (
+            "the ack was true"
+        )
+
+
+def test_prefixes_of_a_guest_cost_other_proxies_little(tmp_path: Path) -> None:
+    """Ten megabytes by hand. At the proxy that it reaches libzmq keeps them all."""
+    with mesh(tmp_path, 2) as (here, there), Node(there.base) as node, Hostile(here.base) as hostile:
+        acked(node)
+        before = resident_bytes(there.pid)
+        hostile.send("guest", *(b"\1%04d" % number + os.urandom(8_000) for number in range(1_300)))
+        acked(node)
+        until(lambda: refused_by(here.base).get("guest_prefixes", 0) > 1_000, "they are counted")
+        grown = resident_bytes(there.pid) - before
+        assert grown < 120 * MIB, grown
+
+
+def test_a_part_of_a_subscriber_that_no_node_sends_ends_its_connection(proxy: Proxy) -> None:
+    for port in ("out", "link", "guest"):
+        with RawPeer(endpoint(proxy.endpoints.base, port), PORTS[port]) as peer:
+            peer.send(b"\1" + bytes(UPSTREAM_BYTES))
+            peer.socket.settimeout(PATIENCE_S)
+            assert peer.socket.recv(1) == b""
