@@ -229,9 +229,7 @@ def test_long_filters_of_a_node_cost_proxies_little(tmp_path: Path) -> None:
         other.publish("news/nobody", 1)
         for topic in topics[::10]:
             other.publish(topic, topic[:7])
-        assert [message.payload for message in box.wait(10)] == [topic[:7] for topic in topics[::10]], (
-            "the ack was true"
-        )
+        assert [message.payload for message in box.wait(10)] == [topic[:7] for topic in topics[::10]], "acked: heard"
 
 
 def test_prefixes_of_a_guest_cost_other_proxies_little(tmp_path: Path) -> None:
@@ -251,4 +249,5 @@ def test_a_part_of_a_subscriber_that_no_node_sends_ends_its_connection(proxy: Pr
         with RawPeer(endpoint(proxy.endpoints.base, port), PORTS[port]) as peer:
             peer.send(b"\1" + bytes(UPSTREAM_BYTES))
             peer.socket.settimeout(PATIENCE_S)
-            assert peer.socket.recv(1) == b""
+            with contextlib.suppress(ConnectionResetError):
+                assert peer.socket.recv(1) == b"", "closed by the other end"
