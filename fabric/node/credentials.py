@@ -6,7 +6,7 @@ new connection, again and again until they are told; the first time nothing is s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fabric.identity.keys import Keys
 from fabric.rights import Permissions, permissions_from, tag_of
@@ -103,7 +103,12 @@ class Credentials:
         permissions = self.permissions
         return None if permissions is None else permissions.why_not_publish(topic)
 
-    def why_not_subscribe(self, topic_filter: str) -> str | None:
-        """Return the right that lacks; None when nothing does, or it is not known."""
+    def why_not_subscribe(self, topic_filter: str, prefixes: Iterable[bytes]) -> str | None:
+        """Return the right that lacks; None when nothing does, or it is not known. prefixes: what it needs upstream"""
         permissions = self.permissions
-        return None if permissions is None else permissions.why_not_subscribe(topic_filter)
+        return None if permissions is None else permissions.why_not_subscribe(topic_filter, prefixes)
+
+    def may_hold(self, prefix: bytes) -> bool:
+        """Whether a prefix may be held; also when it is not known."""
+        permissions = self.permissions
+        return permissions is None or permissions.observe or bool(permissions.granted(prefix))

@@ -34,7 +34,8 @@ from fabric.node.credentials import Credentials
 from fabric.node.downlink import TICK_MS, Downlink
 from fabric.node.gaps import Gap
 from fabric.node.handover import Handover
-from fabric.node.interest import Change, Interest
+from fabric.node.interest import Change, wire_prefixes
+from fabric.node.interests import Interests
 from fabric.node.receiver import MessageFun, Receiver
 from fabric.node.subscriptions import AckFun, Subscriptions
 from fabric.node.uplink import Uplink
@@ -135,7 +136,7 @@ class Engine:
         """Set once, by `close`: the I/O thread ends with this turn."""
 
         # ── I/O thread: what is subscribed ──
-        self._interest = Interest(max_prefixes + 1)  # one for what its proxy says of itself
+        self._interest = Interests(max_prefixes + 1, self.credentials.may_hold)  # one for what its proxy says of itself
         """The filters held, and the prefixes that carry them. The downlinks hold exactly these, or are about to."""
         self._generations: dict[bytes, int] = {}
         """Prefixes upstream, and the generation of `_coverage` in which each was sent. Keys: `_interest.wire()`."""
@@ -347,7 +348,7 @@ class Engine:
         if scope(topic_filter) == "local":
             self._acknowledge(ident, Ack(True, (), (), time.monotonic() - since))
             return
-        why = self.credentials.why_not_subscribe(topic_filter)
+        why = self.credentials.why_not_subscribe(topic_filter, wire_prefixes(topic_filter))
         if why is not None:
             self.counts["denied"] += 1
             self._acknowledge(ident, Ack(False, (), (), time.monotonic() - since, why, denied=True))
@@ -532,7 +533,7 @@ class Engine:
             return
         self.on_rights()
         for ident, topic_filter in list(self._held.items()):
-            why = self.credentials.why_not_subscribe(topic_filter)
+            why = self.credentials.why_not_subscribe(topic_filter, wire_prefixes(topic_filter))
             if why is not None:
                 self._withdraw(ident, topic_filter, why, now)
         self._coverage.proxy_switched(now)  # nothing is waited for that was said before
