@@ -98,8 +98,9 @@ class PageSession:
             on_line=self._on_line,
         )
         self.name = public_name(self.page.session)
+        limits = hub.settings.limits
         self._subscriptions = Subscriptions(
-            hub.node, self.page, hub.settings.limits.subscriptions, self._on_fabric, self._on_ack
+            hub.node, self.page, limits.subscriptions, limits.filter_bytes, self._on_fabric, self._on_ack
         )
         self.page.subscribe(_SITE, lambda message: self._say("site", message))
         self.page.subscribe(_SESSION, lambda message: self._say("message", message))

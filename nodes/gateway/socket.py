@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, web
 from fabric.errors import FabricError
 from fabric.payloads import dumps
 from nodes.gateway.browser_messages import BrowserMessage
-from nodes.gateway.browser_protocol import Malformed
+from nodes.gateway.browser_protocol import Malformed, is_update
 from nodes.gateway.close_codes import RULES, CloseCode
 from nodes.gateway.hub import Hub
 from nodes.gateway.limits import Allowance, Verdict
@@ -106,7 +106,7 @@ class Socket:
         while True:
             text = await self._text()
             now, size_bytes = time.monotonic(), len(text.encode("utf-8", "replace"))
-            verdict = self._allowance.take(size_bytes, now)
+            verdict = self._allowance.take(size_bytes, now, is_update=is_update(text))
             if verdict is None:
                 try:
                     message = parse(text)
