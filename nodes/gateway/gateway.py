@@ -7,7 +7,8 @@
 Reading order: `docs/web-protocol.md`; what decides and is pure: `policy`, `selectors`, `privacy_rules`,
 `privacy_trial`, `limits`, `tokens`, `outbox`, `close_codes`, `browser_messages`, `browser_protocol`;
 `privacy_problems`, `hub`, `window`, `subscriptions`, `page_session`, `page_registry`, `page_moves`; `credentials`,
-`sign_in`, `console`, `console_registry`; `callers`, `files`, `http_server`, `sign_in_requests`, `socket`; this.
+`sign_in`, `console`, `console_registry`; `addresses`, `forwarded`, `callers`, `files`, `http_server`,
+`sign_in_requests`, `socket`; this.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Gateway:
         self.sessions = Sessions(self.hub)
         sign_in = SignIn(settings.secret, agents)
         self.consoles = Consoles(self.hub, sign_in.end)
-        self._callers = Callers(settings.behind_proxy, self.hub.counts)
+        self._callers = Callers(settings.proxies, self.hub.counts, settings.public_url, settings.is_loopback)
         self._sign_in = SignInRequests(sign_in, self._callers, self.hub.counts, self.consoles.sign_out)
         self._settings, self._files = settings, files
         self._unknown_origins = UnknownOrigins(settings.policy.origins)
@@ -135,7 +136,7 @@ class Gateway:
         return "" if self.hub.connection["connected"] else "not connected with the fabric"
 
     def _app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[common_headers])
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[common_headers(self._callers.is_secure)])
         app.add_routes(
             [
                 web.get("/ws/page", self._page),

@@ -18,6 +18,7 @@ from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node, NodeState
 from fabric.payloads import dumps, to_json
 from fabric.wire import Message
+from nodes.gateway.forwarded import Proxies
 from nodes.gateway.limits import Limits
 from nodes.gateway.policy import Policy
 from nodes.gateway.privacy_problems import PrivacyProblems
@@ -38,7 +39,9 @@ class Settings:
     agent_s:    how long an agent whose console is gone stays signed in
     confirm_s:  how long a console may take to say that it shows no update of a stopped session any more
     beat_s:     how often a browser hears something, and is asked whether it is still there
-    behind_proxy: whether a proxy that is trusted passes all requests on, and says in headers whose they are
+    proxies:    that pass requests on, and say in headers whose they are; None: there is none
+    public_url: this gateway's origin as browsers see it; None: the one that they ask for
+    is_loopback: whether only this machine can ask
     """
 
     secret: bytes
@@ -53,7 +56,9 @@ class Settings:
     agent_s: float = 15.0
     confirm_s: float = 5.0
     beat_s: float = 20.0
-    behind_proxy: bool = False
+    proxies: Proxies | None = None
+    public_url: str | None = None
+    is_loopback: bool = False
 
 
 class Sleeper(Protocol):
