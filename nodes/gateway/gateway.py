@@ -7,8 +7,8 @@
 Reading order: `docs/web-protocol.md`; what decides and is pure: `policy`, `selectors`, `privacy_rules`,
 `privacy_trial`, `limits`, `tokens`, `outbox`, `close_codes`, `browser_messages`, `browser_protocol`;
 `privacy_problems`, `hub`, `window`, `subscriptions`, `page_session`, `page_registry`, `page_moves`; `credentials`,
-`sign_in`, `console`, `console_registry`; `addresses`, `forwarded`, `callers`, `files`, `http_server`,
-`sign_in_requests`, `socket`; this.
+`lockout`, `lanes`, `sign_in`, `console`, `console_registry`; `addresses`, `forwarded`, `callers`, `files`,
+`http_server`, `sign_in_requests`, `socket`; this.
 """
 
 from __future__ import annotations
