@@ -63,7 +63,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
               help="Serve a demo shop under /shop/, and a page to try privacy rules on under /privacy/.")  # fmt: skip
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
 @click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
-              help="Of these, from one address.")  # fmt: skip
+              help="Of these, from one address; twice as many from one network.")  # fmt: skip
+@click.option("--new-rate", default=2.0, show_default=True, type=PositiveNumber(),
+              help="Pages that one address may begin a second; each takes a code.")  # fmt: skip
 @click.option(
     "--rate", default=100.0, show_default=True, type=PositiveNumber(), help="Messages that a page may send a second."
 )
@@ -98,6 +100,7 @@ def gateway(
     demo_shop: bool,
     max_pages: int,
     max_of_address: int,
+    new_rate: float,
     rate: float,
     queue: int,
     resume_s: float,
@@ -127,6 +130,7 @@ def gateway(
       fabric gateway --agents agents.jsonl --allow-origin https://shop.example.org
     """
     try:
+        from nodes.gateway.budgets import Shares
         from nodes.gateway.files import Files
         from nodes.gateway.hub import Settings
         from nodes.gateway.limits import Limits
@@ -151,6 +155,7 @@ def gateway(
         lease_s=max(10.0, resume_s),
         max_pages=max_pages,
         max_of_address=max_of_address,
+        shares=Shares.of(new_rate),
         proxies=proxies,
         public_url=public_url,
         is_loopback=host in LOOPBACK,

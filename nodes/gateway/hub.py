@@ -18,6 +18,7 @@ from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node, NodeState
 from fabric.payloads import dumps, to_json
 from fabric.wire import Message
+from nodes.gateway.budgets import Budgets, Shares
 from nodes.gateway.forwarded import Proxies
 from nodes.gateway.limits import Limits
 from nodes.gateway.policy import Policy
@@ -34,8 +35,10 @@ class Settings:
     consent:    one of `cobrowse.CONSENTS`: whether a visitor is asked when an agent has the code of the page
     resume_s:   how long a session waits for its page to come back
     lease_s:    how long the frame node keeps a page without a heartbeat of its gateway
-    max_pages:  sockets at most
-    max_of_address: sessions that browsers of one address have begun here, at most
+    max_pages:  sockets at most, and a twentieth more for sessions that come back
+    max_of_address: sessions of one address, `addresses.host_of`, at most: those with a browser, and those that have had
+                an agent and wait for their browser. A network has twice as many
+    shares:     what the browsers of one address may cost together
     agent_s:    how long an agent whose console is gone stays signed in
     confirm_s:  how long a console may take to say that it shows no update of a stopped session any more
     beat_s:     how often a browser hears something, and is asked whether it is still there
@@ -53,6 +56,7 @@ class Settings:
     lease_s: float = 30.0
     max_pages: int = 10_000
     max_of_address: int = 1_000
+    shares: Shares = field(default_factory=Shares)
     agent_s: float = 15.0
     confirm_s: float = 5.0
     beat_s: float = 20.0
@@ -80,6 +84,8 @@ class Hub:
         self.counts: Counter[str] = Counter()
         """What browsers were refused, limited or closed for, by kind. Only goes up, in the event loop;
         `after_the_end` in any thread."""
+        self.budgets = Budgets(settings.limits, settings.shares)
+        """Of the browsers of each host and network. Used in the event loop."""
         self.privacy_problems = PrivacyProblems(self.counts)
         self.opened = 0
         """Sockets that were welcomed. Only goes up, by `Window.take_over`."""

@@ -67,7 +67,7 @@ class Bucket:
 class Verdict:
     """A message is dropped.
 
-    what:   which limit: `rate`, `bytes`, `size`, `malformed`, `subscriptions`
+    what:   which limit: `rate`, `bytes`, `size`, `malformed`
     why:    in words
     tell:   whether the browser is to be told now
     close:  it has gone on for too long
