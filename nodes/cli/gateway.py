@@ -19,6 +19,7 @@ from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import operating_options, status_page
 from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.gateway.credentials import Credential, read_agents
+from nodes.gateway.forwarded import HEADERS, Proxies
 from nodes.gateway.policy import Policy, origin_of
 from nodes.gateway.privacy_rules import Rules, read_rules
 from nodes.gateway.tokens import MIN_SECRET_BYTES
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 READY_S = 10.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command()
@@ -61,7 +63,9 @@ READY_S = 10.0
               help="Serve a demo shop under /shop/, and a page to try privacy rules on under /privacy/.")  # fmt: skip
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
 @click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
-              help="Of these, from one address.")  # fmt: skip
+              help="Of these, from one address; twice as many from one network.")  # fmt: skip
+@click.option("--new-rate", default=2.0, show_default=True, type=PositiveNumber(),
+              help="Pages that one address may begin a second; each takes a code.")  # fmt: skip
 @click.option(
     "--rate", default=100.0, show_default=True, type=PositiveNumber(), help="Messages that a page may send a second."
 )
@@ -71,7 +75,13 @@ READY_S = 10.0
               help="How long a session waits for its page to come back.")  # fmt: skip
 @click.option("--tls-cert", metavar="FILE", type=click.Path(), help="Certificate chain, PEM.")
 @click.option("--tls-key", metavar="FILE", type=click.Path(), help="Its key, PEM.")
-@click.option("--behind-proxy", is_flag=True, help="Trust X-Forwarded-Proto and X-Forwarded-For: a proxy sets them.")
+@click.option("--public-url", metavar="URL", help="Where browsers find this gateway; other names of it are refused.")
+@click.option("--behind-proxy", is_flag=True,
+              help="All requests come through one proxy, which sets X-Forwarded-Proto and -For.")  # fmt: skip
+@click.option("--trusted-proxy", "trusted_proxies", metavar="NET", multiple=True,
+              help="Network of proxies, which may be several in a row, such as 10.0.0.0/24; repeat it.")  # fmt: skip
+@click.option("--forwarded", "forwarded", type=click.Choice(HEADERS), default=HEADERS[0], show_default=True,
+              help="The header that proxies say addresses in.")  # fmt: skip
 @click.option("--name", metavar="NAME", help="Its name, one topic level. [default: random]")
 @click.option("--verbose", is_flag=True, help="Log more; session ids are hashed.")
 @operating_options
@@ -90,12 +100,16 @@ def gateway(
     demo_shop: bool,
     max_pages: int,
     max_of_address: int,
+    new_rate: float,
     rate: float,
     queue: int,
     resume_s: float,
     tls_cert: str | None,
     tls_key: str | None,
+    public_url: str | None,
     behind_proxy: bool,
+    trusted_proxies: tuple[str, ...],
+    forwarded: str,
     name: str | None,
     verbose: bool,
     http: Address | None,
@@ -116,6 +130,7 @@ def gateway(
       fabric gateway --agents agents.jsonl --allow-origin https://shop.example.org
     """
     try:
+        from nodes.gateway.budgets import Shares
         from nodes.gateway.files import Files
         from nodes.gateway.hub import Settings
         from nodes.gateway.limits import Limits
@@ -127,6 +142,8 @@ def gateway(
     host, port, tls = _where(listen, tls_cert, tls_key)
     try:
         policy = Policy.of(public_subscribe, public_publish, origins)
+        public_url = None if public_url is None else origin_of(public_url)
+        proxies = Proxies.of(trusted_proxies, forwarded) if behind_proxy or trusted_proxies else None
     except (TopicError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     settings = Settings(
@@ -138,7 +155,10 @@ def gateway(
         lease_s=max(10.0, resume_s),
         max_pages=max_pages,
         max_of_address=max_of_address,
-        behind_proxy=behind_proxy,
+        shares=Shares.of(new_rate),
+        proxies=proxies,
+        public_url=public_url,
+        is_loopback=host in LOOPBACK,
     )
     agents = {} if agents_path is None else _read_agents(agents_path)
     rules = _RulesFile(privacy_path, private)
@@ -149,8 +169,10 @@ def gateway(
     files = Files(policy.origins, shop=demo_shop)
     if files.unbuilt():
         say(f"not built: {', '.join(files.unbuilt())}; co-browsing needs them: scripts/build-web")
-    if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:
+    if host not in LOOPBACK and tls is None and proxies is None:
         say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
+    if host not in LOOPBACK and public_url is None:
+        say("any name that leads here is taken for this gateway's; --public-url says which is")
     with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:
         status.watch_node(node)
         return asyncio.run(_run(node, settings, agents, files, rules, (host, port, tls), status))

@@ -132,12 +132,14 @@ class Files:
 
     def _below(self, folder: str, headers: Mapping[str, str]) -> Handler:
         async def serve(request: web.Request) -> web.StreamResponse:
-            return self._answer(request, f"{folder}/{request.match_info['name'] or 'index.html'}", headers)
+            return self._answer(request, request.match_info["name"] or "index.html", headers, folder)
 
         return serve
 
-    def _answer(self, request: web.Request, name: str, headers: Mapping[str, str]) -> web.StreamResponse:
-        path = self._find(name)
+    def _answer(
+        self, request: web.Request, name: str, headers: Mapping[str, str], folder: str = ""
+    ) -> web.StreamResponse:
+        path = self._find(name, folder)
         if path is None:
             return web.Response(status=404, text=f"{name} is not here\n", headers=COMMON)
         kind = TYPES.get(path.suffix, "application/octet-stream")
@@ -146,9 +148,12 @@ class Files:
             return encoded.answer(request, self._texts.text(path), of_file)
         return web.FileResponse(path, headers=of_file)
 
-    def _find(self, name: str) -> Path | None:
-        """Return the file of this name; None for one that is not there, or not below its folder."""
-        root = (self._web / ("src" if name.startswith("shop/") else "dist")).resolve()
+    def _find(self, name: str, folder: str = "") -> Path | None:
+        """Return the file of this name below a folder; None for one that is not there, or anywhere else.
+
+        folder:  of the route, whose headers are for what lies in it; by default where the bundles are
+        """
+        root = (self._web / ("src" if folder == "shop" else "dist") / folder).resolve()
         try:
             path = (root / name).resolve() if "\0" not in name else root
             return path if path.is_relative_to(root) and path.is_file() else None

@@ -80,6 +80,18 @@ def test_nothing_outside_its_folder_is_served(folder: Path) -> None:
         assert status == 404 and "secret" not in text.replace("secret.txt", "")
 
 
+def test_a_route_serves_its_own_folder_only_and_so_its_own_headers(folder: Path) -> None:
+    """The console under the shop's path had no content policy."""
+    (folder / "src" / "shop" / "shop.js").write_text("of the shop")
+    ways = ("/shop/..%2fagent/index.html", "/shop/..%2fagent/agent.js", "/shop/..%2fpage/page.js", "/shop/..",
+            "/shop/..%2f..%2fdist/agent/index.html", "/assets/..%2fagent/index.html", "/agent/..%2fsite_connect.js",
+            "/privacy/..%2fagent/index.html", "/agent/..%2fframe.html", "/assets/..%2fassets2/x")  # fmt: skip
+    for status, text, _ in fetch(Files(frozenset(), shop=True, web_folder=folder), *ways):
+        assert status == 404 and "console" not in text
+    ((status, _, _),) = fetch(Files(frozenset(), shop=True, web_folder=folder), "/shop/..%2fshop/shop.js")
+    assert status == 200, "it does lie there"
+
+
 def test_what_was_not_built_is_named(folder: Path) -> None:
     built = {path.relative_to(folder / "dist").as_posix() for path in (folder / "dist").rglob("*") if path.is_file()}
     unbuilt = Files(frozenset(), web_folder=folder).unbuilt()
