@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
+from fabric.errors import expected
 from fabric.payloads import dumps
 from fabric.proxy.proxy import Proxy
 from fabric.sockets import give_memory_back
@@ -35,6 +37,17 @@ _STATES = {"ready": READY, "draining": STOPPING}
 """The events that a service manager is told of."""
 
 
+class IpcMode(click.ParamType):  # type: ignore[type-arg]
+    """The mode of ipc sockets, in octal; who may use one may read and write."""
+
+    name = "MODE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value not in ("600", "660", "666"):
+            self.fail(expected("mode", value, "600, 660 or 666"), param, ctx)
+        return int(value, 8)
+
+
 @click.command()
 @click.option(
     "--listen",
@@ -52,6 +65,8 @@ _STATES = {"ready": READY, "draining": STOPPING}
     "--advertise", metavar="URL", type=Base(), help="Address at which others reach it, where that is not --listen."
 )
 @click.option("--first", is_flag=True, help="With --join: start a new mesh when no proxy answers there.")
+@click.option("--ipc-mode", metavar="MODE", type=IpcMode(), default="600", show_default=True,
+              help="Who may use the sockets of an ipc base: 660 lets the group in, 666 everybody.")  # fmt: skip
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
               help="How long its nodes have to move to another proxy after SIGTERM.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
@@ -62,6 +77,7 @@ def proxy(
     name: str | None,
     advertise: str | None,
     first: bool,
+    ipc_mode: int,
     drain_s: float,
     as_json: bool,
     http: Address | None,
@@ -86,7 +102,7 @@ def proxy(
         # Its own `ready` lacks what only the proxy knows; the line for stdout has it.
         tell(running.ready_line() if event["event"] == "ready" else event)
 
-    with _event_lines(as_json) as tell:
+    with _event_lines(as_json) as tell, _files_with(ipc_mode):
         try:
             running = Proxy(
                 listen,
@@ -114,6 +130,16 @@ def _warn_of_others(listen: str) -> None:
     if not Endpoints.parse(listen).is_local:
         say(f"{listen} can be reached from other machines, and peers are not authenticated yet: anyone who reaches "
             "these ports can read and write everything")  # fmt: skip
+
+
+@contextlib.contextmanager
+def _files_with(mode: int) -> Iterator[None]:
+    """While the block runs, what this process makes has at most this mode: sockets are made by a thread of libzmq."""
+    before = os.umask(0o777 & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextlib.contextmanager
