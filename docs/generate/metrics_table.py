@@ -15,6 +15,7 @@ TITLES = {
     "page": "Page host",
     "agent": "Agent",
     "gateway": "Gateway",
+    "http": "Status page",
     "sub": "`fabric sub`",
 }
 """Part of a process -> heading."""

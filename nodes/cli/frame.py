@@ -14,13 +14,12 @@ from fabric.errors import Busy, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, plain, say
-from nodes.cli.operating import operating_options, status_page
+from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
 from nodes.cli.signals import on_ending_signal
 from nodes.deployment.secret_words import has_password
 from nodes.operate import logs
 from nodes.operate.extras import not_installed
-from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.contact_codes import CodeFormat
@@ -67,7 +66,7 @@ def frame(
     ask_s: float,
     name: str | None,
     verbose: bool,
-    http: Address | None,
+    http: Http,
     log_json: bool,
     connect: tuple[str, ...],
     connect_timeout_s: float,

@@ -17,7 +17,7 @@ from fabric.errors import TopicError, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, say
-from nodes.cli.operating import operating_options, status_page
+from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
 from nodes.gateway.credentials import Credential, read_agents
 from nodes.gateway.policy import Policy, origin_of
@@ -25,7 +25,6 @@ from nodes.gateway.privacy_rules import Rules, read_rules
 from nodes.gateway.tokens import MIN_SECRET_BYTES
 from nodes.operate import logs
 from nodes.operate.extras import not_installed
-from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.cobrowse import CONSENTS
@@ -99,7 +98,7 @@ def gateway(
     behind_proxy: bool,
     name: str | None,
     verbose: bool,
-    http: Address | None,
+    http: Http,
     log_json: bool,
     connect: tuple[str, ...],
     connect_timeout_s: float,

@@ -17,13 +17,12 @@ from fabric.payloads import dumps
 from fabric.proxy.proxy import Proxy
 from fabric.sockets import give_memory_back
 from nodes.cli.exits import Exit, plain, say
-from nodes.cli.operating import http_of_proxy, operating_options, status_page
+from nodes.cli.operating import Http, http_of_proxy, operating_options, status_page
 from nodes.cli.options import Base, PositiveNumber
 from nodes.cli.signals import on_ending_signal
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
 from nodes.operate.health import proxy_death, proxy_problem
-from nodes.operate.http_server import Address
 from nodes.operate.metrics import proxy_figures
 from nodes.operate.systemd import READY, STOPPING, notify
 
@@ -70,7 +69,7 @@ class IpcMode(click.ParamType):  # type: ignore[type-arg]
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
               help="How long its nodes have to move to another proxy after SIGTERM.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
-@partial(operating_options, default="PORT+5 of --listen")
+@partial(operating_options, default="PORT+5 of --listen, on loopback")
 def proxy(
     listen: str,
     join: tuple[str, ...],
@@ -80,7 +79,7 @@ def proxy(
     ipc_mode: int,
     drain_s: float,
     as_json: bool,
-    http: Address | None,
+    http: Http,
     log_json: bool,
 ) -> Exit:
     """Run a proxy, one of the servers of the mesh that nodes connect to.
@@ -116,7 +115,7 @@ def proxy(
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         # In this order: what cannot be used ends it, before anything else is said or heard.
-        with contextlib.closing(running), status_page("proxy", http, http_of_proxy(listen)) as status:
+        with contextlib.closing(running), status_page("proxy", http, http_of_proxy(listen, http.guard)) as status:
             _warn_of_others(listen)
             status.name = running.name
             status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))

@@ -20,7 +20,7 @@ _PLACED = {"name": str, "host": str, "args": list}
 _KEYS: dict[str, dict[str, type]] = {
     "": {
         "proxies": object, "frames": object, "pages": object, "hosts": dict, "store": str, "store_file": str,
-        "listen": str, "runner": str, "ready_s": float, "grace_s": float,
+        "listen": str, "http_token_file": str, "runner": str, "ready_s": float, "grace_s": float,
     },
     "hosts": {"address": str, "fabric": str, "state": str, "runner": str},
     "proxies": {**_PLACED, "listen": str},

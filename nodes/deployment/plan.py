@@ -6,6 +6,7 @@
     store = "postgresql://…"        # without a password; default: SQLite in the state folder of the first host
     store_file = "/etc/fabric/store"  # instead: a file of mode 600 on each host of a frame node, which holds the URL
     listen = "tcp://127.0.0.1:5570" # the first proxy's; the others' ports are 10, 20, … above it
+    http_token_file = "/etc/fabric/http"  # a token of mode 600 on each host, for the status pages that others may ask
     runner = "ssh {host}"           # what runs a command on a host: `ip netns exec {host}` does as well
     ready_s = 30                    # after this time, a process that is not ready has failed
     grace_s = 10                    # from SIGTERM to SIGKILL
@@ -31,7 +32,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fabric.endpoints import DEFAULT_BASE, PORTS, Endpoints
@@ -100,7 +101,7 @@ def make(description: Mapping[str, Any], *, fabric: str, state: str) -> Plan:
     pages = _pages(description, hosts, proxies)
     if pages and not frames:
         raise ValueError("pages need a frame node: expected frames (--frames) 1 or more")
-    processes = (*proxies, *frames, *pages)
+    processes = tuple(_guarded(each, description) for each in (*proxies, *frames, *pages))
     _check_names(processes)
     _check_reach(proxies, processes)
     _check_secrets(processes)
@@ -209,6 +210,14 @@ def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Proc
         command = (host.fabric, "page", "--count", str(count), *_connect(host, proxies, number))
         processes.append(Process(name, "page", host, (*command, *table.get("args", [])), readies=count))
     return processes
+
+
+def _guarded(process: Process, description: Mapping[str, Any]) -> Process:
+    """Have its status page ask for a token, where the description names a file with one."""
+    if "http_token_file" not in description:
+        return process
+    words = process.command[:2] + ("--http-token-file", description["http_token_file"]) + process.command[2:]
+    return replace(process, command=words)
 
 
 def _connect(host: Host, proxies: list[Process], number: int) -> Iterator[str]:

@@ -166,7 +166,8 @@ def where(field: str, value: str) -> dict[str, Any]:
 
 
 FIELDS = (
-    "store", "store_file", "listen", "proxies", "frames", "pages", "ready_s", "grace_s", "host name", "hosts.address",
+    "store", "store_file", "http_token_file", "listen",
+    "proxies", "frames", "pages", "ready_s", "grace_s", "host name", "hosts.address",
     "hosts.fabric", "hosts.state", "proxies.name", "proxies.host", "proxies.listen", "proxies.args", "frames.name",
     "frames.host", "frames.store", "frames.store_file", "frames.args", "pages.name", "pages.host", "pages.count",
     "pages.args",
@@ -210,6 +211,12 @@ def test_a_password_never_stands_in_a_plan(description: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"holds a password, .* expected store_file") as caught:
         plan(**description)
     assert "sesam" not in str(caught.value)
+
+
+def test_every_status_page_is_given_its_token() -> None:
+    made = plan(proxies=2, frames=1, pages=2, http_token_file="/etc/fabric/http")
+    assert [option(each, "--http-token-file") for each in made.processes] == [["/etc/fabric/http"]] * 4
+    assert {each.command[1] for each in made.processes} == {"proxy", "frame", "page"}
 
 
 def test_a_file_holds_the_url_of_the_store() -> None:
