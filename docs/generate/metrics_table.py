@@ -16,6 +16,7 @@ TITLES = {
     "agent": "Agent",
     "gateway": "Gateway",
     "http": "Status page",
+    "audit": "Audit stream",
     "sub": "`fabric sub`",
 }
 """Part of a process -> heading."""
