@@ -18,6 +18,8 @@ from fabric.node.node import Node
 from nodes.cli.exits import Exit, Fail
 from nodes.rules.fields import Field
 
+STORE = "FABRIC_STORE"
+"""The environment variable with the URL of the frame nodes' store."""
 CONNECT_TIMEOUT_S = 10.0
 MESH_TIMEOUT_S = 2.5
 """How long to listen for the proxies, which announce themselves every second."""
