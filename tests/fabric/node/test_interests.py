@@ -1,4 +1,4 @@
-"""The two halves of a node's interest: `#` brings nothing that begins with `$` or `~`, and coarsening keeps to rights."""
+"""A node's interest in halves: `#` brings nothing that begins with `$` or `~`; what is coarser keeps to rights."""
 
 from __future__ import annotations
 
