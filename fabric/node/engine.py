@@ -24,8 +24,8 @@ import zmq
 
 from fabric import sockets
 from fabric.endpoints import Endpoints
-from fabric.errors import RemoteWireError, StateError
-from fabric.identity.keys import Keys
+from fabric.errors import KeysError, RemoteWireError, StateError
+from fabric.identity.keys import Keys, read_rules
 from fabric.node import connection, contexts, coverage
 from fabric.node.commands import Commands
 from fabric.node.connection import Connection
@@ -503,6 +503,10 @@ class Engine:
                 self._refused(event, now)
             else:  # XSUB makes it again
                 self.credentials.attached(now)
+        if self._handover is not None and (self._handover.link.ended() or 0) & sockets.FAILED_EVENTS:
+            self.credentials.expect_other()
+            self._handover.link.show(self.credentials.curve)
+            self._handover.link.attach_again()
         retry_at = self.credentials.retry_at
         if retry_at is not None and now >= retry_at:
             self._attach(self._connection.base, now)
@@ -516,7 +520,7 @@ class Engine:
         self.counts["refusals"] += 1
         if why != self.credentials.refusal:
             log.warning("node %s: %s", self.name, why)
-        self.credentials.refused(now, why)
+        self.credentials.refused(now, why, _mesh_of(self.credentials.keys))
         self._refusals[base] += FIRM if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH else 1
         if all(self._refusals[each] >= FIRM for each in self._connection.bases):
             self._answered.set()
@@ -746,6 +750,13 @@ class Engine:
     def _tell_gap(self, gap: Gap) -> None:
         for fun in self.gap_funs:
             self.receiver.call(fun, gap)
+
+
+def _mesh_of(keys: Keys | None) -> tuple[str, ...]:
+    """Return the proxies' public keys as the folder has them now: they may be being changed."""
+    with contextlib.suppress(KeysError):
+        return read_rules(keys.folder).mesh if keys is not None else ()
+    return ()
 
 
 def _refusal(event: int, base: str, keys: Keys | None) -> str:

@@ -22,7 +22,7 @@ from fabric.errors import KeysError
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import RULES_FILE, Keys, new_pair, read_rules
 from fabric.identity.rules import Rules
-from fabric.rights import TAG_CHARS, Permissions, readable
+from fabric.rights import TAG_CHARS, readable
 
 log = logging.getLogger("fabric.proxy")
 
@@ -61,7 +61,7 @@ class Guard:
         """`denied_publish`, `denied_subscribe`, `cut`, `reloaded`, `refused_file` since the start."""
         self.gate = Gate(self._permissions, observe=observe)
         """The switch's."""
-        self.stranger = sockets.Curve(keys.mesh[0], *new_pair())
+        self.stranger = sockets.Curve(keys.shown, *new_pair())
         """A key that nobody has, with which this proxy tries its own doors."""
         self._tried = {self.stranger.public, keys.public}
         """Public keys whose refusals are no news: this proxy tries its doors with them."""
@@ -80,6 +80,10 @@ class Guard:
         """What is shown to other proxies."""
         return sockets.Curve(self.keys.mesh[0], self.keys.public, self.keys.secret)
 
+    def mesh_key(self, number: int) -> str:
+        """Return a key that proxies may show: of the one or two, the one whose turn it is in the `number`-th try."""
+        return self._rules.mesh[number % len(self._rules.mesh)]
+
     def open(self, context: sockets.Context) -> None:
         """Answer for this context from now on."""
         self._doorkeeper = Doorkeeper(context, self._rules, observe=self.observe)
@@ -92,14 +96,17 @@ class Guard:
 
     # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def rights_wanted(self, token: str) -> Permissions | None:
-        """A node asks for its rights. Only its owner hears the answer: the token begins with the tag of the key."""
+    def rights_wanted(self, token: str) -> dict[str, Any]:
+        """A node asks for its rights, and the keys of proxies; return what it is told.
+
+        Only its owner hears the answer: the token begins with the tag of the key.
+        """
         permissions = self._by_tag.get(token[:TAG_CHARS])
         if permissions is None:
-            return None
+            return {}
         if len(self._nodes) < MAX_NODES:
             self._nodes[token] = None
-        return replace(permissions, observe=self.observe)
+        return {**replace(permissions, observe=self.observe).to_map(), "mesh": list(self._rules.mesh)}
 
     def node_left(self, token: str) -> None:
         """It told, or libzmq did, that nobody listens to it here any more."""
@@ -158,7 +165,7 @@ class Guard:
         return self._take(rules)
 
     def _take(self, rules: Rules) -> list[str]:
-        before, self._rules = self._permissions, rules
+        before, mesh_before, self._rules = self._permissions, self._rules.mesh, rules
         self._permissions = rules.permissions()
         self._by_tag = {each.tag: each for each in self._permissions.values()}
         self.problem = ""
@@ -172,7 +179,7 @@ class Guard:
             self._tell("key_added", who=self._permissions[key].name)
         changed = {each.tag for key, each in self._permissions.items() if before.get(key) != each}
         self._tell("rules_reloaded", who=self.keys.name, count=len(self._rules.identities))
-        return [token for token in self._nodes if token[:TAG_CHARS] in changed]
+        return [token for token in self._nodes if token[:TAG_CHARS] in changed or rules.mesh != mesh_before]
 
     def cut(self, now: float) -> None:
         """Cut who has no key any more, or no role that enters; a little later, who holds what it may not."""
