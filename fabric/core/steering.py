@@ -38,11 +38,13 @@ KINDS = (
     "failed",
     "not_allowed",
     "forged",
+    "unsure",
 )
 """Why the switch refuses a part. Those of a publisher, as in `fabric.wire.decode`, and `system`: a first level with `$`
 that publishers may not use. `several`: of more than one frame. From a subscriber's end: `not_control`; `guest`, which
 may only subscribe. `flooded`: the control thread was too far behind to be told. `failed`: libzmq did not take it. With
-keys: `not_allowed`, also for what is subscribed to; `forged`, a publisher's id without the sender's tag."""
+keys: `not_allowed`, also for what is subscribed to; `forged`, a publisher's id without the sender's tag; `unsure`, a
+subscription or cancel that libzmq may have taken for another peer's, see `fabric.core.gate`."""
 
 MAX_AHEAD = 10_000
 """Reports that the control thread has not read yet, from which on only subscriptions and cancels are told."""

@@ -7,17 +7,15 @@ decision told to the audit.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import socket as plain_socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from fabric import sockets
-from fabric.core.gate import Gate
+from fabric.core.gate import Gate, shut
 from fabric.errors import KeysError
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import RULES_FILE, Keys, new_pair, read_rules
@@ -30,6 +28,7 @@ PATIENCE_S = 0.4
 """How long a node has to let go of what it may not hold any more, before it is cut: an honest one needs no cut."""
 LOOK_S = 0.25
 """How often it looks whether the file has changed. New rules hold within a second."""
+_WHY = {"publish": "no such right", "subscribe": "no such right", "control": "no part of a subscriber"}
 MAX_NODES = 100_000
 """Nodes that are told when their rights change."""
 
@@ -58,7 +57,7 @@ class Guard:
         self._nodes: dict[str, None] = {}
         """Tokens of nodes that asked for their rights, at most `MAX_NODES`. `node_left` forgets them."""
         self.counts: Counter[str] = Counter()
-        """`denied_publish`, `denied_subscribe`, `cut`, `reloaded`, `refused_file` since the start."""
+        """`denied_publish`, `denied_subscribe`, `denied_control`, `cut`, `reloaded`, `refused_file` since the start."""
         self.gate = Gate(self._permissions, observe=observe)
         """The switch's."""
         self.stranger = sockets.Curve(keys.shown, *new_pair())
@@ -126,7 +125,7 @@ class Guard:
             permissions = self._permissions.get(denied.key)
             self.counts[f"denied_{denied.act}"] += 1
             what = readable(denied.what) if denied.act == "subscribe" else denied.what.decode(errors="replace")
-            why = "revoked, or unknown" if permissions is None else "no such right"
+            why = _WHY[denied.act] if permissions is not None else "revoked, or unknown"
             self._tell(f"{denied.act}_denied", who=permissions.name if permissions else denied.key, door=denied.door,
                        topic=what, why=why)  # fmt: skip
 
@@ -195,7 +194,7 @@ class Guard:
             door = "in" if met.place.name == "PULL" else met.place.name.lower()
             if identity is not None and identity.may_enter(door) and descriptor not in over:
                 continue
-            if _shut(descriptor, met.inode):
+            if shut(descriptor, met.inode):
                 self.counts["cut"] += 1
                 self._tell("cut", who=identity.name if identity else met.key, door=door,
                            why="its rights have shrunk" if identity else "revoked")  # fmt: skip
@@ -209,17 +208,3 @@ class Guard:
 
     def _tell(self, event: str, **fields: Any) -> None:
         self._on_audit({"event": event, **{name: value for name, value in fields.items() if value != ""}})
-
-
-def _shut(descriptor: int, inode: int) -> bool:
-    """Shut one connection down; libzmq sees its end. False: the descriptor is another one's by now."""
-    try:
-        own = os.dup(descriptor)
-    except OSError:
-        return False
-    if os.fstat(own).st_ino != inode:
-        os.close(own)
-        return False
-    with contextlib.closing(plain_socket.socket(fileno=own)) as connection, contextlib.suppress(OSError):
-        connection.shutdown(plain_socket.SHUT_RDWR)  # an error: it has ended by itself
-    return True
