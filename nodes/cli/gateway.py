@@ -46,6 +46,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
               help="Where browsers connect: http://HOST:PORT; port 0 is any that is free.")  # fmt: skip
 @click.option("--allow-origin", "origins", metavar="URL", multiple=True,
               help="Origin of a site whose pages may use this gateway; repeat it.")  # fmt: skip
+@click.option("--load-from", metavar="URL", multiple=True,
+              help="Origin, such as a CDN, that consoles may load pictures and style from; repeat it.")  # fmt: skip
 @click.option("--agents", "agents_path", metavar="FILE", type=click.Path(),
               help="The agents that may sign in: lines of `fabric gateway-token`.")  # fmt: skip
 @click.option("--secret-file", metavar="FILE", type=click.Path(),
@@ -90,6 +92,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def gateway(
     listen: str,
     origins: tuple[str, ...],
+    load_from: tuple[str, ...],
     agents_path: str | None,
     secret_file: str | None,
     public_subscribe: tuple[str, ...],
@@ -142,6 +145,7 @@ def gateway(
     host, port, tls = _where(listen, tls_cert, tls_key)
     try:
         policy = Policy.of(public_subscribe, public_publish, origins)
+        loaded = frozenset(map(origin_of, load_from))
         public_url = None if public_url is None else origin_of(public_url)
         proxies = Proxies.of(trusted_proxies, forwarded) if behind_proxy or trusted_proxies else None
     except (TopicError, ValueError) as error:
@@ -166,7 +170,7 @@ def gateway(
         rules.read()
     except (OSError, ValueError) as error:
         raise Fail(f"{privacy_path} cannot be used: {error}", Exit.MISSING) from None
-    files = Files(policy.origins, shop=demo_shop)
+    files = Files(policy.origins, load_from=loaded, shop=demo_shop)
     if files.unbuilt():
         say(f"not built: {', '.join(files.unbuilt())}; co-browsing needs them: scripts/build-web")
     if host not in LOOPBACK and tls is None and proxies is None:
