@@ -161,11 +161,13 @@ class Permissions:
 
     name:   of the identity
     tag:    of the key, see `tag_of`
+    observe: the proxy lets everything in, and only notes what these rights do not allow
     """
 
     name: str
     tag: str
     rights: Rights
+    observe: bool = False
 
     # What may be sent, and held: patterns that allow, and patterns that deny.
 
@@ -193,6 +195,8 @@ class Permissions:
 
     def why_not_publish(self, topic: str) -> str | None:
         """Return the right that lacks to publish on a topic; None when nothing does."""
+        if self.observe:
+            return None
         raw = topic.encode()
         allow, deny = self.publish
         if any(matches(each, raw) for each in deny):
@@ -206,7 +210,7 @@ class Permissions:
     def why_not_subscribe(self, topic_filter: str) -> str | None:
         """Return the right that lacks to subscribe to a filter; None when nothing does."""
         for prefix in subscription_prefixes(topic_filter):
-            if not self.granted(prefix):
+            if not self.observe and not self.granted(prefix):
                 denied = any(overlaps(each, prefix) for each in self.hold[1])
                 what = readable(prefix)
                 why = "some of that is denied" if denied else f"it has {_told(self.rights.subscribe)}"
@@ -242,7 +246,7 @@ class Permissions:
 
     def to_map(self) -> dict[str, Any]:
         rights = {name: list(each) for name, each in asdict(self.rights).items() if each}
-        return {"name": self.name, "tag": self.tag, "rights": rights}
+        return {"name": self.name, "tag": self.tag, "rights": rights, "observe": self.observe}
 
 
 def permissions_from(value: object) -> Permissions | None:
@@ -254,7 +258,7 @@ def permissions_from(value: object) -> Permissions | None:
         return None
     try:
         read = rights_from(rights)
-        permissions = Permissions(str(name), tag, read)
+        permissions = Permissions(str(name), tag, read, value.get("observe") is True)
         return permissions if permissions.publish and permissions.hold else None
     except (TopicError, ValueError):
         return None

@@ -25,9 +25,10 @@ HWM_MSGS = 100_000
 """Data queue of one connection. 150,000 messages in a burst lose some at 10,000 and none at 100,000."""
 LINK_HWM_MSGS = 1_000_000
 """Data queue of one link: behind it are all subscribers of another proxy."""
-UPSTREAM_BYTES = 128 * 1024
-"""Largest part that a subscriber's end may send: a prefix has at most 64 KiB, a marker a few hundred bytes, or 32 KiB
-and a prefix. A prefix costs each trie on its way about 50 bytes and 0.1 us a byte: one of 8 MiB, half a minute."""
+UPSTREAM_BYTES = 8 * 1024
+"""Largest part that a subscriber's end may send: a node's prefix has at most 4 KiB (`node.interest`), a marker a few
+hundred bytes, or claims and one such prefix. A prefix costs each trie on its way up to 340 bytes and 0.1 us a byte: one
+of 8 MiB, half a minute."""
 HEARTBEAT_IVL_MS = 500
 HEARTBEAT_TIMEOUT_MS = 2_000
 _M_TRIM_THRESHOLD = -1  # of mallopt(3)

@@ -98,7 +98,7 @@ class Doorkeeper:
         version, ident, domain, address, _, mechanism, *credentials = request + [b""] * (6 - len(request))
         raw = credentials[0] if credentials else b""
         key = encode(raw).decode() if len(raw) == 32 else ""
-        decision = self.decide(_text(domain), _text(address), mechanism, key)
+        decision = self.decide(_text(domain), _text(address).removeprefix("::ffff:"), mechanism, key)
         admitted = not decision.why or (self._observe and mechanism == b"CURVE" and decision.door in DOORS)
         self.counts[decision.door, "refused" if decision.why else "admitted"] += 1
         self._news.append(decision)

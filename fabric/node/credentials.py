@@ -1,9 +1,7 @@
 """What a node shows of itself, and what it may do: its keys, its rights as its proxy told them, and refusals.
 
-It reads no clock.
-
-Without keys everything is allowed, and nothing is asked. With keys the rights are asked for at each new connection,
-again and again until they are told; the first time nothing is subscribed or published before.
+It reads no clock. Without keys everything is allowed, and nothing is asked. With keys the rights are asked for at each
+new connection, again and again until they are told; the first time nothing is subscribed or published before.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Node:
     send_timeout_s:     how long `publish` waits for a connection, or for room in the queue
     silence_s:          a proxy that was not heard of for so long is lost
     max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for.
-                        Each costs a proxy about 2.5 kB
+                        Each costs a proxy about 2.5 kB. They have 64 bytes each on average, 4 KiB at most
     max_payload_bytes:  largest payload, packed, 8 MiB by default; the proxy may allow less
     max_unconfirmed_bytes: what is kept to be sent again when the proxy dies; what does not fit is `uncertain` then
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first

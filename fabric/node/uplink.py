@@ -8,11 +8,15 @@ everything here; the I/O thread never waits for it, nor for a full queue.
 from __future__ import annotations
 
 import copy
+import hmac
 import logging
+import secrets
+import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, NoReturn
 
 import zmq
@@ -133,6 +137,8 @@ class Uplink:
         """Events of `_socket`, read in the I/O thread. Changes with `_socket`."""
         self._serial = 0
         """Connections made. A watermark carries it: one that comes back of an earlier connection proves nothing."""
+        self._seal_key = secrets.token_bytes(16)
+        """Of this run. Seals watermarks, since anybody may publish what looks like one. Never changes."""
         self._state = "closed"
         """`closed`, `keeping`, `resending` or `open`; see above. I/O thread, which needs no lock to leave `open`."""
         self._wanted = False
@@ -437,15 +443,27 @@ class Uplink:
 
     def watermark_returned(self, payload: object, now: float) -> bool:
         """A watermark came back. True when it was sent over the present connection."""
-        if not (isinstance(payload, list) and len(payload) == 2 and all(type(field) is int for field in payload)):
-            return False
-        serial, count = payload
-        if serial != self._serial:
+        count = self._read_watermark(payload)
+        if count is None:
             return False
         with self._changed:
             self._unconfirmed.watermark_returned(count, now)
             self._changed.notify_all()
         return True
+
+    def _watermark(self, count: int) -> list[Any]:
+        """Return what is sent behind so many parts, on the present connection: it is read by this node alone."""
+        seal = blake2b(struct.pack("=QQ", self._serial, count), key=self._seal_key, digest_size=8).digest()
+        return [self._serial, count, seal]
+
+    def _read_watermark(self, payload: object) -> int | None:
+        """Return the count in a watermark that was made here, for the present connection; None for anything else."""
+        if not (isinstance(payload, list) and len(payload) == 3 and isinstance(payload[2], bytes)):
+            return None
+        serial, count, seal = payload
+        if type(serial) is not int or serial != self._serial or type(count) is not int or not 0 <= count < 2**64:
+            return None
+        return count if hmac.compare_digest(seal, self._watermark(count)[2]) else None
 
     def proven(self, now: float, moved_s: float) -> None:
         """Both ways are open: send again what is kept, in order; publishers go on behind it."""
@@ -575,7 +593,7 @@ class Uplink:
     def _send_watermark_locked(self) -> None:
         # A probe confirms nothing: what is kept was not sent over this connection yet.
         count = self._unconfirmed.sent if self._state == "open" else 0
-        part = self._encoder.part(self._control_prefix, 1, self._time_ns(), [self._serial, count])
+        part = self._encoder.part(self._control_prefix, 1, self._time_ns(), self._watermark(count))
         if self._send_now(part):
             self._marked = count
 

@@ -7,7 +7,7 @@ marker        upstream, a control part `["marker", token, nonce, sender, claims]
               sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see `fabric.protocol.stray`
 answer        `$ack/<token>/m`, payload {nonce, leg: "out" | "link", view}: where the marker was met, and the view as
               bytes, a control part `["view", {…}]`
-watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: a count
+watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: [connection, count, seal]
 bell          `$ack/<token>/b`, from another thread of the same node
 rights        `$ack/<token>/r`, from a proxy with keys to a node that asked (`["rights", token]` upstream), and again
               when they change: `Permissions.to_map()`, or an empty map for a key of nobody
@@ -40,8 +40,9 @@ NOTICE: dict[str, Any] = {"cancelled": True}
 """Headers of a notice."""
 _RIGHTS_WANTED = b"\x02\x93\x01\xa6rights"
 """What such a question begins with."""
-MAX_CLAIM_BYTES = 32 * 1024
-"""Of prefixes in one marker, but for the last of them; see `sockets.UPSTREAM_BYTES`."""
+MAX_CLAIM_BYTES = 1536
+"""Of prefixes in one marker, but for the last of them. With what each costs beside itself, and a last one of 4 KiB, the
+marker is below `sockets.UPSTREAM_BYTES`."""
 
 
 class Kind(Enum):

@@ -13,6 +13,7 @@ import os
 import socket as plain_socket
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from fabric import sockets
@@ -62,8 +63,8 @@ class Guard:
         """The switch's."""
         self.stranger = sockets.Curve(keys.mesh[0], *new_pair())
         """A key that nobody has, with which this proxy tries its own doors."""
-        self.tried = {self.stranger.public}
-        """Public keys whose refusals are no news: of a self-test."""
+        self._tried = {self.stranger.public, keys.public}
+        """Public keys whose refusals are no news: this proxy tries its doors with them."""
         self._doorkeeper: Doorkeeper | None = None
         """Made by `open`."""
         self._cut_at: float | None = None
@@ -94,9 +95,11 @@ class Guard:
     def rights_wanted(self, token: str) -> Permissions | None:
         """A node asks for its rights. Only its owner hears the answer: the token begins with the tag of the key."""
         permissions = self._by_tag.get(token[:TAG_CHARS])
-        if permissions is not None and len(self._nodes) < MAX_NODES:
+        if permissions is None:
+            return None
+        if len(self._nodes) < MAX_NODES:
             self._nodes[token] = None
-        return permissions
+        return replace(permissions, observe=self.observe)
 
     def node_left(self, token: str) -> None:
         """It told, or libzmq did, that nobody listens to it here any more."""
@@ -107,7 +110,7 @@ class Guard:
     def tell_news(self) -> None:
         """Tell the audit what doorkeeper and gate decided since the last call."""
         for decision in self._doorkeeper.take_news() if self._doorkeeper is not None else ():
-            if decision.why and decision.key in self.tried:
+            if decision.why and decision.key in self._tried:
                 continue  # by this proxy itself
             event = "connection_refused" if decision.why else "connected"
             self._tell(event, who=decision.name or decision.key, door=decision.door, why=decision.why,

@@ -27,7 +27,7 @@ from fabric.errors import FabricError, RemoteWireError, TransportError, expected
 from fabric.identity.keys import SUFFIX, Keys, from_environment, load
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
-from fabric.proxy.figures import Figures, open_files
+from fabric.proxy.figures import Figures, descriptors
 from fabric.proxy.guard import Guard
 from fabric.proxy.plumbing import Plumbing
 from fabric.proxy.self_test import find_open_door
@@ -38,6 +38,10 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, deco
 log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
+AUDIT = "$fabric/audit/"
+"""Then its name, and the event."""
+MAX_AUDITS_A_SECOND = 100
+"""That are published; beyond, they are counted, and the next one says how many."""
 TEST_S = 60.0
 """How often a proxy with keys tries its own doors."""
 ALIVE_S = 1.0
@@ -45,6 +49,10 @@ ALIVE_S = 1.0
 SILENCE_S = 20.0
 """A switch that echoes nothing for so long is dead: the process ends rather than pretend. A busy one may be silent for
 seconds: forgetting a peer with 100,000 prefixes takes 0.3 s, and many may leave at once."""
+MAX_PEER_ANSWERS_A_SECOND = 2_000
+"""A peer sends one marker a second, and 33 while a link is to be proven."""
+MAX_STRANGER_ANSWERS_A_SECOND = 100
+"""To those that are not in the list, or not yet: each repeats its marker, ten times a second while it joins."""
 _ALIVE, _BOUND = b"alive", b"bound"
 """Words to be echoed: it is alive; what was to be bound before is bound, unless a failure was reported."""
 _LEGS = {Place.OUT: "out", Place.LINK: "link"}
@@ -137,6 +145,8 @@ class Proxy:
         self._reload_asked = False
         """Set by any thread, or a signal handler; cleared when the rules were read."""
         self._audit_fun = on_audit
+        self._audits, self._unsaid = questions.Budget(MAX_AUDITS_A_SECOND), 0
+        """How many decisions may be published in this second; and how many were not since the last that was."""
         own_keys = _keys(keys, self.name)
         self._guard = Guard(own_keys, self._audit, observe=observe) if own_keys is not None else None
         """With keys: who may do what."""
@@ -163,10 +173,15 @@ class Proxy:
         self._next_mend = self._next_tick = 0.0
         """When each is next due."""
         self._figures = Figures()
+        self._short = False
+        """Too few descriptors are left, see `figures.descriptors`; by the last announcement."""
         self._announced: dict[str, Any] = {}
         """The last announcement; empty before the first. Replaced as a whole; any thread reads it."""
         self._questions, self._answers = questions.Budget(questions.MAX_PINGS_A_SECOND), 0
         """How many questions may be answered in this second; and how many were, which numbers the answers."""
+        self._peer_answers = questions.Budget(MAX_PEER_ANSWERS_A_SECOND)
+        self._stranger_answers = questions.Budget(MAX_STRANGER_ANSWERS_A_SECOND)
+        """How many markers that bring news may be answered in this second: of peers in the list, and of all others."""
         self._scouts: dict[str, sockets.Socket] = {}
         """Connections that ask, by address: those of the last `Ask`."""
         sockets.raise_descriptor_limit()
@@ -253,11 +268,13 @@ class Proxy:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Return what was last announced, a second ago at most, and `turned_s_ago`: when its thread last turned.
+        """Return what was last announced, a second ago at most; `turned_s_ago`: when its thread last turned; and
+        `echoed_s_ago`: when the switch last answered it, which it is asked to each second.
 
-        Empty but for that before it runs. From any thread.
+        Empty but for these before it runs. From any thread.
         """
-        return {**self._announced, "turned_s_ago": time.monotonic() - self._last_loop}
+        now = time.monotonic()
+        return {**self._announced, "turned_s_ago": now - self._last_loop, "echoed_s_ago": now - self._echoed_at}
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -393,21 +410,31 @@ class Proxy:
         """One that the switch does not answer: it brings news, or is none, or the first answer was not ready yet."""
         token = markers.read_rights_wanted(part)
         if token is not None:
-            self._tell_rights(token)
+            if self._peer_answers.take(time.monotonic()):
+                self._tell_rights(token)
             return
         try:
             marker = markers.decode_marker(part)
         except RemoteWireError as error:
             self.refused[error.kind] += 1
             return
+        now = time.monotonic()
         if place is Place.OUT:
-            self._subscribers.claim(marker.claims)
-            if not marker.claims:
-                self._plumbing.send(Place.RELAY, part)
+            if marker.sender is not None:
+                self.refused["sender"] += 1  # proxies speak at the link
+                return
+            if marker.claims:
+                self._subscribers.claim(marker.claims)
+                return  # a notice of its proxy was its question
+            self._plumbing.send(Place.RELAY, part)
         elif marker.sender is not None:
             # Record it before it is answered.
-            self._perform(self._membership.marker_heard(marker.sender, time.monotonic()))
-        self._plumbing.send(place, self._answer(place, marker.token, marker.nonce))
+            self._perform(self._membership.marker_heard(marker.sender, now))
+        budget = self._peer_answers if self._membership.knows(marker.sender) else self._stranger_answers
+        if budget.take(now):
+            self._plumbing.send(place, self._answer(place, marker.token, marker.nonce))
+        else:
+            self.refused["answers"] += 1
 
     def _tell_rights(self, token: str) -> None:
         permissions = self._guard.rights_wanted(token) if self._guard is not None else None
@@ -519,10 +546,11 @@ class Proxy:
             "counts": self._figures.counts,
             "bytes": self._figures.bytes,
             "rates": self._figures.rates,
-            "refused": dict(self.refused + Counter(passed.refused)),
+            "refused": dict(self.refused + Counter(passed.refused) + self._refused_elsewhere()),
             "mended": self._subscribers.mended,
             "identity": self._guard.figures() if self._guard is not None else {"keys": False},
-            "descriptors": {"used": open_files(), "limit": sockets.descriptor_limit()},
+            "prefix_bytes": self._subscribers.prefix_bytes,
+            "descriptors": self._count_descriptors(),
         }
         self._announced = payload
         self._plumbing.say(self._part(markers.ANNOUNCE + self.name, payload))
@@ -548,18 +576,33 @@ class Proxy:
         if self._guard is None or self._guard.observe:
             return
         local = self.endpoints.to_connect()
-        self._guard.tried.add(self._guard.keys.public)
         found = find_open_door({door: local[door] for door in doors}, self._guard.keys, self._guard.stranger)
-        self._guard.tried.discard(self._guard.keys.public)
         if found is not None:
             self._failure = f"the self-test failed: {found}"
 
     def _audit(self, event: dict[str, Any]) -> None:
+        """Tell what was decided: here, and to those who may read `$fabric/audit/…`, so often and no more."""
+        if self._audits.take(time.monotonic()):
+            said, self._unsaid = {**event, "proxy": self.name, "unsaid": self._unsaid}, 0
+            self._plumbing.say(self._part(f"{AUDIT}{self.name}/{event['event']}", said))
+        else:
+            self._unsaid += 1
         if self._audit_fun is not None:
             try:
                 self._audit_fun(event)
             except Exception:  # a user's: it must not end the proxy
                 log.exception("the audit raised at %r", event)
+
+    def _refused_elsewhere(self) -> Counter[str]:
+        return Counter(strangers=self._membership.refused, guest_prefixes=self._subscribers.not_relayed)
+
+    def _count_descriptors(self) -> dict[str, int]:
+        found = descriptors()
+        short = found["used"] > found["enough"]
+        if short != self._short:
+            self._short = short
+            self._on_event({"event": "descriptors_short" if short else "descriptors_enough", **found})
+        return found
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
