@@ -222,6 +222,22 @@ class Permissions:
                 )
         return None
 
+    def why_not_request(self, name: str) -> str | None:
+        """Return the right that lacks to ask a service; None when nothing does."""
+        return self._why_not_named("request", name, f"$inbox/{self.tag}/requests/{name}")
+
+    def why_not_serve(self, name: str) -> str | None:
+        """Return the right that lacks to serve under a name; None when nothing does."""
+        return self._why_not_named("serve", name, f"$fabric/service/{name}/{self.tag}")
+
+    def _why_not_named(self, act: str, name: str, topic: str) -> str | None:
+        """topic: one on which whoever does this publishes"""
+        if self.why_not_publish(topic) is None:
+            return None
+        denied = any(matches(each, topic.encode()) for each in self.publish[1])
+        why = "it is denied" if denied else f"it needs the right, and has {_told(getattr(self.rights, act))}"
+        return f"{self.name} may not {act} {shown(name)}: {why}"
+
     def granted(self, prefix: bytes) -> tuple[bytes, ...]:
         """Return what is held for a prefix on the wire: itself, nothing, or, for the empty one, `FIRST_BYTES`."""
         allow, deny = self.hold

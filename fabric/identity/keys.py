@@ -19,9 +19,9 @@ from pathlib import Path
 import zmq
 
 from fabric.errors import KeysError, expected
-from fabric.identity.rules import KEY, Rules, parse
+from fabric.identity.rules import KEY, MESH, Rules, parse
 
-RULES_FILE, SUFFIX, MESH = "keys.toml", ".key", "mesh"
+RULES_FILE, SUFFIX = "keys.toml", ".key"
 FOLDER_VARIABLE, IDENTITY_VARIABLE = "FABRIC_KEYS", "FABRIC_IDENTITY"
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
