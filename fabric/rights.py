@@ -209,9 +209,12 @@ class Permissions:
             f"{self.name} may not publish on {shown(topic)}: it needs the right, and has {_told(self.rights.publish)}"
         )
 
-    def why_not_subscribe(self, topic_filter: str) -> str | None:
-        """Return the right that lacks to subscribe to a filter; None when nothing does."""
-        for prefix in subscription_prefixes(topic_filter):
+    def why_not_subscribe(self, topic_filter: str, prefixes: Iterable[bytes] | None = None) -> str | None:
+        """Return the right that lacks to subscribe to a filter; None when nothing does.
+
+        prefixes: what it needs on the wire; default: `topics.subscription_prefixes`
+        """
+        for prefix in subscription_prefixes(topic_filter) if prefixes is None else prefixes:
             if not self.observe and not self.granted(prefix):
                 denied = any(overlaps(each, prefix) for each in self.hold[1])
                 what = readable(prefix)
@@ -220,6 +223,22 @@ class Permissions:
                     f"{self.name} may not subscribe to {shown(topic_filter)}: it needs the right to {what}, and {why}"
                 )
         return None
+
+    def why_not_request(self, name: str) -> str | None:
+        """Return the right that lacks to ask a service; None when nothing does."""
+        return self._why_not_named("request", name, f"$inbox/{self.tag}/requests/{name}")
+
+    def why_not_serve(self, name: str) -> str | None:
+        """Return the right that lacks to serve under a name; None when nothing does."""
+        return self._why_not_named("serve", name, f"$fabric/service/{name}/{self.tag}")
+
+    def _why_not_named(self, act: str, name: str, topic: str) -> str | None:
+        """topic: one on which whoever does this publishes"""
+        if self.why_not_publish(topic) is None:
+            return None
+        denied = any(matches(each, topic.encode()) for each in self.publish[1])
+        why = "it is denied" if denied else f"it needs the right, and has {_told(getattr(self.rights, act))}"
+        return f"{self.name} may not {act} {shown(name)}: {why}"
 
     def granted(self, prefix: bytes) -> tuple[bytes, ...]:
         """Return what is held for a prefix on the wire: itself, nothing, or, for the empty one, `FIRST_BYTES`."""

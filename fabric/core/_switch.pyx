@@ -14,6 +14,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset, strerror
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fabric.core._libzmq cimport (
+    ZMQ_CURVE_SERVERKEY,
     ZMQ_DONTWAIT,
     ZMQ_SRCFD,
     ZMQ_SUBSCRIBE,
@@ -678,7 +679,7 @@ cdef class Switch:
         self.answers[place].tail_size = size - 4 - head_size
 
     cdef void change(self, byte letter, int place, const byte *endpoint, size_t size) noexcept nogil:
-        """Bind, connect or disconnect; what libzmq refuses is reported."""
+        """Bind, connect, disconnect, or expect a key; what libzmq refuses is reported."""
         cdef char address[MAX_ENDPOINT]
         cdef byte report[MAX_ENDPOINT + 6]
         cdef uint32_t number
@@ -692,6 +693,8 @@ cdef class Switch:
             done = zmq_bind(self.handle[place], address)
         elif letter == c"C":
             done = zmq_connect(self.handle[place], address)
+        elif letter == c"K":
+            done = zmq_setsockopt(self.handle[place], ZMQ_CURVE_SERVERKEY, address, size)
         else:
             done = zmq_disconnect(self.handle[place], address)
         number = zmq_errno()

@@ -100,6 +100,11 @@ def disconnect(place: Place, endpoint: str) -> bytes:
     return b"D" + bytes([place]) + endpoint.encode()
 
 
+def expect_key(place: Place, public_key: str) -> bytes:
+    """Where it connects from now on, talk to nobody but who has this key, z85."""
+    return b"K" + bytes([place]) + public_key.encode()
+
+
 def turn_away(place: Place) -> bytes:
     """Read nothing more at this socket, for good. What waits there is not taken, and nobody is told that it was."""
     return b"X" + bytes([place])
@@ -128,7 +133,7 @@ class Failure(NamedTuple):
     endpoint: str
 
     def __str__(self) -> str:
-        doing = {"B": "listen at", "C": "connect to", "D": "disconnect from"}.get(self.letter, "use")
+        doing = {"B": "listen at", "C": "connect to", "D": "disconnect from", "K": "expect"}.get(self.letter, "use")
         return f"cannot {doing} {self.endpoint}: {os.strerror(self.number)}"
 
 

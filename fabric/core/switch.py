@@ -286,8 +286,13 @@ class Switch:
             self._poller.unregister(self._places[place])
 
     def _change(self, letter: bytes, place: Place, endpoint: bytes) -> None:
+        """Bind, connect, disconnect, or expect a key; what libzmq refuses is reported."""
         socket = self._places[place]
-        act = {b"B": socket.bind, b"C": socket.connect, b"D": socket.disconnect}[letter]
+
+        def expect(key: str) -> None:
+            socket.setsockopt(zmq.CURVE_SERVERKEY, key.encode())
+
+        act = {b"B": socket.bind, b"C": socket.connect, b"D": socket.disconnect, b"K": expect}[letter]
         try:
             act(endpoint.decode())
         except zmq.ZMQError as error:

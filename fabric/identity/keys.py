@@ -19,9 +19,9 @@ from pathlib import Path
 import zmq
 
 from fabric.errors import KeysError, expected
-from fabric.identity.rules import KEY, Rules, parse
+from fabric.identity.rules import KEY, MESH, Rules, parse
 
-RULES_FILE, SUFFIX, MESH = "keys.toml", ".key", "mesh"
+RULES_FILE, SUFFIX = "keys.toml", ".key"
 FOLDER_VARIABLE, IDENTITY_VARIABLE = "FABRIC_KEYS", "FABRIC_IDENTITY"
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
@@ -44,6 +44,12 @@ class Keys:
     secret: str = field(repr=False)
     mesh: tuple[str, ...]
     mesh_secret: str | None = field(default=None, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The public key that this process shows to those who connect: one of `mesh`. Only for a proxy."""
+        assert self.mesh_secret is not None
+        return public_of(self.mesh_secret)
 
 
 def load(folder: str | Path, name: str | None = None, *, as_proxy: bool = False) -> Keys:

@@ -18,10 +18,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 from fabric.errors import expected, shown
@@ -32,6 +35,8 @@ DOORS = ("in", "out", "link", "guest")
 """The sockets of a proxy at which others enter, see `fabric.endpoints`."""
 KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 """A public or private key as z85: 40 characters for 32 bytes."""
+MESH = "mesh"
+"""What stands for the key that all proxies show: no identity is called so."""
 MAX_KEYS = 2
 _PAGES = ("~pagesession/+/+/#",)
 _SITE = ("site_connect/#",)
@@ -99,6 +104,14 @@ class Rules:
             total += self.roles[role]
         return named(total, identity.name)
 
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits, the same for the same rules, however they are written down."""
+        own = {name: asdict(each) for name, each in self.roles.items() if name not in BUILT_IN}
+        identities = {name: asdict(each) for name, each in self.identities.items()}
+        text = json.dumps([self.mesh, identities, own], sort_keys=True)
+        return blake2b(text.encode(), digest_size=8).hexdigest()
+
     def permissions(self) -> dict[str, Permissions]:
         """Return what each owner of a key may do, by key."""
         found = {}
@@ -106,6 +119,14 @@ class Rules:
             rights = self.rights(each)
             found.update({key: Permissions(each.name, tag_of(key), rights) for key in each.keys})
         return found
+
+
+def mesh_from(payload: object) -> tuple[str, ...]:
+    """Return the keys of proxies as one of them told them; empty for anything else. Never raises."""
+    found = payload.get("mesh") if isinstance(payload, dict) else None
+    if not isinstance(found, list) or len(found) > MAX_KEYS:
+        return ()
+    return tuple(found) if all(isinstance(key, str) and KEY.fullmatch(key) for key in found) else ()
 
 
 def parse(text: str) -> Rules:
@@ -149,6 +170,8 @@ def _role(name: str, fields: Mapping[str, Any]) -> Rights:
 
 def _identity(name: str, fields: Mapping[str, Any], roles: Mapping[str, Rights]) -> Identity:
     where = f"[identities.{name}]"
+    if name == MESH:
+        raise ValueError(f"{where}: this name stands for the key of the mesh; choose another one")
     for key in fields:
         if key not in ("keys", "roles"):
             raise ValueError(f"{where}: {expected('key', key, 'keys or roles')}")

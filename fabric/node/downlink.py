@@ -68,6 +68,13 @@ class Downlink:
         sockets.connect(self.socket, Endpoints.parse(base).out)
         self.base = base
 
+    def attach_again(self) -> None:
+        """Connect to the same address, with the keys that it shows now."""
+        base = self.base
+        if base is not None:
+            self.detach()
+            self.attach(base)
+
     def detach(self) -> None:
         """Disconnect. What was not read yet is gone: read first."""
         if self.base is not None:

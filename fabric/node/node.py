@@ -17,6 +17,7 @@ from fabric.identity.keys import Keys, from_environment, load
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
 from fabric.node.gaps import Gap
+from fabric.node.interest import wire_prefixes
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
@@ -247,7 +248,7 @@ class Node:
             validate_topic(what)
             return self._engine.credentials.why_not_publish(what)
         validate_filter(what)
-        return self._engine.credentials.why_not_subscribe(what)
+        return self._engine.credentials.why_not_subscribe(what, wire_prefixes(what))
 
     def new_token(self) -> str:
         """Return a token for what lives on this node and is asked, or answered, under a topic of its own."""

@@ -20,7 +20,7 @@ from fabric.errors import KeysError
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import RULES_FILE, Keys, new_pair, read_rules
 from fabric.identity.rules import DOORS, Rules
-from fabric.rights import TAG_CHARS, Permissions, readable
+from fabric.rights import TAG_CHARS, readable
 
 log = logging.getLogger("fabric.proxy")
 
@@ -49,6 +49,8 @@ class Guard:
         self._permissions = self._rules.permissions()
         """By public key, of `_rules`."""
         self._by_tag = {each.tag: each for each in self._permissions.values()}
+        self._former: dict[str, str] = {}
+        """Names of those who had a key that is not in the rules any more, by key: for the audit."""
         self._seen = self._stamp()
         """What the file looked like when it was last read, or tried."""
         self._next_look = 0.0
@@ -60,7 +62,7 @@ class Guard:
         """`denied_publish`, `denied_subscribe`, `denied_control`, `cut`, `reloaded`, `refused_file` since the start."""
         self.gate = Gate(self._permissions, observe=observe)
         """The switch's."""
-        self.stranger = sockets.Curve(keys.mesh[0], *new_pair())
+        self.stranger = sockets.Curve(keys.shown, *new_pair())
         """A key that nobody has, with which this proxy tries its own doors."""
         self._tried = {self.stranger.public, keys.public}
         """Public keys whose refusals are no news: this proxy tries its doors with them."""
@@ -84,6 +86,10 @@ class Guard:
         own = self._rules.by_key().get(self.keys.public)
         return tuple(door for door in DOORS if own is not None and own.may_enter(door))
 
+    def mesh_key(self, number: int) -> str:
+        """Return a key that proxies may show: of the one or two, the one whose turn it is in the `number`-th try."""
+        return self._rules.mesh[number % len(self._rules.mesh)]
+
     def open(self, context: sockets.Context) -> None:
         """Answer for this context from now on."""
         self._doorkeeper = Doorkeeper(context, self._rules, observe=self.observe)
@@ -96,14 +102,17 @@ class Guard:
 
     # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def rights_wanted(self, token: str) -> Permissions | None:
-        """A node asks for its rights. Only its owner hears the answer: the token begins with the tag of the key."""
+    def rights_wanted(self, token: str) -> dict[str, Any]:
+        """A node asks for its rights, and the keys of proxies; return what it is told.
+
+        Only its owner hears the answer: the token begins with the tag of the key.
+        """
         permissions = self._by_tag.get(token[:TAG_CHARS])
         if permissions is None:
-            return None
+            return {}
         if len(self._nodes) < MAX_NODES:
             self._nodes[token] = None
-        return replace(permissions, observe=self.observe)
+        return {**replace(permissions, observe=self.observe).to_map(), "mesh": list(self._rules.mesh)}
 
     def node_left(self, token: str) -> None:
         """It told, or libzmq did, that nobody listens to it here any more."""
@@ -117,14 +126,14 @@ class Guard:
             if decision.why and decision.key in self._tried:
                 continue  # by this proxy itself
             event = "connection_refused" if decision.why else "connected"
-            self._tell(event, who=decision.name or decision.key, door=decision.door, why=decision.why,
+            self._tell(event, who=decision.name or self._name_of(decision.key), door=decision.door, why=decision.why,
                        **{"from": decision.address})  # fmt: skip
         for denied in self.gate.take_denied():
             permissions = self._permissions.get(denied.key)
             self.counts[f"denied_{denied.act}"] += 1
             what = readable(denied.what) if denied.act == "subscribe" else denied.what.decode(errors="replace")
             why = _WHY[denied.act] if permissions is not None else "revoked, or unknown"
-            self._tell(f"{denied.act}_denied", who=permissions.name if permissions else denied.key, door=denied.door,
+            self._tell(f"{denied.act}_denied", who=self._name_of(denied.key), door=denied.door,
                        topic=what, why=why)  # fmt: skip
 
     def figures(self) -> dict[str, Any]:
@@ -163,7 +172,7 @@ class Guard:
         return self._take(rules)
 
     def _take(self, rules: Rules) -> list[str]:
-        before, self._rules = self._permissions, rules
+        before, mesh_before, self._rules = self._permissions, self._rules.mesh, rules
         self._permissions = rules.permissions()
         self._by_tag = {each.tag: each for each in self._permissions.values()}
         self.problem = ""
@@ -172,12 +181,13 @@ class Guard:
         if self._doorkeeper is not None:
             self._doorkeeper.load(rules)
         for key in before.keys() - self._permissions.keys():
+            self._former[key] = before[key].name
             self._tell("key_revoked", who=before[key].name)
         for key in self._permissions.keys() - before.keys():
             self._tell("key_added", who=self._permissions[key].name)
         changed = {each.tag for key, each in self._permissions.items() if before.get(key) != each}
         self._tell("rules_reloaded", who=self.keys.name, count=len(self._rules.identities))
-        return [token for token in self._nodes if token[:TAG_CHARS] in changed]
+        return [token for token in self._nodes if token[:TAG_CHARS] in changed or rules.mesh != mesh_before]
 
     def cut(self, now: float) -> None:
         """Cut who has no key any more, or no role that enters; a little later, who holds what it may not."""
@@ -195,8 +205,13 @@ class Guard:
                 continue
             if shut(descriptor, met.inode):
                 self.counts["cut"] += 1
-                self._tell("cut", who=identity.name if identity else met.key, door=door,
+                self._tell("cut", who=self._name_of(met.key), door=door,
                            why="its rights have shrunk" if identity else "revoked")  # fmt: skip
+
+    def _name_of(self, key: str) -> str:
+        """Of who has this key, or had it; the key itself, if nobody had."""
+        permissions = self._permissions.get(key)
+        return permissions.name if permissions is not None else self._former.get(key, key)
 
     def _stamp(self) -> tuple[int, ...]:
         try:

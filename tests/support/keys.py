@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fabric import Node, Proxy
-from fabric.identity.keys import MESH, RULES_FILE, SUFFIX, Keys, new_pair
-from fabric.identity.rules import Rules, parse
+from fabric.identity.keys import RULES_FILE, SUFFIX, Keys, new_pair
+from fabric.identity.rules import MESH, Rules, parse
 from fabric.rights import tag_of
 from fabric.sockets import Curve
 from tests.support.processes import free_base

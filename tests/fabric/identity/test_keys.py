@@ -12,7 +12,6 @@ from fabric.identity.keys import (
     FOLDER_VARIABLE,
     IDENTITY_VARIABLE,
     MAX_FILE_BYTES,
-    MESH,
     from_environment,
     load,
     new_pair,
@@ -20,6 +19,7 @@ from fabric.identity.keys import (
     read_private,
     read_rules,
 )
+from fabric.identity.rules import MESH
 from tests.support.keys import KeyFolder
 
 
