@@ -102,7 +102,7 @@ def connection_works(wanted: list[str], peers: list[str], quick: bool) -> list[W
     "--closed", is_flag=True, help=f"with rows of servers that want keys or certificates, for {', '.join(CLOSED_WORKS)}"
 )
 @click.option("--into", type=click.Path(exists=True, file_okay=False, writable=True),
-              help="folder for RESULTS.md and its plots  [default: benchmarks; with --closed, closed in it]")  # fmt: skip
+              help="folder for RESULTS.md and its plots  [default: benchmarks, or its folder closed]")  # fmt: skip
 def main(quick: bool, peers: list[str], works: list[str], closed: bool, into: str | None) -> None:
     skipped = {peer: why for peer in peers if (why := lacks(peer))}
     for peer, why in skipped.items():
