@@ -19,7 +19,7 @@ from fabric.core.gate import Gate, shut
 from fabric.errors import KeysError
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import RULES_FILE, Keys, new_pair, read_rules
-from fabric.identity.rules import Rules
+from fabric.identity.rules import DOORS, Rules
 from fabric.rights import TAG_CHARS, readable
 
 log = logging.getLogger("fabric.proxy")
@@ -82,6 +82,11 @@ class Guard:
     def mesh_key(self, number: int) -> str:
         """Return a key that proxies may show: of the one or two, the one whose turn it is in the `number`-th try."""
         return self._rules.mesh[number % len(self._rules.mesh)]
+
+    def own_doors(self) -> tuple[str, ...]:
+        """Return the doors at which this proxy's own key is let in, by the rules in force. Any thread."""
+        own = self._rules.by_key().get(self.keys.public)
+        return tuple(door for door in DOORS if own is not None and own.may_enter(door))
 
     def open(self, context: sockets.Context) -> None:
         """Answer for this context from now on."""
@@ -152,8 +157,9 @@ class Guard:
         self._seen = stamp
         try:
             rules = read_rules(self.keys.folder)
-            if self.keys.public not in rules.by_key():
-                raise KeysError(f"the key of this proxy, {self.keys.name!r}, is not in it")
+            own = rules.by_key().get(self.keys.public)
+            if own is None or not own.may_enter("link"):
+                raise KeysError(f"the key of this proxy, {self.keys.name!r}, is not in it, or not one of a proxy")
         except KeysError as error:
             self.problem = str(error)
             self.counts["refused_file"] += 1

@@ -601,13 +601,22 @@ class Proxy:
             self._test.start()
 
     def _try_doors(self, doors: Iterable[str] = ("in", "out", "link", "guest")) -> None:
-        """See that nobody gets in who should not; else this proxy ends."""
-        if self._guard is None or self._guard.observe:
+        """See that nobody gets in who should not; else this proxy ends.
+
+        A door that does not answer ends it only before it is a member: later, whoever takes all descriptors would.
+        """
+        guard = self._guard
+        if guard is None or guard.observe:
             return
-        local = self.endpoints.to_connect()
-        found = find_open_door({door: local[door] for door in doors}, self._guard.keys, self._guard.stranger)
-        if found is not None:
-            self._failure = f"the self-test failed: {found}"
+        local, enters = self.endpoints.to_connect(), guard.own_doors()
+        found = find_open_door({door: local[door] for door in doors}, guard.keys, guard.stranger, enters)
+        if found is None or enters != guard.own_doors():
+            return
+        if found.is_open or not self._ready.is_set():
+            self._failure = f"the self-test failed: {found.why}"
+        else:
+            log.warning("proxy %s tried its doors: %s", self.name, found.why)
+            self.refused["self_test"] += 1
 
     def _audit(self, event: dict[str, Any]) -> None:
         """Tell what was decided: here, and to those who may read `$fabric/audit/…`, so often and no more."""
