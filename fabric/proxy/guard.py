@@ -127,7 +127,8 @@ class Guard:
         """What is announced: counts, and whether the rules in force are those of the file."""
         doors = self._doorkeeper.counts if self._doorkeeper is not None else {}
         admitted = {f"{what}_{door}": count for (door, what), count in list(doors.items())}
-        return {"keys": True, "observe": self.observe, "rules_stale": bool(self.problem), **admitted, **self.counts}
+        state = {"keys": True, "insecure": False, "observe": self.observe, "rules": self._rules.digest}
+        return {**state, "rules_stale": bool(self.problem), **admitted, **self.counts}
 
     # ── new rules ────────────────────────────────────────────────────────────────────────────────────────────────
 

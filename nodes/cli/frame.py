@@ -15,7 +15,7 @@ from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, plain, say
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
 from nodes.cli.signals import on_ending_signal
 from nodes.deployment.secret_words import has_password
 from nodes.operate import logs
@@ -68,7 +68,7 @@ def frame(
     verbose: bool,
     http: Http,
     log_json: bool,
-    connect: tuple[str, ...],
+    connect: Connect,
     connect_timeout_s: float,
 ) -> Exit:
     """Run a frame node, the service that owns contact codes, sessions and chats.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from fabric.errors import expected
 from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.exits import Exit, Fail, say
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option
 from nodes.cli.stdout import table_text
 from nodes.load.books import words
 from nodes.load.crew import LoadError, Watch
@@ -98,7 +98,7 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
 @click.option("--plot", "plot_file", metavar="FILE", type=Plot(), help="Draw it as .svg or .png.")
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object instead of tables.")
 def load(
-    connect: Sequence[str],
+    connect: Connect,
     connect_timeout_s: float,
     publishers: int,
     subscribers: int,
@@ -139,7 +139,8 @@ def load(
     spec = _spec(
         publishers=publishers, subscribers=subscribers, topics=_topics(pattern, topics, publishers),
         filters=filters or (default_filter(pattern),), size_bytes=size_bytes, rate=None if rate == "max" else rate,
-        warm_up_s=warm_up_s, duration_s=duration_s, connect=tuple(connect), connect_timeout_s=connect_timeout_s,
+        warm_up_s=warm_up_s, duration_s=duration_s, connect=connect.bases, connect_timeout_s=connect_timeout_s,
+        keys=connect.keys, identity=connect.identity,
     )  # fmt: skip
     try:
         with _watch() as watch, LoadRun(spec, watch) as run:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import click
 
 from fabric.payloads import dumps, to_json
 from nodes.cli.exits import Exit, Fail
-from nodes.cli.options import MESH_TIMEOUT_S, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import MESH_TIMEOUT_S, Connect, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe.announcements import announcements
 from nodes.observe.mesh_view import COLUMNS, NUMERIC, MeshView
@@ -19,7 +18,7 @@ from nodes.observe.mesh_view import COLUMNS, NUMERIC, MeshView
 @connect_option
 @connect_timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print the announcements, one JSON object a proxy.")
-def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> Exit:
+def status(connect: Connect, connect_timeout_s: float, as_json: bool) -> Exit:
     """Show the proxies of the mesh.
 
     Asks by subscribing to $fabric/proxy/+, where every proxy announces itself each second.
@@ -38,7 +37,7 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
             if view.is_complete():
                 break
     if not view.names:
-        raise Fail(f"a proxy at {', '.join(connect)} answered, but none announced itself", Exit.NOBODY)
+        raise Fail(f"a proxy at {connect} answered, but none announced itself", Exit.NOBODY)
     if as_json:
         for each in view.as_json():
             click.echo(dumps(to_json(each)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import click
 
@@ -11,7 +10,7 @@ from fabric.errors import ScopeError, expected
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
 from nodes.cli.exits import Exit, say
-from nodes.cli.options import MESH_TIMEOUT_S, PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import MESH_TIMEOUT_S, Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe.survey import Asked, Survey
 from nodes.observe.why_view import NODE_COLUMNS, PROXY_COLUMNS, Why
@@ -28,7 +27,7 @@ NAMED = 10
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @connect_option
 @connect_timeout_option
-def why(topic: str, timeout_s: float, as_json: bool, connect: Sequence[str], connect_timeout_s: float) -> Exit:
+def why(topic: str, timeout_s: float, as_json: bool, connect: Connect, connect_timeout_s: float) -> Exit:
     """Say which nodes a message on TOPIC reaches, and why not the others.
 
     Sends a trace on TOPIC: it goes where a message would go, and no program sees it. Every node that it reaches

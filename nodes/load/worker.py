@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
 from fabric import Gap, Message, Node
-from fabric.errors import FabricError
+from fabric.errors import FabricError, NotAllowed
 from nodes.load.books import Account, Books
 from nodes.load.latency import Latencies
 from nodes.load.schedule import STAMP_BYTES, Schedule, Spec
@@ -79,6 +79,11 @@ def work(kind: str, spec: Spec, index: int, pipe: Pipe) -> None:
         pipe.send(("failed", str(error)))
 
 
+def _node(spec: Spec, index: int) -> Node:
+    bases, timeout_s = spec.bases_of(index), spec.connect_timeout_s
+    return Node(bases, connect_timeout_s=timeout_s, keys=spec.keys, identity=spec.identity)
+
+
 class Publisher:
     """Sends by the schedule, each topic in turn."""
 
@@ -93,7 +98,7 @@ class Publisher:
         """Messages of the whole run, by what the node did; and how late the last message was."""
         self._told_at = 0
         """When the coordinator was last told, monotonic, in ns."""
-        self.node = Node(spec.bases_of(index), connect_timeout_s=spec.connect_timeout_s)
+        self.node = _node(spec, index)
         pipe.send(("ready", self.node.publisher, ()))
 
     def next_command(self) -> Any:
@@ -175,7 +180,7 @@ class Subscriber:
         """Of the present stretch; `measure` begins it. So are `_window` and `_last_ns`, see `Accounts`."""
         self._window = self._last_ns = self._strangers = self._lag_ns = 0
         """`_lag_ns` is the latency of the last message. The node's I/O thread changes all four."""
-        self.node = Node(spec.bases_of(spec.publishers + index), connect_timeout_s=spec.connect_timeout_s)
+        self.node = _node(spec, spec.publishers + index)
         self.node.on_gap(self._gap)
         filters = spec.filters_of(index)
         take: Callable[[Message], None] = self._take if len(filters) == 1 else _Once(self._take)
@@ -183,7 +188,9 @@ class Subscriber:
         for held in [self.node.subscribe(each, take) for each in filters]:
             ack = self.node.wait_ack(held, 60.0)
             if not ack.ok:
-                raise FabricError(f"{', '.join(filters)} was not acknowledged: {ack.error}")
+                raise (NotAllowed if ack.denied else FabricError)(
+                    f"{', '.join(filters)} was not acknowledged: {ack.error}"
+                )
             covered |= set(ack.covered)
         pipe.send(("ready", None, tuple(sorted(covered))))
 
