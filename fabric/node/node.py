@@ -114,6 +114,7 @@ class Node:
             engine.subscriptions.filters,
             engine.stats,
             lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
+            engine.credentials.why_not_subscribe,
         )
         engine.on_rights = lambda: self._prefixes.clear()
         engine.on_question, engine.receiver.on_trace = respondent.question_heard, respondent.trace_heard

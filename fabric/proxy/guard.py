@@ -22,7 +22,7 @@ from fabric.errors import KeysError
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import RULES_FILE, Keys, new_pair, read_rules
 from fabric.identity.rules import Rules
-from fabric.rights import TAG_CHARS, Permissions, readable
+from fabric.rights import TAG_CHARS, Permissions, Rights, readable
 
 log = logging.getLogger("fabric.proxy")
 
@@ -95,6 +95,8 @@ class Guard:
     def rights_wanted(self, token: str) -> Permissions | None:
         """A node asks for its rights. Only its owner hears the answer: the token begins with the tag of the key."""
         permissions = self._by_tag.get(token[:TAG_CHARS])
+        if permissions is None and self.observe:  # a stranger was let in
+            permissions = Permissions("unknown", token[:TAG_CHARS], Rights())
         if permissions is None:
             return None
         if len(self._nodes) < MAX_NODES:
@@ -172,7 +174,7 @@ class Guard:
         for key in self._permissions.keys() - before.keys():
             self._tell("key_added", who=self._permissions[key].name)
         changed = {each.tag for key, each in self._permissions.items() if before.get(key) != each}
-        self._tell("rules_reloaded", who=self.keys.name, count=len(self._rules.identities))
+        self._tell("rules_reloaded", who=self.keys.name)
         return [token for token in self._nodes if token[:TAG_CHARS] in changed]
 
     def cut(self, now: float) -> None:

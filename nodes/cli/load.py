@@ -12,13 +12,14 @@ from typing import Any
 import click
 
 from fabric.errors import expected
+from fabric.identity.keys import load as load_keys
 from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option
 from nodes.cli.stdout import table_text
 from nodes.load.books import words
-from nodes.load.crew import LoadError, Watch
+from nodes.load.crew import Denied, LoadError, Watch
 from nodes.load.plot import SUFFIXES, plot
 from nodes.load.report import (
     BOOKS_COLUMNS,
@@ -122,6 +123,8 @@ def load(
     --rate max, from when it was sent. All processes share one machine's clock. To load from several hosts, run one
     `fabric load` with a different --topic on each; latencies are not comparable between hosts.
 
+    All processes show the key of --identity, which has to be allowed to publish and subscribe there.
+
     The books must balance: for every subscriber and publisher, published on what its filters match = delivered +
     reported lost + still on its way at the end. Ends with 1 when they do not, or when not even the lowest rate held.
 
@@ -132,6 +135,8 @@ def load(
       fabric load --find-max --rate 5000 --max-p99-ms 20 --plot knee.svg
     """
     _check_extra(plot_file)
+    if connect.keys is not None:
+        load_keys(connect.keys, connect.identity)  # what is wrong with them is said before anything starts
     if find_max and rate == "max":
         raise click.UsageError(
             "--find-max needs a rate to begin with: expected --rate 1000, or --rate max without --find-max"
@@ -146,6 +151,8 @@ def load(
         with _watch() as watch, LoadRun(spec, watch) as run:
             run.prime()
             rounds, best = _search(run, max_p99_ms, max_loss) if find_max else _once(run)
+    except Denied as error:
+        raise Fail(str(error), Exit.DENIED) from None
     except LoadError as error:
         nobody = "no proxy answered" in str(error)
         raise Fail(str(error), Exit.NOBODY if nobody else Exit.NOT_REACHED) from None

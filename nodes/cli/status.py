@@ -29,6 +29,9 @@ def status(connect: Connect, connect_timeout_s: float, as_json: bool) -> Exit:
     IN/s …     messages a second since the announcement before: from publishers,
                to subscribers and links, from links to subscribers, to guests
     REFUSED    parts that were not a message, or not allowed
+    KEYS       yes: who may do what is decided by keys; observing: and only told; stale: by
+               the rules before a file that is wrong; none: anybody of this machine may do
+               everything; INSECURE: anybody who reaches it
     BUILD      what carries its streams: compiled, or plain Python
     """
     view = MeshView()

@@ -8,6 +8,7 @@ clock; on different hosts, the difference of their clocks would be in every late
     to publishers   ("prime", messages a second)   ("run", schedule)
     to subscribers  ("begin", publisher ids)   ("measure",)   ("accounts",)
     from both       ("ready", publisher id, covered proxies)   ("failed", words)   ("closed", unconfirmed)
+                    ("denied", words): the rules of the mesh do not allow what it is to do
     from publishers ("sent", accepted, refused, behind_s)   ("finished", published, sent, unsent, refused)
     from subscribers ("told", told, delivered, lost, lag_s, over_delivered)   ("begun",)   ("accounts", Accounts)
 
@@ -25,7 +26,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
 from fabric import Gap, Message, Node
-from fabric.errors import FabricError, NotAllowed
+from fabric.errors import FabricError, NotAdmitted, NotAllowed
 from nodes.load.books import Account, Books
 from nodes.load.latency import Latencies
 from nodes.load.schedule import STAMP_BYTES, Schedule, Spec
@@ -75,6 +76,8 @@ def work(kind: str, spec: Spec, index: int, pipe: Pipe) -> None:
         pipe.send(("closed", unconfirmed))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the coordinator has gone
+    except (NotAdmitted, NotAllowed) as error:
+        pipe.send(("denied", str(error)))
     except (FabricError, OSError) as error:
         pipe.send(("failed", str(error)))
 
@@ -151,6 +154,8 @@ class Publisher:
         try:
             self._published[topic] = self.node.publish(topic, _stamp.pack(intended_ns) + self._filler)
             self._accepted += 1
+        except NotAllowed:
+            raise
         except FabricError:
             self._refused += 1
 
