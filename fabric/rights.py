@@ -207,9 +207,12 @@ class Permissions:
             f"{self.name} may not publish on {shown(topic)}: it needs the right, and has {_told(self.rights.publish)}"
         )
 
-    def why_not_subscribe(self, topic_filter: str) -> str | None:
-        """Return the right that lacks to subscribe to a filter; None when nothing does."""
-        for prefix in subscription_prefixes(topic_filter):
+    def why_not_subscribe(self, topic_filter: str, prefixes: Iterable[bytes] | None = None) -> str | None:
+        """Return the right that lacks to subscribe to a filter; None when nothing does.
+
+        prefixes: what it needs on the wire; default: `topics.subscription_prefixes`
+        """
+        for prefix in subscription_prefixes(topic_filter) if prefixes is None else prefixes:
             if not self.observe and not self.granted(prefix):
                 denied = any(overlaps(each, prefix) for each in self.hold[1])
                 what = readable(prefix)

@@ -67,6 +67,7 @@ cdef enum:
     ZMQ_POLLOUT = 2
     ZMQ_SUBSCRIBE = 6
     ZMQ_UNSUBSCRIBE = 7
+    ZMQ_CURVE_SERVERKEY = 50
 
 cdef void *handle_of(object socket) except NULL
 """The C handle of a pyzmq socket. It lives as long as the socket is open: keep the socket."""

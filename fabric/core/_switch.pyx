@@ -14,6 +14,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset, strerror
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fabric.core._libzmq cimport (
+    ZMQ_CURVE_SERVERKEY,
     ZMQ_DONTWAIT,
     ZMQ_SRCFD,
     ZMQ_SUBSCRIBE,
@@ -58,7 +59,7 @@ ctypedef unsigned char byte
 cdef enum:
     CONTROL, PULL, OUT, RELAY, LINK, GUEST, PLACES
 cdef enum:
-    NO_TOPIC, BAD_TOPIC, LOCAL_SCOPE, SYSTEM_TOPIC, TOO_LARGE, SEVERAL, NOT_CONTROL, GUEST_SPOKE, FLOODED, FAILED, NOT_ALLOWED, FORGED, KINDS
+    NO_TOPIC, BAD_TOPIC, LOCAL_SCOPE, SYSTEM_TOPIC, TOO_LARGE, SEVERAL, NOT_CONTROL, GUEST_SPOKE, FLOODED, FAILED, NOT_ALLOWED, FORGED, UNSURE, KINDS
 cdef enum:
     IN_STREAM, OUT_STREAM, RELAY_STREAM, GUEST_STREAM, STREAMS
 cdef enum:
@@ -158,6 +159,11 @@ cdef int judge(const byte *part, size_t size, size_t max_body) noexcept nogil:
     return TOO_LARGE if size - length - 1 > max_body else -1
 
 
+cdef bint is_control_part(const byte *prefix, size_t size) noexcept nogil:
+    """See `entry.is_control`."""
+    return size >= 2 and prefix[0] == 2 and prefix[1] & 0xF0 == 0x90
+
+
 cdef bint is_token(const byte *at, size_t size) noexcept nogil:
     cdef size_t i
     for i in range(size):
@@ -197,6 +203,11 @@ def refusal(bytes part, size_t max_body_bytes):
     return None if kind < 0 else steering.KINDS[kind]
 
 
+def is_control(bytes prefix):
+    """See `entry.is_control`."""
+    return is_control_part(<const byte *><const char *>prefix, len(prefix))
+
+
 def read_plain_marker(bytes part):
     """See `entry.read_plain_marker`."""
     cdef const byte *token
@@ -230,6 +241,7 @@ cdef class Switch:
     cdef bint ready[PLACES]  # to be read until a read is refused
     cdef bint sent[PLACES]  # was sent at since a read was last refused
     cdef bint skipping[PLACES]  # within a message of several frames
+    cdef bint unsure[PLACES]  # whose the next subscription is; see the twin
     cdef bint turned_away[PLACES]  # nothing is read there any more
     cdef bint used[PLACES]  # somebody has subscribed there, once
     cdef Answer answers[PLACES]
@@ -382,7 +394,7 @@ cdef class Switch:
                 number = zmq_errno()
                 zmq_msg_close(&part)
                 if number == EAGAIN:
-                    self.ready[place] = self.sent[place] = False
+                    self.ready[place] = self.sent[place] = self.unsure[place] = False
                 elif number != EINTR:
                     self.failure = number
                 return
@@ -484,17 +496,50 @@ cdef class Switch:
     cdef void come_up(self, int place, zmq_message *part) noexcept nogil:
         cdef const byte *data = <const byte *>zmq_msg_data(part)
         cdef size_t size = zmq_msg_size(part)
+        cdef bint judged = self.guarded and place != LINK
         if size and data[0] <= 1:
-            if not self.guarded or place == LINK or self.passes_gate(place, part, data, size):
+            if judged and is_control_part(data + 1, size - 1):
+                if data[0]:
+                    self.control_part_within(place, data + 1, size - 1)
+            elif not judged or self.passes_gate(place, part, data, size):
                 self.subscription(place, part, data, size)
+        elif judged:
+            self.unsure[place] = True
+            self.refused[NOT_CONTROL] += 1
+            self.spoke(place, part, data, size)
         elif zmq_msg_more(part):
             self.refused[SEVERAL] += 1
-        elif place == GUEST:
-            self.refused[GUEST_SPOKE] += 1
-        elif size == 0 or data[0] != 2:
+        elif place != GUEST and (size == 0 or data[0] != 2):
             self.refused[NOT_CONTROL] += 1
         else:
+            self.control_part(place, part, data, size)
+
+    cdef void control_part(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+        if place == GUEST:
+            self.refused[GUEST_SPOKE] += 1
+        else:
             self.marker(place, part, data, size)
+
+    cdef void control_part_within(self, int place, const byte *data, size_t size) noexcept nogil:
+        """One that came as a subscription."""
+        cdef zmq_message part
+        if zmq_msg_init_size(&part, size) < 0:
+            self.refused[FAILED] += 1
+            return
+        memcpy(zmq_msg_data(&part), data, size)
+        self.control_part(place, &part, data, size)
+        zmq_msg_close(&part)
+
+    cdef void spoke(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+        cdef const char *user = zmq_msg_gets(part, "User-Id")
+        cdef int descriptor = zmq_msg_get(part, ZMQ_SRCFD) if user != NULL else -1
+        if user == NULL:
+            return
+        with gil:
+            try:
+                self.gate.spoke(steering.Place(place), descriptor, <bytes>user, <bytes>data[:size])
+            except Exception:
+                self.refused[FAILED] += 1
 
     cdef bint passes_gate(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
         """Have libzmq hold what is granted, or let it go; return whether that passes on."""
@@ -506,6 +551,9 @@ cdef class Switch:
                 where = steering.Place(place)
                 if user == NULL:
                     return data[0] == 0 and self.gate.left(where, prefix)
+                if self.unsure[place]:
+                    self.refused[UNSURE] += 1
+                    return self.gate.unsure(where, descriptor, <bytes>user, prefix, subscribed=data[0] == 1)
                 judge = self.gate.subscribed if data[0] else self.gate.cancelled
                 grant = judge(where, descriptor, <bytes>user, prefix)
                 for each in grant.prefixes:
@@ -629,7 +677,7 @@ cdef class Switch:
         self.answers[place].tail_size = size - 4 - head_size
 
     cdef void change(self, byte letter, int place, const byte *endpoint, size_t size) noexcept nogil:
-        """Bind, connect or disconnect; what libzmq refuses is reported."""
+        """Bind, connect, disconnect, or expect a key; what libzmq refuses is reported."""
         cdef char address[MAX_ENDPOINT]
         cdef byte report[MAX_ENDPOINT + 6]
         cdef uint32_t number
@@ -643,6 +691,8 @@ cdef class Switch:
             done = zmq_bind(self.handle[place], address)
         elif letter == c"C":
             done = zmq_connect(self.handle[place], address)
+        elif letter == c"K":
+            done = zmq_setsockopt(self.handle[place], ZMQ_CURVE_SERVERKEY, address, size)
         else:
             done = zmq_disconnect(self.handle[place], address)
         number = zmq_errno()

@@ -6,11 +6,22 @@ it makes itself when a peer leaves.
 
 What publishers send is judged by the switch, compiled, with the patterns of `table`; subscriptions are judged here, in
 the switch's thread, before libzmq holds them (`XPUB_MANUAL`): a few us each, as they cost at the control thread anyway.
+
+With `XPUB_MANUAL` libzmq holds a prefix for the peer *that spoke last*, and gets that wrong: a part that is neither a
+subscription nor a cancel takes the turn of the next one, so that what A sends has C hold what was granted to B. So at
+these sockets nobody may send such a part. A node with keys sends its control parts as subscriptions, which it cancels
+at once (`entry.is_control`). Who sends one all the same is cut; and until nothing waits there any more it is *unsure*
+whose the next subscriptions are: nothing is held for them, and their connections are cut, too: their nodes make them
+again, and subscribe to all that they hold.
+
+source: `xpub_t::xread_activated` and `xrecv` of libzmq 4.3.5
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket as plain_socket
 from collections import Counter, deque
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -26,7 +37,9 @@ _PUBLISHER_AT = 3
 
 
 class Denied(NamedTuple):
-    """door: `in`, `out` or `guest`; key: of whom; act: `publish` or `subscribe`; what: a topic, or a prefix"""
+    """door: `in`, `out` or `guest`; key: of whom; act: `publish`, `subscribe` or `control`; what: a topic, a prefix, or
+    the beginning of a part
+    """
 
     door: str
     key: str
@@ -135,7 +148,7 @@ class Gate:
     def denied(self, place: Place, user: bytes, what: bytes) -> None:
         """Note for the control thread what was refused."""
         door, act = ("in", "publish") if place is Place.PULL else (place.name.lower(), "subscribe")
-        self._denied.append(Denied(door, user[SERIAL_CHARS:].decode(errors="replace"), act, what[:300]))
+        self._denied.append(Denied(door, _key_of(user), act, what[:300]))
 
     # ── subscribers ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -177,8 +190,34 @@ class Gate:
             return False
         return self._let_go(place, prefix)
 
+    def unsure(self, place: Place, descriptor: int, user: bytes, prefix: bytes, *, subscribed: bool) -> bool:
+        """A peer subscribes or cancels while libzmq may take it for another one: it is cut, and this changes nothing
+        for libzmq. Return whether it passes on.
+        """
+        if not subscribed:
+            passes = self.cancelled(place, descriptor, user, prefix).passes
+        else:
+            held, passes = self._of(place, descriptor, user), False
+            if prefix in held:
+                return False  # twice: nothing was to be done
+            held[prefix] = ()
+            self._refused[place, prefix] += 1
+        self._cut(descriptor)
+        return passes
+
+    def spoke(self, place: Place, descriptor: int, user: bytes, part: bytes) -> None:
+        """A peer sent what nobody may send there: it is cut."""
+        self._of(place, descriptor, user)
+        self._denied.append(Denied(place.name.lower(), _key_of(user), "control", part[:300]))
+        self._cut(descriptor)
+
+    def _cut(self, descriptor: int) -> None:
+        met = self._connections.get(descriptor)
+        if met is not None:
+            shut(descriptor, met.inode)
+
     def _of_user(self, user: bytes) -> Permissions | None:
-        return self._permissions.get(user[SERIAL_CHARS:].decode(errors="replace"))
+        return self._permissions.get(_key_of(user))
 
     def _of(self, place: Place, descriptor: int, user: bytes) -> dict[bytes, tuple[bytes, ...]]:
         owner, held = self._held.get((place, descriptor), (b"", {}))
@@ -199,6 +238,24 @@ class Gate:
         self._refused[place, prefix] -= 1
         if not self._refused[place, prefix]:
             del self._refused[place, prefix]
+
+
+def shut(descriptor: int, inode: int) -> bool:
+    """Shut one connection down; libzmq sees its end. False: the descriptor is another one's by now."""
+    try:
+        own = os.dup(descriptor)
+    except OSError:
+        return False
+    if os.fstat(own).st_ino != inode:
+        os.close(own)
+        return False
+    with contextlib.closing(plain_socket.socket(fileno=own)) as connection, contextlib.suppress(OSError):
+        connection.shutdown(plain_socket.SHUT_RDWR)  # an error: it has ended by itself
+    return True
+
+
+def _key_of(user: bytes) -> str:
+    return user[SERIAL_CHARS:].decode(errors="replace")
 
 
 def _refusal(permissions: Permissions | None, topic: bytes, body: bytes) -> str | None:

@@ -25,7 +25,7 @@ import zmq
 
 from fabric import sockets
 from fabric.core import steering
-from fabric.core.entry import read_plain_marker, refusal
+from fabric.core.entry import is_control, read_plain_marker, refusal
 from fabric.core.gate import Gate
 from fabric.core.steering import BURST, MAX_AHEAD, Counts, Place
 
@@ -71,6 +71,8 @@ class Switch:
         """See `Counts`; and reports sent. Written by the loop's thread alone, as the counts above."""
         self._poller = zmq.Poller()
         """Of the sockets that are read."""
+        self._unsure = set[Place]()
+        """Where somebody sent what takes the turn of the next subscription, until a read is refused; see the gate."""
         self._turned_away = set[int]()
         """Places at which nothing is read any more."""
         self._ended = False
@@ -94,9 +96,9 @@ class Switch:
         try:
             while not self._ended:
                 for socket, _ in self._poller.poll():
-                    place = self._places.index(socket)
+                    place = Place(self._places.index(socket))
                     if place not in self._turned_away:
-                        self._read(socket, readers[place])
+                        self._read(place, readers[place])
         except zmq.ZMQError as error:
             return error.errno or errno.EIO
         return 0
@@ -109,11 +111,13 @@ class Switch:
         down = {Place.CONTROL: self._obey, Place.PULL: self._publish, Place.RELAY: self._relay}
         return [{**up, **down}[place] for place in _ALL]
 
-    def _read(self, socket: sockets.Socket, reader: Callable[[zmq.Frame], None]) -> None:
+    def _read(self, place: Place, reader: Callable[[zmq.Frame], None]) -> None:
+        socket = self._places[place]
         for _ in range(BURST):
             try:
                 frame = socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
+                self._unsure.discard(place)
                 return
             reader(frame)
             if self._ended:
@@ -181,15 +185,28 @@ class Switch:
     def _come_up(self, place: Place, frame: zmq.Frame) -> None:
         """From a subscriber's end. Each frame is one part, as XPUB sees it."""
         part = frame.bytes
+        gate = self._gate if place is not Place.LINK else None
         if part[:1] in (b"\x00", b"\x01"):
-            if self._gate is None or place is Place.LINK or self._passes_gate(self._gate, place, frame, part):
+            if gate is not None and is_control(part[1:]):
+                if part[0]:
+                    self._control_part(place, part[1:])
+            elif gate is None or self._passes_gate(gate, place, frame, part):
                 self._subscription(place, part)
+        elif gate is not None:
+            self._unsure.add(place)
+            self._refused["not_control"] += 1
+            user, descriptor = _sender(frame)
+            gate.spoke(place, descriptor, user, part)
         elif frame.more:
             self._refused["several"] += 1
-        elif place is Place.GUEST:
-            self._refused["guest"] += 1
-        elif part[:1] != b"\x02":
+        elif place is not Place.GUEST and part[:1] != b"\x02":
             self._refused["not_control"] += 1
+        else:
+            self._control_part(place, part)
+
+    def _control_part(self, place: Place, part: bytes) -> None:
+        if place is Place.GUEST:
+            self._refused["guest"] += 1
         else:
             self._marker(place, part)
 
@@ -199,6 +216,9 @@ class Switch:
         prefix = part[1:]
         if not user:
             return part[0] == 0 and gate.left(place, prefix)
+        if place in self._unsure:
+            self._refused["unsure"] += 1
+            return gate.unsure(place, descriptor, user, prefix, subscribed=part[0] == 1)
         judge, option = (gate.subscribed, zmq.SUBSCRIBE) if part[0] else (gate.cancelled, zmq.UNSUBSCRIBE)
         grant = judge(place, descriptor, user, prefix)
         for each in grant.prefixes:
@@ -260,8 +280,13 @@ class Switch:
             self._poller.unregister(self._places[place])
 
     def _change(self, letter: bytes, place: Place, endpoint: bytes) -> None:
+        """Bind, connect, disconnect, or expect a key; what libzmq refuses is reported."""
         socket = self._places[place]
-        act = {b"B": socket.bind, b"C": socket.connect, b"D": socket.disconnect}[letter]
+
+        def expect(key: str) -> None:
+            socket.setsockopt(zmq.CURVE_SERVERKEY, key.encode())
+
+        act = {b"B": socket.bind, b"C": socket.connect, b"D": socket.disconnect, b"K": expect}[letter]
         try:
             act(endpoint.decode())
         except zmq.ZMQError as error:

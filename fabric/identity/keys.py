@@ -45,6 +45,12 @@ class Keys:
     mesh: tuple[str, ...]
     mesh_secret: str | None = field(default=None, repr=False)
 
+    @property
+    def shown(self) -> str:
+        """The public key that this process shows to those who connect: one of `mesh`. Only for a proxy."""
+        assert self.mesh_secret is not None
+        return public_of(self.mesh_secret)
+
 
 def load(folder: str | Path, name: str | None = None, *, as_proxy: bool = False) -> Keys:
     """Return the keys of one identity.

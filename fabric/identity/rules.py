@@ -121,6 +121,14 @@ class Rules:
         return found
 
 
+def mesh_from(payload: object) -> tuple[str, ...]:
+    """Return the keys of proxies as one of them told them; empty for anything else. Never raises."""
+    found = payload.get("mesh") if isinstance(payload, dict) else None
+    if not isinstance(found, list) or len(found) > MAX_KEYS:
+        return ()
+    return tuple(found) if all(isinstance(key, str) and KEY.fullmatch(key) for key in found) else ()
+
+
 def parse(text: str) -> Rules:
     """Return the rules; ValueError with where it is wrong and what was expected."""
     try:

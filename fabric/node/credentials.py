@@ -6,9 +6,11 @@ new connection, again and again until they are told; the first time nothing is s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from fabric.identity.keys import Keys
+from fabric.identity.rules import mesh_from
 from fabric.rights import Permissions, permissions_from, tag_of
 from fabric.sockets import Curve
 
@@ -89,29 +91,47 @@ class Credentials:
         if found is None or found.tag != self.tag or self.keys is None:
             return False
         self._asks, self.refusal, self.is_known, self._retry_s = False, "", True, RETRY_FIRST_S
+        mesh = mesh_from(payload)
+        if mesh:
+            self._know_mesh(mesh)
         before, self.permissions = self.permissions, found
         return found != before
 
-    def refused(self, now: float, why: str, *, is_known: bool = True) -> None:
+    def refused(self, now: float, why: str, mesh: tuple[str, ...] = (), *, is_known: bool = True) -> None:
         """The proxy did not let this node in. It is tried again, with the other key of the mesh if there are two.
 
+        mesh:     the keys of the proxies, if they are known to have changed
         is_known: False: it does not admit the key
         """
         self.refusal, self.is_known = why, is_known
-        if self.keys is not None:
-            self._mesh_at = (self._mesh_at + 1) % len(self.keys.mesh)
+        if mesh:
+            self._know_mesh(mesh)
+        self.expect_other()
         self.retry_at = now + self._retry_s
         self._retry_s = min(self._retry_s * 2, RETRY_LAST_S)
+
+    def expect_other(self) -> None:
+        """A proxy showed another key than the one expected: the other one is next, if there are two."""
+        if self.keys is not None:
+            self._mesh_at = (self._mesh_at + 1) % len(self.keys.mesh)
+
+    def _know_mesh(self, mesh: tuple[str, ...]) -> None:
+        """These are the keys of proxies; the one in use stays so while it is among them."""
+        if self.keys is None:
+            return
+        present = self.keys.mesh[self._mesh_at]
+        self.keys = replace(self.keys, mesh=mesh)
+        self._mesh_at = mesh.index(present) if present in mesh else 0
 
     def why_not_publish(self, topic: str) -> str | None:
         """Return the right that lacks; None when nothing does, or it is not known."""
         permissions = self.permissions
         return None if permissions is None else permissions.why_not_publish(topic)
 
-    def why_not_subscribe(self, topic_filter: str) -> str | None:
-        """Return the right that lacks; None when nothing does, or it is not known."""
+    def why_not_subscribe(self, topic_filter: str, prefixes: Iterable[bytes]) -> str | None:
+        """Return the right that lacks; None when nothing does, or it is not known. prefixes: what it needs upstream"""
         permissions = self.permissions
-        return None if permissions is None else permissions.why_not_subscribe(topic_filter)
+        return None if permissions is None else permissions.why_not_subscribe(topic_filter, prefixes)
 
     def why_not_request(self, name: str) -> str | None:
         """Return the right that lacks to ask a service; None when nothing does, or it is not known."""
@@ -122,3 +142,8 @@ class Credentials:
         """Return the right that lacks to serve under a name; None when nothing does, or it is not known."""
         permissions = self.permissions
         return None if permissions is None else permissions.why_not_serve(name)
+
+    def may_hold(self, prefix: bytes) -> bool:
+        """Whether a prefix may be held; also when it is not known."""
+        permissions = self.permissions
+        return permissions is None or permissions.observe or bool(permissions.granted(prefix))

@@ -42,6 +42,8 @@ class Downlink:
         """Where it is connected; None: nowhere. Only `attach` and `detach` change it."""
         self.socket = sockets.xsub(context, recv_hwm=hwm_msgs)
         self.socket.rcvtimeo = TICK_MS
+        self._has_keys = curve is not None
+        """Never changes."""
         self._send = sockets.fast_send(self.socket)
         """`socket.send` in C."""
         self._waiting: list[bytes] = []
@@ -66,6 +68,13 @@ class Downlink:
         sockets.connect(self.socket, Endpoints.parse(base).out)
         self.base = base
 
+    def attach_again(self) -> None:
+        """Connect to the same address, with the keys that it shows now."""
+        base = self.base
+        if base is not None:
+            self.detach()
+            self.attach(base)
+
     def detach(self) -> None:
         """Disconnect. What was not read yet is gone: read first."""
         if self.base is not None:
@@ -87,7 +96,8 @@ class Downlink:
 
     def ask_rights(self) -> None:
         """Ask what this node may do."""
-        self._send(encode_rights_wanted(self._of_node))
+        self._waiting += self._said(encode_rights_wanted(self._of_node))
+        self.flush()
 
     def change(self, subscribe: Iterable[bytes], cancel: Iterable[bytes]) -> None:
         """Subscribe to prefixes, then cancel others: what both cover is never uncovered. Goes out with `flush`."""
@@ -99,8 +109,14 @@ class Downlink:
 
         It leaves together with them: at each place on the way of an ack a thread is woken once instead of twice.
         """
-        self._waiting.append(encode_marker(self.token, nonce, None, claims))
+        self._waiting += self._said(encode_marker(self.token, nonce, None, claims))
         self.flush()
+
+    def _said(self, control: bytes) -> list[bytes]:
+        """With keys no part may come upstream that is no subscription, see `fabric.core.gate`: this one is cancelled
+        at once.
+        """
+        return [b"\x01" + control, b"\x00" + control] if self._has_keys else [control]
 
     def flush(self) -> None:
         """Send what `change` has left waiting."""

@@ -24,8 +24,8 @@ import zmq
 
 from fabric import sockets
 from fabric.endpoints import Endpoints
-from fabric.errors import RemoteWireError, StateError
-from fabric.identity.keys import Keys
+from fabric.errors import KeysError, RemoteWireError, StateError
+from fabric.identity.keys import Keys, read_rules
 from fabric.node import connection, contexts, coverage
 from fabric.node.commands import Commands
 from fabric.node.connection import Connection
@@ -34,7 +34,8 @@ from fabric.node.credentials import Credentials
 from fabric.node.downlink import TICK_MS, Downlink
 from fabric.node.gaps import Gap
 from fabric.node.handover import Handover
-from fabric.node.interest import Change, Interest
+from fabric.node.interest import Change, wire_prefixes
+from fabric.node.interests import Interests
 from fabric.node.receiver import MessageFun, Receiver
 from fabric.node.subscriptions import AckFun, Subscriptions
 from fabric.node.uplink import Uplink
@@ -135,7 +136,7 @@ class Engine:
         """Set once, by `close`: the I/O thread ends with this turn."""
 
         # ── I/O thread: what is subscribed ──
-        self._interest = Interest(max_prefixes + 1)  # one for what its proxy says of itself
+        self._interest = Interests(max_prefixes + 1, self.credentials.may_hold)  # one for what its proxy says of itself
         """The filters held, and the prefixes that carry them. The downlinks hold exactly these, or are about to."""
         self._generations: dict[bytes, int] = {}
         """Prefixes upstream, and the generation of `_coverage` in which each was sent. Keys: `_interest.wire()`."""
@@ -347,7 +348,7 @@ class Engine:
         if scope(topic_filter) == "local":
             self._acknowledge(ident, Ack(True, (), (), time.monotonic() - since))
             return
-        why = self.credentials.why_not_subscribe(topic_filter)
+        why = self.credentials.why_not_subscribe(topic_filter, wire_prefixes(topic_filter))
         if why is not None:
             self.counts["denied"] += 1
             self._acknowledge(ident, Ack(False, (), (), time.monotonic() - since, why, denied=True))
@@ -502,6 +503,10 @@ class Engine:
                 self._refused(event, now)
             else:  # XSUB makes it again
                 self.credentials.attached(now)
+        if self._handover is not None and (self._handover.link.ended() or 0) & sockets.FAILED_EVENTS:
+            self.credentials.expect_other()
+            self._handover.link.show(self.credentials.curve)
+            self._handover.link.attach_again()
         retry_at = self.credentials.retry_at
         if retry_at is not None and now >= retry_at:
             self._attach(self._connection.base, now)
@@ -516,7 +521,7 @@ class Engine:
         if why != self.credentials.refusal:
             log.warning("node %s: %s", self.name, why)
         is_no = event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
-        self.credentials.refused(now, why, is_known=not is_no)
+        self.credentials.refused(now, why, _mesh_of(self.credentials.keys), is_known=not is_no)
         self._refusals[base] += FIRM if is_no else 1
         if all(self._refusals[each] >= FIRM for each in self._connection.bases):
             self._answered.set()
@@ -533,7 +538,7 @@ class Engine:
             return
         self.on_rights()
         for ident, topic_filter in list(self._held.items()):
-            why = self.credentials.why_not_subscribe(topic_filter)
+            why = self.credentials.why_not_subscribe(topic_filter, wire_prefixes(topic_filter))
             if why is not None:
                 self._withdraw(ident, topic_filter, why, now)
         self._coverage.proxy_switched(now)  # nothing is waited for that was said before
@@ -746,6 +751,13 @@ class Engine:
     def _tell_gap(self, gap: Gap) -> None:
         for fun in self.gap_funs:
             self.receiver.call(fun, gap)
+
+
+def _mesh_of(keys: Keys | None) -> tuple[str, ...]:
+    """Return the proxies' public keys as the folder has them now: they may be being changed."""
+    with contextlib.suppress(KeysError):
+        return read_rules(keys.folder).mesh if keys is not None else ()
+    return ()
 
 
 def _refusal(event: int, base: str, keys: Keys | None) -> str:

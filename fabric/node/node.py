@@ -26,6 +26,7 @@ from fabric.identity.keys import Keys, from_environment, load
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
 from fabric.node.gaps import Gap
+from fabric.node.interest import wire_prefixes
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
@@ -114,7 +115,7 @@ class Node:
             engine.subscriptions.filters,
             engine.stats,
             lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
-            engine.credentials.why_not_subscribe,
+            lambda topic_filter: self.why_not("subscribe", topic_filter),
         )
         engine.on_rights = lambda: self._prefixes.clear()
         engine.on_question, engine.receiver.on_trace = respondent.question_heard, respondent.trace_heard
@@ -254,8 +255,12 @@ class Node:
         """
         if act not in ("publish", "subscribe", "request", "serve"):
             raise ValueError(expected("act", act, "publish, subscribe, request or serve"))
-        (validate_filter if act == "subscribe" else validate_topic)(what)
-        why: str | None = getattr(self._engine.credentials, f"why_not_{act}")(what)
+        credentials = self._engine.credentials
+        if act == "subscribe":
+            validate_filter(what)
+            return credentials.why_not_subscribe(what, wire_prefixes(what))
+        validate_topic(what)
+        why: str | None = getattr(credentials, f"why_not_{act}")(what)
         return why
 
     def new_token(self) -> str:

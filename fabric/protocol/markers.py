@@ -10,7 +10,8 @@ answer        `$ack/<token>/m`, payload {nonce, leg: "out" | "link", view}: wher
 watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: [connection, count, seal]
 bell          `$ack/<token>/b`, from another thread of the same node
 rights        `$ack/<token>/r`, from a proxy with keys to a node that asked (`["rights", token]` upstream), and again
-              when they change: `Permissions.to_map()`, or an empty map for a key of nobody
+              when they change: `Permissions.to_map()` and `mesh`, the keys that proxies may show; an empty map for a
+              key of nobody
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
 notice        on a topic that begins with a prefix, header `cancelled`, payload: the prefix; see `fabric.protocol.stray`

@@ -7,17 +7,15 @@ decision told to the audit.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import socket as plain_socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from fabric import sockets
-from fabric.core.gate import Gate
+from fabric.core.gate import Gate, shut
 from fabric.errors import KeysError
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import RULES_FILE, Keys, new_pair, read_rules
@@ -30,6 +28,7 @@ PATIENCE_S = 0.4
 """How long a node has to let go of what it may not hold any more, before it is cut: an honest one needs no cut."""
 LOOK_S = 0.25
 """How often it looks whether the file has changed. New rules hold within a second."""
+_WHY = {"publish": "no such right", "subscribe": "no such right", "control": "no part of a subscriber"}
 MAX_NODES = 100_000
 """Nodes that are told when their rights change."""
 
@@ -58,10 +57,10 @@ class Guard:
         self._nodes: dict[str, None] = {}
         """Tokens of nodes that asked for their rights, at most `MAX_NODES`. `node_left` forgets them."""
         self.counts: Counter[str] = Counter()
-        """`denied_publish`, `denied_subscribe`, `cut`, `reloaded`, `refused_file` since the start."""
+        """`denied_publish`, `denied_subscribe`, `denied_control`, `cut`, `reloaded`, `refused_file` since the start."""
         self.gate = Gate(self._permissions, observe=observe)
         """The switch's."""
-        self.stranger = sockets.Curve(keys.mesh[0], *new_pair())
+        self.stranger = sockets.Curve(keys.shown, *new_pair())
         """A key that nobody has, with which this proxy tries its own doors."""
         self._tried = {self.stranger.public, keys.public}
         """Public keys whose refusals are no news: this proxy tries its doors with them."""
@@ -80,6 +79,10 @@ class Guard:
         """What is shown to other proxies."""
         return sockets.Curve(self.keys.mesh[0], self.keys.public, self.keys.secret)
 
+    def mesh_key(self, number: int) -> str:
+        """Return a key that proxies may show: of the one or two, the one whose turn it is in the `number`-th try."""
+        return self._rules.mesh[number % len(self._rules.mesh)]
+
     def open(self, context: sockets.Context) -> None:
         """Answer for this context from now on."""
         self._doorkeeper = Doorkeeper(context, self._rules, observe=self.observe)
@@ -92,16 +95,19 @@ class Guard:
 
     # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def rights_wanted(self, token: str) -> Permissions | None:
-        """A node asks for its rights. Only its owner hears the answer: the token begins with the tag of the key."""
+    def rights_wanted(self, token: str) -> dict[str, Any]:
+        """A node asks for its rights, and the keys of proxies; return what it is told.
+
+        Only its owner hears the answer: the token begins with the tag of the key.
+        """
         permissions = self._by_tag.get(token[:TAG_CHARS])
         if permissions is None and self.observe:  # a stranger was let in
             permissions = Permissions("unknown", token[:TAG_CHARS], Rights())
         if permissions is None:
-            return None
+            return {}
         if len(self._nodes) < MAX_NODES:
             self._nodes[token] = None
-        return replace(permissions, observe=self.observe)
+        return {**replace(permissions, observe=self.observe).to_map(), "mesh": list(self._rules.mesh)}
 
     def node_left(self, token: str) -> None:
         """It told, or libzmq did, that nobody listens to it here any more."""
@@ -121,7 +127,7 @@ class Guard:
             permissions = self._permissions.get(denied.key)
             self.counts[f"denied_{denied.act}"] += 1
             what = readable(denied.what) if denied.act == "subscribe" else denied.what.decode(errors="replace")
-            why = "revoked, or unknown" if permissions is None else "no such right"
+            why = _WHY[denied.act] if permissions is not None else "revoked, or unknown"
             self._tell(f"{denied.act}_denied", who=permissions.name if permissions else denied.key, door=denied.door,
                        topic=what, why=why)  # fmt: skip
 
@@ -161,7 +167,7 @@ class Guard:
         return self._take(rules)
 
     def _take(self, rules: Rules) -> list[str]:
-        before, self._rules = self._permissions, rules
+        before, mesh_before, self._rules = self._permissions, self._rules.mesh, rules
         self._permissions = rules.permissions()
         self._by_tag = {each.tag: each for each in self._permissions.values()}
         self.problem = ""
@@ -175,7 +181,7 @@ class Guard:
             self._tell("key_added", who=self._permissions[key].name)
         changed = {each.tag for key, each in self._permissions.items() if before.get(key) != each}
         self._tell("rules_reloaded", who=self.keys.name)
-        return [token for token in self._nodes if token[:TAG_CHARS] in changed]
+        return [token for token in self._nodes if token[:TAG_CHARS] in changed or rules.mesh != mesh_before]
 
     def cut(self, now: float) -> None:
         """Cut who has no key any more, or no role that enters; a little later, who holds what it may not."""
@@ -191,7 +197,7 @@ class Guard:
             door = "in" if met.place.name == "PULL" else met.place.name.lower()
             if identity is not None and identity.may_enter(door) and descriptor not in over:
                 continue
-            if _shut(descriptor, met.inode):
+            if shut(descriptor, met.inode):
                 self.counts["cut"] += 1
                 self._tell("cut", who=identity.name if identity else met.key, door=door,
                            why="its rights have shrunk" if identity else "revoked")  # fmt: skip
@@ -205,17 +211,3 @@ class Guard:
 
     def _tell(self, event: str, **fields: Any) -> None:
         self._on_audit({"event": event, **{name: value for name, value in fields.items() if value != ""}})
-
-
-def _shut(descriptor: int, inode: int) -> bool:
-    """Shut one connection down; libzmq sees its end. False: the descriptor is another one's by now."""
-    try:
-        own = os.dup(descriptor)
-    except OSError:
-        return False
-    if os.fstat(own).st_ino != inode:
-        os.close(own)
-        return False
-    with contextlib.closing(plain_socket.socket(fileno=own)) as connection, contextlib.suppress(OSError):
-        connection.shutdown(plain_socket.SHUT_RDWR)  # an error: it has ended by itself
-    return True

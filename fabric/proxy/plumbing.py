@@ -104,7 +104,7 @@ class Plumbing:
             hwm = sockets.LINK_HWM_MSGS if socket is link else hwm_msgs
             limit = sockets.UPSTREAM_BYTES
             sockets.bind(socket, endpoint, max_part_bytes=limit, send_hwm=hwm, link=socket is link)
-        self.link_events = sockets.monitor(context, relay, sockets.MONITOR_EVENTS)
+        self.link_events = sockets.monitor(context, relay, sockets.MONITOR_EVENTS | sockets.FAILED_EVENTS)
         self.refusals = [sockets.monitor(context, socket, sockets.FAILED_EVENTS) for socket in (pull, out, link, guest)]
         self._switch = Switch(
             (inner, pull, out, relay, link, guest),
@@ -149,17 +149,20 @@ class Plumbing:
         """Take nothing more of publishers. What they send now is not confirmed: they send it again elsewhere."""
         self._command(steering.turn_away(Place.PULL))
 
-    def link(self, endpoint: str) -> None:
-        """Connect the relay to another proxy's link."""
+    def link(self, endpoint: str, key: str | None = None) -> None:
+        """Connect the relay to another proxy's link. key: what it is to show; None: what was expected before"""
+        if key is not None:
+            self._command(steering.expect_key(Place.RELAY, key))
         self._command(steering.connect(Place.RELAY, endpoint))
 
     def unlink(self, endpoint: str) -> None:
         """Disconnect from it."""
         self._command(steering.disconnect(Place.RELAY, endpoint))
 
-    def scout(self, endpoint: str) -> sockets.Socket:
-        """Return a connection to another proxy's link, beside the relay's; the caller closes it."""
-        scout = sockets.with_keys(sockets.xsub(self._context, recv_hwm=0), self._curve)
+    def scout(self, endpoint: str, key: str | None = None) -> sockets.Socket:
+        """Return a connection to another proxy's link, beside the relay's; the caller closes it. key: see `link`"""
+        curve = self._curve._replace(server=key) if self._curve is not None and key is not None else self._curve
+        scout = sockets.with_keys(sockets.xsub(self._context, recv_hwm=0), curve)
         sockets.connect(scout, endpoint)
         return scout
 

@@ -42,6 +42,8 @@ AUDIT = "$fabric/audit/"
 """Then its name, and the event."""
 MAX_AUDITS_A_SECOND = 100
 """That are published; beyond, they are counted, and the next one says how many."""
+RELINK_S = 0.5
+"""Pause before a link that was refused is tried again."""
 TEST_S = 60.0
 """How often a proxy with keys tries its own doors."""
 ALIVE_S = 1.0
@@ -152,6 +154,10 @@ class Proxy:
         """With keys: who may do what."""
         self._unguarded = {"keys": False, "insecure": not self.endpoints.is_local}
         """What is announced of who may do what, without keys. Never changes."""
+        self._tries: Counter[str] = Counter()
+        """How often each link and each address of a scout was tried, with keys."""
+        self._relink: dict[str, float] = {}
+        """Links that were refused, and when each is tried again."""
         self._next_test = 0.0
         """When the doors are next tried."""
         self._test: threading.Thread | None = None
@@ -329,7 +335,7 @@ class Proxy:
         for effect in effects:
             match effect:
                 case membership.Link(base):
-                    self._plumbing.link(Endpoints.parse(base).link)
+                    self._link(Endpoints.parse(base).link)
                 case membership.Unlink(base):
                     self._plumbing.unlink(Endpoints.parse(base).link)
                 case membership.Probe(nonce):
@@ -357,7 +363,7 @@ class Proxy:
             scout.close()
         for base in bases:
             if base not in self._scouts:
-                self._scouts[base] = scout = self._plumbing.scout(Endpoints.parse(base).link)
+                self._scouts[base] = scout = self._plumbing.scout(Endpoints.parse(base).link, self._mesh_key(base))
                 scout.send(b"\x01" + markers.ack_prefix(self._incarnation))
                 self._readers[scout] = lambda base=base: self._on_scout(base)  # type: ignore[misc]
                 self._poller.register(scout, zmq.POLLIN)
@@ -439,8 +445,7 @@ class Proxy:
             self.refused["answers"] += 1
 
     def _tell_rights(self, token: str) -> None:
-        permissions = self._guard.rights_wanted(token) if self._guard is not None else None
-        payload = permissions.to_map() if permissions is not None else {}
+        payload = self._guard.rights_wanted(token) if self._guard is not None else {}
         self._plumbing.send(Place.OUT, self._part(markers.rights_topic(token), payload, number=1))
 
     def _answer(self, place: Place, token: str, nonce: bytes) -> bytes:
@@ -514,10 +519,30 @@ class Proxy:
     def _on_link_events(self) -> None:
         now = time.monotonic()
         for event, endpoint in sockets.events_of(self._plumbing.link_events):
+            if event & sockets.FAILED_EVENTS:
+                self._on_refused_link(endpoint)
+                continue
             base = next((base for base in self._known_bases() if _same_link(base, endpoint)), None)
             if base is not None:
                 change = self._membership.link_lost if event == zmq.EVENT_DISCONNECTED else self._membership.link_opened
                 self._perform(change(base, now))
+
+    def _link(self, endpoint: str) -> None:
+        self._plumbing.link(endpoint, self._mesh_key(endpoint))
+
+    def _mesh_key(self, where: str) -> str | None:
+        """Return the key to expect there: while it is changed the one, then the other."""
+        if self._guard is None:
+            return None
+        self._tries[where] += 1
+        return self._guard.mesh_key(self._tries[where] - 1)
+
+    def _on_refused_link(self, endpoint: str) -> None:
+        """It showed another key, or does not admit this proxy's: connect again, for libzmq may not."""
+        self.refused["link"] += 1
+        if self._guard is not None and any(_same_link(base, endpoint) for base in self._known_bases()):
+            self._plumbing.unlink(endpoint)
+            self._relink[endpoint] = time.monotonic() + RELINK_S
 
     def _count_refusals(self) -> None:
         """Once a second will do: each socket that is polled costs every turn a microsecond."""
@@ -561,6 +586,10 @@ class Proxy:
 
     def _guard_tick(self, guard: Guard, now: float) -> None:
         guard.tell_news()
+        for endpoint in [endpoint for endpoint, at in self._relink.items() if now >= at]:
+            del self._relink[endpoint]
+            if any(_same_link(base, endpoint) for base in self._known_bases()):
+                self._link(endpoint)
         asked, self._reload_asked = self._reload_asked, False
         changed = guard.look(now, asked=asked)
         if changed is not None:

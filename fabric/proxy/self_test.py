@@ -45,7 +45,7 @@ def find_open_door(doors: Mapping[str, str], keys: Keys, stranger: Curve) -> str
 
 
 def _tries(doors: Mapping[str, str], keys: Keys, stranger: Curve) -> Iterator[tuple[str, str, Curve | None, bool]]:
-    own = Curve(keys.mesh[0], keys.public, keys.secret)
+    own = Curve(keys.shown, keys.public, keys.secret)
     for door in doors:
         yield door, "a stranger's key", stranger, False
         yield door, "a client without keys", None, False

@@ -70,7 +70,8 @@ class Server:
     version:       told with the announcements, at most 100 characters
     workers:       threads that call the handler
     max_batch:     most requests that the handler is given at once
-    max_in_flight: requests that wait or are being done; beyond, the sender is told Busy
+    max_in_flight: requests that wait or are being done; beyond, the sender is told Busy. So is a client that would take
+                   the last quarter of what others have left
     keep_s:        how long an answer is kept for a request that comes again
     lease_s:       how long others take it for alive when they hear nothing; it announces itself every second
     skew_s:        how far the clocks of a client and of this host may be apart

@@ -15,7 +15,15 @@ from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, plain, say
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
+from nodes.cli.options import (
+    STORE,
+    Connect,
+    PositiveNumber,
+    connect_option,
+    connect_timeout_option,
+    open_node,
+    read_secret,
+)
 from nodes.cli.signals import on_ending_signal
 from nodes.deployment.secret_words import has_password
 from nodes.operate import logs
@@ -29,8 +37,6 @@ from nodes.store.records import StoreOptions
 if TYPE_CHECKING:
     from nodes.frame_node.frame_node import FrameNode
     from nodes.store.store import Store
-
-STORE = "FABRIC_STORE"
 
 REACHABLE_S = 10.0
 """After this time a frame node that cannot be reached yet says so, once."""

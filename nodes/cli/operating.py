@@ -18,7 +18,7 @@ import contextlib
 import functools
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -112,18 +112,24 @@ def http_of_proxy(listen: str, guard: Guard) -> Address | None:
 
 
 @contextlib.contextmanager
-def status_page(program: str, http: Http, default: Address | None = None) -> Iterator[Status]:
+def status_page(
+    program: str,
+    http: Http,
+    default: Address | None = None,
+    on_refused: Callable[[str, str], object] = lambda why, where: None,
+) -> Iterator[Status]:
     """Serve a Status while the block runs. It listens before anything else of the command begins.
 
-    default: where, when --http said nothing; where that is taken, a warning says that there is no page
-    errors:  TransportError when it cannot listen where --http said
+    default:    where, when --http said nothing; where that is taken, a warning says that there is no page
+    on_refused: see StatusServer
+    errors:     TransportError when it cannot listen where --http said
     """
     status = Status(program)
     with contextlib.ExitStack() as stack:
         address = http.address or default
         if address is not None and address != OFF:
             try:
-                server = stack.enter_context(StatusServer(address, status.pages, http.guard))
+                server = stack.enter_context(StatusServer(address, status.pages, http.guard, on_refused))
             except TransportError as error:
                 if http.address is not None:
                     raise

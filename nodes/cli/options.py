@@ -23,6 +23,8 @@ from fabric.node.node import Node
 from nodes.cli.exits import Exit, Fail
 from nodes.rules.fields import Field
 
+STORE = "FABRIC_STORE"
+"""The environment variable with the URL of the frame nodes' store."""
 CONNECT_TIMEOUT_S = 10.0
 NEWS_S = 1.0
 """Proxies take new rules within this time."""

@@ -44,8 +44,9 @@ _STATES = {"ready": READY, "draining": STOPPING}
 """The events that a service manager is told of."""
 
 
-_AUDITED = frozenset(("link_up", "link_down", "peer_joined", "peer_restarted", "peer_dead", "peer_back", "peer_left"))
-"""The events that the audit stream has, too."""
+_OF_PEERS = ("link_up", "link_down", "peer_joined", "peer_restarted", "peer_dead", "peer_back", "peer_left")
+_AUDITED = frozenset((*_OF_PEERS, *(() if TELLS_SENDERS else ("draining",))))
+"""The events that the audit stream has, too: `draining` where the system does not tell who asked for it."""
 
 
 class IpcMode(click.ParamType):  # type: ignore[type-arg]
@@ -130,6 +131,9 @@ def proxy(
         if event["event"] in _AUDITED:
             note({"event": event["event"], "who": event.get("id"), "from": event.get("base"), "door": "link"})
 
+    def refused(why: str, where: str) -> None:
+        note({"event": "http_refused", "from": where, "door": "http", "why": why})
+
     with contextlib.ExitStack() as stack:
         if audit is not None and TELLS_SENDERS:
             stack.enter_context(signals_held())  # before the first thread
@@ -153,7 +157,8 @@ def proxy(
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         # In this order: what cannot be used ends it, before anything else is said or heard.
-        with contextlib.closing(running), status_page("proxy", http, http_of_proxy(listen, http.guard)) as status:
+        page = status_page("proxy", http, http_of_proxy(listen, http.guard), refused)
+        with contextlib.closing(running), page as status:
             status.name = running.name
             status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
             status.ready(lambda: proxy_problem(running.stats()))

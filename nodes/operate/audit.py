@@ -8,9 +8,10 @@
 
 `at` is RFC 3339 in UTC, `count` how often it happened since the line before. Which lines there are is decided by
 `audit_sums`: an attacker cannot fill a disk. `note` may be called from any thread, and never waits: notes wait in a
-bounded queue for the one thread that writes. What finds no room there, or cannot be written, is counted, logged, and
-told by the stream itself (`audit_lost`) as soon as it can be written again. All but ASCII is escaped, and so are
-control characters: a line is a line, and drives no terminal.
+bounded queue for the one thread that writes, in which every event has some room, however many there are of another. Of
+what finds none, only how often it happened is told, under OTHERS. What cannot be written is counted, logged, and told
+by the stream itself (`audit_lost`) as soon as it can be written again. All but ASCII is escaped, and so are control
+characters: a line is a line, and drives no terminal.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ import queue
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from fabric import private_files
-from nodes.operate.audit_sums import FIELDS, Sums
+from nodes.operate.audit_sums import FIELDS, Sums, count_of
 
 log = logging.getLogger("nodes.audit")
 
 MAX_WAITING = 10_000
-"""Notes that wait for the thread."""
+"""Notes that wait for the thread, of all events together."""
+ROOM_OF_EVENT = 100
+"""So many of one event may wait though MAX_WAITING do: what is rare is not lost among what is frequent."""
 BATCH = 1_000
 """Notes that are taken before their lines are written."""
 CLOSE_S = 2.0
@@ -170,12 +174,16 @@ class Audit:
         """Notes with their time, oldest first; None ends the thread. `SimpleQueue.put` is for any thread."""
         self._lock = threading.Lock()
         """Guards the counts below."""
+        self._waiting_of: Counter[str] = Counter()
+        """By event, how many of `_waiting` there are; no zeros."""
+        self._crowded: Counter[str] = Counter()
+        """By event, what happened and found no room to wait, since the thread last looked."""
         self._noted = self._written = 0
-        """Notes taken or lost; lines written."""
+        """What happened, as far as it was noted; lines written."""
         self._lost = {"queue": 0, "write": 0}
-        """Notes that found no room to wait; notes whose lines could not be written."""
+        """What happened and is told under OTHERS only, for lack of room; what could not be written."""
         self._untold = 0
-        """Of these, not told by the stream yet."""
+        """Of what could not be written, what the stream has not told yet."""
         self._is_failing = False
         """The last write failed, and the log says so. For the thread alone."""
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -193,13 +201,15 @@ class Audit:
         fields: as a map, for `from`, which is no word for an argument; `more` stands beside it
         """
         found = {**(fields or {}), **more}
-        has_room = self._waiting.qsize() < MAX_WAITING
+        event, count = str(found.get("event")), count_of(found)
         with self._lock:
-            self._noted += 1
-            if not has_room:
-                self._lost["queue"] += 1
-                self._untold += 1
-        if has_room:
+            self._noted += count
+            if self._waiting.qsize() >= MAX_WAITING and self._waiting_of[event] >= ROOM_OF_EVENT:
+                self._crowded[event] += count
+                self._lost["queue"] += count
+                return
+            self._waiting_of[event] += 1
+            # Inside, so that the thread finds it counted.
             self._waiting.put((self._clock(), {name: found[name] for name in (*FIELDS, "count") if name in found}))
 
     def figures(self) -> dict[str, Any]:
@@ -218,6 +228,7 @@ class Audit:
         goes_on = True
         while goes_on:
             lines, goes_on = self._heard()
+            self._count_crowded()
             lines += [(self._clock(), line) for line in self._sums.due(self._monotonic())]
             if not goes_on:
                 lines += [(self._clock(), line) for line in self._sums.sums(self._monotonic())]
@@ -238,14 +249,27 @@ class Audit:
                 return lines, False
             timeout_s = 0.0
             at, fields = item
+            self._let_go(str(fields.get("event")))
             lines += [(at, line) for line in self._sums.note(fields, self._monotonic())]
         return lines, True
+
+    def _let_go(self, event: str) -> None:
+        with self._lock:
+            self._waiting_of[event] -= 1
+            if not self._waiting_of[event]:
+                del self._waiting_of[event]
+
+    def _count_crowded(self) -> None:
+        with self._lock:
+            crowded, self._crowded = self._crowded, Counter()
+        for event, count in crowded.items():
+            self._sums.crowd(event, count, self._monotonic())
 
     def _write(self, lines: list[tuple[float, dict[str, Any]]]) -> None:
         with self._lock:
             lost, self._untold = self._untold, 0
         if lost:
-            lines.append((self._clock(), {"event": "audit_lost", "why": "no room, or not writable", "count": lost}))
+            lines.append((self._clock(), {"event": "audit_lost", "why": "not writable", "count": lost}))
         if not lines:
             return
         try:

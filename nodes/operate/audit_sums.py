@@ -93,7 +93,7 @@ class Sums:
 
         fields: FIELDS, of which `event` has to be there; `count` for something that happened several times
         """
-        line, count = cleaned(fields), _count(fields)
+        line, count = cleaned(fields), count_of(fields)
         budget = self._budget_of(line, now)
         kind, is_new = self._place(_kind(line))
         if kind is None:
@@ -109,6 +109,12 @@ class Sums:
         heard.newest, heard.heard_at = line, now
         heard.pending += count
         return []
+
+    def crowd(self, event: str, count: int, now: float) -> None:
+        """Count what happened under OTHERS: nobody had the time to look at it."""
+        line = cleaned({"event": event})
+        self._budget_of(line, now)
+        self._others[line["event"]] += count
 
     def due(self, now: float) -> list[Line]:
         """Return the sums of what was heard since the last ones, when they are due; nothing before that."""
@@ -177,7 +183,8 @@ def _texts(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             yield name, text or "other"
 
 
-def _count(fields: Mapping[str, object]) -> int:
+def count_of(fields: Mapping[str, object]) -> int:
+    """Return how often it happened, at least once."""
     count = fields.get("count", 1)
     return count if isinstance(count, int) and count > 0 else 1
 

@@ -90,11 +90,18 @@ OPEN = Guard()
 class StatusServer:
     """Serves `pages` by their paths from when it is made until it is closed.
 
-    errors: TransportError when it cannot listen at `address`
+    on_refused: told why a request was refused, and from which address, in the thread of its connection
+    errors:     TransportError when it cannot listen at `address`
     """
 
-    def __init__(self, address: Address, pages: Mapping[str, Callable[[], Page]], guard: Guard = OPEN) -> None:
-        self._pages, self._guard = pages, guard
+    def __init__(
+        self,
+        address: Address,
+        pages: Mapping[str, Callable[[], Page]],
+        guard: Guard = OPEN,
+        on_refused: Callable[[str, str], object] = lambda why, where: None,
+    ) -> None:
+        self._pages, self._guard, self._on_refused = pages, guard, on_refused
         self._closing = False
         """Set by `close`, for good."""
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
@@ -138,7 +145,7 @@ class StatusServer:
         told = False
         while not self._closing:
             try:
-                connection, _ = self._listener.accept()
+                connection, peer = self._listener.accept()
             except OSError as error:  # closing, or out of descriptors
                 if not self._closing:
                     if not told:
@@ -153,7 +160,9 @@ class StatusServer:
                     connection.close()
                     continue
             try:
-                threading.Thread(target=self._serve, args=(connection,), name="http-status", daemon=True).start()
+                threading.Thread(
+                    target=self._serve, args=(connection, peer[0]), name="http-status", daemon=True
+                ).start()
             except RuntimeError:  # no thread to be had
                 self._slots.release()
                 connection.close()
@@ -178,7 +187,7 @@ class StatusServer:
             with self._lock:
                 self._asking.pop(connection, None)
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket, where: str) -> None:
         """Read the request and answer it, within CONNECTION_S. A connection that breaks is dropped."""
         end = time.monotonic() + CONNECTION_S
         try:
@@ -186,10 +195,10 @@ class StatusServer:
                 head = self._head(secured, end)
                 if head:
                     secured.settimeout(max(0.1, end - time.monotonic()))
-                    secured.sendall(self._answer(head))
+                    secured.sendall(self._answer(head, where))
                     secured.shutdown(socket.SHUT_WR)
         except ssl.SSLError:
-            self._count("tls")
+            self._count("tls", where)
         except OSError:
             pass  # it has gone, or did not read
         finally:
@@ -202,16 +211,18 @@ class StatusServer:
             return connection
         return tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
-    def _count(self, why_refused: str) -> None:
+    def _count(self, why_refused: str, where: str) -> None:
         with self._lock:
             if why_refused:
                 self._refused[why_refused] += 1
             else:
                 self._requests += 1
+        if why_refused:
+            self._on_refused(why_refused, where)
 
-    def _answer(self, head: bytes) -> bytes:
+    def _answer(self, head: bytes, where: str) -> bytes:
         why = refusal(head, self._guard.token)
-        self._count(why)
+        self._count(why, where)
         if why:
             return refused()
         try:

@@ -145,9 +145,9 @@ METRICS = (
     refused_total{kind}        refused           requests refused: `token_missing`, `token_wrong`, `tls`
     """),
     *_of("audit", "fabric_audit_", """
-    noted_total                noted             what was noted for the audit stream
+    noted_total                noted             what happened, as it was noted for the audit stream
     lines_total                written           lines written; one may stand for many notes
-    lost_total{why}            lost              notes lost: `queue`, no room to wait; `write`, not writable
+    lost_total{why}            lost              of these, `queue`: only counted, for lack of room; `write`: unwritten
     """),
     *_of("sub", "fabric_sub_", """
     printed_total              printed           messages printed

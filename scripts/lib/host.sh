@@ -72,7 +72,7 @@ start() { # STATE NAME ALONE COMMAND…: returns once the process is recorded; A
         mv -f "run/$name.new" "run/$name.pid"
         echo recorded
         exec < /dev/null > "log/$name.log" 2>&1
-        unset NOTIFY_SOCKET
+        unset NOTIFY_SOCKET FABRIC_STORE # the plan says which store; a password in it is for nobody else
         detach=(nohup)
         ! command -v setsid > /dev/null || detach=(setsid)
         exec "${detach[@]}" "$@" ${alone:+"$alone"}

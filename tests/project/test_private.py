@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import FABRIC, FabricProcess, Process, environment
+from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, environment
 from tests.support.stacks import Scripts
 
 UMASKS = (0o000, 0o022)
@@ -79,6 +79,14 @@ def test_who_may_use_ipc_sockets(tmp_path: Path, started: list[Process], words: 
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("p.*")}
     assert len(list(tmp_path.glob("p.*"))) == 4 and modes == {allowed & 0o666}
     assert proxy.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_state_folder_of_somebody_else_is_not_used() -> None:
+    """Its owner could have put anything there, to be run by this user."""
+    program = (ROOT / "scripts" / "lib" / "host.sh").read_text() + "\nshared /\n"
+    done = subprocess.run(["bash", "-s"], input=program, user=65534, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "/ belongs to another user" in done.stdout
 
 
 @pytest.mark.parametrize("verb", ["up", "status", "down", "restart"])

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from fabric import private_files
 from nodes.cli.auditing import audit_stream, noting
 from nodes.cli.exits import Exit, Fail
 from tests.support.processes import FabricProcess, ProxyProcess, free_base
 from tests.support.status_pages import StatusPage
+from tests.support.waiting import until
 
 Fabric = Callable[..., FabricProcess]
 
@@ -58,6 +60,16 @@ def test_a_second_signal_ends_it(fabric: Fabric, mesh: list[ProxyProcess], numbe
     proxy.wait_event("drain")
     proxy.signal(number)
     assert proxy.wait() == -number
+
+
+def test_who_shows_no_token_is_noted(fabric: Fabric, tmp_path: Path) -> None:
+    base, token, path = free_base(), tmp_path / "token", tmp_path / "a"
+    private_files.write(token, b"0123456789abcdef")
+    fabric("proxy", "--listen", base, "--audit", str(path), "--http-token-file", str(token)).wait_event("ready")
+    assert [StatusPage.of_proxy(base).get("/healthz")[0] for _ in range(3)] == [401] * 3
+    until(lambda: lines_of(path)[-1]["event"] == "http_refused", "it is noted")
+    line = lines_of(path)[-1]
+    assert (line["from"], line["door"], line["why"], line["count"]) == ("127.0.0.1", "http", "token_missing", 1)
 
 
 def test_its_figures_are_metrics(fabric: Fabric, tmp_path: Path) -> None:

@@ -158,6 +158,12 @@ def test_a_kind_that_was_silent_for_long_is_new_again() -> None:
     assert sums.note(DENIED, 3 * FORGET_S)
 
 
+def test_what_nobody_looked_at_is_counted() -> None:
+    sums = Sums(0.0)
+    sums.crowd("publish_denied", 7, 0.0)
+    assert sums.due(SUM_S) == [{"event": "publish_denied", "who": OTHERS, "count": 7}]
+
+
 def test_names_of_events_are_bounded() -> None:
     sums = Sums(0.0)
     told = [line["event"] for number in range(MAX_EVENTS + 50) for line in sums.note({"event": f"e{number}"}, 0.0)]
