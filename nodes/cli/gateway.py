@@ -18,7 +18,7 @@ from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
 from nodes.gateway.credentials import Credential, read_agents
 from nodes.gateway.forwarded import HEADERS, Proxies
 from nodes.gateway.policy import Policy, origin_of
@@ -117,7 +117,7 @@ def gateway(
     verbose: bool,
     http: Http,
     log_json: bool,
-    connect: tuple[str, ...],
+    connect: Connect,
     connect_timeout_s: float,
 ) -> Exit:
     """Run a gateway, through which pages and agents in browsers reach the fabric.

@@ -34,7 +34,7 @@ def test_without_keys_everything_is_allowed_and_nothing_is_asked() -> None:
     plain.attached(0.0)
     assert not plain.asks(100.0) and not plain.is_waiting
     assert not plain.rights_heard(told()) and plain.permissions is None
-    assert plain.why_not_publish("$x") is plain.why_not_subscribe("#") is None
+    assert plain.why_not_publish("$x") is plain.why_not_subscribe("#", [b""]) is None
 
 
 def test_tokens_and_publishers_begin_with_the_tag(bob: Credentials) -> None:

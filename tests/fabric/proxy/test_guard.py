@@ -131,7 +131,7 @@ def test_a_wrong_file_changes_nothing_and_is_told_once(hand: Hand, folder: KeyFo
 
 def test_a_proxy_does_not_begin_with_rules_that_cannot_be_used(folder: KeyFolder) -> None:
     folder.write("mesh = 1")
-    with pytest.raises(KeysError, match="keys.toml: mesh: invalid keys 1"):
+    with pytest.raises(KeysError, match=r"keys.toml: mesh: invalid keys 1"):
         Guard(folder.keys("p1"), lambda event: None)
 
 
