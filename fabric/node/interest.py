@@ -24,7 +24,7 @@ Reading order: `Interest.hold` and `release`, then `_want` and `_unwant`, then `
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from fabric.errors import expected
@@ -53,15 +53,21 @@ class Interest:
     max_prefixes: most prefixes held upstream, at least 1, for as long as no change is being applied. Default 1,000:
                   each costs a proxy about 2.5 kB, and when a peer leaves, the proxy stalls while it removes them all
     max_bytes:    most bytes of these together, likewise. Default: 64 for each prefix, at least 64 KiB
+    may_hold:     whether a coarser group may be held in place of its members: where not, a budget is exceeded
     """
 
-    def __init__(self, max_prefixes: int = 1000, max_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        max_prefixes: int = 1000,
+        max_bytes: int | None = None,
+        may_hold: Callable[[bytes], bool] = lambda prefix: True,
+    ) -> None:
         if max_bytes is None:
             max_bytes = max(LEAST_BYTES, BYTES_EACH * max_prefixes)
         for name, value in (("max_prefixes", max_prefixes), ("max_bytes", max_bytes)):
             if value < 1:
                 raise ValueError(expected(name, value, "at least 1"))
-        self._max = _Size(max_prefixes, max_bytes)
+        self._max, self._may_hold = _Size(max_prefixes, max_bytes), may_hold
         self._coarsen_to = _Size(max_prefixes - max_prefixes // 8, max_bytes - max_bytes // 8)
         """Coarsening stops at so much."""
         self._refine_at = _Size(max(1, max_prefixes * 3 // 4), max(1, max_bytes * 3 // 4))
@@ -92,7 +98,7 @@ class Interest:
         raises: InvalidFilter, and nothing has changed
         cost:   O(levels), amortised; a new group also walks the prefixes below it
         """
-        prefixes = _prefixes(topic_filter)
+        prefixes = wire_prefixes(topic_filter)
         count = self._filters.get(topic_filter, 0)
         self._filters[topic_filter] = count + 1
         if count == 0:
@@ -109,7 +115,7 @@ class Interest:
         cost:   as `hold`; a group that goes walks the prefixes below it, once
         """
         count = self._count(topic_filter)
-        prefixes = _prefixes(topic_filter)
+        prefixes = wire_prefixes(topic_filter)
         if count > 1:
             self._filters[topic_filter] = count - 1
             return self._change(self._carriers(prefixes))
@@ -209,7 +215,8 @@ class Interest:
             # What lies deeper is one prefix a child by now, so the children are the members.
             by_bytes = self._wire_bytes > self._coarsen_to.size
             worth = {group: self._worth(group, by_bytes=by_bytes) for group in groups[level]}
-            for group in sorted((group for group in worth if worth[group] > 0), key=worth.__getitem__, reverse=True):
+            worthy = [group for group in worth if worth[group] > 0 and self._may_hold(group)]
+            for group in sorted(worthy, key=worth.__getitem__, reverse=True):
                 self._replace(self._below(group, self._wire), [group])
                 if self._wire_size <= self._coarsen_to:
                     return
@@ -297,7 +304,7 @@ class _Size(NamedTuple):
         return self.number * 2 <= other.number or self.size * 2 <= other.size
 
 
-def _prefixes(topic_filter: str) -> tuple[bytes, ...]:
+def wire_prefixes(topic_filter: str) -> tuple[bytes, ...]:
     """Return the prefixes that bring what a filter matches, each short enough to be sent."""
     return tuple(dict.fromkeys(map(_short_enough, subscription_prefixes(topic_filter))))
 

@@ -78,6 +78,7 @@ class Uplink:
     what was accepted goes out as ever.
 
     random_u64:      source of publisher ids
+    curve:           returns the keys to show, when a connection is made
     send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
     on_much:         called whenever `FRESH_PARTS` more were sent in the short way
     on_wanted:       called once, by the first who publishes: a connection is wanted
@@ -95,6 +96,7 @@ class Uplink:
         max_payload_bytes: int,
         max_unconfirmed_bytes: int,
         send_timeout_s: float,
+        curve: Callable[[], sockets.Curve | None] = lambda: None,
         on_much: Callable[[], None] = lambda: None,
         on_wanted: Callable[[], None] = lambda: None,
         time_ns: Callable[[], int] | None = None,
@@ -102,7 +104,7 @@ class Uplink:
     ) -> None:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
         self._random_u64, self._on_much, self._on_wanted = random_u64, on_much, on_wanted
-        self._time_ns = time_ns or time.time_ns
+        self._time_ns, self._curve = time_ns or time.time_ns, curve
         self._lock = threading.Lock()
         """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
         self._changed = threading.Condition(self._lock)
@@ -395,6 +397,7 @@ class Uplink:
             self._drop()
             self._serial += 1
             self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=0)
+            sockets.with_keys(self._socket, self._curve())
             self.outlet.connect(self._socket)
             self.monitor = sockets.monitor(self._context, self._socket, _EVENTS)
             sockets.connect(self._socket, endpoint)

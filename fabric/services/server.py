@@ -8,7 +8,6 @@ most a batch, so that a service which commits to a store can commit once for man
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from collections import Counter, deque
@@ -20,7 +19,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from fabric.errors import Busy, FabricError, LocalWireError, RequestTimeout, ServiceError, StateError, expected
 from fabric.node.node import Node
-from fabric.protocol.inboxes import inbox_topic
+from fabric.protocol.inboxes import requests_topic
 from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Admission, Again, Refused
 from fabric.services.messages import (
     MAX_MESSAGE_CHARS,
@@ -100,8 +99,8 @@ class Server:
         self._node, self._handler, self._max_batch, self._skew_s = node, handler, max_batch, skew_s
         self._max_bytes = node.max_payload_bytes
         self.name = name
-        self.instance = secrets.token_hex(16)
-        self.inbox = inbox_topic(self.instance, "requests")
+        self.instance = node.new_token()
+        self.inbox = requests_topic(self.instance, name)
         self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
         """Decides on each request. Under `_lock`."""
         self._lock = threading.Lock()

@@ -1,8 +1,8 @@
 """The metrics that a process exports: names, meanings, and which figure of which part each one is. Pure.
 
-A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`, `gateway`, `sub`), each with a map of
-figures, its `stats()`. METRICS is the whole list, and the table in the documentation; `families` reads the figures that
-are there. Nothing is counted for the metrics alone: figures are read when somebody asks.
+A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`, `gateway`, `http`, `audit`, `sub`), each with
+a map of figures, its `stats()`. METRICS is the whole list, and the table in the documentation; `families` reads the
+figures that are there. Nothing is counted for the metrics alone: figures are read when somebody asks.
 
 A program with further parts adds rows to METRICS, and hands their figures in under the name of the part.
 """
@@ -127,6 +127,15 @@ METRICS = (
     agents                     agents            agents signed in here
     opened_total               opened            sockets of pages and agents that were welcomed
     refused_total{kind}        refused           why browsers were refused, limited or closed
+    """),
+    *_of("http", "fabric_http_", """
+    requests_total             requests          requests to this status page that were answered
+    refused_total{kind}        refused           requests refused: `token_missing`, `token_wrong`, `tls`
+    """),
+    *_of("audit", "fabric_audit_", """
+    noted_total                noted             what happened, as it was noted for the audit stream
+    lines_total                written           lines written; one may stand for many notes
+    lost_total{why}            lost              of these, `queue`: only counted, for lack of room; `write`: unwritten
     """),
     *_of("sub", "fabric_sub_", """
     printed_total              printed           messages printed
