@@ -27,7 +27,8 @@ from fabric.errors import FabricError, RemoteWireError, TransportError, expected
 from fabric.identity.keys import SUFFIX, Keys, from_environment, load
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
-from fabric.proxy.figures import Figures, descriptors
+from fabric.proxy.descriptors import cut_connections, descriptors, to_be_cut
+from fabric.proxy.figures import Figures
 from fabric.proxy.guard import Guard
 from fabric.proxy.plumbing import Plumbing
 from fabric.proxy.self_test import find_open_door
@@ -642,6 +643,8 @@ class Proxy:
         if short != self._short:
             self._short = short
             self._on_event({"event": "descriptors_short" if short else "descriptors_enough", **found})
+        if short:
+            self.refused["guests_cut"] += cut_connections(self.endpoints.guest, to_be_cut(found))
         return found
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
