@@ -46,6 +46,7 @@ class Gateway:
     def start(self) -> None:
         command = [sys.executable, "-m", "nodes.cli", "gateway", "--listen", self.url, "--connect", self._base]
         command += ["--secret-file", str(self._secret), "--public-subscribe", "bench/#", "--max-of-address", "100000"]
+        command += ["--new-rate", "10000"]  # all pages have one address
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=lab.ROOT
         )

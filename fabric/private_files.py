@@ -46,14 +46,15 @@ def open_file(path: Name, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
 
 
-def write(path: Name, content: bytes) -> None:
-    """Have a file with this content, for the owner only. It is there as a whole or not at all, also after a crash."""
+def write(path: Name, content: bytes, mode: int = FILE_MODE) -> None:
+    """Have a file with this content and mode. It is there as a whole or not at all, also after a crash."""
     target = Path(path)
     new = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with open(open_file(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(content)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         new.rename(target)
     except BaseException:

@@ -53,12 +53,15 @@ METRICS = (
     links{state}               links             other proxies that it knows: `linked`, `unlinked`, `dead`
     nodes                      nodes             nodes connected
     prefixes{place}            subscriptions     prefixes subscribed to, at its `out`, `link` and `guest`
+    prefix_bytes{place}        prefix_bytes      bytes of the prefixes subscribed to, at its `out` and `guest`
     refused_total{kind}        refused           parts refused
     mended_total               mended            prefixes subscribed again that a stray cancel had taken away
     open_files                 descriptors.used  open files
     max_files                  descriptors.limit open files at most
+    enough_files               descriptors.enough open files beyond which it is not ready
     uptime_seconds             uptime_s          time since it started
     turned_seconds             turned_s_ago      since its control thread last turned; above 1 it is held up
+    echoed_seconds             echoed_s_ago      since its streams last answered its control thread; above 2 they are
     """),
     *_of("node", "fabric_node_", """
     connected                  connected         1 while it is connected with a proxy

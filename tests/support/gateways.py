@@ -274,6 +274,6 @@ async def joined(browser: Browser, agent: Line) -> str:
     await agent.send("join", id=1, code=code)
     session = str((await agent.get("reply", id=1, ok=True))["state"]["session"])
     await browser.told("~pagesession/cobrowsing/snapshot_request")
-    await browser.send("update", epoch=1, event={"all": 1}, snapshot=True)
+    await browser.send("update", epoch=1, event='{"all": 1}', snapshot=True)
     await agent.get("event", event="update")
     return session

@@ -159,6 +159,7 @@ def test_over_tls_the_cookie_is_secure_and_the_page_is_served(world: Site, tmp_p
         asked = urllib.request.Request(f"{gateway.url}/agent/sign_in", body, {"Origin": gateway.url})
         with urllib.request.urlopen(asked, context=trust) as answer:
             assert "Secure" in answer.headers["Set-Cookie"]
+            assert "Strict-Transport-Security" in answer.headers and answer.headers["Server"] == "fabric"
 
 
 def test_behind_a_proxy_its_words_count_and_otherwise_not(world: Site) -> None:
