@@ -30,7 +30,7 @@ import click
 from benchmarks import lab
 from benchmarks.codes import frame_node
 from benchmarks.web_crowd import TOPIC, Crowd
-from fabric import Node
+from fabric import Node, private_files
 
 PAUSE_S = 0.5
 
@@ -78,7 +78,7 @@ class Gateway:
 @contextlib.contextmanager
 def running(base: str, folder: Path) -> Iterator[Gateway]:
     secret = folder / "secret"
-    secret.write_text("s" * 32)
+    private_files.write(secret, b"s" * 32)
     gateway = Gateway(base, secret)
     try:
         yield gateway

@@ -12,10 +12,9 @@ from fabric.errors import expected
 from nodes.agent.agent import Agent
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.exits import Exit
-from nodes.cli.operating import operating_options, status_page
+from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import PositiveNumber, check, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
-from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.rules import fields
 
@@ -90,7 +89,7 @@ def agent(
     available: bool,
     code: str | None,
     lease_s: float,
-    http: Address | None,
+    http: Http,
     log_json: bool,
     connect: Sequence[str],
     connect_timeout_s: float,

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 import click
 
+from fabric import private_files
 from fabric.errors import TopicError, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, say
-from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.operating import Http, operating_options, status_page
+from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
 from nodes.gateway.credentials import Credential, read_agents
 from nodes.gateway.forwarded import HEADERS, Proxies
 from nodes.gateway.policy import Policy, origin_of
@@ -25,7 +26,6 @@ from nodes.gateway.privacy_rules import Rules, read_rules
 from nodes.gateway.tokens import MIN_SECRET_BYTES
 from nodes.operate import logs
 from nodes.operate.extras import not_installed
-from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.cobrowse import CONSENTS
@@ -115,7 +115,7 @@ def gateway(
     forwarded: str,
     name: str | None,
     verbose: bool,
-    http: Address | None,
+    http: Http,
     log_json: bool,
     connect: tuple[str, ...],
     connect_timeout_s: float,
@@ -129,7 +129,7 @@ def gateway(
 
     \b
     Example:
-      fabric gateway-token ada --buttons help >agents.jsonl
+      fabric gateway-token ada --buttons help --agents agents.jsonl
       fabric gateway --agents agents.jsonl --allow-origin https://shop.example.org
     """
     try:
@@ -273,10 +273,13 @@ def _where(listen: str, cert: str | None, key: str | None) -> tuple[str, int, ss
             "https needs --tls-cert, and --tls-cert needs https; behind a TLS proxy use http and --behind-proxy"
         )
     tls = None
-    if cert is not None:
+    if cert is not None and key is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
+            private_files.refuse_exposed(key)
             tls.load_cert_chain(cert, key)
+        except private_files.Exposed as error:
+            raise Fail(str(error), Exit.MISSING) from None
         except (OSError, ssl.SSLError) as error:
             raise Fail(f"{cert} and {key} cannot be used: {error}", Exit.MISSING) from None
     default = 443 if tls else 80
@@ -288,10 +291,7 @@ def _bracketed(host: str) -> str:
 
 
 def _read_secret(path: str) -> bytes:
-    try:
-        secret = Path(path).read_bytes().strip()
-    except OSError as error:
-        raise Fail(f"{path} cannot be read: {error}", Exit.MISSING) from None
+    secret = read_secret(path).strip()
     if len(secret) < MIN_SECRET_BYTES:
         raise Fail(f"{path} holds {len(secret)} bytes: expected {MIN_SECRET_BYTES} or more", Exit.MISSING)
     return secret
@@ -299,6 +299,6 @@ def _read_secret(path: str) -> bytes:
 
 def _read_agents(path: str) -> dict[str, Credential]:
     try:
-        return read_agents(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_agents(read_secret(path).decode())
+    except ValueError as error:
         raise Fail(f"{path} cannot be used: {error}", Exit.MISSING) from None
