@@ -47,7 +47,7 @@ class Sessions:
         """Those of `_here` that have none, by id, in the order in which their browsers left; at most `max_pages`."""
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
         """By id: the lock of `_one_at_a_time`, and how many hold it or wait for it; none stays at 0."""
-        self._moves = Moves(hub, self._let_go_to)
+        self._moves = Moves(hub, self._let_go_to, self._origin_of)
         hub.on_connection.append(self._tell_connection)
 
     def __len__(self) -> int:
@@ -61,6 +61,14 @@ class Sessions:
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until other gateways can ask here. Not in the event loop."""
         return self._moves.wait_ready(timeout_s)
+
+    async def origin(self, session: str, home: str) -> str | None:
+        """Return the origin of a session's page, wherever it is: the gateway there has compared it with those that it
+        allows. None when that is not known.
+
+        home:  where the session is
+        """
+        return await self._moves.origin(session, home)
 
     # ── browsers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -189,6 +197,10 @@ class Sessions:
                 self._let_go(session, "this session goes on at another gateway")
                 self._moves.went(name, home)
             return {"moved_to": None, "why": why}
+
+    def _origin_of(self, session: str) -> str | None:
+        found = self._here.get(session)
+        return None if found is None else found.origin
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
