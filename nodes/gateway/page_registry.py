@@ -72,7 +72,7 @@ class Sessions:
 
     def end(self, session: PageSession) -> None:
         """The visitor has left."""
-        if self._here.get(session.page.session) is session:
+        if self._here.get(session.ident) is session:
             self._remove(session)
         session.close(release=True)
 
@@ -165,13 +165,13 @@ class Sessions:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _add(self, session: PageSession) -> PageSession:
-        self._here[session.page.session] = session
+        self._here[session.ident] = session
         self._addresses[session.address] += 1
-        self._moves.came(session.page.session)
+        self._moves.came(session.ident)
         return session
 
     def _remove(self, session: PageSession) -> None:
-        del self._here[session.page.session]
+        del self._here[session.ident]
         self._addresses[session.address] -= 1
         if not self._addresses[session.address]:
             del self._addresses[session.address]
@@ -180,7 +180,7 @@ class Sessions:
         self._remove(session)
         session.close(release=False)
         session.window.end(CloseCode.ENDED_ELSEWHERE, why)
-        log.info("session %s is let go", public_name(session.page.session))
+        log.info("session %s is let go", public_name(session.ident))
 
     @asynccontextmanager
     async def _one_at_a_time(self, name: str) -> AsyncIterator[None]:
