@@ -16,6 +16,7 @@ import contextlib
 import heapq
 import itertools
 import json
+import os
 import queue
 import random
 import secrets
@@ -47,9 +48,10 @@ DEADLINE_S = 30.0
 @contextlib.contextmanager
 def frame_node(base: str, url: str, capacity: int, in_flight: int) -> Iterator[int]:
     """Run a frame node; yield its process id when it can be asked."""
-    command = [sys.executable, "-m", "nodes.cli", "frame", "--store", url, "--connect", base]
+    command = [sys.executable, "-m", "nodes.cli", "frame", "--connect", base]
     command += ["--capacity", str(capacity), "--max-in-flight", str(in_flight)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=lab.ROOT) as process:
+    env = os.environ | {"FABRIC_STORE": url}  # it may hold a password
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=lab.ROOT, env=env) as process:
         try:
             assert process.stdout is not None
             if '"ready"' not in process.stdout.readline():
@@ -177,7 +179,7 @@ def cpu_s(pid: int) -> float:
 @click.option("--pages", default=5_000, show_default=True)
 @click.option("--in-flight", default=500, show_default=True, help="requests that the frame node takes at once")
 @click.option("--codes", default=10_000, show_default=True, help="codes of the steady run")
-@click.option("--store", "url", help="[default: sqlite in a new folder]")
+@click.option("--store", "url", envvar="FABRIC_STORE", help="[default: sqlite in a new folder]")
 def main(pages: int, in_flight: int, codes: int, url: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder, lab.proxies(1) as (base,):
         url = url or f"sqlite:///{folder}/store.db"

@@ -41,6 +41,7 @@ import click
 from benchmarks import lab
 from benchmarks.browser import ARGS, figures
 from benchmarks.relay import Relay, relay
+from fabric import private_files
 from nodes.demo.browsers import AGENT, ready
 from nodes.demo.stage import Stage
 from nodes.gateway.credentials import SALT_BYTES, make
@@ -158,7 +159,8 @@ def scene(way: str, chromium: str, folder: Path) -> Iterator[Scene]:
 
     stage, password = Stage(), "bench-password"
     base, agents = f"ipc://{folder}/p1", folder / "agents.jsonl"
-    agents.write_text(make(AGENT, "Ada", ["help"], password, b"s" * SALT_BYTES).to_line() + "\n")
+    line = make(AGENT, "Ada", ["help"], password, b"s" * SALT_BYTES).to_line()
+    private_files.write(agents, f"{line}\n".encode())
     with contextlib.ExitStack() as stack:
         stack.callback(stage.clear)
         ready(stage.start("proxy", "proxy", "--listen", base, "--name", "p1"))

@@ -30,7 +30,7 @@ import click
 from benchmarks import lab
 from benchmarks.codes import frame_node
 from benchmarks.web_crowd import TOPIC, Crowd
-from fabric import Node
+from fabric import Node, private_files
 
 PAUSE_S = 0.5
 
@@ -46,6 +46,7 @@ class Gateway:
     def start(self) -> None:
         command = [sys.executable, "-m", "nodes.cli", "gateway", "--listen", self.url, "--connect", self._base]
         command += ["--secret-file", str(self._secret), "--public-subscribe", "bench/#", "--max-of-address", "100000"]
+        command += ["--new-rate", "10000"]  # all pages have one address
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=lab.ROOT
         )
@@ -77,7 +78,7 @@ class Gateway:
 @contextlib.contextmanager
 def running(base: str, folder: Path) -> Iterator[Gateway]:
     secret = folder / "secret"
-    secret.write_text("s" * 32)
+    private_files.write(secret, b"s" * 32)
     gateway = Gateway(base, secret)
     try:
         yield gateway

@@ -64,6 +64,14 @@ class Endpoints:
         found = _TCP.fullmatch(self.base)
         return found[1].strip("[]") if found else None
 
+    def to_connect(self) -> dict[str, str]:
+        """Return the endpoints by door, `in`, `out`, `link` and `guest`, as this machine reaches them."""
+        found = {"in": self.ingress, "out": self.out, "link": self.link, "guest": self.guest}
+        if not self.is_wildcard:
+            return found
+        local = "[::1]" if self.host == "::" else "127.0.0.1"
+        return {door: f"tcp://{local}:{endpoint.rpartition(':')[2]}" for door, endpoint in found.items()}
+
     @property
     def is_wildcard(self) -> bool:
         """True when others cannot connect to this base as it stands (`*`, 0.0.0.0, ::)."""

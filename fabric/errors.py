@@ -4,6 +4,7 @@
     ├─ TopicError(ValueError)    InvalidTopic · InvalidFilter · ScopeError (a ~ or $ level that is not allowed here)
     ├─ WireError                 LocalWireError (we built it wrong) · RemoteWireError (a peer did)
     ├─ StateError                carries machine, state, event
+    ├─ KeysError                 keys or rules that cannot be used
     ├─ TransportError            from zmq.ZMQError · HighWaterMarkReached · NotConnected · RequestTimeout
     └─ ServiceError              Busy · NotAllowed; services add their own, see `services.messages.register_error`
 
@@ -84,6 +85,10 @@ class StateError(FabricError):
 
     def __reduce__(self) -> tuple[type[StateError], tuple[str, str, str, str]]:
         return type(self), (self.machine, self.state, self.event, self.hint)
+
+
+class KeysError(FabricError):
+    """A folder of keys, or the rules in it, cannot be used; the message names the file."""
 
 
 class TransportError(FabricError):

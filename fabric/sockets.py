@@ -11,7 +11,7 @@ import errno
 import itertools
 import resource
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from typing import NamedTuple, cast
 
 import zmq
 import zmq.backend
@@ -25,9 +25,10 @@ HWM_MSGS = 100_000
 """Data queue of one connection. 150,000 messages in a burst lose some at 10,000 and none at 100,000."""
 LINK_HWM_MSGS = 1_000_000
 """Data queue of one link: behind it are all subscribers of another proxy."""
-UPSTREAM_BYTES = 128 * 1024
-"""Largest part that a subscriber's end may send: a prefix has at most 64 KiB, a marker a few hundred bytes, or 32 KiB
-and a prefix. A prefix costs each trie on its way about 50 bytes and 0.1 us a byte: one of 8 MiB, half a minute."""
+UPSTREAM_BYTES = 8 * 1024
+"""Largest part that a subscriber's end may send: a node's prefix has at most 4 KiB (`node.interest`), a marker a few
+hundred bytes, or claims and one such prefix. A prefix costs each trie on its way up to 340 bytes and 0.1 us a byte: one
+of 8 MiB, half a minute."""
 HEARTBEAT_IVL_MS = 500
 HEARTBEAT_TIMEOUT_MS = 2_000
 _M_TRIM_THRESHOLD = -1  # of mallopt(3)
@@ -38,6 +39,14 @@ MONITOR_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 FAILED_EVENTS = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
+
+
+class Curve(NamedTuple):
+    """Keys of who connects, as z85: the server's public one, and the own pair."""
+
+    server: str
+    public: str
+    secret: str
 
 
 @contextlib.contextmanager
@@ -127,6 +136,51 @@ def push(context: Context, *, send_hwm: int, timeout_ms: int) -> Socket:
     socket = _make(context, zmq.PUSH, sndhwm=send_hwm, rcvhwm=0)
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
     socket.sndtimeo = timeout_ms
+    return socket
+
+
+def with_keys(socket: Socket, curve: Curve | None) -> Socket:
+    """Have a socket show keys where it connects from now on, and talk to nobody but their server; return it."""
+    if curve is not None:
+        with transport_errors("cannot use the keys"):
+            socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server.encode())
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public.encode())
+            socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret.encode())
+    return socket
+
+
+def guarded(socket: Socket, secret: str | None, door: str, *, by_hand: bool = False) -> Socket:
+    """Have a socket, where it binds from now on, admit only who shows a key that the ZAP handler knows; return it.
+
+    Without a handler libzmq would admit any key: so it is told that there has to be one.
+
+    secret:  the server's private key, z85; None: no keys, and nothing changes
+    door:    what the handler knows this socket by
+    by_hand: (XPUB) subscriptions hold only when the reader says so, right after it has read them
+    """
+    if secret is not None:
+        with transport_errors("cannot use the keys"):
+            socket.setsockopt(zmq.CURVE_SERVER, 1)
+            socket.setsockopt(zmq.CURVE_SECRETKEY, secret.encode())
+            socket.setsockopt(zmq.ZAP_DOMAIN, door.encode())
+            socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+            if by_hand:
+                socket.setsockopt(zmq.XPUB_MANUAL, 1)
+    return socket
+
+
+def answering(context: Context, endpoint: str) -> Socket:
+    """Return a REP that is bound: for libzmq's own questions."""
+    socket = _make(context, zmq.REP, sndhwm=0, rcvhwm=0)
+    with transport_errors(f"cannot listen at {endpoint}"):
+        socket.bind(endpoint)
+    return socket
+
+
+def asking(context: Context, endpoint: str) -> Socket:
+    """Return a REQ that is connected, within this process."""
+    socket = _make(context, zmq.REQ, sndhwm=0, rcvhwm=0)
+    socket.connect(endpoint)
     return socket
 
 

@@ -15,6 +15,8 @@ TITLES = {
     "page": "Page host",
     "agent": "Agent",
     "gateway": "Gateway",
+    "http": "Status page",
+    "audit": "Audit stream",
     "sub": "`fabric sub`",
 }
 """Part of a process -> heading."""

@@ -35,6 +35,8 @@ ctypedef int (*set_option_fun)(void *, int, const void *, size_t) noexcept nogil
 ctypedef int (*get_option_fun)(void *, int, void *, size_t *) noexcept nogil
 ctypedef int (*poll_fun)(zmq_poll_item *, int, long) noexcept nogil
 ctypedef int (*errno_fun)() noexcept nogil
+ctypedef const char *(*property_fun)(const zmq_message *, const char *) noexcept nogil
+ctypedef int (*message_get_fun)(const zmq_message *, int) noexcept nogil
 
 cdef message_fun zmq_msg_init
 cdef message_size_fun zmq_msg_init_size
@@ -54,12 +56,18 @@ cdef set_option_fun zmq_setsockopt
 cdef get_option_fun zmq_getsockopt
 cdef poll_fun zmq_poll
 cdef errno_fun zmq_errno
+cdef property_fun zmq_msg_gets
+cdef message_get_fun zmq_msg_get
 
 cdef enum:
     ZMQ_DONTWAIT = 1
+    ZMQ_SRCFD = 2  # of zmq_msg_get
     ZMQ_SNDMORE = 2
     ZMQ_POLLIN = 1
     ZMQ_POLLOUT = 2
+    ZMQ_SUBSCRIBE = 6
+    ZMQ_UNSUBSCRIBE = 7
+    ZMQ_CURVE_SERVERKEY = 50
 
 cdef void *handle_of(object socket) except NULL
 """The C handle of a pyzmq socket. It lives as long as the socket is open: keep the socket."""

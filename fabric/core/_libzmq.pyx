@@ -49,6 +49,8 @@ zmq_setsockopt = <set_option_fun>address("zmq_setsockopt")
 zmq_getsockopt = <get_option_fun>address("zmq_getsockopt")
 zmq_poll = <poll_fun>address("zmq_poll")
 zmq_errno = <errno_fun>address("zmq_errno")
+zmq_msg_gets = <property_fun>address("zmq_msg_gets")
+zmq_msg_get = <message_get_fun>address("zmq_msg_get")
 
 
 cdef void *handle_of(object socket) except NULL:

@@ -7,14 +7,18 @@ then has libzmq handled all that waited for that socket. What is sent at a socke
 descriptor then says nothing of it: so a socket that was sent at is read once before the loop sleeps.
 """
 
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strerror
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fabric.core._libzmq cimport (
+    ZMQ_CURVE_SERVERKEY,
     ZMQ_DONTWAIT,
+    ZMQ_SRCFD,
+    ZMQ_SUBSCRIBE,
+    ZMQ_UNSUBSCRIBE,
     handle_of,
     zmq_bind,
     zmq_connect,
@@ -24,18 +28,22 @@ from fabric.core._libzmq cimport (
     zmq_msg_close,
     zmq_msg_copy,
     zmq_msg_data,
+    zmq_msg_get,
+    zmq_msg_gets,
     zmq_msg_init,
     zmq_msg_init_size,
     zmq_msg_more,
     zmq_msg_recv,
     zmq_msg_send,
     zmq_msg_size,
+    zmq_setsockopt,
 )
+from fabric.core._gate cimport Verdicts
 
 import zmq
 
 from fabric.core import steering
-from fabric.core.entry import SYSTEM
+from fabric.core.entry import ASK, PROXY, SYSTEM, WHO
 from fabric.topics import MAX_LEVELS, MAX_TOPIC_BYTES
 
 cdef extern from "<poll.h>" nogil:
@@ -51,12 +59,13 @@ ctypedef unsigned char byte
 cdef enum:
     CONTROL, PULL, OUT, RELAY, LINK, GUEST, PLACES
 cdef enum:
-    NO_TOPIC, BAD_TOPIC, LOCAL_SCOPE, SYSTEM_TOPIC, TOO_LARGE, SEVERAL, NOT_CONTROL, GUEST_SPOKE, FLOODED, FAILED, KINDS
+    NO_TOPIC, BAD_TOPIC, LOCAL_SCOPE, SYSTEM_TOPIC, TOO_LARGE, SEVERAL, NOT_CONTROL, GUEST_SPOKE, FLOODED, FAILED, NOT_ALLOWED, FORGED, UNSURE, KINDS
 cdef enum:
     IN_STREAM, OUT_STREAM, RELAY_STREAM, GUEST_STREAM, STREAMS
 cdef enum:
     MAX_ENDPOINT = 1024
     SLEEP_MS = 5000  # at most; a belt: a wake-up that got lost would cost no more than this
+    MAX_NOTES = 200  # denials a second that the gate is told of; each takes the GIL
     ROUNDS = 16  # under load, so many of them between two looks at sockets that were sent at
 
 assert [place.value for place in steering.Place] == list(range(PLACES)) and len(steering.KINDS) == KINDS
@@ -66,7 +75,8 @@ cdef size_t TOPIC_LIMIT = MAX_TOPIC_BYTES
 cdef size_t SLASH_LIMIT = MAX_LEVELS - 1
 cdef int ETERM = zmq.ETERM
 cdef int ENOTSOCK = zmq.ENOTSOCK
-assert SYSTEM == (b"$fabric/", b"$inbox/")
+assert SYSTEM == (b"$fabric/service/", b"$fabric/who/", b"$inbox/")
+assert (WHO, PROXY, ASK) == (b"$fabric/who", b"$fabric/proxy/", b"/ask")
 
 # What a node's marker without claims begins with, see `protocol.markers.encode_marker`.
 cdef byte *MARKER = b"\x02\x95\x01\xa6marker"
@@ -108,8 +118,12 @@ cdef bint begins_with(const byte *part, size_t size, const byte *prefix, size_t 
 
 cdef bint may_be_published(const byte *topic, size_t size) noexcept nogil:
     """A topic that begins with `$`, see `entry.SYSTEM`."""
-    if begins_with(topic, size, b"$fabric/", 8) or begins_with(topic, size, b"$inbox/", 7):
+    if begins_with(topic, size, b"$inbox/", 7) or begins_with(topic, size, b"$fabric/service/", 16):
         return True
+    if begins_with(topic, size, b"$fabric/who", 11):
+        return size == 11 or topic[11] == c"/"
+    if begins_with(topic, size, b"$fabric/proxy/", 14):
+        return size >= 18 and memcmp(topic + size - 4, b"/ask", 4) == 0
     if not begins_with(topic, size, b"$ack/", 5):
         return False
     return topic[size - 2] == c"/" and (topic[size - 1] == c"w" or topic[size - 1] == c"q")
@@ -143,6 +157,11 @@ cdef int judge(const byte *part, size_t size, size_t max_body) noexcept nogil:
     elif part[0] == c"$" and not may_be_published(part, length):
         return SYSTEM_TOPIC
     return TOO_LARGE if size - length - 1 > max_body else -1
+
+
+cdef bint is_control_part(const byte *prefix, size_t size) noexcept nogil:
+    """See `entry.is_control`."""
+    return size >= 2 and prefix[0] == 2 and prefix[1] & 0xF0 == 0x90
 
 
 cdef bint is_token(const byte *at, size_t size) noexcept nogil:
@@ -184,6 +203,11 @@ def refusal(bytes part, size_t max_body_bytes):
     return None if kind < 0 else steering.KINDS[kind]
 
 
+def is_control(bytes prefix):
+    """See `entry.is_control`."""
+    return is_control_part(<const byte *><const char *>prefix, len(prefix))
+
+
 def read_plain_marker(bytes part):
     """See `entry.read_plain_marker`."""
     cdef const byte *token
@@ -217,6 +241,7 @@ cdef class Switch:
     cdef bint ready[PLACES]  # to be read until a read is refused
     cdef bint sent[PLACES]  # was sent at since a read was last refused
     cdef bint skipping[PLACES]  # within a message of several frames
+    cdef bint unsure[PLACES]  # whose the next subscription is; see the twin
     cdef bint turned_away[PLACES]  # nothing is read there any more
     cdef bint used[PLACES]  # somebody has subscribed there, once
     cdef Answer answers[PLACES]
@@ -233,11 +258,17 @@ cdef class Switch:
     cdef uint64_t refused[KINDS]
     cdef int64_t prefixes[PLACES]
     cdef uint64_t answered, told
+    cdef object gate  # None: no keys
+    cdef Verdicts verdicts  # of the gate
+    cdef bint guarded  # there is a gate
+    cdef bint observes  # which only looks on
+    cdef int64_t noted_at  # when this second of notes began
+    cdef int notes  # in it
     cdef bint ended
     cdef int failure  # errno that ends the loop
     cdef public uint64_t heard
 
-    def __cinit__(self, places, *, bytes own, bytes news, size_t max_body_bytes, int64_t spin_us):
+    def __cinit__(self, places, *, bytes own, bytes news, size_t max_body_bytes, int64_t spin_us, gate=None):
         cdef int i
         self.keep = tuple(places)
         if len(self.keep) != PLACES:
@@ -251,6 +282,10 @@ cdef class Switch:
         self.own_prefix, self.own_size = <const byte *><const char *>self.own, len(own)
         self.news_prefix, self.news_size = <const byte *><const char *>self.news, len(news)
         self.max_body, self.spin_us = max_body_bytes, spin_us
+        self.gate, self.guarded = gate, gate is not None
+        if self.guarded:
+            self.verdicts = Verdicts(gate)
+            self.observes = gate.observe
 
     def __dealloc__(self):
         cdef int i
@@ -359,7 +394,7 @@ cdef class Switch:
                 number = zmq_errno()
                 zmq_msg_close(&part)
                 if number == EAGAIN:
-                    self.ready[place] = self.sent[place] = False
+                    self.ready[place] = self.sent[place] = self.unsure[place] = False
                 elif number != EINTR:
                     self.failure = number
                 return
@@ -388,10 +423,40 @@ cdef class Switch:
         if kind >= 0:
             self.refused[kind] += 1
             return
+        if self.guarded and not self.may_enter(part, data, size):
+            return
         self.count(IN_STREAM, size)
         if begins_with(data, size, self.own_prefix, self.own_size):
             self.tell(PULL, data, size, False)
         self.say(part)
+
+    cdef bint may_enter(self, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+        """What the sender's rights say. The part has a topic."""
+        cdef const char *user = zmq_msg_gets(part, "User-Id")
+        cdef int descriptor = zmq_msg_get(part, ZMQ_SRCFD)
+        cdef size_t length = <const byte *>memchr(data, 0, size) - data
+        cdef int verdict = self.verdicts.judge(descriptor, user, data, length, data + length + 1, size - length - 1)
+        if verdict == 0:
+            return True
+        self.note(PULL, user, data, length)
+        if self.observes:
+            return True
+        self.refused[NOT_ALLOWED if verdict == 1 else FORGED] += 1
+        return False
+
+    cdef void note(self, int place, const char *user, const byte *what, size_t size) noexcept nogil:
+        """Tell the gate what was refused, so often and no more."""
+        cdef int64_t now = now_us()
+        if now - self.noted_at > 1_000_000:
+            self.noted_at, self.notes = now, 0
+        self.notes += 1
+        if self.notes > MAX_NOTES or user == NULL:
+            return
+        with gil:
+            try:
+                self.gate.denied(steering.Place(place), <bytes>user, <bytes>what[:size])
+            except Exception:
+                self.refused[FAILED] += 1
 
     cdef void say(self, zmq_message *part) noexcept nogil:
         self.count(OUT_STREAM, zmq_msg_size(part))
@@ -431,16 +496,76 @@ cdef class Switch:
     cdef void come_up(self, int place, zmq_message *part) noexcept nogil:
         cdef const byte *data = <const byte *>zmq_msg_data(part)
         cdef size_t size = zmq_msg_size(part)
+        cdef bint judged = self.guarded and place != LINK
         if size and data[0] <= 1:
-            self.subscription(place, part, data, size)
+            if judged and is_control_part(data + 1, size - 1):
+                if data[0]:
+                    self.control_part_within(place, data + 1, size - 1)
+            elif not judged or self.passes_gate(place, part, data, size):
+                self.subscription(place, part, data, size)
+        elif judged:
+            self.unsure[place] = True
+            self.refused[NOT_CONTROL] += 1
+            self.spoke(place, part, data, size)
         elif zmq_msg_more(part):
             self.refused[SEVERAL] += 1
-        elif place == GUEST:
-            self.refused[GUEST_SPOKE] += 1
-        elif size == 0 or data[0] != 2:
+        elif place != GUEST and (size == 0 or data[0] != 2):
             self.refused[NOT_CONTROL] += 1
         else:
+            self.control_part(place, part, data, size)
+
+    cdef void control_part(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+        if place == GUEST:
+            self.refused[GUEST_SPOKE] += 1
+        else:
             self.marker(place, part, data, size)
+
+    cdef void control_part_within(self, int place, const byte *data, size_t size) noexcept nogil:
+        """One that came as a subscription."""
+        cdef zmq_message part
+        if zmq_msg_init_size(&part, size) < 0:
+            self.refused[FAILED] += 1
+            return
+        memcpy(zmq_msg_data(&part), data, size)
+        self.control_part(place, &part, data, size)
+        zmq_msg_close(&part)
+
+    cdef void spoke(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+        cdef const char *user = zmq_msg_gets(part, "User-Id")
+        cdef int descriptor = zmq_msg_get(part, ZMQ_SRCFD) if user != NULL else -1
+        if user == NULL:
+            return
+        with gil:
+            try:
+                self.gate.spoke(steering.Place(place), descriptor, <bytes>user, <bytes>data[:size])
+            except Exception:
+                self.refused[FAILED] += 1
+
+    cdef bint passes_gate(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+        """Have libzmq hold what is granted, or let it go; return whether that passes on."""
+        cdef const char *user = zmq_msg_gets(part, "User-Id")
+        cdef int descriptor = zmq_msg_get(part, ZMQ_SRCFD) if user != NULL else -1
+        with gil:
+            try:
+                prefix = <bytes>data[1:size]
+                where = steering.Place(place)
+                if user == NULL:
+                    return data[0] == 0 and self.gate.left(where, prefix)
+                if self.unsure[place]:
+                    self.refused[UNSURE] += 1
+                    return self.gate.unsure(where, descriptor, <bytes>user, prefix, subscribed=data[0] == 1)
+                judge = self.gate.subscribed if data[0] else self.gate.cancelled
+                grant = judge(where, descriptor, <bytes>user, prefix)
+                for each in grant.prefixes:
+                    zmq_setsockopt(
+                        self.handle[place], ZMQ_SUBSCRIBE if data[0] else ZMQ_UNSUBSCRIBE, <const char *>each, len(each)
+                    )
+                if grant.refused:
+                    self.refused[NOT_ALLOWED] += 1
+                return grant.passes
+            except Exception:
+                self.refused[FAILED] += 1
+                return False
 
     cdef void subscription(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
         self.prefixes[place] += 1 if data[0] else -1
@@ -495,6 +620,8 @@ cdef class Switch:
             self.ended = True
         elif data[0] == c"Y":
             self.send_new(-1, data + 1, size - 1)
+        elif data[0] == c"G":
+            self.load_rules()
         elif data[0] == c"E":
             self.tell(CONTROL, data, size, True)
         elif size < 2 or data[1] >= PLACES:
@@ -508,6 +635,15 @@ cdef class Switch:
             self.take_answer(data[1], data + 2, size - 2)
         else:
             self.change(data[0], data[1], data + 2, size - 2)
+
+    cdef void load_rules(self) noexcept nogil:
+        if not self.guarded:
+            return
+        with gil:
+            try:
+                self.verdicts.load()
+            except Exception:  # no memory: better closed than open
+                self.failure = ENOMEM
 
     cdef void send_new(self, int place, const byte *data, size_t size) noexcept nogil:
         """Send at one place; at -1: say."""
@@ -541,7 +677,7 @@ cdef class Switch:
         self.answers[place].tail_size = size - 4 - head_size
 
     cdef void change(self, byte letter, int place, const byte *endpoint, size_t size) noexcept nogil:
-        """Bind, connect or disconnect; what libzmq refuses is reported."""
+        """Bind, connect, disconnect, or expect a key; what libzmq refuses is reported."""
         cdef char address[MAX_ENDPOINT]
         cdef byte report[MAX_ENDPOINT + 6]
         cdef uint32_t number
@@ -555,6 +691,8 @@ cdef class Switch:
             done = zmq_bind(self.handle[place], address)
         elif letter == c"C":
             done = zmq_connect(self.handle[place], address)
+        elif letter == c"K":
+            done = zmq_setsockopt(self.handle[place], ZMQ_CURVE_SERVERKEY, address, size)
         else:
             done = zmq_disconnect(self.handle[place], address)
         number = zmq_errno()

@@ -6,12 +6,19 @@ import re
 from functools import lru_cache
 
 from fabric.errors import RemoteWireError
-from fabric.wire import decode_topic
+from fabric.wire import CONTROL_BYTE, decode_topic
 
-SYSTEM = (b"$fabric/", b"$inbox/")
+SYSTEM = (b"$fabric/service/", b"$fabric/who/", b"$inbox/")
 """Where publishers may send though it begins with `$`; and watermarks and questions, see `_may_be_published`."""
+WHO = b"$fabric/who"
+ASK, PROXY = b"/ask", b"$fabric/proxy/"
+"""Questions to the nodes of a proxy: `PROXY`, its id, `ASK`. What a proxy says of itself, on `PROXY` and its id, comes
+from itself alone, or by a link."""
 _REMEMBERED_BYTES = 256
 """Verdicts on longer topics are not kept."""
+
+_ARRAYS = tuple(bytes([first]) for first in range(0x90, 0xA0))
+"""What stands behind the first byte of a control part: the head of a short array, as msgpack has it."""
 
 # What `protocol.markers.encode_marker` writes for a node without claims; any other marker goes to the control thread.
 _PLAIN_MARKER = re.compile(
@@ -34,6 +41,11 @@ def refusal(part: bytes, max_body_bytes: int) -> str | None:
     if verdict is None and len(body) > max_body_bytes:
         return "too_large"
     return verdict
+
+
+def is_control(prefix: bytes) -> bool:
+    """Whether what was subscribed to is a control part: no topic begins so, for it is not UTF-8."""
+    return prefix[:1] == CONTROL_BYTE and prefix[1:2] in _ARRAYS
 
 
 def read_plain_marker(part: bytes) -> tuple[bytes, bytes] | None:
@@ -60,4 +72,6 @@ _remembered = lru_cache(4096)(_judge)
 
 def _may_be_published(raw: bytes) -> bool:
     """Answers and announcements come from proxies; a bell never leaves its node."""
-    return raw.startswith(SYSTEM) or (raw.startswith(b"$ack/") and raw.endswith((b"/w", b"/q")))
+    if raw.startswith(PROXY):
+        return raw.endswith(ASK, len(PROXY))
+    return raw == WHO or raw.startswith(SYSTEM) or (raw.startswith(b"$ack/") and raw.endswith((b"/w", b"/q")))

@@ -36,10 +36,15 @@ KINDS = (
     "guest",
     "flooded",
     "failed",
+    "not_allowed",
+    "forged",
+    "unsure",
 )
 """Why the switch refuses a part. Those of a publisher, as in `fabric.wire.decode`, and `system`: a first level with `$`
 that publishers may not use. `several`: of more than one frame. From a subscriber's end: `not_control`; `guest`, which
-may only subscribe. `flooded`: the control thread was too far behind to be told. `failed`: libzmq did not take it."""
+may only subscribe. `flooded`: the control thread was too far behind to be told. `failed`: libzmq did not take it. With
+keys: `not_allowed`, also for what is subscribed to; `forged`, a publisher's id without the sender's tag; `unsure`, a
+subscription or cancel that libzmq may have taken for another peer's, see `fabric.core.gate`."""
 
 MAX_AHEAD = 10_000
 """Reports that the control thread has not read yet, from which on only subscriptions and cancels are told."""
@@ -95,6 +100,11 @@ def disconnect(place: Place, endpoint: str) -> bytes:
     return b"D" + bytes([place]) + endpoint.encode()
 
 
+def expect_key(place: Place, public_key: str) -> bytes:
+    """Where it connects from now on, talk to nobody but who has this key, z85."""
+    return b"K" + bytes([place]) + public_key.encode()
+
+
 def turn_away(place: Place) -> bytes:
     """Read nothing more at this socket, for good. What waits there is not taken, and nobody is told that it was."""
     return b"X" + bytes([place])
@@ -105,6 +115,8 @@ def echo(word: bytes) -> bytes:
     return b"E" + word
 
 
+RULES = b"G"
+"""Judge by what the gate holds now."""
 END = b"Q"
 """Leave the loop, behind all commands before."""
 
@@ -121,7 +133,7 @@ class Failure(NamedTuple):
     endpoint: str
 
     def __str__(self) -> str:
-        doing = {"B": "listen at", "C": "connect to", "D": "disconnect from"}.get(self.letter, "use")
+        doing = {"B": "listen at", "C": "connect to", "D": "disconnect from", "K": "expect"}.get(self.letter, "use")
         return f"cannot {doing} {self.endpoint}: {os.strerror(self.number)}"
 
 

@@ -25,7 +25,8 @@ import zmq
 
 from fabric import sockets
 from fabric.core import steering
-from fabric.core.entry import read_plain_marker, refusal
+from fabric.core.entry import is_control, read_plain_marker, refusal
+from fabric.core.gate import Gate
 from fabric.core.steering import BURST, MAX_AHEAD, Counts, Place
 
 _ALL = tuple(Place)
@@ -38,12 +39,23 @@ class Switch:
     news:           topics with this prefix are reported when they come by the relay: announcements
     max_body_bytes: largest body of a publisher's part
     spin_us:        how long it may look for more before it sleeps; 0: never. This twin never does
+    gate:           judges what enters, and what is held at `out` and `guest`, which are XPUB_MANUAL then; None: no keys
     """
 
     def __init__(
-        self, places: Sequence[sockets.Socket], *, own: bytes, news: bytes, max_body_bytes: int, spin_us: int
+        self,
+        places: Sequence[sockets.Socket],
+        *,
+        own: bytes,
+        news: bytes,
+        max_body_bytes: int,
+        spin_us: int,
+        gate: Gate | None = None,
     ) -> None:
         self._places = tuple(places)
+        self._gate = gate
+        self._met: dict[int, bytes] = {}
+        """By descriptor, the user id of who last published there. The gate was told of each."""
         self._own, self._news, self._max_body_bytes = own, news, max_body_bytes
         self._answers: dict[int, tuple[bytes, bytes]] = {}
         """By place, what stands before and behind the nonce of an answer. Changed by command alone."""
@@ -59,6 +71,8 @@ class Switch:
         """See `Counts`; and reports sent. Written by the loop's thread alone, as the counts above."""
         self._poller = zmq.Poller()
         """Of the sockets that are read."""
+        self._unsure = set[Place]()
+        """Where somebody sent what takes the turn of the next subscription, until a read is refused; see the gate."""
         self._turned_away = set[int]()
         """Places at which nothing is read any more."""
         self._ended = False
@@ -82,38 +96,41 @@ class Switch:
         try:
             while not self._ended:
                 for socket, _ in self._poller.poll():
-                    place = self._places.index(socket)
+                    place = Place(self._places.index(socket))
                     if place not in self._turned_away:
-                        self._read(socket, readers[place])
+                        self._read(place, readers[place])
         except zmq.ZMQError as error:
             return error.errno or errno.EIO
         return 0
 
-    def _readers(self) -> list[Callable[[bytes, bool], None]]:
-        def upstream(place: Place) -> Callable[[bytes, bool], None]:
-            return lambda part, more: self._come_up(place, part, more)
+    def _readers(self) -> list[Callable[[zmq.Frame], None]]:
+        def upstream(place: Place) -> Callable[[zmq.Frame], None]:
+            return lambda frame: self._come_up(place, frame)
 
         up = {place: upstream(place) for place in (Place.OUT, Place.LINK, Place.GUEST)}
         down = {Place.CONTROL: self._obey, Place.PULL: self._publish, Place.RELAY: self._relay}
         return [{**up, **down}[place] for place in _ALL]
 
-    def _read(self, socket: sockets.Socket, reader: Callable[[bytes, bool], None]) -> None:
+    def _read(self, place: Place, reader: Callable[[zmq.Frame], None]) -> None:
+        socket = self._places[place]
         for _ in range(BURST):
             try:
                 frame = socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
+                self._unsure.discard(place)
                 return
-            reader(frame.bytes, frame.more)
+            reader(frame)
             if self._ended:
                 return
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _publish(self, part: bytes, more: bool) -> None:
+    def _publish(self, frame: zmq.Frame) -> None:
         """A publisher's part."""
-        if self._is_of_several(Place.PULL, more):
+        part = frame.bytes
+        if self._is_of_several(Place.PULL, frame.more):
             return
-        kind = refusal(part, self._max_body_bytes)
+        kind = refusal(part, self._max_body_bytes) or self._not_allowed(frame, part)
         if kind is not None:
             self._refused[kind] += 1
             return
@@ -122,6 +139,16 @@ class Switch:
             self._tell(Place.PULL, part)
         self._say(part)
 
+    def _not_allowed(self, frame: zmq.Frame, part: bytes) -> str | None:
+        if self._gate is None:
+            return None
+        user, descriptor = _sender(frame)
+        if self._met.get(descriptor) != user:
+            self._met[descriptor] = user
+            self._gate.meet(Place.PULL, descriptor, user)
+        topic, _, body = part.partition(b"\0")
+        return self._gate.refusal(user, topic, body)
+
     def _say(self, part: bytes) -> None:
         self._count("out", part)
         if self._used[Place.LINK]:
@@ -129,9 +156,10 @@ class Switch:
         self._offer_guests(part)
         self._send(Place.OUT, part)
 
-    def _relay(self, part: bytes, more: bool) -> None:
+    def _relay(self, frame: zmq.Frame) -> None:
         """A part of another proxy's publishers."""
-        if self._is_of_several(Place.RELAY, more):
+        part = frame.bytes
+        if self._is_of_several(Place.RELAY, frame.more):
             return
         self._count("relay", part)
         if part.startswith((self._own, self._news)):
@@ -154,18 +182,49 @@ class Switch:
 
     # ── upstream ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _come_up(self, place: Place, part: bytes, more: bool) -> None:
+    def _come_up(self, place: Place, frame: zmq.Frame) -> None:
         """From a subscriber's end. Each frame is one part, as XPUB sees it."""
+        part = frame.bytes
+        gate = self._gate if place is not Place.LINK else None
         if part[:1] in (b"\x00", b"\x01"):
-            self._subscription(place, part)
-        elif more:
+            if gate is not None and is_control(part[1:]):
+                if part[0]:
+                    self._control_part(place, part[1:])
+            elif gate is None or self._passes_gate(gate, place, frame, part):
+                self._subscription(place, part)
+        elif gate is not None:
+            self._unsure.add(place)
+            self._refused["not_control"] += 1
+            user, descriptor = _sender(frame)
+            gate.spoke(place, descriptor, user, part)
+        elif frame.more:
             self._refused["several"] += 1
-        elif place is Place.GUEST:
-            self._refused["guest"] += 1
-        elif part[:1] != b"\x02":
+        elif place is not Place.GUEST and part[:1] != b"\x02":
             self._refused["not_control"] += 1
         else:
+            self._control_part(place, part)
+
+    def _control_part(self, place: Place, part: bytes) -> None:
+        if place is Place.GUEST:
+            self._refused["guest"] += 1
+        else:
             self._marker(place, part)
+
+    def _passes_gate(self, gate: Gate, place: Place, frame: zmq.Frame, part: bytes) -> bool:
+        """Have libzmq hold what is granted, or let it go; return whether that passes on."""
+        user, descriptor = _sender(frame)
+        prefix = part[1:]
+        if not user:
+            return part[0] == 0 and gate.left(place, prefix)
+        if place in self._unsure:
+            self._refused["unsure"] += 1
+            return gate.unsure(place, descriptor, user, prefix, subscribed=part[0] == 1)
+        judge, option = (gate.subscribed, zmq.SUBSCRIBE) if part[0] else (gate.cancelled, zmq.UNSUBSCRIBE)
+        grant = judge(place, descriptor, user, prefix)
+        for each in grant.prefixes:
+            self._places[place].setsockopt(option, each)
+        self._refused["not_allowed"] += grant.refused
+        return grant.passes
 
     def _subscription(self, place: Place, part: bytes) -> None:
         self._prefixes[place.name.lower()] += 1 if part[0] else -1
@@ -192,10 +251,13 @@ class Switch:
 
     # ── control ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _obey(self, command: bytes, more: bool) -> None:
+    def _obey(self, frame: zmq.Frame) -> None:
+        command = frame.bytes
         letter, rest = command[:1], command[2:]
         if letter == steering.END:
             self._ended = True
+        elif letter == steering.RULES:
+            pass  # this twin has no table
         elif letter == b"Y":
             self._say(command[1:])
         elif letter == b"E":
@@ -218,8 +280,13 @@ class Switch:
             self._poller.unregister(self._places[place])
 
     def _change(self, letter: bytes, place: Place, endpoint: bytes) -> None:
+        """Bind, connect, disconnect, or expect a key; what libzmq refuses is reported."""
         socket = self._places[place]
-        act = {b"B": socket.bind, b"C": socket.connect, b"D": socket.disconnect}[letter]
+
+        def expect(key: str) -> None:
+            socket.setsockopt(zmq.CURVE_SERVERKEY, key.encode())
+
+        act = {b"B": socket.bind, b"C": socket.connect, b"D": socket.disconnect, b"K": expect}[letter]
         try:
             act(endpoint.decode())
         except zmq.ZMQError as error:
@@ -249,3 +316,11 @@ class Switch:
             raise
         except zmq.ZMQError:
             self._refused["failed"] += 1
+
+
+def _sender(frame: zmq.Frame) -> tuple[bytes, int]:
+    """Return user id and descriptor of who sent a part; empty and -1 for what libzmq made by itself."""
+    try:
+        return str(frame.get("User-Id")).encode(), int(frame.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return b"", -1

@@ -35,6 +35,7 @@ class Ack:
     missing:   ids of proxies that are known and not covered
     elapsed_s: from subscribe to this ack
     error:     why `ok` is False, else None
+    denied:    it may not subscribe to this
     """
 
     ok: bool
@@ -42,6 +43,7 @@ class Ack:
     missing: tuple[str, ...]
     elapsed_s: float
     error: str | None = None
+    denied: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,12 +163,12 @@ class Coverage:
         self._waiting[subscription] = _Waiting(generation, since, since + self._ack_timeout_s)
         return []
 
-    def subscription_ended(self, subscription: int, now: float, why: str) -> list[Effect]:
-        """The subscription ends before its ack."""
+    def subscription_ended(self, subscription: int, now: float, why: str, *, denied: bool = False) -> list[Effect]:
+        """The subscription ends before its ack. denied: it is not allowed any more"""
         waiting = self._waiting.pop(subscription, None)
         if waiting is None:
             return []
-        return [Acked(subscription, Ack(False, (), self._missing, now - waiting.since, why))]
+        return [Acked(subscription, Ack(False, (), self._missing, now - waiting.since, why, denied))]
 
     def node_ended(self, now: float, why: str) -> list[Effect]:
         """The node ends: acks still waited for come now, and say so."""

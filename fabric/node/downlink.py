@@ -11,7 +11,7 @@ import zmq
 
 from fabric import sockets
 from fabric.endpoints import Endpoints
-from fabric.protocol.markers import encode_marker, node_prefix
+from fabric.protocol.markers import encode_marker, encode_rights_wanted, node_prefix
 
 TICK_MS = 10
 
@@ -20,16 +20,30 @@ class Downlink:
     """The receiving half of one node.
 
     token:  the node's; the markers of the n-th connection carry `<token>-n`
+    curve:  keys to show; see `show`
     bell:   endpoint of the bell, see `fabric.node.node`
     """
 
-    def __init__(self, context: sockets.Context, token: str, serial: int, bell: str, *, hwm_msgs: int) -> None:
+    def __init__(
+        self,
+        context: sockets.Context,
+        token: str,
+        serial: int,
+        bell: str,
+        *,
+        hwm_msgs: int,
+        curve: sockets.Curve | None = None,
+    ) -> None:
+        self._of_node = token
+        """Token of the node."""
         self.token = f"{token}-{serial}"
         """In its markers: answers to another connection's say nothing of this one. Never changes."""
         self.base: str | None = None
         """Where it is connected; None: nowhere. Only `attach` and `detach` change it."""
         self.socket = sockets.xsub(context, recv_hwm=hwm_msgs)
         self.socket.rcvtimeo = TICK_MS
+        self._has_keys = curve is not None
+        """Never changes."""
         self._send = sockets.fast_send(self.socket)
         """`socket.send` in C."""
         self._waiting: list[bytes] = []
@@ -37,8 +51,9 @@ class Downlink:
         self.poll = sockets.something_waits(self.socket)
         """Whether something waits to be read."""
         try:
-            self.monitor = sockets.monitor(context, self.socket, zmq.EVENT_DISCONNECTED)
-            """Events of `socket`, read by `closed`."""
+            self.show(curve)
+            self.monitor = sockets.monitor(context, self.socket, zmq.EVENT_DISCONNECTED | sockets.FAILED_EVENTS)
+            """Events of `socket`, read by `ended`."""
         except BaseException:
             self.socket.close(linger=0)
             raise
@@ -49,9 +64,16 @@ class Downlink:
 
     def attach(self, base: str) -> None:
         """Connect; XSUB sends what is subscribed on every new connection, and again after each reconnect."""
-        self.closed()  # what is told now is of the base before
+        self.ended()  # what is told now is of the base before
         sockets.connect(self.socket, Endpoints.parse(base).out)
         self.base = base
+
+    def attach_again(self) -> None:
+        """Connect to the same address, with the keys that it shows now."""
+        base = self.base
+        if base is not None:
+            self.detach()
+            self.attach(base)
 
     def detach(self) -> None:
         """Disconnect. What was not read yet is gone: read first."""
@@ -59,9 +81,23 @@ class Downlink:
             sockets.disconnect(self.socket, Endpoints.parse(self.base).out)
             self.base = None
 
-    def closed(self) -> bool:
-        """Whether the connection broke since the last call. XSUB makes it again by itself."""
-        return bool(list(sockets.events_of(self.monitor)))
+    def show(self, curve: sockets.Curve | None) -> None:
+        """Show these keys when it next connects."""
+        sockets.with_keys(self.socket, curve)
+
+    def ended(self) -> int | None:
+        """Return the event by which the connection ended since the last call; None: it did not.
+
+        What broke XSUB makes again by itself; what was refused, one of `sockets.FAILED_EVENTS`, is for `attach`.
+        """
+        events = [event for event, _ in sockets.events_of(self.monitor)]
+        refused = [event for event in events if event & sockets.FAILED_EVENTS]
+        return refused[-1] if refused else events[-1] if events else None
+
+    def ask_rights(self) -> None:
+        """Ask what this node may do."""
+        self._waiting += self._said(encode_rights_wanted(self._of_node))
+        self.flush()
 
     def change(self, subscribe: Iterable[bytes], cancel: Iterable[bytes]) -> None:
         """Subscribe to prefixes, then cancel others: what both cover is never uncovered. Goes out with `flush`."""
@@ -73,8 +109,14 @@ class Downlink:
 
         It leaves together with them: at each place on the way of an ack a thread is woken once instead of twice.
         """
-        self._waiting.append(encode_marker(self.token, nonce, None, claims))
+        self._waiting += self._said(encode_marker(self.token, nonce, None, claims))
         self.flush()
+
+    def _said(self, control: bytes) -> list[bytes]:
+        """With keys no part may come upstream that is no subscription, see `fabric.core.gate`: this one is cancelled
+        at once.
+        """
+        return [b"\x01" + control, b"\x00" + control] if self._has_keys else [control]
 
     def flush(self) -> None:
         """Send what `change` has left waiting."""

@@ -15,6 +15,7 @@ import math
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,15 +24,18 @@ import zmq
 
 from fabric import sockets
 from fabric.endpoints import Endpoints
-from fabric.errors import RemoteWireError, StateError
+from fabric.errors import KeysError, RemoteWireError, StateError
+from fabric.identity.keys import Keys, read_rules
 from fabric.node import connection, contexts, coverage
 from fabric.node.commands import Commands
 from fabric.node.connection import Connection
 from fabric.node.coverage import Ack, Coverage, CoverageEvent
+from fabric.node.credentials import Credentials
 from fabric.node.downlink import TICK_MS, Downlink
 from fabric.node.gaps import Gap
 from fabric.node.handover import Handover
-from fabric.node.interest import Change, Interest
+from fabric.node.interest import Change, wire_prefixes
+from fabric.node.interests import Interests
 from fabric.node.receiver import MessageFun, Receiver
 from fabric.node.subscriptions import AckFun, Subscriptions
 from fabric.node.uplink import Uplink
@@ -51,6 +55,8 @@ CROWD = 150
 """Messages in one tick from which on waking up for each costs more than the work itself."""
 COALESCE_S = 0.0003
 """Then, when all is read, the thread sleeps so long, and finds several where it would have been woken for each."""
+FIRM = 3
+"""So often an address hangs up before it counts as a refusal; to say no to a key once will do."""
 DRAIN_MSGS = 1_000_000
 """At most so many messages are read from a proxy that is lost, before it is let go."""
 
@@ -99,9 +105,12 @@ class Engine:
         hwm_msgs: int,
         reorder_window_s: float,
         context: sockets.Context | None,
+        keys: Keys | None = None,
     ) -> None:
         # ── constants of this run ──
-        self.token = secrets.token_hex(16)
+        self.credentials = Credentials(keys, secrets.token_hex)
+        """What it shows, and may do. I/O thread, but for `why_not_…`."""
+        self.token = self.credentials.new_token()
         """This run's incarnation, 32 hexadecimal digits: in the topics of all that is addressed to this node."""
         self.name = name or f"node-{self.token[:8]}"
         require_name("name", self.name)
@@ -119,15 +128,20 @@ class Engine:
         self.gap_funs: list[Callable[[Gap], object]] = []
         self.state_funs: list[Callable[[NodeState], object]] = []
         self.coverage_funs: list[Callable[[CoverageEvent], object]] = []
-        """Callbacks of `on_gap`, `on_state` and `on_coverage`: only ever longer. Called in the I/O thread."""
+        self.denied_funs: list[Callable[[str, str], object]] = []
+        """Callbacks of `on_gap`, `on_state`, `on_coverage`, `on_denied`: only ever longer. Called in the I/O thread."""
+        self.on_rights: Callable[[], object] = lambda: None
+        """Called in the I/O thread when the rights have changed. Set once, before the thread starts."""
         self._closing = False
         """Set once, by `close`: the I/O thread ends with this turn."""
 
         # ── I/O thread: what is subscribed ──
-        self._interest = Interest(max_prefixes + 1)  # one for what its proxy says of itself
+        self._interest = Interests(max_prefixes + 1, self.credentials.may_hold)  # one for what its proxy says of itself
         """The filters held, and the prefixes that carry them. The downlinks hold exactly these, or are about to."""
         self._generations: dict[bytes, int] = {}
         """Prefixes upstream, and the generation of `_coverage` in which each was sent. Keys: `_interest.wire()`."""
+        self._held: dict[int, str] = {}
+        """Filters of the subscriptions that are held: not of local ones, nor of those that were denied."""
         self._fresh = False
         """Prefixes were added that no marker follows yet; the next `_run_commands` sends one."""
         self._released: list[str] = []
@@ -150,6 +164,10 @@ class Engine:
         """What callbacks were last told. Replaced as a whole; other threads read it."""
         self._connected = threading.Event()
         """Set when the node was connected for the first time, and never cleared."""
+        self._answered = threading.Event()
+        """Set likewise, and when every proxy has refused this node. Never cleared."""
+        self._refusals: Counter[str] = Counter()
+        """How often each address has refused this node since it last let it in; `FIRM` and more: it means it."""
 
         # ── I/O thread: the move to another proxy ──
         self._handover: Handover | None = None
@@ -165,8 +183,9 @@ class Engine:
         more than `CROWD` messages since the tick before."""
         self._asleep = False
         """It sleeps, being quiet. Who publishes much clears it, and rings."""
-        self.counts: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0}
-        """Counts since the start. `refused_answers`: what was addressed to this node and could not be read."""
+        self.counts: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0, "denied": 0, "refusals": 0}
+        """Counts since the start. `refused_answers`: what was addressed to this node and could not be read. `denied`:
+        what it was asked to do and may not. `refusals`: of its connections, by proxies."""
         self.receiver = Receiver(
             self._lock,
             markers.node_prefix(self.token),
@@ -205,11 +224,12 @@ class Engine:
             self.up = Uplink(
                 self._context,
                 self.token,
-                lambda: secrets.randbits(64),
+                self.credentials.new_publisher,
                 hwm_msgs=self._hwm_msgs,
                 max_payload_bytes=max_payload_bytes,
                 max_unconfirmed_bytes=max_unconfirmed_bytes,
                 send_timeout_s=send_timeout_s,
+                curve=lambda: self.credentials.curve,
                 on_much=self._wake,
                 on_wanted=lambda: self.commands.put(self._publishes),
             )
@@ -221,14 +241,18 @@ class Engine:
 
     def _new_downlink(self) -> Downlink:
         self._serial += 1
-        return Downlink(self._context, self.token, self._serial, self.commands.endpoint, hwm_msgs=self._hwm_msgs)
+        curve = self.credentials.curve
+        return Downlink(
+            self._context, self.token, self._serial, self.commands.endpoint, hwm_msgs=self._hwm_msgs, curve=curve
+        )
 
     # ── application threads ──────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, timeout_s: float) -> bool:
         """Run the I/O thread; return whether a proxy answered in time, both ways if something is published by then."""
         self.thread.start()
-        return self._connected.wait(timeout_s)
+        self._answered.wait(timeout_s)
+        return self._connected.is_set()
 
     def close(self, timeout_s: float) -> int:
         """End it, when all that was accepted is confirmed or after `timeout_s`; return how many parts are not."""
@@ -324,13 +348,19 @@ class Engine:
         if scope(topic_filter) == "local":
             self._acknowledge(ident, Ack(True, (), (), time.monotonic() - since))
             return
+        why = self.credentials.why_not_subscribe(topic_filter, wire_prefixes(topic_filter))
+        if why is not None:
+            self.counts["denied"] += 1
+            self._acknowledge(ident, Ack(False, (), (), time.monotonic() - since, why, denied=True))
+            return
+        self._held[ident] = topic_filter
         change = self._interest.hold(topic_filter)
         self._apply(change)
         generation = max((self._generations.get(prefix, 0) for prefix in change.needs), default=0)
         self._perform_coverage(self._coverage.ack_wanted(ident, generation, since))
 
     def _release(self, ident: int, topic_filter: str) -> None:
-        if scope(topic_filter) != "local":
+        if self._held.pop(ident, None) is not None:
             self._apply(self._interest.release(topic_filter))
             self._released.append(topic_filter)
         self._perform_coverage(
@@ -431,8 +461,7 @@ class Engine:
                 self._perform_connection(self._connection.uplink_opened(now))
             else:
                 self._perform_connection(self._connection.uplink_closed(now, "the connection broke"))
-        if self._down.closed():
-            self._perform_connection(self._connection.downlink_closed(now, "the connection broke"))
+        self._see_whether_it_ended(now)
         self._perform_connection(self._connection.tick(now, idle))
         self._open_uplink()
         self.up.tick(now)
@@ -459,10 +488,69 @@ class Engine:
             or self.commands
             or self._fresh
             or self._claims
+            or self.credentials.is_waiting
             or self.receiver.is_awaiting
             or self._coverage.is_waiting
             or not self.up.is_settled
         )
+
+    def _see_whether_it_ended(self, now: float) -> None:
+        """Whether the connection from the proxy broke, or was refused; and ask for the rights where they are wanted."""
+        event = self._down.ended()
+        if event is not None:
+            self._perform_connection(self._connection.downlink_closed(now, "the connection broke"))
+            if event & sockets.FAILED_EVENTS:
+                self._refused(event, now)
+            else:  # XSUB makes it again
+                self.credentials.attached(now)
+        if self._handover is not None and (self._handover.link.ended() or 0) & sockets.FAILED_EVENTS:
+            self.credentials.expect_other()
+            self._handover.link.show(self.credentials.curve)
+            self._handover.link.attach_again()
+        retry_at = self.credentials.retry_at
+        if retry_at is not None and now >= retry_at:
+            self._attach(self._connection.base, now)
+        if self.credentials.asks(now):
+            self._down.ask_rights()
+
+    def _refused(self, event: int, now: float) -> None:
+        base = self._connection.base
+        why = _refusal(event, base, self.credentials.keys)
+        self._down.detach()
+        self.counts["refusals"] += 1
+        if why != self.credentials.refusal:
+            log.warning("node %s: %s", self.name, why)
+        self.credentials.refused(now, why, _mesh_of(self.credentials.keys))
+        self._refusals[base] += FIRM if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH else 1
+        if all(self._refusals[each] >= FIRM for each in self._connection.bases):
+            self._answered.set()
+        self._set_state(NodeState("connecting", base, why))
+
+    def _attach(self, base: str, now: float) -> None:
+        self._down.show(self.credentials.curve)
+        self._down.attach(base)
+        self.credentials.attached(now)
+
+    def _rights_heard(self, payload: object, now: float) -> None:
+        """Judge by these from now on. Nobody can have subscribed before the first: the node was not there yet."""
+        if not self.credentials.rights_heard(payload):
+            return
+        self.on_rights()
+        for ident, topic_filter in list(self._held.items()):
+            why = self.credentials.why_not_subscribe(topic_filter, wire_prefixes(topic_filter))
+            if why is not None:
+                self._withdraw(ident, topic_filter, why, now)
+        self._coverage.proxy_switched(now)  # nothing is waited for that was said before
+
+    def _withdraw(self, ident: int, topic_filter: str, why: str, now: float) -> None:
+        """What was held may be no more."""
+        self.counts["denied"] += 1
+        del self._held[ident]
+        self._apply(self._interest.release(topic_filter))
+        self._released.append(topic_filter)
+        self._perform_coverage(self._coverage.subscription_ended(ident, now, why, denied=True))
+        for fun in self.denied_funs:
+            self.receiver.call(fun, topic_filter, why)
 
     def _on_notice(self, prefix: object) -> None:
         """The proxy's relay gave up a prefix, perhaps by a stray cancel: claim it if it is held here."""
@@ -493,9 +581,13 @@ class Engine:
             self.receiver.refuse(error)
             return
         now = time.monotonic()
+        if kind is markers.Kind.RIGHTS:
+            self._rights_heard(payload, now)
+            return
         if kind is markers.Kind.WATERMARK:
             # While the next connection could not be made yet, the lock being busy, this came of the one before.
-            if self.up.watermark_returned(payload, now) and self._want_uplink is None:
+            is_whole = self._want_uplink is None and self.credentials.may_begin
+            if self.up.watermark_returned(payload, now) and is_whole:
                 self._perform_connection(self._connection.watermark_returned(now))
             return
         answer = markers.read_answer(payload) if kind is markers.Kind.ANSWER else None
@@ -513,7 +605,8 @@ class Engine:
         if answer.leg == "out":
             self._connection.proxy_heard(now)
             self._know_proxy(answer.view)
-            if answer.view.state != "joining" and self._coverage.asks(answer.nonce):
+            is_member = answer.view.state != "joining" and self.credentials.may_begin
+            if is_member and self._coverage.asks(answer.nonce):
                 self._perform_connection(self._connection.marker_answered(now))
         self._perform_coverage(self._coverage.marker_answered(answer.nonce, answer.leg, answer.view, now))
         if self._handover is not None:
@@ -528,7 +621,7 @@ class Engine:
                 old = self.subscriptions.remove(self._own_filter)
                 self._apply(self._interest.release(old))
             self.own = view.record.id
-            topic = markers.ANNOUNCE + self.own
+            topic = f"{markers.ANNOUNCE}{self.own}/#"  # with what nodes are asked there
             self._own_filter = self.subscriptions.add_own(topic, self._on_announcement)
             self._apply(self._interest.hold(topic))
             self._down.flush()
@@ -537,7 +630,7 @@ class Engine:
         if is_question(message.payload):
             self.on_question(message.payload)
             return
-        view = View.from_map(message.payload)
+        view = View.from_map(message.payload) if message.topic == f"{markers.ANNOUNCE}{self.own}" else None
         if view is None:
             self.counts["refused_answers"] += 1
             return
@@ -559,7 +652,7 @@ class Engine:
         for effect in effects:
             match effect:
                 case connection.Attach(base):
-                    self._down.attach(base)
+                    self._attach(base, now)
                     self._perform_coverage(self._coverage.proxy_lost(now))
                 case connection.Detach():
                     self._abandon_move()
@@ -578,8 +671,10 @@ class Engine:
                         self.up.proven(now, self._reorder_window_s)
                     else:
                         self.up.answered()
+                    del self._refusals[base]
                     self._set_state(NodeState("connected", base))
                     self._connected.set()
+                    self._answered.set()
                 case connection.Publishing():
                     self.up.proven(now, self._reorder_window_s)
                 case connection.Lost(base, why):
@@ -622,6 +717,7 @@ class Engine:
         self._down, self._handover = link, None
         self._coverage.proxy_switched(now)
         self.own = None
+        self.credentials.attached(now)
         self.up.close_gate()
         self._perform_connection(self._connection.move_finished(now))
 
@@ -654,3 +750,19 @@ class Engine:
     def _tell_gap(self, gap: Gap) -> None:
         for fun in self.gap_funs:
             self.receiver.call(fun, gap)
+
+
+def _mesh_of(keys: Keys | None) -> tuple[str, ...]:
+    """Return the proxies' public keys as the folder has them now: they may be being changed."""
+    with contextlib.suppress(KeysError):
+        return read_rules(keys.folder).mesh if keys is not None else ()
+    return ()
+
+
+def _refusal(event: int, base: str, keys: Keys | None) -> str:
+    """Return in words why a connection was refused."""
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return f"the proxy at {base} does not admit the key of {keys.name if keys else 'nobody'!r}"
+    if keys is None:
+        return f"what listens at {base} hung up: it may want keys (--keys, FABRIC_KEYS)"
+    return f"what listens at {base} shows no key of this mesh: a proxy without keys, or of another mesh"

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from fabric.node.contested import Contested
+
 T = TypeVar("T")
 
 REORDER_WINDOW_S = 0.5  # how long what came too early waits for what is missing, after a move or a reconnect
 MAX_ENTRIES = 1_000_000  # pairs of topic and publisher a receiver keeps; each costs about 0.5 kB
 MAX_AWAITING = 100_000  # items that wait at once, over all topics
+MAX_JUMP = 2**32  # further above the last number a publisher cannot be, whatever was lost
+MAX_NUMBER = 2**48  # a first number; who publishes a million messages a second comes here in nine years
 
 _SECOND_CHANCES = 16
 
@@ -38,6 +42,16 @@ class Deliver(NamedTuple, Generic[T]):
     item: T
 
 
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """This number is not the publisher's: it is refused, or it was believed, and is not any more."""
+
+    topic: str
+    publisher: int
+    number: int
+
+
+Effect = Deliver[T] | Gap | Forged
 _TAIL: Any = object()  # waits in the place of an item: this number was sent, and is not here
 
 
@@ -56,8 +70,11 @@ class _Awaiting(Generic[T]):
 class GapDetector(Generic[T]):
     """Puts each publisher's messages on each topic in order, and tells what is lost and what is double.
 
-    Returns effects, a list of `Deliver` and `Gap`, to be carried out in that order. `T` is whatever the caller wants
-    back for delivery.
+    Returns effects, a list of `Deliver`, `Gap` and `Forged`, to be carried out in that order. `T` is whatever the
+    caller wants back for delivery.
+
+    Who forges numbers can silence a publisher for a while, but not for good: a jump above `MAX_JUMP` is refused, and a
+    stream that goes on below the last number for long enough is taken for the true one (`fabric.node.contested`).
 
     The hot path is the caller's. `lasts(topic)` is a plain dict {publisher: last number}:
 
@@ -101,6 +118,8 @@ class GapDetector(Generic[T]):
         """What waits, by topic and publisher: exactly where the entry is negative."""
         self._deadlines: deque[tuple[float, str, int, int]] = deque()
         """(until when, topic, publisher, number) of what waits, in order of time; void if it was released before."""
+        self._contested = Contested()
+        """Of what looks like duplicates, what may be the true stream."""
 
     @property
     def is_awaiting(self) -> bool:
@@ -117,41 +136,45 @@ class GapDetector(Generic[T]):
         return lasts
 
     def observe(
-        self, topic: str, publisher: int, number: int, now: float, *, item: T, awaits: bool
-    ) -> list[Deliver[T] | Gap]:
+        self, topic: str, publisher: int, number: int, now: float, *, item: T, awaits: bool, sent_ns: int = 0
+    ) -> list[Effect[T]]:
         """Take one message. `awaits`: after a move or reconnect, when what is missing may still come by the other way.
 
+        sent_ns: by the publisher's clock
         returns: nothing for a duplicate (not above the last number, or waiting already) and for what has to wait
         """
         lasts = self.lasts(topic)
         last = lasts.get(publisher)
         if last is None:
             return self._first(topic, publisher, number, item)
+        if number - _plain(last) > MAX_JUMP:
+            return [Forged(topic, publisher, number)]
+        if number <= _plain(last):
+            return self._came_again(topic, publisher, number, now, item, sent_ns)
         if last < 0 or (awaits and number > last + 1):
             return self._await(topic, publisher, number, now, item)
-        if number <= last:
-            self.duplicates += 1
-            return []
         lasts[publisher] = number
         if number == last + 1:
             return [Deliver(topic, item)]
         return [self._gap(topic, publisher, last + 1, number - 1), Deliver(topic, item)]
 
-    def tail(self, topic: str, publisher: int, number: int, now: float, awaits: bool) -> list[Deliver[T] | Gap]:
+    def tail(self, topic: str, publisher: int, number: int, now: float, awaits: bool) -> list[Effect[T]]:
         """Take a tail: the publisher has sent up to `number`. A topic never seen stays so: its start is unknown."""
         lasts = self._topics.get(topic, {})
         last = lasts.get(publisher)
-        if last is None or number <= (last if last >= 0 else -1 - last):
+        if last is None or number <= _plain(last):
             return []
+        if number - _plain(last) > MAX_JUMP:
+            return [Forged(topic, publisher, number)]
         if last < 0 or awaits:
             early = self._awaiting.get((topic, publisher))
             return [] if early and number in early.items else self._await(topic, publisher, number, now, _TAIL)
         lasts[publisher] = number
         return [self._gap(topic, publisher, last + 1, number)]
 
-    def expire(self, now: float) -> list[Deliver[T] | Gap]:
+    def expire(self, now: float) -> list[Effect[T]]:
         """Release, in order, what has waited for the whole window, and report what is missing before it."""
-        effects: list[Deliver[T] | Gap] = []
+        effects: list[Effect[T]] = []
         while self._deadlines and self._deadlines[0][0] <= now:
             effects += self._release_oldest()
         return effects
@@ -171,7 +194,9 @@ class GapDetector(Generic[T]):
         self._awaiting = {key: early for key, early in self._awaiting.items() if key[0] not in topics}
         return len(topics)
 
-    def _first(self, topic: str, publisher: int, number: int, item: T) -> list[Deliver[T] | Gap]:
+    def _first(self, topic: str, publisher: int, number: int, item: T) -> list[Effect[T]]:
+        if number > MAX_NUMBER:
+            return [Forged(topic, publisher, number)]
         effects = self._evict() if len(self._entries) >= self.max_entries else []
         self._entries.append((topic, publisher, number))
         self.lasts(topic)[publisher] = number
@@ -180,7 +205,26 @@ class GapDetector(Generic[T]):
         effects.append(Deliver(topic, item))
         return effects
 
-    def _await(self, topic: str, publisher: int, number: int, now: float, item: T) -> list[Deliver[T] | Gap]:
+    def _came_again(
+        self, topic: str, publisher: int, number: int, now: float, item: T, sent_ns: int
+    ) -> list[Effect[T]]:
+        """A duplicate, unless the true publisher proves to be at this number: then what was dropped of it is lost."""
+        last = _plain(self._topics[topic][publisher])
+        first = self._contested.came_again(topic, publisher, number, last, sent_ns, now)
+        if first is None:
+            self.duplicates += 1
+            return []
+        early = self._awaiting.get((topic, publisher))
+        effects = self._advance(topic, publisher, max(early.numbers)) if early else []
+        self._topics[topic][publisher] = number
+        return [
+            *effects,
+            Forged(topic, publisher, last),
+            self._gap(topic, publisher, first, number - 1),
+            Deliver(topic, item),
+        ]
+
+    def _await(self, topic: str, publisher: int, number: int, now: float, item: T) -> list[Effect[T]]:
         lasts = self._topics[topic]
         last = lasts[publisher]
         if last >= 0:
@@ -189,7 +233,7 @@ class GapDetector(Generic[T]):
         if early is None:
             early = self._awaiting[topic, publisher] = _Awaiting()
         known = early.items.get(number)
-        if number <= -1 - last or (known is not None and known is not _TAIL):
+        if known is not None and known is not _TAIL:
             self.duplicates += 1
             return []
         if known is None:
@@ -201,17 +245,17 @@ class GapDetector(Generic[T]):
             effects += self._release_oldest()
         return effects
 
-    def _release_oldest(self) -> list[Deliver[T] | Gap]:
+    def _release_oldest(self) -> list[Effect[T]]:
         _, topic, publisher, number = self._deadlines.popleft()
         early = self._awaiting.get((topic, publisher))
         return self._advance(topic, publisher, number) if early and number in early.items else []
 
-    def _advance(self, topic: str, publisher: int, upto: int) -> list[Deliver[T] | Gap]:
+    def _advance(self, topic: str, publisher: int, upto: int) -> list[Effect[T]]:
         """Release what waits up to `upto`, if that still waits, and then what follows without a hole."""
         early = self._awaiting[topic, publisher]
         numbers, items = early.numbers, early.items
         last = -1 - self._topics[topic][publisher]
-        effects: list[Deliver[T] | Gap] = []
+        effects: list[Effect[T]] = []
         while numbers and numbers[0] <= upto:
             number = heapq.heappop(numbers)
             item = items.pop(number)
@@ -233,7 +277,7 @@ class GapDetector(Generic[T]):
             self._topics[topic][publisher] = last
         return effects
 
-    def _evict(self) -> list[Deliver[T] | Gap]:
+    def _evict(self) -> list[Effect[T]]:
         """Forget the oldest entry. One that has moved since it was last looked at is passed over, up to 16 times."""
         for _ in range(_SECOND_CHANCES):
             topic, publisher, then = self._entries.popleft()
@@ -257,3 +301,8 @@ class GapDetector(Generic[T]):
         self.gaps += 1
         self.lost += lost
         return Gap(topic, publisher, first, last, lost)
+
+
+def _plain(entry: int) -> int:
+    """Return the last number, whether something waits there or not."""
+    return entry if entry >= 0 else -1 - entry

@@ -2,18 +2,21 @@
 
 Three sets, each derived from the one before it:
 
-    wanted   the prefixes of every held filter, reference-counted (`topics.subscription_prefixes`)
+    wanted   the prefixes of every held filter (`topics.subscription_prefixes`), reference-counted; in place of one of
+             more than `MAX_PREFIX_BYTES`, the longest group above it that is not
     exact    those of them that no shorter wanted prefix covers
-    wire     what is subscribed upstream: `exact`, or, beyond the budget, coarser groups in its place
+    wire     what is subscribed upstream: `exact`, or, beyond the budget, coarser groups in its place. The budget is of
+             number and of bytes: a trie takes up to 340 bytes for each byte of a prefix
 
 A prefix is empty, or ends in `/` (a group: everything below that level), or in NUL (one topic), so one covers another
 exactly when it is its beginning. `wanted` is kept in a tree of groups; in `wire` nothing covers anything else.
 
 Beyond the budget, groups with several members are replaced by the group itself: the deepest level first, as a deep
 group lets through least that nobody asked for; on one level the one with most members first, as that is likeliest to be
-wanted as a whole. If it must be, this ends at the empty prefix. It goes an eighth below the budget, so that its cost is
-paid once for many filters. Refining waits until the exact prefixes fit into three quarters of the budget, or are half
-as many as they were since they were last refined: so no change and its opposite cost much again and again.
+wanted as a whole. For bytes, groups with one member as well, and the one that saves most first. If it must be, this
+ends at the empty prefix. It goes an eighth below the budget, so that its cost is paid once for many filters. Refining
+waits until the exact prefixes fit into three quarters of the budget, or are half as many as they were since they were
+last refined: so no change and its opposite cost much again and again.
 
 Reading order: `Interest.hold` and `release`, then `_want` and `_unwant`, then `_coarsen` and `_refine`.
 """
@@ -21,11 +24,16 @@ Reading order: `Interest.hold` and `release`, then `_want` and `_unwant`, then `
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from fabric.errors import expected
 from fabric.topics import subscription_prefixes
+
+MAX_PREFIX_BYTES = 4096
+"""Longest prefix sent upstream, see `sockets.UPSTREAM_BYTES`. What needs a longer one gets more than it matches."""
+BYTES_EACH = 64
+LEAST_BYTES = 64 * 1024
 
 
 class Change(NamedTuple):
@@ -44,16 +52,26 @@ class Interest:
 
     max_prefixes: most prefixes held upstream, at least 1, for as long as no change is being applied. Default 1,000:
                   each costs a proxy about 2.5 kB, and when a peer leaves, the proxy stalls while it removes them all
+    max_bytes:    most bytes of these together, likewise. Default: 64 for each prefix, at least 64 KiB
+    may_hold:     whether a coarser group may be held in place of its members: where not, a budget is exceeded
     """
 
-    def __init__(self, max_prefixes: int = 1000) -> None:
-        if max_prefixes < 1:
-            raise ValueError(expected("max_prefixes", max_prefixes, "at least 1"))
-        self._max = max_prefixes
-        self._coarsen_to = max_prefixes - max_prefixes // 8
-        """Coarsening stops at so many prefixes."""
-        self._refine_at = max(1, max_prefixes * 3 // 4)
-        """Refining waits until so few would do."""
+    def __init__(
+        self,
+        max_prefixes: int = 1000,
+        max_bytes: int | None = None,
+        may_hold: Callable[[bytes], bool] = lambda prefix: True,
+    ) -> None:
+        if max_bytes is None:
+            max_bytes = max(LEAST_BYTES, BYTES_EACH * max_prefixes)
+        for name, value in (("max_prefixes", max_prefixes), ("max_bytes", max_bytes)):
+            if value < 1:
+                raise ValueError(expected(name, value, "at least 1"))
+        self._max, self._may_hold = _Size(max_prefixes, max_bytes), may_hold
+        self._coarsen_to = _Size(max_prefixes - max_prefixes // 8, max_bytes - max_bytes // 8)
+        """Coarsening stops at so much."""
+        self._refine_at = _Size(max(1, max_prefixes * 3 // 4), max(1, max_bytes * 3 // 4))
+        """Refining waits until so little would do."""
         self._filters: dict[str, int] = {}
         """Filters held, and how often each; never 0."""
         self._wanted: dict[bytes, int] = {}
@@ -64,10 +82,12 @@ class Interest:
         """Prefixes upstream. Each of `_wanted` is covered by exactly one of them; none of them covers another."""
         self._coarse: dict[bytes, None] = {}
         """Those of `_wire` that are not in `_wanted`."""
-        self._exact = 0
-        """How many of `_wanted` no shorter one covers."""
-        self._planned = 0
-        """The largest `_exact` since the last `_refine`."""
+        self._wire_bytes = 0
+        """Of `_wire`."""
+        self._exact = _Size(0, 0)
+        """Those of `_wanted` that no shorter one covers."""
+        self._planned = _Size(0, 0)
+        """The largest `_exact` since the last `_refine`, by number and by bytes."""
         self._subscribe: dict[bytes, None] = {}
         self._cancel: dict[bytes, None] = {}
         """Net effects of the call that is running, disjoint; empty between calls."""
@@ -78,13 +98,13 @@ class Interest:
         raises: InvalidFilter, and nothing has changed
         cost:   O(levels), amortised; a new group also walks the prefixes below it
         """
-        prefixes = subscription_prefixes(topic_filter)
+        prefixes = wire_prefixes(topic_filter)
         count = self._filters.get(topic_filter, 0)
         self._filters[topic_filter] = count + 1
         if count == 0:
             for prefix in prefixes:
                 self._want(prefix)
-            if len(self._wire) > self._max:
+            if not self._wire_size <= self._max:
                 self._coarsen()
         return self._change(self._carriers(prefixes))
 
@@ -95,16 +115,16 @@ class Interest:
         cost:   as `hold`; a group that goes walks the prefixes below it, once
         """
         count = self._count(topic_filter)
-        prefixes = subscription_prefixes(topic_filter)
+        prefixes = wire_prefixes(topic_filter)
         if count > 1:
             self._filters[topic_filter] = count - 1
             return self._change(self._carriers(prefixes))
         del self._filters[topic_filter]
         for prefix in prefixes:
             self._unwant(prefix)
-        if self._coarse and (self._exact <= self._refine_at or self._exact * 2 <= self._planned):
+        if self._coarse and (self._exact <= self._refine_at or self._exact.is_half_of(self._planned)):
             self._refine()
-        if len(self._wire) > self._max:
+        if not self._wire_size <= self._max:
             self._coarsen()
         return self._change(())
 
@@ -120,11 +140,17 @@ class Interest:
         """Return counts: filters, prefixes that carry exactly these, prefixes upstream, and the coarser of these."""
         return {
             "filters": len(self._filters),
-            "exact": self._exact,
+            "exact": self._exact.number,
             "wire": len(self._wire),
             "coarse": len(self._coarse),
-            "max_prefixes": self._max,
+            "bytes": self._wire_bytes,
+            "max_prefixes": self._max.number,
+            "max_bytes": self._max.size,
         }
+
+    @property
+    def _wire_size(self) -> _Size:
+        return _Size(len(self._wire), self._wire_bytes)
 
     def _count(self, topic_filter: str) -> int:
         count = self._filters.get(topic_filter)
@@ -137,7 +163,7 @@ class Interest:
         return tuple(dict.fromkeys(carrier for carrier in found if carrier is not None))
 
     def _change(self, needs: tuple[bytes, ...]) -> Change:
-        self._planned = max(self._planned, self._exact)
+        self._planned = self._planned.or_more(self._exact)
         change = Change(tuple(self._subscribe), tuple(self._cancel), needs)
         self._subscribe.clear()
         self._cancel.clear()
@@ -153,7 +179,7 @@ class Interest:
         self._coarse.pop(prefix, None)
         self._grow(prefix)
         if not covered:
-            self._exact += 1 - sum(1 for _ in self._below(prefix, self._wanted))
+            self._exact = self._exact.changed([prefix], list(self._below(prefix, self._wanted)))
         if carrier is None:
             self._replace(self._below(prefix, self._wire), [prefix])
 
@@ -166,7 +192,7 @@ class Interest:
         if _shortest(prefix, self._wanted) is not None:
             return
         uncovered = list(self._below(prefix, self._wanted))
-        self._exact += len(uncovered) - 1
+        self._exact = self._exact.changed(uncovered, [prefix])
         carrier = _shortest(prefix, self._wire)
         if carrier == prefix:
             self._replace([prefix], uncovered)
@@ -187,11 +213,19 @@ class Interest:
             )
         for level in sorted(groups, reverse=True):
             # What lies deeper is one prefix a child by now, so the children are the members.
-            members = {group: len(self._children[group]) for group in groups[level] if len(self._children[group]) > 1}
-            for group in sorted(members, key=members.__getitem__, reverse=True):
+            by_bytes = self._wire_bytes > self._coarsen_to.size
+            worth = {group: self._worth(group, by_bytes=by_bytes) for group in groups[level]}
+            worthy = [group for group in worth if worth[group] > 0 and self._may_hold(group)]
+            for group in sorted(worthy, key=worth.__getitem__, reverse=True):
                 self._replace(self._below(group, self._wire), [group])
-                if len(self._wire) <= self._coarsen_to:
+                if self._wire_size <= self._coarsen_to:
                     return
+
+    def _worth(self, group: bytes, *, by_bytes: bool) -> int:
+        """What it saves to hold `group` in place of its members: prefixes, or bytes."""
+        if by_bytes:
+            return sum(map(len, self._below(group, self._wire))) - len(group)
+        return len(self._children[group]) - 1
 
     def _refine(self) -> None:
         """Replace every coarser group by what is wanted in it; the caller coarsens again what is too much. O(exact)."""
@@ -204,6 +238,7 @@ class Interest:
             self._drop(prefix)
         for prefix in new:
             self._wire.add(prefix)
+            self._wire_bytes += len(prefix)
             if prefix not in self._wanted:
                 self._coarse[prefix] = None
             if prefix in self._cancel:
@@ -213,6 +248,7 @@ class Interest:
 
     def _drop(self, prefix: bytes) -> None:
         self._wire.remove(prefix)
+        self._wire_bytes -= len(prefix)
         self._coarse.pop(prefix, None)
         if prefix in self._subscribe:
             del self._subscribe[prefix]
@@ -246,6 +282,35 @@ class Interest:
             if not self._children[group]:
                 del self._children[group]
             prefix = group
+
+
+class _Size(NamedTuple):
+    """So many prefixes, and their bytes. Compared as both together, not one after the other."""
+
+    number: int
+    size: int
+
+    def __le__(self, other: tuple[int, ...]) -> bool:
+        return self.number <= other[0] and self.size <= other[1]
+
+    def changed(self, came: list[bytes], went: list[bytes]) -> _Size:
+        number, more = len(came) - len(went), sum(map(len, came)) - sum(map(len, went))
+        return _Size(self.number + number, self.size + more)
+
+    def or_more(self, other: _Size) -> _Size:
+        return _Size(max(self.number, other.number), max(self.size, other.size))
+
+    def is_half_of(self, other: _Size) -> bool:
+        return self.number * 2 <= other.number or self.size * 2 <= other.size
+
+
+def wire_prefixes(topic_filter: str) -> tuple[bytes, ...]:
+    """Return the prefixes that bring what a filter matches, each short enough to be sent."""
+    return tuple(dict.fromkeys(map(_short_enough, subscription_prefixes(topic_filter))))
+
+
+def _short_enough(prefix: bytes) -> bytes:
+    return prefix if len(prefix) <= MAX_PREFIX_BYTES else prefix[: prefix.rfind(b"/", 0, MAX_PREFIX_BYTES) + 1]
 
 
 def _parent(prefix: bytes) -> bytes:

@@ -8,13 +8,16 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from fabric import sockets
-from fabric.errors import FabricError, InvalidFilter, NotConnected, ScopeError, StateError, expected
+from fabric.errors import FabricError, InvalidFilter, NotAllowed, NotConnected, ScopeError, StateError, expected
+from fabric.identity.keys import Keys, from_environment, load
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
 from fabric.node.gaps import Gap
+from fabric.node.interest import wire_prefixes
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
@@ -37,7 +40,7 @@ class Node:
     send_timeout_s:     how long `publish` waits for a connection, or for room in the queue
     silence_s:          a proxy that was not heard of for so long is lost
     max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for.
-                        Each costs a proxy about 2.5 kB
+                        Each costs a proxy about 2.5 kB. They have 64 bytes each on average, 4 KiB at most
     max_payload_bytes:  largest payload, packed, 8 MiB by default; the proxy may allow less
     max_unconfirmed_bytes: what is kept to be sent again when the proxy dies; what does not fit is `uncertain` then
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
@@ -45,7 +48,11 @@ class Node:
     reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
     context:            a `zmq.Context` for its sockets, up to ten. Who made it ends it, after its nodes. Default:
                         one that up to 16 nodes of this process share, with its I/O thread
-    errors:             NotConnected when no proxy answers in time; ValueError for an invalid address or name
+    keys:               folder with the key of who this is, see `fabric.identity.keys`; default: `FABRIC_KEYS` and
+                        `FABRIC_IDENTITY`, if they are set. What its roles do not allow raises NotAllowed
+    identity:           whose key of the folder to use, where there are several
+    errors:             NotConnected when no proxy answers in time, or they refuse; KeysError; ValueError for an invalid
+                        address or name
     """
 
     def __init__(
@@ -64,6 +71,8 @@ class Node:
         hwm_msgs: int = sockets.HWM_MSGS,
         reorder_window_s: float = 0.5,
         context: sockets.Context | None = None,
+        keys: str | os.PathLike[str] | Keys | None = None,
+        identity: str | None = None,
     ) -> None:
         bases = [connect] if isinstance(connect, str) else list(connect)
         counts = {"max_prefixes": max_prefixes, "max_payload_bytes": max_payload_bytes, "max_entries": max_entries}
@@ -87,6 +96,7 @@ class Node:
             hwm_msgs=hwm_msgs,
             reorder_window_s=reorder_window_s,
             context=context,
+            keys=_keys(keys, identity),
         )
         """The I/O thread, and all that it works on."""
         respondent = Respondent(
@@ -97,6 +107,7 @@ class Node:
             engine.stats,
             lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
         )
+        engine.on_rights = lambda: self._prefixes.clear()
         engine.on_question, engine.receiver.on_trace = respondent.question_heard, respondent.trace_heard
         self._publish = engine.up.publish
         """Numbers and sends what has a prefix."""
@@ -113,7 +124,8 @@ class Node:
         _nodes.add(self)
         if not engine.start(connect_timeout_s):
             self.close(0)
-            raise NotConnected(f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
+            refusal = engine.credentials.refusal
+            raise NotConnected(refusal or f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
 
     def __enter__(self) -> Node:
         return self
@@ -175,8 +187,8 @@ class Node:
         In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once.
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
         timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
-        errors:  InvalidTopic; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that cannot be
-                 sent; HighWaterMarkReached or NotConnected when it was not accepted within `send_timeout_s`;
+        errors:  InvalidTopic; NotAllowed; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that
+                 cannot be sent; HighWaterMarkReached or NotConnected when it was not accepted within `send_timeout_s`;
                  StateError when closed
         """
         prefix = self._prefixes.get(topic)
@@ -221,6 +233,27 @@ class Node:
         """Have `fun(event)` called in the I/O thread when coverage changes: `.covered .missing .lost .gained`."""
         self._engine.coverage_funs.append(fun)
 
+    def on_denied(self, fun: Callable[[str, str], object]) -> None:
+        """Have `fun(filter, why)` called in the I/O thread when a subscription ends that is not allowed any more."""
+        self._engine.denied_funs.append(fun)
+
+    def why_not(self, act: str, what: str) -> str | None:
+        """Return why this node may not `publish` on a topic, or `subscribe` to a filter; None when it may.
+
+        errors: ValueError for another act; InvalidTopic, InvalidFilter
+        """
+        if act not in ("publish", "subscribe"):
+            raise ValueError(expected("act", act, "publish or subscribe"))
+        if act == "publish":
+            validate_topic(what)
+            return self._engine.credentials.why_not_publish(what)
+        validate_filter(what)
+        return self._engine.credentials.why_not_subscribe(what, wire_prefixes(what))
+
+    def new_token(self) -> str:
+        """Return a token for what lives on this node and is asked, or answered, under a topic of its own."""
+        return self._engine.credentials.new_token()
+
     def stats(self) -> dict[str, Any]:
         """Return figures: counts since the start, and what is held at present."""
         return self._engine.stats()
@@ -253,6 +286,7 @@ class Node:
         errors:    those of `publish`, but for the ScopeError of `$…`. The topic is checked at each call: 3 us
         """
         self._check()
+        self._require_right(topic)
         return self._publish(self._engine.up.prefix(topic), payload, headers, timeout_s)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -302,11 +336,18 @@ class Node:
             return None
         if kind == "system":
             raise ScopeError(expected("topic", topic, "a first level without $: those belong to the fabric"))
+        self._require_right(topic)
         prefix = self._engine.up.prefix(topic)
         if len(self._prefixes) >= 100_000:
             self._prefixes.clear()
         self._prefixes[topic] = prefix
         return prefix
+
+    def _require_right(self, topic: str) -> None:
+        why = self._engine.credentials.why_not_publish(topic)
+        if why is not None:
+            self._engine.counts["denied"] += 1
+            raise NotAllowed(why)
 
     def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
         with self._lock:
@@ -317,6 +358,12 @@ class Node:
 
 
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()
+
+
+def _keys(given: str | os.PathLike[str] | Keys | None, identity: str | None) -> Keys | None:
+    if given is None:
+        return from_environment(name=identity)
+    return given if isinstance(given, Keys) else load(Path(given), identity)
 
 
 def _forked_error() -> FabricError:

@@ -16,8 +16,8 @@ from typing import Any
 
 from fabric.broker import Broker
 from fabric.core import COMPILED
-from fabric.errors import RemoteWireError
-from fabric.node.gaps import Gap, GapDetector
+from fabric.errors import RemoteWireError, expected
+from fabric.node.gaps import Forged, Gap, GapDetector
 from fabric.protocol.stray import MARK
 from fabric.wire import NO_HEADERS, Message, decode_body, decode_topic, no_topic
 
@@ -139,7 +139,9 @@ class Receiver:
             self._carry_out(self.detector.tail(topic, publisher, number, now, awaits))
             return
         message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
-        self._carry_out(self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits))
+        self._carry_out(
+            self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits, sent_ns=sent_ns)
+        )
 
     def handler_raised(self, message: Message, subscriptions: Any, place: int) -> None:
         """The handler of `subscriptions[place]` raised, just now: log it, and go on with those behind it."""
@@ -204,6 +206,10 @@ class Receiver:
         for effect in effects:
             if isinstance(effect, Gap):
                 self._on_gap(effect)
+            elif isinstance(effect, Forged):
+                self.refuse(
+                    RemoteWireError(expected("number", effect.number, "one that this publisher can be at"), "number")
+                )
             else:
                 self.deliver(effect.item)
 

@@ -8,11 +8,15 @@ everything here; the I/O thread never waits for it, nor for a full queue.
 from __future__ import annotations
 
 import copy
+import hmac
 import logging
+import secrets
+import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, NoReturn
 
 import zmq
@@ -74,6 +78,7 @@ class Uplink:
     what was accepted goes out as ever.
 
     random_u64:      source of publisher ids
+    curve:           returns the keys to show, when a connection is made
     send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
     on_much:         called whenever `FRESH_PARTS` more were sent in the short way
     on_wanted:       called once, by the first who publishes: a connection is wanted
@@ -91,6 +96,7 @@ class Uplink:
         max_payload_bytes: int,
         max_unconfirmed_bytes: int,
         send_timeout_s: float,
+        curve: Callable[[], sockets.Curve | None] = lambda: None,
         on_much: Callable[[], None] = lambda: None,
         on_wanted: Callable[[], None] = lambda: None,
         time_ns: Callable[[], int] | None = None,
@@ -98,7 +104,7 @@ class Uplink:
     ) -> None:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
         self._random_u64, self._on_much, self._on_wanted = random_u64, on_much, on_wanted
-        self._time_ns = time_ns or time.time_ns
+        self._time_ns, self._curve = time_ns or time.time_ns, curve
         self._lock = threading.Lock()
         """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
         self._changed = threading.Condition(self._lock)
@@ -131,6 +137,8 @@ class Uplink:
         """Events of `_socket`, read in the I/O thread. Changes with `_socket`."""
         self._serial = 0
         """Connections made. A watermark carries it: one that comes back of an earlier connection proves nothing."""
+        self._seal_key = secrets.token_bytes(16)
+        """Of this run. Seals watermarks, since anybody may publish what looks like one. Never changes."""
         self._state = "closed"
         """`closed`, `keeping`, `resending` or `open`; see above. I/O thread, which needs no lock to leave `open`."""
         self._wanted = False
@@ -389,6 +397,7 @@ class Uplink:
             self._drop()
             self._serial += 1
             self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=0)
+            sockets.with_keys(self._socket, self._curve())
             self.outlet.connect(self._socket)
             self.monitor = sockets.monitor(self._context, self._socket, _EVENTS)
             sockets.connect(self._socket, endpoint)
@@ -434,15 +443,27 @@ class Uplink:
 
     def watermark_returned(self, payload: object, now: float) -> bool:
         """A watermark came back. True when it was sent over the present connection."""
-        if not (isinstance(payload, list) and len(payload) == 2 and all(type(field) is int for field in payload)):
-            return False
-        serial, count = payload
-        if serial != self._serial:
+        count = self._read_watermark(payload)
+        if count is None:
             return False
         with self._changed:
             self._unconfirmed.watermark_returned(count, now)
             self._changed.notify_all()
         return True
+
+    def _watermark(self, count: int) -> list[Any]:
+        """Return what is sent behind so many parts, on the present connection: it is read by this node alone."""
+        seal = blake2b(struct.pack("=QQ", self._serial, count), key=self._seal_key, digest_size=8).digest()
+        return [self._serial, count, seal]
+
+    def _read_watermark(self, payload: object) -> int | None:
+        """Return the count in a watermark that was made here, for the present connection; None for anything else."""
+        if not (isinstance(payload, list) and len(payload) == 3 and isinstance(payload[2], bytes)):
+            return None
+        serial, count, seal = payload
+        if type(serial) is not int or serial != self._serial or type(count) is not int or not 0 <= count < 2**64:
+            return None
+        return count if hmac.compare_digest(seal, self._watermark(count)[2]) else None
 
     def proven(self, now: float, moved_s: float) -> None:
         """Both ways are open: send again what is kept, in order; publishers go on behind it."""
@@ -572,7 +593,7 @@ class Uplink:
     def _send_watermark_locked(self) -> None:
         # A probe confirms nothing: what is kept was not sent over this connection yet.
         count = self._unconfirmed.sent if self._state == "open" else 0
-        part = self._encoder.part(self._control_prefix, 1, self._time_ns(), [self._serial, count])
+        part = self._encoder.part(self._control_prefix, 1, self._time_ns(), self._watermark(count))
         if self._send_now(part):
             self._marked = count
 

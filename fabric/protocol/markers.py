@@ -7,8 +7,11 @@ marker        upstream, a control part `["marker", token, nonce, sender, claims]
               sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see `fabric.protocol.stray`
 answer        `$ack/<token>/m`, payload {nonce, leg: "out" | "link", view}: where the marker was met, and the view as
               bytes, a control part `["view", {…}]`
-watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: a count
+watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: [connection, count, seal]
 bell          `$ack/<token>/b`, from another thread of the same node
+rights        `$ack/<token>/r`, from a proxy with keys to a node that asked (`["rights", token]` upstream), and again
+              when they change: `Permissions.to_map()` and `mesh`, the keys that proxies may show; an empty map for a
+              key of nobody
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
 notice        on a topic that begins with a prefix, header `cancelled`, payload: the prefix; see `fabric.protocol.stray`
@@ -32,12 +35,15 @@ PROTOCOL = (2, 2)
 MAX_VIEW_BYTES = 256 * 1024
 """Of a packed view: 1,000 peers and their longest names fit."""
 ANNOUNCE = "$fabric/proxy/"
-_ACK = "$ack/"
-_RAW_ACK = _ACK.encode()
+ACK = "$ack/"
+_RAW_ACK = ACK.encode()
 NOTICE: dict[str, Any] = {"cancelled": True}
 """Headers of a notice."""
-MAX_CLAIM_BYTES = 32 * 1024
-"""Of prefixes in one marker, but for the last of them; see `sockets.UPSTREAM_BYTES`."""
+_RIGHTS_WANTED = b"\x02\x93\x01\xa6rights"
+"""What such a question begins with."""
+MAX_CLAIM_BYTES = 1536
+"""Of prefixes in one marker, but for the last of them. With what each costs beside itself, and a last one of 4 KiB, the
+marker is below `sockets.UPSTREAM_BYTES`."""
 
 
 class Kind(Enum):
@@ -47,6 +53,7 @@ class Kind(Enum):
     WATERMARK = "w"
     BELL = "b"
     QUESTION = "q"
+    RIGHTS = "r"
 
 
 _KINDS = {f"/{kind.value}".encode(): kind for kind in Kind}
@@ -85,8 +92,28 @@ def question_topic(incarnation: str) -> str:
     return _addressed(incarnation, Kind.QUESTION)
 
 
+def rights_topic(token: str) -> str:
+    """Return where a node is told its rights."""
+    return _addressed(token, Kind.RIGHTS)
+
+
+def encode_rights_wanted(token: str) -> bytes:
+    return encode_control("rights", token)
+
+
+def read_rights_wanted(part: bytes) -> str | None:
+    """Return the token of a node that asks for its rights; None for anything else. Never raises."""
+    if not part.startswith(_RIGHTS_WANTED):
+        return None
+    try:
+        _, fields = decode_control(part)
+    except RemoteWireError:
+        return None
+    return str(fields[0]) if len(fields) == 1 and valid_name(fields[0]) else None
+
+
 def _addressed(token: str, kind: Kind) -> str:
-    return f"{_ACK}{token}/{kind.value}"
+    return f"{ACK}{token}/{kind.value}"
 
 
 def kind_of(raw: bytes) -> Kind | None:
@@ -96,7 +123,7 @@ def kind_of(raw: bytes) -> Kind | None:
 
 def token_of(raw: bytes) -> str:
     """Return the token in a topic that has a kind. Input from a peer never raises."""
-    return raw[len(_ACK) : -2].decode(errors="replace")
+    return raw[len(ACK) : -2].decode(errors="replace")
 
 
 def is_addressed(prefix: bytes) -> bool:
@@ -106,7 +133,7 @@ def is_addressed(prefix: bytes) -> bool:
 
 def ack_prefix(token: str) -> bytes:
     """Return the prefix that brings everything addressed to this token."""
-    return f"{_ACK}{token}/".encode()
+    return f"{ACK}{token}/".encode()
 
 
 def node_prefix(token: str) -> bytes:
@@ -114,7 +141,7 @@ def node_prefix(token: str) -> bytes:
 
     Its markers carry the tokens of its connections, `<token>-1` and so on; so this does not end at a level.
     """
-    return f"{_ACK}{token}".encode()
+    return f"{ACK}{token}".encode()
 
 
 def encode_marker(token: str, nonce: bytes, sender: Record | None, claims: Iterable[bytes] = ()) -> bytes:

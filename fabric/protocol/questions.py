@@ -1,7 +1,7 @@
 """Questions that an operator asks of proxies and nodes, and what they answer. Pure.
 
     to a proxy           `markers.question_topic`    {ask: "ping", id, reply_to}
-    to a proxy's nodes   `$fabric/proxy/<its id>`    {ask: "why" or "stats", id, reply_to, topic, one_in, tell_one_in}
+    to a proxy's nodes   `$fabric/proxy/<its id>/ask`  {ask: "why" or "stats", id, reply_to, topic, one_in, tell_one_in}
     a trace              any topic, header `trace`   {ask: "trace", id, reply_to}; who gets it answers
     an answer            reply_to, an inbox          {answer: what was asked, id, node or proxy, …}
 
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from fabric.errors import TopicError
 from fabric.protocol.inboxes import is_inbox
+from fabric.protocol.markers import ANNOUNCE
 from fabric.topics import RESERVED, agreement, scope, validate_topic
 
 MAX_ID_BYTES = 64
@@ -93,6 +94,11 @@ def why(topic: str, matching: Iterable[str], held: Iterable[str]) -> dict[str, A
         looked_at = islice(told, MAX_LOOKED_AT)
         near = nsmallest(MAX_TOLD, looked_at, key=lambda each: (-agreement(each, topic), len(each)))
     return {"matches": _cut(matches), "near": _cut(near)}
+
+
+def nodes_topic(proxy: str) -> str:
+    """Return where the nodes of a proxy are asked. They hear it beside what the proxy says of itself, one level up."""
+    return f"{ANNOUNCE}{proxy}/ask"
 
 
 class Budget:

@@ -17,7 +17,7 @@ everyone it was told to join.)
 |---|---|---|
 | joining | `tick`: listened long enough, mutually linked with all who live, and a mesh to be in | member: `Admit` |
 | joining | `drain` | gone |
-| joining | any input that shows its name at another address | joining, and `Fatal` |
+| joining | `scout_answered` by a proxy of its name at another address | joining, and `Fatal` |
 | member | `drain` | draining: nodes and peers are told |
 | any | `leave` | gone |
 
@@ -25,13 +25,21 @@ Any other input leaves the state as it is. There is no way back: a proxy that st
 is alive or dead, and linked or not, by the fields of `Peer`.
 
 A name has one owner, and so has an address. What is heard at first hand, from the proxy itself, counts for more than
-what others say of it; an answer to a marker counts most, since it was given after the marker was sent.
+what others say of it; an answer to a marker counts most, since it was given after the marker was sent, and came over a
+connection to the address.
+
+Anybody may send a marker, so what it says is believed within bounds. A *stranger* is a peer that was never linked, and
+that nobody linked to us calls linked. Eight of them are taken in at a time; the ninth takes the place of one
+that had a second to answer. They are tried less and less, and forgotten after a minute. They hold up a joiner for
+`PATIENCE_S` after all others are linked, and no longer: who is heard of later was told of the joiner. A word ends
+nobody: not a linked peer, of which a new run or the end is told, nor this proxy, whose name is said to be taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from math import inf
 from typing import Any
 
@@ -54,8 +62,21 @@ MEMORY_S = 60.0
 """How long a nonce, an incarnation that has ended, and a dead proxy known by hearsay only, are remembered."""
 MAX_HOMES = 16
 """Addresses of proxies that left, where they are expected back: one that starts alone would know nobody."""
-MAX_RIVALS = 8
-"""Addresses at which this proxy's name may be in use; beyond, one will do."""
+MAX_RIVALS = 16
+"""Addresses at which this proxy's name may be in use; half of them for those that linked peers tell of."""
+MAX_STRANGERS = 8
+MAX_HEARSAY = 500
+"""Peers that were never linked, and are known because others call them linked."""
+HOLD_S = 1.0
+"""So long a stranger has to answer before another one may take its place."""
+PATIENCE_S = 5.0
+TRY_S = 3.0
+"""So long a stranger's address is tried, and then after pauses from this one on."""
+TRY_VOUCHED_S = 30.0
+"""So long one that never answered us, and others call linked."""
+LONGEST_PAUSE_S = 16.0
+GONE_S = 0.3
+"""So long a linked peer of which the end is told is given to answer: then it goes on."""
 
 
 # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -116,6 +137,19 @@ class Fatal:
 Effect = Link | Unlink | Ask | Probe | Announce | Admit | Tell | Fatal
 
 
+class Proof(IntEnum):
+    """How it is known that a proxy lives."""
+
+    RUMOUR = 0
+    """A peer knows of it, and has not linked it."""
+    HEARSAY = 1
+    """A peer calls it linked."""
+    WORD = 2
+    """It says so itself, on a marker or in an announcement, or somebody in its name."""
+    ANSWER = 3
+    """It answered a marker of ours, over a connection to its address."""
+
+
 @dataclass
 class Peer:
     """What this proxy knows of another one."""
@@ -126,6 +160,20 @@ class Peer:
     """When it last showed itself, or was first told of. Monotonic, as all times here."""
     broken_at: float
     """When the link last broke: what was sent before proves nothing."""
+    turn_at: float
+    """When the relay disconnects, or connects again; means nothing once it is `proven`."""
+    since: float
+    """When it was taken in. Never changes."""
+    vouched: bool = False
+    """Somebody called it linked, it answered, or we were told to join it. Only ever set."""
+    proven: bool = False
+    """It was linked once. Only ever set."""
+    connected: bool = True
+    """The relay is connected to it: its `Link` was given, and no `Unlink` since. Always, once it is `proven`."""
+    pause_s: float = TRY_S
+    """The next pause before its address is tried again."""
+    leaving_at: float | None = None
+    """When its end was told; it is linked. None: it was not, or it answered since."""
     joining: bool = True
     """By its own last view; True until one came."""
     seeking: bool = False
@@ -168,8 +216,7 @@ class Membership:
         self.state = "joining"
         """`joining`, `member`, `draining` or `gone`; see the table above."""
         self.peers: dict[str, Peer] = {}
-        """The others, by id, at most `MAX_PEERS`; no two have one address, and none has ours. The relay is connected to
-        each: its `Link` was given, and no `Unlink` since."""
+        """The others, by id, at most `MAX_PEERS`; no two have one address, and none has ours."""
         self._join = tuple(dict.fromkeys(base for base in join if base != record.base))
         """Addresses to ask, each once. One at which this proxy itself answers is taken out."""
         self._alone_allowed = first or not self._join
@@ -181,8 +228,13 @@ class Membership:
         """For how long it has run without standing still; 0 again after a long pause. Only `tick` changes it."""
         self._contacted: dict[str, str] = {}
         """Addresses of `join` at which a scout was answered, and the id of who did."""
-        self._rivals: set[str] = set()
-        """Addresses at which others know a proxy of this one's name; at most `MAX_RIVALS`. Asked while it joins."""
+        self._rivals: dict[str, float] = {}
+        """Addresses at which others know a proxy of this one's name, or something says so; and when this was heard
+        first. At most `MAX_RIVALS`. Asked while it joins, which waits for each until it had `DOUBT_S` to answer."""
+        self._others_linked_at: float | None = now
+        """Since when all living peers but strangers are mutually linked; None: they are not. `tick` changes it."""
+        self.refused = 0
+        """Markers and views of strangers for whom there was no room, since the start."""
         self._left: dict[tuple[str, str], float] = {}
         """(id, incarnation) of runs that have ended, and when that was heard. Forgotten after `MEMORY_S`."""
         self._homes: dict[str, float] = {}
@@ -206,21 +258,26 @@ class Membership:
             self.state == "joining" and (not self._settled or bool(self._sought())),
         )
 
+    def knows(self, record: Record | None) -> bool:
+        """Whether this very run is in the list, and was linked once or is called so by others."""
+        peer = self.peers.get(record.id) if record is not None else None
+        return peer is not None and peer.record == record and (peer.proven or peer.vouched)
+
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def marker_heard(self, record: Record, now: float) -> list[Effect]:
         """A proxy showed itself on a marker: it lives, at this moment, under this incarnation."""
         if record.id == self.record.id:
-            return self._namesake(record)
-        return self._hear(record, now)
+            return self._namesake(record, now)
+        return self._hear(record, now, Proof.WORD)
 
-    def view_heard(self, view: View, now: float) -> list[Effect]:
+    def view_heard(self, view: View, now: float, proof: Proof = Proof.WORD) -> list[Effect]:
         """A proxy's view arrived, in an answer or in an announcement."""
         if view.record.id == self.record.id:
-            return self._namesake(view.record)
+            return self._namesake(view.record, now)
         if view.state == "gone":
-            return self._leave(view.record, now)
-        effects = self._hear(view.record, now)
+            return self._say_good_bye(view.record, now, proof)
+        effects = self._hear(view.record, now, proof)
         peer = self.peers.get(view.record.id)
         if peer is None or peer.record != view.record:
             return effects
@@ -231,7 +288,7 @@ class Membership:
             if each.record.id != self.record.id:
                 effects += self._hear_say(each, now)
             elif each.record.base != self.record.base and each.linked and len(self._rivals) < MAX_RIVALS:
-                self._rivals.add(each.record.base)
+                self._rivals.setdefault(each.record.base, now)
         return effects
 
     def scout_answered(self, base: str, view: View, now: float) -> list[Effect]:
@@ -241,8 +298,11 @@ class Membership:
             self._join = tuple(each for each in self._join if each != base)
             self._alone_allowed = self._alone_allowed or not self._join
             return []
+        if view.record.id == self.record.id and view.record.base != self.record.base and self.state == "joining":
+            taken = f"the name {view.record.id!r} is taken by the proxy at {view.record.base}"
+            return [Fatal(f"{taken}: choose another (--name)")]
         self._contacted[base] = view.record.id
-        return self.view_heard(view, now)
+        return self.view_heard(view, now, Proof.ANSWER)
 
     def probe_answered(self, view: View, nonce: bytes, now: float) -> list[Effect]:
         """A peer answered the marker of our relay, and the answer came back over the link: the link is proven."""
@@ -250,15 +310,17 @@ class Membership:
         run = (view.record.id, view.record.incarnation)
         if self._left.get(run, inf) < asked_at:
             del self._left[run]  # it is alive after all
-        effects = self.view_heard(view, now)
+        effects = self.view_heard(view, now, Proof.ANSWER if asked_at > -inf else Proof.WORD)
         peer = self.peers.get(view.record.id)
         if peer is None or peer.record != view.record or asked_at < peer.broken_at:
             return effects
+        if peer.leaving_at is not None and asked_at > peer.leaving_at:
+            peer.leaving_at = None  # nor has it left
         if self._links_us(view):
             peer.linked_us_at = max(peer.linked_us_at, asked_at)
         peer.answered_at = now
         if not peer.linked:
-            peer.linked = True
+            peer.linked = peer.proven = True
             effects += [self._tell("link_up", peer), Announce()]
             self._next_probe = now
         return effects
@@ -269,7 +331,7 @@ class Membership:
         for peer in self.peers.values():
             if peer.record.base == base:
                 peer.broken_at = now
-                return self._unlink(peer)
+                return self._unlink(peer) if peer.leaving_at is None else self._leave(peer, now)
         return []
 
     def link_opened(self, base: str, now: float) -> list[Effect]:
@@ -318,12 +380,15 @@ class Membership:
 
     # ── decisions ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _hear(self, record: Record, now: float) -> list[Effect]:
+    def _hear(self, record: Record, now: float, proof: Proof) -> list[Effect]:
         """Somebody lives. Record it before anything is answered."""
         peer = self.peers.get(record.id)
         if peer is None or peer.record != record:
-            return self._take_in(record, now, first_hand=True)
+            return self._take_in(record, now, proof)
         peer.heard_at, peer.met = now, True
+        peer.vouched = peer.vouched or proof is Proof.ANSWER
+        if peer.vouched and not peer.connected:
+            peer.turn_at = now
         if not peer.dead:
             return []
         peer.dead = False
@@ -333,73 +398,126 @@ class Membership:
         """A peer knows of another. It is news only when we know nobody of that name, or have lost it."""
         peer = self.peers.get(each.record.id)
         if peer is not None and (peer.record == each.record or not each.linked):
+            peer.vouched = peer.vouched or (each.linked and peer.record == each.record)
             return []
         if not each.dead:
-            return self._take_in(each.record, now, first_hand=False)
+            return self._take_in(each.record, now, Proof.HEARSAY if each.linked else Proof.RUMOUR)
         if self.state != "joining" or self._in_place_of(each.record):
             return []  # or the dead would be handed on from one to the other for ever
-        effects = self._take_in(each.record, now, first_hand=False)
+        effects = self._take_in(each.record, now, Proof.RUMOUR)
         peer = self.peers.get(each.record.id)
         if peer is not None:
             peer.joining = peer.met = False
             peer.heard_at = min(now, now + DOUBT_S - self._dead_s)
         return effects
 
-    def _take_in(self, record: Record, now: float, *, first_hand: bool) -> list[Effect]:
+    def _take_in(self, record: Record, now: float, proof: Proof) -> list[Effect]:
         """A newcomer, or a new incarnation: nothing that was proven for those whose place it takes holds for it."""
         if (record.id, record.incarnation) in self._left or record.base == self.record.base:
             return []
         olds = self._in_place_of(record)
-        if not all(self._gives_way(old, record, first_hand) for old in olds):
+        if not all(self._gives_way(old, record, now, proof) for old in olds):
             return []
-        if not olds and len(self.peers) >= MAX_PEERS:
-            return []
+        vouched = proof in (Proof.ANSWER, Proof.HEARSAY) or record.base in self._join or record.base in self._homes
         effects: list[Effect] = []
+        if not olds:
+            room = self._make_room(now, vouched, proof)
+            if room is None:
+                self.refused += 1
+                return []
+            effects += room
+        connected = False
         for old in olds:
             effects += self._unlink(old)
             del self.peers[old.record.id]
             if old.record.base != record.base:
-                effects.append(Unlink(old.record.base))
-            elif first_hand:
-                self._left[old.record.id, old.record.incarnation] = now
+                effects += [Unlink(old.record.base)] if old.connected else []
+            else:
+                connected = old.connected
+                if proof >= Proof.WORD:
+                    self._left[old.record.id, old.record.incarnation] = now
             if old.record.id != record.id:
                 effects.append(self._tell("peer_forgotten", old))
-        if not any(old.record.base == record.base for old in olds):
+        if not connected:
             effects.append(Link(record.base))
         self._homes.pop(record.base, None)
-        self.peers[record.id] = peer = Peer(record, heard_at=now, broken_at=now)
+        turn_at = now + (TRY_VOUCHED_S if vouched else TRY_S)
+        peer = Peer(record, heard_at=now, broken_at=now, turn_at=turn_at, since=now, vouched=vouched)
+        self.peers[record.id] = peer
         self._next_probe = now
         restarted = any(old.record.id == record.id for old in olds)
         return [*effects, self._tell("peer_restarted" if restarted else "peer_joined", peer), Announce()]
+
+    def _make_room(self, now: float, vouched: bool, proof: Proof) -> list[Effect] | None:
+        """Return whom to forget for one more peer; None: there is no room for it. cost: O(peers)"""
+        strangers = [peer for peer in self.peers.values() if not peer.proven and not peer.vouched]
+        if vouched and proof is not Proof.HEARSAY:
+            return [] if len(self.peers) < MAX_PEERS else self._forget_first(self.peers.values(), now)
+        if vouched:
+            heard_of = sum(peer.vouched and not peer.proven for peer in self.peers.values())
+            return [] if len(self.peers) < MAX_PEERS and heard_of < MAX_HEARSAY else None
+        if len(self.peers) >= MAX_PEERS or len(strangers) >= MAX_STRANGERS:
+            return self._forget_first(strangers, now)
+        return []
+
+    def _forget_first(self, peers: Iterable[Peer], now: float) -> list[Effect] | None:
+        """Forget the oldest of these that was never linked and has had its time to answer; None: there is none."""
+        found = [peer for peer in peers if not peer.proven and (peer.dead or now - peer.since >= HOLD_S)]
+        return self._forget(min(found, key=lambda peer: peer.since)) if found else None
+
+    def _forget(self, peer: Peer) -> list[Effect]:
+        del self.peers[peer.record.id]
+        unlink: list[Effect] = [Unlink(peer.record.base)] if peer.connected else []
+        return [*unlink, self._tell("peer_forgotten", peer), Announce()]
 
     def _in_place_of(self, record: Record) -> list[Peer]:
         """Who has this name or this address at present, if it is another. cost: O(peers)"""
         found = (peer for peer in self.peers.values() if peer.record.id == record.id or peer.record.base == record.base)
         return [peer for peer in found if peer.record != record]
 
-    def _gives_way(self, old: Peer, record: Record, first_hand: bool) -> bool:
-        """Only a new run at the same address ends one that lives; a name, or an address, stays with who has it."""
-        if old.dead or not first_hand:
-            return old.dead
-        return old.record.base == record.base and (old.record.id == record.id or not old.linked)
+    def _gives_way(self, old: Peer, record: Record, now: float, proof: Proof) -> bool:
+        """Only who answers at the address ends one that lives; a name, or an address, stays with who has it.
 
-    def _leave(self, record: Record, now: float) -> list[Effect]:
-        self._left[record.id, record.incarnation] = now
+        A word does where the link broke, which it does when a proxy starts again, and where no word was proven.
+        """
+        if old.dead or proof < Proof.WORD:
+            return old.dead
+        if old.record.base != record.base:
+            return False
+        if proof is Proof.ANSWER:
+            return old.record.id == record.id or not old.linked
+        return not old.linked and (old.proven or now - old.since >= HOLD_S)
+
+    def _say_good_bye(self, record: Record, now: float, proof: Proof) -> list[Effect]:
+        """A proxy is said to have left. One that is linked has a moment to answer: then it was not its own word."""
         peer = self.peers.get(record.id)
         if peer is None or peer.record != record:
+            self._left[record.id, record.incarnation] = now
             return []
+        if not peer.linked or proof is Proof.ANSWER:
+            return self._leave(peer, now)
+        if peer.leaving_at is None:
+            peer.leaving_at = self._next_probe = now
+        return []
+
+    def _leave(self, peer: Peer, now: float) -> list[Effect]:
+        record = peer.record
+        self._left[record.id, record.incarnation] = now
         del self.peers[record.id]
         self._homes[record.base] = self._next_ask = now
         while len(self._homes) > MAX_HOMES:
             del self._homes[next(iter(self._homes))]
-        return [Unlink(record.base), self._tell("peer_left", peer), Announce()]
+        unlink: list[Effect] = [Unlink(record.base)] if peer.connected else []
+        return [*unlink, self._tell("peer_left", peer), Announce()]
 
-    def _namesake(self, record: Record) -> list[Effect]:
+    def _namesake(self, record: Record, now: float) -> list[Effect]:
+        """Something says that this proxy's name is taken: who has it is asked, and only its answer counts."""
         if record.incarnation == self.record.incarnation or self.state != "joining":
             return []
-        if record.base == self.record.base:
-            return []  # our own earlier run, in a message that outlived it
-        return [Fatal(f"the name {record.id!r} is taken by the proxy at {record.base}: choose another (--name)")]
+        # At the own address: our earlier run, in a message that outlived it.
+        if record.base != self.record.base and len(self._rivals) < MAX_RIVALS // 2:
+            self._rivals.setdefault(record.base, now)
+        return []
 
     def _unlink(self, peer: Peer) -> list[Effect]:
         if not peer.linked:
@@ -409,23 +527,47 @@ class Membership:
 
     def _judge(self, peer: Peer, now: float) -> list[Effect]:
         effects: list[Effect] = []
+        if peer.leaving_at is not None and now - peer.leaving_at > GONE_S:
+            return self._leave(peer, now)
         if peer.linked and now - peer.answered_at > self._dead_s:
             effects += self._unlink(peer)
         if not peer.linked and not peer.dead and now - peer.heard_at > self._dead_s:
             peer.dead = True
             effects += [self._tell("peer_dead", peer), Announce()]
-        if peer.dead and now - peer.heard_at > (self._forget_s if peer.met else MEMORY_S):
-            del self.peers[peer.record.id]
-            effects += [Unlink(peer.record.base), self._tell("peer_forgotten", peer), Announce()]
-        return effects
+        if peer.proven:
+            return effects + (self._forget(peer) if peer.dead and now - peer.heard_at > self._forget_s else [])
+        if now - (peer.heard_at if peer.vouched else peer.since) > MEMORY_S:
+            return effects + self._forget(peer)
+        return effects + self._try_address(peer, now)
+
+    def _try_address(self, peer: Peer, now: float) -> list[Effect]:
+        """One that never answered is tried for a while, and again after longer and longer pauses."""
+        if now < peer.turn_at:
+            return []
+        peer.connected = not peer.connected
+        if peer.connected:
+            peer.turn_at = now + (TRY_VOUCHED_S if peer.vouched else TRY_S)
+            return [Link(peer.record.base)]
+        peer.turn_at, peer.broken_at = now + peer.pause_s, now
+        peer.pause_s = min(peer.pause_s * 2, LONGEST_PAUSE_S)
+        return [Unlink(peer.record.base)]
 
     def _try_to_become_member(self, now: float) -> list[Effect]:
-        if self.state != "joining" or not self._settled:
+        if self.state != "joining":
             return []
         alive = [peer for peer in self.peers.values() if not peer.dead]
-        if not self._may_start(alive):
+        others = [peer for peer in alive if peer.proven or peer.vouched]
+        if not all(peer.linked and now - peer.linked_us_at <= FRESH_S for peer in others):
+            self._others_linked_at = None
             return []
-        if not all(peer.linked and now - peer.linked_us_at <= FRESH_S for peer in alive):
+        if self._others_linked_at is None:
+            self._others_linked_at = now
+        if now - self._others_linked_at > PATIENCE_S:
+            alive = others
+        elif len(alive) > len(others):
+            return []
+        doubted = any(now - at <= DOUBT_S for at in self._rivals.values())
+        if not self._settled or doubted or not self._may_start(alive):
             return []
         self.state = "member"
         peers = [peer.record.id for peer in alive]

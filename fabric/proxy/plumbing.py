@@ -26,6 +26,7 @@ from fabric.core import COMPILED, steering
 from fabric.core.steering import Counts, Place
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
+from fabric.proxy.guard import Guard
 
 if COMPILED:
     from fabric.core._switch import Switch
@@ -46,6 +47,7 @@ class Plumbing:
     own, news:       see `fabric.core.switch.Switch`; the relay subscribes to both
     max_body_bytes:  largest body that publishers may send
     max_part_bytes:  largest part that is read from them at all: a larger one ends its connection
+    guard:           keys, and who may do what; None: anybody may do everything
     on_death:        called, from the switch's thread, with why it ended by itself
     errors:          TransportError for an address that cannot be bound; then nothing is left open
 
@@ -64,8 +66,11 @@ class Plumbing:
         max_body_bytes: int,
         max_part_bytes: int,
         on_death: Callable[[str], None],
+        guard: Guard | None = None,
     ) -> None:
-        self._endpoints = endpoints
+        self._endpoints, self._guard = endpoints, guard
+        self._curve = guard.curve if guard is not None else None
+        """What is shown where this proxy connects."""
         # One fewer to be woken on the way of an ack, where there are no cores for two.
         self._context = sockets.new_context(io_threads=2 if (os.cpu_count() or 1) > 2 else 1)
         self._on_death = on_death
@@ -80,10 +85,16 @@ class Plumbing:
 
     def _open(self, own: bytes, news: bytes, hwm_msgs: int, max_body_bytes: int, max_part_bytes: int) -> None:
         self._reserve(self._endpoints.ingress)
-        context = self._context
+        context, secret = self._context, None
+        if self._guard is not None:
+            self._guard.open(context)
+            secret = self._guard.secret
         inner, self.control = sockets.pair(context, "inproc://control")
-        pull, relay = sockets.pull(context, recv_hwm=hwm_msgs), sockets.relay_in(context)
+        relay = sockets.with_keys(sockets.relay_in(context), self._curve)
+        pull = sockets.guarded(sockets.pull(context, recv_hwm=hwm_msgs), secret, "in")
         out, link, guest = (sockets.xpub(context, send_hwm=hwm_msgs) for _ in range(3))
+        for socket, door in ((out, "out"), (link, "link"), (guest, "guest")):
+            sockets.guarded(socket, secret, door, by_hand=socket is not link)
         sockets.limit(pull, max_part_bytes=max_part_bytes)
         for socket, endpoint in (
             (out, self._endpoints.out),
@@ -93,7 +104,7 @@ class Plumbing:
             hwm = sockets.LINK_HWM_MSGS if socket is link else hwm_msgs
             limit = sockets.UPSTREAM_BYTES
             sockets.bind(socket, endpoint, max_part_bytes=limit, send_hwm=hwm, link=socket is link)
-        self.link_events = sockets.monitor(context, relay, sockets.MONITOR_EVENTS)
+        self.link_events = sockets.monitor(context, relay, sockets.MONITOR_EVENTS | sockets.FAILED_EVENTS)
         self.refusals = [sockets.monitor(context, socket, sockets.FAILED_EVENTS) for socket in (pull, out, link, guest)]
         self._switch = Switch(
             (inner, pull, out, relay, link, guest),
@@ -101,6 +112,7 @@ class Plumbing:
             news=news,
             max_body_bytes=max_body_bytes,
             spin_us=SPIN_US if _cores() > 1 else 0,
+            gate=self._guard.gate if self._guard is not None else None,
         )
         self._command = sockets.fast_send(self.control)
         self.subscribe_relay((own, news))
@@ -137,17 +149,20 @@ class Plumbing:
         """Take nothing more of publishers. What they send now is not confirmed: they send it again elsewhere."""
         self._command(steering.turn_away(Place.PULL))
 
-    def link(self, endpoint: str) -> None:
-        """Connect the relay to another proxy's link."""
+    def link(self, endpoint: str, key: str | None = None) -> None:
+        """Connect the relay to another proxy's link. key: what it is to show; None: what was expected before"""
+        if key is not None:
+            self._command(steering.expect_key(Place.RELAY, key))
         self._command(steering.connect(Place.RELAY, endpoint))
 
     def unlink(self, endpoint: str) -> None:
         """Disconnect from it."""
         self._command(steering.disconnect(Place.RELAY, endpoint))
 
-    def scout(self, endpoint: str) -> sockets.Socket:
-        """Return a connection to another proxy's link, beside the relay's; the caller closes it."""
-        scout = sockets.xsub(self._context, recv_hwm=0)
+    def scout(self, endpoint: str, key: str | None = None) -> sockets.Socket:
+        """Return a connection to another proxy's link, beside the relay's; the caller closes it. key: see `link`"""
+        curve = self._curve._replace(server=key) if self._curve is not None and key is not None else self._curve
+        scout = sockets.with_keys(sockets.xsub(self._context, recv_hwm=0), curve)
         sockets.connect(scout, endpoint)
         return scout
 
@@ -172,6 +187,10 @@ class Plumbing:
         """How plain markers are answered from now on, see `steering.answer_with`."""
         self._command(steering.answer_with(place, head, tail))
 
+    def take_rules(self) -> None:
+        """Judge by what the gate holds now."""
+        self._command(steering.RULES)
+
     def echo(self, word: bytes) -> None:
         """Have the switch report this word: it is alive."""
         self._command(steering.echo(word))
@@ -188,11 +207,13 @@ class Plumbing:
             self._thread.join(10)
         # A thread that does not end has sockets that nobody else may close: libzmq would abort the process.
         if not self._thread.is_alive():
-            self._context.destroy(linger=linger_ms)
+            self.abandon(linger_ms)
 
-    def abandon(self) -> None:
-        """Close everything; only before `start`."""
-        self._context.destroy(linger=0)
+    def abandon(self, linger_ms: int = 0) -> None:
+        """Close everything; only before `start`, or when the switch has ended."""
+        if self._guard is not None:
+            self._guard.close()  # its socket is its thread's
+        self._context.destroy(linger=linger_ms)
 
     def _run(self) -> None:
         # An interrupted call would return: signals are for the main thread.

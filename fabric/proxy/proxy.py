@@ -8,11 +8,13 @@ other markers. Reading order: `_turn`; `_on_reports` and what it calls; what goe
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -22,10 +24,13 @@ from fabric.core import BUILD
 from fabric.core.steering import Place, read_failure
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError, expected
+from fabric.identity.keys import SUFFIX, Keys, from_environment, load
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
-from fabric.proxy.figures import Figures, open_files
+from fabric.proxy.figures import Figures, descriptors
+from fabric.proxy.guard import Guard
 from fabric.proxy.plumbing import Plumbing
+from fabric.proxy.self_test import find_open_door
 from fabric.proxy.subscribers import Subscribers
 from fabric.topics import MAX_TOPIC_BYTES, require_name
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
@@ -33,11 +38,23 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, deco
 log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
+AUDIT = "$fabric/audit/"
+"""Then its name, and the event."""
+MAX_AUDITS_A_SECOND = 100
+"""That are published; beyond, they are counted, and the next one says how many."""
+RELINK_S = 0.5
+"""Pause before a link that was refused is tried again."""
+TEST_S = 60.0
+"""How often a proxy with keys tries its own doors."""
 ALIVE_S = 1.0
 """How often the switch is asked for an echo."""
 SILENCE_S = 20.0
 """A switch that echoes nothing for so long is dead: the process ends rather than pretend. A busy one may be silent for
 seconds: forgetting a peer with 100,000 prefixes takes 0.3 s, and many may leave at once."""
+MAX_PEER_ANSWERS_A_SECOND = 2_000
+"""A peer sends one marker a second, and 33 while a link is to be proven."""
+MAX_STRANGER_ANSWERS_A_SECOND = 100
+"""To those that are not in the list, or not yet: each repeats its marker, ten times a second while it joins."""
 _ALIVE, _BOUND = b"alive", b"bound"
 """Words to be echoed: it is alive; what was to be bound before is bound, unless a failure was reported."""
 _LEGS = {Place.OUT: "out", Place.LINK: "link"}
@@ -61,9 +78,14 @@ class Proxy:
     settle_s:   how long it listens before it becomes a member
     dead_s:     a peer that was not heard of for so long is declared dead
     drain_s:    how long `drain` waits at most for nodes to move away
+    keys:       folder with the keys of the mesh and of this proxy, see `fabric.identity.keys`; default: `FABRIC_KEYS`,
+                if that is set. Without keys anybody who reaches it may do everything
+    observe:    with keys: let everything in, and only tell the audit what would have been refused
+    on_audit:   called from the control thread with a flat map `{"event": …}` and who, door, topic, why: see
+                `fabric.proxy.guard`
     on_event:   called from the control thread with a map `{"event": …}`: ready, link_up, link_down, peer_joined,
                 peer_restarted, peer_dead, peer_back, peer_left, draining, …
-    errors:     ValueError for an invalid address or name, TransportError for an address that cannot be bound
+    errors:     ValueError for an invalid address or name, TransportError for an address that cannot be bound, KeysError
     """
 
     def __init__(
@@ -79,6 +101,9 @@ class Proxy:
         settle_s: float = 1.0,
         dead_s: float = 3.0,
         drain_s: float = 5.0,
+        keys: str | os.PathLike[str] | Keys | None = None,
+        observe: bool = False,
+        on_audit: Callable[[dict[str, Any]], None] | None = None,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.endpoints = Endpoints.parse(listen)
@@ -119,6 +144,22 @@ class Proxy:
         """What is told when `in` is bound. Set when it became a member."""
         self._drain_asked = self._stop_asked = False
         """Set by any thread, or a signal handler; never cleared."""
+        self._reload_asked = False
+        """Set by any thread, or a signal handler; cleared when the rules were read."""
+        self._audit_fun = on_audit
+        self._audits, self._unsaid = questions.Budget(MAX_AUDITS_A_SECOND), 0
+        """How many decisions may be published in this second; and how many were not since the last that was."""
+        own_keys = _keys(keys, self.name)
+        self._guard = Guard(own_keys, self._audit, observe=observe) if own_keys is not None else None
+        """With keys: who may do what."""
+        self._tries: Counter[str] = Counter()
+        """How often each link and each address of a scout was tried, with keys."""
+        self._relink: dict[str, float] = {}
+        """Links that were refused, and when each is tried again."""
+        self._next_test = 0.0
+        """When the doors are next tried."""
+        self._test: threading.Thread | None = None
+        """The last try, running or done."""
         self._drain_since: float | None = None
         """When draining began."""
         self._failure: str | None = None
@@ -138,10 +179,15 @@ class Proxy:
         self._next_mend = self._next_tick = 0.0
         """When each is next due."""
         self._figures = Figures()
+        self._short = False
+        """Too few descriptors are left, see `figures.descriptors`; by the last announcement."""
         self._announced: dict[str, Any] = {}
         """The last announcement; empty before the first. Replaced as a whole; any thread reads it."""
         self._questions, self._answers = questions.Budget(questions.MAX_PINGS_A_SECOND), 0
         """How many questions may be answered in this second; and how many were, which numbers the answers."""
+        self._peer_answers = questions.Budget(MAX_PEER_ANSWERS_A_SECOND)
+        self._stranger_answers = questions.Budget(MAX_STRANGER_ANSWERS_A_SECOND)
+        """How many markers that bring news may be answered in this second: of peers in the list, and of all others."""
         self._scouts: dict[str, sockets.Socket] = {}
         """Connections that ask, by address: those of the last `Ask`."""
         sockets.raise_descriptor_limit()
@@ -157,6 +203,7 @@ class Proxy:
             max_body_bytes=max_payload_bytes + ENVELOPE_BYTES,
             max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
             on_death=self._switch_died,
+            guard=self._guard,
         )
         """Sockets and the switch. What may be done by which thread stands there."""
         self._poller = zmq.Poller()
@@ -178,6 +225,7 @@ class Proxy:
         self._began = True
         self._plumbing.start()
         try:
+            self._try_doors(("out", "link", "guest"))
             while not self._finished():
                 self._turn()
         finally:
@@ -192,6 +240,10 @@ class Proxy:
     def drain(self) -> None:
         """Ask it to leave in good order; safe in a signal handler. `run` returns when its nodes have gone, or later."""
         self._drain_asked = True
+
+    def reload(self) -> None:
+        """Ask it to read the rules of its keys again, now; safe in a signal handler. It looks by itself, too."""
+        self._reload_asked = True
 
     def close(self, timeout_s: float = 10.0) -> None:
         """End it now, telling peers and nodes; wait for its thread."""
@@ -222,11 +274,13 @@ class Proxy:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Return what was last announced, a second ago at most, and `turned_s_ago`: when its thread last turned.
+        """Return what was last announced, a second ago at most; `turned_s_ago`: when its thread last turned; and
+        `echoed_s_ago`: when the switch last answered it, which it is asked to each second.
 
-        Empty but for that before it runs. From any thread.
+        Empty but for these before it runs. From any thread.
         """
-        return {**self._announced, "turned_s_ago": time.monotonic() - self._last_loop}
+        now = time.monotonic()
+        return {**self._announced, "turned_s_ago": now - self._last_loop, "echoed_s_ago": now - self._echoed_at}
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -262,6 +316,8 @@ class Proxy:
         if now >= self._next_echo:
             self._next_echo = now + ALIVE_S
             self._plumbing.echo(_ALIVE)
+        if self._guard is not None:
+            self._guard_tick(self._guard, now)
         if now - self._echoed_at > SILENCE_S:
             self._failure = f"the own switch did not answer for {SILENCE_S:g} s"
 
@@ -277,7 +333,7 @@ class Proxy:
         for effect in effects:
             match effect:
                 case membership.Link(base):
-                    self._plumbing.link(Endpoints.parse(base).link)
+                    self._link(Endpoints.parse(base).link)
                 case membership.Unlink(base):
                     self._plumbing.unlink(Endpoints.parse(base).link)
                 case membership.Probe(nonce):
@@ -305,7 +361,7 @@ class Proxy:
             scout.close()
         for base in bases:
             if base not in self._scouts:
-                self._scouts[base] = scout = self._plumbing.scout(Endpoints.parse(base).link)
+                self._scouts[base] = scout = self._plumbing.scout(Endpoints.parse(base).link, self._mesh_key(base))
                 scout.send(b"\x01" + markers.ack_prefix(self._incarnation))
                 self._readers[scout] = lambda base=base: self._on_scout(base)  # type: ignore[misc]
                 self._poller.register(scout, zmq.POLLIN)
@@ -348,6 +404,8 @@ class Proxy:
     def _on_subscription(self, place: Place, prefix: bytes, *, subscribed: bool) -> None:
         if place is not Place.GUEST:
             self._subscribers.heard(prefix, subscribed=subscribed)
+            if self._guard is not None and not subscribed and markers.is_addressed(prefix):
+                self._guard.node_left(prefix[len(markers.ACK) :].decode(errors="replace"))
         elif self._subscribers.guest_heard(prefix, subscribed=subscribed):
             if subscribed:
                 self._plumbing.subscribe_relay((prefix,))
@@ -356,19 +414,37 @@ class Proxy:
 
     def _on_marker(self, place: Place, part: bytes) -> None:
         """One that the switch does not answer: it brings news, or is none, or the first answer was not ready yet."""
+        token = markers.read_rights_wanted(part)
+        if token is not None:
+            if self._peer_answers.take(time.monotonic()):
+                self._tell_rights(token)
+            return
         try:
             marker = markers.decode_marker(part)
         except RemoteWireError as error:
             self.refused[error.kind] += 1
             return
+        now = time.monotonic()
         if place is Place.OUT:
-            self._subscribers.claim(marker.claims)
-            if not marker.claims:
-                self._plumbing.send(Place.RELAY, part)
+            if marker.sender is not None:
+                self.refused["sender"] += 1  # proxies speak at the link
+                return
+            if marker.claims:
+                self._subscribers.claim(marker.claims)
+                return  # a notice of its proxy was its question
+            self._plumbing.send(Place.RELAY, part)
         elif marker.sender is not None:
             # Record it before it is answered.
-            self._perform(self._membership.marker_heard(marker.sender, time.monotonic()))
-        self._plumbing.send(place, self._answer(place, marker.token, marker.nonce))
+            self._perform(self._membership.marker_heard(marker.sender, now))
+        budget = self._peer_answers if self._membership.knows(marker.sender) else self._stranger_answers
+        if budget.take(now):
+            self._plumbing.send(place, self._answer(place, marker.token, marker.nonce))
+        else:
+            self.refused["answers"] += 1
+
+    def _tell_rights(self, token: str) -> None:
+        payload = self._guard.rights_wanted(token) if self._guard is not None else {}
+        self._plumbing.send(Place.OUT, self._part(markers.rights_topic(token), payload, number=1))
 
     def _answer(self, place: Place, token: str, nonce: bytes) -> bytes:
         payload = markers.answer_payload(nonce, _LEGS[place], self._membership.view())
@@ -441,10 +517,30 @@ class Proxy:
     def _on_link_events(self) -> None:
         now = time.monotonic()
         for event, endpoint in sockets.events_of(self._plumbing.link_events):
+            if event & sockets.FAILED_EVENTS:
+                self._on_refused_link(endpoint)
+                continue
             base = next((base for base in self._known_bases() if _same_link(base, endpoint)), None)
             if base is not None:
                 change = self._membership.link_lost if event == zmq.EVENT_DISCONNECTED else self._membership.link_opened
                 self._perform(change(base, now))
+
+    def _link(self, endpoint: str) -> None:
+        self._plumbing.link(endpoint, self._mesh_key(endpoint))
+
+    def _mesh_key(self, where: str) -> str | None:
+        """Return the key to expect there: while it is changed the one, then the other."""
+        if self._guard is None:
+            return None
+        self._tries[where] += 1
+        return self._guard.mesh_key(self._tries[where] - 1)
+
+    def _on_refused_link(self, endpoint: str) -> None:
+        """It showed another key, or does not admit this proxy's: connect again, for libzmq may not."""
+        self.refused["link"] += 1
+        if self._guard is not None and any(_same_link(base, endpoint) for base in self._known_bases()):
+            self._plumbing.unlink(endpoint)
+            self._relink[endpoint] = time.monotonic() + RELINK_S
 
     def _count_refusals(self) -> None:
         """Once a second will do: each socket that is polled costs every turn a microsecond."""
@@ -475,12 +571,67 @@ class Proxy:
             "counts": self._figures.counts,
             "bytes": self._figures.bytes,
             "rates": self._figures.rates,
-            "refused": dict(self.refused + Counter(passed.refused)),
+            "refused": dict(self.refused + Counter(passed.refused) + self._refused_elsewhere()),
             "mended": self._subscribers.mended,
-            "descriptors": {"used": open_files(), "limit": sockets.descriptor_limit()},
+            "identity": self._guard.figures() if self._guard is not None else {"keys": False},
+            "prefix_bytes": self._subscribers.prefix_bytes,
+            "descriptors": self._count_descriptors(),
         }
         self._announced = payload
         self._plumbing.say(self._part(markers.ANNOUNCE + self.name, payload))
+
+    # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _guard_tick(self, guard: Guard, now: float) -> None:
+        guard.tell_news()
+        for endpoint in [endpoint for endpoint, at in self._relink.items() if now >= at]:
+            del self._relink[endpoint]
+            if any(_same_link(base, endpoint) for base in self._known_bases()):
+                self._link(endpoint)
+        asked, self._reload_asked = self._reload_asked, False
+        changed = guard.look(now, asked=asked)
+        if changed is not None:
+            self._plumbing.take_rules()
+            for token in changed:
+                self._tell_rights(token)
+        guard.cut(now)
+        if now >= self._next_test and self._ready.is_set():
+            self._next_test = now + TEST_S
+            self._test = threading.Thread(target=self._try_doors, name="fabric-self-test", daemon=True)
+            self._test.start()
+
+    def _try_doors(self, doors: Iterable[str] = ("in", "out", "link", "guest")) -> None:
+        """See that nobody gets in who should not; else this proxy ends."""
+        if self._guard is None or self._guard.observe:
+            return
+        local = self.endpoints.to_connect()
+        found = find_open_door({door: local[door] for door in doors}, self._guard.keys, self._guard.stranger)
+        if found is not None:
+            self._failure = f"the self-test failed: {found}"
+
+    def _audit(self, event: dict[str, Any]) -> None:
+        """Tell what was decided: here, and to those who may read `$fabric/audit/…`, so often and no more."""
+        if self._audits.take(time.monotonic()):
+            said, self._unsaid = {**event, "proxy": self.name, "unsaid": self._unsaid}, 0
+            self._plumbing.say(self._part(f"{AUDIT}{self.name}/{event['event']}", said))
+        else:
+            self._unsaid += 1
+        if self._audit_fun is not None:
+            try:
+                self._audit_fun(event)
+            except Exception:  # a user's: it must not end the proxy
+                log.exception("the audit raised at %r", event)
+
+    def _refused_elsewhere(self) -> Counter[str]:
+        return Counter(strangers=self._membership.refused, guest_prefixes=self._subscribers.not_relayed)
+
+    def _count_descriptors(self) -> dict[str, int]:
+        found = descriptors()
+        short = found["used"] > found["enough"]
+        if short != self._short:
+            self._short = short
+            self._on_event({"event": "descriptors_short" if short else "descriptors_enough", **found})
+        return found
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -513,6 +664,8 @@ class Proxy:
         except TransportError as error:
             self._failure = self._failure or str(error)
         finally:
+            if self._test is not None:
+                self._test.join()  # a few seconds at most
             # What is queued for live connections gets half a second to leave.
             self._plumbing.stop(linger_ms=0 if self._failure else 500)
             self._ready.set()
@@ -528,6 +681,15 @@ class Proxy:
                 return
             before = now
             self._ended.wait(0.02)
+
+
+def _keys(given: str | os.PathLike[str] | Keys | None, name: str) -> Keys | None:
+    if given is None:
+        return from_environment(as_proxy=True, name=name)
+    if isinstance(given, Keys):
+        return given
+    has_own = (Path(given) / f"{name}{SUFFIX}").exists()
+    return load(Path(given), name if has_own else None, as_proxy=True)
 
 
 def _same_link(base: str, endpoint: str) -> bool:

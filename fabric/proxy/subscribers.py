@@ -11,6 +11,11 @@ from collections.abc import Iterable
 from fabric.protocol import markers, stray
 from fabric.topics import MAX_TOPIC_BYTES
 
+MAX_GUEST_BYTES = 256 * 1024
+"""Of the prefixes that the relay holds for guests, with what each costs here beside itself. Each byte of a prefix costs
+every other proxy up to 220 bytes."""
+_OVERHEAD = 100
+
 
 class Subscribers:
     """own: prefixes of this proxy, which it claims itself when the relay gives them up."""
@@ -20,6 +25,12 @@ class Subscribers:
         """Does not change."""
         self._of_guests = set[bytes]()
         """What guests subscribe to, and the relay for them: a cancel of what none of them holds harms nobody."""
+        self._guest_bytes = 0
+        """Of these, with what each costs; at most `MAX_GUEST_BYTES`."""
+        self.not_relayed = 0
+        """Prefixes of guests beyond that: other proxies do not hear of them. It only grows."""
+        self._bytes = {"out": 0, "guest": 0}
+        """Of prefixes subscribed and not cancelled since, by place. A stray cancel may make them negative."""
         self._given_up = stray.GivenUp()
         """Prefixes that the relay gave up, and did not subscribe to again since."""
         self._claims = set[bytes]()
@@ -34,8 +45,14 @@ class Subscribers:
         """How many nodes are connected, as far as can be said."""
         return max(self._nodes, 0)
 
+    @property
+    def prefix_bytes(self) -> dict[str, int]:
+        """Bytes of the prefixes that are subscribed to, by place, as far as can be said."""
+        return {place: max(size, 0) for place, size in self._bytes.items()}
+
     def heard(self, prefix: bytes, *, subscribed: bool) -> None:
         """A node or a proxy subscribed to `prefix`, or cancelled it, and the relay did the same."""
+        self._bytes["out"] += len(prefix) if subscribed else -len(prefix)
         if markers.is_addressed(prefix):
             self._nodes += 1 if subscribed else -1
         if subscribed:
@@ -48,12 +65,18 @@ class Subscribers:
 
     def guest_heard(self, prefix: bytes, *, subscribed: bool) -> bool:
         """A guest did; return whether the relay is to do the same. It counts what it is told: once for all guests."""
+        self._bytes["guest"] += len(prefix) if subscribed else -len(prefix)
         if subscribed == (prefix in self._of_guests):
+            return False
+        cost = len(prefix) + _OVERHEAD
+        if subscribed and self._guest_bytes + cost > MAX_GUEST_BYTES:
+            self.not_relayed += 1
             return False
         if subscribed:
             self._of_guests.add(prefix)
         else:
             self._of_guests.remove(prefix)
+        self._guest_bytes += cost if subscribed else -cost
         return True
 
     def claim(self, prefixes: Iterable[bytes]) -> None:

@@ -3,11 +3,13 @@
 By its key a request is done once in each run of a server: one that comes again while it is being done waits for the
 same answer, one that comes again later gets the answer that is kept. Answers are kept for `keep_s`, and bounded in
 number and in bytes; the oldest go first. A key that comes with another operation or body is refused.
+
+No client takes all the room: a quarter of what the others have left stays free for who comes next.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +21,8 @@ MAX_KEPT = 100_000
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 KEEP_S = 120.0
 MAX_ADDRESSES = 16
+SHARE_LEFT = 4
+"""One of so many places stays free for other clients, of those that others have not taken."""
 RETRY_AFTER_S = (0.05, 5.0)
 _OVERHEAD_BYTES = 500
 """Of one entry, beside its answer; measured, 450 to 500."""
@@ -57,6 +61,8 @@ class _Entry:
 
     digest: bytes
     """Of operation and body."""
+    client: str
+    """Who asked first: where it wants to be answered."""
     addresses: list[Address] = field(default_factory=list)
     """Where the answer goes, at most `MAX_ADDRESSES`."""
     payload: Any = None
@@ -92,6 +98,8 @@ class Admission:
         """How long a request takes the handler, averaged over about the last eight calls."""
         self.in_flight = 0
         """Requests accepted and not finished; at most `_max_in_flight`."""
+        self._by_client: Counter[str] = Counter()
+        """Of these, how many each client has; never 0."""
         self.closed = False
         """Set by the server: new requests are refused."""
         self.duplicates = 0
@@ -131,6 +139,9 @@ class Admission:
         """
         entry = self._entries[key]
         self.in_flight -= 1
+        self._by_client[entry.client] -= 1
+        if not self._by_client[entry.client]:
+            del self._by_client[entry.client]
         if keep:
             entry.payload, entry.done, entry.bytes = payload, True, size_bytes + _OVERHEAD_BYTES
             self._kept_bytes += entry.bytes
@@ -151,14 +162,19 @@ class Admission:
             self._forget_oldest()
 
     def _admit_new(self, request: Request, digest: bytes) -> Verdict:
-        if self.closed or self.in_flight >= self._max_in_flight:
+        client = request.address.reply_to
+        own = self._by_client.get(client, 0)
+        room = self._max_in_flight - (self.in_flight - own)
+        if self.closed or own >= room - room // SHARE_LEFT:
             self.busy += 1
             least, most = RETRY_AFTER_S
             wait_s = min(max(self._each_s * self.in_flight / 2, least), most)
-            what = "it is closing" if self.closed else f"{self.in_flight} requests are in flight, and no more are taken"
+            what = f"{self.in_flight} requests are in flight, {own} of them from here, and no more are taken"
+            what = "it is closing" if self.closed else what
             return Refused(Busy(f"{what}: try again in {wait_s:.2f} s", round(wait_s, 3)))
         self.in_flight += 1
-        self._entries[request.key] = _Entry(digest, [request.address])
+        self._by_client[client] += 1
+        self._entries[request.key] = _Entry(digest, client, [request.address])
         return Accept(request)
 
     def _forget_oldest(self) -> None:

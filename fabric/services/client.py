@@ -45,7 +45,7 @@ class Client:
 
     def __init__(self, node: Node, *, attempts: int = ATTEMPTS) -> None:
         self._node = node
-        self._inbox = inbox_topic(secrets.token_hex(16), "replies")
+        self._inbox = inbox_topic(node.new_token(), "replies")
         self._watcher = Watcher(node, self._on_change)
         self._lock = self._watcher.lock
         """Guards everything here, and the directory that `_calls` looks into. Not held while futures are settled."""

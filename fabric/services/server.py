@@ -8,7 +8,6 @@ most a batch, so that a service which commits to a store can commit once for man
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from collections import Counter, deque
@@ -20,7 +19,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from fabric.errors import Busy, FabricError, LocalWireError, RequestTimeout, ServiceError, StateError, expected
 from fabric.node.node import Node
-from fabric.protocol.inboxes import inbox_topic
+from fabric.protocol.inboxes import requests_topic
 from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Admission, Again, Refused
 from fabric.services.messages import (
     MAX_MESSAGE_CHARS,
@@ -71,7 +70,8 @@ class Server:
     version:       told with the announcements, at most 100 characters
     workers:       threads that call the handler
     max_batch:     most requests that the handler is given at once
-    max_in_flight: requests that wait or are being done; beyond, the sender is told Busy
+    max_in_flight: requests that wait or are being done; beyond, the sender is told Busy. So is a client that would take
+                   the last quarter of what others have left
     keep_s:        how long an answer is kept for a request that comes again
     lease_s:       how long others take it for alive when they hear nothing; it announces itself every second
     skew_s:        how far the clocks of a client and of this host may be apart
@@ -99,8 +99,8 @@ class Server:
         self._node, self._handler, self._max_batch, self._skew_s = node, handler, max_batch, skew_s
         self._max_bytes = node.max_payload_bytes
         self.name = name
-        self.instance = secrets.token_hex(16)
-        self.inbox = inbox_topic(self.instance, "requests")
+        self.instance = node.new_token()
+        self.inbox = requests_topic(self.instance, name)
         self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
         """Decides on each request. Under `_lock`."""
         self._lock = threading.Lock()

@@ -12,11 +12,10 @@ from fabric.errors import expected
 from nodes.agent.agent import Agent
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.exits import Exit
-from nodes.cli.operating import operating_options, status_page
+from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import PositiveNumber, check, connect_option, connect_timeout_option, open_node
-from nodes.cli.secret_file import read_secret
+from nodes.cli.secret_file import read_long_secret
 from nodes.operate import logs
-from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.rules import fields
 
@@ -95,7 +94,7 @@ def agent(
     code: str | None,
     lease_s: float,
     secret_file: str | None,
-    http: Address | None,
+    http: Http,
     log_json: bool,
     connect: Sequence[str],
     connect_timeout_s: float,
@@ -127,7 +126,7 @@ def agent(
     ):
         check(what, value, field_of)
     logs.begin("fabric agent", as_json=log_json)
-    secret = None if secret_file is None else read_secret(secret_file).hex()
+    secret = None if secret_file is None else read_long_secret(secret_file).hex()
     lines = Lines()
 
     def tell(event: dict[str, Any]) -> None:

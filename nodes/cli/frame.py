@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from fabric.errors import Busy, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, plain, say
-from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.operating import Http, operating_options, status_page
+from nodes.cli.options import (
+    STORE,
+    PositiveNumber,
+    connect_option,
+    connect_timeout_option,
+    open_node,
+    read_secret,
+)
 from nodes.cli.signals import on_ending_signal
+from nodes.deployment.secret_words import has_password
 from nodes.operate import logs
 from nodes.operate.extras import not_installed
-from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.contact_codes import CodeFormat
@@ -33,8 +42,10 @@ REACHABLE_S = 10.0
 
 
 @click.command()
-@click.option("--store", "url", metavar="URL", required=True,
+@click.option("--store", "url", metavar="URL", envvar=STORE, show_envvar=True,
               help="sqlite:///PATH, or postgresql://USER@HOST/DATABASE for several frame nodes.")  # fmt: skip
+@click.option("--store-file", metavar="FILE", type=click.Path(),
+              help="A file of mode 600 that holds the URL: others can read what stands on a command line.")  # fmt: skip
 @click.option("--capacity", default=10_000, show_default=True, help="How many pages may be live at once.")
 @click.option("--max-in-flight", type=click.IntRange(1), default=1_000, show_default=True,
               help="How many requests may wait or be worked on; beyond, it answers that it is busy.")  # fmt: skip
@@ -50,7 +61,8 @@ REACHABLE_S = 10.0
 @connect_option
 @connect_timeout_option
 def frame(
-    url: str,
+    url: str | None,
+    store_file: str | None,
     capacity: int,
     max_in_flight: int,
     code_length: int,
@@ -59,7 +71,7 @@ def frame(
     ask_s: float,
     name: str | None,
     verbose: bool,
-    http: Address | None,
+    http: Http,
     log_json: bool,
     connect: tuple[str, ...],
     connect_timeout_s: float,
@@ -81,6 +93,7 @@ def frame(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     logs.begin("fabric frame", as_json=log_json, verbose=verbose)
+    url = _url(url, store_file)
     ended = threading.Event()
     with (
         on_ending_signal(ended.set),
@@ -131,21 +144,35 @@ def _is_ready(running: FrameNode, ended: threading.Event) -> bool:
     return False
 
 
+def _url(url: str | None, store_file: str | None) -> str:
+    """Return the store's URL: from --store-file, from the environment, or from the command line, with a warning.
+
+    It is taken out of the environment, so that nothing that is written or started later has it.
+    """
+    os.environ.pop(STORE, None)
+    context = click.get_current_context()
+    is_told = context.get_parameter_source("url") is ParameterSource.COMMANDLINE
+    if store_file is not None:
+        if is_told:
+            raise click.UsageError("--store and --store-file: expected one of them")
+        return read_secret(store_file).decode("utf-8", "replace").strip()
+    if url is None:
+        raise click.UsageError(f"Missing option '--store': expected it, --store-file FILE or {STORE}")
+    if is_told and has_password(url):
+        say("WARNING: every user of this machine can read the password in --store, in its list of processes. Change "
+            f"it, and give the URL by --store-file FILE (chmod 600 FILE) or {STORE}, or use ~/.pgpass")  # fmt: skip
+    return url
+
+
 def _open_store(url: str, options: StoreOptions) -> Store:
     """Errors: Fail or UsageError, whose words never hold a password from `url`."""
     try:
-        from sqlalchemy.exc import ArgumentError
-
         from nodes.frame_node.watched_store import why_store
         from nodes.store.store import Store
     except ModuleNotFoundError as error:
         raise Fail(not_installed(error.name, "store"), Exit.MISSING) from None
     try:
         return Store(url, options)
-    except ArgumentError:
-        raise click.UsageError(
-            "invalid --store: expected sqlite:///path/to/file or postgresql://user@host/database"
-        ) from None
     except ValueError as error:
         if isinstance(error.__cause__, ModuleNotFoundError):
             raise Fail(plain(str(error)), Exit.MISSING) from None

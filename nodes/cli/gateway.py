@@ -12,19 +12,20 @@ from urllib.parse import urlsplit
 
 import click
 
+from fabric import private_files
 from fabric.errors import TopicError, expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, say
-from nodes.cli.operating import operating_options, status_page
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
-from nodes.cli.secret_file import read_secret
+from nodes.cli.operating import Http, operating_options, status_page
+from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
+from nodes.cli.secret_file import read_long_secret
 from nodes.gateway.credentials import Credential, read_agents
+from nodes.gateway.forwarded import HEADERS, Proxies
 from nodes.gateway.policy import Policy, origin_of
 from nodes.gateway.privacy_rules import Rules, read_rules
 from nodes.operate import logs
 from nodes.operate.extras import not_installed
-from nodes.operate.http_server import Address
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.cobrowse import CONSENTS
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 READY_S = 10.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command()
@@ -44,6 +46,8 @@ READY_S = 10.0
               help="Where browsers connect: http://HOST:PORT; port 0 is any that is free.")  # fmt: skip
 @click.option("--allow-origin", "origins", metavar="URL", multiple=True,
               help="Origin of a site whose pages may use this gateway; repeat it.")  # fmt: skip
+@click.option("--load-from", metavar="URL", multiple=True,
+              help="Origin, such as a CDN, that consoles may load pictures and style from; repeat it.")  # fmt: skip
 @click.option("--agents", "agents_path", metavar="FILE", type=click.Path(),
               help="The agents that may sign in: lines of `fabric gateway-token`.")  # fmt: skip
 @click.option("--secret-file", metavar="FILE", type=click.Path(),
@@ -61,7 +65,9 @@ READY_S = 10.0
               help="Serve a demo shop under /shop/, and a page to try privacy rules on under /privacy/.")  # fmt: skip
 @click.option("--max-pages", default=10_000, show_default=True, type=click.IntRange(1), help="Pages at once at most.")
 @click.option("--max-of-address", default=1_000, show_default=True, type=click.IntRange(1),
-              help="Of these, from one address.")  # fmt: skip
+              help="Of these, from one address; twice as many from one network.")  # fmt: skip
+@click.option("--new-rate", default=2.0, show_default=True, type=PositiveNumber(),
+              help="Pages that one address may begin a second; each takes a code.")  # fmt: skip
 @click.option(
     "--rate", default=100.0, show_default=True, type=PositiveNumber(), help="Messages that a page may send a second."
 )
@@ -71,7 +77,13 @@ READY_S = 10.0
               help="How long a session waits for its page to come back.")  # fmt: skip
 @click.option("--tls-cert", metavar="FILE", type=click.Path(), help="Certificate chain, PEM.")
 @click.option("--tls-key", metavar="FILE", type=click.Path(), help="Its key, PEM.")
-@click.option("--behind-proxy", is_flag=True, help="Trust X-Forwarded-Proto and X-Forwarded-For: a proxy sets them.")
+@click.option("--public-url", metavar="URL", help="Where browsers find this gateway; other names of it are refused.")
+@click.option("--behind-proxy", is_flag=True,
+              help="All requests come through one proxy, which sets X-Forwarded-Proto and -For.")  # fmt: skip
+@click.option("--trusted-proxy", "trusted_proxies", metavar="NET", multiple=True,
+              help="Network of proxies, which may be several in a row, such as 10.0.0.0/24; repeat it.")  # fmt: skip
+@click.option("--forwarded", "forwarded", type=click.Choice(HEADERS), default=HEADERS[0], show_default=True,
+              help="The header that proxies say addresses in.")  # fmt: skip
 @click.option("--name", metavar="NAME", help="Its name, one topic level. [default: random]")
 @click.option("--verbose", is_flag=True, help="Log more; session ids are hashed.")
 @operating_options
@@ -80,6 +92,7 @@ READY_S = 10.0
 def gateway(
     listen: str,
     origins: tuple[str, ...],
+    load_from: tuple[str, ...],
     agents_path: str | None,
     secret_file: str | None,
     public_subscribe: tuple[str, ...],
@@ -90,15 +103,19 @@ def gateway(
     demo_shop: bool,
     max_pages: int,
     max_of_address: int,
+    new_rate: float,
     rate: float,
     queue: int,
     resume_s: float,
     tls_cert: str | None,
     tls_key: str | None,
+    public_url: str | None,
     behind_proxy: bool,
+    trusted_proxies: tuple[str, ...],
+    forwarded: str,
     name: str | None,
     verbose: bool,
-    http: Address | None,
+    http: Http,
     log_json: bool,
     connect: tuple[str, ...],
     connect_timeout_s: float,
@@ -112,10 +129,11 @@ def gateway(
 
     \b
     Example:
-      fabric gateway-token ada --buttons help >agents.jsonl
+      fabric gateway-token ada --buttons help --agents agents.jsonl
       fabric gateway --agents agents.jsonl --allow-origin https://shop.example.org
     """
     try:
+        from nodes.gateway.budgets import Shares
         from nodes.gateway.files import Files
         from nodes.gateway.hub import Settings
         from nodes.gateway.limits import Limits
@@ -127,10 +145,13 @@ def gateway(
     host, port, tls = _where(listen, tls_cert, tls_key)
     try:
         policy = Policy.of(public_subscribe, public_publish, origins)
+        loaded = frozenset(map(origin_of, load_from))
+        public_url = None if public_url is None else origin_of(public_url)
+        proxies = Proxies.of(trusted_proxies, forwarded) if behind_proxy or trusted_proxies else None
     except (TopicError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     settings = Settings(
-        secret=secrets.token_bytes(32) if secret_file is None else read_secret(secret_file),
+        secret=secrets.token_bytes(32) if secret_file is None else read_long_secret(secret_file),
         policy=policy,
         limits=Limits(rate=rate, burst=2 * rate, queue_messages=queue),
         consent=consent,
@@ -138,7 +159,10 @@ def gateway(
         lease_s=max(10.0, resume_s),
         max_pages=max_pages,
         max_of_address=max_of_address,
-        behind_proxy=behind_proxy,
+        shares=Shares.of(new_rate),
+        proxies=proxies,
+        public_url=public_url,
+        is_loopback=host in LOOPBACK,
     )
     agents = {} if agents_path is None else _read_agents(agents_path)
     rules = _RulesFile(privacy_path, private)
@@ -146,11 +170,13 @@ def gateway(
         rules.read()
     except (OSError, ValueError) as error:
         raise Fail(f"{privacy_path} cannot be used: {error}", Exit.MISSING) from None
-    files = Files(policy.origins, shop=demo_shop)
+    files = Files(policy.origins, load_from=loaded, shop=demo_shop)
     if files.unbuilt():
         say(f"not built: {', '.join(files.unbuilt())}; co-browsing needs them: scripts/build-web")
-    if host not in ("127.0.0.1", "::1", "localhost") and tls is None and not behind_proxy:
+    if host not in LOOPBACK and tls is None and proxies is None:
         say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
+    if host not in LOOPBACK and public_url is None:
+        say("any name that leads here is taken for this gateway's; --public-url says which is")
     with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:
         status.watch_node(node)
         return asyncio.run(_run(node, settings, agents, files, rules, (host, port, tls), status))
@@ -247,10 +273,13 @@ def _where(listen: str, cert: str | None, key: str | None) -> tuple[str, int, ss
             "https needs --tls-cert, and --tls-cert needs https; behind a TLS proxy use http and --behind-proxy"
         )
     tls = None
-    if cert is not None:
+    if cert is not None and key is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
+            private_files.refuse_exposed(key)
             tls.load_cert_chain(cert, key)
+        except private_files.Exposed as error:
+            raise Fail(str(error), Exit.MISSING) from None
         except (OSError, ssl.SSLError) as error:
             raise Fail(f"{cert} and {key} cannot be used: {error}", Exit.MISSING) from None
     default = 443 if tls else 80
@@ -263,6 +292,6 @@ def _bracketed(host: str) -> str:
 
 def _read_agents(path: str) -> dict[str, Credential]:
     try:
-        return read_agents(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_agents(read_secret(path).decode())
+    except ValueError as error:
         raise Fail(f"{path} cannot be used: {error}", Exit.MISSING) from None

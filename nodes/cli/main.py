@@ -17,6 +17,7 @@ import click
 
 from fabric.core import BUILD
 from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
+from fabric.private_files import OTHERS
 from nodes.cli.exits import Exit, Fail, plain, say
 
 COMMANDS = (
@@ -109,5 +110,6 @@ def _version() -> str:
 
 
 def main() -> None:
-    """The entry point of the installed command."""
+    """The entry point of the installed command. What it writes is for its owner only: files, folders, ipc sockets."""
+    os.umask(OTHERS)
     sys.exit(run())

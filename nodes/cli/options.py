@@ -11,11 +11,15 @@ from typing import Any, TypeVar
 
 import click
 
+from fabric import private_files
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.errors import expected
 from fabric.node.node import Node
+from nodes.cli.exits import Exit, Fail
 from nodes.rules.fields import Field
 
+STORE = "FABRIC_STORE"
+"""The environment variable with the URL of the frame nodes' store."""
 CONNECT_TIMEOUT_S = 10.0
 MESH_TIMEOUT_S = 2.5
 """How long to listen for the proxies, which announce themselves every second."""
@@ -57,6 +61,16 @@ def check(what: str, value: Any, field: Field) -> None:
     """Raise wrong usage for a value that a frame node would refuse later, where nobody would see it."""
     if not field.fits(value):
         raise click.UsageError(expected(what, value, field.expected))
+
+
+def read_secret(path: str) -> bytes:
+    """Return what a secret file holds. Errors: Fail when it cannot be read, or when others can."""
+    try:
+        return private_files.read_secret(path)
+    except private_files.Exposed as error:
+        raise Fail(str(error), Exit.MISSING) from None
+    except OSError as error:
+        raise Fail(f"{path} cannot be read: {error.strerror or error}", Exit.MISSING) from None
 
 
 def connect_option(command: Command) -> Command:

@@ -17,11 +17,10 @@ from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.exits import Exit, Fail, plain
-from nodes.cli.operating import operating_options, status_page
+from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import PositiveNumber, check, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
 from nodes.operate.health import pages_problem
-from nodes.operate.http_server import Address
 from nodes.page.host import host_of, new_token
 from nodes.page.hosted_page import HostedPage
 from nodes.page.page_chat import Kept
@@ -219,7 +218,7 @@ def page(
     lease_s: float,
     attempts: int,
     cap_s: float,
-    http: Address | None,
+    http: Http,
     log_json: bool,
     connect: Sequence[str],
     connect_timeout_s: float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -12,7 +13,7 @@ import click
 
 from fabric.endpoints import DEFAULT_BASE
 from nodes.cli.exits import Exit, Fail
-from nodes.cli.options import Base
+from nodes.cli.options import STORE, Base
 from nodes.deployment import description
 from nodes.deployment.plan import Plan, make
 
@@ -22,7 +23,10 @@ from nodes.deployment.plan import Plan, make
 @click.option("--proxies", type=click.IntRange(1), help="How many proxies. [default: 1]")
 @click.option("--frames", type=click.IntRange(0), help="How many frame nodes. [default: 0]")
 @click.option("--pages", type=click.IntRange(0), help="How many hosted pages, in one process. [default: 0]")
-@click.option("--store", metavar="URL", help="The frame nodes' store. [default: SQLite in the state folder]")
+@click.option("--store", metavar="URL",
+              help=f"The frame nodes' store. [default: {STORE}, or SQLite in the state folder]")  # fmt: skip
+@click.option("--store-file", metavar="FILE", type=click.Path(),
+              help="A file of mode 600 that holds the URL, where that has a password.")  # fmt: skip
 @click.option("--listen", metavar="URL", type=Base(),
               help=f"Base of the first proxy; others are 10 ports apart. [default: {DEFAULT_BASE}]")  # fmt: skip
 @click.option("--state", metavar="FOLDER", type=click.Path(), default="var", envvar="FABRIC_STATE", show_default=True,
@@ -38,12 +42,16 @@ def plan(path: str | None, state: str, command: str | None, lines: bool, **flags
       fabric plan fabric.toml
     """
     wanted = {key: value for key, value in flags.items() if value is not None}
+    if "store_file" in wanted:
+        wanted["store_file"] = str(Path(wanted["store_file"]).absolute())  # processes run in the state folder
     if path is not None and wanted:
-        raise click.UsageError(f"{path} and --{next(iter(wanted))}: expected either a file or flags")
+        raise click.UsageError(f"{path} and --{next(iter(wanted)).replace('_', '-')}: expected either a file or flags")
     fabric = command or shutil.which(sys.argv[0]) or "fabric"
     try:
         if path is not None:
             wanted = description.read(_text(path))
+        if STORE in os.environ and not wanted.keys() & {"store", "store_file"}:
+            wanted["store"] = os.environ[STORE]
         made = make(wanted, fabric=fabric, state=str(Path(state).absolute()))
     except ValueError as error:
         raise click.UsageError(f"{path}: {error}" if path else str(error)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,17 +12,18 @@ from typing import Any
 import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
+from fabric.errors import expected
 from fabric.payloads import dumps
 from fabric.proxy.proxy import Proxy
 from fabric.sockets import give_memory_back
+from nodes.cli.auditing import Note, audit_option, audit_stream, noting, watch
 from nodes.cli.exits import Exit, plain, say
-from nodes.cli.operating import http_of_proxy, operating_options, status_page
+from nodes.cli.operating import Http, http_of_proxy, operating_options, status_page
 from nodes.cli.options import Base, PositiveNumber
-from nodes.cli.signals import on_ending_signal
+from nodes.cli.signals import TELLS_SENDERS, Sender, on_ending_signal, on_ending_signal_of, signals_held
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
 from nodes.operate.health import proxy_death, proxy_problem
-from nodes.operate.http_server import Address
 from nodes.operate.metrics import proxy_figures
 from nodes.operate.systemd import READY, STOPPING, notify
 
@@ -33,6 +35,22 @@ JOIN_PATIENCE_S = 10.0
 """After this time without a mesh it says once what it waits for. It keeps asking the addresses of --join."""
 _STATES = {"ready": READY, "draining": STOPPING}
 """The events that a service manager is told of."""
+
+
+_OF_PEERS = ("link_up", "link_down", "peer_joined", "peer_restarted", "peer_dead", "peer_back", "peer_left")
+_AUDITED = frozenset((*_OF_PEERS, *(() if TELLS_SENDERS else ("draining",))))
+"""The events that the audit stream has, too: `draining` where the system does not tell who asked for it."""
+
+
+class IpcMode(click.ParamType):  # type: ignore[type-arg]
+    """The mode of ipc sockets, in octal; who may use one may read and write."""
+
+    name = "MODE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value not in ("600", "660", "666"):
+            self.fail(expected("mode", value, "600, 660 or 666"), param, ctx)
+        return int(value, 8)
 
 
 @click.command()
@@ -52,19 +70,24 @@ _STATES = {"ready": READY, "draining": STOPPING}
     "--advertise", metavar="URL", type=Base(), help="Address at which others reach it, where that is not --listen."
 )
 @click.option("--first", is_flag=True, help="With --join: start a new mesh when no proxy answers there.")
+@click.option("--ipc-mode", metavar="MODE", type=IpcMode(), default="600", show_default=True,
+              help="Who may use the sockets of an ipc base: 660 lets the group in, 666 everybody.")  # fmt: skip
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
               help="How long its nodes have to move to another proxy after SIGTERM.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
-@partial(operating_options, default="PORT+5 of --listen")
+@audit_option
+@partial(operating_options, default="PORT+5 of --listen, on loopback")
 def proxy(
     listen: str,
     join: tuple[str, ...],
     name: str | None,
     advertise: str | None,
     first: bool,
+    ipc_mode: int,
+    audit: str | None,
     drain_s: float,
     as_json: bool,
-    http: Address | None,
+    http: Http,
     log_json: bool,
 ) -> Exit:
     """Run a proxy, one of the servers of the mesh that nodes connect to.
@@ -85,8 +108,19 @@ def proxy(
             notify(_STATES[event["event"]])
         # Its own `ready` lacks what only the proxy knows; the line for stdout has it.
         tell(running.ready_line() if event["event"] == "ready" else event)
+        if event["event"] in _AUDITED:
+            note({"event": event["event"], "who": event.get("id"), "from": event.get("base"), "door": "link"})
 
-    with _event_lines(as_json) as tell:
+    def refused(why: str, where: str) -> None:
+        note({"event": "http_refused", "from": where, "door": "http", "why": why})
+
+    with contextlib.ExitStack() as stack:
+        if audit is not None and TELLS_SENDERS:
+            stack.enter_context(signals_held())  # before the first thread
+        stream = stack.enter_context(audit_stream(audit))
+        note = noting(stream)
+        tell = stack.enter_context(_event_lines(as_json))
+        stack.enter_context(_files_with(ipc_mode))
         try:
             running = Proxy(
                 listen,
@@ -100,20 +134,46 @@ def proxy(
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         # In this order: what cannot be used ends it, before anything else is said or heard.
-        with contextlib.closing(running), status_page("proxy", http, http_of_proxy(listen)) as status:
+        page = status_page("proxy", http, http_of_proxy(listen, http.guard), refused)
+        with contextlib.closing(running), page as status:
             _warn_of_others(listen)
             status.name = running.name
             status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
             status.ready(lambda: proxy_problem(running.stats()))
-            with on_ending_signal(running.drain), _told_when_late(running, join, tell):
+            watch(status, stream)
+            note({"event": "started", "who": running.name, "from": listen})
+            with _draining(running, note if audit is not None else None), _told_when_late(running, join, tell):
                 running.run()
+            note({"event": "ended", "who": running.name})
     return Exit.DONE
+
+
+def _draining(running: Proxy, note: Note | None) -> contextlib.AbstractContextManager[None]:
+    """On SIGTERM or SIGINT, have it drain, and note by whom, where there is an audit stream and the system tells."""
+    if note is None or not TELLS_SENDERS:
+        return on_ending_signal(running.drain)
+
+    def drain(sender: Sender) -> None:
+        note({"event": "drain", "who": sender.who, "from": sender.where, "why": sender.name})
+        running.drain()
+
+    return on_ending_signal_of(drain)
 
 
 def _warn_of_others(listen: str) -> None:
     if not Endpoints.parse(listen).is_local:
         say(f"{listen} can be reached from other machines, and peers are not authenticated yet: anyone who reaches "
             "these ports can read and write everything")  # fmt: skip
+
+
+@contextlib.contextmanager
+def _files_with(mode: int) -> Iterator[None]:
+    """While the block runs, what this process makes has at most this mode: sockets are made by a thread of libzmq."""
+    before = os.umask(0o777 & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextlib.contextmanager

@@ -18,10 +18,9 @@ from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
 from nodes.cli import ingest
 from nodes.cli.exits import Exit, Fail, say
-from nodes.cli.operating import operating_options, status_page
+from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
-from nodes.operate.http_server import Address
 
 SHOWN_REFUSALS = 10
 """Lines that are named one by one; the others are only counted."""
@@ -66,7 +65,7 @@ def pub(
     payload_template: str | None,
     rate: float | None,
     as_json: bool,
-    http: Address | None,
+    http: Http,
     log_json: bool,
 ) -> Exit:
     """Publish one message, or many from standard input or a CSV file.

@@ -1,20 +1,16 @@
-"""A secret that a command is given: by a file, never on its command line, which every user of the machine may read."""
+"""A secret that other secrets follow from: in a file, and long enough that nobody guesses it."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nodes.cli.exits import Exit, Fail
+from nodes.cli.options import read_secret
 
 MIN_SECRET_BYTES = 16
 
 
-def read_secret(path: str) -> bytes:
-    """Return what a file holds, without the white space around it. errors: Fail when that is nothing, or too little."""
-    try:
-        secret = Path(path).read_bytes().strip()
-    except OSError as error:
-        raise Fail(f"{path} cannot be read: {error}", Exit.MISSING) from None
+def read_long_secret(path: str) -> bytes:
+    """Return what a file holds, without white space around it. Errors: Fail for too little, and as `read_secret`."""
+    secret = read_secret(path).strip()
     if len(secret) < MIN_SECRET_BYTES:
         raise Fail(f"{path} holds {len(secret)} bytes: expected {MIN_SECRET_BYTES} or more", Exit.MISSING)
     return secret

@@ -21,11 +21,10 @@ from fabric.payloads import dumps, to_json
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json
 from nodes.cli.exits import Exit, plain, say
-from nodes.cli.operating import operating_options, status_page
+from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
-from nodes.operate.http_server import Address
 
 MAX_WAITING_MSGS = 500_000
 """Between the node and a slow reader of stdout; about 300 bytes each while payloads are small."""
@@ -105,7 +104,7 @@ def sub(
     timeout_s: float | None,
     as_json: bool,
     quiet: bool,
-    http: Address | None,
+    http: Http,
     log_json: bool,
 ) -> Exit:
     """Print the messages that match the FILTERs, one a line: topic, tab, payload as JSON.

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from fabric import private_files
 from fabric.errors import expected
 from nodes.demo.stage import START_TIMEOUT_S, Child, Failed, Stage
 from nodes.gateway.credentials import SALT_BYTES, make
@@ -26,7 +27,8 @@ DEFAULT_PORT = 8080
 def start(stage: Stage, folder: Path, port: int) -> tuple[str, str]:
     """Start everything; return the gateway's address and the agent's password. Failed when something does not come."""
     base, agents, password = f"ipc://{folder}/p1", folder / "agents.jsonl", secrets.token_urlsafe(6)
-    agents.write_text(make(AGENT, "Ada", [BUTTON], password, secrets.token_bytes(SALT_BYTES)).to_line() + "\n")
+    line = make(AGENT, "Ada", [BUTTON], password, secrets.token_bytes(SALT_BYTES)).to_line()
+    private_files.write(agents, f"{line}\n".encode())
     ready(stage.start("proxy", "proxy", "--listen", base, "--name", "p1"))
     ready(stage.start("frame node", "frame", "--store", f"sqlite:///{folder}/frame.db", "--connect", base))
     listen = f"http://127.0.0.1:{port}"

@@ -15,15 +15,16 @@ RUNNER = "ssh -o BatchMode=yes {host}"
 """BatchMode: a host that asks for a password counts as one that cannot be reached."""
 MAX_COUNT = 100_000
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]{0,252}")
+_ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9_.:-]{0,252}(%[A-Za-z0-9_.-]{1,15})?")
 _PLACED = {"name": str, "host": str, "args": list}
 _KEYS: dict[str, dict[str, type]] = {
     "": {
-        "proxies": object, "frames": object, "pages": object, "hosts": dict, "store": str, "listen": str,
-        "runner": str, "ready_s": float, "grace_s": float,
+        "proxies": object, "frames": object, "pages": object, "hosts": dict, "store": str, "store_file": str,
+        "listen": str, "http_token_file": str, "runner": str, "ready_s": float, "grace_s": float,
     },
     "hosts": {"address": str, "fabric": str, "state": str, "runner": str},
     "proxies": {**_PLACED, "listen": str},
-    "frames": {**_PLACED, "store": str},
+    "frames": {**_PLACED, "store": str, "store_file": str},
     "pages": {**_PLACED, "count": int},
 }  # fmt: skip
 _WANTED = {str: "text in quotes", list: "a list of texts", int: "a whole number", float: "a number", dict: "tables"}
@@ -84,6 +85,8 @@ def hosts_of(description: Mapping[str, Any], fabric: str, state: str) -> list[Ho
             )
         runner = tuple(word.replace("{host}", name) for word in words)
         address = table.get("address", name.rpartition("@")[2])
+        if not _ADDRESS.fullmatch(address):
+            raise ValueError(expected(f"address of {where}", address, "a host name or an address, such as 10.0.0.1"))
         found.append(Host(name, runner, address, table.get("fabric", fabric), table.get("state", state)))
     return found or [Host("", (), "127.0.0.1", fabric, state)]
 
@@ -125,7 +128,10 @@ def seconds(description: Mapping[str, Any], key: str, default: int) -> int:
 
 
 def check(table: object, kind: str, where: str = "") -> None:
-    """Check that every key is known, and every value of its type and printable: it becomes part of a line for bash."""
+    """Check that every key is known, and every value of its type and printable: it becomes part of a line for bash.
+
+    Values are quoted where a shell meets them, so they may hold anything else; only `runner` is words to be run.
+    """
     prefix = f"{where}: " if where else ""
     keys = _KEYS[kind]
     if not isinstance(table, Mapping):

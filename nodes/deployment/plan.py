@@ -3,8 +3,10 @@
     proxies = 3                     # how many, or a table for each, see below
     frames = 2                      # frame nodes
     pages = 200                     # hosted pages: one process of them on each host
-    store = "postgresql://…"        # default: SQLite in the state folder of the first host
+    store = "postgresql://…"        # without a password; default: SQLite in the state folder of the first host
+    store_file = "/etc/fabric/store"  # instead: a file of mode 600 on each host of a frame node, which holds the URL
     listen = "tcp://127.0.0.1:5570" # the first proxy's; the others' ports are 10, 20, … above it
+    http_token_file = "/etc/fabric/http"  # a token of mode 600 on each host, for the status pages that others may ask
     runner = "ssh {host}"           # what runs a command on a host: `ip netns exec {host}` does as well
     ready_s = 30                    # after this time, a process that is not ready has failed
     grace_s = 10                    # from SIGTERM to SIGKILL
@@ -20,8 +22,8 @@
     listen = "tcp://10.0.0.1:5570"
     args = ["--drain", "20"]        # added to the command
 
-`[[frames]]` has name, host, store, args; `[[pages]]` has name, host, count, args. A node connects to the proxies of its
-host first, then to all others, so that it can move.
+`[[frames]]` has name, host, store, store_file, args; `[[pages]]` has name, host, count, args. A node connects to the
+proxies of its host first, then to all others, so that it can move.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fabric.endpoints import DEFAULT_BASE, PORTS, Endpoints
 from fabric.errors import expected
 from nodes.deployment.description import Host, check, hosts_of, place, seconds, tables, whole
+from nodes.deployment.secret_words import has_password
 
 PORT_STEP = 10
 SEPARATOR = "\x1f"
@@ -98,9 +101,10 @@ def make(description: Mapping[str, Any], *, fabric: str, state: str) -> Plan:
     pages = _pages(description, hosts, proxies)
     if pages and not frames:
         raise ValueError("pages need a frame node: expected frames (--frames) 1 or more")
-    processes = (*proxies, *frames, *pages)
+    processes = tuple(_guarded(each, description) for each in (*proxies, *frames, *pages))
     _check_names(processes)
     _check_reach(proxies, processes)
+    _check_secrets(processes)
     return Plan(processes, seconds(description, "ready_s", 30), seconds(description, "grace_s", 10))
 
 
@@ -167,8 +171,8 @@ def _frames(description: Mapping[str, Any], hosts: list[Host], proxies: list[Pro
     processes: list[Process] = []
     users: dict[str, Host] = {}
     for number, table in enumerate(tables(description, "frames", 0), 1):
-        store = table.get("store", description.get("store"))
-        in_a_file = store is None or store.startswith("sqlite:")
+        store, store_file = _store(table) or _store(description) or (None, None)
+        in_a_file = store_file is None and (store is None or store.startswith("sqlite:"))
         host = place(table, hosts, 1 if in_a_file else number)
         store = store or f"sqlite:///{host.state}/frame.db"
         if in_a_file and users.setdefault(store, host) != host:
@@ -177,9 +181,17 @@ def _frames(description: Mapping[str, Any], hosts: list[Host], proxies: list[Pro
                 "expected store = 'postgresql://USER@HOST/DATABASE'"
             )
         name = table.get("name", f"f{number}")
-        command = (host.fabric, "frame", "--store", store, "--name", name, *_connect(host, proxies, number))
+        where = ("--store-file", store_file) if store_file else ("--store", store)
+        command = (host.fabric, "frame", *where, "--name", name, *_connect(host, proxies, number))
         processes.append(Process(name, "frame", host, (*command, *table.get("args", []))))
     return processes
+
+
+def _store(table: Mapping[str, Any]) -> tuple[str | None, str | None] | None:
+    """Return `store` and `store_file`, one of which is given; None where neither is."""
+    if "store" in table and "store_file" in table:
+        raise ValueError("store and store_file: expected one of them")
+    return (table.get("store"), table.get("store_file")) if table.keys() & {"store", "store_file"} else None
 
 
 def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Process]) -> list[Process]:
@@ -198,6 +210,14 @@ def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Proc
         command = (host.fabric, "page", "--count", str(count), *_connect(host, proxies, number))
         processes.append(Process(name, "page", host, (*command, *table.get("args", [])), readies=count))
     return processes
+
+
+def _guarded(process: Process, description: Mapping[str, Any]) -> Process:
+    """Have its status page ask for a token, where the description names a file with one."""
+    if "http_token_file" not in description:
+        return process
+    words = process.command[:2] + ("--http-token-file", description["http_token_file"]) + process.command[2:]
+    return replace(process, command=words)
 
 
 def _connect(host: Host, proxies: list[Process], number: int) -> Iterator[str]:
@@ -223,3 +243,13 @@ def _check_reach(proxies: Iterable[Process], processes: Iterable[Process]) -> No
                     f"{each.name} on {each.host} cannot reach {proxy.name} at {proxy.base}: "
                     f"expected an address of {proxy.host} that the other hosts reach"
                 )
+
+
+def _check_secrets(processes: Iterable[Process]) -> None:
+    """What is in the plan is in a file, and in the list of processes."""
+    for each in processes:
+        if any(has_password(word) for word in (*each.command, *each.host.runner)):
+            raise ValueError(
+                f"the command of {each.name} holds a password, which every user of {each.host} could read: expected "
+                "store_file (--store-file) with a file of mode 600 that holds the URL, or a ~/.pgpass"
+            )

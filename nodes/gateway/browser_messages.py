@@ -41,7 +41,18 @@ is_message_id = whole(1)
 ID = _of(is_message_id, f"a whole number from 1 to {MAX_WHOLE}")
 OPTIONAL_ID = _of(or_none(is_message_id), f"a whole number from 1 to {MAX_WHOLE}, or null")
 TOPIC = _of(string(65_535), "a string")
+MAX_FILTER_BYTES = 512
+"""Every byte of a filter costs each proxy of the mesh some hundred, for as long as it is held."""
+FILTER = _of(
+    lambda value: isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) <= MAX_FILTER_BYTES,
+    f"a string of at most {MAX_FILTER_BYTES} bytes",
+)
 PAYLOAD = _of(lambda value: True, "anything", payload=True)
+EVENT = _of(
+    lambda value: isinstance(value, str) or (isinstance(value, dict) and value.keys() == {"$bin"}),
+    "text, or text that is compressed",
+    payload=True,
+)
 SESSION = _of(is_session, "a session that `welcome` or an event named")
 
 
@@ -79,7 +90,7 @@ class Hello(BrowserMessage):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subscribe(BrowserMessage):
     id: int = field(metadata=ID)
-    filter: str = field(metadata=TOPIC)
+    filter: str = field(metadata=FILTER)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +111,7 @@ class Update(BrowserMessage):
 
     epoch: int = field(metadata=_holds(EPOCH))
     n: int | None = field(default=None, metadata=OPTIONAL_ID)
-    event: Any = field(default=None, metadata=PAYLOAD)
+    event: str | bytes = field(metadata=EVENT)
     snapshot: bool = field(default=False, metadata=_holds(ON))
 
 

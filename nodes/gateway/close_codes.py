@@ -31,7 +31,7 @@ class CloseCode(IntEnum):
     TOO_LARGE = 1009
     FAILED = 1011
     RESTARTING = 1012
-    NO_HELLO = 1013
+    TRY_LATER = 1013
     HELLO_EXPECTED = 4000
     ENDED_ELSEWHERE = 4001
     WRONG_ORIGIN = 4003
@@ -69,7 +69,9 @@ RULES: Mapping[CloseCode, Rule] = {
     CloseCode.TOO_LARGE: Rule("a message is larger than the hard limit of 8 MiB", Reconnect.BACK_OFF),
     CloseCode.FAILED: Rule("an error of the gateway", Reconnect.BACK_OFF),
     CloseCode.RESTARTING: Rule("the gateway restarts", Reconnect.BACK_OFF, note="to any gateway; see `drain`"),
-    CloseCode.NO_HELLO: Rule("no `hello` came in time", Reconnect.BACK_OFF),
+    CloseCode.TRY_LATER: Rule(
+        "no `hello` came in time, or there is no place for another page of this address at present", Reconnect.BACK_OFF
+    ),
     CloseCode.HELLO_EXPECTED: Rule("the first message must be `hello`", Reconnect.NEVER),
     CloseCode.ENDED_ELSEWHERE: Rule(
         "a newer document has this session, here or at another gateway; or a newer window has this agent, "

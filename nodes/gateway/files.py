@@ -60,15 +60,21 @@ def page_policy(origins: frozenset[str]) -> str:
     )
 
 
-CONSOLE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline' http: https:; connect-src 'self'; "
-    "img-src 'self' data: blob: http: https:; font-src 'self' data: http: https:; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-"""Of the console, and of the replay in it, which is a document without an address and so has the same. The replay asks
-the visited site, and whoever else the page names, for style, images and fonts, and for nothing else."""
-TRIAL_POLICY = CONSOLE_POLICY.replace("form-action 'self'", "form-action 'none'")
-"""Of the page to try rules on: it shows pages as the console does, and what is written into it runs no script."""
+def console_policy(origins: frozenset[str]) -> str:
+    """Return the CSP of the console, of the page to try rules on, and of the replay in them: a document without an
+    address has that of the one around it.
+
+    A page names what it is made of, and may name any host, also of the agent's own network. The replay asks these
+    origins, and the gateway's own, for style, pictures and fonts; it asks nobody for anything else.
+    """
+    from_ = " ".join(["'self'", *sorted(origins)])
+    return (
+        f"default-src 'none'; script-src 'self'; connect-src 'self'; style-src {from_} 'unsafe-inline'; "
+        f"img-src {from_} data: blob:; font-src {from_} data: blob:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
 SCRIPT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
@@ -76,12 +82,21 @@ class Files:
     """What is served under which path.
 
     origins:    of the pages that may hold the frame
+    load_from:  further origins that consoles may load style, pictures and fonts from, such as a site's CDN
     web_folder: where the files are
     shop:       whether the demo shop is served, too, and the page to try privacy rules on
     """
 
-    def __init__(self, origins: frozenset[str], *, shop: bool = False, web_folder: Path = WEB) -> None:
+    def __init__(
+        self,
+        origins: frozenset[str],
+        *,
+        load_from: frozenset[str] = frozenset(),
+        shop: bool = False,
+        web_folder: Path = WEB,
+    ) -> None:
         self._web = web_folder
+        self._console = {"Content-Security-Policy": console_policy(origins | load_from)}
         self.on_frame: Callable[[web.Request], object] = lambda request: None
         """Called with each request for the frame. Set by the gateway, before it serves."""
         self._frame = {
@@ -102,21 +117,19 @@ class Files:
             "Cross-Origin-Resource-Policy": "cross-origin",
             "Access-Control-Allow-Origin": "*",  # for `crossorigin`, `integrity` and modules
         }
-        console = {"Content-Security-Policy": CONSOLE_POLICY}
         found = [web.get("/site_connect.js", self._one("site_connect.js", any_origin))]
         found += [web.get("/frame.html", self._frame_html)]
         found += [web.get(f"/{name}", self._one(name, self._frame)) for name in ("frame.js", "frame.css")]
         found += [
             web.get("/assets/{name:.+}", self._below("assets", any_origin)),
             web.get("/agent", _to("/agent/")),
-            web.get("/agent/{name:.*}", self._below("agent", console)),
+            web.get("/agent/{name:.*}", self._below("agent", self._console)),
         ]
         if self.shop:
-            trial = {"Content-Security-Policy": TRIAL_POLICY}
             found += [web.get("/shop", _to("/shop/")), web.get("/shop/{name:.*}", self._below("shop", {}))]
             found += [
                 web.get("/privacy", _to("/privacy/")),
-                web.get("/privacy/{name:.*}", self._below("privacy", trial)),
+                web.get("/privacy/{name:.*}", self._below("privacy", self._console)),
             ]
         return found
 
@@ -132,12 +145,14 @@ class Files:
 
     def _below(self, folder: str, headers: Mapping[str, str]) -> Handler:
         async def serve(request: web.Request) -> web.StreamResponse:
-            return self._answer(request, f"{folder}/{request.match_info['name'] or 'index.html'}", headers)
+            return self._answer(request, request.match_info["name"] or "index.html", headers, folder)
 
         return serve
 
-    def _answer(self, request: web.Request, name: str, headers: Mapping[str, str]) -> web.StreamResponse:
-        path = self._find(name)
+    def _answer(
+        self, request: web.Request, name: str, headers: Mapping[str, str], folder: str = ""
+    ) -> web.StreamResponse:
+        path = self._find(name, folder)
         if path is None:
             return web.Response(status=404, text=f"{name} is not here\n", headers=COMMON)
         kind = TYPES.get(path.suffix, "application/octet-stream")
@@ -146,9 +161,12 @@ class Files:
             return encoded.answer(request, self._texts.text(path), of_file)
         return web.FileResponse(path, headers=of_file)
 
-    def _find(self, name: str) -> Path | None:
-        """Return the file of this name; None for one that is not there, or not below its folder."""
-        root = (self._web / ("src" if name.startswith("shop/") else "dist")).resolve()
+    def _find(self, name: str, folder: str = "") -> Path | None:
+        """Return the file of this name below a folder; None for one that is not there, or anywhere else.
+
+        folder:  of the route, whose headers are for what lies in it; by default where the bundles are
+        """
+        root = (self._web / ("src" if folder == "shop" else "dist") / folder).resolve()
         try:
             path = (root / name).resolve() if "\0" not in name else root
             return path if path.is_relative_to(root) and path.is_file() else None

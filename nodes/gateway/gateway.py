@@ -5,9 +5,10 @@
     await gateway.drain()                    # browsers are sent away, sessions stay alive at the frame node
 
 Reading order: `docs/web-protocol.md`; what decides and is pure: `policy`, `selectors`, `privacy_rules`,
-`privacy_trial`, `limits`, `tokens`, `outbox`, `close_codes`, `browser_messages`, `browser_protocol`;
-`privacy_problems`, `hub`, `window`, `subscriptions`, `page_session`, `page_registry`, `page_moves`; `credentials`,
-`sign_in`, `console`, `console_registry`; `callers`, `files`, `http_server`, `sign_in_requests`, `socket`; this.
+`privacy_trial`, `limits`, `budgets`, `places`, `tokens`, `outbox`, `close_codes`, `browser_messages`,
+`browser_protocol`; `privacy_problems`, `hub`, `window`, `subscriptions`, `page_session`, `page_registry`,
+`page_moves`; `credentials`, `lockout`, `lanes`, `sign_in`, `console`, `console_registry`; `addresses`, `forwarded`,
+`callers`, `files`, `http_server`, `sign_in_requests`, `socket`; this.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from nodes.gateway.credentials import Credential
 from nodes.gateway.files import Files
 from nodes.gateway.http_server import body, common_headers, json_answer, runner
 from nodes.gateway.hub import Hub, Settings
-from nodes.gateway.page_registry import Sessions
+from nodes.gateway.page_registry import Crowded, Sessions
 from nodes.gateway.privacy_rules import Rules
 from nodes.gateway.privacy_trial import read_trial
 from nodes.gateway.sign_in import SignIn
@@ -46,6 +47,8 @@ BACKLOG = 4_096
 MAX_BODY_BYTES = 16 * 1024
 PAGES_A_SECOND = 500
 """So many are expected to come back in a second when they are sent away together."""
+BACK_PLACES = 20
+"""One in so many more sockets than `max_pages` is for sessions that come back, and such as have not said hello yet."""
 TICK_S = 1.0
 
 
@@ -65,7 +68,7 @@ class Gateway:
         self.sessions = Sessions(self.hub)
         sign_in = SignIn(settings.secret, agents)
         self.consoles = Consoles(self.hub, sign_in.end)
-        self._callers = Callers(settings.behind_proxy, self.hub.counts)
+        self._callers = Callers(settings.proxies, self.hub.counts, settings.public_url, settings.is_loopback)
         self._sign_in = SignInRequests(sign_in, self._callers, self.hub.counts, self.consoles.sign_out)
         self._settings, self._files = settings, files
         self._unknown_origins = UnknownOrigins(settings.policy.origins)
@@ -73,9 +76,10 @@ class Gateway:
         self._draining = False
         """Set once, by `drain`: no browser is let in any more."""
         self._sockets: set[Socket] = set()
-        """All that are open, from the WebSocket's first answer until it is closed; at most `max_pages` of pages."""
+        """All that are open, from the WebSocket's first answer until it is closed; at most `_most_sockets` of pages."""
+        self._most_sockets = settings.max_pages + settings.max_pages // BACK_PLACES + 1
         self._before_hello: Counter[str] = Counter()
-        """Sockets without a session yet, by address; none stays at 0."""
+        """Sockets without a session yet, by host; none stays at 0."""
         self._runner = runner(self._app(), self.hub.counts)
         self._site: web.TCPSite | None = None
         """What listens, from `start` on."""
@@ -135,7 +139,7 @@ class Gateway:
         return "" if self.hub.connection["connected"] else "not connected with the fabric"
 
     def _app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[common_headers])
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[common_headers(self._callers.is_secure)])
         app.add_routes(
             [
                 web.get("/ws/page", self._page),
@@ -161,14 +165,13 @@ class Gateway:
     async def _page(self, request: web.Request) -> web.StreamResponse:
         self._callers.check_origin(request)
         address = self._callers.address(request)
-        of_address = self.sessions.count_of(address) + self._before_hello[address]
-        full = len(self._sockets) >= self._settings.max_pages or of_address >= self._settings.max_of_address
-        if self._draining or full:
+        silent = self._before_hello[address] >= self._settings.max_of_address
+        if self._draining or silent or len(self._sockets) >= self._most_sockets:
             self.hub.counts["full"] += 1
             raise web.HTTPServiceUnavailable(
                 text="too many pages here\n", headers={"Retry-After": "5", "Connection": "close"}
             )
-        socket = Socket(self.hub, request)
+        socket = Socket(self.hub, request, address)
         await socket.prepare()
         self._sockets.add(socket)
         try:
@@ -187,7 +190,7 @@ class Gateway:
             async with asyncio.timeout(self._settings.limits.hello_s):
                 hello = await socket.message(parse_page)
         except TimeoutError:
-            socket.end(CloseCode.NO_HELLO)
+            socket.end(CloseCode.TRY_LATER)
             raise Ended from None
         finally:
             self._before_hello[address] -= 1
@@ -210,7 +213,12 @@ class Gateway:
             self._unknown_origins.wanted(page, self._callers.own_origin(request))
 
     async def _serve_page(self, socket: Socket, hello: Hello, address: str) -> None:
-        session = await self.sessions.open(hello, address, socket)
+        try:
+            session = await self.sessions.open(hello, address, socket)
+        except Crowded as crowded:
+            self.hub.counts["full"] += 1
+            socket.end(CloseCode.TRY_LATER, str(crowded))
+            return
 
         async def read() -> None:
             while True:
@@ -224,7 +232,7 @@ class Gateway:
         try:
             await run(socket, session.window.take, read)
         finally:
-            session.window.leave(socket)
+            self.sessions.left(session, socket)
 
     async def _agent(self, request: web.Request) -> web.StreamResponse:
         self._callers.check_origin(request)

@@ -18,6 +18,8 @@ from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node, NodeState
 from fabric.payloads import dumps, to_json
 from fabric.wire import Message
+from nodes.gateway.budgets import Budgets, Shares
+from nodes.gateway.forwarded import Proxies
 from nodes.gateway.limits import Limits
 from nodes.gateway.policy import Policy
 from nodes.gateway.privacy_problems import PrivacyProblems
@@ -33,12 +35,16 @@ class Settings:
     consent:    one of `cobrowse.CONSENTS`: whether a visitor is asked when an agent has the code of the page
     resume_s:   how long a session waits for its page to come back
     lease_s:    how long the frame node keeps a page without a heartbeat of its gateway
-    max_pages:  sockets at most
-    max_of_address: sessions that browsers of one address have begun here, at most
+    max_pages:  sockets at most, and a twentieth more for sessions that come back
+    max_of_address: sessions of one address, `addresses.host_of`, at most: those with a browser, and those that have had
+                an agent and wait for their browser. A network has twice as many
+    shares:     what the browsers of one address may cost together
     agent_s:    how long an agent whose console is gone stays signed in
     confirm_s:  how long a console may take to say that it shows no update of a stopped session any more
     beat_s:     how often a browser hears something, and is asked whether it is still there
-    behind_proxy: whether a proxy that is trusted passes all requests on, and says in headers whose they are
+    proxies:    that pass requests on, and say in headers whose they are; None: there is none
+    public_url: this gateway's origin as browsers see it; None: the one that they ask for
+    is_loopback: whether only this machine can ask
     """
 
     secret: bytes
@@ -50,10 +56,13 @@ class Settings:
     lease_s: float = 30.0
     max_pages: int = 10_000
     max_of_address: int = 1_000
+    shares: Shares = field(default_factory=Shares)
     agent_s: float = 15.0
     confirm_s: float = 5.0
     beat_s: float = 20.0
-    behind_proxy: bool = False
+    proxies: Proxies | None = None
+    public_url: str | None = None
+    is_loopback: bool = False
 
 
 class Sleeper(Protocol):
@@ -75,6 +84,8 @@ class Hub:
         self.counts: Counter[str] = Counter()
         """What browsers were refused, limited or closed for, by kind. Only goes up, in the event loop;
         `after_the_end` in any thread."""
+        self.budgets = Budgets(settings.limits, settings.shares)
+        """Of the browsers of each host and network. Used in the event loop."""
         self.privacy_problems = PrivacyProblems(self.counts)
         self.opened = 0
         """Sockets that were welcomed. Only goes up, by `Window.take_over`."""

@@ -23,6 +23,7 @@ class Limits:
     byte_rate, byte_burst: bytes a second, and at once
     strikes:           messages over a limit, or malformed, until the socket is closed; one is forgotten a second
     subscriptions:     of one page
+    filter_bytes:      of the filters of all of them; each byte costs some hundred at every proxy
     queue_messages, queue_bytes: what waits for a slow browser before it is cut off
     hello_s:           the first message must come within this time
     """
@@ -36,6 +37,7 @@ class Limits:
     byte_burst: float = 8 * 1024 * 1024.0
     strikes: float = 100.0
     subscriptions: int = 100
+    filter_bytes: int = 8 * 1024
     queue_messages: int = 1_000
     queue_bytes: int = 16 * 1024 * 1024
     hello_s: float = 10.0
@@ -65,7 +67,7 @@ class Bucket:
 class Verdict:
     """A message is dropped.
 
-    what:   which limit: `rate`, `bytes`, `size`, `malformed`, `subscriptions`
+    what:   which limit: `rate`, `bytes`, `size`, `malformed`
     why:    in words
     tell:   whether the browser is to be told now
     close:  it has gone on for too long
@@ -88,13 +90,16 @@ class Allowance:
         self._told_at: dict[str, float] = {}
         """When the browser was last told of each limit. It has at most one entry a limit."""
 
-    def take(self, size_bytes: int, now: float) -> Verdict | None:
-        """Spend one message of this size, before it is read; None when that is allowed."""
+    def take(self, size_bytes: int, now: float, *, is_update: bool) -> Verdict | None:
+        """Spend one message of this size, before it is decoded; None when that is allowed.
+
+        is_update:  whether it begins as a page update does; any other kind is small
+        """
         if not self._messages.take(1, now):
             return self.strike("rate", f"more than {self._limits.rate:g} messages a second", now)
         if not self._bytes.take(size_bytes, now):
             return self.strike("bytes", f"more than {self._limits.byte_rate:g} bytes a second", now)
-        return self.check_size("update", size_bytes, now)
+        return self.check_size("update" if is_update else "", size_bytes, now)
 
     def check_size(self, kind: str, size_bytes: int, now: float) -> Verdict | None:
         """Judge the size of a message whose kind is known."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,21 +19,32 @@ from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_moves import Moves
 from nodes.gateway.page_session import PageSession
+from nodes.gateway.places import Places
 from nodes.gateway.tokens import TOKEN_S, Token, public_name, read_token
 from nodes.gateway.window import Line
 
 log = logging.getLogger("nodes.gateway")
 
 
+class Crowded(Exception):
+    """There is no place for another session at present."""
+
+
 class Sessions:
-    """All sessions here. Used in the event loop."""
+    """All sessions here. Used in the event loop.
+
+    A session has a place while it has a browser, and from when an agent has had to do with it until it ends. One that
+    waits for its browser without a place is kept as long as others, but makes way when there are too many of them.
+    """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._here: dict[str, PageSession] = {}
         """By id: every session from `_add` to `_remove`, with a browser or waiting for one."""
-        self._addresses: Counter[str] = Counter()
-        """How many of `_here` were begun from each address; none stays at 0."""
+        self._places = Places()
+        """Those of `_here` that have a place."""
+        self._resting: OrderedDict[str, PageSession] = OrderedDict()
+        """Those of `_here` that have none, by id, in the order in which their browsers left; at most `max_pages`."""
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
         """By id: the lock of `_one_at_a_time`, and how many hold it or wait for it; none stays at 0."""
         self._moves = Moves(hub, self._let_go_to)
@@ -53,22 +64,35 @@ class Sessions:
 
     # ── browsers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def count_of(self, address: str) -> int:
-        """How many sessions browsers of this address have begun here."""
-        return self._addresses[address]
-
     async def open(self, hello: Hello, address: str, line: Line) -> PageSession:
-        """Give a browser its session: the one its token names, if that holds, or a new one. The browser is welcomed."""
+        """Give a browser its session: the one its token names, if that holds, or a new one. The browser is welcomed.
+
+        errors:  Crowded; a session that comes back has a place in any case, if not too many come back at once
+        """
         token, why = self._read(hello)
         if token is not None:
+            if not self._hub.budgets.may_come_back(address, time.monotonic()):
+                raise Crowded("too many pages of one address come back at once")
             async with self._one_at_a_time(token.session):
                 session, why = await self._resume(token, hello, address)
                 if session is not None:
                     session.join(line, hello, token.generation, True, None)
                     return session
+        self._check_room(address)
         session = self._add(PageSession(self._hub, hello.origin, address, hello.buttons))
         session.join(line, hello, 0, False, why)
         return session
+
+    def left(self, session: PageSession, line: Line) -> None:
+        """A socket is gone. If it was this session's browser, it waits for another one."""
+        if not session.window.leave(line) or self._here.get(session.ident) is not session:
+            return
+        if session.was_engaged:
+            return
+        self._places.free(session)
+        self._resting[session.ident] = session
+        while len(self._resting) > self._hub.settings.max_pages:
+            self._make_way(next(iter(self._resting.values())))
 
     def end(self, session: PageSession) -> None:
         """The visitor has left."""
@@ -125,7 +149,11 @@ class Sessions:
             begun = token.session, token.generation, hello.chat
             return self._add(PageSession(self._hub, hello.origin, address, hello.buttons, *begun)), None
         why = await self._why_not(session, token.generation, hello.instance)
-        return (None, why) if why is not None else (session, None)
+        if why is not None:
+            return None, why
+        self._resting.pop(token.session, None)
+        self._places.take(session)
+        return session, None
 
     async def _why_not(self, session: PageSession, generation: int, instance: str) -> str | None:
         """Say why a document may not have a session that lives here; None: it may."""
@@ -164,17 +192,32 @@ class Sessions:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _make_way(self, session: PageSession) -> None:
+        """Too many rest: this one ends, unless an agent has come to it meanwhile."""
+        if session.was_engaged:
+            self._resting.pop(session.ident)
+            self._places.take(session)
+        else:
+            self.end(session)
+
+    def _check_room(self, address: str) -> None:
+        """Take what a new session needs. Errors: Crowded."""
+        settings = self._hub.settings
+        if not self._places.has_room(address, settings.max_pages, settings.max_of_address):
+            raise Crowded("too many pages here")
+        if not self._hub.budgets.may_begin(address, time.monotonic()):
+            raise Crowded("too many new pages of one address at once")
+
     def _add(self, session: PageSession) -> PageSession:
         self._here[session.ident] = session
-        self._addresses[session.address] += 1
+        self._places.take(session)
         self._moves.came(session.ident)
         return session
 
     def _remove(self, session: PageSession) -> None:
         del self._here[session.ident]
-        self._addresses[session.address] -= 1
-        if not self._addresses[session.address]:
-            del self._addresses[session.address]
+        self._resting.pop(session.ident, None)
+        self._places.free(session)
 
     def _let_go(self, session: PageSession, why: str) -> None:
         self._remove(session)

@@ -11,7 +11,7 @@ import contextlib
 import time
 from typing import Any
 
-from fabric.errors import NotAllowed, StateError, TransportError
+from fabric.errors import Busy, NotAllowed, StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.payloads import to_json
 from fabric.wire import Message
@@ -52,7 +52,7 @@ class PageSession:
     ident:       its id among the gateways, or None for a new one
     generation:  of the token that is handed out first
     origin:      of the page that holds the frame; the token is good for it alone
-    address:     of the browser that begins it here; the registry counts by it
+    address:     of the browser that begins it here, `addresses.host_of`; the registry counts by it
     chat:        what its frame has kept of a chat, if it says so
     errors:      StateError when the session is open here already
     """
@@ -69,6 +69,9 @@ class PageSession:
     ) -> None:
         self.origin, self.address, self.ident = origin, address, ident or new_token()
         """None of the three changes."""
+        self.was_engaged = ident is not None
+        """Whether an agent has ever had to do with this page, as far as is known: of one that began elsewhere it is
+        taken for granted. Set once, in the node's I/O thread."""
         self._hub, self._policy = hub, hub.settings.policy
         self.instance = ""
         """Of the document that the last browser had, by which its return is told from another document's visit.
@@ -101,8 +104,9 @@ class PageSession:
             on_line=self._on_line,
         )
         self.name = public_name(self.ident)
+        limits = hub.settings.limits
         self._subscriptions = Subscriptions(
-            hub.node, self.page, hub.settings.limits.subscriptions, self._on_fabric, self._on_ack
+            hub.node, self.page, limits.subscriptions, limits.filter_bytes, self._on_fabric, self._on_ack
         )
         self.page.subscribe(_SITE, lambda message: self._say("site", message))
         self.page.subscribe(_SESSION, lambda message: self._say("message", message))
@@ -211,6 +215,8 @@ class PageSession:
                 stopped = {"t": "stopped", "id": ident}
                 self.page.stop_session().on_acknowledged(lambda: self.window.pass_on(stopped))
             case Retry():
+                if not self._hub.budgets.may_begin(self.address, time.monotonic()):
+                    raise Busy("too many contact codes for one address", RETRY_S)
                 self.page.retry()
             case Beat(n=number):
                 self._last_update = self._last_update if number is None else number
@@ -233,6 +239,7 @@ class PageSession:
     def _say(self, kind: str, message: Message) -> None:
         if not message.headers.get("retained"):  # those are in `welcome`
             self.window.states_changed = True
+            self.was_engaged = self.was_engaged or kind == "message"
             said = {"t": kind, "topic": message.topic, "payload": to_json(message.payload)}
             self.window.push("said", numbered(said))
 

@@ -13,9 +13,11 @@ from nodes.gateway.callers import Callers
 from nodes.gateway.credentials import Credential
 from nodes.gateway.http_server import body, json_answer
 from nodes.gateway.sign_in import Refused, SignIn
-from nodes.gateway.tokens import COOKIE_S
+from nodes.gateway.tokens import COOKIE_S, DEVICE_S
 
 COOKIE = "site_connect_agent"
+DEVICE = "site_connect_device"
+"""Of a browser that an agent has signed in with. It outlives signing out, and opens nothing."""
 
 
 class SignInRequests:
@@ -52,16 +54,19 @@ class SignInRequests:
                 {"ok": False, "why": "invalid body: expected a JSON object with agent and password"}, 400
             )
         try:
-            credential, cookie = await self._sign_in.sign_in(agent[:100], password, self._callers.address(request))
+            credential, cookie, device = await self._sign_in.sign_in(
+                agent[:100], password, self._callers.address(request), request.cookies.get(DEVICE)
+            )
         except Refused as refused:
             locked = {"Retry-After": str(int(refused.retry_after_s) + 1)} if refused.retry_after_s else {}
             self._counts["sign_ins_refused"] += 1
             return json_answer({"ok": False, "why": refused.why}, 429 if locked else 401, locked)
         response = json_answer({"ok": True, **_shown(credential)})
-        secure = self._callers.own_origin(request).startswith("https:")
-        response.set_cookie(
-            COOKIE, cookie, max_age=int(COOKIE_S), path="/", httponly=True, samesite="Strict", secure=secure
-        )
+        secure = self._callers.is_secure(request)
+        for name, value, age_s, path in ((COOKIE, cookie, COOKIE_S, "/"), (DEVICE, device, DEVICE_S, "/agent/")):
+            response.set_cookie(
+                name, value, max_age=int(age_s), path=path, httponly=True, samesite="Strict", secure=secure
+            )
         return response
 
     async def _post_sign_out(self, request: web.Request) -> web.StreamResponse:

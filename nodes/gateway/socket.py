@@ -17,18 +17,21 @@ from aiohttp import WSMsgType, web
 from fabric.errors import FabricError
 from fabric.payloads import dumps
 from nodes.gateway.browser_messages import BrowserMessage
-from nodes.gateway.browser_protocol import Malformed
+from nodes.gateway.browser_protocol import Malformed, is_update
 from nodes.gateway.close_codes import RULES, CloseCode
 from nodes.gateway.hub import Hub
 from nodes.gateway.limits import Allowance, Verdict
 from nodes.gateway.window import refused
 
 M = TypeVar("M", bound=BrowserMessage)
+READ = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)
 log = logging.getLogger("nodes.gateway")
 
 END_S = 2.0
 STUCK_S = 0.5
 """A message that takes so long to be written finds its browser not reading."""
+MAX_WAIT_S = 2.0
+"""How long a message waits for what its host and network may send together; one that had to wait longer is dropped."""
 ALIVE_S = 1.0
 """How long a browser has to answer a ping when another document claims its session."""
 
@@ -38,10 +41,13 @@ class Ended(Exception):
 
 
 class Socket:
-    """One WebSocket. `take` gives what waits to be written."""
+    """One WebSocket. `take` gives what waits to be written.
 
-    def __init__(self, hub: Hub, request: web.Request) -> None:
-        self._hub, self._request = hub, request
+    host:  whose shared budget it spends from; None: nobody's, as of an agent who has signed in
+    """
+
+    def __init__(self, hub: Hub, request: web.Request, host: str | None = None) -> None:
+        self._hub, self._request, self._host = hub, request, host
         self.ws = web.WebSocketResponse(
             heartbeat=hub.settings.beat_s, autoping=False, compress=False, max_msg_size=hub.settings.limits.hard_bytes
         )
@@ -105,18 +111,16 @@ class Socket:
         """Return the next message that is one and within the limits. Errors: Ended."""
         while True:
             text = await self._text()
-            now, size_bytes = time.monotonic(), len(text.encode("utf-8", "replace"))
-            verdict = self._allowance.take(size_bytes, now)
-            if verdict is None:
-                try:
-                    message = parse(text)
-                except Malformed as error:
-                    await self.refuse(error.of, error.ident, error)
-                    verdict = self._allowance.strike("malformed", str(error), now)
-                else:
-                    verdict = self._allowance.check_size(message.t, size_bytes, now)
-                    if verdict is None:
-                        return message
+            try:
+                message = parse(text)
+            except Malformed as error:
+                await self.refuse(error.of, error.ident, error)
+                verdict = self._allowance.strike("malformed", str(error), time.monotonic())
+            else:
+                late = self._allowance.check_size(message.t, _size_bytes(text), time.monotonic())
+                if late is None:
+                    return message
+                verdict = late
             await self._judge(verdict)
 
     async def refuse(self, of: str, ident: int | None, why: object) -> None:
@@ -149,19 +153,37 @@ class Socket:
             raise Ended
 
     async def _text(self) -> str:
+        """Return the next text within the limits; an empty one for bytes, which are no message. Errors: Ended."""
         while True:
             message = await self.ws.receive()
+            if message.type not in READ:
+                raise Ended
+            if not await self._spend(message.data):
+                continue
             match message.type:
                 case WSMsgType.TEXT:
                     return str(message.data)
-                case WSMsgType.BINARY:
-                    return ""
                 case WSMsgType.PING:
                     await self._answer_ping(message.data)
                 case WSMsgType.PONG:
                     self._pong.set()
                 case _:
-                    raise Ended
+                    return ""
+
+    async def _spend(self, data: str | bytes) -> bool:
+        """Spend what came from the limits of this socket and of its host; False when it is dropped. Errors: Ended."""
+        now, size_bytes = time.monotonic(), _size_bytes(data)
+        verdict = self._allowance.take(size_bytes, now, is_update=isinstance(data, str) and is_update(data))
+        if self._host is not None:
+            wait_s = self._hub.budgets.wait_s(self._host, size_bytes, now, MAX_WAIT_S)
+            if wait_s > MAX_WAIT_S:
+                verdict = self._allowance.strike("rate", "more than one address may send", now)
+            if wait_s:
+                self._hub.counts["slowed"] += 1
+                await asyncio.sleep(min(wait_s, MAX_WAIT_S))
+        if verdict is not None:
+            await self._judge(verdict)
+        return verdict is None
 
     async def _answer_ping(self, data: bytes) -> None:
         try:
@@ -200,6 +222,10 @@ class Socket:
             transport = self._request.transport
             if transport is not None and transport.get_write_buffer_size():
                 transport.abort()
+
+
+def _size_bytes(data: str | bytes) -> int:
+    return len(data.encode("utf-8", "replace")) if isinstance(data, str) else len(data)
 
 
 async def run(socket: Socket, take: Callable[[], list[str]], read: Callable[[], Any]) -> None:

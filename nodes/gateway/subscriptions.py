@@ -42,6 +42,7 @@ class Subscriptions:
 
     node, page:  the brokers
     most:        subscriptions at once
+    most_bytes:  of the filters of all of them
     on_message:  called with a message of the fabric and the id it came for
     on_ack:      called with an id and its ack: once, and again when the browser asks again
     """
@@ -51,14 +52,21 @@ class Subscriptions:
         node: Broker,
         page: Broker,
         most: int,
+        most_bytes: int,
         on_message: Callable[[Message, int], None],
         on_ack: Callable[[int, Ack], None],
     ) -> None:
-        self._node, self._page, self._most = node, page, most
+        self._node, self._page = node, page
+        self._most, self._most_bytes = most, most_bytes
         self._on_message, self._on_ack = on_message, on_ack
         self._held: dict[int, _Held] = {}
         """By id, from `subscribe` until it fails or is ended. Changed in the event loop only; callbacks look here
         whether they are still of concern."""
+
+    @property
+    def _bytes(self) -> int:
+        """Of all filters that are held."""
+        return sum(len(each.topic_filter.encode()) for each in self._held.values())
 
     def subscribe(self, ident: int, topic_filter: str, kind: str) -> None:
         """Subscribe; or, for one that is held already, tell its ack again.
@@ -75,6 +83,8 @@ class Subscriptions:
             return
         if len(self._held) >= self._most:
             raise NotAllowed(f"too many subscriptions: expected at most {self._most} of a page; unsubscribe one first")
+        if self._bytes + len(topic_filter.encode()) > self._most_bytes:
+            raise NotAllowed(f"filters too long: expected at most {self._most_bytes} bytes in all of a page's filters")
         held = self._held[ident] = _Held(topic_filter, self._page if kind == "pagesession" else self._node)
         try:
             held.subscription = held.broker.subscribe(topic_filter, *self._callbacks(ident, held, kind))

@@ -4,7 +4,8 @@ A token names the session, its generation, and the home of the gateway that made
 secret can check it. Which generation counts is known where the session lives (`Rotation`): the newest one, and the one
 before until 30 s after the newest was stored by the browser.
 
-An agent's cookie is signed alike, with the agent's own credential in the key: a changed password ends it.
+An agent's cookie is signed alike, with the agent's own credential in the key: a changed password ends it. So is a
+device's, which says that an agent has signed in with this browser before; it opens nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ ROTATE_S = 600.0
 TOKEN_S = 1_800.0
 """How old a token may be where its session is not known."""
 COOKIE_S = 12 * 3600.0
+DEVICE_S = 90 * 24 * 3600.0
+MAX_DEVICE_AGENTS = 5
+"""Agents who share a browser and are known to it; of more, the one who signed in first is forgotten."""
 MAX_CHARS = 1_000
 
 
@@ -75,6 +79,26 @@ def secret_of(secret: bytes, kind: str, ident: str) -> str:
     """
     what = json.dumps(["secret", kind, ident], separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(hmac.new(secret, b"secret\0" + what, sha256).digest()).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True)
+class Device:
+    """A browser that agents have signed in with, the last one first. nonce: names it."""
+
+    agents: tuple[str, ...]
+    nonce: str
+
+
+def write_device(secret: bytes, device: Device, issued_at: float) -> str:
+    return _sign(secret, ["device", list(device.agents), issued_at, device.nonce], b"device")
+
+
+def read_device(secret: bytes, text: str, now: float) -> Device | None:
+    """Return what a device's cookie says that holds; None for any other."""
+    body = _verify(secret, text, b"device")
+    if body is None or body[0] != "device" or not 0 <= now - body[2] < DEVICE_S:
+        return None
+    return Device(tuple(body[1]), body[3])
 
 
 def public_name(session: str) -> str:

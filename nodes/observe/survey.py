@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import secrets
 import threading
 import time
 from collections.abc import Iterable
@@ -84,7 +83,7 @@ class Survey:
         """Guards `view` and `_asked`: the node's I/O thread writes, the command reads."""
         self._changed = threading.Condition(self.lock)
         """Notified with each announcement."""
-        self._inbox = inbox_topic(secrets.token_hex(16), "answers")
+        self._inbox = inbox_topic(node.new_token(), "answers")
         self._serial = itertools.count(1)
         self._asked: dict[bytes, Asked] = {}
         """By the id of the question, the oldest first; at most MAX_REMEMBERED."""
@@ -128,7 +127,7 @@ class Survey:
         one_in, tell_one_in = max(1, total // SAMPLE), max(1, total // SAMPLE_TELLING)
         question = Question(ask, ident, self._inbox, topic, one_in, tell_one_in).to_map()
         for name in proxies:
-            self._send(markers.ANNOUNCE + name, question)
+            self._send(questions.nodes_topic(name), question)
         return asked
 
     def trace(self, topic: str) -> Asked:

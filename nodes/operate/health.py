@@ -11,6 +11,9 @@ from typing import Any
 HELD_UP_S = 10.0
 """A proxy's control thread turns fifty times a second. After this time without a turn it has died or hangs."""
 
+STALLED_S = 5.0
+"""Its streams answer it once a second. After so long without an answer no ack goes out: it is not ready."""
+
 Figures = Mapping[str, Any]
 
 
@@ -25,7 +28,18 @@ def proxy_problem(figures: Figures) -> str:
     if state == "joining":
         waits_for = [peer["id"] for peer in figures["peers"] if not peer["linked"] and not peer["dead"]]
         return f"joining{': not linked with ' + ', '.join(waits_for) if waits_for else ''}"
-    return "" if state == "member" else str(state)
+    return _member_problem(figures) if state == "member" else str(state)
+
+
+def _member_problem(figures: Figures) -> str:
+    if figures["turned_s_ago"] > STALLED_S:
+        return f"its control thread has not turned for {figures['turned_s_ago']:.0f} s"
+    if figures["echoed_s_ago"] > STALLED_S:
+        return f"its streams have not moved for {figures['echoed_s_ago']:.0f} s"
+    files = figures["descriptors"]
+    if files["used"] > files["enough"]:
+        return f"{files['used']} files and connections are open, of {files['limit']} that may be"
+    return ""
 
 
 def node_death(figures: Figures) -> str:

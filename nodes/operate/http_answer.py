@@ -2,11 +2,12 @@
 
 It knows GET and HEAD, no body, and one request a connection. Every input has an answer, and none raises.
 
-source: RFC 9112 §3 (request line), RFC 9110 §15 (status codes)
+source: RFC 9112 §3 (request line), RFC 9110 §15 (status codes), RFC 6750 §2.1 (bearer tokens)
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
@@ -28,6 +29,29 @@ class Page(NamedTuple):
 def text(status: int, words: str) -> Page:
     """A page of one line."""
     return Page(status, f"{words}\n".encode())
+
+
+def refusal(head: bytes, token: str) -> str:
+    """Return why a request may not be answered, for counting: `token_missing` or `token_wrong`; empty when it may.
+
+    head:  whole, see `answer`
+    token: that it has to show in `Authorization: Bearer TOKEN`; empty: none
+    cost:  the same wherever a wrong token differs
+    """
+    if not token:
+        return ""
+    fields = [line.partition(b":") for line in head.partition(END_OF_HEAD)[0].split(b"\r\n")[1:]]
+    shown = [value.strip() for name, _, value in fields if name.lower() == b"authorization"]
+    if not shown:
+        return "token_missing"
+    scheme, _, given = shown[0].partition(b" ")
+    is_right = hmac.compare_digest(given.strip(), token.encode()) and scheme.lower() == b"bearer" and len(shown) == 1
+    return "" if is_right else "token_wrong"
+
+
+def refused() -> bytes:
+    """Return the answer to a request that shows no token, or a wrong one: it tells nothing of the pages."""
+    return _packed(text(401, "expected the token of this status page"), "WWW-Authenticate: Bearer")
 
 
 def answer(head: bytes, pages: Mapping[str, Callable[[], Page]]) -> bytes:

@@ -1,8 +1,8 @@
 """The metrics that a process exports: names, meanings, and which figure of which part each one is. Pure.
 
-A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`, `gateway`, `sub`), each with a map of
-figures, its `stats()`. METRICS is the whole list, and the table in the documentation; `families` reads the figures that
-are there. Nothing is counted for the metrics alone: figures are read when somebody asks.
+A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`, `gateway`, `http`, `audit`, `sub`), each with
+a map of figures, its `stats()`. METRICS is the whole list, and the table in the documentation; `families` reads the
+figures that are there. Nothing is counted for the metrics alone: figures are read when somebody asks.
 
 A program with further parts adds rows to METRICS, and hands their figures in under the name of the part.
 """
@@ -53,12 +53,15 @@ METRICS = (
     links{state}               links             other proxies that it knows: `linked`, `unlinked`, `dead`
     nodes                      nodes             nodes connected
     prefixes{place}            subscriptions     prefixes subscribed to, at its `out`, `link` and `guest`
+    prefix_bytes{place}        prefix_bytes      bytes of the prefixes subscribed to, at its `out` and `guest`
     refused_total{kind}        refused           parts refused
     mended_total               mended            prefixes subscribed again that a stray cancel had taken away
     open_files                 descriptors.used  open files
     max_files                  descriptors.limit open files at most
+    enough_files               descriptors.enough open files beyond which it is not ready
     uptime_seconds             uptime_s          time since it started
     turned_seconds             turned_s_ago      since its control thread last turned; above 1 it is held up
+    echoed_seconds             echoed_s_ago      since its streams last answered its control thread; above 2 they are
     """),
     *_of("node", "fabric_node_", """
     connected                  connected         1 while it is connected with a proxy
@@ -126,6 +129,15 @@ METRICS = (
     agents                     agents            agents signed in here
     opened_total               opened            sockets of pages and agents that were welcomed
     refused_total{kind}        refused           why browsers were refused, limited or closed
+    """),
+    *_of("http", "fabric_http_", """
+    requests_total             requests          requests to this status page that were answered
+    refused_total{kind}        refused           requests refused: `token_missing`, `token_wrong`, `tls`
+    """),
+    *_of("audit", "fabric_audit_", """
+    noted_total                noted             what happened, as it was noted for the audit stream
+    lines_total                written           lines written; one may stand for many notes
+    lost_total{why}            lost              of these, `queue`: only counted, for lack of room; `write`: unwritten
     """),
     *_of("sub", "fabric_sub_", """
     printed_total              printed           messages printed

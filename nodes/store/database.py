@@ -5,18 +5,29 @@ Only this module, `transaction` and `grants` know that there are two.
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import re
 import secrets
 import sqlite3
 import time
 from typing import Any, TypeGuard
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, text, update
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from fabric import private_files
 from fabric.errors import Busy, expected
 from nodes.rules.agreement import PRIVATE_BYTES
 from nodes.store.migrations import migrate
 from nodes.store.schema import SCHEMA_VERSION, about, metadata
+
+log = logging.getLogger("nodes.store")
+
+URL_WORDS = "sqlite:///path/to/file or postgresql://user@host/database"
+_NO_URL = f"invalid store URL: expected {URL_WORDS}; in user and password %40 stands for @, %3A for : and %2F for /"
+_DIALECT = re.compile(r"[a-z0-9]{1,20}(\+[a-z0-9]{1,20})?")
 
 LOCK_TIMEOUT_MS = 5_000
 """How long a statement waits for somebody else's lock, in milliseconds; sqlite3 has the same default."""
@@ -40,6 +51,10 @@ _SQLITE_SETTINGS = (
     f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}",
     "PRAGMA synchronous = FULL",  # a commit is on the disk before it returns, also over a loss of power
 )
+_MAGIC = b"SQLite format 3\0"
+"""What a database begins with; a new one is empty."""
+_BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite puts beside a database."""
 _TAKEN_BACK = ("40001", "40P01")  # serialisation failure, deadlock
 
 
@@ -52,16 +67,17 @@ def open_database(url: str) -> Engine:
     kind = url.split(":", 1)[0]
     file = url.removeprefix("sqlite:///")
     if kind in ("postgresql", "postgresql+psycopg"):
-        engine = _open_postgres(url)
-    elif kind == "sqlite" and file not in (url, "", ":memory:"):
-        engine = create_engine(url, hide_parameters=True)
+        engine = _open_postgres(_parsed(url))
+    elif kind == "sqlite" and file not in (url, "", ":memory:") and not file.startswith("file:"):
+        parsed = _parsed(url)
+        _make_private(str(parsed.database))
+        engine = create_engine(parsed, hide_parameters=True)
         event.listen(engine, "connect", _set_up_sqlite)
         # The write lock is taken before the first read: a lock taken later could not wait for the other writer.
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     else:
-        raise ValueError(  # the beginning only: the rest may hold a password
-            expected("start of the store URL", kind, "sqlite:///path/to/file or postgresql://user@host/database")
-        )
+        known = _DIALECT.fullmatch(kind) is not None and "://" in url  # the rest may hold a password, or be one
+        raise ValueError(expected("start of the store URL", kind, URL_WORDS) if known else _NO_URL)
     try:
         with engine.begin() as connection:
             _create_tables(connection)
@@ -71,6 +87,33 @@ def open_database(url: str) -> Engine:
             raise as_busy(error) from error
         raise
     return engine
+
+
+def _parsed(url: str) -> URL:
+    """Errors: ValueError without a word of `url`: what stands at a wrong place may be the password."""
+    with contextlib.suppress(ArgumentError, ValueError):
+        parsed = make_url(url)
+        # A password with an @ in it would end early, and the rest of it be looked for as a host.
+        if parsed.get_backend_name() == "sqlite" or "@" not in f"{parsed.host}{parsed.database}":
+            return parsed
+    raise ValueError(_NO_URL)
+
+
+def _make_private(file: str) -> None:
+    """Have the database be for its owner only, whatever the umask. Its -wal and -shm get the mode that it has.
+
+    errors: PermissionError when others can read it, and it is not ours
+    """
+    try:
+        with open(private_files.open_file(file, os.O_RDWR | os.O_CREAT), "rb") as found:
+            if found.read(len(_MAGIC)) not in (_MAGIC, b""):
+                return  # it is something else, and SQLite says so
+    except OSError:
+        return  # SQLite says why
+    for each in (file, *(file + ending for ending in _BESIDE)):
+        with contextlib.suppress(FileNotFoundError):
+            if private_files.tighten(each):
+                log.warning("%s could be used by others; from now on by its owner only", each)
 
 
 def is_taken_back(error: DBAPIError) -> bool:
@@ -88,15 +131,16 @@ def as_busy(error: DBAPIError) -> Busy:
     return Busy(f"the store does not answer: {type(error.orig).__name__}; try again later", retry_after_s=1.0)
 
 
-def _open_postgres(url: str) -> Engine:
-    parsed = make_url(url).set(drivername="postgresql+psycopg")
+def _open_postgres(url: URL) -> Engine:
     try:
         engine = create_engine(
-            parsed,
+            url.set(drivername="postgresql+psycopg"),
             isolation_level="READ COMMITTED",
             connect_args={"connect_timeout": CONNECT_S},
             hide_parameters=True,  # codes and session ids stay out of messages and logs; the same for SQLite
         )
+    except ArgumentError:
+        raise ValueError(_NO_URL) from None
     except ModuleNotFoundError as error:
         raise ValueError(f"the store is PostgreSQL, but {error}: install the extra 'postgres'") from error
     event.listen(engine, "connect", _set_up_postgres)

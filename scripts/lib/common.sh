@@ -6,6 +6,7 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/words.sh
 source "$(dirname "${BASH_SOURCE[0]}")/words.sh"
+umask_before="$(umask)" # host.sh sets another: what is kept here is for its owner only
 # shellcheck source=scripts/lib/host.sh
 source "$(dirname "${BASH_SOURCE[0]}")/host.sh" # for `since`, and for what is called by `at`
 export FABRIC_STATE="${FABRIC_STATE:-var}"
@@ -16,7 +17,7 @@ state="$FABRIC_STATE"
 find_fabric() { # sets `fabric`
     fabric="${FABRIC:-}"
     if [ -z "$fabric" ]; then
-        "$root/scripts/setup"
+        (umask "$umask_before" && "$root/scripts/setup")
         fabric="$root/.venv/bin/fabric"
     fi
     fabric="$(command -v "$fabric")" || die 3 "FABRIC=$FABRIC cannot be run: expected the path of an installed fabric"
@@ -40,15 +41,21 @@ load_plan() { # FILE
     exec {lines}<&-
 }
 
+own_state() { # nobody else may write in the state folder
+    local why
+    why="$(shared "$state")" || die 3 "$why, or FABRIC_STATE=FOLDER"
+}
+
 need_plan() { # for all but up
     [ -e "$state/plan" ] || die 3 "nothing was started from $state: expected scripts/up first, or FABRIC_STATE=FOLDER"
+    own_state
     load_plan "$state/plan"
 }
 
 known() { # NAME…
     local name
     for name in "$@"; do
-        [ -n "${kind_of[$name]:-}" ] || unknown "$name" "one of ${names[*]}"
+        [[ -n "$name" && -n "${kind_of[$name]:-}" ]] || unknown "$name" "one of ${names[*]}"
     done
 }
 
@@ -123,7 +130,7 @@ await_ready() { # NAME: until it is ready; otherwise say why, with its last line
 ask_fabric() { # NAME WORDS…: run a fabric command beside this proxy, connected to it
     local name="$1" runner
     read -ra runner <<< "${runner_of[$name]}"
-    echo "exec ${fabric_of[$name]} ${*:2} --connect ${base_of[$name]}" | "${runner[@]}" bash -s
+    echo "exec ${fabric_of[$name]} ${*:2} --connect ${base_of[$name]@Q}" | "${runner[@]}" bash -s
 }
 
 await_mesh() { # until as many proxies as the plan has are linked with each other
@@ -160,7 +167,8 @@ stop_all() { # NAME…: all are told at once; returns when none is left
 
 lock() { # only one script at a time changes what runs; a lock whose owner has died is taken over
     local owner
-    mkdir -p "$state" 2>/dev/null || die 3 "cannot make the folder $state"
+    own_state
+    make_private "$state" 2>/dev/null || die 3 "cannot make the folder $state"
     state="$(cd "$state" && pwd)"
     until (set -o noclobber && echo "$$ $(since $$)" > "$state/lock") 2>/dev/null; do
         [ -w "$state" ] || die 3 "cannot write in $state"

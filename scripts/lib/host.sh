@@ -3,7 +3,25 @@
 # A process is named by its id and the time it started: a later process with the same id is another one.
 #   STATE/run/NAME.pid   pid, start, checksum of its command
 #   STATE/log/NAME.log   what it said since it started; NAME.log.1: the run before
+# All of it, and what the processes write, is for its owner only.
 set -euo pipefail
+umask 077
+
+shared() { # FOLDER: fails, and says why, when somebody else can write there: what stands there is run, and ended
+    [ -d "$1" ] || return 0
+    if [ "$(id -u)" != 0 ] && ! [ -O "$1" ]; then
+        echo "$1 belongs to another user: expected a folder of $(id -un)"
+        return 1
+    fi
+    [ -z "$(find "$1/." -prune \( -perm -020 -o -perm -002 \))" ] || { echo "others can write in $1: expected chmod 700 $1"; return 1; }
+}
+
+make_private() { # STATE FOLDER…: make them. STATE is ours when it is new, empty or in use by us; else it is left as it is
+    local ours=("${@:2}")
+    if [ ! -d "$1" ] || [ -e "$1/run" ] || [ -e "$1/plan" ] || [ -z "$(ls -A "$1")" ]; then ours+=("$1"); fi
+    mkdir -p "$@"
+    [ ${#ours[@]} = 0 ] || chmod 700 "${ours[@]}"
+}
 
 since() { # PID: when it started, in ticks since the machine did (proc(5), stat, field 22); fails when it does not run
     local stat fields
@@ -25,7 +43,8 @@ alive() { # STATE NAME: prints pid and start
 sum() { echo "$*" | cksum | cut -d ' ' -f 1; }
 
 check() { # STATE COMMAND: whether processes could run here at all
-    mkdir -p "$1/run" "$1/log"
+    shared "$1" >&2 || return 1
+    make_private "$1" "$1/run" "$1/log"
     command -v "$2" > /dev/null || { echo "the command $2 is missing" >&2; return 1; }
 }
 
@@ -42,7 +61,7 @@ ask() { # STATE NAME COMMAND…: prints one line: stopped | running PID SECONDS 
 start() { # STATE NAME ALONE COMMAND…: returns once the process is recorded; ALONE: one more word for it, or nothing
     local state="$1" name="$2" alone="$3" known
     shift 3
-    mkdir -p "$state/run" "$state/log"
+    make_private "$state" "$state/run" "$state/log"
     cd "$state"
     known="$(sum "$@")"
     [ ! -e "log/$name.log" ] || mv -f "log/$name.log" "log/$name.log.1"
@@ -53,7 +72,7 @@ start() { # STATE NAME ALONE COMMAND…: returns once the process is recorded; A
         mv -f "run/$name.new" "run/$name.pid"
         echo recorded
         exec < /dev/null > "log/$name.log" 2>&1
-        unset NOTIFY_SOCKET
+        unset NOTIFY_SOCKET FABRIC_STORE # the plan says which store; a password in it is for nobody else
         detach=(nohup)
         ! command -v setsid > /dev/null || detach=(setsid)
         exec "${detach[@]}" "$@" ${alone:+"$alone"}

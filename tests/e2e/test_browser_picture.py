@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browsers import FOREIGN, Desk, Stack
+from tests.support.browsers import FOREIGN, Desk, Stack, stack
 from tests.support.web_cases import case, viewed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 STATIC = "http://static.example.net"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Some of these pages have their style on another host, as on a CDN."""
+    with stack(tmp_path_factory.mktemp("browser"), "--load-from", STATIC) as found:
+        yield found
 
 
 def live(desk: Desk) -> None:

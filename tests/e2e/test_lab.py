@@ -166,7 +166,7 @@ def test_hosts_are_taken_away_when_nothing_can_come_up_on_them(lab: Scripts) -> 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, to be somebody else")
 def test_without_rights_it_says_so_and_makes_nothing(lab: Scripts) -> None:
     folder = tempfile.mkdtemp()  # pytest's own folders are closed to others
-    os.chmod(folder, 0o777)
+    os.chown(folder, 65534, 65534)
     lab.env["FABRIC_STATE"] = folder
     words = ["setpriv", "--reuid=65534", "--clear-groups", str(SCRIPTS / "lab"), "up"]
     done = subprocess.run(words, env=lab.env, capture_output=True, text=True, timeout=60)

@@ -149,7 +149,7 @@ def test_what_was_heard_and_is_said_again_does_nothing(evil: Eavesdropper, node:
     page.publish(topics.HIDE, None)
 
     def requests() -> list[Any]:
-        return [each for each in evil.heard("/requests") if isinstance(each.payload, dict)]
+        return [each for each in evil.heard(f"/requests/{FRAME_SERVICE}") if isinstance(each.payload, dict)]
 
     def hidden() -> bool:
         asked = [each.payload["body"].get("event") for each in requests() if each.payload["op"] == "set_visibility"]

@@ -18,7 +18,7 @@ from tests.support.processes import ROOT
 # fmt: off
 FLOORS = (
     ("fabric",),
-    ("fabric.core", "fabric.protocol"),
+    ("fabric.core", "fabric.protocol", "fabric.identity"),
     ("fabric.proxy", "fabric.node"),
     ("fabric.services",),
     ("nodes.rules", "nodes.operate", "nodes.observe", "nodes.load", "nodes.deployment"),

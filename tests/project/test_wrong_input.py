@@ -25,6 +25,10 @@ USAGE = [
     (["proxy", "--listen", "FREE", "--join", "p1"], "invalid address 'p1'"),
     (["proxy", "--listen", "tcp://*:15570"], "invalid address for others 'tcp://*:15570'"),
     (["proxy", "--http", "5575"], "invalid address '5575': expected http://HOST:PORT"),
+    (
+        ["proxy", "--listen", "FREE", "--http", "http://192.0.2.1:80"],
+        "would answer anyone: expected a loopback address",
+    ),
     (["frame"], "Missing option '--store'"),
     (["frame", "--store", "mysql://h/d"], "expected sqlite:///path/to/file or postgresql://user@host/database"),
     (["frame", "--store", "sqlite://", "--capacity", "0"], "invalid capacity 0: expected 1 or more"),
@@ -54,7 +58,6 @@ MISSING = [
     (["proxy", "--listen", AWAY], f"cannot listen at {AWAY}: "),
     (["proxy", "--listen", "tcp://no.such.host.invalid:5570"], "no such interface or host name on this machine"),
     (["proxy", "--listen", "ipc:///nowhere/p"], "cannot listen at ipc:///nowhere/p.out: No such file or directory"),
-    (["proxy", "--listen", "FREE", "--http", "http://192.0.2.1:80"], "cannot listen at http://192.0.2.1:80: "),
     (["frame", "--store", "sqlite:////nowhere/x.db"], "cannot open the store: OperationalError: unable to open"),
     (["page", "--updates", "/nowhere"], "/nowhere cannot be read"),
     (["pub", "--csv", "/nowhere", "--topic", "a"], "cannot read /nowhere"),

@@ -22,6 +22,7 @@ from typing import Any
 
 import aiohttp
 
+from fabric import private_files
 from fabric.node.coverage import CoverageEvent
 from fabric.node.node import NodeState
 from nodes.gateway.credentials import make
@@ -74,13 +75,13 @@ def agents_file(folder: Path, *agents: str) -> str:
     """A file with these agents; all have PASSWORD, and serve the button `help`."""
     path = folder / "agents.jsonl"
     made = [make(agent, agent.title(), ["help"], PASSWORD, agent.encode().ljust(16)) for agent in agents]
-    path.write_text("".join(f"{each.to_line()}\n" for each in made))
+    private_files.write(path, "".join(f"{each.to_line()}\n" for each in made).encode())
     return str(path)
 
 
 def secret_file(folder: Path) -> str:
     path = folder / "secret"
-    path.write_text("s" * 32)
+    private_files.write(path, b"s" * 32)
     return str(path)
 
 
@@ -273,6 +274,6 @@ async def joined(browser: Browser, agent: Line) -> str:
     await agent.send("join", id=1, code=code)
     session = str((await agent.get("reply", id=1, ok=True))["state"]["session"])
     await browser.told("~pagesession/cobrowsing/snapshot_request")
-    await browser.send("update", epoch=1, event={"all": 1}, snapshot=True)
+    await browser.send("update", epoch=1, event='{"all": 1}', snapshot=True)
     await agent.get("event", event="update")
     return session

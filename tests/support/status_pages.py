@@ -21,7 +21,10 @@ ASK = ("--http", "http://127.0.0.1:0")
 
 @dataclass(frozen=True)
 class StatusPage:
+    """Where it is, and the token to show; empty for none."""
+
     url: str
+    token: str = ""
 
     @classmethod
     def of(cls, process: Process) -> StatusPage:
@@ -37,7 +40,9 @@ class StatusPage:
     def get(self, path: str) -> tuple[int, str]:
         """Return status and text."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=20) as answer:
+            shown = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            asked = urllib.request.Request(self.url + path, headers=shown)
+            with urllib.request.urlopen(asked, timeout=20) as answer:
                 return answer.status, answer.read().decode().rstrip("\n")
         except urllib.error.HTTPError as error:
             with error:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fabric.core import _switch, entry
 from fabric.errors import RemoteWireError
 from fabric.protocol import markers
-from fabric.protocol.markers import decode_marker, encode_marker
+from fabric.protocol.markers import decode_marker, encode_marker, encode_rights_wanted
 from fabric.protocol.views import Record
 from fabric.wire import decode_topic
 
@@ -29,7 +29,15 @@ MAX_BODY = 20
         ("/", None),
         ("~pagesession/h/s/x", None),
         ("~pagesession", None),
-        ("$fabric/proxy/p1", None),
+        ("$fabric/proxy/p1", "system"),
+        ("$fabric/proxy/ask", "system"),
+        ("$fabric/proxy/p1/ask", None),
+        ("$fabric/who", None),
+        ("$fabric/who/x", None),
+        ("$fabric/whole", "system"),
+        ("$fabric/service/x/y", None),
+        ("$fabric/audit/x", "system"),
+        ("$ack/x/r", "system"),
         ("$fabric/service/x/y", None),
         ("$inbox/x/replies", None),
         ("$ack/0123/w", None),
@@ -169,3 +177,12 @@ def test_verdicts_on_short_topics_are_kept_and_long_ones_are_not(monkeypatch: py
     monkeypatch.setattr(entry, "_remembered", remembered)
     assert entry.refusal(b"a\0", 1) is None and entry.refusal(b"x" * 300 + b"\0", 1) is None
     assert judged == [b"a"], "long topics are not kept"
+
+
+@BOTH
+def test_a_control_part_begins_as_no_topic_does(rule: Any) -> None:
+    parts = [encode_marker(TOKEN, b"n", None), encode_rights_wanted("token"), b"\x02\x90", b"\x02\x9f"]
+    assert all(rule.is_control(part) for part in parts)
+    for part in parts:
+        assert rule.refusal(part + b"\0", 100) == "bad_topic"
+    assert not any(rule.is_control(prefix) for prefix in (b"", b"\x02", b"\x02a/", b"\x02\xa0", b"\x01\x95", b"a/"))

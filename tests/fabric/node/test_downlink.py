@@ -9,10 +9,12 @@ import pytest
 import zmq
 
 from fabric import sockets
+from fabric.core.entry import is_control
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
+from fabric.identity.keys import new_pair
 from fabric.node.downlink import Downlink
-from fabric.protocol.markers import decode_marker
+from fabric.protocol.markers import decode_marker, read_rights_wanted
 from tests.support.processes import free_base
 from tests.support.waiting import until
 
@@ -84,6 +86,34 @@ def test_what_is_subscribed_before_and_after_goes_in_order(proxy: Proxy, down: D
     assert (marker.token, marker.nonce, marker.sender) == (f"{TOKEN}-3", b"nonce", None)
 
 
+def test_with_keys_control_parts_go_as_subscriptions_that_are_cancelled_at_once(
+    context: sockets.Context, bell: Any
+) -> None:
+    """Any other part would take the turn of somebody's subscription: see `fabric.core.gate`."""
+    server, client = new_pair(), new_pair()
+    keeper = sockets.answering(context, "inproc://zeromq.zap.01")
+    base = free_base()
+    out = sockets.guarded(sockets.xpub(context, send_hwm=0), server[1], "out", by_hand=True)
+    sockets.bind(out, Endpoints.parse(base).out, max_part_bytes=1_000_000)
+    curve = sockets.Curve(server[0], *client)
+    down = Downlink(context, TOKEN, 1, "inproc://bell", hwm_msgs=1_000, curve=curve)
+    down.attach(base)
+    keeper.rcvtimeo = out.rcvtimeo = 20_000
+    version, ident, *_ = keeper.recv_multipart()
+    keeper.send_multipart([version, ident, b"200", b"", b"user", b""])
+    assert out.recv() == PRIVATE
+    down.ask_rights()
+    down.change([b"a/"], [])
+    down.mark(b"nonce", [b"b/"])
+    heard = [out.recv() for _ in range(5)]
+    assert heard[2] == b"\x01a/"
+    assert read_rights_wanted(heard[0][1:]) == TOKEN and heard[0][0] == 1 and heard[1] == b"\0" + heard[0][1:]
+    marker = decode_marker(heard[3][1:])
+    assert (marker.nonce, marker.claims) == (b"nonce", (b"b/",)) and heard[4] == b"\0" + heard[3][1:]
+    assert is_control(heard[0][1:]) and is_control(heard[3][1:])
+    down.close()
+
+
 def test_messages_arrive_and_the_bell_too(proxy: Proxy, down: Downlink, bell: Any) -> None:
     down.change([b""], [])
     down.flush()
@@ -128,15 +158,15 @@ def test_it_tells_once_that_its_connection_broke_and_not_of_the_one_before(
 ) -> None:
     down.attach(proxy.base)
     until(lambda: len(proxy.read()) == 1, "connected")
-    assert not down.closed()
+    assert not down.ended()
     proxy.close()
 
     def broke() -> bool:
         tick(down)
-        return down.closed()
+        return down.ended() is not None
 
     until(broke, "the break")
-    assert not down.closed()
+    assert not down.ended()
     second = Proxy(context, free_base())
     down.detach()
     down.attach(second.base)
@@ -145,7 +175,7 @@ def test_it_tells_once_that_its_connection_broke_and_not_of_the_one_before(
     until(lambda: down.monitor.poll(0), "the second break")
     down.detach()
     down.attach(free_base())
-    assert not down.closed(), "of the proxy before"
+    assert not down.ended(), "of the proxy before"
 
 
 def rebound(context: sockets.Context, base: str) -> Proxy | None:

@@ -14,10 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabric.node.gaps import REORDER_WINDOW_S, Deliver, Gap, GapDetector
+from fabric.node.contested import TRUE_AFTER_S
+from fabric.node.gaps import MAX_JUMP, MAX_NUMBER, REORDER_WINDOW_S, Deliver, Forged, Gap, GapDetector
 
 P, Q = 2**64 - 1, 7
 RANDOM = st.integers(0, 2**32).map(random.Random)
+
+S = 1_000_000_000
 
 # --- gaps: one topic, one publisher
 
@@ -28,9 +31,10 @@ def take(detector: GapDetector[int], *numbers: int, now: float = 0.0, awaits: bo
     return shown(effects)
 
 
-def shown(effects: list[Deliver[int] | Gap]) -> list[Any]:
+def shown(effects: list[Any]) -> list[Any]:
     for effect in effects:
         assert effect.topic == "a"
+        assert not isinstance(effect, Forged)
         if isinstance(effect, Gap):
             assert effect.publisher == P
             assert effect.lost == effect.last - effect.first + 1 > 0
@@ -266,6 +270,87 @@ def test_forgetting_and_coming_back_keeps_the_bound() -> None:
     assert len(detector._entries) == sum(len(lasts) for lasts in detector._topics.values()) <= 4
 
 
+# --- forged numbers
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+@pytest.mark.parametrize("jump", [MAX_JUMP + 1, 2**62, 2**63 - 10])
+def test_a_jump_that_no_publisher_makes_is_refused_and_changes_nothing(
+    detector: GapDetector[int], awaits: bool, jump: int
+) -> None:
+    assert take(detector, 1, 2) == [1, 2]
+    forged = [Forged("a", P, 2 + jump)]
+    assert detector.observe("a", P, 2 + jump, 0.0, item=0, awaits=awaits) == forged
+    assert detector.tail("a", P, 2 + jump, 0.0, awaits) == forged
+    assert take(detector, 3, 4, awaits=awaits) == [3, 4] and not detector.is_awaiting
+    assert counters(detector) == (0, 0, 0, 0, 0)
+
+
+def test_nor_does_it_while_something_waits(detector: GapDetector[int]) -> None:
+    assert take(detector, 1, 4, awaits=True) == [1]
+    assert detector.observe("a", P, 2**62, 0.0, item=0, awaits=True) == [Forged("a", P, 2**62)]
+    assert take(detector, 2, 3, awaits=True) == [2, 3, 4]
+
+
+def test_a_first_number_that_nobody_reaches_is_refused(detector: GapDetector[int]) -> None:
+    assert detector.observe("a", P, MAX_NUMBER + 1, 0.0, item=0, awaits=False) == [Forged("a", P, MAX_NUMBER + 1)]
+    assert take(detector, 5, 6) == [5, 6]
+
+
+def live(detector: GapDetector[int], first: int, count: int, awaits: bool = False) -> list[Any]:
+    """A publisher that sends so many, one a second: what comes out."""
+    return [
+        effect
+        for n in range(count)
+        for effect in detector.observe("a", P, first + n, n, item=first + n, awaits=awaits, sent_ns=(900 + n) * S)
+    ]
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+@pytest.mark.parametrize("forged", [list(range(3, 1_003)), [MAX_JUMP]])
+def test_after_forged_numbers_the_true_stream_is_heard_again(
+    detector: GapDetector[int], awaits: bool, forged: list[int]
+) -> None:
+    """A thousand in order, or one jump."""
+    take(detector, 1, 2, *forged, awaits=awaits)
+    detector.expire(1.0)
+    silent = int(TRUE_AFTER_S)
+    told = live(detector, 3, 30, awaits)
+    number = 3 + silent
+    assert told == [
+        Forged("a", P, forged[-1]),
+        Gap("a", P, 3, number - 1, silent),
+        *(Deliver("a", n) for n in range(number, 33)),
+    ]
+    assert detector.lasts("a") == {P: 32} and detector.duplicates == silent
+
+
+def test_what_waits_above_is_let_go_first(detector: GapDetector[int]) -> None:
+    take(detector, 1, 2, 1_000)
+    assert take(detector, 2_000, awaits=True) == []
+    told = live(detector, 3, int(TRUE_AFTER_S) + 2)
+    assert [type(each) for each in told] == [Gap, Deliver, Forged, Gap, Deliver, Deliver]
+    assert not detector._awaiting and detector.lasts("a") == {P: 14}
+
+
+@given(st.integers(1, 3_000), st.integers(0, 3_000), st.floats(0, 60), st.floats(0, 9))
+def test_parts_that_are_sent_again_stay_duplicates(sent: int, again: int, gap_s: float, over_s: float) -> None:
+    """All that was kept comes a second time, in order, in as long as it was made in or less, and the stream goes on."""
+    detector: GapDetector[int] = GapDetector()
+    heard: list[Any] = []
+
+    def come(number: int, now: float) -> None:
+        at = int(1e9 * over_s * min(number, sent) / sent)
+        heard.extend(detector.observe("a", P, number, now, item=number, awaits=True, sent_ns=at))
+
+    for number in range(1, sent + 1):
+        come(number, over_s * number / sent)
+    for number in range(max(1, sent - again), sent + 1):
+        come(number, over_s + gap_s + over_s * number / sent)
+    come(sent + 1, 2 * over_s + gap_s)
+    assert [effect.item for effect in heard] == list(range(1, sent + 2))
+
+
 # --- against a model
 
 
@@ -302,7 +387,7 @@ class Run:
         item = (topic, publisher, number)
         self.carry_out(self.detector.observe(topic, publisher, number, now, item=item, awaits=awaits))
 
-    def carry_out(self, effects: list[Deliver[tuple[str, int, int]] | Gap]) -> None:
+    def carry_out(self, effects: list[Any]) -> None:
         for effect in effects:
             if isinstance(effect, Gap):
                 stream = effect.topic, effect.publisher

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from fabric.errors import InvalidFilter
-from fabric.node.interest import Change, Interest
+from fabric.node.interest import MAX_PREFIX_BYTES, Change, Interest
 from fabric.topics import subscription_prefixes
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,10 +76,13 @@ def covers(interest: Interest, raw: bytes) -> bool:
 class Holding(RuleBasedStateMachine):
     held = Bundle("held")
 
-    @initialize(max_prefixes=st.sampled_from([1, 2, 3, 5, 8, 16, 1000]))
-    def start(self, max_prefixes: int) -> None:
-        self.max_prefixes = max_prefixes
-        self.interest = Interest(max_prefixes)
+    @initialize(
+        max_prefixes=st.sampled_from([1, 2, 3, 5, 8, 16, 1000, 1000]),
+        max_bytes=st.sampled_from([1, 5, 12, 20, 40, None, None]),
+    )
+    def start(self, max_prefixes: int, max_bytes: int | None) -> None:
+        self.max_prefixes, self.max_bytes = max_prefixes, max_bytes or 64 * 1024
+        self.interest = Interest(max_prefixes, max_bytes)
         self.upstream = Upstream()
         self.filters: Counter[str] = Counter()
 
@@ -117,14 +120,15 @@ class Holding(RuleBasedStateMachine):
         exact = exact_prefixes(wanted)
         assert wire == self.upstream.prefixes
         assert wire == exact_prefixes(set(wire)), "one prefix on the wire covers another"
-        assert len(wire) <= self.max_prefixes
+        assert len(wire) <= self.max_prefixes and sum(map(len, wire)) <= self.max_bytes
+        assert self.interest.stats()["bytes"] == sum(map(len, wire))
         self.upstream.require(wanted)
         assert all(any(one.startswith(held) for one in wanted) for held in wire), "a prefix that nobody needs"
         stats = self.interest.stats()
         assert (stats["filters"], stats["exact"], stats["wire"]) == (len(self.filters), len(exact), len(wire))
         assert stats["coarse"] == len(wire - wanted)
         assert bool(stats["coarse"]) == (wire != exact)
-        if len(exact) * 4 <= self.max_prefixes * 3:
+        if len(exact) * 4 <= self.max_prefixes * 3 and sum(map(len, exact)) * 4 <= self.max_bytes * 3:
             assert wire == exact, "well under the budget, yet coarser than asked"
 
     def teardown(self) -> None:
@@ -133,7 +137,7 @@ class Holding(RuleBasedStateMachine):
             self.filters[topic_filter] -= 1
             self.apply(self.interest.release(topic_filter))
         assert self.interest.wire() == frozenset()
-        assert {key for key, count in self.interest.stats().items() if count} == {"max_prefixes"}
+        assert {key for key, count in self.interest.stats().items() if count} == {"max_prefixes", "max_bytes"}
 
 
 class TestHolding(Holding.TestCase):  # type: ignore[misc, valid-type]
@@ -384,3 +388,72 @@ print([interest.hold(name) for name in names] + [interest.release(name) for name
         return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert effects("1") == effects("2") == effects("3")
+
+
+# --- bytes
+
+
+def size_of(interest: Interest) -> int:
+    return sum(map(len, interest.wire()))
+
+
+def test_the_budget_of_bytes_follows_that_of_number() -> None:
+    assert Interest().stats()["max_bytes"] == 64 * 1024
+    assert Interest(20_000).stats()["max_bytes"] == 1_280_000
+    with pytest.raises(ValueError, match="invalid max_bytes 0: expected at least 1"):
+        Interest(1_000, 0)
+
+
+def test_long_names_are_coarsened_where_that_saves_most() -> None:
+    """Sixty of 2 kB below one group, each by itself in a group of its level, and ten short ones that stay."""
+    interest = Interest()
+    short = [f"price/{number}" for number in range(10)]
+    for topic in (*short, *(f"news/{number}/{'x' * 2_000}" for number in range(60))):
+        interest.hold(topic)
+    assert size_of(interest) <= 64 * 1024
+    assert interest.wire() >= {f"{topic}\0".encode() for topic in short}
+    assert all(prefix.startswith((b"price/", b"news/")) for prefix in interest.wire())
+    assert all(covers(interest, f"news/{number}/{'x' * 2_000}\0".encode()) for number in range(60))
+    for number in range(60):
+        interest.release(f"news/{number}/{'x' * 2_000}")
+    assert interest.wire() == {f"{topic}\0".encode() for topic in short}
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "wire"),
+    [
+        ("a/b/" + "x" * (MAX_PREFIX_BYTES - 5), "a/b/" + "x" * (MAX_PREFIX_BYTES - 5) + "\0"),
+        ("a/b/" + "x" * (MAX_PREFIX_BYTES - 4), "a/b/"),
+        ("a/b/" + "x" * 60_000 + "/c", "a/b/"),
+        ("a/b/" + "x" * 60_000 + "/#", "a/b/"),
+        ("a/b/" + "x" * 60_000 + "/+/c", "a/b/"),
+        ("x" * 60_000, ""),
+        ("x/" * 150 + "y" * 60_000, "x/" * 150),
+        ("é" * (MAX_PREFIX_BYTES // 2) + "/b", ""),
+    ],
+)
+def test_what_is_too_long_to_be_sent_is_held_by_the_group_above_it(topic_filter: str, wire: str) -> None:
+    interest = Interest()
+    change = interest.hold(topic_filter)
+    assert change.subscribe == change.needs == (wire.encode(),)
+    assert interest.hold(topic_filter).needs == (wire.encode(),)
+    assert all(prefix.startswith(wire.encode()) for prefix in subscription_prefixes(topic_filter))
+    interest.release(topic_filter)
+    assert interest.release(topic_filter).cancel == (wire.encode(),) and not interest.wire()
+
+
+def test_two_that_are_too_long_share_their_group_until_both_are_released() -> None:
+    interest = Interest()
+    first, second = ("a/" + letter * 10_000 for letter in "xy")
+    interest.hold(first)
+    assert interest.hold(second).subscribe == ()
+    interest.hold("a/short")
+    assert not interest.release(first).cancel and covers(interest, f"{second}\0".encode())
+    assert interest.release(second) == Change((b"a/short\0",), (b"a/",), ())
+
+
+def test_a_browser_that_sends_6_megabytes_of_filters_costs_64_kilobytes() -> None:
+    interest = Interest()
+    for number in range(100):
+        interest.hold(f"news/{number}" + "x" * 65_000)
+    assert interest.wire() == {b"news/"}

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from fabric.core.intake import PLAIN_BYTES, PLAIN_NS
 from fabric.errors import RemoteWireError
-from fabric.node.gaps import Gap, GapDetector
+from fabric.node.gaps import Forged, Gap, GapDetector
 from fabric.node.receiver import Receiver
 from fabric.topics import matches
 from fabric.wire import ENVELOPE_BYTES, Encoder, Message, decode, decode_body, decode_topic, encode
@@ -129,6 +129,24 @@ def test_publishers_are_counted_apart() -> None:
         for publisher in (1, 2):
             node.send("a", number, publisher=publisher)
     assert len(heard) == 4 and not node.gaps
+
+
+def test_after_forged_numbers_the_true_stream_is_heard_again(caplog: pytest.LogCaptureFixture) -> None:
+    """One part with a number far ahead is refused; a thousand in order are believed until the true ones go on."""
+    now = 0.0
+    node = Node(clock=lambda: now)
+    heard = node.listen("a")
+    node.send("a", 1)
+    node.send("a", 2**62)
+    assert node.receiver.refused == {"number": 1} and "expected one that this publisher can be at" in caplog.text
+    for number in range(2, 1_002):
+        node.send("a", number, "forged")
+    for number in range(2, 30):
+        now += 1.0
+        node.take(Encoder(1).part(b"a\0", number, NOW_NS + int(now * 1e9), "true"))
+    believed = [message.number for message in heard if message.payload == "true"]
+    assert believed == list(range(12, 30)) and node.gaps == [Gap("a", 1, 2, 11, 10)]
+    assert node.receiver.refused == {"number": 2} and node.receiver.detector.duplicates == 10
 
 
 def test_after_a_move_what_is_missing_is_waited_for() -> None:
@@ -356,7 +374,7 @@ class Plain:
             self.unmatched += 1
             return
         message = decode(part, max_payload_bytes=self.max_payload_bytes)
-        topic, payload, publisher, number, _, headers = message
+        topic, payload, publisher, number, sent_ns, headers = message
         if headers.get("cancelled") is True:
             self.notices.append(payload)
             return
@@ -366,7 +384,9 @@ class Plain:
                 self.traces.append((topic, headers["trace"]))
             self.carry_out(self.detector.tail(topic, publisher, number, now, awaits))
         else:
-            self.carry_out(self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits))
+            self.carry_out(
+                self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits, sent_ns=sent_ns)
+            )
 
     def matching(self, topic: str) -> list[str]:
         return [each for each in self.filters if matches(each, topic)]
@@ -375,6 +395,9 @@ class Plain:
         for effect in effects:
             if isinstance(effect, Gap):
                 self.gaps.append(effect)
+                continue
+            if isinstance(effect, Forged):
+                self.refused["number"] += 1
                 continue
             for topic_filter in self.matching(effect.item.topic):
                 self.heard.append((topic_filter, effect.item))
@@ -428,6 +451,12 @@ class Both:
             if place < len(fields):
                 fields[place] = form(fields[place])
         self.take(raw + b"\0" + shape(fields))
+
+    def live(self, first: int, step_s: float, count: int) -> None:
+        """A publisher sends so many from this number on, one every `step_s`."""
+        for number in range(first, first + count):
+            self.wait(step_s)
+            self.take(b"a/x\0" + pack([1, 7, number, NOW_NS + int(self.now * 1e9), "x"]))
 
     def wait(self, passed_s: float) -> None:
         self.now += passed_s
@@ -620,6 +649,7 @@ STEPS = st.one_of(
     st.tuples(st.just("take"), st.one_of(st.binary(max_size=40), st.sampled_from(RAW_TOPICS + ODD_TOPICS))),
     st.tuples(st.just("take"), st.builds(lambda raw, body: raw + b"\0" + body, FEW, st.binary(max_size=40))),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 0.3, 0.6])),
+    st.tuples(st.just("live"), st.integers(1, 30), st.sampled_from([0.1, 4.0, 6.0]), st.integers(1, 6)),
     st.tuples(st.just("set_awaits"), st.booleans()),
 )
 ENDS = st.lists(st.tuples(st.just("drop"), st.sampled_from(FILTERS)) | STEPS, max_size=15)

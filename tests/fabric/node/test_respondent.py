@@ -48,7 +48,7 @@ def answers(asker: Node) -> Box:
 
 
 def ask(asker: Node, question: Question, proxy: str = "p2") -> None:
-    asker.publish_system(f"$fabric/proxy/{proxy}", question.to_map())
+    asker.publish_system(f"$fabric/proxy/{proxy}/ask", question.to_map())
 
 
 def test_the_nodes_of_a_proxy_say_why(asker: Node, node: Node) -> None:
@@ -93,7 +93,7 @@ def test_wrong_questions_are_passed_over(asker: Node, node: Node, payload: Any) 
     box, announced = answers(asker), Box()
     asker.subscribe("$fabric/proxy/p2", lambda message: announced(message.payload))
     topic = question_topic(announced.wait_for(lambda items: "incarnation" in items[0], "one")[0]["incarnation"])
-    for where in ("$fabric/proxy/p2", topic):
+    for where in ("$fabric/proxy/p2/ask", topic):
         asker.publish_system(where, payload)
     asker._engine.up.publish(asker._engine.up.prefix("a/b/c"), None, {"tail": True, "trace": payload})
     ask(asker, Question("stats", b"1", REPLY))

@@ -20,8 +20,15 @@ from fabric.proxy import membership
 from fabric.proxy.membership import (
     DOUBT_S,
     FRESH_S,
+    GONE_S,
+    HOLD_S,
+    MAX_HEARSAY,
     MAX_HOMES,
+    MAX_RIVALS,
+    MAX_STRANGERS,
     MEMORY_S,
+    PATIENCE_S,
+    TRY_VOUCHED_S,
     Admit,
     Ask,
     Fatal,
@@ -375,7 +382,7 @@ def test_standing_still_declares_nobody_dead_and_lets_nobody_live_longer() -> No
     hand = Hand()
     hand.membership.marker_heard(OTHER, hand.now)
     hand.tick(2.9)
-    hand.now += 60.0
+    hand.now += 50.0
     hand.membership.marker_heard(THIRD, hand.now)  # read before the clock was looked at
     assert not [effect for effect in hand.tick(2.9) if isinstance(effect, Tell) and "dead" in effect.event["event"]]
     hand.tick(0.2)
@@ -430,7 +437,7 @@ def test_hearsay_moves_nobody_who_lives() -> None:
         assert hand.peer("p3").record == THIRD
     hand.tick(3.1)
     effects = hand.membership.view_heard(view_of(OTHER, "member", alive(elsewhere)), hand.now)
-    assert [each for each in effects if isinstance(each, Link | Unlink)] == [Unlink(THIRD.base), Link(elsewhere.base)]
+    assert [each for each in effects if isinstance(each, Link | Unlink)] == [Link(elsewhere.base)], "it rests"
 
 
 def test_an_address_has_one_owner() -> None:
@@ -453,7 +460,7 @@ def test_a_name_has_one_owner() -> None:
     assert hand.membership.marker_heard(moved, hand.now) == []
     hand.tick(3.1)
     effects = hand.membership.marker_heard(moved, hand.now)
-    assert [each for each in effects if isinstance(each, Link | Unlink)] == [Unlink(OTHER.base), Link(moved.base)]
+    assert [each for each in effects if isinstance(each, Link | Unlink)] == [Link(moved.base)]
     hand.link(moved)
     assert hand.membership.marker_heard(OTHER, hand.now) == [], "the one before has lost it"
 
@@ -473,16 +480,186 @@ def test_a_new_run_starts_unlinked() -> None:
     hand = Hand()
     hand.membership.marker_heard(OTHER, hand.now)
     hand.link()
-    effects = hand.membership.marker_heard(Record("p2", "run9", OTHER.base), hand.now)
-    assert Tell({"event": "link_down", **OTHER.to_map()}) in effects
+    hand.membership.link_lost(OTHER.base, hand.now)
+    again = Record("p2", "run9", OTHER.base)
+    effects = hand.membership.marker_heard(again, hand.now)
+    assert Tell({"event": "peer_restarted", **again.to_map()}) in effects
     assert not [each for each in effects if isinstance(each, Link | Unlink)], "the connection stays as it is"
     assert not hand.peer().linked
 
 
-def test_a_message_of_our_own_earlier_run_does_not_end_us() -> None:
-    assert Hand().membership.marker_heard(Record("p1", "run0", SELF.base), 0.0) == []
-    (fatal,) = Hand().membership.marker_heard(Record("p1", "run0", "ipc://p9"), 0.0)
+# --- what anybody may say
+
+
+def phantom(number: int, run: str = "run") -> Record:
+    return Record(f"x{number}", run, f"ipc://x{number}")
+
+
+def links(effects: list[membership.Effect]) -> list[membership.Effect]:
+    return [each for each in effects if isinstance(each, Link | Unlink)]
+
+
+def test_a_word_of_a_new_run_ends_no_linked_peer_and_an_answer_does() -> None:
+    hand = Hand()
+    hand.membership.marker_heard(OTHER, hand.now)
+    hand.link()
+    for run in range(100):
+        assert hand.membership.marker_heard(Record("p2", f"forged{run}", OTHER.base), hand.now) == []
+    assert hand.peer().record == OTHER and hand.peer().linked
+    again = Record("p2", "run9", OTHER.base)
+    assert Tell({"event": "link_down", **OTHER.to_map()}) in hand.link(again)
+    hand.link(again)
+    assert hand.peer().record == again and hand.peer().linked
+
+
+def test_forged_runs_do_not_keep_a_joiner_out() -> None:
+    """They came first, and come all the time; it answers at its address."""
+    hand = Hand()
+    hand.membership.marker_heard(Record("p2", "forged", OTHER.base), hand.now)
+    hand.link(OTHER)
+    nonce = hand.nonce()
+    for run in range(20):
+        hand.membership.marker_heard(Record("p2", f"forged{run}", OTHER.base), hand.now)
+    hand.membership.probe_answered(view_of(OTHER, "joining", us(True)), nonce, hand.now)
+    assert hand.peer().record == OTHER and hand.peer().linked
+
+
+def test_so_many_strangers_and_no_more_and_each_has_its_time() -> None:
+    hand = Hand()
+    for number in range(1_000):
+        hand.membership.marker_heard(phantom(number), hand.now)
+    assert len(hand.membership.peers) == MAX_STRANGERS and hand.membership.refused == 1_000 - MAX_STRANGERS
+    hand.tick(HOLD_S - 0.1)
+    assert hand.membership.marker_heard(phantom(8), hand.now) == []
+    hand.tick(0.2)
+    assert links(hand.membership.marker_heard(phantom(9), hand.now)) == [Unlink("ipc://x0"), Link("ipc://x9")]
+    assert len(hand.membership.peers) == MAX_STRANGERS
+
+
+def test_who_was_linked_is_no_stranger_any_more() -> None:
+    hand = Hand()
+    for number in range(30):
+        hand.membership.marker_heard(phantom(number), hand.now)
+        hand.link(phantom(number))
+    assert len(hand.membership.peers) == 30 and hand.membership.refused == 0
+
+
+def test_a_stranger_is_tried_less_and_less_and_forgotten_after_a_minute_though_it_speaks_on() -> None:
+    hand = Hand()
+    hand.membership.marker_heard(OTHER, hand.now)
+    happened: list[tuple[int, str]] = []
+    while hand.membership.peers:
+        happened += [(round(hand.now), type(each).__name__) for each in links(hand.tick(0.5))]
+        if hand.membership.peers:
+            hand.membership.marker_heard(OTHER, hand.now)
+    assert [at for at, what in happened if what == "Link"] == [6, 15, 30, 49]
+    assert [at for at, what in happened if what == "Unlink"] == [3, 9, 18, 33, 52]
+    assert hand.now == pytest.approx(MEMORY_S, abs=0.6)
+
+
+def test_one_that_others_call_linked_is_tried_when_it_shows_itself() -> None:
+    hand = Hand()
+    hand.membership.view_heard(view_of(OTHER, "member", alive(THIRD)), hand.now)
+    assert Unlink(THIRD.base) not in hand.tick(TRY_VOUCHED_S - 0.1)
+    assert Unlink(THIRD.base) in hand.tick(0.2)
+    hand.membership.marker_heard(THIRD, hand.now)
+    assert links(hand.tick()) == [Link(THIRD.base)]
+
+
+def test_hearsay_leaves_room_for_who_speaks_for_itself() -> None:
+    hand = Hand(join=("ipc://p3",))
+    for first in (0, 900):
+        views = [alive(phantom(number)) for number in range(first, first + 900)]
+        hand.membership.view_heard(view_of(OTHER, "member", *views), hand.now)
+    assert len(hand.membership.peers) == 1 + MAX_HEARSAY
+    rumours = [PeerView(phantom(number), False, False, True) for number in range(2_000, 2_900)]
+    hand.membership.view_heard(view_of(OTHER, "member", *rumours), hand.now)
+    assert len(hand.membership.peers) == MAX_HEARSAY + MAX_STRANGERS
+    assert Link(THIRD.base) in hand.membership.marker_heard(THIRD, hand.now), "we were told to join it"
+
+
+def test_strangers_hold_up_a_joiner_for_a_while_only() -> None:
+    hand = Hand(join=("ipc://p2",))
+    hand.membership.marker_heard(OTHER, hand.now)
+    hand.tick(1.0)
+    joined_at = None
+    for number in range(1_000):
+        hand.membership.marker_heard(phantom(number), hand.now)
+        hand.link()
+        if hand.membership.state == "member":
+            joined_at = joined_at or hand.now
+    assert joined_at is not None and PATIENCE_S < joined_at < PATIENCE_S + 2.0
+
+
+def test_who_is_called_linked_holds_it_up_until_it_is_dead() -> None:
+    hand = Hand(join=("ipc://p2",))
+    hand.membership.marker_heard(OTHER, hand.now)
+    hand.tick(1.0)
+    for _ in range(300):
+        hand.link(OTHER, "member", alive(THIRD))
+        hand.membership.marker_heard(THIRD, hand.now)
+    assert hand.now > PATIENCE_S and hand.membership.state == "joining"
+
+
+def test_a_linked_peer_that_goes_on_answering_has_not_left() -> None:
+    hand = Hand()
+    hand.membership.marker_heard(OTHER, hand.now)
+    hand.link()
+    for _ in range(50):
+        assert hand.membership.view_heard(view_of(OTHER, "gone"), hand.now) == []
+        hand.link()
+    assert hand.peer().linked and not links(hand.tick(GONE_S + 0.1))
+
+
+@pytest.mark.parametrize("end", ["silent", "broken", "answer"])
+def test_one_that_answers_no_more_has_left(end: str) -> None:
+    hand = Hand()
+    hand.membership.marker_heard(OTHER, hand.now)
+    hand.link()
+    assert hand.membership.view_heard(view_of(OTHER, "gone"), hand.now) == [] and hand.peer().linked
+    if end == "silent":
+        effects = hand.tick(GONE_S + 0.05)
+    elif end == "broken":
+        effects = hand.membership.link_lost(OTHER.base, hand.now)
+    else:
+        effects = hand.link(OTHER, "gone")
+    assert Tell({"event": "peer_left", **OTHER.to_map()}) in effects and not hand.membership.peers
+
+
+def test_nobodys_word_ends_a_proxy_that_starts() -> None:
+    """Who is said to have its name is asked, and has a moment to answer."""
+    hand = Hand()
+    assert hand.membership.marker_heard(Record("p1", "run0", SELF.base), 0.0) == [], "our own earlier run"
+    assert not [each for each in hand.tick(0.2) if isinstance(each, Ask) and each.bases]
+    hand.tick(0.5)
+    namesake = Record("p1", "run0", "ipc://p9")
+    view = view_of(namesake, "member")
+    assert hand.membership.marker_heard(namesake, hand.now) == []
+    assert hand.membership.view_heard(view, hand.now) == []
+    assert hand.membership.probe_answered(view, hand.nonce(), hand.now) == []
+    assert Ask(("ipc://p9",)) in hand.tick(0.2)
+    hand.tick(0.2)
+    assert hand.membership.state == "joining"
+    hand.tick(DOUBT_S)
+    assert hand.membership.state == "member", "nobody answered"
+
+
+def test_the_namesakes_own_answer_does() -> None:
+    hand = Hand()
+    namesake = Record("p1", "run0", "ipc://p9")
+    hand.membership.marker_heard(namesake, hand.now)
+    (fatal,) = hand.membership.scout_answered("ipc://p9", view_of(namesake, "member"), hand.now)
     assert isinstance(fatal, Fatal) and "'p1' is taken by the proxy at ipc://p9" in fatal.why
+
+
+def test_names_that_are_said_to_be_taken_leave_room_for_one_that_is() -> None:
+    hand = Hand()
+    for number in range(100):
+        hand.membership.marker_heard(Record("p1", "run0", f"ipc://y{number}"), hand.now)
+    taken = PeerView(Record("p1", "run0", "ipc://p9"), True, False, False)
+    hand.membership.view_heard(view_of(OTHER, "member", taken), hand.now)
+    asked = [each.bases for each in hand.tick(0.2) if isinstance(each, Ask)][-1]
+    assert "ipc://p9" in asked and len(asked) == MAX_RIVALS // 2 + 1
 
 
 def test_a_lost_marker_is_made_up_for_long_before_the_link_is_given_up() -> None:
@@ -547,6 +724,8 @@ def test_what_waits_for_an_address_without_a_proxy_does_not_pile_up() -> None:
 def test_a_dead_peer_is_forgotten_in_the_end() -> None:
     hand = Hand(forget_s=10.0)
     hand.membership.marker_heard(OTHER, hand.now)
+    hand.link()
+    hand.membership.marker_heard(OTHER, hand.now)
     assert Unlink(OTHER.base) not in hand.tick(9.9)
     assert Unlink(OTHER.base) in hand.tick(0.2)
     assert not hand.membership.peers
@@ -555,9 +734,11 @@ def test_a_dead_peer_is_forgotten_in_the_end() -> None:
 def test_the_list_has_an_end() -> None:
     hand = Hand()
     for number in range(MAX_PEERS + 1):
-        hand.membership.marker_heard(Record(f"x{number}", "run", f"ipc://x{number}"), hand.now)
-    assert len(hand.membership.peers) == MAX_PEERS
-    again = Record("x0", "run again", "ipc://x0")
+        hand.membership.marker_heard(phantom(number), hand.now)
+        hand.link(phantom(number))
+    assert len(hand.membership.peers) == MAX_PEERS and hand.membership.refused > 0
+    hand.membership.link_lost("ipc://x0", hand.now)
+    again = phantom(0, "run again")
     hand.membership.marker_heard(again, hand.now)
     assert hand.peer("x0").record == again, "who is in it may restart"
 

@@ -391,7 +391,7 @@ def test_an_announcement_holds_figures_for_people(start: Start) -> None:
 
 def test_its_figures_are_those_it_announced(start: Start) -> None:
     before = Proxy(free_base())
-    assert before.stats().keys() == {"turned_s_ago"}
+    assert before.stats().keys() == {"turned_s_ago", "echoed_s_ago"}
     before.close()
     proxy, _ = start(name="p")
     until(lambda: proxy.stats().get("state") == "member", "it has said that it is a member")

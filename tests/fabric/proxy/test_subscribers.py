@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.protocol import markers, stray
-from fabric.proxy.subscribers import Subscribers
+from fabric.proxy.subscribers import MAX_GUEST_BYTES, Subscribers
 from fabric.topics import MAX_TOPIC_BYTES
 
 NODE = markers.node_prefix("a" * 32)
@@ -64,3 +64,24 @@ def test_the_relay_is_told_of_guests_when_what_they_hold_changes(story: list[tup
         before = set(held)
         (held.add if subscribed else held.discard)(prefix)
         assert subscribers.guest_heard(prefix, subscribed=subscribed) == (held != before)
+
+
+def test_bytes_of_prefixes_are_counted_by_place(subscribers: Subscribers) -> None:
+    subscribers.heard(b"a" * 1_000, subscribed=True)
+    subscribers.guest_heard(b"b" * 100, subscribed=True)
+    assert subscribers.prefix_bytes == {"out": 1_000, "guest": 100}
+    subscribers.heard(b"a" * 1_000, subscribed=False)
+    subscribers.heard(b"a" * 1_000, subscribed=False)
+    subscribers.guest_heard(b"b" * 100, subscribed=False)
+    assert subscribers.prefix_bytes == {"out": 0, "guest": 0}, "a stray cancel makes it no less"
+
+
+def test_what_other_proxies_hold_for_guests_is_bounded(subscribers: Subscribers) -> None:
+    """Ten megabytes from one guest; then it cancels, and there is room again."""
+    prefixes = [b"%08d" % number + bytes(8_000) for number in range(1_300)]
+    told = [prefix for prefix in prefixes if subscribers.guest_heard(prefix, subscribed=True)]
+    assert MAX_GUEST_BYTES - 10_000 < sum(map(len, told)) + 100 * len(told) <= MAX_GUEST_BYTES
+    assert subscribers.not_relayed == len(prefixes) - len(told) > 0
+    cancelled = [prefix for prefix in prefixes if subscribers.guest_heard(prefix, subscribed=False)]
+    assert cancelled == told, "what was not told is not taken back"
+    assert subscribers.guest_heard(b"a", subscribed=True)

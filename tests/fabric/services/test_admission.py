@@ -11,12 +11,14 @@ from fabric.services.admission import RETRY_AFTER_S, Accept, Admission, Again, J
 from fabric.services.messages import Address, Request
 
 
-def request(key: str, ident: int = 1) -> Request:
-    return Request("op", None, key, Address("$inbox/me/replies", ident), 9, 1e9)
+def request(key: str, ident: int = 1, client: str = "me") -> Request:
+    return Request("op", None, key, Address(f"$inbox/{client}/replies", ident), 9, 1e9)
 
 
-def admit(admission: Admission, key: str, now: float = 0.0, ident: int = 1, digest: bytes = b"d") -> Verdict:
-    return admission.admit(request(key, ident), digest, now)
+def admit(
+    admission: Admission, key: str, now: float = 0.0, ident: int = 1, digest: bytes = b"d", client: str = "me"
+) -> Verdict:
+    return admission.admit(request(key, ident, client), digest, now)
 
 
 def finish(admission: Admission, key: str, now: float = 0.0, size: int = 10, keep: bool = True) -> list[int]:
@@ -86,10 +88,22 @@ def test_too_many_in_flight() -> None:
     assert isinstance(admit(admission, "c"), Accept), "a refusal leaves no trace"
 
 
+def test_a_client_that_asks_too_much_leaves_room_for_others() -> None:
+    admission = Admission(max_in_flight=1_000)
+    for client, share in (("flood", 750), ("another flood", 188), ("a third", 47)):
+        taken = [isinstance(admit(admission, f"{client} {n}", client=client), Accept) for n in range(2_000)]
+        assert taken == [True] * share + [False] * (2_000 - share)
+    for number in range(10):
+        assert isinstance(admit(admission, f"honest {number}", client=str(number)), Accept)
+    for key in range(750):
+        finish(admission, f"flood {key}")
+    assert isinstance(admit(admission, "more", client="a third"), Accept), "a place that is free again is anybody's"
+
+
 def test_a_busy_server_tells_how_long() -> None:
     slow = Admission(max_in_flight=10)
     for number in range(10):
-        admit(slow, str(number))
+        admit(slow, str(number), client=str(number))
     for _ in range(100):
         slow.handler_took(1, 0.2)
     verdict = admit(slow, "x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from fabric import private_files
 from fabric.errors import Busy
 from nodes.cli.exits import Exit
 from nodes.cli.main import run
 from tests.support.frames import Asker, start_frame, until_known
-from tests.support.processes import FabricProcess, Process, ProxyProcess, free_base
+from tests.support.processes import FabricProcess, Process, ProxyProcess, environment, free_base
 from tests.support.waiting import mesh, until
 
 Start = Callable[..., FabricProcess]
@@ -78,7 +80,7 @@ def test_a_signal_drains_it_what_is_in_flight_is_answered(base: str, frame: Star
     [
         ([], Exit.USAGE, "Missing option '--store'"),
         (["--store", "nonsense"], Exit.USAGE, "expected sqlite:///path/to/file or postgresql://user@host/database"),
-        (["--store", "postgresql:/nowhere"], Exit.USAGE, "invalid --store: expected sqlite:///path/to/file or"),
+        (["--store", "postgresql:/nowhere"], Exit.USAGE, "invalid store URL: expected sqlite:///path/to/file or"),
         (["--store", "sqlite:///:memory:"], Exit.USAGE, "expected sqlite:///path/to/file"),
         (["--store", "mysql://u@h/x"], Exit.USAGE, "invalid start of the store URL 'mysql'"),
         (
@@ -113,7 +115,50 @@ def test_what_cannot_work_is_said_in_one_line(
     known = {"{ok}": f"sqlite:///{tmp_path}/store.db", "{nobody}": free_base()}
     assert run(["frame", *[known.get(arg, arg.replace("{root}", str(tmp_path))) for arg in args]]) == code
     stdout, stderr = capfd.readouterr()
-    assert words in stderr and len(stderr.splitlines()) == 1 and stdout == "" and "sesam" not in stderr
+    assert words in stderr and stdout == "" and "sesam" not in stderr
+    assert [line for line in stderr.splitlines() if "WARNING" not in line] == stderr.splitlines()[-1:]
+
+
+def test_the_url_of_the_store_comes_from_a_file_or_from_the_environment(
+    base: str, tmp_path: Path, started: list[Process]
+) -> None:
+    """So that no password of it can be seen in the list of processes."""
+    file, url = tmp_path / "url", f"sqlite:///{tmp_path}/store.db"
+    private_files.write(file, f"{url}\n".encode())
+    for words, env in ((["--store-file", str(file)], {}), ([], {"FABRIC_STORE": url})):
+        process = FabricProcess(["frame", *words, "--connect", base], tmp_path, env=environment(**env))
+        started.append(process)
+        process.wait_event("ready")
+        assert "WARNING" not in "\n".join(process.stderr) and process.stop() == Exit.DONE
+
+
+@pytest.mark.parametrize("how", ["argument", "file", "environment"])
+def test_a_password_on_the_command_line_is_warned_of_and_no_error_or_log_shows_it(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    pytest.importorskip("psycopg")
+    url, file = "postgresql://u:sesam@127.0.0.1:1/x?connect_timeout=1", tmp_path / "url"
+    private_files.write(file, url.encode())
+    words = {"argument": ["--store", url], "file": ["--store-file", str(file)], "environment": []}[how]
+    if how == "environment":
+        monkeypatch.setenv("FABRIC_STORE", url)
+    assert run(["frame", *words, "--verbose"]) == Exit.MISSING
+    assert "FABRIC_STORE" not in os.environ
+    said = capfd.readouterr().err
+    assert "Connection refused" in said and "sesam" not in said
+    assert ("WARNING: every user of this machine can read the password in --store" in said) == (how == "argument")
+    assert how != "argument" or "--store-file FILE (chmod 600 FILE) or FABRIC_STORE" in said
+
+
+def test_a_file_with_the_url_that_others_can_read_is_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("sqlite:///x.db")
+    file.chmod(0o640)
+    assert run(["frame", "--store-file", str(file)]) == Exit.MISSING
+    assert f"(mode 0640): expected chmod 600 {file}" in capfd.readouterr().err
+    file.chmod(0o600)
+    assert run(["frame", "--store-file", str(file), "--store", "sqlite:///y.db"]) == Exit.USAGE
+    assert "expected one of them" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

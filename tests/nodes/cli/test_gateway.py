@@ -65,10 +65,12 @@ def test_files_that_cannot_be_used_are_named(capfd: pytest.CaptureFixture[str], 
     (tmp_path / "short").write_text("secret\n")
     (tmp_path / "agents").write_text("{}\n")
     (tmp_path / "rules.toml").write_text("[[rules]]\nmask = ['p::before']\n")
+    for path in tmp_path.iterdir():
+        path.chmod(0o600)
     for options, words in (
         (["--secret-file", str(tmp_path / "nothing")], "cannot be read"),
         (["--secret-file", str(tmp_path / "short")], "16 or more"),
-        (["--agents", str(tmp_path / "nothing")], "cannot be used"),
+        (["--agents", str(tmp_path / "nothing")], "cannot be read: No such file"),
         (["--agents", str(tmp_path / "agents")], "line 1"),
         (["--privacy", str(tmp_path / "nothing")], "cannot be used"),
         (["--privacy", str(tmp_path / "rules.toml")], "rule 1 (line 1), mask: invalid selector"),
@@ -80,6 +82,16 @@ def test_files_that_cannot_be_used_are_named(capfd: pytest.CaptureFixture[str], 
         assert run(["gateway", *options]) == Exit.MISSING
         said = capfd.readouterr().err
         assert words in said and "secret\n" not in said
+
+
+def test_secret_files_that_others_can_read_are_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for option, content in (("--secret-file", "s" * 32), ("--agents", "{}\n"), ("--tls-key", "key")):
+        path = tmp_path / option
+        path.write_text(content)
+        path.chmod(0o644)
+        more = ["--listen", "https://127.0.0.1:0", "--tls-cert", "x"] if option == "--tls-key" else []
+        assert run(["gateway", *more, option, str(path)]) == Exit.MISSING
+        assert f"(mode 0644): expected chmod 600 {path}\n" in capfd.readouterr().err
 
 
 def test_rules_are_read_again_and_a_wrong_file_changes_nothing(world: Site, tmp_path: Path) -> None:
@@ -147,6 +159,7 @@ def test_over_tls_the_cookie_is_secure_and_the_page_is_served(world: Site, tmp_p
         asked = urllib.request.Request(f"{gateway.url}/agent/sign_in", body, {"Origin": gateway.url})
         with urllib.request.urlopen(asked, context=trust) as answer:
             assert "Secure" in answer.headers["Set-Cookie"]
+            assert "Strict-Transport-Security" in answer.headers and answer.headers["Server"] == "fabric"
 
 
 def test_behind_a_proxy_its_words_count_and_otherwise_not(world: Site) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from nodes.cli.exits import Exit
 from nodes.deployment.plan import SEPARATOR
+from tests.support.processes import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -19,6 +20,19 @@ def test_flags_for_people(run_fabric: Run) -> None:
     lines = done.stdout.splitlines()
     assert done.returncode == Exit.DONE and [line.split("\t")[0] for line in lines] == ["p1", "p2", "f1", "pages"]
     assert "--listen tcp://127.0.0.1:7010" in lines[1] and "on this machine" in lines[0]
+
+
+def test_the_store_of_the_environment_is_the_default_but_for_a_password(run_fabric: Run, tmp_path: Path) -> None:
+    file, words = tmp_path / "fabric.toml", ("plan", "--frames", "1")
+    file.write_text("frames = 1\n")
+    for args in (words, ("plan", str(file))):
+        done = run_fabric(*args, FABRIC_STORE="postgresql://u@h/d")
+        assert done.returncode == Exit.DONE and "--store postgresql://u@h/d" in done.stdout
+        done = run_fabric(*args, FABRIC_STORE="postgresql://u:sesam@h/d")
+        assert (done.returncode, done.stdout) == (Exit.USAGE, "") and "sesam" not in done.stderr
+        assert "expected store_file (--store-file)" in done.stderr
+    done = run_fabric(*words, "--store-file", "url", FABRIC_STORE="postgresql://u:sesam@h/d")
+    assert f"--store-file {ROOT}/url" in done.stdout
 
 
 def test_a_file_for_scripts(run_fabric: Run, tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from nodes.cli.signals import ENDING, on_ending_signal
+from nodes.cli.signals import ENDING, TELLS_SENDERS, on_ending_signal
+from tests.support.processes import Process
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -32,3 +37,52 @@ def test_what_was_before_comes_back_after_an_error_too() -> None:
     with pytest.raises(ValueError), on_ending_signal(lambda: None):
         raise ValueError
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+PROGRAM = """
+import threading
+from nodes.cli.signals import on_ending_signal_of, signals_held
+asked = threading.Event()
+def ask(sender):
+    print(sender.name, sender.who, sender.where, flush=True)
+    asked.set()
+with signals_held():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    with on_ending_signal_of(ask):
+        print("here", flush=True)
+        asked.wait()
+        {then}
+print("over", flush=True)
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path, started: list[Process]) -> Callable[[str], Process]:
+    def start(then: str) -> Process:
+        process = Process([sys.executable, "-c", PROGRAM.format(then=then)], tmp_path)
+        started.append(process)
+        process.wait_lines(1)
+        return process
+
+    return start
+
+
+@pytest.mark.skipif(not TELLS_SENDERS, reason="this system does not say who sent a signal")
+@pytest.mark.parametrize("number", ENDING)
+def test_who_sent_it_is_told(program: Callable[[str], Process], number: signal.Signals) -> None:
+    """Also where other threads could have taken the signal."""
+    process = program("pass")
+    process.signal(number)
+    assert process.wait() == 0
+    told = process.stdout[1]
+    assert told.startswith(f"{number.name} {getpass.getuser()} process {os.getpid()} (") and process.stdout[2] == "over"
+
+
+@pytest.mark.skipif(not TELLS_SENDERS, reason="this system does not say who sent a signal")
+@pytest.mark.parametrize("number", ENDING)
+def test_a_second_one_ends_the_process_there_too(program: Callable[[str], Process], number: signal.Signals) -> None:
+    process = program("threading.Event().wait()")
+    process.signal(number)
+    process.wait_lines(2)
+    process.signal(number)
+    assert process.wait() == -number and "over" not in process.stdout

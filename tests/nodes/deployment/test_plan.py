@@ -134,6 +134,103 @@ def test_the_lines_keep_every_field_and_quote_what_a_shell_runs() -> None:
         assert tuple(shlex.split(command)) == process.command
 
 
+HOSTILE = (
+    "$(touch${IFS}X)",
+    "`touch X`",
+    "';touch X;'",
+    '";touch X;"',
+    "a b;touch X",
+    "*&|>X",
+    "\\",
+    "-rf",
+    "~/x",
+    "\x1b[2J",
+)
+
+
+def where(field: str, value: str) -> dict[str, Any]:
+    """A description with this value in one field, such as `frames.store`."""
+    table, _, key = field.rpartition(".")
+    whole: dict[str, Any] = {"hosts": {"h": {"address": "10.0.0.1"}}, "proxies": [{}], "frames": [{}], "pages": [{}]}
+    if key == "args":
+        whole[table][0][key] = [value]
+    elif table == "hosts":
+        whole["hosts"]["h"][key] = value
+    elif field == "host name":
+        whole["hosts"] = {value: {"address": "10.0.0.1"}}
+    elif table:
+        whole[table][0][key] = value
+    else:
+        whole[key] = value
+    return whole
+
+
+FIELDS = (
+    "store", "store_file", "http_token_file", "listen",
+    "proxies", "frames", "pages", "ready_s", "grace_s", "host name", "hosts.address",
+    "hosts.fabric", "hosts.state", "proxies.name", "proxies.host", "proxies.listen", "proxies.args", "frames.name",
+    "frames.host", "frames.store", "frames.store_file", "frames.args", "pages.name", "pages.host", "pages.count",
+    "pages.args",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_no_value_of_a_description_reaches_a_shell_unquoted(field: str) -> None:
+    """Either the value is refused, or all that a shell reads is words that stand for themselves. (A runner is words to
+    be run, and is not given to a shell here.)"""
+    used = 0
+    for value in (*HOSTILE, f"ipc://{HOSTILE[0]}"):
+        try:
+            made = make(where(field, value), fabric="fabric", state="/s")
+        except ValueError as error:
+            assert str(error).isprintable()
+            continue
+        used += 1
+        for line, process in zip(list(made.lines())[1:], made.processes, strict=True):
+            name, kind, host, runner, *fields = line.split(SEPARATOR)
+            assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) and kind in ("proxy", "frame", "page")
+            assert re.fullmatch(r"[A-Za-z0-9_.@:-]*", host + runner.replace(" ", "").replace("=", ""))
+            state, fabric, base, readies, alone, command = fields
+            assert [shlex.split(each) for each in (state, fabric)] == [[process.host.state], [process.host.fabric]]
+            assert shlex.split(command) == list(process.command) and readies.isdigit() and alone in ("", "--first")
+            assert base == process.base  # scripts/lib/common.sh quotes it
+    assert used or field not in ("store", "hosts.fabric", "hosts.state", "frames.store", "proxies.args")
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"frames": 1, "store": "postgresql://u:sesam@h/d"},
+        {"frames": [{"store": "postgresql://u@h/d?password=sesam"}]},
+        {"frames": [{"args": ["--store=postgresql://u:sesam@h/d"]}]},
+        {"proxies": [{"args": ["--join", "tcp://u:sesam@h:1"]}]},
+        {"hosts": {"h": {"address": "10.0.0.1", "runner": "run postgresql://u:sesam@h/d"}}},
+    ],
+)
+def test_a_password_never_stands_in_a_plan(description: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"holds a password, .* expected store_file") as caught:
+        plan(**description)
+    assert "sesam" not in str(caught.value)
+
+
+def test_every_status_page_is_given_its_token() -> None:
+    made = plan(proxies=2, frames=1, pages=2, http_token_file="/etc/fabric/http")
+    assert [option(each, "--http-token-file") for each in made.processes] == [["/etc/fabric/http"]] * 4
+    assert {each.command[1] for each in made.processes} == {"proxy", "frame", "page"}
+
+
+def test_a_file_holds_the_url_of_the_store() -> None:
+    found = named(plan(frames=2, store_file="/etc/fabric/store", proxies=2, hosts=hosts("h1", "h2")))
+    assert [option(found[name], "--store-file") for name in ("f1", "f2")] == [["/etc/fabric/store"]] * 2
+    assert option(found["f1"], "--store") == [] and {found["f1"].host.name, found["f2"].host.name} == {"h1", "h2"}
+    (own,) = [
+        each for each in plan(store="postgresql://h/d", frames=[{"store_file": "/x"}]).processes if each.kind == "frame"
+    ]
+    assert option(own, "--store-file") == ["/x"] and option(own, "--store") == []
+    with pytest.raises(ValueError, match="store and store_file: expected one of them"):
+        plan(frames=1, store="postgresql://h/d", store_file="/x")
+
+
 @pytest.mark.parametrize(
     ("description", "words"),
     [
@@ -159,6 +256,10 @@ def test_the_lines_keep_every_field_and_quote_what_a_shell_runs() -> None:
         ({"proxies": 6, "listen": "tcp://127.0.0.1:65500"}, "port 65540"),
         ({"listen": "ipc:///tmp/f", "proxies": 2}, "room for one proxy"),
         ({"listen": "ipc:///tmp/f", "hosts": {"h": {}}}, "room for one proxy"),
+        (
+            {"hosts": {"h": {"address": "$(touch${IFS}X)"}}},
+            "invalid address of hosts.h '$(touch${IFS}X)': expected a host",
+        ),
         ({"proxies": [{"host": "h9"}]}, "invalid host 'h9': expected one with a table [hosts.h9]"),
         ({"frames": [{}, {"host": "h2"}], "hosts": hosts("h1", "h2")}, "cannot share sqlite:////s/frame.db"),
         (

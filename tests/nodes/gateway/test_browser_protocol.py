@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from nodes.gateway import browser_protocol
 from nodes.gateway.browser_messages import (
     AGENT,
     PAGE,
@@ -26,7 +28,14 @@ from nodes.gateway.browser_messages import (
     Update,
     fields_of,
 )
-from nodes.gateway.browser_protocol import Malformed, parse_agent, parse_page
+from nodes.gateway.browser_protocol import (
+    MAX_VALUES,
+    Malformed,
+    holds_more_than,
+    is_update,
+    parse_agent,
+    parse_page,
+)
 
 HELLO = {"t": "hello", "v": 1, "origin": "https://a.org", "instance": "i" * 22}
 
@@ -42,7 +51,7 @@ def test_a_message_has_exactly_its_fields_and_their_defaults() -> None:
     assert page(t="publish", topic="a", payload={"x": [1, None]}) == Publish(
         t="publish", id=None, topic="a", payload={"x": [1, None]}
     )
-    assert page(t="update", epoch=1, event=None) == Update(t="update", epoch=1, n=None, event=None, snapshot=False)
+    assert page(t="update", epoch=1, event="x") == Update(t="update", epoch=1, n=None, event="x", snapshot=False)
     assert page(t="retry", id=5) == Retry(t="retry"), "it has no answer that could name an id"
     assert parse_agent('{"t":"available","on":true}') == Available(t="available", on=True, buttons=None)
 
@@ -81,8 +90,13 @@ def test_a_payload_is_read_as_everywhere_in_the_fabric() -> None:
         ({**HELLO, "instance": "short"}, "invalid `instance`"), ({**HELLO, "seen": -1}, "invalid `seen`"),
         ({**HELLO, "buttons": ["a b"]}, "invalid `buttons`"), ({**HELLO, "buttons": None}, "invalid `buttons`"),
         ({**HELLO, "buttons": ["a"] * 101}, "invalid `buttons`"), ({"t": "update", "epoch": "1"}, "invalid `epoch`"),
-        ({"t": "update", "epoch": 1, "snapshot": 1}, "invalid `snapshot`"),
-        ({"t": "update", "epoch": 1, "n": 0}, "invalid `n`"),
+        ({"t": "update", "epoch": 1, "event": "", "snapshot": 1}, "invalid `snapshot`"),
+        ({"t": "update", "epoch": 1, "n": 0}, "invalid `n`"), ({"t": "update", "epoch": 1}, "missing `event`"),
+        ({"t": "update", "epoch": 1, "event": []}, "invalid `event`"),
+        ({"t": "update", "epoch": 1, "event": {"$map": {}}}, "invalid `event`"),
+        ({"t": "update", "epoch": 1, "event": {"$bin": []}}, "invalid `event`"),
+        ({"t": "subscribe", "id": 1, "filter": "news/" + "x" * 508}, "invalid `filter`: .*512 bytes"),
+        ({"t": "subscribe", "id": 1, "filter": "news/" + "é" * 254}, "invalid `filter`: .*512 bytes"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_what_was_expected(fields: dict[str, Any], why: str) -> None:
@@ -104,6 +118,88 @@ def test_what_is_no_json_object_is_malformed(text: str) -> None:
     for parse in (parse_page, parse_agent):
         with pytest.raises(Malformed):
             parse(text)
+
+
+LISTS = ",".join(["[]"] * 1_300_000)
+WIDE = {
+    "lists": '{"t":"update","epoch":1,"event":[' + LISTS + "]}",
+    "maps": '{"t":"update","epoch":1,"event":[' + ",".join(["{}"] * 1_300_000) + "]}",
+    "nested maps": '{"t":"update","epoch":1,"event":' + '{"a":' * 20_000 + "1" + "}" * 20_000 + "}",
+    "numbers": '{"t":"update","epoch":1,"event":"","x":[' + "1," * 2_000_000 + "1]}",
+    "names": '{"t":"update","epoch":1,"event":"","x":{' + ",".join(f'"{n}":1' for n in range(300_000)) + "}}",
+    "strings": '{"t":"update","epoch":1,"event":"","x":{' + '""' * 1_900_000 + "," * 30_000,
+    "a string that never ends": '{"t":"update' + '\\"' * 1_900_000 + "," * 30_000,
+    "a payload": '{"t":"publish","topic":"news/a","payload":[' + "[]," * 80_000 + "1]}",
+}
+
+
+@pytest.mark.parametrize("what", WIDE)
+def test_what_holds_very_many_values_is_refused_before_it_is_decoded(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    monkeypatch.setattr(browser_protocol, "from_json", lambda value: decoded.append(1))
+    loads = json.loads
+
+    def counted(text: str, **options: Any) -> Any:
+        decoded.append(len(text))
+        return loads(text, **options)
+
+    monkeypatch.setattr("nodes.gateway.browser_protocol.json.loads", counted)
+    began_s = time.thread_time()
+    with pytest.raises(Malformed):
+        parse_page(WIDE[what])
+    took_s = time.thread_time() - began_s  # of this thread's CPU, whatever else the machine does
+    small = what == "a string that never ends"  # of no more than one value
+    assert (decoded == [] or small) and took_s < 0.25
+
+
+def test_a_large_update_is_one_value_whatever_its_text_holds() -> None:
+    event = json.dumps([{"type": 2, "node": {"id": n, "text": '"quoted", {and} [more]\\'}} for n in range(30_000)])
+    match page(t="update", epoch=1, event=event, snapshot=True):
+        case Update(event=text):
+            assert text == event
+        case other:
+            pytest.fail(f"{other}")
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "more"),
+    [("[1,2]", 2, False), ("[1,2]", 1, True), ('"[,{[,{"', 1, False), ('"\\"[,{" ', 1, False), ('"\\\\"[[', 1, True),
+     ('"[,', 1, False), ('"\\[,', 1, False), ('{"a":"b"}', 1, False), ("", 0, False)],
+)  # fmt: skip
+def test_brackets_and_commas_count_outside_of_strings_only(text: str, most: int, more: bool) -> None:
+    assert holds_more_than(text, most) is more
+
+
+def test_never_fewer_values_are_counted_than_json_has() -> None:
+    """Seeded: what is let through holds at most so many values, keys of maps not counted."""
+    draw = random.Random(7)
+
+    def made(depth: int) -> tuple[Any, int]:
+        kind = draw.randrange(4 if depth else 2)
+        if kind < 2:
+            return draw.choice([1, None, '"', "\\", '\\"[', "{,", 'x"y']), 1
+        parts = [made(depth - 1) for _ in range(draw.randrange(4))]
+        values = [part for part, _ in parts]
+        count = 1 + sum(size for _, size in parts)
+        return (values if kind == 2 else {f'k"{n}': value for n, value in enumerate(values)}), count
+
+    for _ in range(2_000):
+        value, count = made(4)
+        text = json.dumps(value)
+        assert holds_more_than(text, count - 2) or count < 2, text
+        assert not holds_more_than(text, 2 * count), text
+    assert MAX_VALUES < 100_000
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [('{"t":"update","epoch":1', True), (' {"t" : "update"', True), ('{"t":"updates"', False),
+     ('{"t":"publish"', False), ('{"epoch":1,"t":"update"}', False), ("", False), (" " * 100_000, False)],
+)  # fmt: skip
+def test_an_update_is_known_by_its_first_bytes(text: str, found: bool) -> None:
+    assert is_update(text) is found
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 400])

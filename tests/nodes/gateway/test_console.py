@@ -58,9 +58,9 @@ def test_a_newer_window_takes_over_with_a_fresh_snapshot(url: str) -> None:
                 assert welcome["pages"][0]["cobrowse"] == "joined" and "code" not in welcome["pages"][0]
                 assert await old.until_closed() == 4001
                 await browser.told("~pagesession/cobrowsing/snapshot_request")
-                await browser.send("update", epoch=1, event={"not": "before the snapshot"})
-                await browser.send("update", epoch=1, event={"all": 2}, snapshot=True)
-                assert (await new.get("event", event="update"))["update"] == {"all": 2}
+                await browser.send("update", epoch=1, event='{"not": "before the snapshot"}')
+                await browser.send("update", epoch=1, event='{"all": 2}', snapshot=True)
+                assert (await new.get("event", event="update"))["update"] == '{"all": 2}'
                 await new.send("snapshot", session=session)
                 await browser.told("~pagesession/cobrowsing/snapshot_request")
 
@@ -73,12 +73,12 @@ def test_an_update_that_was_lost_before_the_gateway_is_a_gap_for_the_agent(url: 
     async def story() -> None:
         async with Browser(url) as browser, await console(url, "ada") as agent:
             await joined(browser, agent)  # with a first update
-            await browser.send("update", epoch=1, n=2, event={"two": 2})
-            await browser.send("update", epoch=1, n=4, event={"behind": "a hole"})
+            await browser.send("update", epoch=1, n=2, event='{"two": 2}')
+            await browser.send("update", epoch=1, n=4, event='{"behind": "a hole"}')
             await browser.told("~pagesession/cobrowsing/snapshot_request")
-            await browser.send("update", epoch=1, n=5, event={"all": 5}, snapshot=True)
+            await browser.send("update", epoch=1, n=5, event='{"all": 5}', snapshot=True)
             seen = [await agent.get("event", event="update") for _ in range(2)]
-            assert [(each["n"], each["update"]) for each in seen] == [(2, {"two": 2}), (5, {"all": 5})]
+            assert [(each["n"], each["update"]) for each in seen] == [(2, '{"two": 2}'), (5, '{"all": 5}')]
 
     play(story())
 
@@ -212,7 +212,7 @@ def test_a_visitor_is_asked_first_and_answers(asking: GatewayProcess) -> None:
             assert (state["cobrowse"], state["capability"], state["asked_by"]) == ("asked", "view", "code")
             request = {"epoch": 1, "agent": "gus", "name": "Gus", "capability": "view", "by": "code"}
             assert await browser.told("~pagesession/cobrowsing/asked") == request
-            await browser.send("update", epoch=1, event={"before": "it is allowed"}, snapshot=True)
+            await browser.send("update", epoch=1, event='{"before": "it is allowed"}', snapshot=True)
             await agent.send("snapshot", session=state["session"])
             await agent.send("shown", session=state["session"], epoch=1)
             await browser.send("publish", id=1, topic="~pagesession/cobrowsing/allow", payload={"epoch": "1"})

@@ -59,8 +59,8 @@ def test_a_co_browse_outlives_its_gateway(world: Site) -> None:
                 (page,) = (await window.get("welcome", signed_in=True))["pages"]
                 assert (page["session"], page["cobrowse"]) == (session, "joined")
                 await again.told("~pagesession/cobrowsing/snapshot_request")
-                await again.send("update", epoch=1, event={"after": 1}, snapshot=True)
-                assert (await window.get("event", event="update"))["update"] == {"after": 1}
+                await again.send("update", epoch=1, event='{"after": 1}', snapshot=True)
+                assert (await window.get("event", event="update"))["update"] == '{"after": 1}'
 
         asyncio.run(story())
 
@@ -78,7 +78,7 @@ def test_one_window_an_agent_also_with_several_gateways_and_one_end(world: Site)
                     assert (page["session"], page["cobrowse"]) == (session, "joined")
                     assert await here.until_closed() == 4001
                     await browser.told("~pagesession/cobrowsing/snapshot_request")
-                    await browser.send("update", epoch=1, event={"all": 2}, snapshot=True)
+                    await browser.send("update", epoch=1, event='{"all": 2}', snapshot=True)
                     await there.get("event", event="update")
                     async with aiohttp.ClientSession(headers={"Origin": url, "Cookie": here.cookie}) as http:
                         async with http.post(f"{url}/agent/sign_out") as answer:

@@ -71,6 +71,24 @@ def test_who_may_hold_the_frame_and_what_it_may_load(folder: Path) -> None:
         assert "ETag" in headers and "charset" in headers["Content-Type"]
 
 
+def test_a_replay_loads_from_the_gateway_and_the_origins_that_were_named_and_from_nowhere_else(folder: Path) -> None:
+    files = Files(frozenset({SHOP}), load_from=frozenset({"https://cdn.example.net"}), web_folder=folder)
+    ((_, _, headers),) = fetch(files, "/agent/")
+    directives = dict(each.strip().split(" ", 1) for each in headers["Content-Security-Policy"].split(";"))
+    named = f"'self' https://cdn.example.net {SHOP}"
+    assert directives == {
+        "default-src": "'none'",  # frames, media, objects, workers, manifests, what is fetched ahead
+        "script-src": "'self'",
+        "connect-src": "'self'",
+        "style-src": f"{named} 'unsafe-inline'",
+        "img-src": f"{named} data: blob:",
+        "font-src": f"{named} data: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+
+
 def test_nothing_outside_its_folder_is_served(folder: Path) -> None:
     ways = ("/agent/../../secret.txt", "/agent/agent.js", "/assets/../../src/page/page.js",
             "/agent/..%2f..%2fsecret.txt", "/assets/%2e%2e/%2e%2e/secret.txt",
@@ -78,6 +96,18 @@ def test_nothing_outside_its_folder_is_served(folder: Path) -> None:
             f"/agent/{'a' * 300}", f"/assets/{'a/' * 3_000}")  # fmt: skip
     for status, text, _ in fetch(Files(frozenset(), web_folder=folder), *ways):
         assert status == 404 and "secret" not in text.replace("secret.txt", "")
+
+
+def test_a_route_serves_its_own_folder_only_and_so_its_own_headers(folder: Path) -> None:
+    """The console under the shop's path had no content policy."""
+    (folder / "src" / "shop" / "shop.js").write_text("of the shop")
+    ways = ("/shop/..%2fagent/index.html", "/shop/..%2fagent/agent.js", "/shop/..%2fpage/page.js", "/shop/..",
+            "/shop/..%2f..%2fdist/agent/index.html", "/assets/..%2fagent/index.html", "/agent/..%2fsite_connect.js",
+            "/privacy/..%2fagent/index.html", "/agent/..%2fframe.html", "/assets/..%2fassets2/x")  # fmt: skip
+    for status, text, _ in fetch(Files(frozenset(), shop=True, web_folder=folder), *ways):
+        assert status == 404 and "console" not in text
+    ((status, _, _),) = fetch(Files(frozenset(), shop=True, web_folder=folder), "/shop/..%2fshop/shop.js")
+    assert status == 200, "it does lie there"
 
 
 def test_what_was_not_built_is_named(folder: Path) -> None:

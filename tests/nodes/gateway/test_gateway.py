@@ -68,14 +68,14 @@ def test_a_whole_co_browse_with_a_stop_by_the_visitor(url: str) -> None:
             started = await browser.told("~pagesession/cobrowsing/start")
             assert started == {"epoch": 1, "agent": "ada"}
             await browser.told("~pagesession/cobrowsing/snapshot_request")
-            await browser.send("update", epoch=1, event={"all": "of it"}, snapshot=True)
-            await browser.send("update", epoch=1, event={"n": 2})
-            await browser.send("update", epoch=7, event={"of": "another epoch"})
+            await browser.send("update", epoch=1, event='{"all": "of it"}', snapshot=True)
+            await browser.send("update", epoch=1, event='{"n": 2}')
+            await browser.send("update", epoch=7, event='{"of": "another epoch"}')
             first, second = [await agent.get("event", event="update") for _ in range(2)]
-            assert (first["update"], first["snapshot"], second["update"]) == ({"all": "of it"}, True, {"n": 2})
+            assert (first["update"], first["snapshot"], second["update"]) == ('{"all": "of it"}', True, '{"n": 2}')
 
             await browser.send("stop", id=5)
-            await browser.send("update", epoch=1, event={"after": "the stop"})
+            await browser.send("update", epoch=1, event='{"after": "the stop"}')
             await agent.get("event", event="stopped", by="page")
             confirm = await agent.get("confirm", session=state["session"])
             assert not [each for each in browser.messages if each["t"] == "stopped"], "the console has not confirmed"

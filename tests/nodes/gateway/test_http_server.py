@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
-from nodes.gateway.http_server import body, runner
+from nodes.gateway.http_server import body, common_headers, runner
 
 PATIENCE_S = 20.0
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -49,6 +50,32 @@ async def answers(port: int, said: bytes, trickle: bytes = b"") -> bytes:
         await asyncio.wait({reading}, timeout=0.05)
     writer.close()
     return b"" if reading.exception() else reading.result()
+
+
+def test_no_answer_tells_versions() -> None:
+    async def story(port: int) -> None:
+        for said in (ASK + b"\r\n", b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", b"\0\xff\r\n\r\n"):
+            head = (await answers(port, said)).partition(b"\r\n\r\n")[0].lower()
+            assert b"server: fabric" in head and b"aiohttp" not in head and b"python" not in head
+
+    serve(story)
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/fails"])
+@pytest.mark.parametrize("secure", [True, False])
+def test_every_answer_has_the_usual_headers_and_over_tls_one_more(path: str, secure: bool) -> None:
+    async def fails(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPForbidden
+
+    async def story() -> None:
+        app = web.Application(middlewares=[common_headers(lambda request: secure)])
+        app.add_routes([web.get("/", _read), web.get("/fails", fails)])
+        async with TestClient(TestServer(app)) as client:
+            headers = (await client.get(path)).headers
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert ("max-age=31536000" in headers.get("Strict-Transport-Security", "")) is secure
+
+    asyncio.run(story())
 
 
 def test_who_asks_nothing_or_only_begins_to_is_let_go() -> None:

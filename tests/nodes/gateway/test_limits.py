@@ -24,7 +24,13 @@ def test_a_bucket_takes_all_or_nothing_and_no_clock_that_goes_back() -> None:
 
 @pytest.mark.parametrize(("size", "what"), [(100, None), (1_000, None), (1_001, "size")])
 def test_the_size_of_a_message_is_judged_before_it_is_read(size: int, what: str | None) -> None:
-    verdict = Allowance(LIMITS, 0.0).take(size, 0.0)
+    verdict = Allowance(LIMITS, 0.0).take(size, 0.0, is_update=True)
+    assert (verdict and verdict.what) == what
+
+
+@pytest.mark.parametrize(("size", "what"), [(100, None), (101, "size")])
+def test_only_what_begins_as_an_update_may_be_large(size: int, what: str | None) -> None:
+    verdict = Allowance(LIMITS, 0.0).take(size, 0.0, is_update=False)
     assert (verdict and verdict.what) == what
 
 
@@ -37,10 +43,10 @@ def test_only_an_update_may_be_large() -> None:
 
 def test_too_many_messages_and_too_many_bytes_are_dropped() -> None:
     allowance = Allowance(LIMITS, 0.0)
-    verdicts = [allowance.take(1, 0.0) for _ in range(21)]
+    verdicts = [allowance.take(1, 0.0, is_update=False) for _ in range(21)]
     assert verdicts[:20] == [None] * 20 and verdicts[20] is not None and verdicts[20].what == "rate"
     heavy = Allowance(LIMITS, 0.0)
-    verdicts = [heavy.take(1_000, 0.0) for _ in range(6)]
+    verdicts = [heavy.take(1_000, 0.0, is_update=True) for _ in range(6)]
     assert verdicts[:5] == [None] * 5 and verdicts[5] is not None and verdicts[5].what == "bytes"
 
 

@@ -95,8 +95,8 @@ def test_a_document_that_is_loaded_anew_keeps_session_and_co_browse(pair: list[G
                 topics = [each["topic"] for each in welcome["retained"]]
                 assert welcome["resumed"] and "~pagesession/cobrowsing/start" in topics
                 assert not [topic for topic in topics if "/help/" in topic]
-                await again.send("update", epoch=1, event={"anew": 1}, snapshot=True)
-                assert (await agent.get("event", event="update"))["update"] == {"anew": 1}
+                await again.send("update", epoch=1, event='{"anew": 1}', snapshot=True)
+                assert (await agent.get("event", event="update"))["update"] == '{"anew": 1}'
                 await again.send("subscribe", id=1, filter="~pagesession/#")
                 assert (await again.get("ack", id=1))["ok"], "ids begin anew in a new document"
                 await again.send("stop", id=2)

@@ -174,7 +174,7 @@ def test_a_filter_of_the_fabric_is_held_at_the_node_and_ends_with_the_session(pl
 def test_an_update_without_a_session_or_of_another_epoch_is_counted_and_dropped(play: Callable[[Story], None]) -> None:
     async def story(hub: Hub) -> None:
         session = opened(hub)
-        session.do(said("update", epoch=1, event=1, snapshot=False))
+        session.do(said("update", epoch=1, event="x", snapshot=False))
         assert hub.counts["updates_of_no_session"] == 1
         session.close(release=True)
 

@@ -21,7 +21,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def url(world: Site) -> str:
-    return start_gateway(world, "--agents", agents_file(world.folder, "dan", "eve", "fay")).url
+    return start_gateway(world, "--agents", agents_file(world.folder, "dan", "eve", "fay", "gus")).url
 
 
 def play(story: Coroutine[Any, Any, None]) -> None:
@@ -70,13 +70,35 @@ def test_wrong_passwords_are_locked_out(url: str) -> None:
     play(story())
 
 
+def test_a_browser_that_has_signed_in_before_is_not_locked_out_by_others(url: str) -> None:
+    async def story() -> None:
+        async with aiohttp.ClientSession(headers={"Origin": url}, cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+            body = {"agent": "gus", "password": "correct horse"}
+            async with http.post(f"{url}/agent/sign_in", json=body) as answer:
+                assert answer.status == 200
+            async with http.post(f"{url}/agent/sign_out") as answer:
+                assert answer.status == 200
+            for _ in range(6):
+                await sign_in(url, "gus", "wrong horse")
+            assert (await sign_in(url, "gus"))[0] == 429
+            async with http.post(f"{url}/agent/sign_in", json=body) as answer:
+                assert answer.status == 200
+
+    play(story())
+
+
 def test_the_cookie_is_kept_from_scripts_and_from_other_sites(url: str) -> None:
     async def story() -> None:
         async with aiohttp.ClientSession(headers={"Origin": url}) as http:
             body = {"agent": "fay", "password": "correct horse"}
             async with http.post(f"{url}/agent/sign_in", json=body) as answer:
-                flags = {word.strip() for word in answer.headers["Set-Cookie"].split(";")[1:]}
-                assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= flags and "Secure" not in flags
+                cookies = [each.split("; ") for each in answer.headers.getall("Set-Cookie")]
+                flags = {name.partition("=")[0]: set(words) for name, *words in cookies}
+                assert flags.keys() == {"site_connect_agent", "site_connect_device"}
+                for words in flags.values():
+                    assert {"HttpOnly", "SameSite=Strict"} <= words and "Secure" not in words
+                assert {"Path=/", f"Max-Age={12 * 3600}"} <= flags["site_connect_agent"]
+                assert {"Path=/agent/", f"Max-Age={90 * 86400}"} <= flags["site_connect_device"]
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
     play(story())

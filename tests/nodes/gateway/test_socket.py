@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import Coroutine, Iterator
@@ -12,7 +13,23 @@ import aiohttp
 import pytest
 
 from fabric import Node
-from tests.support.gateways import Browser, GatewayProcess, Line, agents_file, sign_in, start_gateway
+from nodes.gateway.budgets import Shares
+from nodes.gateway.files import Files
+from nodes.gateway.forwarded import Proxies
+from nodes.gateway.gateway import Gateway
+from nodes.gateway.hub import Settings
+from nodes.gateway.limits import Limits
+from tests.support.gateways import (
+    SHOP,
+    Browser,
+    GatewayProcess,
+    Line,
+    agents_file,
+    console,
+    joined,
+    sign_in,
+    start_gateway,
+)
 from tests.support.site import Site, site
 
 
@@ -217,9 +234,19 @@ def test_beyond_its_places_a_gateway_says_so(url: str) -> None:
             for browser in browsers:
                 await browser.__aenter__()
                 await browser.hello()
+            one_more = Browser(url)
+            async with one_more:
+                await one_more.send("hello", v=1, origin=SHOP, instance=one_more.instance)
+                assert await one_more.until_closed() == 1013
+            await browsers[7].ws.close()
+            async with browsers[7].comes_back() as back, Browser(url) as fresh:
+                assert (await back.hello())["resumed"], "for one that comes back there is a place"
+                await fresh.send("hello", v=1, origin=SHOP, instance=fresh.instance)
+                assert await fresh.until_closed() == 1013
+            silent = [Browser(url) for _ in range(6)]
             with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-                async with Browser(url):
-                    pass
+                for browser in silent:
+                    browsers.append(await browser.__aenter__())
             assert caught.value.status == 503
             assert caught.value.headers is not None and caught.value.headers["Retry-After"] == "5"
         finally:
@@ -237,21 +264,141 @@ def test_one_address_has_so_many_places(world: Site) -> None:
             def from_(address: str) -> Browser:
                 return Browser(gateway.url, headers={"X-Forwarded-For": f"6.6.6.6, {address}"})
 
+            async def refused(address: str) -> None:
+                async with from_(address) as browser:
+                    await browser.send("hello", v=1, origin=SHOP, instance=browser.instance)
+                    assert await browser.until_closed() == 1013 and browser.messages == []
+
             async with from_("10.0.0.1") as one, from_("10.0.0.1") as two:
                 await one.hello()
                 await two.hello()
-                with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-                    async with from_("10.0.0.1"):
-                        pass
-                assert caught.value.status == 503
-                async with from_("10.0.0.2") as other:
+                await refused("10.0.0.1")
+                async with from_("10.0.0.2") as other, from_("10.0.0.3") as another:
                     await other.hello()
+                    await another.hello()
+                    await refused("10.0.0.4")  # their network has twice as many
+                    async with from_("10.0.1.1") as elsewhere:
+                        await elsewhere.hello()
                 await two.send("bye")
                 await two.until_closed()
                 async with from_("10.0.0.1") as again:
-                    with pytest.raises(aiohttp.WSServerHandshakeError):  # it takes a place before it says hello
-                        async with from_("10.0.0.1"):
-                            pass
                     await again.hello()
+            async with from_("10.0.0.9"), from_("10.0.0.9"):  # silent ones
+                with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                    async with from_("10.0.0.9"):
+                        pass
+                assert caught.value.status == 503
+            async with from_("2001:db8:1:2::1") as one, from_("2001:db8:1:2:9::9") as two:
+                await one.hello()
+                await two.hello()
+                await refused("2001:db8:1:2:ffff::1")  # one customer has the whole /64
 
+        play(story())
+
+
+def test_pings_count_as_messages_and_are_not_answered_for_ever(url: str, gateway: GatewayProcess) -> None:
+    """54,720 a second from one socket passed no limit."""
+
+    async def story() -> None:
+        async with Browser(url) as browser:
+            await browser.hello()
+            await browser.ws.ping(b"first")
+            for _ in range(3_000):
+                try:
+                    await browser.ws.ping(b"x" * 100)
+                except ConnectionError:
+                    break
+            assert await browser.until_closed() in (4008, 1006)
+            assert gateway.refused("limit_rate") > 50
+
+    play(story())
+
+
+def test_places_of_pages_that_no_agent_has_had_to_do_with_are_free_when_they_leave(world: Site) -> None:
+    """A thousand sessions of one address held a tenth of all places for 30 s after their sockets were gone."""
+    with world.scene():
+        gateway = start_gateway(world, "--max-of-address", "3", "--agents", agents_file(world.folder, "ada"))
+
+        async def story() -> None:
+            first: list[Browser] = []
+            for _ in range(5):
+                for _ in range(3):
+                    browser = Browser(gateway.url)
+                    async with browser:
+                        await browser.hello()
+                    first.append(browser)
+            async with first[0].comes_back() as again:
+                assert (await again.hello())["resumed"], "it was kept, though"
+
+            async with Browser(gateway.url) as viewed, await console(gateway.url, "ada") as agent:
+                await joined(viewed, agent)
+            async with Browser(gateway.url) as one, Browser(gateway.url) as two, Browser(gateway.url) as three:
+                await one.hello()
+                await two.hello()
+                await three.send("hello", v=1, origin=SHOP, instance=three.instance)
+                assert await three.until_closed() == 1013, "the page that was viewed keeps its place"
+                async with viewed.comes_back() as back:
+                    assert (await back.hello())["resumed"]
+
+        play(story())
+
+
+def test_new_pages_of_one_address_have_a_rate_and_those_that_come_back_do_not_share_it(world: Site) -> None:
+    """Hello and bye again and again burnt 227 codes a second."""
+    with world.scene():
+        gateway = start_gateway(world, "--new-rate", "0.1")  # five at once, then one in ten seconds
+
+        async def story() -> None:
+            kept = Browser(gateway.url)
+            async with kept:
+                await kept.hello()
+            begun = 0
+            for _ in range(12):
+                async with Browser(gateway.url) as browser:
+                    await browser.send("hello", v=1, origin=SHOP, instance=browser.instance)
+                    if (first := await browser.next()) is None:
+                        assert browser.close_code == 1013
+                        continue
+                    assert first["t"] == "welcome"
+                    begun += 1
+                    await browser.send("bye")
+                    await browser.until_closed()
+            assert begun in (4, 5)
+            async with kept.comes_back() as again:
+                assert (await again.hello())["resumed"]
+
+        play(story())
+
+
+def test_what_one_address_sends_above_its_share_waits_and_then_is_dropped(world: Site) -> None:
+    """A hundred sockets, each within its own limits, sent 6,216 messages a second, and others waited for 5.5 s."""
+
+    async def story() -> None:
+        limits = Limits(rate=20, burst=20)
+        settings = Settings(secret=b"s" * 32, limits=limits, shares=Shares(sockets=2), proxies=Proxies.of(()))
+        running = Gateway(node, settings, {}, Files(frozenset()))
+        url = f"http://127.0.0.1:{await running.start('127.0.0.1', 0)}"
+        assert await running.is_ready(20)
+        try:
+            crowd = [Browser(url, page=url, headers={"X-Forwarded-For": "10.0.0.1"}) for _ in range(8)]
+            async with contextlib.AsyncExitStack() as stack:
+                for browser in crowd:
+                    await stack.enter_async_context(browser)
+                    await browser.hello()
+                other = await stack.enter_async_context(Browser(url, page=url, headers={"X-Forwarded-For": "10.9.9.9"}))
+                await other.hello()
+                sent = len(crowd) * 18
+                for browser in crowd:
+                    for _ in range(18):
+                        await browser.send("beat")
+                for ident in range(1, 16):
+                    await other.send("publish", id=ident, topic="~pagesession/chat/typing", payload=None)
+                    await other.get("done", id=ident)
+                assert running.hub.counts["slowed"] > 0, f"{sent} messages of 40 a second"
+                await crowd[0].send("publish", id=1, topic="~pagesession/chat/typing", payload=None)
+                await crowd[0].get("done", id=1)  # slowed, and not shut out
+        finally:
+            await running.drain()
+
+    with Node(world.base) as node:
         play(story())

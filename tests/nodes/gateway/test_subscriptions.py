@@ -49,6 +49,7 @@ class World:
             self.node,
             self.page,
             3,
+            1_000,
             lambda message, ident: self.heard.append((message.payload, ident)),
             lambda ident, ack: self.acked.append((ident, ack)),
         )
@@ -117,6 +118,18 @@ def test_one_that_cannot_be_held_changes_nothing_and_there_are_so_many_at_most()
     world.all.unsubscribe(2)
     world.all.subscribe(4, "news/#", "")
     assert len(world.node.held) == 3
+
+
+def test_all_filters_of_a_page_together_are_bounded() -> None:
+    world = World()
+    world.all.subscribe(1, "news/" + "é" * 245, "")  # 495 bytes
+    world.all.subscribe(2, "~pagesession/" + "x" * 480, "pagesession")
+    with pytest.raises(NotAllowed, match="at most 1000 bytes"):
+        world.all.subscribe(3, "news/abcdefgh", "")
+    world.all.subscribe(3, "news/abc", "")
+    world.all.unsubscribe(1)
+    world.all.subscribe(1, "news/" + "x" * 400, "")
+    assert len(world.node.held) == 2
 
 
 def test_a_node_that_is_closed_has_ended_them_already() -> None:

@@ -10,14 +10,20 @@ import pytest
 
 from nodes.gateway.tokens import (
     COOKIE_S,
+    DEVICE_S,
+    MAX_CHARS,
+    MAX_DEVICE_AGENTS,
     PREVIOUS_S,
+    Device,
     Rotation,
     Token,
     agent_of,
     public_name,
     read_cookie,
+    read_device,
     read_token,
     write_cookie,
+    write_device,
     write_token,
 )
 
@@ -95,3 +101,14 @@ def test_a_browser_that_never_got_the_newest_is_given_it_again() -> None:
 def test_the_public_name_does_not_tell_the_session() -> None:
     assert public_name("secret session") == public_name("secret session") != public_name("secret sessioN")
     assert len(public_name("x")) == 12
+
+
+def test_a_device_s_cookie_says_who_has_signed_in_there_for_ninety_days() -> None:
+    device = Device(("ada", "bob"), "nonce")
+    text = write_device(SECRET, device, 1_000.0)
+    assert read_device(SECRET, text, 1_000.0) == read_device(SECRET, text, 1_000.0 + DEVICE_S - 1) == device
+    assert read_device(SECRET, text, 1_000.0 + DEVICE_S) is None and read_device(SECRET, text, 999.0) is None
+    assert read_device(b"t" * 32, text, 1_000.0) is None and read_device(SECRET, text + "x", 1_000.0) is None
+    assert read_token(SECRET, text, "device") is None, "no token, even for a page of this odd origin"
+    assert read_device(SECRET, write_token(SECRET, Token("s" * 22, 1, "home", 1_000.0), "device"), 1_000.0) is None
+    assert len(write_device(SECRET, Device(("a" * 64,) * MAX_DEVICE_AGENTS, "n" * 22), 1e9)) <= MAX_CHARS

@@ -6,8 +6,22 @@ from typing import Any
 
 import pytest
 
-from nodes.operate.health import HELD_UP_S, node_death, node_problem, pages_problem, proxy_death, proxy_problem
+from nodes.operate.health import (
+    HELD_UP_S,
+    STALLED_S,
+    node_death,
+    node_problem,
+    pages_problem,
+    proxy_death,
+    proxy_problem,
+)
 
+WELL = {
+    "state": "member",
+    "turned_s_ago": STALLED_S - 1,
+    "echoed_s_ago": STALLED_S - 1,
+    "descriptors": {"used": 900, "enough": 900, "limit": 1_024},
+}
 P2 = {"id": "p2", "linked": False, "dead": False}
 
 
@@ -18,7 +32,13 @@ P2 = {"id": "p2", "linked": False, "dead": False}
         ({"state": "joining", "peers": []}, "joining"),
         ({"state": "joining", "peers": [P2, {**P2, "id": "p3"}]}, "joining: not linked with p2, p3"),
         ({"state": "joining", "peers": [{**P2, "dead": True}, {**P2, "linked": True}]}, "joining"),
-        ({"state": "member", "peers": [{**P2, "dead": True}]}, ""),
+        ({**WELL, "peers": [{**P2, "dead": True}]}, ""),
+        ({**WELL, "turned_s_ago": STALLED_S + 1}, "its control thread has not turned for 6 s"),
+        ({**WELL, "echoed_s_ago": STALLED_S + 1}, "its streams have not moved for 6 s"),
+        (
+            {**WELL, "descriptors": {"used": 901, "enough": 900, "limit": 1_024}},
+            "901 files and connections are open, of 1024 that may be",
+        ),
         ({"state": "draining"}, "draining"),
         ({"state": "gone"}, "gone"),
     ],

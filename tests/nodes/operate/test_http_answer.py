@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.operate.http_answer import END_OF_HEAD, MAX_HEAD_BYTES, Page, answer, text
+from nodes.operate.http_answer import END_OF_HEAD, MAX_HEAD_BYTES, Page, answer, refusal, refused, text
 
 PAGES = {"/healthz": lambda: text(200, "alive"), "/readyz": lambda: text(503, "joining: not linked with é")}
 
@@ -65,7 +65,43 @@ def test_only_the_page_that_is_asked_for_is_made() -> None:
     assert made == ["a"]
 
 
+TOKEN = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ([], "token_missing"),
+        (["X-Authorization: Bearer 0123456789abcdef"], "token_missing"),
+        (["Authorization:"], "token_wrong"),
+        (["Authorization: 0123456789abcdef"], "token_wrong"),
+        (["Authorization: Basic 0123456789abcdef"], "token_wrong"),
+        (["Authorization: Bearer 0123456789abcdeF"], "token_wrong"),
+        (["Authorization: Bearer 0123456789abcdef0"], "token_wrong"),
+        (["Authorization: Bearer \xff"], "token_wrong"),
+        (["Authorization: Bearer x", "Authorization: Bearer 0123456789abcdef"], "token_wrong"),
+        (["Authorization: Bearer 0123456789abcdef", "Authorization: Bearer 0123456789abcdef"], "token_wrong"),
+        (["Host: h", "Authorization: Bearer 0123456789abcdef"], ""),
+        (["authorization:bearer   0123456789abcdef "], ""),
+    ],
+)
+def test_who_shows_the_token_may_ask(headers: list[str], why: str) -> None:
+    head = "\r\n".join(["GET /healthz HTTP/1.1", *headers, "", ""]).encode()
+    assert refusal(head, TOKEN) == why and refusal(head, "") == ""
+
+
+def test_a_token_in_the_address_or_behind_the_head_is_none() -> None:
+    head = b"GET /?Authorization:Bearer0123456789abcdef HTTP/1.1\r\n\r\nAuthorization: Bearer 0123456789abcdef\r\n"
+    assert refusal(head[: head.index(END_OF_HEAD)] + END_OF_HEAD, TOKEN) == "token_missing"
+    assert refusal(head, TOKEN) == "token_missing"
+
+
+def test_who_is_refused_learns_nothing_of_the_pages() -> None:
+    assert refused().startswith(b"HTTP/1.1 401 Unauthorized\r\n") and b"WWW-Authenticate: Bearer\r\n" in refused()
+    assert b"healthz" not in refused()
+
+
 @given(st.binary(max_size=300))
 def test_whatever_comes_there_is_an_answer(head: bytes) -> None:
     for each in (head, head + END_OF_HEAD):
-        assert answer(each, PAGES).startswith(b"HTTP/1.1 ")
+        assert answer(each, PAGES).startswith(b"HTTP/1.1 ") and refusal(each, TOKEN)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import http.client
 import select
 import socket
+import ssl
+import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +21,7 @@ import pytest
 from fabric.errors import TransportError
 from nodes.operate import http_server
 from nodes.operate.http_answer import Page, text
-from nodes.operate.http_server import MAX_CONNECTIONS, Address, StatusServer
+from nodes.operate.http_server import MAX_CONNECTIONS, Address, Guard, StatusServer
 from tests.support.waiting import until
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -64,6 +69,7 @@ def workers() -> int:
         ("http://[::1]:0", Address("::1", 0), True),
         ("http://*:9100", Address("0.0.0.0", 9100), False),
         ("http://host.example:9100", Address("host.example", 9100), False),
+        ("https://127.0.0.1:9100", Address("127.0.0.1", 9100, True), True),
     ],
 )
 def test_addresses(url: str, address: Address, local: bool) -> None:
@@ -71,7 +77,7 @@ def test_addresses(url: str, address: Address, local: bool) -> None:
     assert Address.parse(str(address)) == address
 
 
-@pytest.mark.parametrize("url", ["", "9100", "http://h", "http://h:99999", "https://h:1", "tcp://h:1", "http://h:1/x"])
+@pytest.mark.parametrize("url", ["", "9100", "http://h", "http://h:99999", "httpx://h:1", "tcp://h:1", "http://h:1/x"])
 def test_no_addresses(url: str) -> None:
     with pytest.raises(ValueError, match="expected http://HOST:PORT, such as http://127"):
         Address.parse(url)
@@ -157,6 +163,83 @@ def test_garbage_is_answered_or_let_go(server: StatusServer, garbage: bytes) -> 
             connection.shutdown(socket.SHUT_WR)
         assert answered(connection)[:10] in (b"HTTP/1.1 4", b"")
     assert get(server).startswith(b"HTTP/1.1 200 ")
+
+
+TOKEN = "0123456789abcdef"
+
+
+def asked(server: StatusServer, *headers: str) -> bytes:
+    with open_to(server) as connection:
+        connection.sendall("\r\n".join(["GET /healthz HTTP/1.1", *headers, "", ""]).encode())
+        return answered(connection)
+
+
+def test_only_who_shows_the_token_is_answered_and_the_others_are_counted() -> None:
+    with StatusServer(LOOPBACK, {"/healthz": lambda: text(200, "alive")}, Guard(TOKEN)) as server:
+        assert asked(server).startswith(b"HTTP/1.1 401 ")
+        assert asked(server, "Authorization: Bearer wrong").startswith(b"HTTP/1.1 401 ")
+        assert asked(server, f"Authorization: Bearer {TOKEN}").endswith(b"alive\n")
+        assert server.figures() == {"requests": 1, "refused": {"token_missing": 1, "token_wrong": 1, "tls": 0}}
+    assert TOKEN not in repr(Guard(TOKEN))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `own` and `other`: certificates that sign themselves, with their keys."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("own", "other"):
+        made = subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}",
+             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / f"{name}.key",
+             "-out", folder / f"{name}.pem"],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        if made.returncode:
+            pytest.skip("openssl cannot make a certificate here")
+    return folder
+
+
+def client(certificates: Path, own: str = "") -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificates / "own.pem"))
+    if own:
+        context.load_cert_chain(certificates / f"{own}.pem", certificates / f"{own}.key")
+    return context
+
+
+def test_over_tls_only_clients_with_a_certificate_are_answered(certificates: Path) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates / "own.pem", certificates / "own.key")
+    assert not Guard(tls=tls).keeps_others_out
+    tls.load_verify_locations(certificates / "own.pem")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    assert Guard(tls=tls).keeps_others_out
+    address = Address("127.0.0.1", 0, True)
+    with StatusServer(address, {"/healthz": lambda: text(200, "alive")}, Guard(tls=tls)) as server:
+        url = f"{server.address}/healthz"
+        assert url.startswith("https://127.0.0.1:")
+        with urllib.request.urlopen(url, context=client(certificates, "own"), timeout=10) as answer:
+            assert answer.read() == b"alive\n"
+        for context in (client(certificates), client(certificates, "other")):
+            with pytest.raises((OSError, http.client.HTTPException)):
+                urllib.request.urlopen(url, context=context, timeout=10)
+        assert not get(server).startswith(b"HTTP")  # without TLS
+        until(lambda: server.figures() == {"requests": 1, "refused": {"token_missing": 0, "token_wrong": 0, "tls": 3}},
+              "they are counted")  # fmt: skip
+
+
+def test_a_handshake_that_drips_in_has_no_more_than_its_time(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "CONNECTION_S", 0.5)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates / "own.pem", certificates / "own.key")
+    with StatusServer(Address("127.0.0.1", 0, True), {}, Guard(tls=tls)) as server:
+        slow = [open_to(server) for _ in range(MAX_CONNECTIONS)]
+        until(lambda: workers() == MAX_CONNECTIONS, "all slots are taken")
+        slow[0].sendall(b"\x16\x03\x01\x02")
+        until(lambda: workers() == 0, "all were let go")
+        for connection in slow:
+            connection.close()
 
 
 class Starved:

@@ -27,7 +27,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Status
 
 
 def pages_of(found: Site) -> dict[str, StatusPage]:
-    proxy = ProxyProcess(free_base(), ASK, found.folder, name="p1")
+    proxy = ProxyProcess(free_base(), [*ASK, "--audit", str(found.folder / "audit")], found.folder, name="p1")
     found.started.append(proxy)
     found.proxies.append(proxy)
     proxy.wait_ready()

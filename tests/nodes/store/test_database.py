@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, event, text, update
 
 from fabric.errors import Busy
+from nodes.frame_node.watched_store import why_store
 from nodes.store.database import open_database
 from nodes.store.schema import about, metadata
 
@@ -53,6 +56,54 @@ def test_a_write_lock_is_taken_before_the_first_read(tmp_path: Path) -> None:
             other.execute("BEGIN IMMEDIATE")
     other.close()
     engine.dispose()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022], ids=oct)
+def test_sqlite_is_for_its_owner_only_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        engine = open_database(f"sqlite:///{tmp_path}/store.db")
+        ask(engine, "SELECT 1")
+    finally:
+        os.umask(before)
+    assert modes(tmp_path) == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm"), 0o600)
+    engine.dispose()
+
+
+def test_a_store_that_others_could_read_is_taken_from_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One of a version before, also while another frame node has it open."""
+    other = sqlite3.connect(tmp_path / "store.db")
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("CREATE TABLE a (b)")
+    for path in tmp_path.iterdir():
+        path.chmod(0o644)
+    assert len(modes(tmp_path)) == 3
+    engine = open_database(f"sqlite:///{tmp_path}/store.db")
+    assert set(modes(tmp_path).values()) == {0o600}
+    assert f"{tmp_path}/store.db could be used by others" in caplog.text
+    other.close()
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sesam", "sesam:sesam", "postgresql:/u:sesam@h/d", "postgresql://u:sesam", "postgresql://u@h:sesam/d",
+        "postgresql://u:x@sesam@127.0.0.1/d", "postgresql://u:p?x@sesam@127.0.0.1/d", "postgresql://u:p/x@h/sesam@h/d",
+        "postgresql://u:p/sesam@h:d", "postgresql://u:sesam@127.0.0.1:1/d?bad=1", "postgresql://h/d?port=sesam",
+        "postgresql://u:sesam@127.0.0.1:1/d", "postgresql://u@127.0.0.1:1/d?password=sesam", "sqlite:///file:sesam?uri=1",
+    ],
+)  # fmt: skip
+def test_no_error_tells_a_password(url: str) -> None:
+    """What stands at a wrong place may be it, too."""
+    with pytest.raises((ValueError, Busy)) as caught:
+        open_database(url)
+    told = [str(caught.value), *([why_store(caught.value)] if isinstance(caught.value, Busy) else [])]
+    assert "sesam" not in " ".join(told)
 
 
 def test_postgresql_is_durable_whatever_its_default(postgres: PostgresServer) -> None:

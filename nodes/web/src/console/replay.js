@@ -2,6 +2,7 @@
 
 import { Replayer } from "@rrweb/replay";
 
+import { Cleaner } from "./safe.js";
 import { keepTopLayer } from "./top_layer.js";
 
 const OURS = ["site-connect { display: none !important; }"]; // the visitor's frame and sign
@@ -10,7 +11,8 @@ const OURS = ["site-connect { display: none !important; }"]; // the visitor's fr
  * A stage for one page in `root`. Returns {show(events, snapshot), end()}.
  *
  * told: onMeta({href, width, height}), the visitor's address and window · shown(), a snapshot is on the screen · lost(),
- * the picture has left for another page, and is gone; a fresh snapshot is wanted
+ * the picture has left for another page, and is gone; a fresh snapshot is wanted · cut(): of what came, not all can be shown ·
+ * took(ms): so long this window has stood still for what it was given
  *
  * The picture is for the eyes alone: it takes no focus, no keys and no clicks.
  *
@@ -18,6 +20,7 @@ const OURS = ["site-connect { display: none !important; }"]; // the visitor's fr
  * another replayer, and takes its place when it is there: a refresh does not flicker, and old events are let go.
  */
 export function stage(root, told) {
+  let cleaner = new Cleaner(); // of the newest snapshot and what follows it
   const shown = []; // replayers with their places, the newest last; more than one only while that is being built
 
   function begin() {
@@ -64,13 +67,21 @@ export function stage(root, told) {
 
   return {
     show(events, snapshot) {
-      if (snapshot) begin();
+      const began = performance.now();
+      if (snapshot) {
+        begin();
+        cleaner = new Cleaner();
+      }
       const newest = shown.at(-1);
       if (!newest) return;
-      for (const event of events) {
+      const wasCut = cleaner.isCut;
+      for (const event of cleaner.clean(events)) {
         if (event.type === 4) told.onMeta(event.data);
         newest.replayer.addEvent({ ...event, timestamp: Date.now() });
       }
+      if (cleaner.isCut && !wasCut) told.cut();
+      // with the style and the layout of what was built
+      requestAnimationFrame(() => setTimeout(() => told.took(performance.now() - began)));
     },
     end: () => [...shown].forEach(drop),
   };

@@ -1,7 +1,10 @@
 // The visitor's page on the agent's screen: one at a time, scaled to fit. The replay is loaded when it is needed.
 
 import { unpacked } from "../shared/packing.js";
+import { Rest } from "./rest.js";
 
+const TOO_LARGE = "This page is too large to be shown whole.";
+const TOO_HEAVY = "This page is so heavy that its picture is refreshed less often.";
 const MAX_EVENTS = 5_000; // the replay keeps every event since a snapshot: then a fresh one is asked for
 
 export class Stage {
@@ -21,6 +24,10 @@ export class Stage {
     this.isShown = false;
     /** Events since the last snapshot, at most MAX_EVENTS. */
     this.count = 0;
+    /** When what a page sends may be built again, if it took long. */
+    this.rest = new Rest();
+    /** Whether something was left out: nothing is shown then before a snapshot. */
+    this.isBehind = false;
     /** {width, height} of the visitor's window, in pixels; null while nothing is shown. */
     this.size = null;
     /** A promise of the module replay.js; null until it is needed, and after it could not be loaded. */
@@ -45,7 +52,9 @@ export class Stage {
   }
 
   play(session, turn, replayer, text, snapshot) {
-    if (!replayer || turn !== this.turn || text === undefined) return;
+    if (!replayer || turn !== this.turn || text === undefined || (this.isBehind && !snapshot)) return;
+    if (this.rest.left(performance.now())) return this.wait(session);
+    this.isBehind = false;
     this.replay ??= replayer.stage(this.root, {
       onMeta: (meta) => {
         this.size = meta;
@@ -60,6 +69,8 @@ export class Stage {
         this.isShown = false;
         this.told.long(session);
       },
+      cut: () => this.told.report(TOO_LARGE),
+      took: (ms) => this.rest.spent(ms, performance.now()),
     });
     try {
       const events = JSON.parse(text);
@@ -69,9 +80,19 @@ export class Stage {
     } catch {
       this.unfit();
     }
-    if (this.count <= MAX_EVENTS) return;
-    this.count = 0;
-    this.told.long(session);
+    if (this.count > MAX_EVENTS) {
+      this.count = 0;
+      this.told.long(session);
+    }
+    return undefined;
+  }
+
+  /** What came is left out; a fresh snapshot is asked for when this window has had time for the agent again. */
+  wait(session) {
+    if (this.isBehind) return;
+    this.isBehind = true;
+    this.told.report(TOO_HEAVY);
+    setTimeout(() => session === this.session && this.told.long(session), this.rest.left(performance.now()));
   }
 
   unfit() {

@@ -5,7 +5,7 @@ export const CLOSE_CODES = {
   1009: { name: "too_large", reconnect: "back_off", least_s: 0 },
   1011: { name: "failed", reconnect: "back_off", least_s: 0 },
   1012: { name: "restarting", reconnect: "back_off", least_s: 0 },
-  1013: { name: "no_hello", reconnect: "back_off", least_s: 0 },
+  1013: { name: "try_later", reconnect: "back_off", least_s: 0 },
   4000: { name: "hello_expected", reconnect: "never", least_s: 0 },
   4001: { name: "ended_elsewhere", reconnect: "never", least_s: 0 },
   4003: { name: "wrong_origin", reconnect: "never", least_s: 0 },
