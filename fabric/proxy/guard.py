@@ -20,7 +20,7 @@ from fabric.errors import KeysError
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import RULES_FILE, Keys, new_pair, read_rules
 from fabric.identity.rules import DOORS, Rules
-from fabric.rights import TAG_CHARS, readable
+from fabric.rights import TAG_CHARS, Permissions, Rights, readable
 
 log = logging.getLogger("fabric.proxy")
 
@@ -108,6 +108,8 @@ class Guard:
         Only its owner hears the answer: the token begins with the tag of the key.
         """
         permissions = self._by_tag.get(token[:TAG_CHARS])
+        if permissions is None and self.observe:  # a stranger was let in
+            permissions = Permissions("unknown", token[:TAG_CHARS], Rights())
         if permissions is None:
             return {}
         if len(self._nodes) < MAX_NODES:
@@ -140,7 +142,8 @@ class Guard:
         """What is announced: counts, and whether the rules in force are those of the file."""
         doors = self._doorkeeper.counts if self._doorkeeper is not None else {}
         admitted = {f"{what}_{door}": count for (door, what), count in list(doors.items())}
-        return {"keys": True, "observe": self.observe, "rules_stale": bool(self.problem), **admitted, **self.counts}
+        state = {"keys": True, "insecure": False, "observe": self.observe, "rules": self._rules.digest}
+        return {**state, "rules_stale": bool(self.problem), **admitted, **self.counts}
 
     # ── new rules ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -186,7 +189,7 @@ class Guard:
         for key in self._permissions.keys() - before.keys():
             self._tell("key_added", who=self._permissions[key].name)
         changed = {each.tag for key, each in self._permissions.items() if before.get(key) != each}
-        self._tell("rules_reloaded", who=self.keys.name, count=len(self._rules.identities))
+        self._tell("rules_reloaded", who=self.keys.name)
         return [token for token in self._nodes if token[:TAG_CHARS] in changed or rules.mesh != mesh_before]
 
     def cut(self, now: float) -> None:
