@@ -20,6 +20,7 @@ from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console import Console
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub
+from nodes.gateway.page_origins import OriginFun
 from nodes.gateway.window import Line
 from nodes.rules.topics import BUTTONS, GATEWAYS
 
@@ -29,10 +30,14 @@ READY_S = 2.0
 
 
 class Consoles:
-    """The agents that are signed in here. Used in the event loop."""
+    """The agents that are signed in here. Used in the event loop.
 
-    def __init__(self, hub: Hub, end_cookie: Callable[[str], None]) -> None:
-        self._hub, self._end_cookie = hub, end_cookie
+    end_cookie:  called with the nonce of a cookie that was ended elsewhere
+    origin:      see `Sessions.origin`
+    """
+
+    def __init__(self, hub: Hub, end_cookie: Callable[[str], None], origin: OriginFun) -> None:
+        self._hub, self._end_cookie, self._origin = hub, end_cookie, origin
         self._here: dict[str, Console] = {}
         """By the agent's id: from its first window here until it is let go."""
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -57,7 +62,7 @@ class Consoles:
             await asyncio.shield(ending)
         console = self._here.get(credential.agent)
         if console is None:
-            console = self._here[credential.agent] = Console(self._hub, credential)
+            console = self._here[credential.agent] = Console(self._hub, credential, self._origin)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(console.signed_in.wait(), READY_S)
         if self._here.get(credential.agent) is not console:  # ended meanwhile: nobody would look after it

@@ -67,7 +67,7 @@ class Gateway:
         self.hub = Hub(node, settings, rules)
         self.sessions = Sessions(self.hub)
         sign_in = SignIn(settings.secret, agents)
-        self.consoles = Consoles(self.hub, sign_in.end)
+        self.consoles = Consoles(self.hub, sign_in.end, self.sessions.origin)
         self._callers = Callers(settings.proxies, self.hub.counts, settings.public_url, settings.is_loopback)
         self._sign_in = SignInRequests(sign_in, self._callers, self.hub.counts, self.consoles.sign_out)
         self._settings, self._files = settings, files

@@ -47,7 +47,7 @@ class Sessions:
         """Those of `_here` that have none, by id, in the order in which their browsers left; at most `max_pages`."""
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
         """By id: the lock of `_one_at_a_time`, and how many hold it or wait for it; none stays at 0."""
-        self._moves = Moves(hub, self._let_go_to)
+        self._moves = Moves(hub, self._let_go_to, self._origin_of)
         hub.on_connection.append(self._tell_connection)
 
     def __len__(self) -> int:
@@ -61,6 +61,14 @@ class Sessions:
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until other gateways can ask here. Not in the event loop."""
         return self._moves.wait_ready(timeout_s)
+
+    async def origin(self, session: str, home: str) -> str | None:
+        """Return the origin of a session's page, wherever it is: the gateway there has compared it with those that it
+        allows. None when that is not known.
+
+        home:  where the session is
+        """
+        return await self._moves.origin(session, home)
 
     # ── browsers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,18 +93,18 @@ class Sessions:
 
     def left(self, session: PageSession, line: Line) -> None:
         """A socket is gone. If it was this session's browser, it waits for another one."""
-        if not session.window.leave(line) or self._here.get(session.page.session) is not session:
+        if not session.window.leave(line) or self._here.get(session.ident) is not session:
             return
         if session.was_engaged:
             return
         self._places.free(session)
-        self._resting[session.page.session] = session
+        self._resting[session.ident] = session
         while len(self._resting) > self._hub.settings.max_pages:
             self._make_way(next(iter(self._resting.values())))
 
     def end(self, session: PageSession) -> None:
         """The visitor has left."""
-        if self._here.get(session.page.session) is session:
+        if self._here.get(session.ident) is session:
             self._remove(session)
         session.close(release=True)
 
@@ -190,12 +198,16 @@ class Sessions:
                 self._moves.went(name, home)
             return {"moved_to": None, "why": why}
 
+    def _origin_of(self, session: str) -> str | None:
+        found = self._here.get(session)
+        return None if found is None else found.origin
+
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _make_way(self, session: PageSession) -> None:
         """Too many rest: this one ends, unless an agent has come to it meanwhile."""
         if session.was_engaged:
-            self._resting.pop(session.page.session)
+            self._resting.pop(session.ident)
             self._places.take(session)
         else:
             self.end(session)
@@ -209,21 +221,21 @@ class Sessions:
             raise Crowded("too many new pages of one address at once")
 
     def _add(self, session: PageSession) -> PageSession:
-        self._here[session.page.session] = session
+        self._here[session.ident] = session
         self._places.take(session)
-        self._moves.came(session.page.session)
+        self._moves.came(session.ident)
         return session
 
     def _remove(self, session: PageSession) -> None:
-        del self._here[session.page.session]
-        self._resting.pop(session.page.session, None)
+        del self._here[session.ident]
+        self._resting.pop(session.ident, None)
         self._places.free(session)
 
     def _let_go(self, session: PageSession, why: str) -> None:
         self._remove(session)
         session.close(release=False)
         session.window.end(CloseCode.ENDED_ELSEWHERE, why)
-        log.info("session %s is let go", public_name(session.page.session))
+        log.info("session %s is let go", public_name(session.ident))
 
     @asynccontextmanager
     async def _one_at_a_time(self, name: str) -> AsyncIterator[None]:

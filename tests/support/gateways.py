@@ -203,6 +203,15 @@ class Line:
                         f"closed with {self.close_code} instead of {kind} {wanted}: {self.messages[-5:]}"
                     )
 
+    async def had(self, kind: str, **wanted: Any) -> dict[str, Any]:
+        """Return a message of this kind with these fields, that came or comes; `get` reads on from where it was."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                for message in self.messages:
+                    if message["t"] == kind and all(message.get(name) == value for name, value in wanted.items()):
+                        return message
+                assert await self.next() is not None, f"closed with {self.close_code} without {kind} {wanted}"
+
     def forget(self) -> None:
         """Drop what came: for tests with very many messages."""
         self.messages.clear()

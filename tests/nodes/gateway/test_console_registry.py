@@ -94,12 +94,12 @@ def test_one_window_an_agent_also_with_several_gateways_and_one_end(world: Site)
 def test_a_window_whose_agent_signs_out_while_it_waits_is_closed_not_welcomed(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
 
-    def console_of(hub: object, credential: object) -> Any:
+    def console_of(hub: object, credential: object, origin: object) -> Any:
         made.append(Mock(signed_in=asyncio.Event(), window=Mock(line=None)))
         return made[-1]
 
     async def story() -> None:
-        consoles, line = Consoles(Mock(on_connection=[]), lambda nonce: None), Mock()
+        consoles, line = Consoles(Mock(on_connection=[]), lambda nonce: None, Mock()), Mock()
         opening = asyncio.create_task(consoles.open(make("ada", "Ada", [], "correct horse", bytes(16)), line, None))
         await asyncio.sleep(0)
         consoles.sign_out("ada", "nonce")
