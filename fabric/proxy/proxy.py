@@ -27,7 +27,8 @@ from fabric.errors import FabricError, RemoteWireError, TransportError, expected
 from fabric.identity.keys import SUFFIX, Keys, from_environment, load
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
-from fabric.proxy.figures import Figures, descriptors
+from fabric.proxy.descriptors import cut_connections, descriptors, to_be_cut
+from fabric.proxy.figures import Figures
 from fabric.proxy.guard import Guard
 from fabric.proxy.plumbing import Plumbing
 from fabric.proxy.self_test import find_open_door
@@ -603,13 +604,22 @@ class Proxy:
             self._test.start()
 
     def _try_doors(self, doors: Iterable[str] = ("in", "out", "link", "guest")) -> None:
-        """See that nobody gets in who should not; else this proxy ends."""
-        if self._guard is None or self._guard.observe:
+        """See that nobody gets in who should not; else this proxy ends.
+
+        A door that does not answer ends it only before it is a member: later, whoever takes all descriptors would.
+        """
+        guard = self._guard
+        if guard is None or guard.observe:
             return
-        local = self.endpoints.to_connect()
-        found = find_open_door({door: local[door] for door in doors}, self._guard.keys, self._guard.stranger)
-        if found is not None:
-            self._failure = f"the self-test failed: {found}"
+        local, enters = self.endpoints.to_connect(), guard.own_doors()
+        found = find_open_door({door: local[door] for door in doors}, guard.keys, guard.stranger, enters)
+        if found is None or enters != guard.own_doors():
+            return
+        if found.is_open or not self._ready.is_set():
+            self._failure = f"the self-test failed: {found.why}"
+        else:
+            log.warning("proxy %s tried its doors: %s", self.name, found.why)
+            self.refused["self_test"] += 1
 
     def _audit(self, event: dict[str, Any]) -> None:
         """Tell what was decided: here, and to those who may read `$fabric/audit/…`, so often and no more."""
@@ -633,6 +643,8 @@ class Proxy:
         if short != self._short:
             self._short = short
             self._on_event({"event": "descriptors_short" if short else "descriptors_enough", **found})
+        if short:
+            self.refused["guests_cut"] += cut_connections(self.endpoints.guest, to_be_cut(found))
         return found
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -103,6 +103,7 @@ METRICS = (
     *_of("frame", "fabric_frame_", """
     requests_total             requests          requests that arrived whole
     handled_total              handled           requests done
+    unproven_total             unproven          requests, and pages in them, that were not proven to be whose they say
     batches_total              batches           commits they were done in
     request_wait_seconds_total waited_s          time that the requests done had waited for their turn, in all
     in_flight                  in_flight         requests that wait or are being done
@@ -124,7 +125,7 @@ METRICS = (
     """),
     *_of("page", "fabric_page_", """
     hosted{state}              pages             pages hosted: `ready` with a contact code, `other` without
-    dropped_total{kind}        drops             parts dropped: for pages that are not here, or after the end
+    dropped_total{kind}        drops             parts dropped: for pages not here, after the end, not a frame node's
     """),
     *_of("agent", "fabric_agent_", """
     signed_in                  signed_in         1 while a frame node knows the agent
@@ -132,6 +133,7 @@ METRICS = (
     update_gaps_total          gaps              gaps in updates, each followed by a snapshot
     updates_refused_total      refused           updates of another epoch, or after its lease
     updates_unsynced_total     unsynced          updates passed over before a snapshot
+    unproven_total             unproven          state maps and answers that were not proven to be a frame node's
     """),
     *_of("gateway", "fabric_gateway_", """
     sessions                   sessions          page sessions here, with a browser or waiting for one
