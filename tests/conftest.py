@@ -26,6 +26,7 @@ import pytest
 import zmq
 from hypothesis import HealthCheck, settings
 
+from tests.support.keys import WIDE, KeyFolder
 from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment
 from tests.support.waiting import mesh as shared_mesh
 from tests.support.waiting import start_mesh, stop_all
@@ -45,6 +46,23 @@ settings.register_profile("fabric", deadline=None, suppress_health_check=[Health
 settings.load_profile("fabric")
 
 LEAK_GRACE_S = 3.0  # what is ending when the test ends may take this long
+
+# --- keys
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--with-keys", action="store_true", help="Run all proxies and nodes with keys.")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keys_of_all(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With `--with-keys`: a folder of keys for all that is told nothing else; see `processes.IDENTITY_OF`."""
+    if request.config.getoption("--with-keys"):
+        identities = {"proxy": "proxy", "frame": "frame", "gateway": ("gateway", "public"), "tester": WIDE}
+        public = {"publish": ["news/+", "ask/+"], "subscribe": ["news/#"]}
+        folder = KeyFolder(tmp_path_factory.mktemp("keys") / "keys", identities, {"public": public})
+        os.environ.update(FABRIC_KEYS=str(folder.path), FABRIC_IDENTITY="tester")
+
 
 # --- processes
 
