@@ -40,20 +40,21 @@ MESH = "mesh"
 MAX_KEYS = 2
 _PAGES = ("~pagesession/+/+/#",)
 _SITE = ("site_connect/#",)
+_SERVICES = ("frame", "gateway-*")
+"""Of site-connect: what frame nodes serve, and gateways each under its own name, to each other."""
 BUILT_IN = {
     "proxy": Rights(),
-    "node": Rights(("#",), ("#",), ("+",), ("+",), deny_serve=("frame",), deny_publish=("site_connect/#",)),
+    "node": Rights(("#",), ("#",), ("+",), ("+",), deny_publish=_SITE, deny_request=_SERVICES, deny_serve=_SERVICES),
     "guest": Rights(subscribe=("#",), deny_subscribe=("site_connect/#",)),
     "frame": Rights((*_PAGES, *_SITE), (*_PAGES, *_SITE), ("frame",), ("frame",)),
     "gateway": Rights(
         (*_PAGES, "site_connect/gateways", "site_connect/agent/+/chat"),
         (*_PAGES, *_SITE),
-        ("frame",),
+        ("frame", "gateway-*"),
+        ("gateway-{tag}*",),
         deny_publish=("~pagesession/+/+/frame/state",),
     ),
-    "observer": Rights(
-        ("$fabric/proxy/+/ask", "$ack/+/q"), ("#", "$fabric/#"), ("+",), deny_subscribe=("$fabric/audit/#",)
-    ),
+    "observer": Rights(("$fabric/proxy/+/ask", "$ack/+/q"), ("#", "$fabric/#"), deny_subscribe=("$fabric/audit/#",)),
     "operator": Rights(("#", "$fabric/proxy/+/ask", "$ack/+/q"), ("#", "$fabric/#"), ("+",), ("+",)),
 }
 """Roles that need no entry in the file. `node`: a program that uses the fabric; the role of whoever is given none.
