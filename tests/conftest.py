@@ -3,7 +3,6 @@
     proxies(2)                  two meshed `fabric proxy` processes on free ports, ready; `.base` is each one's address
     mesh                        two meshed proxies shared by all tests that ask for them: quicker, not to be stopped
     fabric("sub", "a/#", …)     any other `fabric` command, started; see tests/support/processes.py for what it can do
-    with_keys                   every proxy and node of this test has a key
     run_fabric("match", …)      any `fabric` command, run to its end: a CompletedProcess with text
 
 All are stopped, by process id, when the test ends, and their output is shown when it fails. Every test is also
@@ -68,13 +67,6 @@ def keys_of_all(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     """With `--with-keys`: a folder of keys for all that is told nothing else; see `support.keys.variables`."""
     if request.config.getoption("--with-keys"):
         os.environ.update(variables(tmp_path_factory.mktemp("keys") / "keys"))
-
-
-@pytest.fixture
-def with_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same, for one test: its proxies and nodes have keys, whether or not the others' have."""
-    for name, value in variables(tmp_path / "keys").items():
-        monkeypatch.setenv(name, value)
 
 
 # --- processes
