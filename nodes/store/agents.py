@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from sqlalchemy import bindparam, delete, func, insert, or_, select, text, update
 
 from fabric.errors import Busy
-from nodes.store import asks, codes, rows, schema
+from nodes.store import asks, codes, handles, rows, schema
 from nodes.store.records import Agent, Change, Page
 from nodes.store.transaction import Transaction
 
@@ -78,7 +78,10 @@ def renew(tx: Transaction, agent: str) -> Agent:
     errors: LeaseExpired: its sessions and chats are over, and it signs in again
     """
     rows.expect_agent(tx.sql.execute(_RENEW_AGENT, {"of_agent": agent, "now": tx.now}).first())
-    return _agent(tx, agent)
+    found = _agent(tx, agent)
+    for page in found.pages:
+        handles.give(tx, page, [agent])
+    return found
 
 
 def sign_out(tx: Transaction, agent: str) -> list[Change]:

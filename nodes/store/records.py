@@ -194,6 +194,7 @@ class StoreOptions:
     ask_s:              how long a visitor may think about an agent's request, default 60; then it is declined
     ask_rest_s:         how long an agent rests in a chat before it asks a visitor again who has declined, or has not
                         answered, default 30
+    propose_s:          how long after its engagement with a page an agent may propose a chat, default 300
     refusal_s:          for how long a chat is not offered again to an agent that let it go, default 30
     chats_per_agent:    open chats at once, default 5
     reply_s:            how long an answered request can be replayed, default 300: longer than any client retries
@@ -211,6 +212,7 @@ class StoreOptions:
     offer_s: float = 20.0
     ask_s: float = 60.0
     ask_rest_s: float = 30.0
+    propose_s: float = 300.0
     refusal_s: float = 30.0
     chats_per_agent: int = 5
     reply_s: float = 300.0
