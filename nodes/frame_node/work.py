@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from fabric.errors import FabricError
 from fabric.services.messages import Request
-from nodes.frame_node.hosts import Hosts
+from nodes.frame_node.hosts import Hosts, host_name
 from nodes.frame_node.operations import OPERATIONS, Operation, agent_map, for_agent, for_page, parse
 from nodes.frame_node.proven import (
     Envelope,
@@ -156,6 +156,8 @@ class Work:
         former = operation.former_agents(tx, arguments["session"]) if operation.former_agents else ()
         arguments |= {"node": self._node} if operation.takes_node else {}
         arguments |= {"key": self._own_key} if operation.brings_key else {}
+        if operation.call is pages.grant_code:
+            arguments["host"] = host_name(self._request.body["host"])
         outcome = operation.call(tx, **arguments)
         self.touched.offers = operation.frees_agents
         self.touched.availability = operation.moves_agents

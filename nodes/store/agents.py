@@ -16,8 +16,8 @@ from nodes.store.transaction import Transaction
 _AGENTS, _BUTTONS, _PAGES = schema.agents.c, schema.agent_buttons.c, schema.pages.c
 _FIND_AGENT = select(schema.agents).where(_AGENTS.agent == bindparam("of_agent")).with_for_update()
 _SIGN_IN = text(
-    "INSERT INTO agents (agent, name, available, lease_s, lease_until, key)"
-    " VALUES (:agent, :name, false, :lease_s, :lease_until, :key)"
+    "INSERT INTO agents (agent, name, available, lease_s, lease_until, key, since)"
+    " VALUES (:agent, :name, false, :lease_s, :lease_until, :key, :now)"
     " ON CONFLICT (agent) DO UPDATE"
     " SET name = excluded.name, lease_s = excluded.lease_s, lease_until = excluded.lease_until"
 )
@@ -58,7 +58,7 @@ def sign_in(tx: Transaction, agent: str, name: str, buttons: Iterable[str], leas
         left_s = row.lease_until - tx.now
         raise Busy(f"this agent is signed in elsewhere, for {math.ceil(left_s)} s at least; try again then", left_s)
     signing = {"agent": agent, "name": name, "lease_s": lease_s, "lease_until": tx.now + lease_s, "key": key}
-    tx.sql.execute(_SIGN_IN, signing)
+    tx.sql.execute(_SIGN_IN, {**signing, "now": tx.now})
     tx.sql.execute(_DROP_BUTTONS, {"of_agent": agent})
     served = [{"agent": agent, "button": button} for button in sorted(set(buttons))]
     if served:

@@ -22,7 +22,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Meta
 
 SCHEMA_VERSION = 3
 """2: requests to view: `consent`, `agent_name`, `capability`, `asked_by`, `ask_until`, `refusal` of pages.
-3: `key` of pages and agents, `private` of the store; handles."""
+3: `key` of pages and agents, `host` and `begun_at` of pages, `since` of agents, `private` of the store; handles."""
 
 ID = String(64)
 STATE = String(16)
@@ -56,6 +56,8 @@ pages = Table(
     Column("queue_no", BigInteger, index=True),
     Column("offer_until", Double),
     Column("key", KEY, nullable=False, server_default=""),
+    Column("host", KEY, nullable=False, server_default=""),
+    Column("begun_at", Double, nullable=False, server_default="0"),
 )
 Index(
     "pages_live",
@@ -82,6 +84,7 @@ agents = Table(
     Column("lease_s", Double, nullable=False),
     Column("lease_until", Double, nullable=False, index=True),
     Column("key", KEY, nullable=False, server_default=""),
+    Column("since", Double, nullable=False, server_default="0"),
 )
 
 agent_buttons = Table(
