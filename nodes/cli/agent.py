@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -13,7 +13,7 @@ from nodes.agent.agent import Agent
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.exits import Exit
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import PositiveNumber, check, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import Connect, PositiveNumber, check, connect_option, connect_timeout_option, open_node
 from nodes.cli.secret_file import read_long_secret
 from nodes.operate import logs
 from nodes.operate.status import Status
@@ -96,7 +96,7 @@ def agent(
     secret_file: str | None,
     http: Http,
     log_json: bool,
-    connect: Sequence[str],
+    connect: Connect,
     connect_timeout_s: float,
 ) -> Exit:
     """Act as the agent ID, driven by a shell script.

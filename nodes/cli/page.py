@@ -18,7 +18,7 @@ from fabric.wire import Message
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.exits import Exit, Fail, plain
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import PositiveNumber, check, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import Connect, PositiveNumber, check, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
 from nodes.operate.health import pages_problem
 from nodes.page.host import host_of, new_token
@@ -220,7 +220,7 @@ def page(
     cap_s: float,
     http: Http,
     log_json: bool,
-    connect: Sequence[str],
+    connect: Connect,
     connect_timeout_s: float,
 ) -> Exit:
     """Host visitors' pages that a shell script can drive.

@@ -16,6 +16,8 @@ from typing import Any
 
 from nodes.gateway.browser_messages import Hello
 from nodes.gateway.close_codes import CloseCode
+from nodes.gateway.ended import session_name
+from nodes.gateway.endings import Endings
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_moves import Moves
 from nodes.gateway.page_session import PageSession
@@ -33,12 +35,14 @@ class Crowded(Exception):
 class Sessions:
     """All sessions here. Used in the event loop.
 
+    endings:  where sessions are said to be over, at whichever gateway
+
     A session has a place while it has a browser, and from when an agent has had to do with it until it ends. One that
     waits for its browser without a place is kept as long as others, but makes way when there are too many of them.
     """
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, endings: Endings) -> None:
+        self._hub, self._endings = hub, endings
         self._here: dict[str, PageSession] = {}
         """By id: every session from `_add` to `_remove`, with a browser or waiting for one."""
         self._places = Places()
@@ -47,7 +51,7 @@ class Sessions:
         """Those of `_here` that have none, by id, in the order in which their browsers left; at most `max_pages`."""
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
         """By id: the lock of `_one_at_a_time`, and how many hold it or wait for it; none stays at 0."""
-        self._moves = Moves(hub, self._let_go_to)
+        self._moves = Moves(hub, self._let_go_to, self._origin_of)
         hub.on_connection.append(self._tell_connection)
 
     def __len__(self) -> int:
@@ -61,6 +65,14 @@ class Sessions:
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until other gateways can ask here. Not in the event loop."""
         return self._moves.wait_ready(timeout_s)
+
+    async def origin(self, session: str, home: str) -> str | None:
+        """Return the origin of a session's page, wherever it is: the gateway there has compared it with those that it
+        allows. None when that is not known.
+
+        home:  where the session is
+        """
+        return await self._moves.origin(session, home)
 
     # ── browsers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,6 +110,7 @@ class Sessions:
         """The visitor has left."""
         if self._here.get(session.ident) is session:
             self._remove(session)
+        self._endings.end(session_name(session.page.session), time.time() + TOKEN_S)
         session.close(release=True)
 
     def tick(self, now: float) -> None:
@@ -167,6 +180,8 @@ class Sessions:
 
     async def _fetch(self, token: Token, instance: str) -> str | None:
         """Have the gateway where a session lives let it go; None: it has, or is dead."""
+        if session_name(token.session) in self._endings:
+            return "over"
         own = self._hub.node.home
         home = (self._moves.home_of(token.session) or own) if token.home == own else token.home
         if home == own:
@@ -189,6 +204,10 @@ class Sessions:
                 self._let_go(session, "this session goes on at another gateway")
                 self._moves.went(name, home)
             return {"moved_to": None, "why": why}
+
+    def _origin_of(self, session: str) -> str | None:
+        found = self._here.get(session)
+        return None if found is None else found.origin
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
