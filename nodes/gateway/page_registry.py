@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -16,16 +17,19 @@ from typing import Any
 
 from nodes.gateway.browser_messages import Hello
 from nodes.gateway.close_codes import CloseCode
-from nodes.gateway.ended import session_name
+from nodes.gateway.ended import session_name, token_name
 from nodes.gateway.endings import Endings
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_moves import Moves
 from nodes.gateway.page_session import PageSession
 from nodes.gateway.places import Places
-from nodes.gateway.tokens import TOKEN_S, Token, public_name, read_token
+from nodes.gateway.tokens import ROTATE_S, TOKEN_S, Token, public_name, read_token
 from nodes.gateway.window import Line
 
 log = logging.getLogger("nodes.gateway")
+
+OLDER = math.ceil(TOKEN_S / ROTATE_S) + 1
+"""So many generations before a token may not be too old yet, if its document stayed open."""
 
 
 class Crowded(Exception):
@@ -89,6 +93,7 @@ class Sessions:
                 session, why = await self._resume(token, hello, address)
                 if session is not None:
                     session.join(line, hello, token.generation, True, None)
+                    self._end_older(token)
                     return session
         self._check_room(address)
         session = self._add(PageSession(self._hub, hello.origin, address, hello.buttons))
@@ -182,6 +187,9 @@ class Sessions:
         """Have the gateway where a session lives let it go; None: it has, or is dead."""
         if session_name(token.session) in self._endings:
             return "over"
+        if token_name(token.session, token.generation) in self._endings:
+            self._hub.counts["expired_tokens"] += 1
+            return "expired"
         own = self._hub.node.home
         home = (self._moves.home_of(token.session) or own) if token.home == own else token.home
         if home == own:
@@ -190,6 +198,11 @@ class Sessions:
             self._hub.counts["expired_tokens"] += 1
             return "expired"
         return await self._moves.fetch(token.session, token.generation, instance, home)
+
+    def _end_older(self, token: Token) -> None:
+        """This one was shown: those before it are no good any more, also where nothing is known of the session."""
+        for generation in range(max(1, token.generation - OLDER), token.generation):
+            self._endings.end(token_name(token.session, generation), time.time() + TOKEN_S)
 
     async def _let_go_to(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Another gateway has a browser with a token of this session; see `Moves`."""
