@@ -5,7 +5,7 @@
     ├─ WireError                 LocalWireError (we built it wrong) · RemoteWireError (a peer did)
     ├─ StateError                carries machine, state, event
     ├─ KeysError                 keys or rules that cannot be used
-    ├─ TransportError            from zmq.ZMQError · HighWaterMarkReached · NotConnected · RequestTimeout
+    ├─ TransportError            from zmq.ZMQError · HighWaterMarkReached · NotConnected (NotAdmitted) · RequestTimeout
     └─ ServiceError              Busy · NotAllowed; services add their own, see `services.messages.register_error`
 
 A message says what was wrong, with the offending value, and what was expected; `expected` words it.
@@ -101,6 +101,10 @@ class HighWaterMarkReached(TransportError):
 
 class NotConnected(TransportError):
     """No proxy answered in time."""
+
+
+class NotAdmitted(NotConnected):
+    """Proxies answered, and none of them admits the key that was shown."""
 
 
 class RequestTimeout(TransportError):

@@ -178,7 +178,9 @@ class Gate:
         if not granted:
             self._forget_refused(place, prefix)
             return _NOTHING
-        return Grant(tuple(each for each in granted if each not in held), self._let_go(place, prefix))
+        everything = held.get(b"", ())  # by its first bytes; each of them may be held for itself, too
+        let_go = tuple(each for each in granted if not held.get(each) and each not in everything)
+        return Grant(let_go, self._let_go(place, prefix))
 
     def left(self, place: Place, prefix: bytes) -> bool:
         """A peer that subscribed to `prefix` has left, nobody says which; return whether that passes on.

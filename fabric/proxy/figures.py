@@ -1,14 +1,10 @@
-"""Figures of a running proxy for people: counts and rates of its streams, and its open files."""
+"""Figures of a running proxy for people: counts and rates of its streams."""
 
 from __future__ import annotations
 
-import os
 import time
 
 from fabric.core.steering import Counts
-from fabric.sockets import descriptor_limit
-
-RESERVE = 128
 
 
 class Figures:
@@ -31,22 +27,3 @@ class Figures:
         if passed >= 0.5:
             self.rates = {key: round((counts[key] - self.counts[key]) / passed, 1) for key in counts}
             self._at, self.counts = now, counts
-
-
-def descriptors() -> dict[str, int]:
-    """Files and connections that are open, that may be, and how many are enough: beyond, the reserve is used up.
-
-    At the limit libzmq takes no connection and tries again at once, for ever: half a core, and no new node.
-    """
-    limit = descriptor_limit()
-    return {"used": open_files(), "limit": limit, "enough": limit - min(RESERVE, limit // 8)}
-
-
-def open_files() -> int:
-    """Number of open files of this process; -1 where the system does not tell."""
-    for folder in ("/proc/self/fd", "/dev/fd"):
-        try:
-            return len(os.listdir(folder))
-        except OSError:
-            continue
-    return -1

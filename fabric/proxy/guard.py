@@ -19,8 +19,8 @@ from fabric.core.gate import Gate, shut
 from fabric.errors import KeysError
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import RULES_FILE, Keys, new_pair, read_rules
-from fabric.identity.rules import Rules
-from fabric.rights import TAG_CHARS, readable
+from fabric.identity.rules import DOORS, Rules
+from fabric.rights import TAG_CHARS, Permissions, Rights, readable
 
 log = logging.getLogger("fabric.proxy")
 
@@ -83,6 +83,11 @@ class Guard:
         """Return a key that proxies may show: of the one or two, the one whose turn it is in the `number`-th try."""
         return self._rules.mesh[number % len(self._rules.mesh)]
 
+    def own_doors(self) -> tuple[str, ...]:
+        """Return the doors at which this proxy's own key is let in, by the rules in force. Any thread."""
+        own = self._rules.by_key().get(self.keys.public)
+        return tuple(door for door in DOORS if own is not None and own.may_enter(door))
+
     def open(self, context: sockets.Context) -> None:
         """Answer for this context from now on."""
         self._doorkeeper = Doorkeeper(context, self._rules, observe=self.observe)
@@ -101,6 +106,8 @@ class Guard:
         Only its owner hears the answer: the token begins with the tag of the key.
         """
         permissions = self._by_tag.get(token[:TAG_CHARS])
+        if permissions is None and self.observe:  # a stranger was let in
+            permissions = Permissions("unknown", token[:TAG_CHARS], Rights())
         if permissions is None:
             return {}
         if len(self._nodes) < MAX_NODES:
@@ -133,7 +140,8 @@ class Guard:
         """What is announced: counts, and whether the rules in force are those of the file."""
         doors = self._doorkeeper.counts if self._doorkeeper is not None else {}
         admitted = {f"{what}_{door}": count for (door, what), count in list(doors.items())}
-        return {"keys": True, "observe": self.observe, "rules_stale": bool(self.problem), **admitted, **self.counts}
+        state = {"keys": True, "insecure": False, "observe": self.observe, "rules": self._rules.digest}
+        return {**state, "rules_stale": bool(self.problem), **admitted, **self.counts}
 
     # ── new rules ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,8 +160,9 @@ class Guard:
         self._seen = stamp
         try:
             rules = read_rules(self.keys.folder)
-            if self.keys.public not in rules.by_key():
-                raise KeysError(f"the key of this proxy, {self.keys.name!r}, is not in it")
+            own = rules.by_key().get(self.keys.public)
+            if own is None or not own.may_enter("link"):
+                raise KeysError(f"the key of this proxy, {self.keys.name!r}, is not in it, or not one of a proxy")
         except KeysError as error:
             self.problem = str(error)
             self.counts["refused_file"] += 1
@@ -177,7 +186,7 @@ class Guard:
         for key in self._permissions.keys() - before.keys():
             self._tell("key_added", who=self._permissions[key].name)
         changed = {each.tag for key, each in self._permissions.items() if before.get(key) != each}
-        self._tell("rules_reloaded", who=self.keys.name, count=len(self._rules.identities))
+        self._tell("rules_reloaded", who=self.keys.name)
         return [token for token in self._nodes if token[:TAG_CHARS] in changed or rules.mesh != mesh_before]
 
     def cut(self, now: float) -> None:

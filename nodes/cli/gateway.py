@@ -20,12 +20,12 @@ from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
+from nodes.cli.secret_file import read_long_secret
 from nodes.gateway.credentials import Credential, read_agents
 from nodes.gateway.forwarded import HEADERS, Proxies
 from nodes.gateway.policy import Policy, origin_of
 from nodes.gateway.privacy_rules import Rules, read_rules
-from nodes.gateway.tokens import MIN_SECRET_BYTES
 from nodes.operate import logs
 from nodes.operate.extras import not_installed
 from nodes.operate.status import Status
@@ -123,7 +123,7 @@ def gateway(
     verbose: bool,
     http: Http,
     log_json: bool,
-    connect: tuple[str, ...],
+    connect: Connect,
     connect_timeout_s: float,
 ) -> Exit:
     """Run a gateway, through which pages and agents in browsers reach the fabric.
@@ -157,7 +157,7 @@ def gateway(
     except (TopicError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     settings = Settings(
-        secret=secrets.token_bytes(32) if secret_file is None else _read_secret(secret_file),
+        secret=secrets.token_bytes(32) if secret_file is None else read_long_secret(secret_file),
         policy=policy,
         limits=Limits(rate=rate, burst=2 * rate, queue_messages=queue),
         consent=consent,
@@ -304,13 +304,6 @@ def _where(listen: str, cert: str | None, key: str | None) -> tuple[str, int, ss
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _read_secret(path: str) -> bytes:
-    secret = read_secret(path).strip()
-    if len(secret) < MIN_SECRET_BYTES:
-        raise Fail(f"{path} holds {len(secret)} bytes: expected {MIN_SECRET_BYTES} or more", Exit.MISSING)
-    return secret
 
 
 def _ended_file(path: str | None, secret_file: str | None) -> EndedFile | None:

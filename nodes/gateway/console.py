@@ -35,6 +35,7 @@ from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.page_origins import OriginFun, Origins
+from nodes.gateway.tokens import secret_of
 from nodes.gateway.window import Line, Window
 from nodes.rules.errors import AskedTooSoon
 
@@ -76,6 +77,7 @@ class Console:
             credential.name,
             buttons=credential.buttons,
             lease_s=LEASE_S,
+            secret=secret_of(hub.settings.secret, "agent", credential.agent),
             on_event=self._on_event,
             on_confirm=self._on_confirm,
         )

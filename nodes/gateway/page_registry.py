@@ -49,6 +49,8 @@ class Sessions:
         self._hub, self._endings = hub, endings
         self._here: dict[str, PageSession] = {}
         """By id: every session from `_add` to `_remove`, with a browser or waiting for one."""
+        self._by_name: dict[str, PageSession] = {}
+        """Those of `_here` by the names that frame nodes and agents know them by."""
         self._places = Places()
         """Those of `_here` that have a place."""
         self._resting: OrderedDict[str, PageSession] = OrderedDict()
@@ -74,7 +76,8 @@ class Sessions:
         """Return the origin of a session's page, wherever it is: the gateway there has compared it with those that it
         allows. None when that is not known.
 
-        home:  where the session is
+        session:  its name, as frame nodes and agents know it
+        home:     where the session is
         """
         return await self._moves.origin(session, home)
 
@@ -102,20 +105,20 @@ class Sessions:
 
     def left(self, session: PageSession, line: Line) -> None:
         """A socket is gone. If it was this session's browser, it waits for another one."""
-        if not session.window.leave(line) or self._here.get(session.page.session) is not session:
+        if not session.window.leave(line) or self._here.get(session.ident) is not session:
             return
         if session.was_engaged:
             return
         self._places.free(session)
-        self._resting[session.page.session] = session
+        self._resting[session.ident] = session
         while len(self._resting) > self._hub.settings.max_pages:
             self._make_way(next(iter(self._resting.values())))
 
     def end(self, session: PageSession) -> None:
         """The visitor has left."""
-        if self._here.get(session.page.session) is session:
+        if self._here.get(session.ident) is session:
             self._remove(session)
-        self._endings.end(session_name(session.page.session), time.time() + TOKEN_S)
+        self._endings.end(session_name(session.ident), time.time() + TOKEN_S)
         session.close(release=True)
 
     def tick(self, now: float) -> None:
@@ -219,7 +222,7 @@ class Sessions:
             return {"moved_to": None, "why": why}
 
     def _origin_of(self, session: str) -> str | None:
-        found = self._here.get(session)
+        found = self._by_name.get(session)
         return None if found is None else found.origin
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -227,7 +230,7 @@ class Sessions:
     def _make_way(self, session: PageSession) -> None:
         """Too many rest: this one ends, unless an agent has come to it meanwhile."""
         if session.was_engaged:
-            self._resting.pop(session.page.session)
+            self._resting.pop(session.ident)
             self._places.take(session)
         else:
             self.end(session)
@@ -241,21 +244,21 @@ class Sessions:
             raise Crowded("too many new pages of one address at once")
 
     def _add(self, session: PageSession) -> PageSession:
-        self._here[session.page.session] = session
+        self._here[session.ident] = self._by_name[session.page.session] = session
         self._places.take(session)
-        self._moves.came(session.page.session)
+        self._moves.came(session.ident)
         return session
 
     def _remove(self, session: PageSession) -> None:
-        del self._here[session.page.session]
-        self._resting.pop(session.page.session, None)
+        del self._here[session.ident], self._by_name[session.page.session]
+        self._resting.pop(session.ident, None)
         self._places.free(session)
 
     def _let_go(self, session: PageSession, why: str) -> None:
         self._remove(session)
         session.close(release=False)
         session.window.end(CloseCode.ENDED_ELSEWHERE, why)
-        log.info("session %s is let go", public_name(session.page.session))
+        log.info("session %s is let go", public_name(session.ident))
 
     @asynccontextmanager
     async def _one_at_a_time(self, name: str) -> AsyncIterator[None]:

@@ -11,11 +11,12 @@ from fabric.protocol.views import Record, View
 
 # fmt: off
 COLUMNS = (
-    "PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s", "REFUSED", "BUILD",
+    "PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s",
+    "REFUSED", "KEYS", "BUILD",
 )
 # fmt: on
 NUMERIC_FROM = COLUMNS.index("UP")
-NUMERIC = COLUMNS[NUMERIC_FROM:-1]
+NUMERIC = COLUMNS[NUMERIC_FROM:-2]
 """The columns that hold figures."""
 
 
@@ -121,8 +122,17 @@ def _row(view: View, payload: dict[str, Any], dead: bool) -> tuple[str, ...]:
         "/".join(f"{_number(payload, 'subscriptions', place):.0f}" for place in ("out", "link")),
         *(f"{_number(payload, 'rates', stream):,.0f}" for stream in ("in", "out", "relay", "guest")),
         f"{_sum(payload.get('refused')):.0f}",
+        _keys(payload.get("identity")),
         _word(payload.get("build")),
     )
+
+
+def _keys(identity: Any) -> str:
+    """Return in a word who may do what at a proxy: by its keys, or anybody."""
+    told = identity if isinstance(identity, dict) else {}
+    if told.get("keys") is not True:
+        return "INSECURE" if told.get("insecure") is True else "none"
+    return "observing" if told.get("observe") is True else "stale" if told.get("rules_stale") is True else "yes"
 
 
 def _number(payload: Any, *path: str) -> float:

@@ -3,6 +3,7 @@
 # A process is named by its id and the time it started: a later process with the same id is another one.
 #   STATE/run/NAME.pid   pid, start, checksum of its command
 #   STATE/log/NAME.log   what it said since it started; NAME.log.1: the run before
+#   STATE/log/audit.jsonl  who killed what did not end in time
 # All of it, and what the processes write, is for its owner only.
 set -euo pipefail
 umask 077
@@ -96,11 +97,22 @@ signal() { # STATE NAME SIGNAL
     kill "-$3" "$pid" 2>/dev/null || true
 }
 
+note_kill() { # STATE NAME: by whom, as a line of an audit stream: what is killed writes none
+    local who
+    who="$(id -un | tr -cd '[:alnum:]._-')"
+    printf '{"at": "%s", "event": "killed", "who": "%s", "from": "scripts", "why": "%s did not end in time", "count": 1}\n' \
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$who" "$2" >> "$1/log/audit.jsonl"
+}
+
 end() { # STATE NAME GRACE_S: TERM, and KILL after so long; prints `killed` when it came to that
     local end=$((SECONDS + $3))
     signal "$1" "$2" TERM
     while alive "$1" "$2" > /dev/null; do
-        [ "$SECONDS" -lt "$end" ] || { signal "$1" "$2" KILL; [ "$end" = 0 ] || echo killed; end=0; }
+        if [ "$SECONDS" -ge "$end" ]; then
+            signal "$1" "$2" KILL
+            [ "$end" = 0 ] || { echo killed; note_kill "$1" "$2"; }
+            end=0
+        fi
         sleep 0.05
     done
     rm -f "$1/run/$2.pid"

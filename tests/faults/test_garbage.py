@@ -24,7 +24,7 @@ from fabric import Node
 from fabric.protocol.markers import encode_marker
 from fabric.protocol.views import Record
 from fabric.wire import encode, encode_control
-from tests.faults.ledger import TOPICS, Books, Steady
+from tests.faults.bystanders import Bystanders
 from tests.faults.memory import resident_bytes
 from tests.faults.zmtp import COMMAND, GREETING, LONG, MORE, PORTS, RawPeer, connect, endpoint, frame, ready
 from tests.support.processes import ProxyProcess
@@ -34,7 +34,6 @@ from tests.support.waiting import mesh as mesh_of
 GARBAGE_S = float(os.environ.get("FABRIC_GARBAGE_S", "6"))
 MIB = 1024 * 1024
 MAX_GROWTH_BYTES = 50 * MIB
-RATE = 200
 
 Proxies = list[ProxyProcess]
 Chance = random.Random
@@ -277,46 +276,6 @@ def send_after_handshake(base: str, port: str, garbage: Callable[[Chance], Itera
 def send_instead_of_one(base: str, port: str, garbage: Callable[[Chance], bytes], chance: Chance) -> None:
     with contextlib.closing(connect(endpoint(base, port))) as connection, contextlib.suppress(ConnectionError):
         connection.sendall(garbage(chance))
-
-
-# --- bystanders
-
-
-class Bystanders:
-    """A publisher and a subscriber at each of two proxies, crosswise; and subscriptions that want their acks."""
-
-    def __init__(self, stack: contextlib.ExitStack, proxies: Proxies) -> None:
-        here, there = (stack.enter_context(Node(proxy.base, name=f"by-{proxy.name}")) for proxy in proxies)
-        self.nodes = (here, there)
-        self.books = Books(here, "k/#"), Books(there, "l/#"), Books(here, "l/+")
-        self.steady = Steady(there, rate=RATE, root="k"), Steady(here, rate=RATE, root="l")
-        for steady in self.steady:
-            stack.enter_context(steady)
-        for books in self.books:
-            # A loss before the first message of a topic was seen is not reported, nor promised to be.
-            until(lambda books=books: len(books.delivered) == TOPICS, "every topic was seen")  # type: ignore[misc]
-        self._serial = itertools.count()
-
-    def check_acks(self, rounds: int = 5) -> None:
-        """Each of them subscribes, and what the other publishes after the ack arrives."""
-        for _ in range(rounds):
-            for node, other in (self.nodes, self.nodes[::-1]):
-                topic, box = f"ack/{next(self._serial)}", Box()
-                ident = node.subscribe(topic, box)
-                ack = node.wait_ack(ident, 10)
-                assert ack.ok and len(ack.covered) == 2, ack
-                other.publish(topic, "after the ack")
-                box.wait(1)
-                node.unsubscribe(ident)
-
-    def settle(self, may_lose: bool = False) -> None:
-        for steady in self.steady:
-            steady.stop()
-            assert steady.refused == []
-        k, loud = (steady.accepted for steady in self.steady)
-        for books, accepted in zip(self.books, (k, loud, loud), strict=True):
-            books.settle(accepted)
-            assert may_lose or books.total_lost == 0, books.gaps[:5]
 
 
 @pytest.fixture(scope="module")

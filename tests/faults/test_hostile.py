@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from fabric.protocol.views import Record
 from fabric.proxy.membership import MAX_STRANGERS
 from fabric.sockets import UPSTREAM_BYTES
 from tests.faults.hostile import FORGED, Hostile, incarnations, phantoms
-from tests.faults.memory import resident_bytes
+from tests.faults.memory import open_files, resident_bytes
 from tests.faults.zmtp import PORTS, RawPeer, endpoint
 from tests.support.processes import free_base
 from tests.support.waiting import PATIENCE_S, Box, mesh, until
@@ -251,3 +252,27 @@ def test_a_part_of_a_subscriber_that_no_node_sends_ends_its_connection(proxy: Pr
             peer.socket.settimeout(PATIENCE_S)
             with contextlib.suppress(ConnectionResetError):
                 assert peer.socket.recv(1) == b"", "closed by the other end"
+
+
+# --- descriptors
+
+
+def test_guests_that_take_all_descriptors_are_cut_and_nodes_get_in(tmp_path: Path) -> None:
+    """At the limit libzmq's thread spins, and nobody gets in for as long as they stay."""
+    with mesh(tmp_path, 1) as (proxy,), contextlib.ExitStack() as guests:
+        limit = 256
+        resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        taken = 0
+        with contextlib.suppress(OSError):  # it takes no more
+            while taken < 2 * limit:
+                peer = guests.enter_context(RawPeer(endpoint(proxy.base, "guest"), "SUB"))
+                peer.socket.settimeout(1.0)
+                taken += 1
+        assert taken > limit / 2
+        proxy.wait_stderr("descriptors short")
+        proxy.wait_stderr("descriptors enough")
+        assert open_files(proxy.pid) < limit * 7 / 8
+        for _ in range(10):
+            with Node(proxy.base) as node:
+                acked(node)
+        assert refused_by(proxy.base)["guests_cut"] > 20

@@ -6,6 +6,8 @@ the last one use the real one.
 
 from __future__ import annotations
 
+import getpass
+import json
 import os
 import re
 import shutil
@@ -14,6 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -178,6 +181,9 @@ def test_what_does_not_heed_sigterm_is_killed_after_its_grace(scripts: Scripts) 
     assert scripts.up(scripts.describe("proxies = [{name = 'stubborn'}]", "grace_s = 1")).returncode == 0
     done = scripts.run("down")
     assert done.returncode == 0 and "did not end in 1 s and was killed" in done.stderr and not scripts.pids()
+    (line,) = map(json.loads, (scripts.state / "log" / "audit.jsonl").read_text().splitlines())
+    assert (line["event"], line["who"], line["count"]) == ("killed", getpass.getuser(), 1)
+    assert line["why"] == "stubborn did not end in time" and datetime.fromisoformat(line["at"])
 
 
 def test_hosts_are_reached_through_the_runner_alone(scripts: Scripts) -> None:

@@ -1,14 +1,9 @@
-"""Figures: counts as they are, rates over at least half a second, and open files."""
+"""Figures: counts as they are, rates over at least half a second."""
 
 from __future__ import annotations
 
-import os
-
-import pytest
-
 from fabric.core.steering import Counts
-from fabric.proxy import figures as module
-from fabric.proxy.figures import RESERVE, Figures, descriptors, open_files
+from fabric.proxy.figures import Figures
 
 
 def passed(parts: int) -> Counts:
@@ -32,18 +27,3 @@ def test_rates_are_per_second_since_the_time_before() -> None:
     assert figures.rates["in"] == 5.0, "a tenth of a second is too short to tell"
     figures.update(figures.started + 3, passed(20))
     assert figures.rates["in"] == 10.0
-
-
-def test_open_files_grow_with_each() -> None:
-    before = open_files()
-    with open(os.devnull):
-        assert open_files() == before + 1
-
-
-@pytest.mark.parametrize(("limit", "enough"), [(65_536, 65_536 - RESERVE), (256, 224)])
-def test_a_reserve_of_descriptors_is_kept_which_is_small_where_there_are_few(
-    monkeypatch: pytest.MonkeyPatch, limit: int, enough: int
-) -> None:
-    monkeypatch.setattr(module, "descriptor_limit", lambda: limit)
-    found = descriptors()
-    assert found["limit"] == limit and found["enough"] == enough and found["used"] == open_files()

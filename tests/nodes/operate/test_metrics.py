@@ -92,8 +92,8 @@ def test_a_node_that_moves_is_connected(state: str, connected: bool) -> None:
 
 def test_a_figure_that_is_lacking_is_a_metric_without_a_value() -> None:
     found = {metric.name: values for metric, values in families({"proxy": {"nodes": 2, "counts": {"out": 1, "in": 3}}})}
-    assert found["fabric_proxy_nodes"] == (("", 2.0),)
-    assert found["fabric_proxy_messages_total"] == (("in", 3.0), ("out", 1.0))
+    assert found["fabric_proxy_nodes"] == (((), 2.0),)
+    assert found["fabric_proxy_messages_total"] == ((("in",), 3.0), (("out",), 1.0))
     assert found["fabric_proxy_open_files"] == () and "fabric_node_lost_total" not in found
 
 
