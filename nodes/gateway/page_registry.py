@@ -19,6 +19,7 @@ from nodes.gateway.browser_messages import Hello
 from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.ended import session_name, token_name
 from nodes.gateway.endings import Endings
+from nodes.gateway.gateways import Gateways
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_moves import Moves
 from nodes.gateway.page_session import PageSession
@@ -39,13 +40,14 @@ class Crowded(Exception):
 class Sessions:
     """All sessions here. Used in the event loop.
 
+    gateways: the others, which have sessions, too
     endings:  where sessions are said to be over, at whichever gateway
 
     A session has a place while it has a browser, and from when an agent has had to do with it until it ends. One that
     waits for its browser without a place is kept as long as others, but makes way when there are too many of them.
     """
 
-    def __init__(self, hub: Hub, endings: Endings) -> None:
+    def __init__(self, hub: Hub, gateways: Gateways, endings: Endings) -> None:
         self._hub, self._endings = hub, endings
         self._here: dict[str, PageSession] = {}
         """By id: every session from `_add` to `_remove`, with a browser or waiting for one."""
@@ -57,7 +59,7 @@ class Sessions:
         """Those of `_here` that have none, by id, in the order in which their browsers left; at most `max_pages`."""
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
         """By id: the lock of `_one_at_a_time`, and how many hold it or wait for it; none stays at 0."""
-        self._moves = Moves(hub, self._let_go_to, self._origin_of)
+        self._moves = Moves(hub, gateways, self._let_go_to, self._origin_of)
         hub.on_connection.append(self._tell_connection)
 
     def __len__(self) -> int:
@@ -67,10 +69,6 @@ class Sessions:
     def connected(self) -> int:
         """How many have a browser at present. From any thread."""
         return sum(session.window.line is not None for session in list(self._here.values()))
-
-    def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until other gateways can ask here. Not in the event loop."""
-        return self._moves.wait_ready(timeout_s)
 
     async def origin(self, session: str, home: str) -> str | None:
         """Return the origin of a session's page, wherever it is: the gateway there has compared it with those that it
