@@ -4,6 +4,7 @@
 #   STATE/run/NAME.pid   pid, start, checksum of its command
 #   STATE/log/NAME.log   what it said since it started; NAME.log.1: the run before
 #   STATE/log/audit.jsonl  who killed what did not end in time
+#   STATE/keys/            keys.toml, and the private keys of what runs here
 # All of it, and what the processes write, is for its owner only.
 set -euo pipefail
 umask 077
@@ -49,6 +50,17 @@ check() { # STATE COMMAND: whether processes could run here at all
     command -v "$2" > /dev/null || { echo "the command $2 is missing" >&2; return 1; }
 }
 
+keep_keys() { # STATE NAME FILE BASE64 …: each is written for the owner only, and is there as a whole or not at all
+    local folder="$1/keys"
+    make_private "$1" "$folder"
+    shift 2
+    while [ $# -gt 1 ]; do
+        printf '%s' "$2" | base64 -d > "$folder/.new.$1"
+        mv -f "$folder/.new.$1" "$folder/$1"
+        shift 2
+    done
+}
+
 ask() { # STATE NAME COMMAND…: prints one line: stopped | running PID SECONDS | changed PID SECONDS
     local state="$1" name="$2" pid start known word=running seconds=-
     shift 2
@@ -73,7 +85,7 @@ start() { # STATE NAME ALONE COMMAND…: returns once the process is recorded; A
         mv -f "run/$name.new" "run/$name.pid"
         echo recorded
         exec < /dev/null > "log/$name.log" 2>&1
-        unset NOTIFY_SOCKET FABRIC_STORE # the plan says which store; a password in it is for nobody else
+        unset NOTIFY_SOCKET FABRIC_STORE FABRIC_KEYS FABRIC_IDENTITY # the plan says all that a process is to have
         detach=(nohup)
         ! command -v setsid > /dev/null || detach=(setsid)
         exec "${detach[@]}" "$@" ${alone:+"$alone"}

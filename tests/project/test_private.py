@@ -87,18 +87,18 @@ def test_who_may_use_ipc_sockets(tmp_path: Path, started: list[Process], words: 
 @pytest.mark.parametrize("umask", UMASKS, ids=oct)
 def test_what_the_demo_keeps(tmp_path: Path, started: list[Process], umask: int) -> None:
     pytest.importorskip("aiohttp", reason="aiohttp is not installed")
-    before = os.umask(umask)
-    try:
-        demo = Process(
-            [sys.executable, "-m", "nodes.demo.browsers", "0"], tmp_path, env=environment(TMPDIR=str(tmp_path))
-        )
-        started.append(demo)
-        demo.wait_stdout("Ctrl-C")
-    finally:
-        os.umask(before)
-    (folder,) = tmp_path.glob("fabric-demo-*")
-    assert {path.name for path in folder.iterdir()} > {"agents.jsonl", "frame.db", "p1.in"}
-    assert open_to_others(folder) == {} and demo.stop() == 0
+    with tempfile.TemporaryDirectory() as short:  # an ipc address has at most 100 bytes
+        before = os.umask(umask)
+        try:
+            command = [sys.executable, "-m", "nodes.demo.browsers", "0"]
+            demo = Process(command, tmp_path, env=environment(TMPDIR=short))
+            started.append(demo)
+            demo.wait_stdout("Ctrl-C")
+        finally:
+            os.umask(before)
+        (folder,) = Path(short).glob("fabric-demo-*")
+        assert {path.name for path in folder.iterdir()} > {"agents.jsonl", "frame.db", "p1.in"}
+        assert open_to_others(folder) == {} and demo.stop() == 0
 
 
 TRY = """
