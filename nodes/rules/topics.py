@@ -70,7 +70,7 @@ DECIDED = frozenset({ASKED, DECLINED, STARTED, STOPPED, UPDATE, ACCEPTED, JOINED
 BUTTONS = "site_connect/buttons"
 """Which buttons have how many available agents: from frame nodes, on change and every 2 s."""
 GATEWAYS = "site_connect/gateways"
-"""What gateways tell each other of their agents' windows."""
+"""What gateways tell and ask each other, sealed with the secret that they share."""
 
 
 AGENTS = "site_connect/agent/"
