@@ -30,8 +30,8 @@ LOOK_S = 0.25
 """How often it looks whether the file has changed. New rules hold within a second."""
 _WHY = {"publish": "no such right", "subscribe": "no such right", "control": "no part of a subscriber"}
 BAR_S = 60.0
-"""How long a key is turned away that sent what takes the turn of others' subscriptions, see `fabric.core.gate`: each time
-those have to connect again. What is connected already may do so once for each connection."""
+"""How long a key is turned away that sent what takes the turn of others' subscriptions, see `fabric.core.gate`: those
+have to connect again each time. What is connected already may do so once for each connection."""
 MAX_NODES = 100_000
 """Nodes that are told when their rights change."""
 
