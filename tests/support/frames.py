@@ -37,7 +37,7 @@ class Asker:
         self.client = Client(self.node, attempts=attempts)
         self._acquaintance = Acquaintance(secrets.token_bytes(32))
         self.heard = Box()
-        for topic_filter in (f"~pagesession/{self.home}/#", "site_connect/#"):
+        for topic_filter in (f"~pagesession/{self.home}/#", "$site_connect/#"):
             assert self.node.wait_ack(self.node.subscribe(topic_filter, self.heard), PATIENCE_S).ok
 
     def __enter__(self) -> Asker:
