@@ -337,6 +337,8 @@ def _do(world: World, peer: Peer, who: str, act: tuple[str, ...]) -> str:
         parts = [parts[0], parts[1][1:]]  # as proxies send it: there nobody needs to be told apart
     for part in parts:
         peer.socket.send(part)
+    if do.act == "part" and peer.door != "link":
+        return _is_turned_away(world, peer, before)
     heard = world.fence(peer, who)
     if peer.door == "out":
         token = world.folder.tag(who) + "1"
@@ -354,6 +356,16 @@ def _do(world: World, peer: Peer, who: str, act: tuple[str, ...]) -> str:
     if any(b"/m\0" in part for part in heard):
         return "answered"
     return _kind(world, before)
+
+
+def _is_turned_away(world: World, peer: Peer, before: dict[str, int]) -> str:
+    """Who sent that is cut, and turned away for a while; return what was counted. After that it may come again."""
+    until(lambda: _kind(world, before) != NOTHING, "it is counted")
+    assert world.proxy._guard and world.proxy._guard._doorkeeper
+    barred = world.proxy._guard._doorkeeper._barred
+    until(lambda: barred, "its key is barred")
+    barred.clear()
+    return _kind(world, before) + ", and cut"
 
 
 def _kind(world: World, before: dict[str, int]) -> str:
@@ -394,7 +406,7 @@ def _rule(world: World, door: str, may: Permissions, act: Say | Hear | Do) -> st
         "marker": "refused: `guest`" if door == "guest" else "answered",
         "record": {"guest": "refused: `guest`", "out": "refused: `sender`"}.get(door, "**taken in**"),
         "claim": {"guest": "refused: `guest`", "out": NOTHING}.get(door, "answered"),
-        "part": "refused: `not_control`",
+        "part": "refused: `not_control`" + (", and cut" if door != "link" else ""),
     }[act.act]
 
 
