@@ -3,6 +3,7 @@
     proxies(2)                  two meshed `fabric proxy` processes on free ports, ready; `.base` is each one's address
     mesh                        two meshed proxies shared by all tests that ask for them: quicker, not to be stopped
     fabric("sub", "a/#", …)     any other `fabric` command, started; see tests/support/processes.py for what it can do
+    keys_for_all                every proxy and node of this test has a key
     run_fabric("match", …)      any `fabric` command, run to its end: a CompletedProcess with text
 
 All are stopped, by process id, when the test ends, and their output is shown when it fails. Every test is also
@@ -26,7 +27,7 @@ import pytest
 import zmq
 from hypothesis import HealthCheck, settings
 
-from tests.support.keys import WIDE, KeyFolder
+from tests.support.keys import WIDE, KeyFolder, variables
 from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment
 from tests.support.waiting import mesh as shared_mesh
 from tests.support.waiting import start_mesh, stop_all
@@ -62,6 +63,21 @@ def keys_of_all(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         public = {"publish": ["news/+", "ask/+"], "subscribe": ["news/#"]}
         folder = KeyFolder(tmp_path_factory.mktemp("keys") / "keys", identities, {"public": public})
         os.environ.update(FABRIC_KEYS=str(folder.path), FABRIC_IDENTITY="tester")
+
+
+@pytest.fixture
+def keys_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every proxy and node of this test has a key, and rights to everything: see `support.keys.variables`."""
+    for name, value in variables(tmp_path / "keys for all").items():
+        monkeypatch.setenv(name, value)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With keys those are passed over that connect plain sockets, or are about what can be done without keys."""
+    if config.getoption("--with-keys"):
+        for item in items:
+            if item.get_closest_marker("plain_sockets"):
+                item.add_marker(pytest.mark.skip(reason="without keys only"))
 
 
 # --- processes

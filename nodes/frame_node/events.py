@@ -54,8 +54,11 @@ class Events:
             self._log(page)
             events.append((topics.on_the_wire(page.home, session, topics.STATE), proven(for_page(page), page.key)))
             hearers = [agent for agent in touched.agents[session] if agent in touched.keys]
-            events += [(topics.agent_state(agent), proven(for_agent(page), touched.keys[agent])) for agent in hearers]
+            events += [self._to_agent(page, agent, touched.keys[agent]) for agent in hearers]
         self._publish(events)
+
+    def _to_agent(self, page: Page, agent: str, key: str) -> tuple[str, Mapping[str, object]]:
+        return topics.agent_state(agent), proven(for_agent(page, agent, key), key)
 
     def tell_buttons(self, available: Mapping[str, int], always: bool) -> None:
         """Publish how many agents are available for each button, if that has changed, or `always`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fabric import Node, Proxy
-from fabric.identity.keys import RULES_FILE, SUFFIX, Keys, new_pair
+from fabric.identity.keys import FOLDER_VARIABLE, IDENTITY_VARIABLE, RULES_FILE, SUFFIX, Keys, new_pair
 from fabric.identity.rules import MESH, Rules, parse
 from fabric.rights import tag_of
 from fabric.sockets import Curve
@@ -98,3 +98,21 @@ class KeyFolder:
 def stranger(folder: KeyFolder) -> Curve:
     """Return a key that nobody has, which knows the proxies' one."""
     return Curve(folder.mesh[0], *new_pair())
+
+
+ALL = {
+    "publish": ["#", "~pagesession/#", "$fabric/proxy/+/ask", "$ack/+/q"],
+    "subscribe": ["#", "~pagesession/#", "$fabric/#"],
+    "request": ["+"],
+    "serve": ["+"],
+}
+"""Rights to everything that anybody may have."""
+
+
+def variables(path: Path) -> dict[str, str]:
+    """Make a folder with one key for all proxies and one for all nodes; return what names it in the environment.
+
+    Whatever is started so has keys, and may do what it could without: tests that were written for no keys go on.
+    """
+    folder = KeyFolder(path, {"proxies": "proxy", "nodes": "all"}, {"all": ALL})
+    return {FOLDER_VARIABLE: str(folder.path), IDENTITY_VARIABLE: "nodes"}

@@ -25,6 +25,7 @@ from nodes.store.records import StoreOptions
 from nodes.store.store import Store
 from tests.support.frames import Asker
 from tests.support.postgres import NoPostgres, postgres_server
+from tests.support.proven import handle
 from tests.support.waiting import Box, mesh, until
 
 pytest_plugins = ("tests.support.stores",)
@@ -73,7 +74,10 @@ def test_a_session_from_its_code_to_the_next(asker: Asker, start: START, databas
     asker.sign_in("ann")
     seen = asker.ask("join", agent="ann", code=f" {code[:3]}-{code[3:]} ")
     assert asker.wait_agent("ann", version=2) == seen
-    assert asker.wait_page(session, version=2) == {**seen, "code": None, "lease_s": page["lease_s"]}
+    assert seen["session"] == handle(session, "ann") and seen["space"] == f"{asker.home}/{session}"
+    own = {"session": session, "home": asker.home, "code": None, "lease_s": page["lease_s"]}
+    both = {name: value for name, value in seen.items() if name not in ("space", "engagement")}
+    assert asker.wait_page(session, version=2) == {**both, **own}
     stopping = asker.ask("stop", session=session, epoch=1)
     assert stopping == asker.wait_page(session, cobrowse="stopping")
     assert asker.wait_agent("ann", cobrowse="stopping")["epoch"] == 2
@@ -96,12 +100,12 @@ def test_chats_go_to_who_is_free_and_buttons_follow_who_is_there(asker: Asker, s
     asker.sign_in("ann", "help", "sales")
     asker.wait_buttons({"help": 1, "sales": 1})
     asker.ask("trigger", session=one, button="help"), asker.ask("trigger", session=two, button="help")
-    asker.wait_agent("ann", session=one, chat="offered")
+    asker.wait_agent("ann", session=handle(one, "ann"), chat="offered")
     asker.ask("accept", agent="ann", session=one)
     asker.wait_page(one, chat="open", chat_agent="ann")
-    asker.wait_agent("ann", session=two, chat="offered")  # the next, as soon as she has taken the first
+    asker.wait_agent("ann", session=handle(two, "ann"), chat="offered")  # the next, as soon as she has taken the first
     asker.ask("stop_chat", session=one)
-    assert asker.wait_agent("ann", session=one, chat="closed")["chat_agent"] is None
+    assert asker.wait_agent("ann", session=handle(one, "ann"), chat="closed")["chat_agent"] is None
     asker.ask("decline", agent="ann", session=two)
     asker.wait_page(two, chat="waiting", version=4)
     asker.wait_page(two, chat="offered", version=5)  # again when the refusal is over: nothing but time did it
@@ -266,8 +270,8 @@ def test_a_request_that_fails_says_so_and_harms_no_other(
     frame = start()
     broken, do = asker.page(), Work._do
 
-    def failing(self: Work, tx: Any, operation: Any) -> dict[str, Any]:
-        reply = do(self, tx, operation)
+    def failing(self: Work, tx: Any, operation: Any, key: str) -> dict[str, Any]:
+        reply = do(self, tx, operation, key)
         if self.session == broken["session"]:
             raise ZeroDivisionError
         return reply
