@@ -172,6 +172,8 @@ class Peer:
     """The relay is connected to it: its `Link` was given, and no `Unlink` since. Always, once it is `proven`."""
     pause_s: float = TRY_S
     """The next pause before its address is tried again."""
+    told: bool = True
+    """Events tell of it. Not of strangers in a crowd, until they are linked: they would fill a log. Only ever set."""
     leaving_at: float | None = None
     """When its end was told; it is linked. None: it was not, or it answered since."""
     joining: bool = True
@@ -233,6 +235,8 @@ class Membership:
         first. At most `MAX_RIVALS`. Asked while it joins, which waits for each until it had `DOUBT_S` to answer."""
         self._others_linked_at: float | None = now
         """Since when all living peers but strangers are mutually linked; None: they are not. `tick` changes it."""
+        self._crowded_at = -inf
+        """When a stranger was last refused for lack of room."""
         self.refused = 0
         """Markers and views of strangers for whom there was no room, since the start."""
         self._left: dict[tuple[str, str], float] = {}
@@ -323,7 +327,10 @@ class Membership:
         peer.answered_at = now
         if not peer.linked:
             peer.linked = peer.proven = True
-            effects += [self._tell("link_up", peer), Announce()]
+            if not peer.told:
+                peer.told = True
+                effects += self._tell("peer_joined", peer)
+            effects += [*self._tell("link_up", peer), Announce()]
             self._next_probe = now
         return effects
 
@@ -394,7 +401,7 @@ class Membership:
         if not peer.dead:
             return []
         peer.dead = False
-        return [self._tell("peer_back", peer), Announce()]
+        return [*self._tell("peer_back", peer), Announce()]
 
     def _hear_say(self, each: PeerView, now: float) -> list[Effect]:
         """A peer knows of another. It is news only when we know nobody of that name, or have lost it."""
@@ -428,6 +435,7 @@ class Membership:
             room = self._make_room(now, vouched, proof)
             if room is None:
                 self.refused += 1
+                self._crowded_at = now
                 return []
             effects += room
         connected = False
@@ -441,7 +449,7 @@ class Membership:
                 if proof >= Proof.WORD:
                     self._left[old.record.id, old.record.incarnation] = now
             if old.record.id != record.id:
-                effects.append(self._tell("peer_forgotten", old))
+                effects += self._tell("peer_forgotten", old)
         if not connected:
             effects.append(Link(record.base))
         self._homes.pop(record.base, None)
@@ -449,8 +457,9 @@ class Membership:
         peer = Peer(record, heard_at=now, broken_at=now, turn_at=turn_at, since=now, vouched=vouched)
         self.peers[record.id] = peer
         self._next_probe = now
-        restarted = any(old.record.id == record.id for old in olds)
-        return [*effects, self._tell("peer_restarted" if restarted else "peer_joined", peer), Announce()]
+        restarted = any(old.record.id == record.id and old.told for old in olds)
+        peer.told = vouched or restarted or now - self._crowded_at > MEMORY_S
+        return [*effects, *self._tell("peer_restarted" if restarted else "peer_joined", peer), Announce()]
 
     def _make_room(self, now: float, vouched: bool, proof: Proof) -> list[Effect] | None:
         """Return whom to forget for one more peer; None: there is no room for it. cost: O(peers)"""
@@ -474,7 +483,7 @@ class Membership:
         if not peer.proven:
             self._dropped[peer.record.id, peer.record.incarnation] = now
         unlink: list[Effect] = [Unlink(peer.record.base)] if peer.connected else []
-        return [*unlink, self._tell("peer_forgotten", peer), Announce()]
+        return [*unlink, *self._tell("peer_forgotten", peer), Announce()]
 
     def _in_place_of(self, record: Record) -> list[Peer]:
         """Who has this name or this address at present, if it is another. cost: O(peers)"""
@@ -514,7 +523,7 @@ class Membership:
         while len(self._homes) > MAX_HOMES:
             del self._homes[next(iter(self._homes))]
         unlink: list[Effect] = [Unlink(record.base)] if peer.connected else []
-        return [*unlink, self._tell("peer_left", peer), Announce()]
+        return [*unlink, *self._tell("peer_left", peer), Announce()]
 
     def _namesake(self, record: Record, now: float) -> list[Effect]:
         """Something says that this proxy's name is taken: who has it is asked, and only its answer counts."""
@@ -529,7 +538,7 @@ class Membership:
         if not peer.linked:
             return []
         peer.linked = False
-        return [self._tell("link_down", peer), Announce()]
+        return [*self._tell("link_down", peer), Announce()]
 
     def _judge(self, peer: Peer, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -539,7 +548,7 @@ class Membership:
             effects += self._unlink(peer)
         if not peer.linked and not peer.dead and now - peer.heard_at > self._dead_s:
             peer.dead = True
-            effects += [self._tell("peer_dead", peer), Announce()]
+            effects += [*self._tell("peer_dead", peer), Announce()]
         if peer.proven:
             return effects + (self._forget(peer, now) if peer.dead and now - peer.heard_at > self._forget_s else [])
         if now - (peer.heard_at if peer.vouched else peer.since) > MEMORY_S:
@@ -628,5 +637,5 @@ class Membership:
     def _links_us(self, view: View) -> bool:
         return any(each.linked and each.record == self.record for each in view.peers)
 
-    def _tell(self, event: str, peer: Peer) -> Tell:
-        return Tell({"event": event, **peer.record.to_map()})
+    def _tell(self, event: str, peer: Peer) -> list[Effect]:
+        return [Tell({"event": event, **peer.record.to_map()})] if peer.told else []

@@ -567,6 +567,19 @@ def test_so_many_strangers_and_no_more_and_each_has_its_time() -> None:
     assert len(hand.membership.peers) == MAX_STRANGERS
 
 
+def test_a_crowd_of_strangers_fills_no_log() -> None:
+    """Eight are told of; then only those that prove to be there, once they do."""
+    hand = Hand()
+    told: list[str] = []
+    for number in range(1_000):
+        for effect in [*hand.membership.marker_heard(phantom(number), hand.now), *hand.tick()]:
+            told += [effect.event["event"]] if isinstance(effect, Tell) else []
+    assert told.count("peer_joined") == MAX_STRANGERS and len(told) <= 3 * MAX_STRANGERS + 1
+    hand.membership.marker_heard(OTHER, hand.now)
+    events = [each.event["event"] for each in hand.link() if isinstance(each, Tell)]
+    assert events == ["peer_joined", "link_up"]
+
+
 def test_who_was_linked_is_no_stranger_any_more() -> None:
     hand = Hand()
     for number in range(30):
