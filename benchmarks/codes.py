@@ -36,7 +36,10 @@ from benchmarks import lab
 from fabric import Node
 from fabric.errors import Busy, FabricError
 from fabric.services import Client
+from nodes.rules.acquaintance import MEET, Acquaintance
+from nodes.rules.agreement import PRIVATE_BYTES
 from nodes.rules.backoff import Backoff
+from nodes.rules.proofs import name_of, proven_request
 
 SLOT_S = 0.5
 DEADLINE_S = 30.0
@@ -62,13 +65,17 @@ class Host:
     """Asks for codes; answers come back as (page, moment, code or error)."""
 
     def __init__(self, node: Node, client: Client) -> None:
-        self._home, self._client = node.home, client
+        self._home, self._client, self._met = node.home, client, Acquaintance(secrets.token_bytes(PRIVATE_BYTES))
+        self._met.met(client.request("frame", MEET, {"host": self._met.public}), time.monotonic())
         self.answers: queue.SimpleQueue[tuple[str, float, str | FabricError]] = queue.SimpleQueue()
 
-    def ask(self, session: str) -> None:
-        body = {"session": session, "home": self._home, "lease_s": 600}
-        future = self._client.submit("frame", "grant_code", body, deadline_s=DEADLINE_S)
-        future.add_done_callback(lambda done: self._answered(session, done))
+    def ask(self, key: str) -> None:
+        """Ask for the page of this key, as pages do."""
+        once = secrets.token_hex(16)
+        body = {"session": name_of(key), "home": self._home, "lease_s": 600, **self._met.handed_over(key, once)}
+        asked = proven_request(key, "grant_code", body, time.time(), once)
+        future = self._client.submit("frame", "grant_code", asked, deadline_s=DEADLINE_S)
+        future.add_done_callback(lambda done: self._answered(key, done))
 
     def _answered(self, session: str, done: Future[Any]) -> None:
         error = done.exception()

@@ -54,8 +54,9 @@ def proxies(count: int) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def proxy_processes(count: int) -> Iterator[list[tuple[str, subprocess.Popen[str]]]]:
-    """The same, with the processes."""
+def proxy_processes(count: int, keys: Path | None = None) -> Iterator[list[tuple[str, subprocess.Popen[str]]]]:
+    """The same, with the processes. keys: folder with those of `p1`, `p2` and so on"""
+    environment = {**os.environ, **({"FABRIC_KEYS": str(keys)} if keys is not None else {})}
     running: list[subprocess.Popen[str]] = []
     bases: list[str] = []
     try:
@@ -63,7 +64,7 @@ def proxy_processes(count: int) -> Iterator[list[tuple[str, subprocess.Popen[str
             base = free_base()
             join = [word for other in bases[:1] for word in ("--join", other)]
             command = [sys.executable, "-m", "nodes.cli", "proxy", "--listen", base, "--name", f"p{number + 1}", *join]
-            running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
+            running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment))
             _wait_ready(running[-1])
             bases.append(base)
         yield list(zip(bases, running, strict=True))

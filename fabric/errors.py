@@ -6,6 +6,7 @@
     ├─ StateError                carries machine, state, event
     ├─ KeysError                 keys or rules that cannot be used
     ├─ TransportError            from zmq.ZMQError · HighWaterMarkReached · NotConnected · RequestTimeout
+    │  └─ NotConnected           NotAdmitted (proxies answered, and none admits the key)
     └─ ServiceError              Busy · NotAllowed; services add their own, see `services.messages.register_error`
 
 A message says what was wrong, with the offending value, and what was expected; `expected` words it.
@@ -101,6 +102,10 @@ class HighWaterMarkReached(TransportError):
 
 class NotConnected(TransportError):
     """No proxy answered in time."""
+
+
+class NotAdmitted(NotConnected):
+    """Proxies answered, and none of them admits the key that was shown."""
 
 
 class RequestTimeout(TransportError):

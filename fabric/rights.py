@@ -79,9 +79,10 @@ def matches(pattern: bytes, topic: bytes) -> bool:
 
 
 def covers(pattern: bytes, prefix: bytes) -> bool:
-    """Return whether all topics that begin with `prefix` match; a prefix that ends in NUL is one topic."""
-    if prefix.endswith(b"\0"):
-        return matches(pattern, prefix[:-1])
+    """Return whether all topics that begin with `prefix` match; a prefix with a NUL is the one topic before it."""
+    topic, ended, _ = prefix.partition(b"\0")
+    if ended:
+        return matches(pattern, topic)
     if pattern[:1] == ANY and (not prefix or prefix[:1] in (b"$", b"~")):
         return False
     at = 0
@@ -101,9 +102,10 @@ def covers(pattern: bytes, prefix: bytes) -> bool:
 
 
 def overlaps(pattern: bytes, prefix: bytes) -> bool:
-    """Return whether a topic that begins with `prefix` may match; a prefix that ends in NUL is one topic."""
-    if prefix.endswith(b"\0"):
-        return matches(pattern, prefix[:-1])
+    """Return whether a topic that begins with `prefix` may match; a prefix with a NUL is the one topic before it."""
+    topic, ended, _ = prefix.partition(b"\0")
+    if ended:
+        return matches(pattern, topic)
     if pattern[:1] == ANY and prefix[:1] in (b"$", b"~"):
         return False
     at = 0

@@ -8,6 +8,7 @@ minute to minute, ratios hold. Peers whose server or client lacks are named and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,7 +20,8 @@ import click
 
 from benchmarks import lab
 from benchmarks.peers import connections, fan, report
-from benchmarks.peers.clients import PEERS, with_variants
+from benchmarks.peers.clients import CLOSED, PEERS, with_variants
+from benchmarks.peers.closed import closed_folder
 from benchmarks.peers.costs import Costs
 from benchmarks.peers.figures import Results, Work
 from benchmarks.peers.matching import matching
@@ -36,6 +38,8 @@ FANS = {
 WORKS = (*FANS, "round_trip", "acks", "ack_proxies", "storm", "matcher")
 VARIANTS = {"fan_out": ("async",), "round_trip": ("libzmq", "async"), "acks": ("three",)}
 """Works with rows besides those of the peers."""
+CLOSED_WORKS = ("fan_out", "round_trip", "acks")
+"""Works with rows of closed servers, with `--closed`."""
 
 
 def say(words: str) -> None:
@@ -94,9 +98,12 @@ def connection_works(wanted: list[str], peers: list[str], quick: bool) -> list[W
 @click.option("--quick", is_flag=True, help="small settings, once each: to see that all works, not to be quoted")
 @click.option("--peers", default=",".join(PEERS), show_default=True, callback=names)
 @click.option("--works", default=",".join(WORKS), show_default=True, callback=names)
-@click.option("--into", default=str(report.FOLDER), type=click.Path(exists=True, file_okay=False, writable=True),
-              help="folder for RESULTS.md and its plots  [default: benchmarks]")  # fmt: skip
-def main(quick: bool, peers: list[str], works: list[str], into: str) -> None:
+@click.option(
+    "--closed", is_flag=True, help=f"with rows of servers that want keys or certificates, for {', '.join(CLOSED_WORKS)}"
+)
+@click.option("--into", type=click.Path(exists=True, file_okay=False, writable=True),
+              help="folder for RESULTS.md and its plots  [default: benchmarks, or its folder closed]")  # fmt: skip
+def main(quick: bool, peers: list[str], works: list[str], closed: bool, into: str | None) -> None:
     skipped = {peer: why for peer in peers if (why := lacks(peer))}
     for peer, why in skipped.items():
         say(f"{peer} is left out: {why} lacks here")
@@ -104,14 +111,19 @@ def main(quick: bool, peers: list[str], works: list[str], into: str) -> None:
     environment = lab.environment() | {"load": round(os.getloadavg()[0], 2), "date": time.strftime("%Y-%m-%d")}
     results = Results(environment, {peer: versions(peer) for peer in taking_part}, skipped)
     began = time.monotonic()
-    results.works += fan_works(works, taking_part, quick)
-    results.works += connection_works(works, taking_part, quick)
+    with closed_folder() if closed else contextlib.nullcontext():
+        if closed:
+            works = [work for work in works if work in CLOSED_WORKS]
+            VARIANTS.update({work: (*VARIANTS[work], *CLOSED) for work in CLOSED_WORKS})
+        results.works += fan_works(works, taking_part, quick)
+        results.works += connection_works(works, taking_part, quick)
     results.environment["took_s"] = round(time.monotonic() - began)
     results.environment["quick"] = quick
-    figures = Path(into) / "out" / "peers.json"
-    figures.parent.mkdir(exist_ok=True)
+    target = Path(into) if into else report.FOLDER / "closed" if closed else report.FOLDER
+    figures = target / "out" / "peers.json"
+    figures.parent.mkdir(exist_ok=True, parents=True)
     figures.write_text(json.dumps(results.as_map(), indent=2) + "\n")
-    for written in report.write(results, Path(into)):
+    for written in report.write(results, target):
         say(f"written: {written}")
 
 

@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import lab
+from benchmarks.peers import closed
 from benchmarks.peers.clients import VARIANTS
 
 READY_S = 30.0
@@ -76,7 +77,7 @@ def servers(peer: str, count: int = 1) -> Iterator[Servers]:
     """Start `count` connected servers of a peer; end them at the end. errors: RuntimeError when one is not ready"""
     count = 3 if peer == "three" else count
     if VARIANTS.get(peer, peer) == "fabric" or peer == "raw":
-        with lab.proxy_processes(count) as proxies:
+        with lab.proxy_processes(count, closed.keys() if peer == "fabric_keys" else None) as proxies:
             yield Servers([base for base, _ in proxies], [process.pid for _, process in proxies])
         return
     with tempfile.TemporaryDirectory(prefix=f"peers-{peer}-") as folder, contextlib.ExitStack() as stack:
@@ -85,7 +86,7 @@ def servers(peer: str, count: int = 1) -> Iterator[Servers]:
             stack.enter_context(_running(command, Path(folder), port))
             for command, port in zip(_COMMANDS[peer](ports, Path(folder)), ports, strict=True)
         ]
-        scheme = "nats://" if peer == "nats" else ""
+        scheme = {"nats": "nats://", "nats_tls": "tls://"}.get(peer, "")
         yield Servers([f"{scheme}127.0.0.1:{port}" for port in ports], [process.pid for process in processes])
 
 
@@ -101,6 +102,27 @@ def _nats(ports: Sequence[int], folder: Path) -> list[list[str]]:
         path.write_text(text + (cluster if len(ports) > 1 else ""))
         commands.append([_found("nats-server"), "-c", str(path)])
     return commands
+
+
+def _nats_tls(ports: Sequence[int], folder: Path) -> list[list[str]]:
+    """One server: TLS, and one user, who signs with a key."""
+    found = closed.path()
+    path = folder / "nats.conf"
+    path.write_text(
+        f"listen: 127.0.0.1:{ports[0]}\nmax_pending: 1073741824\nwrite_deadline: '60s'\n"
+        f"tls {{ cert_file: '{found / 'cert.pem'}', key_file: '{found / 'key.pem'}' }}\n"
+        f"authorization {{ users: [ {{ nkey: {(found / 'user.public').read_text()} }} ] }}\n"
+    )
+    return [[_found("nats-server"), "-c", str(path)]]
+
+
+def _mosquitto_tls(ports: Sequence[int], folder: Path) -> list[list[str]]:
+    """One server with TLS."""
+    found = closed.path()
+    (command,) = _mosquitto(ports, folder)
+    with Path(command[-1]).open("a") as file:
+        file.write(f"certfile {found / 'cert.pem'}\nkeyfile {found / 'key.pem'}\n")
+    return [command]
 
 
 def _mosquitto(ports: Sequence[int], folder: Path) -> list[list[str]]:
@@ -154,6 +176,7 @@ def _libzmq(ports: Sequence[int], folder: Path) -> list[list[str]]:
 
 
 _COMMANDS: dict[str, Callable[[Sequence[int], Path], list[list[str]]]] = {
+    "nats_tls": _nats_tls, "mosquitto_tls": _mosquitto_tls,
     "nats": _nats, "mosquitto": _mosquitto, "redis": _redis, "zenoh": _zenoh, "libzmq": _libzmq,
 }  # fmt: skip
 

@@ -34,5 +34,6 @@ cdef class Verdicts:
 
     cdef void forget(self) noexcept
     cdef Seat *seat(self, int descriptor) noexcept nogil
-    cdef bint meet(self, Seat *seat, int descriptor, const char *user) noexcept nogil
+    cdef bint meet(self, Seat *seat, int place, int descriptor, const char *user) noexcept nogil
+    cdef void see(self, int place, int descriptor, const char *user) noexcept nogil
     cdef int judge(self, int descriptor, const char *user, const byte *topic, size_t size, const byte *body, size_t rest) noexcept nogil

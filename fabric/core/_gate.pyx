@@ -7,16 +7,17 @@ owner's patterns, one after the other, a few ns each. Nothing is kept by topic: 
 
 from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 
 from fabric.core.gate import SERIAL_CHARS
 from fabric.core.steering import Place
 from fabric.rights import ANY, REST
 
-assert SERIAL_CHARS == 16 and (ANY, REST) == (b"\x01", b"\x02")
+assert SERIAL_CHARS == 16 and (ANY, REST) == (b"\x01", b"\x02") and Place.PULL == 1
 cdef enum:
     KEY_CHARS = 40
     MAX_DESCRIPTOR = 1 << 22
+    PULL = 1  # of `steering.Place`
 
 
 cdef bint matches(const byte *pattern, size_t length, const byte *topic, size_t size) noexcept nogil:
@@ -103,21 +104,29 @@ cdef class Verdicts:
             self.seats = seats
         return self.seats + descriptor
 
-    cdef bint meet(self, Seat *seat, int descriptor, const char *user) noexcept nogil:
+    cdef bint meet(self, Seat *seat, int place, int descriptor, const char *user) noexcept nogil:
         """Look up whose connection this is, and tell the gate."""
         cdef size_t i
         memcpy(seat.serial, user, 16)
         seat.owner = UNKNOWN
         for i in range(self.count):
-            if memcmp(self.owners[i].key, user + 16, KEY_CHARS) == 0:
+            if strncmp(<const char *>self.owners[i].key, user + 16, KEY_CHARS) == 0:
                 seat.owner = <int32_t>i
                 break
         with gil:
             try:
-                self.gate.meet(Place.PULL, descriptor, <bytes>user)
+                self.gate.meet(Place(place), descriptor, <bytes>user)
             except Exception:  # it makes a note only
                 return False
         return True
+
+    cdef void see(self, int place, int descriptor, const char *user) noexcept nogil:
+        """Somebody sends at a place where nothing is judged: the gate is told once, so that it can be cut."""
+        cdef Seat *seat = self.seat(descriptor)
+        if seat == NULL or user == NULL or strlen(user) < 16:
+            return
+        if seat.owner == UNSEEN or memcmp(seat.serial, user, 16) != 0:
+            self.meet(seat, place, descriptor, user)
 
     cdef int judge(
         self, int descriptor, const char *user, const byte *topic, size_t size, const byte *body, size_t rest
@@ -130,7 +139,7 @@ cdef class Verdicts:
         if seat == NULL or user == NULL or strlen(user) != 16 + KEY_CHARS:
             return 1
         if seat.owner == UNSEEN or memcmp(seat.serial, user, 16) != 0:
-            self.meet(seat, descriptor, user)
+            self.meet(seat, <int>PULL, descriptor, user)
         if seat.owner < 0:
             return 1
         owner = self.owners + seat.owner

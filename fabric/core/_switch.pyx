@@ -497,6 +497,8 @@ cdef class Switch:
         cdef const byte *data = <const byte *>zmq_msg_data(part)
         cdef size_t size = zmq_msg_size(part)
         cdef bint judged = self.guarded and place != LINK
+        if self.guarded and place == LINK:
+            self.verdicts.see(LINK, zmq_msg_get(part, ZMQ_SRCFD), zmq_msg_gets(part, "User-Id"))
         if size and data[0] <= 1:
             if judged and is_control_part(data + 1, size - 1):
                 if data[0]:

@@ -55,7 +55,7 @@ class Switch:
         self._places = tuple(places)
         self._gate = gate
         self._met: dict[int, bytes] = {}
-        """By descriptor, the user id of who last published there. The gate was told of each."""
+        """By descriptor, the user id of who last published there, or is another proxy. The gate was told of each."""
         self._own, self._news, self._max_body_bytes = own, news, max_body_bytes
         self._answers: dict[int, tuple[bytes, bytes]] = {}
         """By place, what stands before and behind the nonce of an answer. Changed by command alone."""
@@ -143,11 +143,14 @@ class Switch:
         if self._gate is None:
             return None
         user, descriptor = _sender(frame)
-        if self._met.get(descriptor) != user:
-            self._met[descriptor] = user
-            self._gate.meet(Place.PULL, descriptor, user)
+        self._meet(self._gate, Place.PULL, descriptor, user)
         topic, _, body = part.partition(b"\0")
         return self._gate.refusal(user, topic, body)
+
+    def _meet(self, gate: Gate, place: Place, descriptor: int, user: bytes) -> None:
+        if user and self._met.get(descriptor) != user:
+            self._met[descriptor] = user
+            gate.meet(place, descriptor, user)
 
     def _say(self, part: bytes) -> None:
         self._count("out", part)
@@ -186,6 +189,9 @@ class Switch:
         """From a subscriber's end. Each frame is one part, as XPUB sees it."""
         part = frame.bytes
         gate = self._gate if place is not Place.LINK else None
+        if self._gate is not None and gate is None:
+            user, descriptor = _sender(frame)
+            self._meet(self._gate, place, descriptor, user)
         if part[:1] in (b"\x00", b"\x01"):
             if gate is not None and is_control(part[1:]):
                 if part[0]:

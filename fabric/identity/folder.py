@@ -54,7 +54,7 @@ def create(folder: Path) -> str:
 
     errors: KeysError, also when there are rules already
     """
-    private_files.make_folder(folder)
+    make_folder(folder)
     with _locked(folder):
         path = folder / RULES_FILE
         if path.exists():
@@ -64,6 +64,14 @@ def create(folder: Path) -> str:
             file.write(_IGNORE)
         _write(folder, _HEAD.format(mesh=public))
         return public
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for its owner only, unless it is there. Errors: KeysError"""
+    try:
+        private_files.make_folder(folder)
+    except OSError as error:
+        raise KeysError(f"{folder}: {error.strerror}") from error
 
 
 def make_key(folder: Path, name: str) -> str:

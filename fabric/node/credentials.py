@@ -45,6 +45,8 @@ class Credentials:
         """When the proxy that refused this node is tried again; None: it did not."""
         self.refusal = ""
         """Why the proxy last refused this node; "" once it has told the rights."""
+        self.is_known = True
+        """False when that was because it does not admit the key. True again once it has told the rights."""
 
     @property
     def curve(self) -> Curve | None:
@@ -88,19 +90,20 @@ class Credentials:
         found = permissions_from(payload)
         if found is None or found.tag != self.tag or self.keys is None:
             return False
-        self._asks, self.refusal, self._retry_s = False, "", RETRY_FIRST_S
+        self._asks, self.refusal, self.is_known, self._retry_s = False, "", True, RETRY_FIRST_S
         mesh = mesh_from(payload)
         if mesh:
             self._know_mesh(mesh)
         before, self.permissions = self.permissions, found
         return found != before
 
-    def refused(self, now: float, why: str, mesh: tuple[str, ...] = ()) -> None:
+    def refused(self, now: float, why: str, mesh: tuple[str, ...] = (), *, is_known: bool = True) -> None:
         """The proxy did not let this node in. It is tried again, with the other key of the mesh if there are two.
 
-        mesh: the keys of the proxies, if they are known to have changed
+        mesh:     the keys of the proxies, if they are known to have changed
+        is_known: False: it does not admit the key
         """
-        self.refusal = why
+        self.refusal, self.is_known = why, is_known
         if mesh:
             self._know_mesh(mesh)
         self.expect_other()
@@ -129,6 +132,16 @@ class Credentials:
         """Return the right that lacks; None when nothing does, or it is not known. prefixes: what it needs upstream"""
         permissions = self.permissions
         return None if permissions is None else permissions.why_not_subscribe(topic_filter, prefixes)
+
+    def why_not_request(self, name: str) -> str | None:
+        """Return the right that lacks to ask a service; None when nothing does, or it is not known."""
+        permissions = self.permissions
+        return None if permissions is None else permissions.why_not_request(name)
+
+    def why_not_serve(self, name: str) -> str | None:
+        """Return the right that lacks to serve under a name; None when nothing does, or it is not known."""
+        permissions = self.permissions
+        return None if permissions is None else permissions.why_not_serve(name)
 
     def may_hold(self, prefix: bytes) -> bool:
         """Whether a prefix may be held; also when it is not known."""

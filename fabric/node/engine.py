@@ -520,8 +520,9 @@ class Engine:
         self.counts["refusals"] += 1
         if why != self.credentials.refusal:
             log.warning("node %s: %s", self.name, why)
-        self.credentials.refused(now, why, _mesh_of(self.credentials.keys))
-        self._refusals[base] += FIRM if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH else 1
+        is_no = event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        self.credentials.refused(now, why, _mesh_of(self.credentials.keys), is_known=not is_no)
+        self._refusals[base] += FIRM if is_no else 1
         if all(self._refusals[each] >= FIRM for each in self._connection.bases):
             self._answered.set()
         self._set_state(NodeState("connecting", base, why))

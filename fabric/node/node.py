@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from fabric import sockets
-from fabric.errors import FabricError, InvalidFilter, NotAllowed, NotConnected, ScopeError, StateError, expected
+from fabric.errors import (
+    FabricError,
+    InvalidFilter,
+    NotAdmitted,
+    NotAllowed,
+    NotConnected,
+    ScopeError,
+    StateError,
+    expected,
+)
 from fabric.identity.keys import Keys, from_environment, load
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
@@ -51,8 +60,8 @@ class Node:
     keys:               folder with the key of who this is, see `fabric.identity.keys`; default: `FABRIC_KEYS` and
                         `FABRIC_IDENTITY`, if they are set. What its roles do not allow raises NotAllowed
     identity:           whose key of the folder to use, where there are several
-    errors:             NotConnected when no proxy answers in time, or they refuse; KeysError; ValueError for an invalid
-                        address or name
+    errors:             NotConnected when no proxy answers in time; NotAdmitted, which is one, when none admits its key;
+                        KeysError; ValueError for an invalid address or name
     """
 
     def __init__(
@@ -106,6 +115,7 @@ class Node:
             engine.subscriptions.filters,
             engine.stats,
             lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
+            lambda topic_filter: self.why_not("subscribe", topic_filter),
         )
         engine.on_rights = lambda: self._prefixes.clear()
         engine.on_question, engine.receiver.on_trace = respondent.question_heard, respondent.trace_heard
@@ -124,8 +134,8 @@ class Node:
         _nodes.add(self)
         if not engine.start(connect_timeout_s):
             self.close(0)
-            refusal = engine.credentials.refusal
-            raise NotConnected(refusal or f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
+            refusal, error = engine.credentials.refusal, NotConnected if engine.credentials.is_known else NotAdmitted
+            raise error(refusal or f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
 
     def __enter__(self) -> Node:
         return self
@@ -238,17 +248,20 @@ class Node:
         self._engine.denied_funs.append(fun)
 
     def why_not(self, act: str, what: str) -> str | None:
-        """Return why this node may not `publish` on a topic, or `subscribe` to a filter; None when it may.
+        """Return why this node may not `publish` on a topic, `subscribe` to a filter, `request` of a service or `serve`
+        one; None when it may.
 
         errors: ValueError for another act; InvalidTopic, InvalidFilter
         """
-        if act not in ("publish", "subscribe"):
-            raise ValueError(expected("act", act, "publish or subscribe"))
-        if act == "publish":
-            validate_topic(what)
-            return self._engine.credentials.why_not_publish(what)
-        validate_filter(what)
-        return self._engine.credentials.why_not_subscribe(what, wire_prefixes(what))
+        if act not in ("publish", "subscribe", "request", "serve"):
+            raise ValueError(expected("act", act, "publish, subscribe, request or serve"))
+        credentials = self._engine.credentials
+        if act == "subscribe":
+            validate_filter(what)
+            return credentials.why_not_subscribe(what, wire_prefixes(what))
+        validate_topic(what)
+        why: str | None = getattr(credentials, f"why_not_{act}")(what)
+        return why
 
     def new_token(self) -> str:
         """Return a token for what lives on this node and is asked, or answered, under a topic of its own."""

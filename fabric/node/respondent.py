@@ -20,6 +20,7 @@ class Respondent:
     held:     gives all filters
     stats:    gives the node's figures
     publish:  sends an answer to a topic, without waiting
+    why_not:  gives why a filter may not be held, or None
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class Respondent:
         held: Callable[[], Iterable[str]],
         stats: Callable[[], Mapping[str, Any]],
         publish: Callable[[str, dict[str, Any]], object],
+        why_not: Callable[[str], str | None] = lambda topic_filter: None,
     ) -> None:
         self._token, self._identity, self._matching, self._held = token, identity, matching, held
-        self._stats, self._publish = stats, publish
+        self._stats, self._publish, self._why_not = stats, publish, why_not
         self._budget = questions.Budget(questions.MAX_QUESTIONS_A_SECOND)
 
     def question_heard(self, payload: object) -> None:
@@ -43,7 +45,7 @@ class Respondent:
         if question.ask == "why":
             matching = list(self._matching(question.topic))
             if questions.is_asked(question, self._token, bool(matching)):
-                self._answer(question, questions.why(question.topic, matching, self._held()))
+                self._answer(question, questions.why(question.topic, matching, self._held(), self._why_not))
         elif question.ask == "stats":
             figures = questions.figures(self._stats())
             if questions.is_asked(question, self._token, figures["lost"] > 0):

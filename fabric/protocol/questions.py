@@ -15,7 +15,7 @@ which the operator knows already.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from heapq import nsmallest
 from itertools import islice
 from typing import Any, NamedTuple
@@ -82,18 +82,23 @@ def is_asked(question: Question, token: str, has_news: bool) -> bool:
     return zlib.crc32(token.encode() + question.id) % one_in == 0
 
 
-def why(topic: str, matching: Iterable[str], held: Iterable[str]) -> dict[str, Any]:
+def why(
+    topic: str, matching: Iterable[str], held: Iterable[str], is_denied: Callable[[str], object] = lambda each: False
+) -> dict[str, Any]:
     """Return a node's answer: the filters that match the topic, and, when there are none, the nearest that do not.
 
     matching, held: filters of the node: those that match, and all
+    is_denied:      whether a filter may not be held; those that match are told apart, under `denied`
     """
-    matches = [each for each in dict.fromkeys(matching) if scope(each) != "local"]
+    told = [each for each in dict.fromkeys(matching) if scope(each) != "local"]
+    matches = [each for each in told if not is_denied(each)]
+    denied = {"denied": _cut([each for each in told if each not in matches])} if len(matches) < len(told) else {}
     near: list[str] = []
-    if not matches:
-        told = (each for each in held if not each.startswith(RESERVED))
-        looked_at = islice(told, MAX_LOOKED_AT)
+    if not told:
+        others = (each for each in held if not each.startswith(RESERVED))
+        looked_at = islice(others, MAX_LOOKED_AT)
         near = nsmallest(MAX_TOLD, looked_at, key=lambda each: (-agreement(each, topic), len(each)))
-    return {"matches": _cut(matches), "near": _cut(near)}
+    return {"matches": _cut(matches), "near": _cut(near), **denied}
 
 
 def nodes_topic(proxy: str) -> str:
@@ -120,7 +125,9 @@ class Budget:
 
 def figures(stats: Mapping[str, Any]) -> dict[str, Any]:
     """What a node tells of its `stats()` when it is asked for them."""
-    names = ("received", "published", "over_delivered", "gaps", "lost", "unconfirmed", "subscriptions", "waits")
+    names = (
+        "received", "published", "over_delivered", "gaps", "lost", "unconfirmed", "subscriptions", "waits", "denied",
+    )  # fmt: skip
     return {**{name: stats[name] for name in names}, "refused": sum(stats["refused"].values())}
 
 

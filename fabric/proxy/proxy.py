@@ -153,6 +153,8 @@ class Proxy:
         own_keys = _keys(keys, self.name)
         self._guard = Guard(own_keys, self._audit, observe=observe) if own_keys is not None else None
         """With keys: who may do what."""
+        self._unguarded = {"keys": False, "insecure": not self.endpoints.is_local}
+        """What is announced of who may do what, without keys. Never changes."""
         self._tries: Counter[str] = Counter()
         """How often each link and each address of a scout was tried, with keys."""
         self._relink: dict[str, float] = {}
@@ -574,7 +576,7 @@ class Proxy:
             "rates": self._figures.rates,
             "refused": dict(self.refused + Counter(passed.refused) + self._refused_elsewhere()),
             "mended": self._subscribers.mended,
-            "identity": self._guard.figures() if self._guard is not None else {"keys": False},
+            "identity": self._guard.figures() if self._guard is not None else self._unguarded,
             "prefix_bytes": self._subscribers.prefix_bytes,
             "descriptors": self._count_descriptors(),
         }
@@ -602,13 +604,22 @@ class Proxy:
             self._test.start()
 
     def _try_doors(self, doors: Iterable[str] = ("in", "out", "link", "guest")) -> None:
-        """See that nobody gets in who should not; else this proxy ends."""
-        if self._guard is None or self._guard.observe:
+        """See that nobody gets in who should not; else this proxy ends.
+
+        A door that does not answer ends it only before it is a member: later, whoever takes all descriptors would.
+        """
+        guard = self._guard
+        if guard is None or guard.observe:
             return
-        local = self.endpoints.to_connect()
-        found = find_open_door({door: local[door] for door in doors}, self._guard.keys, self._guard.stranger)
-        if found is not None:
-            self._failure = f"the self-test failed: {found}"
+        local, enters = self.endpoints.to_connect(), guard.own_doors()
+        found = find_open_door({door: local[door] for door in doors}, guard.keys, guard.stranger, enters)
+        if found is None or enters != guard.own_doors():
+            return
+        if found.is_open or not self._ready.is_set():
+            self._failure = f"the self-test failed: {found.why}"
+        else:
+            log.warning("proxy %s tried its doors: %s", self.name, found.why)
+            self.refused["self_test"] += 1
 
     def _audit(self, event: dict[str, Any]) -> None:
         """Tell what was decided: here, and to those who may read `$fabric/audit/…`, so often and no more."""
@@ -689,10 +700,16 @@ class Proxy:
 def _keys(given: str | os.PathLike[str] | Keys | None, name: str) -> Keys | None:
     if given is None:
         return from_environment(as_proxy=True, name=name)
-    if isinstance(given, Keys):
-        return given
-    has_own = (Path(given) / f"{name}{SUFFIX}").exists()
-    return load(Path(given), name if has_own else None, as_proxy=True)
+    return given if isinstance(given, Keys) else proxy_keys(given, name)
+
+
+def proxy_keys(folder: str | os.PathLike[str], name: str | None) -> Keys:
+    """Return the keys of a proxy: those of this name, or else of the only proxy that has a key there.
+
+    errors: KeysError
+    """
+    has_own = name is not None and (Path(folder) / f"{name}{SUFFIX}").exists()
+    return load(Path(folder), name if has_own else None, as_proxy=True)
 
 
 def _same_link(base: str, endpoint: str) -> bool:

@@ -1,16 +1,16 @@
 """A proxy with keys proves that its doors are closed: from outside, as a stranger would try them.
 
-At each door three are turned away: one with a key that nobody has, one with the proxy's key, which links and does
-nothing else (at `link`: one without the role), and one without keys. And one is let in: the proxy's key at `link`. So
-a handler that is missing, or hangs, or a socket that was made without keys, is noticed. About 30 ms, and as long as
-`TIMEOUT_S` when something is wrong.
+At each door one with a key that nobody has is turned away, and one without keys. The proxy's own key is let in where
+its roles enter, which is at `link`, and nowhere else. So a handler that is missing, or hangs, or a socket that was made
+without keys, or with others, is noticed. About 30 ms, and as long as `TIMEOUT_S` when something is wrong.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import zmq
 
@@ -22,34 +22,53 @@ TIMEOUT_S = 3.0
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | sockets.FAILED_EVENTS
 
 
-def find_open_door(doors: Mapping[str, str], keys: Keys, stranger: Curve) -> str | None:
+class Finding(NamedTuple):
+    """What is wrong, in words. `is_open`: somebody was let in; else a door does not answer, or not as it should."""
+
+    why: str
+    is_open: bool
+
+
+class _Try(NamedTuple):
+    """Somebody at a door. `who`: in words; `curve`: None: no keys are shown; `admitted`: as it should be."""
+
+    door: str
+    who: str
+    curve: Curve | None
+    admitted: bool
+
+
+def find_open_door(
+    doors: Mapping[str, str], keys: Keys, stranger: Curve, enters: Collection[str] = ("link",)
+) -> Finding | None:
     """Return what is wrong; None when every door is closed to whom it should be.
 
     doors:    endpoints to connect to, by name: `out`, `link`, `guest`, and `in` once it is bound
     keys:     of the proxy
     stranger: a key that nobody has
+    enters:   the doors at which the proxy's own key is let in
     """
     with ExitStack() as opened:
         context = sockets.new_context()
         opened.callback(context.term)
         tries = {}
-        for door, who, curve, admitted in _tries(doors, keys, stranger):
-            socket = sockets.with_keys(_client(context, door), curve)
+        for each in _tries(doors, keys, stranger, enters):
+            socket = sockets.with_keys(_client(context, each.door), each.curve)
             opened.callback(socket.close, 0)
             monitor = sockets.monitor(context, socket, _EVENTS)
             opened.callback(monitor.close)
             opened.callback(socket.disable_monitor)
-            sockets.connect(socket, doors[door])
-            tries[monitor] = (door, who, admitted)
+            sockets.connect(socket, doors[each.door])
+            tries[monitor] = each
         return _judge(tries)
 
 
-def _tries(doors: Mapping[str, str], keys: Keys, stranger: Curve) -> Iterator[tuple[str, str, Curve | None, bool]]:
+def _tries(doors: Mapping[str, str], keys: Keys, stranger: Curve, enters: Collection[str]) -> Iterator[_Try]:
     own = Curve(keys.shown, keys.public, keys.secret)
     for door in doors:
-        yield door, "a stranger's key", stranger, False
-        yield door, "a client without keys", None, False
-        yield door, "the own key", own, door == "link"
+        yield _Try(door, "a stranger's key", stranger, False)
+        yield _Try(door, "a client without keys", None, False)
+        yield _Try(door, "the own key", own, door in enters)
 
 
 def _client(context: sockets.Context, door: str) -> sockets.Socket:
@@ -58,23 +77,38 @@ def _client(context: sockets.Context, door: str) -> sockets.Socket:
     return sockets.xsub(context, recv_hwm=1)
 
 
-def _judge(tries: dict[sockets.Socket, tuple[str, str, bool]]) -> str | None:
+def _judge(tries: dict[sockets.Socket, _Try]) -> Finding | None:
+    """Return at once that somebody is let in; anything else only when all have been told."""
     end = time.monotonic() + TIMEOUT_S
     poller = zmq.Poller()
     for monitor in tries:
         poller.register(monitor, zmq.POLLIN)
     waiting = dict(tries)
+    first: Finding | None = None
     while waiting:
         rest = end - time.monotonic()
         found = dict(poller.poll(max(0, int(rest * 1000)))) if rest > 0 else {}
         if not found:
-            door, who, _ = next(iter(waiting.values()))
-            return f"the door `{door}` did not say yes or no to {who} within {TIMEOUT_S:g} s"
+            silent = next(iter(waiting.values()))
+            why = f"the door `{silent.door}` did not say yes or no to {silent.who} in {TIMEOUT_S:g} s"
+            return first or Finding(why, False)
         for monitor in found:
             for event, _ in sockets.events_of(monitor):
-                door, who, admitted = tries[monitor]
-                if (event == zmq.EVENT_HANDSHAKE_SUCCEEDED) != admitted:
-                    return f"the door `{door}` {'refuses' if admitted else 'admits'} {who}"
+                wrong = _what_is_wrong(tries[monitor], event)
+                if wrong is not None and wrong.is_open:
+                    return wrong
+                first = first or wrong
                 if waiting.pop(monitor, None):
                     poller.unregister(monitor)
+    return first
+
+
+def _what_is_wrong(each: _Try, event: int) -> Finding | None:
+    if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+        return None if each.admitted else Finding(f"the door `{each.door}` admits {each.who}", True)
+    if each.admitted:
+        return Finding(f"the door `{each.door}` refuses {each.who}", False)
+    if each.curve is not None and event != zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        # By its handler, that would say.
+        return Finding(f"the door `{each.door}` hangs up on {each.who}: it shows no key of this mesh", False)
     return None

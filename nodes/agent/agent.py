@@ -52,7 +52,8 @@ from nodes.agent.interface import (
 )
 from nodes.agent.spaces import Spaces
 from nodes.rules import topics
-from nodes.rules.state_map import StateMap
+from nodes.rules.proofs import key_of
+from nodes.rules.state_map import StateMap, opened
 
 EventFun = Callable[[dict[str, Any]], object]
 ConfirmFun = Callable[[str, Callable[[], None]], object]
@@ -65,6 +66,8 @@ class Agent:
     agent:    its id, 1 to 64 letters, digits or _ . : @ -; one process at a time may use it
     buttons:  ids of the chat buttons it serves
     lease_s:  how long it is taken for present when nothing is heard of it
+    secret:   of its lease; default: a new one, 128 random bits. Another process that has it goes on as this agent;
+              one that has not waits until the lease is over. It never leaves this process
     on_confirm: called, like `on_event`, with a session and a function, when a stop of that session can be confirmed;
               a program that shows updates elsewhere calls the function, from any thread, once it shows them no more
     """
@@ -77,6 +80,7 @@ class Agent:
         *,
         buttons: Iterable[str] = (),
         lease_s: float = 10.0,
+        secret: str | None = None,
         on_event: EventFun | None = None,
         on_confirm: ConfirmFun | None = None,
     ) -> None:
@@ -96,7 +100,11 @@ class Agent:
         """Set when it is signed in for the first time, for good."""
         self._closed = False
         """Set by `close`, for good: nothing is decided or performed any more."""
-        self._frame_node = FrameNodeClient(node, agent, lease_s, self.handle)
+        self._key = key_of(secret or secrets.token_urlsafe(16))
+        """Of its lease; does not change."""
+        self._unproven = 0
+        """State maps that no frame node has said to it. Of the node's I/O thread."""
+        self._frame_node = FrameNodeClient(node, agent, self._key, lease_s, self.handle)
         self._spaces = Spaces(node, agent, self.handle)
         """Changed by the thread that performs."""
         self._subscribe()
@@ -215,9 +223,16 @@ class Agent:
         return self._core.lease.is_signed_in
 
     def stats(self) -> dict[str, int]:
-        """Return figures of the updates: gaps, refused (another epoch, no lease), unsynced (before a snapshot)."""
+        """Return figures of the updates: gaps, refused (another epoch, no lease), unsynced (before a snapshot); and
+        `unproven`: state maps and answers that no frame node has said."""
         core = self._core
-        return {"gaps": core.gaps, "refused": core.refused_updates, "unsynced": core.unsynced_updates}
+        unproven = self._unproven + self._frame_node.unproven
+        return {
+            "gaps": core.gaps,
+            "refused": core.refused_updates,
+            "unsynced": core.unsynced_updates,
+            "unproven": unproven,
+        }
 
     def close(self, sign_out: bool = True) -> None:
         """Sign out, as far as a frame node can be reached within `SIGN_OUT_S`. No event comes any more.
@@ -246,7 +261,11 @@ class Agent:
         self.handle(ClockTicked())
 
     def _on_state(self, message: Message) -> None:
-        self.handle(FrameNodeTold(message.payload))
+        state = opened(message.payload, self._key)
+        if state is None:
+            self._unproven += 1
+        else:
+            self.handle(FrameNodeTold(state))
 
     def _on_ack(self, ack: Ack) -> None:
         if not ack.ok and not self._closed:

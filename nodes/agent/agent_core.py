@@ -98,8 +98,9 @@ class AgentCore:
         """The pages it is engaged with, by session: those whose last state map names it, and none that is gone."""
         self.chats = Chats()
         """What was said in its chats: those that are open, and those that have ended and were not dismissed."""
-        self._let_go: dict[str, tuple[int, float]] = {}
-        """The last version of each page that was let go, and when that was: for REMEMBER_S. No session is in both."""
+        self._let_go: dict[str, tuple[int, float, int]] = {}
+        """Of each page that was let go its last version, when that was, and the lowest epoch in which an update might
+        have been handled: for REMEMBER_S. No session is in both."""
 
     def handle(self, event: Input, now: float) -> list[Effect]:
         """Take what happened, and return what follows, in the order in which it is to be done.
@@ -255,7 +256,7 @@ class AgentCore:
         if not isinstance(session, str) or not is_state(state, session):
             return []
         page = self._pages.get(session)
-        known = self._let_go.get(session, (-1, 0.0))[0] if page is None else page.state["version"]
+        known = self._let_go.get(session, (-1, 0.0, 0))[0] if page is None else page.state["version"]
         if page is not None:
             page.heard(now)
         if state["version"] <= known or not isinstance(state.get("home"), str):
@@ -264,17 +265,17 @@ class AgentCore:
         is_engaged = whole.get("gone") is not True and self.agent in (whole["agent"], whole["chat_agent"])
         if page is None:
             if not is_engaged:
-                self._let_go[session] = (whole["version"], now)
+                self._let_go[session] = (whole["version"], now, whole["epoch"])
                 return []
-            self._let_go.pop(session, None)
-            page = self._pages[session] = EngagedPage(self.agent, session, now, self.name)
+            epoch = self._let_go.pop(session, (-1, 0.0, 0))[2]
+            page = self._pages[session] = EngagedPage(self.agent, session, now, self.name, epoch)
         effects = self._with_chat(session, page.take(whole, now))
         return effects if is_engaged else [*effects, *self._drop(session, now)]
 
     def _drop(self, session: str, now: float) -> list[Effect]:
         """Let a page go."""
         page = self._pages.pop(session)
-        self._let_go[session] = (page.state["version"], now)
+        self._let_go[session] = (page.state["version"], now, page.view.cobrowsing.epoch)
         return self._with_chat(session, page.let_go(now))
 
     # ── the session's space ──────────────────────────────────────────────────────────────────────────────────────

@@ -52,16 +52,19 @@ def not_in_session() -> StateError:
 
 
 class EngagedPage:
-    """The page of `session`, engaged with `agent`, whose visitor reads `name`."""
+    """The page of `session`, engaged with `agent`, whose visitor reads `name`.
 
-    def __init__(self, agent: str, session: str, now: float, name: str = "") -> None:
+    epoch:  each one below it has ended, also if the frame node has not heard of that
+    """
+
+    def __init__(self, agent: str, session: str, now: float, name: str = "", epoch: int = 0) -> None:
         self.agent, self.session, self.name = agent, session, name or agent
         """None of the three changes."""
         self.state: StateMap = START
         """The last state map that was news, whole; its version only grows. `take` sets it."""
         self.seen_at = now
         """When a state map last came, news or not. `heard` sets it."""
-        self._epoch = 0
+        self._epoch = epoch
         """The lowest epoch in which an update may be handled. It never falls: the agent's own stop and a state map
         raise it."""
         self._is_synced = False

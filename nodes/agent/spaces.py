@@ -9,7 +9,7 @@ from fabric.errors import FabricError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.wire import Message
-from nodes.agent.interface import FrameNodeTold, Input, PageUpdated, Say, SessionSpoke, SpaceWatched
+from nodes.agent.interface import Input, PageUpdated, Say, SessionSpoke, SpaceWatched
 from nodes.rules import topics
 from nodes.rules.topics import BY, SPACE
 
@@ -20,12 +20,10 @@ def spoken(agent: str, session: str, message: Message) -> Input | None:
     """Return what a message in a session's space is for `agent`; None for one that does not concern it."""
     by = message.headers.get(BY)
     topic = SPACE + message.topic.split("/", 3)[3]
-    if by == agent or topic == topics.SNAPSHOT_REQUEST:
-        return None
+    if by == agent or topic in (topics.SNAPSHOT_REQUEST, topics.STATE):
+        return None  # what a frame node says to the page is proven to the page; the agent hears its own
     if topic == topics.UPDATE:
         return PageUpdated(session, message.payload)
-    if topic == topics.STATE:  # what a frame node says has no `by`
-        return FrameNodeTold(message.payload) if by is None else None
     return SessionSpoke(session, topic, message.payload)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -13,7 +13,8 @@ from nodes.agent.agent import Agent
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.exits import Exit
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import PositiveNumber, check, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import Connect, PositiveNumber, check, connect_option, connect_timeout_option, open_node
+from nodes.cli.secret_file import read_long_secret
 from nodes.operate import logs
 from nodes.operate.status import Status
 from nodes.rules import fields
@@ -79,6 +80,9 @@ class Driver:
 @click.option("--join", "code", metavar="CODE", help="Join the page that holds this contact code.")
 @click.option("--lease", "lease_s", metavar="S", default=10.0, show_default=True, type=PositiveNumber(),
               help="How long the agent stays signed in without a heartbeat.")  # fmt: skip
+@click.option("--secret-file", metavar="FILE", type=click.Path(),
+              help="A secret of at least 16 bytes: who has it may go on as this agent before its lease is over, as"
+              " after a crash. [default: drawn at the start]")  # fmt: skip
 @operating_options
 @connect_option
 @connect_timeout_option
@@ -89,9 +93,10 @@ def agent(
     available: bool,
     code: str | None,
     lease_s: float,
+    secret_file: str | None,
     http: Http,
     log_json: bool,
-    connect: Sequence[str],
+    connect: Connect,
     connect_timeout_s: float,
 ) -> Exit:
     """Act as the agent ID, driven by a shell script.
@@ -121,6 +126,7 @@ def agent(
     ):
         check(what, value, field_of)
     logs.begin("fabric agent", as_json=log_json)
+    secret = None if secret_file is None else read_long_secret(secret_file).hex()
     lines = Lines()
 
     def tell(event: dict[str, Any]) -> None:
@@ -133,7 +139,7 @@ def agent(
     with (
         status_page("agent", http) as status,
         open_node(connect, connect_timeout_s, f"agent-{agent}") as node,
-        Agent(node, agent, name or agent, buttons=served, lease_s=lease_s, on_event=tell) as running,
+        Agent(node, agent, name or agent, buttons=served, lease_s=lease_s, secret=secret, on_event=tell) as running,
     ):
         driver = Driver(running, lines)
         _watch(status, running)

@@ -24,6 +24,7 @@ class Exit(enum.IntEnum):
     USAGE = 2
     MISSING = 3  # a local prerequisite is missing: the port is taken, a file cannot be read, a package is not installed
     NOBODY = 4  # no proxy answered, or no service
+    DENIED = 5  # the rules of the mesh do not allow it
     INTERRUPTED = 130
 
 

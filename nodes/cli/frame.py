@@ -17,6 +17,7 @@ from nodes.cli.exits import Exit, Fail, plain, say
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import (
     STORE,
+    Connect,
     PositiveNumber,
     connect_option,
     connect_timeout_option,
@@ -73,7 +74,7 @@ def frame(
     verbose: bool,
     http: Http,
     log_json: bool,
-    connect: tuple[str, ...],
+    connect: Connect,
     connect_timeout_s: float,
 ) -> Exit:
     """Run a frame node, the service that owns contact codes, sessions and chats.

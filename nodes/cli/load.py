@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fabric.errors import expected
+from fabric.identity.keys import load as load_keys
 from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.exits import Exit, Fail, say
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option
 from nodes.cli.stdout import table_text
 from nodes.load.books import words
-from nodes.load.crew import LoadError, Watch
+from nodes.load.crew import Denied, LoadError, Watch
 from nodes.load.plot import SUFFIXES, plot
 from nodes.load.report import (
     BOOKS_COLUMNS,
@@ -98,7 +99,7 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
 @click.option("--plot", "plot_file", metavar="FILE", type=Plot(), help="Draw it as .svg or .png.")
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object instead of tables.")
 def load(
-    connect: Sequence[str],
+    connect: Connect,
     connect_timeout_s: float,
     publishers: int,
     subscribers: int,
@@ -122,6 +123,8 @@ def load(
     --rate max, from when it was sent. All processes share one machine's clock. To load from several hosts, run one
     `fabric load` with a different --topic on each; latencies are not comparable between hosts.
 
+    All processes show the key of --identity, which has to be allowed to publish and subscribe there.
+
     The books must balance: for every subscriber and publisher, published on what its filters match = delivered +
     reported lost + still on its way at the end. Ends with 1 when they do not, or when not even the lowest rate held.
 
@@ -132,6 +135,8 @@ def load(
       fabric load --find-max --rate 5000 --max-p99-ms 20 --plot knee.svg
     """
     _check_extra(plot_file)
+    if connect.keys is not None:
+        load_keys(connect.keys, connect.identity)  # what is wrong with them is said before anything starts
     if find_max and rate == "max":
         raise click.UsageError(
             "--find-max needs a rate to begin with: expected --rate 1000, or --rate max without --find-max"
@@ -139,12 +144,15 @@ def load(
     spec = _spec(
         publishers=publishers, subscribers=subscribers, topics=_topics(pattern, topics, publishers),
         filters=filters or (default_filter(pattern),), size_bytes=size_bytes, rate=None if rate == "max" else rate,
-        warm_up_s=warm_up_s, duration_s=duration_s, connect=tuple(connect), connect_timeout_s=connect_timeout_s,
+        warm_up_s=warm_up_s, duration_s=duration_s, connect=connect.bases, connect_timeout_s=connect_timeout_s,
+        keys=connect.keys, identity=connect.identity,
     )  # fmt: skip
     try:
         with _watch() as watch, LoadRun(spec, watch) as run:
             run.prime()
             rounds, best = _search(run, max_p99_ms, max_loss) if find_max else _once(run)
+    except Denied as error:
+        raise Fail(str(error), Exit.DENIED) from None
     except LoadError as error:
         nobody = "no proxy answered" in str(error)
         raise Fail(str(error), Exit.NOBODY if nobody else Exit.NOT_REACHED) from None

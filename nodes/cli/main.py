@@ -16,13 +16,13 @@ from collections.abc import Sequence
 import click
 
 from fabric.core import BUILD
-from fabric.errors import FabricError, LocalWireError, NotConnected, TopicError
+from fabric.errors import FabricError, LocalWireError, NotAdmitted, NotAllowed, NotConnected, TopicError
 from fabric.private_files import OTHERS
 from nodes.cli.exits import Exit, Fail, plain, say
 
 COMMANDS = (
-    "agent", "frame", "gateway", "gateway-token", "load", "match", "page", "ping", "plan", "proxy", "pub", "request",
-    "services", "status", "sub", "top", "wait", "why",
+    "agent", "frame", "gateway", "gateway-token", "keys", "load", "match", "page", "ping", "plan", "proxy", "pub",
+    "request", "services", "status", "sub", "top", "wait", "why",
 )  # fmt: skip
 """Their names, in alphabetical order. Module and function have the same, with `_` for `-`."""
 
@@ -68,7 +68,7 @@ def fabric(context: click.Context, version: bool) -> None:
     \b
     Data goes to stdout, words to stderr. Exit codes: 0 done, 1 not reached in time or
     no match, 2 wrong usage, 3 a local prerequisite is missing, 4 no proxy answered,
-    130 interrupted.
+    5 denied by the rules of the mesh, 130 interrupted.
     """
     if version:
         click.echo(f"fabric {_version()} ({BUILD})")
@@ -89,6 +89,9 @@ def run(args: Sequence[str] | None = None) -> int:
         return error.code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
+    except (NotAdmitted, NotAllowed) as error:
+        say(str(error))
+        return Exit.DENIED
     except NotConnected as error:
         say(str(error))
         return Exit.NOBODY

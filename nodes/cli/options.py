@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
 from fabric import private_files
 from fabric.endpoints import DEFAULT_BASE, Endpoints
-from fabric.errors import expected
+from fabric.errors import NotAdmitted, expected
+from fabric.identity.keys import RULES_FILE, Keys
+from fabric.identity.keys import load as load_keys
 from fabric.node.node import Node
 from nodes.cli.exits import Exit, Fail
 from nodes.rules.fields import Field
@@ -21,6 +26,8 @@ from nodes.rules.fields import Field
 STORE = "FABRIC_STORE"
 """The environment variable with the URL of the frame nodes' store."""
 CONNECT_TIMEOUT_S = 10.0
+NEWS_S = 1.0
+"""Proxies take new rules within this time."""
 MESH_TIMEOUT_S = 2.5
 """How long to listen for the proxies, which announce themselves every second."""
 
@@ -73,18 +80,54 @@ def read_secret(path: str) -> bytes:
         raise Fail(f"{path} cannot be read: {error.strerror or error}", Exit.MISSING) from None
 
 
+@dataclass(frozen=True)
+class Connect:
+    """Where a command connects, and as whom.
+
+    bases:    addresses of proxies, at least one
+    keys:     folder of keys; None: without
+    identity: whose key to use; None: the only one there
+    """
+
+    bases: tuple[str, ...]
+    keys: str | None = None
+    identity: str | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(self.bases)
+
+
 def connect_option(command: Command) -> Command:
-    """Add --connect: the argument `connect`, one base address or several."""
+    """Add --connect, --keys and --identity: the argument `connect`, a Connect."""
+
+    @functools.wraps(command)
+    def with_connect(*args: Any, connect: Sequence[str], keys: str | None, identity: str | None, **options: Any) -> Any:
+        if identity is not None and keys is None:
+            raise click.UsageError(f"--identity {identity}: expected --keys DIR (or FABRIC_KEYS), which has its key")
+        return command(*args, connect=Connect(tuple(connect), keys, identity), **options)
+
+    # Each stands in front of what is here already: `help` shows the last one first.
+    for option in (
+        click.option("--identity", metavar="NAME", envvar="FABRIC_IDENTITY", show_envvar=True,
+                     help="Whose key to use. [default: the only one in the folder that is no proxy's]"),
+        keys_option,
+        click.option("--connect", metavar="URL", multiple=True, type=Base(), envvar="FABRIC_CONNECT",
+                     default=[DEFAULT_BASE], show_default=True, show_envvar=True,
+                     help="Base address of a proxy. Give several, and the node moves to the next when one is lost."),
+    ):  # fmt: skip
+        option(with_connect)
+    return with_connect  # type: ignore[return-value]
+
+
+def keys_option(command: Command) -> Command:
+    """Add --keys: the argument `keys`, a folder or None."""
     return click.option(
-        "--connect",
-        metavar="URL",
-        multiple=True,
-        type=Base(),
-        envvar="FABRIC_CONNECT",
-        default=[DEFAULT_BASE],
-        show_default=True,
+        "--keys",
+        metavar="DIR",
+        type=click.Path(),
+        envvar="FABRIC_KEYS",
         show_envvar=True,
-        help="Base address of a proxy. Give several, and the node moves to the next when one is lost.",
+        help="Folder of keys, see `fabric keys`. [default: without keys]",
     )(command)
 
 
@@ -101,12 +144,26 @@ def connect_timeout_option(command: Command) -> Command:
     )(command)
 
 
-def open_node(connect: Sequence[str], connect_timeout_s: float, name: str | None = None) -> Node:
-    """Return a connected node; NotConnected when no proxy answers.
+def open_node(connect: Connect, connect_timeout_s: float, name: str | None = None) -> Node:
+    """Return a connected node.
 
-    name: for people, in `fabric top` and `fabric why`; default: the command, its process id and its host
+    name:   for people, in `fabric top` and `fabric why`; default: the command, its process id and its host
+    errors: NotConnected when no proxy answers, NotAdmitted when none admits the key; KeysError
     """
-    return Node(list(connect), name=name or _node_name(), connect_timeout_s=connect_timeout_s)
+    name = name or _node_name()
+    keys = None if connect.keys is None else load_keys(connect.keys, connect.identity)
+    try:
+        return Node(connect.bases, name=name, connect_timeout_s=connect_timeout_s, keys=keys)
+    except NotAdmitted:
+        if keys is None or not _is_new(keys):
+            raise
+    time.sleep(NEWS_S)  # the rules were changed just now, and proxies may not have looked since
+    return Node(connect.bases, name=name, connect_timeout_s=connect_timeout_s, keys=keys)
+
+
+def _is_new(keys: Keys) -> bool:
+    """Whether the rules here were changed within the time in which proxies take them."""
+    return time.time() - (keys.folder / RULES_FILE).stat().st_mtime < 2 * NEWS_S
 
 
 def _node_name() -> str:

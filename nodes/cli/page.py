@@ -18,7 +18,7 @@ from fabric.wire import Message
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.exits import Exit, Fail, plain
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import PositiveNumber, check, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import Connect, PositiveNumber, check, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
 from nodes.operate.health import pages_problem
 from nodes.page.host import host_of, new_token
@@ -58,9 +58,9 @@ class Pages:
         """Set by `close`; ends the sender."""
         self._sender = threading.Thread(target=self._send_updates, name="updates", daemon=True)
 
-    def open(self, number: int, session: str | None = None, kept: Kept | None = None) -> HostedPage:
+    def open(self, number: int, secret: str | None = None, kept: Kept | None = None) -> HostedPage:
         """Make a page, and tell what it sees."""
-        page = self._pages[number] = self._make(session, kept)
+        page = self._pages[number] = self._make(secret, kept)
         page.subscribe("~/#", lambda message: self._saw(number, message))
         page.subscribe("~pagesession/#", lambda message: self._saw(number, message))
         return page
@@ -177,7 +177,7 @@ class Pages:
         """The visitor loads the page again: the session goes on in a new page."""
         node = page.node
         page.close(release=False)
-        again = self.open(number, page.session, page.chat())
+        again = self.open(number, page.secret, page.chat())
         if node is not None:
             again.attach(node)
 
@@ -220,7 +220,7 @@ def page(
     cap_s: float,
     http: Http,
     log_json: bool,
-    connect: Sequence[str],
+    connect: Connect,
     connect_timeout_s: float,
 ) -> Exit:
     """Host visitors' pages that a shell script can drive.
@@ -250,9 +250,9 @@ def page(
     backoff = Backoff(base_s=min(_PATIENCE.base_s, cap_s), cap_s=cap_s, attempts=attempts)
     updates = [] if path is None else _read_updates(path)
 
-    def make(session: str | None, kept: Kept | None) -> HostedPage:
+    def make(secret: str | None, kept: Kept | None) -> HostedPage:
         options: dict[str, Any] = {"lease_s": lease_s, "backoff": backoff, "consent": consent}
-        return HostedPage(session=session, buttons=names, kept=kept, **options)
+        return HostedPage(secret=secret, buttons=names, kept=kept, **options)
 
     with status_page("page", http) as status, open_node(connect, connect_timeout_s) as node:
         pages = Pages(lines, updates, rate, make)

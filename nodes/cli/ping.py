@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import click
 
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, say
-from nodes.cli.options import MESH_TIMEOUT_S, PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import MESH_TIMEOUT_S, Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe.ping_view import COLUMNS, Pings
 from nodes.observe.survey import Survey
@@ -32,7 +31,7 @@ from nodes.observe.survey import Survey
 @connect_option
 @connect_timeout_option
 def ping(
-    count: int, interval_s: float, timeout_s: float, as_json: bool, connect: Sequence[str], connect_timeout_s: float
+    count: int, interval_s: float, timeout_s: float, as_json: bool, connect: Connect, connect_timeout_s: float
 ) -> Exit:
     """Show the round trip through each proxy of the mesh.
 
@@ -52,7 +51,7 @@ def ping(
         except KeyboardInterrupt:
             interrupted = True  # and show what there is
     if not pings.rows():
-        raise Fail(f"a proxy at {', '.join(connect)} answered, but none announced itself", Exit.NOBODY)
+        raise Fail(f"a proxy at {connect} answered, but none announced itself", Exit.NOBODY)
     if as_json:
         for each in pings.as_json():
             click.echo(dumps(each))

@@ -29,6 +29,9 @@ from nodes.deployment.plan import Plan, make
               help="A file of mode 600 that holds the URL, where that has a password.")  # fmt: skip
 @click.option("--listen", metavar="URL", type=Base(),
               help=f"Base of the first proxy; others are 10 ports apart. [default: {DEFAULT_BASE}]")  # fmt: skip
+@click.option("--keys", metavar="DIR", type=click.Path(),
+              help="Folder of keys; scripts/up makes and places them. [default: FABRIC_KEYS, or none]")  # fmt: skip
+@click.option("--insecure", is_flag=True, default=None, help="Without keys, also where other machines reach a proxy.")
 @click.option("--state", metavar="FOLDER", type=click.Path(), default="var", envvar="FABRIC_STATE", show_default=True,
               show_envvar=True, help="Where logs, process ids and the default store are.")  # fmt: skip
 @click.option("--command", metavar="PATH", help="The fabric command to write into the plan. [default: this one]")
@@ -52,6 +55,10 @@ def plan(path: str | None, state: str, command: str | None, lines: bool, **flags
             wanted = description.read(_text(path))
         if STORE in os.environ and not wanted.keys() & {"store", "store_file"}:
             wanted["store"] = os.environ[STORE]
+        if "FABRIC_KEYS" in os.environ and not wanted.keys() & {"keys", "insecure"}:
+            wanted["keys"] = os.environ["FABRIC_KEYS"]
+        if "keys" in wanted:
+            wanted["keys"] = str(Path(wanted["keys"]).absolute())
         made = make(wanted, fabric=fabric, state=str(Path(state).absolute()))
     except ValueError as error:
         raise click.UsageError(f"{path}: {error}" if path else str(error)) from None

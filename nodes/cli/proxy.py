@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,13 +15,15 @@ import click
 
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.errors import expected
+from fabric.identity.keys import Keys
+from fabric.identity.keys import load as load_keys
 from fabric.payloads import dumps
-from fabric.proxy.proxy import Proxy
+from fabric.proxy.proxy import Proxy, proxy_keys
 from fabric.sockets import give_memory_back
 from nodes.cli.auditing import Note, audit_option, audit_stream, noting, watch
-from nodes.cli.exits import Exit, plain, say
+from nodes.cli.exits import Exit, plain
 from nodes.cli.operating import Http, http_of_proxy, operating_options, status_page
-from nodes.cli.options import Base, PositiveNumber
+from nodes.cli.options import Base, PositiveNumber, keys_option
 from nodes.cli.signals import TELLS_SENDERS, Sender, on_ending_signal, on_ending_signal_of, signals_held
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
@@ -27,6 +31,9 @@ from nodes.operate.health import proxy_death, proxy_problem
 from nodes.operate.metrics import proxy_figures
 from nodes.operate.systemd import READY, STOPPING, notify
 
+log = logging.getLogger("fabric.proxy")
+WARN_S = 60.0
+"""How often it says that it is open to others."""
 MAX_WAITING_LINES = 1_000
 """For a slow reader of stdout or stderr; beyond, lines are dropped."""
 WRITE_S = 1.0
@@ -75,6 +82,11 @@ class IpcMode(click.ParamType):  # type: ignore[type-arg]
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
               help="How long its nodes have to move to another proxy after SIGTERM.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
+@click.option("--observe", is_flag=True,
+              help="With --keys: let everything in, and only tell what would have been refused.")  # fmt: skip
+@click.option("--insecure", is_flag=True, help="Listen beyond loopback without keys: who reaches it may do everything.")
+@click.option("--identity", metavar="NAME", help="Whose key to use. [default: --name, or the only proxy there]")
+@keys_option
 @audit_option
 @partial(operating_options, default="PORT+5 of --listen, on loopback")
 def proxy(
@@ -84,6 +96,10 @@ def proxy(
     advertise: str | None,
     first: bool,
     ipc_mode: int,
+    keys: str | None,
+    identity: str | None,
+    observe: bool,
+    insecure: bool,
     audit: str | None,
     drain_s: float,
     as_json: bool,
@@ -95,11 +111,15 @@ def proxy(
     When it is a member of the mesh it prints one line of JSON on stdout, with "event": "ready". On SIGTERM or Ctrl-C
     it drains: its nodes move to another proxy, and then it ends.
 
+    With --keys only those come in who have a key, and do what their roles allow; see `fabric keys`. It reads keys.toml
+    again as soon as that changes, and on SIGHUP. Without keys it listens on loopback only.
+
     \b
     Two meshed proxies on one machine:
       fabric proxy --listen tcp://127.0.0.1:5570 --name p1
       fabric proxy --listen tcp://127.0.0.1:5580 --name p2 --join tcp://127.0.0.1:5570
     """
+    _check_exposed(listen, keys, insecure=insecure, observe=observe, identity=identity)
     logs.begin("fabric proxy", as_json=log_json)
     give_memory_back()
 
@@ -129,6 +149,9 @@ def proxy(
                 advertise=advertise,
                 first=first,
                 drain_s=drain_s,
+                keys=_keys(keys, identity, name),
+                observe=observe,
+                on_audit=note,
                 on_event=on_event,
             )
         except ValueError as error:
@@ -136,13 +159,17 @@ def proxy(
         # In this order: what cannot be used ends it, before anything else is said or heard.
         page = status_page("proxy", http, http_of_proxy(listen, http.guard), refused)
         with contextlib.closing(running), page as status:
-            _warn_of_others(listen)
             status.name = running.name
             status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
             status.ready(lambda: proxy_problem(running.stats()))
             watch(status, stream)
             note({"event": "started", "who": running.name, "from": listen})
-            with _draining(running, note if audit is not None else None), _told_when_late(running, join, tell):
+            with (
+                _draining(running, note if audit is not None else None),
+                _reloading(running),
+                _told_when_late(running, join, tell),
+                _warning_each_minute(_warnings(listen, keys, observe=observe)),
+            ):
                 running.run()
             note({"event": "ended", "who": running.name})
     return Exit.DONE
@@ -160,10 +187,66 @@ def _draining(running: Proxy, note: Note | None) -> contextlib.AbstractContextMa
     return on_ending_signal_of(drain)
 
 
-def _warn_of_others(listen: str) -> None:
-    if not Endpoints.parse(listen).is_local:
-        say(f"{listen} can be reached from other machines, and peers are not authenticated yet: anyone who reaches "
-            "these ports can read and write everything")  # fmt: skip
+def _keys(folder: str | None, identity: str | None, name: str | None) -> Keys | None:
+    """Errors: KeysError."""
+    if folder is None:
+        return None
+    return proxy_keys(folder, name) if identity is None else load_keys(folder, identity, as_proxy=True)
+
+
+def _check_exposed(listen: str, keys: str | None, *, insecure: bool, observe: bool, identity: str | None) -> None:
+    """Errors: UsageError for a proxy that other machines could reach without keys, unless that is meant."""
+    for option, given in (("--observe", observe), ("--identity", identity is not None)):
+        if given and keys is None:
+            raise click.UsageError(f"{option} goes with --keys DIR (or FABRIC_KEYS)")
+    if keys is None and not insecure and not Endpoints.parse(listen).is_local:
+        raise click.UsageError(
+            f"--listen {listen} can be reached from other machines, and anyone who reaches it could read and write "
+            "everything: expected --keys DIR, which `fabric keys init` makes, or --insecure"
+        )
+
+
+def _warnings(listen: str, keys: str | None, *, observe: bool) -> list[str]:
+    """Return what an operator should not forget."""
+    if observe:
+        return ["--observe: rights are not enforced: what would have been refused is let in, and only told"]
+    if keys is None and not Endpoints.parse(listen).is_local:
+        return [f"INSECURE: {listen} can be reached from other machines, and has no keys: anyone who reaches these "
+                "ports can read and write everything"]  # fmt: skip
+    return []
+
+
+@contextlib.contextmanager
+def _warning_each_minute(warnings: Sequence[str]) -> Iterator[None]:
+    """Say these now, and each minute while the block runs."""
+    ended = threading.Event()
+
+    def warn() -> None:
+        while True:
+            for words in warnings:
+                log.warning("%s", words)
+            if ended.wait(WARN_S):
+                return
+
+    warner = threading.Thread(target=warn, name="fabric-proxy-warnings", daemon=True)
+    if warnings:
+        warner.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if warnings:
+            warner.join()
+
+
+@contextlib.contextmanager
+def _reloading(running: Proxy) -> Iterator[None]:
+    """While the block runs, SIGHUP has it read its rules again, and never ends it."""
+    before = signal.signal(signal.SIGHUP, lambda number, stack_frame: running.reload())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextlib.contextmanager

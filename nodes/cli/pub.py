@@ -6,20 +6,28 @@ import gzip
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, ScopeError, TopicError, expected
+from fabric.errors import (
+    HighWaterMarkReached,
+    LocalWireError,
+    NotAllowed,
+    NotConnected,
+    ScopeError,
+    TopicError,
+    expected,
+)
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
 from nodes.cli import ingest
 from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
 
 SHOWN_REFUSALS = 10
@@ -57,7 +65,7 @@ class _NumbersAreNoOptions(click.Command):
 def pub(
     topic: str | None,
     payload: str | None,
-    connect: Sequence[str],
+    connect: Connect,
     connect_timeout_s: float,
     raw: bool,
     csv_file: str | None,
@@ -75,7 +83,7 @@ def pub(
 
     With --csv, a row is skipped where a column of its topic is empty or NA. A payload of one column becomes a number
     where it is written as one, and nil where it is empty or NA. Lines that are not messages are reported and counted;
-    then the exit code is 1.
+    then the exit code is 1. So are messages that the rules of the mesh do not allow; then it is 5.
 
     \b
     Examples:
@@ -108,6 +116,8 @@ def _publish(node: Node, items: Iterator[ingest.Item], single: bool, rate: float
             say(run.words())
         if as_json:
             click.echo(dumps(run.as_json()))
+    if run.denied:
+        return Exit.DENIED
     return Exit.NOT_REACHED if run.refused or run.unconfirmed else Exit.DONE
 
 
@@ -168,8 +178,9 @@ class _Run:
     """One run of `fabric pub`: what was sent, skipped and refused so far."""
 
     def __init__(self) -> None:
-        self.sent = self.skipped = self.refused = self.unconfirmed = 0
-        """Items so far, by what became of them; `unconfirmed` is set after the node has closed."""
+        self.sent = self.skipped = self.refused = self.denied = self.unconfirmed = 0
+        """Items so far, by what became of them; `denied` are some of `refused`; `unconfirmed` is set after the node has
+        closed."""
         self._started = self._shown = time.monotonic()
         """When it began, and when progress was last shown, in seconds; equal while nothing was shown."""
         self._watched = sys.stderr.isatty()
@@ -186,6 +197,9 @@ class _Run:
                         raise ScopeError(expected("topic", item.topic, "one without ~/, which never leaves its page"))
                     publish(item.topic, item.payload)
                     self.sent += 1
+                except NotAllowed as error:
+                    self.denied += 1
+                    self._refuse(item.line, str(error))
                 except (TopicError, LocalWireError) as error:
                     if not item.line:
                         raise  # the one message of the command line: wrong usage
@@ -219,12 +233,13 @@ class _Run:
     def words(self) -> str:
         rate = f"{self.sent / self._elapsed_s:,.0f}/s"
         words = f"sent {self.sent:,}, skipped {self.skipped:,}, refused {self.refused:,}"
+        words += f" (denied {self.denied:,})" if self.denied else ""
         words += f", {self.unconfirmed:,} not known to have arrived" if self.unconfirmed else ""
         return f"{words} in {self._elapsed_s:.2f} s, {rate}"
 
     def as_json(self) -> dict[str, Any]:
-        counts = {"sent": self.sent, "skipped": self.skipped, "refused": self.refused, "unconfirmed": self.unconfirmed}
-        return {**counts, "elapsed_s": round(self._elapsed_s, 6)}
+        names = ("sent", "skipped", "refused", "denied", "unconfirmed")
+        return {**{name: getattr(self, name) for name in names}, "elapsed_s": round(self._elapsed_s, 6)}
 
     @property
     def _elapsed_s(self) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from fabric.errors import Busy, RequestTimeout, ServiceError, StateError
@@ -11,7 +9,7 @@ from fabric.payloads import dumps, to_json
 from fabric.services import Client
 from nodes.cli.exits import Exit, Fail
 from nodes.cli.ingest import payload_of
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 
 DEADLINE_S = 5.0
 
@@ -31,7 +29,7 @@ def request(
     name: str,
     operation: str,
     body: str | None,
-    connect: Sequence[str],
+    connect: Connect,
     connect_timeout_s: float,
     deadline_s: float,
     key: str | None,
@@ -41,7 +39,8 @@ def request(
     BODY is read as JSON, and sent as a string where it is not JSON; without BODY, nil is sent. The request goes to one
     instance, and to another when that one leaves, is busy or does not answer.
 
-    Ends with 1 when no answer came in time or the request was refused, and with 4 when no instance is there.
+    Ends with 1 when no answer came in time or the request was refused, with 4 when no instance is there, and with 5
+    when the rules of the mesh do not allow to ask this service.
 
     \b
     Example:
@@ -50,6 +49,8 @@ def request(
     payload = None if body is None else payload_of(body)
     with open_node(connect, connect_timeout_s) as node, Client(node) as client:
         try:
+            if denied := node.why_not("request", name):
+                raise Fail(denied, Exit.DENIED)
             future = client.submit(name, operation, payload, deadline_s=deadline_s, key=key)
         except ValueError as error:
             raise click.UsageError(str(error)) from None

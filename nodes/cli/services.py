@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 
 import click
 
@@ -11,7 +10,7 @@ from fabric.payloads import dumps, to_json
 from fabric.services.directory import Instance
 from fabric.services.presence import ANNOUNCE_S, Watcher
 from nodes.cli.exits import Exit, Fail
-from nodes.cli.options import connect_option, connect_timeout_option, open_node
+from nodes.cli.options import Connect, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 
 LISTEN_S = ANNOUNCE_S + 0.5
@@ -25,7 +24,7 @@ MAX_INFO_CHARS = 80
 @connect_option
 @connect_timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print the announcements, one JSON object an instance.")
-def services(name: str | None, connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> Exit:
+def services(name: str | None, connect: Connect, connect_timeout_s: float, as_json: bool) -> Exit:
     """List the live instances of all services, or of the service NAME.
 
     Listens for 1.5 s, since every instance announces itself each second. Ends with 4 when none is found.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import click
 
 from fabric.payloads import dumps, to_json
 from nodes.cli.exits import Exit, Fail
-from nodes.cli.options import MESH_TIMEOUT_S, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import MESH_TIMEOUT_S, Connect, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe.announcements import announcements
 from nodes.observe.mesh_view import COLUMNS, NUMERIC, MeshView
@@ -19,7 +18,7 @@ from nodes.observe.mesh_view import COLUMNS, NUMERIC, MeshView
 @connect_option
 @connect_timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print the announcements, one JSON object a proxy.")
-def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> Exit:
+def status(connect: Connect, connect_timeout_s: float, as_json: bool) -> Exit:
     """Show the proxies of the mesh.
 
     Asks by subscribing to $fabric/proxy/+, where every proxy announces itself each second.
@@ -31,6 +30,9 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
                to subscribers and links, from links to subscribers, to guests
     REFUSED    parts that were not a message, or not allowed
     BUILD      what carries its streams: compiled, or plain Python
+    KEYS       yes: who may do what is decided by keys; observing: and only told; stale: by
+               the rules before a file that is wrong; none: anybody of this machine may do
+               everything; INSECURE: anybody who reaches it
     """
     view = MeshView()
     with open_node(connect, connect_timeout_s) as node:
@@ -38,10 +40,11 @@ def status(connect: Sequence[str], connect_timeout_s: float, as_json: bool) -> E
             if view.is_complete():
                 break
     if not view.names:
-        raise Fail(f"a proxy at {', '.join(connect)} answered, but none announced itself", Exit.NOBODY)
+        raise Fail(f"a proxy at {connect} answered, but none announced itself", Exit.NOBODY)
     if as_json:
         for each in view.as_json():
             click.echo(dumps(to_json(each)))
     else:
-        click.echo(table_text(COLUMNS, view.rows(), right=NUMERIC))
+        rows = [(*row, view.keys_of(row[0])) for row in view.rows()]
+        click.echo(table_text((*COLUMNS, "KEYS"), rows, right=NUMERIC))
     return Exit.DONE

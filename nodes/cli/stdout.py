@@ -41,6 +41,10 @@ class Outlet(Generic[T]):
         self.ended = True
         self._waiting.put(None)
 
+    def wake(self) -> None:
+        """Wake the writer, from any thread: there is something else to look at."""
+        self._waiting.put(None)
+
     def items(self, timeout_s: float | None = 0.0) -> Iterator[T]:
         """Yield the items that wait now. When the caller breaks off, the rest waits for the next call.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import select
 import sys
 import time
-from collections.abc import Sequence
 from functools import partial
 
 import click
@@ -20,9 +19,9 @@ from fabric.node.node import NodeState
 from fabric.payloads import dumps, to_json
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json
-from nodes.cli.exits import Exit, plain, say
+from nodes.cli.exits import Exit, Fail, plain, say
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
 
@@ -45,6 +44,8 @@ class Printer:
         """True from the first ack on. I/O thread only."""
         self.printed = 0
         """Messages written to stdout, by `flush`."""
+        self.denied = ""
+        """Why a filter may not be held; "" while all may. Set by the I/O thread, once."""
 
     def message(self, message: Message) -> None:
         """Take a message; one that matches several filters comes once for each, one after the other: print it once."""
@@ -53,8 +54,16 @@ class Printer:
             self.outlet.put(message)
 
     def ack(self, topic_filter: str, ack: Ack) -> None:
+        if ack.denied:
+            self.deny(topic_filter, ack.error or "")
+            return
         self._acked = True
         self.words(_ack_words(topic_filter, ack))
+
+    def deny(self, topic_filter: str, why: str) -> None:
+        """Take it that a filter may not be held, or not any more."""
+        self.denied = self.denied or why
+        self.outlet.wake()
 
     def coverage(self, event: CoverageEvent) -> None:
         """Take a change of coverage. What is covered before the first ack, the ack tells."""
@@ -98,7 +107,7 @@ class Printer:
 @operating_options
 def sub(
     filters: tuple[str, ...],
-    connect: Sequence[str],
+    connect: Connect,
     connect_timeout_s: float,
     count: int | None,
     timeout_s: float | None,
@@ -113,7 +122,8 @@ def sub(
     matches several of the FILTERs is printed once. Words on stderr tell when the subscription is acknowledged, which
     proxies it covers, when that changes, and every loss.
 
-    With --timeout it ends with 1 when --count was not reached, or, without --count, when nothing came.
+    With --timeout it ends with 1 when --count was not reached, or, without --count, when nothing came. It ends with 5
+    as soon as the rules of the mesh do not allow one of the FILTERs, also later on.
 
     \b
     Examples:
@@ -129,6 +139,7 @@ def sub(
         node.on_gap(lambda gap: printer.words(_gap_words(gap)))
         node.on_coverage(printer.coverage)
         node.on_state(lambda state: printer.words(_state_words(state)))
+        node.on_denied(printer.deny)
         for topic_filter in dict.fromkeys(filters):
             node.subscribe(topic_filter, printer.message, partial(printer.ack, topic_filter))
         status.watch_node(node)
@@ -145,6 +156,9 @@ def _print(printer: Printer, count: int | None, timeout_s: float | None) -> Exit
             printer.flush(max(0.0, min(LOOK_S, left)), count - printer.printed if count else None)
             if count and printer.printed >= count:
                 return Exit.DONE
+            if printer.denied:
+                printer.flush()  # what was allowed before
+                raise Fail(printer.denied, Exit.DENIED)
             if left <= 0:
                 return Exit.NOT_REACHED if count or not printer.printed else Exit.DONE
         return Exit.DONE

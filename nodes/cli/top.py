@@ -16,7 +16,7 @@ import click
 
 from fabric.payloads import dumps, to_json
 from nodes.cli.exits import Exit, Fail, plain
-from nodes.cli.options import MESH_TIMEOUT_S, PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.options import MESH_TIMEOUT_S, Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe import mesh_view, top_view
 from nodes.observe.survey import Asked, Survey
@@ -77,7 +77,7 @@ class Look:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each picture.")
 @connect_option
 @connect_timeout_option
-def top(interval_s: float, once: bool, as_json: bool, connect: Sequence[str], connect_timeout_s: float) -> Exit:
+def top(interval_s: float, once: bool, as_json: bool, connect: Connect, connect_timeout_s: float) -> Exit:
     """Show the mesh live: proxies, links, rates, the slowest nodes and losses. q or Ctrl-C ends it.
 
     Every node is asked for its figures; where there are more than 200, a sample of them. The columns of proxies are

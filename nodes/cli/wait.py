@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import click
 
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, say
-from nodes.cli.options import PositiveNumber, connect_option, open_node
+from nodes.cli.options import Connect, PositiveNumber, connect_option, open_node
 from nodes.observe.announcements import announcements
 from nodes.observe.mesh_view import MeshView
 
@@ -20,7 +19,7 @@ from nodes.observe.mesh_view import MeshView
               help="How long to wait.")  # fmt: skip
 @click.option("--proxies", metavar="N", type=click.IntRange(1), help="The mesh is ready only with N proxies or more.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
-def wait(connect: Sequence[str], timeout_s: float, proxies: int | None, as_json: bool) -> Exit:
+def wait(connect: Connect, timeout_s: float, proxies: int | None, as_json: bool) -> Exit:
     """Wait until the mesh is ready: all its proxies are members, and linked with each other.
 
     Ends with 0 when it is ready, 1 when it is not ready in time, and 4 when no proxy answered.

@@ -20,14 +20,18 @@ _PLACED = {"name": str, "host": str, "args": list}
 _KEYS: dict[str, dict[str, type]] = {
     "": {
         "proxies": object, "frames": object, "pages": object, "hosts": dict, "store": str, "store_file": str,
-        "listen": str, "http_token_file": str, "runner": str, "ready_s": float, "grace_s": float,
+        "listen": str, "keys": str, "insecure": bool,
+        "http_token_file": str, "runner": str, "ready_s": float, "grace_s": float,
     },
     "hosts": {"address": str, "fabric": str, "state": str, "runner": str},
     "proxies": {**_PLACED, "listen": str},
     "frames": {**_PLACED, "store": str, "store_file": str},
     "pages": {**_PLACED, "count": int},
 }  # fmt: skip
-_WANTED = {str: "text in quotes", list: "a list of texts", int: "a whole number", float: "a number", dict: "tables"}
+_WANTED = {
+    bool: "true or false", str: "text in quotes", list: "a list of texts", int: "a whole number", float: "a number",
+    dict: "tables",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,4 +153,6 @@ def _fits(value: object, wanted: type) -> bool:
         return isinstance(value, list) and all(_fits(each, str) for each in value)
     if wanted is str:
         return isinstance(value, str) and value.strip() != "" and value.isprintable()
+    if wanted is bool:
+        return isinstance(value, bool)
     return isinstance(value, (int, float) if wanted is float else wanted) and not isinstance(value, bool)

@@ -6,6 +6,8 @@
     store = "postgresql://…"        # without a password; default: SQLite in the state folder of the first host
     store_file = "/etc/fabric/store"  # instead: a file of mode 600 on each host of a frame node, which holds the URL
     listen = "tcp://127.0.0.1:5570" # the first proxy's; the others' ports are 10, 20, … above it
+    keys = "keys"                   # folder of keys on this machine: `scripts/up` makes and places what is missing
+    insecure = true                 # instead: proxies that other machines reach let everybody do everything
     http_token_file = "/etc/fabric/http"  # a token of mode 600 on each host, for the status pages that others may ask
     runner = "ssh {host}"           # what runs a command on a host: `ip netns exec {host}` does as well
     ready_s = 30                    # after this time, a process that is not ready has failed
@@ -41,6 +43,10 @@ from nodes.deployment.description import Host, check, hosts_of, place, seconds, 
 from nodes.deployment.secret_words import has_password
 
 PORT_STEP = 10
+KEYS_FOLDER = "keys"
+"""In the state folder of a host: keys.toml, and the private keys of what runs there. scripts/lib/common.sh knows it."""
+RESERVED = ("mesh", "scripts")
+"""Names of keys that are no process's: what all proxies show, and the scripts' own."""
 SEPARATOR = "\x1f"
 """Between the fields of a line: no text of a description holds it, and bash keeps an empty field between two."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -68,18 +74,23 @@ class Process:
 
 @dataclass(frozen=True)
 class Plan:
-    """All processes in the order they start in: proxies, frame nodes, pages."""
+    """All processes in the order they start in: proxies, frame nodes, pages.
+
+    keys: folder of keys on the machine where the plan is made; empty: without keys
+    """
 
     processes: tuple[Process, ...]
     ready_s: int
     grace_s: int
+    keys: str = ""
 
     def lines(self) -> Iterator[str]:
         """Yield lines for scripts, fields between SEPARATOR; what a shell is to run is quoted for it.
 
-        ready_s, grace_s; then for each process: name, kind, host, runner, state, fabric, base, readies, alone, command
+        ready_s, grace_s, keys; then for each process:
+        name, kind, host, runner, state, fabric, base, readies, alone, command
         """
-        yield f"{self.ready_s}{SEPARATOR}{self.grace_s}"
+        yield SEPARATOR.join((str(self.ready_s), str(self.grace_s), self.keys))
         for each in self.processes:
             host = each.host
             where = (host.name, " ".join(host.runner), shlex.quote(host.state), shlex.quote(host.fabric))
@@ -101,11 +112,15 @@ def make(description: Mapping[str, Any], *, fabric: str, state: str) -> Plan:
     pages = _pages(description, hosts, proxies)
     if pages and not frames:
         raise ValueError("pages need a frame node: expected frames (--frames) 1 or more")
-    processes = tuple(_guarded(each, description) for each in (*proxies, *frames, *pages))
+    processes = tuple(_secured(each, description) for each in (*proxies, *frames, *pages))
     _check_names(processes)
     _check_reach(proxies, processes)
     _check_secrets(processes)
-    return Plan(processes, seconds(description, "ready_s", 30), seconds(description, "grace_s", 10))
+    _check_open(proxies, description)
+    _check_reserved(processes, description)
+    return Plan(
+        processes, seconds(description, "ready_s", 30), seconds(description, "grace_s", 10), description.get("keys", "")
+    )
 
 
 def _proxies(description: Mapping[str, Any], hosts: list[Host]) -> list[Process]:
@@ -212,12 +227,33 @@ def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Proc
     return processes
 
 
-def _guarded(process: Process, description: Mapping[str, Any]) -> Process:
-    """Have its status page ask for a token, where the description names a file with one."""
-    if "http_token_file" not in description:
-        return process
-    words = process.command[:2] + ("--http-token-file", description["http_token_file"]) + process.command[2:]
-    return replace(process, command=words)
+def _secured(process: Process, description: Mapping[str, Any]) -> Process:
+    """Give it its key and the token of its status page, where the description has any. Keys lie in its state folder."""
+    more: list[str] = []
+    if "keys" in description:
+        more += ["--keys", f"{process.host.state}/{KEYS_FOLDER}", "--identity", process.name]
+    elif process.kind == "proxy" and not Endpoints.parse(process.base).is_local:
+        more += ["--insecure"]  # said by the description, see `_check_open`
+    if "http_token_file" in description:
+        more += ["--http-token-file", description["http_token_file"]]
+    return replace(process, command=(*process.command[:2], *more, *process.command[2:]))
+
+
+def _check_reserved(processes: Iterable[Process], description: Mapping[str, Any]) -> None:
+    for each in processes:
+        if "keys" in description and each.name in RESERVED:
+            raise ValueError(expected("name", each.name, f"another one: with keys, {' and '.join(RESERVED)} are taken"))
+
+
+def _check_open(proxies: Iterable[Process], description: Mapping[str, Any]) -> None:
+    if "keys" in description and description.get("insecure", False):
+        raise ValueError("keys and insecure: expected one of them")
+    for each in proxies:
+        if not ("keys" in description or description.get("insecure", False) or Endpoints.parse(each.base).is_local):
+            raise ValueError(
+                f"{each.name} at {each.base} can be reached from other machines, and anyone who reaches it could read "
+                "and write everything: expected keys = 'FOLDER' (--keys), or insecure = true (--insecure)"
+            )
 
 
 def _connect(host: Host, proxies: list[Process], number: int) -> Iterator[str]:

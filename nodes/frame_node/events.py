@@ -1,7 +1,8 @@
 """What a frame node publishes after a commit, and what it logs of it.
 
-    ~pagesession/<home>/<session>/frame/state   the page's state map
-    site_connect/agent/<agent>/state            for each agent concerned, the page's state map without its code
+    ~pagesession/<home>/<session>/frame/state   the page's state map, proven by the page's key
+    site_connect/agent/<agent>/state            for each agent concerned, the page's state map without its code,
+                                                proven by the key of the agent's lease
     site_connect/buttons                        {button: available agents}, when it changed and every few seconds
 
 Codes and session ids are logged as `log_code` only.
@@ -21,6 +22,7 @@ from nodes.frame_node.touched import Touched
 from nodes.operate.logs import named
 from nodes.rules import topics
 from nodes.rules.contact_codes import log_code
+from nodes.rules.state_map import proven
 from nodes.store.records import Page
 
 log = logging.getLogger("nodes.frame_node")
@@ -50,8 +52,9 @@ class Events:
         events: list[tuple[str, Mapping[str, object]]] = []
         for session, page in touched.pages.items():
             self._log(page)
-            events.append((topics.on_the_wire(page.home, session, topics.STATE), for_page(page)))
-            events += [(topics.agent_state(agent), for_agent(page)) for agent in touched.agents[session]]
+            events.append((topics.on_the_wire(page.home, session, topics.STATE), proven(for_page(page), page.key)))
+            hearers = [agent for agent in touched.agents[session] if agent in touched.keys]
+            events += [(topics.agent_state(agent), proven(for_agent(page), touched.keys[agent])) for agent in hearers]
         self._publish(events)
 
     def tell_buttons(self, available: Mapping[str, int], always: bool) -> None:

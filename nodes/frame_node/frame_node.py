@@ -22,9 +22,10 @@ from fabric.errors import Busy
 from fabric.node.node import Node
 from fabric.services import Request, Server
 from nodes.frame_node.events import Events
+from nodes.frame_node.hosts import Hosts
 from nodes.frame_node.touched import Touched
 from nodes.frame_node.watched_store import WatchedStore
-from nodes.frame_node.work import Offers, Turn, Work, in_order
+from nodes.frame_node.work import Hearers, Offers, Turn, Work, in_order
 from nodes.rules import topics
 from nodes.store import expiry
 from nodes.store.records import StoreOptions
@@ -49,15 +50,19 @@ class FrameNode:
     max_batch:     requests that are committed together
     name:          for its count of wrong codes; default: the node's name
 
+    errors:        Busy when the store does not answer
+
     Two threads work here: the server's worker does requests, the ticker does what time demands.
 
     name, _options: never change
     server:        answers requests from the first moment until `close`
+    _hosts:        whom it has agreed on a key with; of the server's worker
     _store:        the store, used by one of the two threads at a time
     _events:       publishes after the commits of both threads; `tell_buttons` by the ticker only
     _wake:         set when the ticker has something to do before its next tick; the ticker clears it
     _closing:      whether `close` was called; then the ticker ends
     _offers:       whether the next turn must offer chats. Both threads set it, the ticker clears it
+    _unproven:     requests whose proof did not hold, and pages in them; only grows, in the server's worker
     _availability: whether the next turn must count available agents. Both threads set it, the ticker clears it
     """
 
@@ -73,11 +78,13 @@ class FrameNode:
     ) -> None:
         self.name = name or node.name
         self._options = options
+        self._hosts = Hosts(store.private())
         self._store = WatchedStore(store)
         self._events = Events(node)
         self._wake = threading.Event()
         self._closing = False
         self._offers = self._availability = True
+        self._unproven = 0
         self.server = Server(
             node,
             topics.FRAME_SERVICE,
@@ -101,7 +108,12 @@ class FrameNode:
 
     def figures(self) -> dict[str, Any]:
         """Return figures of the requests, and whether the store answers."""
-        return {**self.server.stats(), "untold": self._events.untold, "store_up": self._store.answers}
+        return {
+            **self.server.stats(),
+            "untold": self._events.untold,
+            "unproven": self._unproven,
+            "store_up": self._store.answers,
+        }
 
     def store_figures(self) -> dict[str, int]:
         """Return figures of the store, and how many codes are `free`; nothing while it is away."""
@@ -128,14 +140,15 @@ class FrameNode:
 
     def _handle(self, batch: list[Request]) -> list[Any]:
         """One commit for all that waited, then the events, then (by the server) the replies."""
-        works = [Work(request, self._options.codes, self.name) for request in batch]
+        works = [Work(request, self._options.codes, self.name, self._hosts) for request in batch]
         runs = in_order(works)
         try:
             outcomes = dict(zip(runs, self._store.commit(runs), strict=True))
         except Busy as error:
             return [error] * len(batch)
         done = {run: outcome for run, outcome in outcomes.items() if not isinstance(outcome, Exception)}
-        self._tell([run.touched for run in done if isinstance(run, Work | Offers)])
+        self._tell([run.touched for run in done if isinstance(run, Work | Offers | Hearers)])
+        self._unproven += sum(work.unproven for work in works)
         for run in outcomes.keys() - done.keys() - set(works):
             log.error("%s failed; a tick, or the next batch, tries again", run, exc_info=outcomes[run])
         return [outcomes[work] for work in works]

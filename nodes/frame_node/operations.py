@@ -47,6 +47,7 @@ class Operation:
     frees_agents:  a waiting chat may have found its agent after it
     moves_agents:  the number of available agents may have changed after it
     takes_node:    `call` takes one argument more, `node`: the name of the frame node that serves the request
+    brings_key:    who asks hands its key over, and need not be known; `call` takes one argument more, `key`
     former_agents: returns the agents of the page before it; they must hear of it, though they may be in it no more
     """
 
@@ -56,13 +57,21 @@ class Operation:
     frees_agents: bool = False
     moves_agents: bool = False
     takes_node: bool = False
+    brings_key: bool = False
     former_agents: Callable[[Transaction, str], Sequence[str]] | None = None
+
+    @property
+    def is_anybodys(self) -> bool:
+        """Whether it needs no proof."""
+        return not self.fields
 
 
 OPERATIONS: dict[str, Operation] = {
     # a page's
     "grant_code": Operation(
-        pages.grant_code, {"session": SESSION, "home": HOME, "lease_s": LEASE_S, "consent": CONSENT}
+        pages.grant_code,
+        {"session": SESSION, "home": HOME, "lease_s": LEASE_S, "consent": CONSENT},
+        brings_key=True,
     ),
     "renew": Operation(pages.renew, {"session": SESSION}, reads=True),
     "renew_many": Operation(pages.renew_many, {"sessions": SESSIONS}, reads=True),
@@ -79,6 +88,7 @@ OPERATIONS: dict[str, Operation] = {
     "sign_in": Operation(
         agents.sign_in,
         {"agent": AGENT, "name": NAME, "buttons": BUTTONS, "lease_s": LEASE_S},
+        brings_key=True,
         frees_agents=True,
         moves_agents=True,
     ),

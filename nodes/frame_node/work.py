@@ -12,14 +12,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from fabric.errors import FabricError
 from fabric.services.messages import Request
+from nodes.frame_node.hosts import Hosts
 from nodes.frame_node.operations import OPERATIONS, Operation, agent_map, for_agent, for_page, parse
+from nodes.frame_node.proven import (
+    Envelope,
+    NotProven,
+    check_fresh,
+    check_known_key,
+    check_own_key,
+    meet,
+    proven_sessions,
+    read_envelope,
+)
 from nodes.frame_node.touched import Touched
 from nodes.frame_node.watched_store import Run
+from nodes.rules.acquaintance import MEET
+from nodes.rules.agent_map import proven_agent
 from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.state_map import StateMap, proven
 from nodes.store import agents, chats, expiry, grants, pages, replies
 from nodes.store.records import Agent, Change, Page
 from nodes.store.transaction import Transaction
@@ -31,32 +45,53 @@ EXPIRE_LIMIT = 200
 class Work:
     """One request. Called with a transaction it returns the reply, or raises a FabricError and has changed nothing.
 
-    key:        stands for the request's idempotency key in the store, where as a digest any key fits; "" where no reply
-                is kept. Never changes
+    key:        by which the store knows it if it comes again, of whoever asks; "" where no reply is kept. Never changes
     asked:      the operation and its arguments, as checked; never changes
     touched:    what the last call has changed; each call begins with nothing
+    unproven:   how many pages the last call, or the checks before it, has found not to be what speaks
+    _request:   what came; never changes
     _operation: what is asked for; None when the request is refused. Never changes
-    _refused:   why it may not even be tried; exactly one of `_operation` and `_refused` is None
+    _refused:   why it may not even be tried
+    _met:       the answer to who wants to agree on a key. Exactly one of `_operation`, `_refused` and `_met` is there
     _arguments: the operation's fields, as checked; empty when the request is refused
+    _envelope:  when it was asked, and so on; never changes
+    _own_key:   the key that it brings, as proven; "" where the store knows it. Never changes
     _node:      name of this frame node, for its count of wrong codes
     """
 
-    def __init__(self, request: Request, codes: CodeFormat, node: str) -> None:
-        self._node = node
+    def __init__(self, request: Request, codes: CodeFormat, node: str, hosts: Hosts) -> None:
+        self._node, self._request = node, request
         self._operation: Operation | None = None
         self._refused: FabricError | None = None
         self._arguments: dict[str, Any] = {}
-        self.key = ""
+        self._envelope = Envelope(0.0)
+        self._own_key = self.key = ""
+        self._met: dict[str, Any] | None = None
         self.touched = Touched()
+        self.unproven = 0
         try:
-            self._arguments = parse(request.op, request.body, codes)
-            self._operation = OPERATIONS[request.op]
+            self._check(request, codes, hosts)
         except FabricError as refused:
-            self._refused = refused
+            self._refused, self._arguments = refused, {}
+            self.unproven = int(isinstance(refused, NotProven))
         self.asked = {"operation": request.op, "arguments": self._arguments}
         if self._operation is not None and not self._operation.reads:
-            # Retries of one request have one key, whichever frame node they reach.
-            self.key = hashlib.sha256(request.key.encode()).hexdigest()
+            # Retries of one request are known by this, whichever frame node they reach. Nobody uses it up for others.
+            who = self._arguments.get("agent", self.session)
+            self.key = hashlib.sha256(f"{who} {self._envelope.once}".encode()).hexdigest()
+
+    def _check(self, request: Request, codes: CodeFormat, hosts: Hosts) -> None:
+        """Check all that can be checked without the store. Errors: NotAllowed, UnknownContactCode, Busy."""
+        if request.op == MEET:
+            self._met = meet(request.op, request.body, hosts)
+            return
+        self._arguments = parse(request.op, request.body, codes)
+        operation = OPERATIONS[request.op]
+        if not operation.is_anybodys:
+            self._envelope = read_envelope(request.op, request.body)
+        if operation.brings_key:
+            self._own_key = check_own_key(request.op, self._arguments, request.body, hosts)
+        self._operation = operation
 
     @property
     def session(self) -> str:
@@ -70,17 +105,53 @@ class Work:
 
     def __call__(self, tx: Transaction) -> dict[str, Any]:
         self.touched = Touched()
+        if self._met is not None:
+            return self._met
         if self._operation is None:
             assert self._refused is not None
             raise self._refused
-        operation = self._operation
-        if not self.key:
+        operation, self.unproven = self._operation, 0
+        if operation.is_anybodys:
             return self._do(tx, operation)
-        return replies.once(tx, self.key, self.asked, lambda: self._do(tx, operation))
+        try:
+            check_fresh(self._envelope, tx.now)
+            if operation.call is pages.renew_many:
+                return self._renew_many(tx)
+            key = self._own_key or check_known_key(tx, self._request.op, self._arguments, self._request.body)
+        except NotProven:
+            self.unproven = 1
+            raise
+        reply = (
+            replies.once(tx, self.key, self.asked, lambda: self._do(tx, operation))
+            if self.key
+            else self._do(tx, operation)
+        )
+        agent = self._arguments.get("agent")
+        if agent is not None:
+            self.touched.keys[agent] = key
+        return self._proven(reply, key)
+
+    def _renew_many(self, tx: Transaction) -> dict[str, Any]:
+        """Renew the pages whose proofs hold; of the others nothing is said."""
+        asked = list(dict.fromkeys(self._arguments["sessions"]))
+        keys = proven_sessions(tx, self._arguments["sessions"], self._envelope)
+        self.unproven = len(asked) - len(keys)
+        renewed = pages.renew_many(tx, list(keys))
+        at = self._envelope.at
+        return {
+            "pages": {session: page and proven(for_page(page), keys[session], at) for session, page in renewed.items()}
+        }
+
+    def _proven(self, reply: dict[str, Any], key: str) -> dict[str, Any]:
+        """Return the reply with its proofs; nothing to be proven is in one without a state map."""
+        if "version" in reply:
+            return proven(cast(StateMap, reply), key, self._envelope.at)
+        return proven_agent(reply, key, self._envelope.at) if "pages" in reply else reply
 
     def _do(self, tx: Transaction, operation: Operation) -> dict[str, Any]:
         former = operation.former_agents(tx, self.session) if operation.former_agents else ()
         also = {"node": self._node} if operation.takes_node else {}
+        also |= {"key": self._own_key} if operation.brings_key else {}
         outcome = operation.call(tx, **self._arguments, **also)
         self.touched.offers = operation.frees_agents
         self.touched.availability = operation.moves_agents
@@ -99,8 +170,6 @@ class Work:
                 return dict(for_page(outcome) if agent is None else for_agent(outcome))
             case Agent():
                 return agent_map(outcome)
-            case dict() if operation.call is pages.renew_many:
-                return {"pages": {session: page and for_page(page) for session, page in outcome.items()}}
             case dict():
                 return outcome
             case Change():
@@ -126,6 +195,21 @@ class Offers:
         if any(work.touched.offers for work in self._works):
             for page in chats.offer(tx):
                 self.touched.page(page)
+
+
+class Hearers:
+    """Looks up the keys of all agents that `runs`, which ran before it, concern: so can they be told.
+
+    touched: the keys that its last call has found, and nothing else; each call begins with nothing
+    """
+
+    def __init__(self, runs: Sequence[Work | Offers]) -> None:
+        self._runs = runs
+        self.touched = Touched()
+
+    def __call__(self, tx: Transaction) -> None:
+        self.touched = Touched()
+        self.touched.keys = agents.keys_of(tx, {agent for run in self._runs for agent in run.touched.hearers()})
 
 
 class Turn:
@@ -157,6 +241,7 @@ class Turn:
                 self.touched.page(page)
         if self._buttons or self.touched.availability:
             self.available = agents.buttons_available(tx)
+        self.touched.keys |= agents.keys_of(tx, self.touched.hearers())
         if self._clean:
             expiry.clean(tx)
 
@@ -176,7 +261,7 @@ class Preparation:
 
 def in_order(works: Sequence[Work]) -> list[Run]:
     """Return what is to run for a batch: all that is no grant of a code; offers of chats, where these may have found
-    an agent; the grants; and what a page asks after its own grant.
+    an agent; the grants; what a page asks after its own grant; and whom all that concerns.
 
     On PostgreSQL the first grant of a transaction makes all others of all frame nodes wait until its commit.
     """
@@ -190,4 +275,6 @@ def in_order(works: Sequence[Work]) -> list[Run]:
             granting.append(work)
         else:
             (after if work.session in granted else first).append(work)
-    return [*first, Offers(first), Preparation(granting), *granting, grants.finish, *after]
+    offers = Offers(first)
+    hearers = Hearers([*first, offers, *granting, *after])
+    return [*first, offers, Preparation(granting), *granting, grants.finish, *after, hearers]

@@ -34,6 +34,8 @@ from nodes.gateway.browser_messages import (
 from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.credentials import Credential
 from nodes.gateway.hub import Hub, numbered
+from nodes.gateway.page_origins import OriginFun, Origins
+from nodes.gateway.tokens import secret_of
 from nodes.gateway.window import Line, Window
 from nodes.rules.errors import AskedTooSoon
 
@@ -47,10 +49,12 @@ class Console:
     node's I/O thread.
 
     credential:  who it is; the buttons are the ones that this agent may serve
+    origin:      see `Sessions.origin`
     """
 
-    def __init__(self, hub: Hub, credential: Credential) -> None:
+    def __init__(self, hub: Hub, credential: Credential, origin: OriginFun) -> None:
         self.credential = credential
+        self._origins = Origins(origin, self._tell_origin)
         self._hub = hub
         self.window = Window(hub, self._tell_states)
         self._serving, self._available = credential.buttons, False
@@ -73,6 +77,7 @@ class Console:
             credential.name,
             buttons=credential.buttons,
             lease_s=LEASE_S,
+            secret=secret_of(hub.settings.secret, "agent", credential.agent),
             on_event=self._on_event,
             on_confirm=self._on_confirm,
         )
@@ -98,6 +103,9 @@ class Console:
         }
         self.window.welcome(seen, lambda seq, complete: welcome)
         self._confirm_all()  # those of the browser before, also one that was asked for just now: this one shows nothing
+        self._origins.look_up(pages)
+        for session, origin in self._origins.known.items():
+            self._tell_origin(session, origin)
         if available is not None:
             self.window.pass_on({"t": "buttons", "available": available})
         for page in pages:
@@ -210,12 +218,16 @@ class Console:
     def _tell_states(self) -> None:
         """In the event loop: hand on the state maps that are new."""
         pages = {page["session"]: page for page in self.agent.pages()}
+        self._origins.look_up(pages.values())
         for session, page in pages.items():
             if self._versions.get(session) != page["version"]:
                 self.window.pass_on({"t": "state", "session": session, "state": _shown(page)})
         for session in self._versions.keys() - pages.keys():
             self.window.pass_on({"t": "state", "session": session, "state": None})
         self._versions = {session: page["version"] for session, page in pages.items()}
+
+    def _tell_origin(self, session: str, origin: str) -> None:
+        self.window.pass_on({"t": "origin", "session": session, "origin": origin})
 
 
 def _shown(state: Mapping[str, Any]) -> dict[str, Any]:

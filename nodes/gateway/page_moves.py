@@ -1,4 +1,4 @@
-"""How a page's session moves between gateways: this one asks another to let a session go, and is asked itself.
+"""What gateways ask each other of page sessions: to let one go; of which site its page is. Here they are answered, too.
 
 Gateways find each other as services, `gateway-<home>`. One that does not answer is taken for dead: its sessions are
 taken over as they are, since all their state is at the frame node.
@@ -31,6 +31,7 @@ MAX_MOVED = 10_000
 """Sessions that went elsewhere and are remembered; of more, the one that went first is forgotten."""
 
 LetGo = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+OriginOf = Callable[[str], str | None]
 
 
 class Moves:
@@ -39,10 +40,11 @@ class Moves:
     let_go:  called in the event loop with what another gateway asks (`session`, `generation` and `instance` of the
              browser that it has, `home` of its own); returns `moved_to`, where the session is known to be, or `why` it
              is not let go; neither when it was
+    origin_of:  called in the event loop; returns the origin of a session's page, None for one that is not here
     """
 
-    def __init__(self, hub: Hub, let_go: LetGo) -> None:
-        self._hub, self._let_go = hub, let_go
+    def __init__(self, hub: Hub, let_go: LetGo, origin_of: OriginOf) -> None:
+        self._hub, self._let_go, self._origin_of = hub, let_go, origin_of
         self._moved: OrderedDict[str, str] = OrderedDict()
         """Sessions that were let go here, in that order, and the home that has each; none of them is here."""
         self._silent: dict[str, float] = {}
@@ -104,6 +106,20 @@ class Moves:
             home = str(answer["moved_to"])
         return "unknown"
 
+    async def origin(self, session: str, home: str) -> str | None:
+        """Return the origin of a session's page, which the gateway that has it has verified; None: not known."""
+        if home == self._hub.node.home:
+            return self._origin_of(session)
+        if not self._answers(home):
+            return None
+        try:
+            answer = await self._client.request_async(_service(home), "origin", {"session": session}, deadline_s=MOVE_S)
+        except FabricError as error:
+            log.info("gateway %s did not say of which site a page is: %s", home, error)
+            return None
+        origin = answer.get("origin")
+        return origin if isinstance(origin, str) else None
+
     def _answers(self, home: str) -> bool:
         """Whether a gateway may live: it is announced, and has answered when it was last asked."""
         silent_at = self._silent.get(home)
@@ -114,13 +130,15 @@ class Moves:
 
     def _serve(self, request: Request) -> dict[str, Any]:
         """In a worker thread: another gateway asks."""
-        if request.op != "let_go":
-            raise StateError("gateway", "serving", request.op, "expected let_go")
+        if request.op not in ("let_go", "origin"):
+            raise StateError("gateway", "serving", request.op, "expected let_go or origin")
 
-        async def let_go() -> dict[str, Any]:
+        async def answer() -> dict[str, Any]:
+            if request.op == "origin":
+                return {"origin": self._origin_of(str(request.body["session"]))}
             return await self._let_go(request.body)
 
-        return asyncio.run_coroutine_threadsafe(let_go(), self._hub.loop).result(2 * MOVE_S)
+        return asyncio.run_coroutine_threadsafe(answer(), self._hub.loop).result(2 * MOVE_S)
 
 
 def _service(home: str) -> str:

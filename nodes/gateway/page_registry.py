@@ -16,6 +16,8 @@ from typing import Any
 
 from nodes.gateway.browser_messages import Hello
 from nodes.gateway.close_codes import CloseCode
+from nodes.gateway.ended import session_name
+from nodes.gateway.endings import Endings
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_moves import Moves
 from nodes.gateway.page_session import PageSession
@@ -33,12 +35,14 @@ class Crowded(Exception):
 class Sessions:
     """All sessions here. Used in the event loop.
 
+    endings:  where sessions are said to be over, at whichever gateway
+
     A session has a place while it has a browser, and from when an agent has had to do with it until it ends. One that
     waits for its browser without a place is kept as long as others, but makes way when there are too many of them.
     """
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, endings: Endings) -> None:
+        self._hub, self._endings = hub, endings
         self._here: dict[str, PageSession] = {}
         """By id: every session from `_add` to `_remove`, with a browser or waiting for one."""
         self._places = Places()
@@ -47,7 +51,7 @@ class Sessions:
         """Those of `_here` that have none, by id, in the order in which their browsers left; at most `max_pages`."""
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
         """By id: the lock of `_one_at_a_time`, and how many hold it or wait for it; none stays at 0."""
-        self._moves = Moves(hub, self._let_go_to)
+        self._moves = Moves(hub, self._let_go_to, self._origin_of)
         hub.on_connection.append(self._tell_connection)
 
     def __len__(self) -> int:
@@ -61,6 +65,14 @@ class Sessions:
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until other gateways can ask here. Not in the event loop."""
         return self._moves.wait_ready(timeout_s)
+
+    async def origin(self, session: str, home: str) -> str | None:
+        """Return the origin of a session's page, wherever it is: the gateway there has compared it with those that it
+        allows. None when that is not known.
+
+        home:  where the session is
+        """
+        return await self._moves.origin(session, home)
 
     # ── browsers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,19 +97,20 @@ class Sessions:
 
     def left(self, session: PageSession, line: Line) -> None:
         """A socket is gone. If it was this session's browser, it waits for another one."""
-        if not session.window.leave(line) or self._here.get(session.page.session) is not session:
+        if not session.window.leave(line) or self._here.get(session.ident) is not session:
             return
         if session.was_engaged:
             return
         self._places.free(session)
-        self._resting[session.page.session] = session
+        self._resting[session.ident] = session
         while len(self._resting) > self._hub.settings.max_pages:
             self._make_way(next(iter(self._resting.values())))
 
     def end(self, session: PageSession) -> None:
         """The visitor has left."""
-        if self._here.get(session.page.session) is session:
+        if self._here.get(session.ident) is session:
             self._remove(session)
+        self._endings.end(session_name(session.page.session), time.time() + TOKEN_S)
         session.close(release=True)
 
     def tick(self, now: float) -> None:
@@ -167,6 +180,8 @@ class Sessions:
 
     async def _fetch(self, token: Token, instance: str) -> str | None:
         """Have the gateway where a session lives let it go; None: it has, or is dead."""
+        if session_name(token.session) in self._endings:
+            return "over"
         own = self._hub.node.home
         home = (self._moves.home_of(token.session) or own) if token.home == own else token.home
         if home == own:
@@ -190,12 +205,16 @@ class Sessions:
                 self._moves.went(name, home)
             return {"moved_to": None, "why": why}
 
+    def _origin_of(self, session: str) -> str | None:
+        found = self._here.get(session)
+        return None if found is None else found.origin
+
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _make_way(self, session: PageSession) -> None:
         """Too many rest: this one ends, unless an agent has come to it meanwhile."""
         if session.was_engaged:
-            self._resting.pop(session.page.session)
+            self._resting.pop(session.ident)
             self._places.take(session)
         else:
             self.end(session)
@@ -209,21 +228,21 @@ class Sessions:
             raise Crowded("too many new pages of one address at once")
 
     def _add(self, session: PageSession) -> PageSession:
-        self._here[session.page.session] = session
+        self._here[session.ident] = session
         self._places.take(session)
-        self._moves.came(session.page.session)
+        self._moves.came(session.ident)
         return session
 
     def _remove(self, session: PageSession) -> None:
-        del self._here[session.page.session]
-        self._resting.pop(session.page.session, None)
+        del self._here[session.ident]
+        self._resting.pop(session.ident, None)
         self._places.free(session)
 
     def _let_go(self, session: PageSession, why: str) -> None:
         self._remove(session)
         session.close(release=False)
         session.window.end(CloseCode.ENDED_ELSEWHERE, why)
-        log.info("session %s is let go", public_name(session.page.session))
+        log.info("session %s is let go", public_name(session.ident))
 
     @asynccontextmanager
     async def _one_at_a_time(self, name: str) -> AsyncIterator[None]:

@@ -31,8 +31,9 @@ from nodes.gateway.browser_messages import (
 from nodes.gateway.chat_lines import opened, sealed_chat, sealing
 from nodes.gateway.hub import Hub, numbered
 from nodes.gateway.subscriptions import Subscriptions
-from nodes.gateway.tokens import ROTATE_S, Rotation, Token, public_name, write_token
+from nodes.gateway.tokens import ROTATE_S, Rotation, Token, public_name, secret_of, write_token
 from nodes.gateway.window import BEAT, Line, Window
+from nodes.page.host import new_token
 from nodes.page.hosted_page import HostedPage
 from nodes.rules.topics import PRIVACY_PROBLEM
 from nodes.rules.transcript import ChatLine
@@ -48,7 +49,7 @@ _SESSION = "~pagesession/#"
 class PageSession:
     """One session. Made in the event loop, and used there; `_say` and `_on_ack` are called in the node's I/O thread.
 
-    session:     its id, or None for a new one
+    ident:       its id among the gateways, or None for a new one
     generation:  of the token that is handed out first
     origin:      of the page that holds the frame; the token is good for it alone
     address:     of the browser that begins it here, `addresses.host_of`; the registry counts by it
@@ -62,12 +63,13 @@ class PageSession:
         origin: str,
         address: str,
         buttons: tuple[str, ...],
-        session: str | None = None,
+        ident: str | None = None,
         generation: int = 1,
         chat: dict[str, Any] | None = None,
     ) -> None:
-        self.origin, self.address = origin, address
-        self.was_engaged = session is not None
+        self.origin, self.address, self.ident = origin, address, ident or new_token()
+        """None of the three changes."""
+        self.was_engaged = ident is not None
         """Whether an agent has ever had to do with this page, as far as is known: of one that began elsewhere it is
         taken for granted. Set once, in the node's I/O thread."""
         self._hub, self._policy = hub, hub.settings.policy
@@ -91,16 +93,17 @@ class PageSession:
         self.window = Window(hub, self._tell_states)
         secret = hub.settings.secret
         self.page = HostedPage(
-            session=session,
+            secret=secret_of(secret, "page", self.ident),
+            resumed=ident is not None,
             buttons=buttons,
             lease_s=hub.settings.lease_s,
             backoff=hub.settings.backoff,
             consent=hub.settings.consent,
             echo=False,
-            kept=None if session is None or chat is None else opened(secret, session, chat),
+            kept=None if ident is None or chat is None else opened(secret, self.ident, chat),
             on_line=self._on_line,
         )
-        self.name = public_name(self.page.session)
+        self.name = public_name(self.ident)
         limits = hub.settings.limits
         self._subscriptions = Subscriptions(
             hub.node, self.page, limits.subscriptions, limits.filter_bytes, self._on_fabric, self._on_ack
@@ -241,7 +244,7 @@ class PageSession:
             self.window.push("said", numbered(said))
 
     def _on_line(self, agent: str, line: ChatLine) -> None:
-        said = {"t": "line", **sealing(self._hub.settings.secret, self.page.session, agent, line)}
+        said = {"t": "line", **sealing(self._hub.settings.secret, self.ident, agent, line)}
         self.window.push("said", numbered(said))
 
     # ── states and token, in the event loop ──────────────────────────────────────────────────────────────────────
@@ -256,12 +259,12 @@ class PageSession:
 
     def _chat(self) -> dict[str, Any] | None:
         kept = self.page.chat()
-        return None if kept is None else sealed_chat(self._hub.settings.secret, self.page.session, kept)
+        return None if kept is None else sealed_chat(self._hub.settings.secret, self.ident, kept)
 
     def _states(self) -> list[dict[str, Any]]:
         return [{"topic": event.topic, "payload": to_json(event.payload)} for event in self.page.retained()]
 
     def _token(self) -> str:
         self._rotated_at = time.monotonic()
-        token = Token(self.page.session, self.rotation.generation, self._hub.node.home, time.time())
+        token = Token(self.ident, self.rotation.generation, self._hub.node.home, time.time())
         return write_token(self._hub.settings.secret, token, self.origin)

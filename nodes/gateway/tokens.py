@@ -29,12 +29,12 @@ DEVICE_S = 90 * 24 * 3600.0
 MAX_DEVICE_AGENTS = 5
 """Agents who share a browser and are known to it; of more, the one who signed in first is forgotten."""
 MAX_CHARS = 1_000
-MIN_SECRET_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token's content. `issued_at`: wall clock, in seconds."""
+    """A token's content. `session`: its id among gateways, from which they derive its secret. `issued_at`: wall clock,
+    in seconds."""
 
     session: str
     generation: int
@@ -70,6 +70,15 @@ def read_cookie(secret: bytes, text: str, credential: str, now: float) -> str | 
     if body is None or body[0] != "agent" or not 0 <= now - body[2] < COOKIE_S:
         return None
     return str(body[3])
+
+
+def secret_of(secret: bytes, kind: str, ident: str) -> str:
+    """Return the secret of a page session, or of an agent, at all gateways of this secret: no browser holds it.
+
+    kind, ident:  `page` and the session's id, or `agent` and the agent's
+    """
+    what = json.dumps(["secret", kind, ident], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(hmac.new(secret, b"secret\0" + what, sha256).digest()).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ class LoadError(FabricError):
     """A process of the load test failed, or did not do its part in time."""
 
 
+class Denied(LoadError):
+    """The rules of the mesh do not allow what a process is to do."""
+
+
 @dataclass
 class Worker:
     """One process.
@@ -146,8 +150,8 @@ class Crew:
             except (EOFError, OSError):
                 worker.process.join(1.0)
                 raise LoadError(f"{worker} ended by itself, with exit code {worker.process.exitcode}") from None
-            if kind == "failed":
-                raise LoadError(f"{worker}: {rest[0]}")
+            if kind in ("failed", "denied"):
+                raise (Denied if kind == "denied" else LoadError)(f"{worker}: {rest[0]}")
             if kind == "told" and rest[:1] != list(worker.said.get("told", ()))[:1]:
                 worker.news_at = time.monotonic()
             worker.said[kind] = tuple(rest)

@@ -32,6 +32,7 @@ class Spec:
     rate:                     messages a second of all publishers together; None: as fast as they can
     warm_up_s, duration_s:    of a stretch, before and during its measured part
     connect:                  bases of proxies; nodes are dealt to them in turn, see `bases_of`
+    keys, identity:           folder of keys, and whose key all nodes show; None: none
     """
 
     publishers: int
@@ -44,6 +45,8 @@ class Spec:
     duration_s: float
     connect: tuple[str, ...]
     connect_timeout_s: float = 10.0
+    keys: str | None = None
+    identity: str | None = None
 
     def filters_of(self, subscriber: int) -> tuple[str, ...]:
         """Return the filters of one subscriber, from 0. Each subscriber has a filter, each filter a subscriber."""

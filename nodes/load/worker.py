@@ -8,6 +8,7 @@ clock; on different hosts, the difference of their clocks would be in every late
     to publishers   ("prime", messages a second)   ("run", schedule)
     to subscribers  ("begin", publisher ids)   ("measure",)   ("accounts",)
     from both       ("ready", publisher id, covered proxies)   ("failed", words)   ("closed", unconfirmed)
+                    ("denied", words): the rules of the mesh do not allow what it is to do
     from publishers ("sent", accepted, refused, behind_s)   ("finished", published, sent, unsent, refused)
     from subscribers ("told", told, delivered, lost, lag_s, over_delivered)   ("begun",)   ("accounts", Accounts)
 
@@ -25,7 +26,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
 from fabric import Gap, Message, Node
-from fabric.errors import FabricError
+from fabric.errors import FabricError, NotAdmitted, NotAllowed
 from nodes.load.books import Account, Books
 from nodes.load.latency import Latencies
 from nodes.load.schedule import STAMP_BYTES, Schedule, Spec
@@ -75,8 +76,15 @@ def work(kind: str, spec: Spec, index: int, pipe: Pipe) -> None:
         pipe.send(("closed", unconfirmed))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the coordinator has gone
+    except (NotAdmitted, NotAllowed) as error:
+        pipe.send(("denied", str(error)))
     except (FabricError, OSError) as error:
         pipe.send(("failed", str(error)))
+
+
+def _node(spec: Spec, index: int) -> Node:
+    bases, timeout_s = spec.bases_of(index), spec.connect_timeout_s
+    return Node(bases, connect_timeout_s=timeout_s, keys=spec.keys, identity=spec.identity)
 
 
 class Publisher:
@@ -93,7 +101,7 @@ class Publisher:
         """Messages of the whole run, by what the node did; and how late the last message was."""
         self._told_at = 0
         """When the coordinator was last told, monotonic, in ns."""
-        self.node = Node(spec.bases_of(index), connect_timeout_s=spec.connect_timeout_s)
+        self.node = _node(spec, index)
         pipe.send(("ready", self.node.publisher, ()))
 
     def next_command(self) -> Any:
@@ -146,6 +154,8 @@ class Publisher:
         try:
             self._published[topic] = self.node.publish(topic, _stamp.pack(intended_ns) + self._filler)
             self._accepted += 1
+        except NotAllowed:
+            raise
         except FabricError:
             self._refused += 1
 
@@ -175,7 +185,7 @@ class Subscriber:
         """Of the present stretch; `measure` begins it. So are `_window` and `_last_ns`, see `Accounts`."""
         self._window = self._last_ns = self._strangers = self._lag_ns = 0
         """`_lag_ns` is the latency of the last message. The node's I/O thread changes all four."""
-        self.node = Node(spec.bases_of(spec.publishers + index), connect_timeout_s=spec.connect_timeout_s)
+        self.node = _node(spec, spec.publishers + index)
         self.node.on_gap(self._gap)
         filters = spec.filters_of(index)
         take: Callable[[Message], None] = self._take if len(filters) == 1 else _Once(self._take)
@@ -183,7 +193,9 @@ class Subscriber:
         for held in [self.node.subscribe(each, take) for each in filters]:
             ack = self.node.wait_ack(held, 60.0)
             if not ack.ok:
-                raise FabricError(f"{', '.join(filters)} was not acknowledged: {ack.error}")
+                raise (NotAllowed if ack.denied else FabricError)(
+                    f"{', '.join(filters)} was not acknowledged: {ack.error}"
+                )
             covered |= set(ack.covered)
         pipe.send(("ready", None, tuple(sorted(covered))))
 

@@ -6,14 +6,20 @@ import contextlib
 import queue
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from fabric.node.node import Node
 from fabric.protocol import markers
-from nodes.observe.mesh_view import MeshView
 
 
-def announcements(node: Node, view: MeshView, deadline: float) -> Iterator[None]:
+class View(Protocol):
+    """What takes announcements."""
+
+    def hear(self, payload: Any) -> None:
+        """Take one."""
+
+
+def announcements(node: Node, view: View, deadline: float) -> Iterator[None]:
     """Feed announcements to `view` and yield after each, until `deadline` (monotonic)."""
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
     node.subscribe(f"{markers.ANNOUNCE}+", lambda message: heard.put(message.payload))

@@ -11,7 +11,8 @@ from fabric.protocol.views import Record, View
 
 # fmt: off
 COLUMNS = (
-    "PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s", "REFUSED", "BUILD",
+    "PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s",
+    "REFUSED", "BUILD",
 )
 # fmt: on
 NUMERIC_FROM = COLUMNS.index("UP")
@@ -92,6 +93,10 @@ class MeshView:
                 rows.append((name, "dead" if name in dead else "silent", base, *blank))
         return sorted(rows)
 
+    def keys_of(self, name: str) -> str:
+        """Return in a word who may do what at a proxy; "" for one that has not announced itself."""
+        return _keys(self._payloads[name].get("identity")) if name in self._payloads else ""
+
     def _named(self) -> dict[str, str]:
         return {peer.record.id: peer.record.base for view in self._views.values() for peer in view.peers}
 
@@ -123,6 +128,14 @@ def _row(view: View, payload: dict[str, Any], dead: bool) -> tuple[str, ...]:
         f"{_sum(payload.get('refused')):.0f}",
         _word(payload.get("build")),
     )
+
+
+def _keys(identity: Any) -> str:
+    """Return in a word who may do what at a proxy: by its keys, or anybody."""
+    told = identity if isinstance(identity, dict) else {}
+    if told.get("keys") is not True:
+        return "INSECURE" if told.get("insecure") is True else "none"
+    return "observing" if told.get("observe") is True else "stale" if told.get("rules_stale") is True else "yes"
 
 
 def _number(payload: Any, *path: str) -> float:

@@ -18,6 +18,7 @@ from nodes.observe.tables import milliseconds
 
 PROXY_COLUMNS = ("PROXY", "NODES", "ANSWERED", "WANT IT", "GOT IT")
 NODE_COLUMNS = ("NODE", "PROXY", "GOT IT ms", "FILTER", "WHY")
+NOT_ALLOWED = "not allowed: no role of this node lets it hold this filter"
 NO_FILTER = "it holds no filter that may be told"
 
 
@@ -29,6 +30,7 @@ class _Node:
     got_s:    from the trace to its answer; None while the trace has not reached it
     matches:  its filters that match the topic
     near:     without a match, those that come nearest
+    denied:   those that match, and that the rules of the mesh do not let it hold
     """
 
     name: str
@@ -37,20 +39,22 @@ class _Node:
     got_s: float | None = None
     matches: list[str] = field(default_factory=list)
     near: list[str] = field(default_factory=list)
+    denied: list[str] = field(default_factory=list)
 
     @property
     def filters(self) -> list[str]:
-        return self.matches or self.near
+        return [*self.matches, *self.denied] or self.near
 
 
 class Why:
     """The answers about one topic.
 
-    nodes: how many each proxy says it has
+    nodes:   how many each proxy says it has
+    why_not: why the operator may not publish on it, so that there is no trace; None when that is allowed
     """
 
-    def __init__(self, topic: str, nodes: Mapping[str, int]) -> None:
-        self.topic, self._counts = topic, dict(nodes)
+    def __init__(self, topic: str, nodes: Mapping[str, int], why_not: str | None = None) -> None:
+        self.topic, self.why_not, self._counts = topic, why_not, dict(nodes)
         self._nodes: dict[int, _Node] = {}
         """By publisher id, which is new with each run of a node. `hear` adds."""
 
@@ -65,12 +69,15 @@ class Why:
         elif answer.get("answer") == "why":
             node.answered = True
             node.matches, node.near = _texts(answer.get("matches")), _texts(answer.get("near"))
+            node.denied = [each for each in _texts(answer.get("denied")) if each not in node.matches]
 
     @property
     def is_whole(self) -> bool:
         """True when every node has answered, and the trace has come to all who want it."""
         answered = Counter(node.proxy for node in self._nodes.values() if node.answered)
         has_all = all(answered[proxy] >= count for proxy, count in self._counts.items())
+        if self.why_not is not None:
+            return has_all
         return has_all and all(node.got_s is not None for node in self._nodes.values() if node.matches)
 
     @property
@@ -81,6 +88,8 @@ class Why:
     @property
     def missed(self) -> list[str]:
         """The nodes that the trace has not reached although a filter matches: their subscription is broken."""
+        if self.why_not is not None:
+            return []
         return sorted(node.name for node in self._nodes.values() if node.matches and node.got_s is None)
 
     def proxies(self) -> list[tuple[str, int, int, int, int]]:
@@ -102,7 +111,7 @@ class Why:
         for node in self._sorted():
             first = (node.name, node.proxy, milliseconds(node.got_s))
             for topic_filter in node.filters or [""]:
-                found.append((*first, topic_filter, self._why(topic_filter)))
+                found.append((*first, topic_filter, self._why(node, topic_filter)))
                 first = ("", "", "")
         return found
 
@@ -110,13 +119,14 @@ class Why:
         names = ("proxy", "nodes", "answered", "want_it", "got_it")
         return {
             "topic": self.topic,
+            "not_allowed": self.why_not,
             "proxies": [dict(zip(names, each, strict=True)) for each in self.proxies()],
             "nodes": [
                 {
                     "node": node.name,
                     "proxy": node.proxy,
                     "got_s": node.got_s,
-                    "filters": [{"filter": each, "why": self._why(each)} for each in node.filters],
+                    "filters": [{"filter": each, "why": self._why(node, each)} for each in node.filters],
                 }
                 for node in self._sorted()
             ],
@@ -125,9 +135,11 @@ class Why:
     def _sorted(self) -> list[_Node]:
         return sorted(self._nodes.values(), key=lambda node: (node.got_s is None, not node.matches, node.name))
 
-    def _why(self, topic_filter: str) -> str:
+    def _why(self, node: _Node, topic_filter: str) -> str:
         if not topic_filter:
             return NO_FILTER
+        if topic_filter in node.denied:
+            return NOT_ALLOWED
         try:
             return explain(topic_filter, self.topic)
         except TopicError as error:  # it was cut, or never was a filter

@@ -49,7 +49,7 @@ class Exposition:
         yield info
         for metric, values in families(self._read()):
             make: Any = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            family = make(metric.name, metric.meaning, labels=(metric.label,) if metric.label else ())
-            for label, value in values:
-                family.add_metric((label,) if metric.label else (), value)
+            family = make(metric.name, metric.meaning, labels=tuple(filter(None, metric.label.split(","))))
+            for labels, value in values:
+                family.add_metric(labels, value)
             yield family

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from fabric.identity.rules import DOORS
+
 Figures = Mapping[str, Any]
 
 
@@ -19,7 +21,7 @@ class Metric(NamedTuple):
     """One metric.
 
     path:  where its value is in the figures: a number, a bool, something with a length; with a label, a map
-    label: name of the label under which each key of that map stands
+    label: name of the label under which each key of that map stands; with two, `a,b`, its values are maps, too
     """
 
     name: str
@@ -31,10 +33,10 @@ class Metric(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A metric with its present values, by label."""
+    """A metric with its present values, by the values of its labels: none, one or two."""
 
     metric: Metric
-    values: tuple[tuple[str, float], ...]
+    values: tuple[tuple[tuple[str, ...], float], ...]
 
 
 def _of(part: str, start: str, rows: str) -> Iterator[Metric]:
@@ -63,6 +65,14 @@ METRICS = (
     turned_seconds             turned_s_ago      since its control thread last turned; above 1 it is held up
     echoed_seconds             echoed_s_ago      since its streams last answered its control thread; above 2 they are
     """),
+    *_of("proxy", "fabric_", """
+    insecure                   identity.insecure 1 while it listens beyond loopback without keys: open to everybody
+    observing                  identity.observe  1 while rights are not enforced, and only told
+    rules_stale                identity.rules_stale 1 while the file of rules is wrong: those before it are in force
+    auth_total{event,door}     auth              connections `admitted` and `refused` by their keys; its own tests, too
+    denied_total{act}          denied            what was refused by the rules: `publish`, `subscribe`
+    cut_total                  identity.cut      connections cut because of new rules
+    """),
     *_of("node", "fabric_node_", """
     connected                  connected         1 while it is connected with a proxy
     covered_proxies            covered           proxies that its acked subscriptions reach
@@ -87,10 +97,13 @@ METRICS = (
     coarse_prefixes            interest.coarse   of these, coarser than was asked for
     moves_total                moves             moves to another proxy because the old one drained
     reconnects_total           reconnects        connections lost
+    denied_total               denied            what the rules of the mesh did not let it do
+    refusals_total             refusals          its connections that a proxy did not admit
     """),
     *_of("frame", "fabric_frame_", """
     requests_total             requests          requests that arrived whole
     handled_total              handled           requests done
+    unproven_total             unproven          requests, and pages in them, that were not proven to be whose they say
     batches_total              batches           commits they were done in
     request_wait_seconds_total waited_s          time that the requests done had waited for their turn, in all
     in_flight                  in_flight         requests that wait or are being done
@@ -112,7 +125,7 @@ METRICS = (
     """),
     *_of("page", "fabric_page_", """
     hosted{state}              pages             pages hosted: `ready` with a contact code, `other` without
-    dropped_total{kind}        drops             parts dropped: for pages that are not here, or after the end
+    dropped_total{kind}        drops             parts dropped: for pages not here, after the end, not a frame node's
     """),
     *_of("agent", "fabric_agent_", """
     signed_in                  signed_in         1 while a frame node knows the agent
@@ -120,6 +133,7 @@ METRICS = (
     update_gaps_total          gaps              gaps in updates, each followed by a snapshot
     updates_refused_total      refused           updates of another epoch, or after its lease
     updates_unsynced_total     unsynced          updates passed over before a snapshot
+    unproven_total             unproven          state maps and answers that were not proven to be a frame node's
     """),
     *_of("gateway", "fabric_gateway_", """
     sessions                   sessions          page sessions here, with a browser or waiting for one
@@ -157,7 +171,21 @@ def proxy_figures(stats: Figures) -> dict[str, Any]:
     dead = sum(peer["dead"] for peer in peers)
     linked = sum(peer["linked"] and not peer["dead"] for peer in peers)
     links = {"linked": linked, "unlinked": len(peers) - linked - dead, "dead": dead}
-    return {**stats, "member": stats.get("state") == "member", "links": links}
+    return {**stats, "member": stats.get("state") == "member", "links": links, **_identity(stats.get("identity", {}))}
+
+
+def _identity(figures: Figures) -> dict[str, Any]:
+    """What a proxy counts of keys and rights, by what and where: `admitted_in` is one of them."""
+    auth: dict[str, dict[str, int]] = {}
+    denied: dict[str, int] = {}
+    for name, count in figures.items():
+        what, _, where = name.partition("_")
+        if what in ("admitted", "refused") and where in DOORS:
+            auth.setdefault(what, {})[where] = count
+        elif what == "denied":
+            denied[where] = count
+    found = {"cut": 0, "observe": False, "rules_stale": False, "insecure": False, **figures}
+    return {"identity": found, "auth": auth, "denied": denied}
 
 
 def node_figures(stats: Figures) -> dict[str, Any]:
@@ -165,12 +193,20 @@ def node_figures(stats: Figures) -> dict[str, Any]:
     return {**stats, "connected": stats["state"] in ("connected", "moving")}
 
 
-def _values(metric: Metric, figures: Figures) -> tuple[tuple[str, float], ...]:
+def _values(metric: Metric, figures: Figures) -> tuple[tuple[tuple[str, ...], float], ...]:
     value: Any = figures
     for key in metric.path.split("."):
         if not isinstance(value, Mapping) or key not in value:
             return ()
         value = value[key]
-    if metric.label:
-        return tuple((str(key), float(each)) for key, each in sorted(value.items()))
-    return (("", float(len(value) if isinstance(value, list | tuple) else value)),)
+    return tuple(_labelled(value, len(metric.label.split(",")) if metric.label else 0))
+
+
+def _labelled(value: Any, labels: int) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Yield the numbers in maps of maps, so many deep, with the keys that lead to them."""
+    if not labels:
+        yield (), float(len(value) if isinstance(value, list | tuple) else value)
+        return
+    for key, each in sorted(value.items()):
+        for rest, number in _labelled(each, labels - 1):
+            yield (str(key), *rest), number

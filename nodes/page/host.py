@@ -43,7 +43,8 @@ class PageHost:
         """Neither changes."""
         self.counts: Counter[str] = Counter()
         """`unknown_session`: parts for pages that are not here; `dropped`: sends after the node was closed;
-        `unrenewed`: heartbeats that were not answered. Any thread of the pages raises them."""
+        `unrenewed`: heartbeats that were not answered; `unproven`: what no frame node has said. Any thread
+        of the pages raises them."""
         self.frame_node = FrameNodeClient(node, self.counts)
         """Asks for the pages."""
         self._lock = threading.Lock()
@@ -110,7 +111,7 @@ class PageHost:
                 del self._pages[page.session]
             release = release and not self._closed
         if release:
-            self.frame_node.release(page.session)
+            self.frame_node.release(page)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the frame node knows of all pages that were closed; False when that took longer."""
@@ -215,5 +216,5 @@ def host_of(node: Node) -> PageHost:
 
 
 def new_token() -> str:
-    """128 random bits in 22 characters: a session id, or a run of a page."""
+    """128 random bits in 22 characters: a page's secret, or a run of it."""
     return secrets.token_urlsafe(16)

@@ -31,6 +31,7 @@ from nodes.page.interface import (
     Ask,
     Beyond,
     ClockTicked,
+    Count,
     Deliver,
     Effect,
     Event,
@@ -52,6 +53,7 @@ from nodes.page.page_chat import Kept
 from nodes.page.page_core import PageCore
 from nodes.page.stop import Stop
 from nodes.rules.backoff import Backoff
+from nodes.rules.proofs import key_of, name_of
 from nodes.rules.topics import ALLOW, ASKED, DECLINE
 from nodes.rules.transcript import ChatLine
 
@@ -65,7 +67,9 @@ class HostedPage:
     """One page. Safe to use from several threads, and in its own callbacks.
 
     node:     the frame's way out; without one the page works alone until `attach`
-    session:  of a page that is loaded again; default: a new one, 128 random bits
+    secret:   of a page that is loaded again; default: a new one, 128 random bits. The session's key and name follow
+              from it, see `nodes.rules.proofs`: who has it has the session. It never leaves this process
+    resumed:  whether the frame node may know the session already; default: when its secret is given
     buttons:  ids of the page's chat buttons
     lease_s:  how long the frame node keeps the contact code without a heartbeat
     backoff:  how patiently it asks for a code
@@ -81,7 +85,8 @@ class HostedPage:
         self,
         node: Node | None = None,
         *,
-        session: str | None = None,
+        secret: str | None = None,
+        resumed: bool | None = None,
         buttons: Iterable[str] = (),
         lease_s: float = 10.0,
         backoff: Backoff | None = None,
@@ -90,12 +95,15 @@ class HostedPage:
         kept: Kept | None = None,
         on_line: LineFun | None = None,
     ) -> None:
-        self.session, self.lease_s = session or new_token(), lease_s
+        self.secret, self.lease_s = secret or new_token(), lease_s
         """Neither changes."""
+        self.key = key_of(self.secret)
+        self.session = name_of(self.key)
+        """Key and name of the session; neither changes."""
         frame = FrameCore(
             self.session,
             new_token(),
-            resumed=session is not None,
+            resumed=secret is not None if resumed is None else resumed,
             buttons=tuple(buttons),
             lease_s=lease_s,
             backoff=backoff,
@@ -103,7 +111,7 @@ class HostedPage:
         )
         self._lock = threading.Lock()
         """Around the core, and around all that follows here; never held while a callback runs."""
-        self._core = PageCore(frame, echo=echo, kept=kept, wall_s=time.time() - time.monotonic())
+        self._core = PageCore(frame, self.key, echo=echo, kept=kept, wall_s=time.time() - time.monotonic())
         self._on_line = on_line
         """Does not change."""
         self._end: FabricEnd | None = None
@@ -388,6 +396,8 @@ class HostedPage:
                     self._tell_ack(subscription, ack)
                 case LineKept(agent, line) if self._on_line is not None:
                     self._callbacks.add(partial(self._on_line, agent, line))
+                case Count(what) if self._end is not None:
+                    self._end.host.counts[what] += 1
                 case StopAcknowledged(number):
                     self._callbacks.add(self._stops.pop(number).acknowledge)
         if unsent:

@@ -101,10 +101,17 @@ class LineKept:
     line: ChatLine
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Count one of `what` at the host; see `PageHost.counts`."""
+
+    what: str
+
+
 Beyond = Hold | Send
 """What waits while the fabric takes nothing."""
 FrameEffect = Event | Ask | StopAcknowledged
-Effect = Deliver | Acked | Hold | Release | Send | Ask | StopAcknowledged | LineKept
+Effect = Deliver | Acked | Hold | Release | Send | Ask | StopAcknowledged | LineKept | Count
 
 
 # --- inputs: the page and its visitor

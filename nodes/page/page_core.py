@@ -29,6 +29,7 @@ from nodes.page.interface import (
     Acked,
     Beyond,
     ClockTicked,
+    Count,
     Deliver,
     Effect,
     Event,
@@ -52,6 +53,7 @@ from nodes.page.interface import (
 from nodes.page.page_chat import Kept, PageChat
 from nodes.rules import topics
 from nodes.rules.fields import EPOCH
+from nodes.rules.state_map import opened
 
 MAX_WAITING = 1_000
 """Calls of one page that wait for the fabric."""
@@ -66,14 +68,17 @@ VISIBILITY_EVENTS = {topics.SHOW: "show", topics.MINIMISE: "minimise", topics.HI
 class PageCore:
     """The page of `frame`'s session. Effects are performed in the order in which they are returned.
 
+    key:     of the session: what a frame node says is proven by it
     echo:    deliver the page's own publishes here; a page that lives elsewhere, in a browser, has heard them already
     kept:    lines of a chat from before, see `PageChat`
     wall_s:  what added to `now` gives the seconds since 1970
     """
 
-    def __init__(self, frame: FrameCore, *, echo: bool = True, kept: Kept | None = None, wall_s: float = 0.0) -> None:
-        self.frame, self._echo = frame, echo
-        """Neither changes; the frame is changed by its own inputs only, which `handle` passes on."""
+    def __init__(
+        self, frame: FrameCore, key: str, *, echo: bool = True, kept: Kept | None = None, wall_s: float = 0.0
+    ) -> None:
+        self.frame, self._key, self._echo = frame, key, echo
+        """None of the three changes; the frame is changed by its own inputs only, which `handle` passes on."""
         self._wall_s = wall_s
         """Does not change."""
         self.chat = PageChat(frame.session, kept)
@@ -266,7 +271,8 @@ class PageCore:
 
     def _session_spoke(self, message: Message, now: float) -> list[Effect]:
         if message.topic == topics.STATE:
-            return self._to_frame(FrameNodeTold(message.payload), now)
+            state = opened(message.payload, self._key)
+            return [Count("unproven")] if state is None else self._to_frame(FrameNodeTold(state), now)
         if message.topic == topics.JOINED:
             return self._of_chat(self.chat.joined(message, now + self._wall_s), now)
         if message.topic == topics.MESSAGE:

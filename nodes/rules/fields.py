@@ -100,6 +100,9 @@ is_session = matching(r"[A-Za-z0-9_-]{16,64}")
 ID_WORDS = "1 to 64 letters, digits or _ . : @ -"
 SESSION_WORDS = "16 to 64 letters, digits or _ -"
 
+is_key = matching(r"[0-9a-f]{32}")
+"""Keys and proofs, see `nodes.rules.proofs`."""
+
 # --- fields
 
 SESSION = Field(is_session, f"a session id, {SESSION_WORDS}", secret=True)

@@ -2,14 +2,19 @@
 
 It reaches them as an event, in a reply, or with a heartbeat's reply. `version` grows with every change, and a map
 replaces another one only when its version is higher. So it does not matter which way it came, or how often.
+
+On its way it carries a proof by the key of who is to take it (`nodes.rules.proofs`): what does not hold was not said by
+a frame node, and is dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict, TypeGuard
+from typing import TypedDict, TypeGuard, cast
 
+from fabric.wire import PACKING_ERRORS
 from nodes.rules import cobrowse
+from nodes.rules.proofs import proof, proves
 
 VISIBILITIES = ("shown", "minimised", "hidden")
 
@@ -35,6 +40,9 @@ class StateMap(TypedDict, total=False):
     code: str | None  # the contact code; None while it is used up (pages only)
     lease_s: float  # for how long a renewal holds (pages only)
 
+
+FIELDS = tuple(StateMap.__annotations__)
+"""All that a proof covers, in its order."""
 
 _COBROWSING = cobrowse.MACHINE.states
 _WORDS = ("agent", "agent_name", "capability", "asked_by", "refusal", "code", "button", "chat_agent")
@@ -68,3 +76,25 @@ def is_state(state: object, session: str) -> TypeGuard[StateMap]:
         and isinstance(state.get("chat"), str)
         and all(isinstance(state.get(name), str | None) for name in _WORDS)
     )
+
+
+def proven(state: StateMap, key: str, at: float = 0.0) -> dict[str, object]:
+    """Return a state map as it travels to who has `key`. `at`: of the request that it answers; 0 for an event."""
+    return {**state, "proof": proof(key, *_said(state, at))}
+
+
+def opened(state: object, key: str, at: float = 0.0) -> StateMap | None:
+    """Return what came over the wire, without its proof and what that does not cover; None when it does not hold."""
+    if not isinstance(state, Mapping):
+        return None
+    try:
+        holds = proves(key, state.get("proof"), *_said(state, at))
+    except PACKING_ERRORS:
+        return None
+    if not holds:
+        return None
+    return cast(StateMap, {name: state[name] for name in FIELDS if name in state})
+
+
+def _said(state: Mapping[str, object], at: float) -> tuple[object, ...]:
+    return "state", at, *map(state.get, FIELDS)

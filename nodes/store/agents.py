@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
+import math
 from collections.abc import Iterable
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, text, update
 
+from fabric.errors import Busy
 from nodes.store import asks, codes, rows, schema
 from nodes.store.records import Agent, Change, Page
 from nodes.store.transaction import Transaction
@@ -13,8 +16,8 @@ from nodes.store.transaction import Transaction
 _AGENTS, _BUTTONS, _PAGES = schema.agents.c, schema.agent_buttons.c, schema.pages.c
 _FIND_AGENT = select(schema.agents).where(_AGENTS.agent == bindparam("of_agent")).with_for_update()
 _SIGN_IN = text(
-    "INSERT INTO agents (agent, name, available, lease_s, lease_until)"
-    " VALUES (:agent, :name, false, :lease_s, :lease_until)"
+    "INSERT INTO agents (agent, name, available, lease_s, lease_until, key)"
+    " VALUES (:agent, :name, false, :lease_s, :lease_until, :key)"
     " ON CONFLICT (agent) DO UPDATE"
     " SET name = excluded.name, lease_s = excluded.lease_s, lease_until = excluded.lease_until"
 )
@@ -28,6 +31,7 @@ _UPDATE_LIVE = (
 )
 _SET_AVAILABLE = _UPDATE_LIVE.values(available=bindparam("on"))
 _RENEW_AGENT = _UPDATE_LIVE.values(lease_until=_AGENTS.lease_s + bindparam("now"))
+_FIND_KEYS = select(_AGENTS.agent, _AGENTS.key).where(_AGENTS.agent.in_(bindparam("of_agents", expanding=True)))
 _DROP_AGENT = delete(schema.agents).where(_AGENTS.agent == bindparam("of_agent"))
 _PAGES_OF = select(schema.pages).where(
     or_(_PAGES.agent == bindparam("of_agent"), _PAGES.chat_agent == bindparam("of_agent")), _PAGES.gone_at.is_(None)
@@ -41,12 +45,19 @@ _BUTTONS_AVAILABLE = (
 )
 
 
-def sign_in(tx: Transaction, agent: str, name: str, buttons: Iterable[str], lease_s: float) -> Agent:
-    """Sign an agent in, not available yet, or change its name and buttons while it is signed in."""
+def sign_in(tx: Transaction, agent: str, name: str, buttons: Iterable[str], lease_s: float, key: str = "") -> Agent:
+    """Sign an agent in, not available yet, or change its name and buttons while it is signed in.
+
+    key:     of this lease: whoever has it acts as the agent until the lease is over
+    errors:  Busy, with what is left of it, while another lease of this agent runs
+    """
     row = tx.sql.execute(_FIND_AGENT, {"of_agent": agent}).first()
     if row is not None and row.lease_until <= tx.now:
         end(tx, agent)
-    signing = {"agent": agent, "name": name, "lease_s": lease_s, "lease_until": tx.now + lease_s}
+    elif row is not None and not hmac.compare_digest(str(row.key), key):
+        left_s = row.lease_until - tx.now
+        raise Busy(f"this agent is signed in elsewhere, for {math.ceil(left_s)} s at least; try again then", left_s)
+    signing = {"agent": agent, "name": name, "lease_s": lease_s, "lease_until": tx.now + lease_s, "key": key}
     tx.sql.execute(_SIGN_IN, signing)
     tx.sql.execute(_DROP_BUTTONS, {"of_agent": agent})
     served = [{"agent": agent, "button": button} for button in sorted(set(buttons))]
@@ -76,6 +87,14 @@ def sign_out(tx: Transaction, agent: str) -> list[Change]:
     return [] if row is None else end(tx, agent)
 
 
+def keys_of(tx: Transaction, agents: Iterable[str]) -> dict[str, str]:
+    """Return the key of each of these agents that has a lease. Cost: one statement; none for nobody."""
+    wanted = sorted(set(agents))
+    if not wanted:
+        return {}
+    return {str(agent): str(key) for agent, key in tx.sql.execute(_FIND_KEYS, {"of_agents": wanted})}
+
+
 def buttons_available(tx: Transaction) -> dict[str, int]:
     """Return how many agents are available for each button; a button without any is not in it."""
     return {str(button): int(count) for button, count in tx.sql.execute(_BUTTONS_AVAILABLE, {"now": tx.now})}
@@ -84,6 +103,7 @@ def buttons_available(tx: Transaction) -> dict[str, int]:
 def end(tx: Transaction, agent: str) -> list[Change]:
     """Delete an agent; its requests and sessions end, acknowledged by that; its offers go back to the queue, its chats
     close."""
+    key = keys_of(tx, [agent]).get(agent, "")
     changes = []
     for page in [Page._make(row) for row in tx.sql.execute(_PAGES_OF_TO_CHANGE, {"of_agent": agent})]:
         after, what = page, []
@@ -102,7 +122,7 @@ def end(tx: Transaction, agent: str) -> list[Change]:
         changes += [Change(each, saved, (agent,)) for each in what]
     tx.sql.execute(_DROP_BUTTONS, {"of_agent": agent})
     tx.sql.execute(_DROP_AGENT, {"of_agent": agent})
-    return [*changes, Change("agent_gone", None, (agent,))]
+    return [*changes, Change("agent_gone", None, (agent,), key)]
 
 
 def _agent(tx: Transaction, agent: str) -> Agent:

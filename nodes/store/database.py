@@ -9,15 +9,17 @@ import contextlib
 import logging
 import os
 import re
+import secrets
 import sqlite3
 import time
 from typing import Any, TypeGuard
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, text, update
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from fabric import private_files
 from fabric.errors import Busy, expected
+from nodes.rules.agreement import PRIVATE_BYTES
 from nodes.store.migrations import migrate
 from nodes.store.schema import SCHEMA_VERSION, about, metadata
 
@@ -182,3 +184,5 @@ def _create_tables(connection: Connection) -> None:
         connection.execute(insert(about).values(schema_version=SCHEMA_VERSION))
     else:
         migrate(connection, found)
+    private = secrets.token_hex(PRIVATE_BYTES)
+    connection.execute(update(about).where(about.c.private == "").values(private=private))

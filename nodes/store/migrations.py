@@ -24,6 +24,14 @@ STATEMENTS: Mapping[int, Sequence[str]] = {
         # Version 1 had no time-out for invitations: those that wait would wait for ever, and end now.
         "UPDATE pages SET offer_until = 0 WHERE chat = 'invited'",
     ),
+    2: (
+        "ALTER TABLE pages ADD COLUMN key VARCHAR(32) DEFAULT '' NOT NULL",
+        "ALTER TABLE agents ADD COLUMN key VARCHAR(32) DEFAULT '' NOT NULL",
+        "ALTER TABLE about ADD COLUMN private VARCHAR(64) DEFAULT '' NOT NULL",
+        # Version 2 knew no keys: nobody could prove anything for what began there. It ends at the next tick.
+        "UPDATE pages SET lease_until = 0 WHERE gone_at IS NULL",
+        "UPDATE agents SET lease_until = 0",
+    ),
 }
 """What leads from each version to the next one."""
 

@@ -22,16 +22,20 @@ _RENEW = (
 )
 _RENEW_PAGE = _RENEW.where(schema.pages.c.session == bindparam("of_session"))
 _RENEW_PAGES = _RENEW.where(schema.pages.c.session.in_(bindparam("of_sessions", expanding=True)))
+_FIND_KEYS = select(schema.pages.c.session, schema.pages.c.key).where(
+    schema.pages.c.session.in_(bindparam("of_sessions", expanding=True))
+)
 _DROP_REFUSALS = delete(schema.refusals).where(schema.refusals.c.session == bindparam("of_session"))
 
 
-def grant_code(tx: Transaction, session: str, home: str, lease_s: float, consent: str = "code") -> Page:
+def grant_code(tx: Transaction, session: str, home: str, lease_s: float, consent: str = "code", key: str = "") -> Page:
     """Begin a page session, or continue one, with a lease of `lease_s` seconds; return it with its code.
 
     A page that has a code keeps it (a reload changes `home` at most), one in session has none until that is over,
     and one that was gone comes back as a new page which continues its version and epoch. A request that waits for an
     answer goes on over a reload.
     consent: one of `cobrowse.CONSENTS`
+    key:     of the session, from which its name follows
     errors: Busy when there is no place, or no free code was found
     """
     page = rows.find_page(tx, session)
@@ -39,13 +43,13 @@ def grant_code(tx: Transaction, session: str, home: str, lease_s: float, consent
         page = end(tx, page).page
     if page is None or page.gone_at is not None:
         codes.take_place(tx)
-        begun = new_page(session, home, lease_s, tx.now, consent)
+        begun = new_page(session, home, lease_s, tx.now, consent, key)
         if page is None:
             begun = begun._replace(code=codes.draw(tx), version=1)
             rows.add_page(tx, begun)
             return begun
         return rows.save_page(tx, begun._replace(code=codes.draw(tx), version=page.version, epoch=page.epoch))
-    kept = page._replace(home=home, lease_s=lease_s, lease_until=tx.now + lease_s, consent=consent)
+    kept = page._replace(home=home, lease_s=lease_s, lease_until=tx.now + lease_s, consent=consent, key=key)
     if page.code is None and page.cobrowse == "idle":
         kept = kept._replace(code=codes.draw(tx))
     return rows.save_page(tx, kept)
@@ -68,6 +72,11 @@ def renew_many(tx: Transaction, sessions: Sequence[str]) -> dict[str, Page | Non
     for row in tx.sql.execute(_RENEW_PAGES, {"of_sessions": list(renewed), "now": tx.now}):
         renewed[row.session] = Page._make(row)
     return renewed
+
+
+def keys_of(tx: Transaction, sessions: Sequence[str]) -> dict[str, str]:
+    """Return the keys of these sessions, gone ones too; what has no row is not in it. Cost: one statement."""
+    return {str(session): str(key) for session, key in tx.sql.execute(_FIND_KEYS, {"of_sessions": list(sessions)})}
 
 
 def engaged(tx: Transaction, session: str) -> tuple[str, ...]:

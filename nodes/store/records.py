@@ -18,7 +18,7 @@ from nodes.rules.contact_codes import CodeFormat
 class Page(NamedTuple):
     """One page session, as its row. A change is a `_replace`, which `rows.save_page` writes under the next version.
 
-    session:     the page's id, drawn by the page; a secret of the page and its agents. Never changes
+    session:     the page session's name, which follows from its key. Never changes
     home:        where the page's topics are: the token of its host's node. `grant_code` changes it after a move
     version:     1 with the first code, and one more with each change but a renewal; goes on when the page comes back
     code:        the contact code that it holds; None while an agent asks or is in session, while none was free, and
@@ -42,6 +42,7 @@ class Page(NamedTuple):
     queue_no:    its place in the queue, the lowest is first; None but while the chat is `waiting` or `offered`
     offer_until: when the offer or the proposal ends, in seconds of the store's clock; None but while the chat is
                  `offered` or `invited`
+    key:         what proves that a request is the page's, see `rules.proofs`; a hash of its secret. Never changes
     """
 
     session: str
@@ -66,6 +67,7 @@ class Page(NamedTuple):
     chat_agent: str | None
     queue_no: int | None
     offer_until: float | None
+    key: str
 
     def is_live(self, now: float) -> bool:
         """Say whether its lease still runs at `now` (store's clock)."""
@@ -111,7 +113,7 @@ class Page(NamedTuple):
         )
 
 
-def new_page(session: str, home: str, lease_s: float, now: float, consent: str = "code") -> Page:
+def new_page(session: str, home: str, lease_s: float, now: float, consent: str = "code", key: str = "") -> Page:
     """Return a page as it begins, with no code yet."""
     return Page(
         session=session,
@@ -136,6 +138,7 @@ def new_page(session: str, home: str, lease_s: float, now: float, consent: str =
         chat_agent=None,
         queue_no=None,
         offer_until=None,
+        key=key,
     )
 
 
@@ -166,11 +169,13 @@ class Change(NamedTuple):
              answered), `chat_closed`
     page:    the page as it is now; None for `agent_gone`
     agents:  ids of whom it concerns: the agents that were in session or chat with the page, or the one that is gone
+    key:     of the agent that is gone: what it is told of its end is proven by that; "" for all else
     """
 
     what: str
     page: Page | None
     agents: tuple[str, ...]
+    key: str = ""
 
 
 @dataclass(frozen=True)

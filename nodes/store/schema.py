@@ -12,18 +12,20 @@ agent_buttons  chat button that an agent serves
 refusals       chat that an agent has declined or forgotten, and is not offered again until `until`
 attempts       agent or frame node that tried wrong codes; agent and page whose visitor has declined it, while it rests
 replies        answered request, by its idempotency key
-about          the version of this schema
+about          the version of this schema, and the private part by which frame nodes agree on keys with hosts
 """
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 2
-"""2: requests to view: `consent`, `agent_name`, `capability`, `asked_by`, `ask_until`, `refusal` of pages."""
+SCHEMA_VERSION = 3
+"""2: requests to view: `consent`, `agent_name`, `capability`, `asked_by`, `ask_until`, `refusal` of pages.
+3: `key` of pages and agents, `private` of the store."""
 
 ID = String(64)
 STATE = String(16)
+KEY = String(32)
 
 metadata = MetaData()
 
@@ -52,6 +54,7 @@ pages = Table(
     Column("chat_agent", ID, index=True),
     Column("queue_no", BigInteger, index=True),
     Column("offer_until", Double),
+    Column("key", KEY, nullable=False, server_default=""),
 )
 Index(
     "pages_live",
@@ -77,6 +80,7 @@ agents = Table(
     Column("available", Boolean, nullable=False),
     Column("lease_s", Double, nullable=False),
     Column("lease_until", Double, nullable=False, index=True),
+    Column("key", KEY, nullable=False, server_default=""),
 )
 
 agent_buttons = Table(
@@ -112,4 +116,9 @@ replies = Table(
     Column("until", Double, nullable=False, index=True),
 )
 
-about = Table("about", metadata, Column("schema_version", Integer, primary_key=True))
+about = Table(
+    "about",
+    metadata,
+    Column("schema_version", Integer, primary_key=True),
+    Column("private", String(64), nullable=False, server_default=""),
+)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
 from fabric.errors import FabricError
@@ -27,6 +27,7 @@ from nodes.rules.contact_codes import RandomSource
 from nodes.store import grants
 from nodes.store.database import as_busy, ends_transaction, is_taken_back, open_database
 from nodes.store.records import StoreOptions
+from nodes.store.schema import about
 from nodes.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -60,6 +61,14 @@ class Store:
         self._clock = clock
         self._rng = rng or random.SystemRandom()
         self._engine = open_database(url)
+
+    def private(self) -> bytes:
+        """Return the private part by which its frame nodes agree on keys with page hosts and agents; drawn with it.
+
+        errors: Busy when the database does not answer
+        """
+        with self.transaction() as tx:
+            return bytes.fromhex(tx.sql.execute(select(about.c.private)).scalar_one())
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -32,7 +32,7 @@ declare -A kind_of=() host_of=() runner_of=() state_of=() fabric_of=() base_of=(
 load_plan() { # FILE
     local name kind host runner folder command_path base readies alone command
     exec {lines}< "$1"
-    IFS=$'\x1f' read -r ready_s grace_s <&"$lines"
+    IFS=$'\x1f' read -r ready_s grace_s keys <&"$lines"
     while IFS=$'\x1f' read -r name kind host runner folder command_path base readies alone command <&"$lines"; do
         names+=("$name")
         kind_of[$name]="$kind" host_of[$name]="$host" runner_of[$name]="$runner" state_of[$name]="$folder"
@@ -128,9 +128,34 @@ await_ready() { # NAME: until it is ready; otherwise say why, with its last line
 }
 
 ask_fabric() { # NAME WORDS…: run a fabric command beside this proxy, connected to it
-    local name="$1" runner
+    local name="$1" runner shown=''
     read -ra runner <<< "${runner_of[$name]}"
-    echo "exec ${fabric_of[$name]} ${*:2} --connect ${base_of[$name]@Q}" | "${runner[@]}" bash -s
+    [ -z "${keys:-}" ] || shown="--keys ${state_of[$name]}/keys --identity scripts"
+    echo "unset FABRIC_KEYS FABRIC_IDENTITY; exec ${fabric_of[$name]} ${*:2} $shown --connect ${base_of[$name]@Q}" |
+        "${runner[@]}" bash -s
+}
+
+# --- keys: made in a folder on this machine, and placed where processes need them; see `fabric keys`
+
+make_keys() { # what the plan needs, and the folder has not
+    local kind wanted
+    local -A role=([proxy]=proxy [frame]=frame [page]=gateway)
+    "$fabric" keys init --if-missing --keys "$keys" > /dev/null
+    "$fabric" keys add scripts --role observer --if-missing --keys "$keys" > /dev/null
+    for kind in proxy frame page; do
+        mapfile -t wanted < <(of_kind "$kind")
+        [ ${#wanted[@]} = 0 ] ||
+            "$fabric" keys add "${wanted[@]}" --role "${role[$kind]}" --if-missing --keys "$keys" > /dev/null
+    done
+}
+
+place_keys() { # NAME: its own, and the public ones; a proxy's host has those of the mesh and of these scripts, too
+    local files=(keys.toml "$1.key") each words=()
+    [ "${kind_of[$1]}" != proxy ] || files+=(mesh.key scripts.key)
+    for each in "${files[@]}"; do
+        words+=("$each" "$(base64 < "$keys/$each" | tr -d '\n')")
+    done
+    at "$1" keep_keys "${words[@]}"
 }
 
 await_mesh() { # until as many proxies as the plan has are linked with each other

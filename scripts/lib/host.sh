@@ -3,6 +3,8 @@
 # A process is named by its id and the time it started: a later process with the same id is another one.
 #   STATE/run/NAME.pid   pid, start, checksum of its command
 #   STATE/log/NAME.log   what it said since it started; NAME.log.1: the run before
+#   STATE/log/audit.jsonl  who killed what did not end in time
+#   STATE/keys/            keys.toml, and the private keys of what runs here
 # All of it, and what the processes write, is for its owner only.
 set -euo pipefail
 umask 077
@@ -48,6 +50,17 @@ check() { # STATE COMMAND: whether processes could run here at all
     command -v "$2" > /dev/null || { echo "the command $2 is missing" >&2; return 1; }
 }
 
+keep_keys() { # STATE NAME FILE BASE64 …: each is written for the owner only, and is there as a whole or not at all
+    local folder="$1/keys"
+    make_private "$1" "$folder"
+    shift 2
+    while [ $# -gt 1 ]; do
+        printf '%s' "$2" | base64 -d > "$folder/.new.$1"
+        mv -f "$folder/.new.$1" "$folder/$1"
+        shift 2
+    done
+}
+
 ask() { # STATE NAME COMMAND…: prints one line: stopped | running PID SECONDS | changed PID SECONDS
     local state="$1" name="$2" pid start known word=running seconds=-
     shift 2
@@ -72,7 +85,7 @@ start() { # STATE NAME ALONE COMMAND…: returns once the process is recorded; A
         mv -f "run/$name.new" "run/$name.pid"
         echo recorded
         exec < /dev/null > "log/$name.log" 2>&1
-        unset NOTIFY_SOCKET FABRIC_STORE # the plan says which store; a password in it is for nobody else
+        unset NOTIFY_SOCKET FABRIC_STORE FABRIC_KEYS FABRIC_IDENTITY # the plan says all that a process is to have
         detach=(nohup)
         ! command -v setsid > /dev/null || detach=(setsid)
         exec "${detach[@]}" "$@" ${alone:+"$alone"}
@@ -96,11 +109,22 @@ signal() { # STATE NAME SIGNAL
     kill "-$3" "$pid" 2>/dev/null || true
 }
 
+note_kill() { # STATE NAME: by whom, as a line of an audit stream: what is killed writes none
+    local who
+    who="$(id -un | tr -cd '[:alnum:]._-')"
+    printf '{"at": "%s", "event": "killed", "who": "%s", "from": "scripts", "why": "%s did not end in time", "count": 1}\n' \
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$who" "$2" >> "$1/log/audit.jsonl"
+}
+
 end() { # STATE NAME GRACE_S: TERM, and KILL after so long; prints `killed` when it came to that
     local end=$((SECONDS + $3))
     signal "$1" "$2" TERM
     while alive "$1" "$2" > /dev/null; do
-        [ "$SECONDS" -lt "$end" ] || { signal "$1" "$2" KILL; [ "$end" = 0 ] || echo killed; end=0; }
+        if [ "$SECONDS" -ge "$end" ]; then
+            signal "$1" "$2" KILL
+            [ "$end" = 0 ] || { echo killed; note_kill "$1" "$2"; }
+            end=0
+        fi
         sleep 0.05
     done
     rm -f "$1/run/$2.pid"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +82,69 @@ def test_who_may_use_ipc_sockets(tmp_path: Path, started: list[Process], words: 
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("p.*")}
     assert len(list(tmp_path.glob("p.*"))) == 4 and modes == {allowed & 0o666}
     assert proxy.stop() == 0
+
+
+@pytest.mark.parametrize("umask", UMASKS, ids=oct)
+def test_what_the_demo_keeps(tmp_path: Path, started: list[Process], umask: int) -> None:
+    pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+    with tempfile.TemporaryDirectory() as short:  # an ipc address has at most 100 bytes
+        before = os.umask(umask)
+        try:
+            command = [sys.executable, "-m", "nodes.demo.browsers", "0"]
+            demo = Process(command, tmp_path, env=environment(TMPDIR=short))
+            started.append(demo)
+            demo.wait_stdout("Ctrl-C")
+        finally:
+            os.umask(before)
+        (folder,) = Path(short).glob("fabric-demo-*")
+        assert {path.name for path in folder.iterdir()} > {"agents.jsonl", "frame.db", "p1.in"}
+        assert open_to_others(folder) == {} and demo.stop() == 0
+
+
+TRY = """
+import os, socket, stat, sys
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)  # nobody
+got = []
+for folder, folders, files in os.walk(sys.argv[1]):
+    for name in files:
+        path = os.path.join(folder, name)
+        try:
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                socket.socket(socket.AF_UNIX).connect(path)
+            else:
+                open(path, "rb").read()
+            got.append(path)
+        except PermissionError:
+            print("refused", name)
+print("got", got)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_another_user_of_the_machine_gets_nothing(tmp_path: Path, started: list[Process]) -> None:
+    """In a folder that everybody may enter, under the umask of most machines: no code, no topic, no secret."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, before = Path(name), os.umask(0o022)
+        folder.chmod(0o755)
+        try:
+            base = f"ipc://{folder}/p"
+            for words in (
+                ["proxy", "--listen", base, "--audit", f"{folder}/audit"],
+                ["frame", "--store", f"sqlite:///{folder}/frame.db", "--connect", base],
+            ):
+                started.append(FabricProcess(words, tmp_path))
+                started[-1].wait_event("ready")
+        finally:
+            os.umask(before)
+        command = [sys.executable, "-c", TRY, str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        refused, got = set(re.findall(r"^refused (\S+)$", done.stdout, re.MULTILINE)), done.stdout.splitlines()[-1]
+        assert refused == {"p.in", "p.out", "p.link", "p.guest", "audit", "frame.db", "frame.db-wal", "frame.db-shm"}
+        assert got == "got []", done.stdout + done.stderr
+        for process in reversed(started):
+            assert process.stop() == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")

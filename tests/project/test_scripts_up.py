@@ -6,6 +6,8 @@ the last one use the real one.
 
 from __future__ import annotations
 
+import getpass
+import json
 import os
 import re
 import shutil
@@ -13,7 +15,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -24,7 +27,7 @@ from tests.support.waiting import until
 
 STAND_IN = f"""
 case "$1 $*" in
-    plan*) {REAL} ;;
+    plan* | keys*) {REAL} ;;
     wait* | status*) exit 0 ;;
     *"--name stubborn"*) trap '' TERM; echo '{{"event":"ready"}}'; while true; do sleep 0.1; done ;;
     *"--name mute"*) echo here I am; exec sleep 600 ;;
@@ -70,6 +73,69 @@ def test_a_whole_fabric_up_looked_at_restarted_and_down(scripts: Scripts) -> Non
     assert down.returncode == 0 and not scripts.pids() and not list((scripts.state / "run").iterdir())
     assert scripts.run("status").returncode == 1
     assert {path.name for path in scripts.state.iterdir()} <= {"plan", "run", "log", "frame.db"}
+
+
+def test_a_whole_fabric_with_keys(
+    scripts: Scripts, run_fabric: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """They are made, placed and used; none is on a command line, in an environment, in the plan or in a log."""
+    scripts.use(REAL)
+    keys, nodes = scripts.folder / "all keys", ["--frames", "1", "--pages", "2"] if can_store() else []
+    done = scripts.up("--keys", keys, "--proxies", "2", "--listen", scripts.base, *nodes)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"p2 +member", scripts.run("status").stdout)
+    assert run_fabric("status", "--connect", scripts.base, "--connect-timeout", "2").returncode == 4, "without a key"
+    asked = run_fabric("status", "--connect", scripts.base, FABRIC_KEYS=str(keys), FABRIC_IDENTITY="scripts")
+    assert asked.returncode == 0, asked.stderr
+
+    private = {path.read_text().strip() for path in keys.glob("*.key")}
+    told = [
+        path.read_text()
+        for path in (scripts.state / "plan", *scripts.state.glob("log/*"), *scripts.state.glob("run/*"))
+    ]
+    for pid in scripts.pids().values():
+        told += [Path(f"/proc/{pid}/{name}").read_text() for name in ("cmdline", "environ")]
+    assert len(private) == 4 + len(nodes) // 2 and not [text for text in told if any(key in text for key in private)]
+    assert not [path for path in (scripts.state / "keys").iterdir() if path.stat().st_mode & 0o077]
+
+    before = scripts.pids()
+    assert run_fabric("keys", "add", "shop-1", "--keys", str(keys)).returncode == 0
+    assert scripts.up().returncode == 0 and scripts.pids() == before
+    assert "shop-1" in (scripts.state / "keys" / "keys.toml").read_text(), (
+        "new rules are taken to where proxies see them"
+    )
+    assert scripts.run("rolling-restart").returncode == 0
+
+
+def test_a_host_has_the_keys_of_what_runs_there_and_no_others(scripts: Scripts) -> None:
+    runner = scripts.folder / "to"
+    runner.write_text('#!/bin/sh\nshift\nexec "$@"\n')
+    runner.chmod(0o755)
+    hosts = [
+        f"[hosts.{name}]\naddress = '10.0.0.{number}'\nstate = '{scripts.folder}/{name} s'"
+        for number, name in enumerate("ab")
+    ]
+    nodes = ("proxies = [{host = 'a'}]", "frames = [{host = 'b'}]", "pages = [{host = 'b'}]")
+    file = scripts.describe(*nodes, "keys = 'all'", f'runner = "{runner} {{host}}"', *hosts)
+    done = scripts.up(file)
+    assert done.returncode == 0, done.stderr
+    placed = {name: {path.name for path in (scripts.folder / f"{name} s" / "keys").iterdir()} for name in "ab"}
+    assert placed == {
+        "a": {"keys.toml", "p1.key", "mesh.key", "scripts.key"},
+        "b": {"keys.toml", "f1.key", "pages.key"},
+    }
+    for name in ("p1.key", "keys.toml"):
+        assert (scripts.folder / "a s" / "keys" / name).read_bytes() == (scripts.folder / "all" / name).read_bytes()
+    assert scripts.run("down").returncode == 0
+
+
+def test_what_the_environment_says_of_keys_is_not_handed_on(scripts: Scripts) -> None:
+    """The plan says who has which."""
+    scripts.use(STAND_IN.replace("*) echo", "*) env | grep ^FABRIC_; echo"))
+    scripts.env |= {"FABRIC_KEYS": "all", "FABRIC_IDENTITY": "me"}
+    assert scripts.up("--proxies", "1").returncode == 0
+    assert "FABRIC_KEYS" not in scripts.log("p1") and "FABRIC_IDENTITY" not in scripts.log("p1")
+    assert (scripts.folder / "all" / "p1.key").exists(), "as the default of --keys"
 
 
 def can_store() -> bool:
@@ -178,6 +244,9 @@ def test_what_does_not_heed_sigterm_is_killed_after_its_grace(scripts: Scripts) 
     assert scripts.up(scripts.describe("proxies = [{name = 'stubborn'}]", "grace_s = 1")).returncode == 0
     done = scripts.run("down")
     assert done.returncode == 0 and "did not end in 1 s and was killed" in done.stderr and not scripts.pids()
+    (line,) = map(json.loads, (scripts.state / "log" / "audit.jsonl").read_text().splitlines())
+    assert (line["event"], line["who"], line["count"]) == ("killed", getpass.getuser(), 1)
+    assert line["why"] == "stubborn did not end in time" and datetime.fromisoformat(line["at"])
 
 
 def test_hosts_are_reached_through_the_runner_alone(scripts: Scripts) -> None:
@@ -185,7 +254,7 @@ def test_hosts_are_reached_through_the_runner_alone(scripts: Scripts) -> None:
     runner.write_text(f'#!/bin/sh\nhost="$1"; shift\necho "$host" >> {scripts.folder}/hosts\nexec "$@"\n')
     runner.chmod(0o755)
     hosts = '[hosts.a]\naddress = "127.0.0.2"\n[hosts.b]\naddress = "127.0.0.3"'
-    file = scripts.describe("proxies = 2", f'runner = "{runner} {{host}}"', hosts)
+    file = scripts.describe("proxies = 2", "insecure = true", f'runner = "{runner} {{host}}"', hosts)
     assert "cannot reach" in scripts.up(file).stderr, "loopback is no address for another host"
     file.write_text(file.read_text().replace("127.0.0.", "10.0.0."))
     done = scripts.up(file)

@@ -9,14 +9,17 @@ with Asker(base) as asker:
 from __future__ import annotations
 
 import secrets
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from fabric import Message, Node
 from fabric.services import Client
+from nodes.rules.acquaintance import MEET, Acquaintance
 from nodes.rules.topics import BUTTONS, FRAME_SERVICE, STATE, agent_state, on_the_wire
 from tests.support.processes import FabricProcess
+from tests.support.proven import page_name, proven_body
 from tests.support.waiting import PATIENCE_S, Box, until
 
 LEASE_S = 30.0
@@ -32,6 +35,7 @@ class Asker:
         self.node = Node(base)
         self.home = self.node.home
         self.client = Client(self.node, attempts=attempts)
+        self._acquaintance = Acquaintance(secrets.token_bytes(32))
         self.heard = Box()
         for topic_filter in (f"~pagesession/{self.home}/#", "site_connect/#"):
             assert self.node.wait_ack(self.node.subscribe(topic_filter, self.heard), PATIENCE_S).ok
@@ -43,14 +47,25 @@ class Asker:
         self.node.close()
 
     def ask(self, operation: str, deadline_s: float = PATIENCE_S, key: str | None = None, **body: Any) -> Any:
-        return self.client.request(FRAME_SERVICE, operation, body, deadline_s=deadline_s, key=key)
+        asked = proven_body(operation, body, time.time(), key or "", self._met())
+        return unproven(self.client.request(FRAME_SERVICE, operation, asked, deadline_s=deadline_s))
 
     def submit(self, operation: str, deadline_s: float = PATIENCE_S, **body: Any) -> Future[Any]:
-        return self.client.submit(FRAME_SERVICE, operation, body, deadline_s=deadline_s)
+        asked = proven_body(operation, body, time.time(), "", self._met())
+        return self.client.submit(FRAME_SERVICE, operation, asked, deadline_s=deadline_s)
+
+    def _met(self) -> Acquaintance:
+        """What it has agreed on with the frame nodes, at its first request."""
+        if not self._acquaintance.is_made:
+            answer = self.client.request(
+                FRAME_SERVICE, MEET, {"host": self._acquaintance.public}, deadline_s=PATIENCE_S
+            )
+            assert self._acquaintance.met(answer, time.monotonic())
+        return self._acquaintance
 
     def page(self, session: str = "", lease_s: float = LEASE_S) -> dict[str, Any]:
         """The body of a `grant_code`, for a new page or this one."""
-        return {"session": session or secrets.token_hex(16), "home": self.home, "lease_s": lease_s}
+        return {"session": session or page_name(), "home": self.home, "lease_s": lease_s}
 
     def grant(self, session: str = "", lease_s: float = LEASE_S) -> dict[str, Any]:
         found: dict[str, Any] = self.ask("grant_code", **self.page(session, lease_s))
@@ -64,7 +79,7 @@ class Asker:
     # --- what was published
 
     def on(self, topic: str) -> list[Any]:
-        return [message.payload for message in list(self.heard.items) if message.topic == topic]
+        return [unproven(message.payload) for message in list(self.heard.items) if message.topic == topic]
 
     def page_events(self, session: str) -> list[Any]:
         return self.on(on_the_wire(self.home, session, STATE))
@@ -89,8 +104,15 @@ class Asker:
             return message.topic == topic and fields.items() <= message.payload.items()
 
         items = self.heard.wait_for(lambda items: any(map(fits, items)), f"{topic} with {fields}")
-        found: dict[str, Any] = next(filter(fits, items)).payload
+        found: dict[str, Any] = unproven(next(filter(fits, items)).payload)
         return found
+
+
+def unproven(told: Any) -> Any:
+    """What was told, without its proofs: as the tables of a test have it."""
+    if isinstance(told, dict):
+        return {name: unproven(value) for name, value in told.items() if name != "proof"}
+    return [unproven(each) for each in told] if isinstance(told, list) else told
 
 
 def start_frame(base: str, url: str, log_dir: Path, *args: str, name: str = "f1") -> FabricProcess:

@@ -184,7 +184,9 @@ class Line:
         """Return the next message; None at the end, and `close_code` says how it ended."""
         message = await self.ws.receive(PATIENCE_S)
         if message.type is not aiohttp.WSMsgType.TEXT:
-            self.close_code = self.ws.close_code
+            # What came; the client's own word is 1006 where its answer found the connection closed already.
+            came = message.data if message.type is aiohttp.WSMsgType.CLOSE else None
+            self.close_code = self.ws.close_code if came is None else came
             return None
         self.messages.append(json.loads(message.data))
         return self.messages[-1]
@@ -202,6 +204,15 @@ class Line:
                     raise AssertionError(
                         f"closed with {self.close_code} instead of {kind} {wanted}: {self.messages[-5:]}"
                     )
+
+    async def had(self, kind: str, **wanted: Any) -> dict[str, Any]:
+        """Return a message of this kind with these fields, that came or comes; `get` reads on from where it was."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                for message in self.messages:
+                    if message["t"] == kind and all(message.get(name) == value for name, value in wanted.items()):
+                        return message
+                assert await self.next() is not None, f"closed with {self.close_code} without {kind} {wanted}"
 
     def forget(self) -> None:
         """Drop what came: for tests with very many messages."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from fabric.node.coverage import Ack
 from fabric.wire import Message
@@ -15,6 +15,7 @@ from nodes.page.interface import (
     Ask,
     ButtonsCounted,
     ClockTicked,
+    Count,
     Deliver,
     Effect,
     FrameAttached,
@@ -33,9 +34,11 @@ from nodes.page.interface import (
 )
 from nodes.page.page_core import PageCore
 from nodes.rules.backoff import Backoff
-from nodes.rules.state_map import START
+from nodes.rules.proofs import key_of, name_of
+from nodes.rules.state_map import START, StateMap
 
-SESSION, HOME = "s" * 22, "h" * 32
+KEY = key_of("s" * 22)
+SESSION, HOME = name_of(KEY), "h" * 32
 
 
 def state(version: int, **changes: Any) -> dict[str, Any]:
@@ -52,6 +55,11 @@ def state(version: int, **changes: Any) -> dict[str, Any]:
     }
 
 
+def made(version: int, **changes: Any) -> StateMap:
+    """`state`, as what it is."""
+    return cast(StateMap, state(version, **changes))
+
+
 class World:
     """One page. `told` lists (topic, payload) of what its subscription to everything local got, since `topics` was last
     asked; `story` lists all of it."""
@@ -62,7 +70,7 @@ class World:
         self.now = 0.0
         backoff = Backoff(base_s=1.0, cap_s=4.0, attempts=attempts)
         self.frame = FrameCore(SESSION, "run", resumed=resumed, buttons=buttons, backoff=backoff)
-        self.core = PageCore(self.frame, echo=echo)
+        self.core = PageCore(self.frame, KEY, echo=echo)
         self.told: list[tuple[str, Any]] = []
         self.story: list[tuple[str, Any]] = []
         self.acks: list[tuple[int, Ack]] = []
@@ -70,6 +78,7 @@ class World:
         self.asked: list[Ask] = []
         self.held: list[Hold | Release] = []
         self.acknowledged: list[int] = []
+        self.counted: list[str] = []
         self.stops = 0
         for topic_filter in ("~/#", "~pagesession/#"):
             self.subscribe(topic_filter)
@@ -91,6 +100,8 @@ class World:
                     self.sent.append(effect)
                 case Ask():
                     self.asked.append(effect)
+                case Count(what):
+                    self.counted.append(what)
                 case StopAcknowledged(number):
                     self.acknowledged.append(number)
 

@@ -96,7 +96,10 @@ class Site:
         return self._drive(["page", "--connect", self.proxies[at].base, *args])
 
     def agent(self, name: str, *args: str, at: int = -1) -> Driven:
-        return self._drive(["agent", name, "--connect", self.proxies[at].base, *args])
+        secret = self.folder / f"{name}.secret"
+        secret.write_text(f"the secret of agent {name}")
+        secret.chmod(0o600)
+        return self._drive(["agent", name, "--secret-file", str(secret), "--connect", self.proxies[at].base, *args])
 
     @contextlib.contextmanager
     def scene(self) -> Iterator[Site]:

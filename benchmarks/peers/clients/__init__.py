@@ -17,9 +17,12 @@ T = TypeVar("T")
 PEERS = ("raw", "fabric", "nats", "mosquitto", "redis", "zenoh")
 """`raw` is ZeroMQ with nothing above it: the bound for the fabric."""
 RIVALS = tuple(peer for peer in PEERS if peer not in ("raw", "fabric"))
-VARIANTS = {"libzmq": "raw", "async": "fabric", "three": "fabric"}
+CLOSED = {"fabric_keys": "fabric", "nats_tls": "nats", "mosquitto_tls": "mosquitto"}
+"""Rows of servers that let nobody in without a key or a certificate, see `closed`."""
+VARIANTS = {"libzmq": "raw", "async": "fabric", "three": "fabric", **CLOSED}
 """Rows that a few works have besides, each with the peer that it goes with."""
-ROWS = ("libzmq", "raw", "fabric", "async", "three", *RIVALS)
+ROWS = ("libzmq", "raw", "fabric", "fabric_keys", "async", "three", "nats", "nats_tls", "mosquitto", "mosquitto_tls",
+        "redis", "zenoh")  # fmt: skip
 """The order of rows in tables and of bars in plots."""
 _CLASSES = {
     "raw": "benchmarks.peers.clients.raw:Raw",
@@ -27,6 +30,9 @@ _CLASSES = {
     "fabric": "benchmarks.peers.clients.fabric_node:Fabric",
     "async": "benchmarks.peers.clients.fabric_async:FabricAsync",
     "three": "benchmarks.peers.clients.fabric_node:Fabric",
+    "fabric_keys": "benchmarks.peers.clients.fabric_node:FabricKeys",
+    "nats_tls": "benchmarks.peers.clients.nats_client:NatsTls",
+    "mosquitto_tls": "benchmarks.peers.clients.mosquitto:MosquittoTls",
     "nats": "benchmarks.peers.clients.nats_client:Nats",
     "mosquitto": "benchmarks.peers.clients.mosquitto:Mosquitto",
     "redis": "benchmarks.peers.clients.redis_client:Redis",

@@ -8,7 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, repeat
+from typing import Any
 
+from benchmarks.peers import closed
 from benchmarks.peers.clients import TIMEOUT_S, Client, in_turn
 from fabric import Node
 
@@ -19,10 +21,13 @@ class Fabric(Client):
     ack = "a marker through every proxy of the mesh and back"
 
     def __init__(self, address: str, publishes: bool = False) -> None:
-        self._node = Node(address, connect_timeout_s=60.0, ack_timeout_s=60.0, send_timeout_s=60.0)
+        self._node = Node(address, connect_timeout_s=60.0, ack_timeout_s=60.0, send_timeout_s=60.0, **self._shows())
         self._waiting: list[int] = []
         # In the place of the method below, to save a call; ours takes more arguments, which nobody here gives.
         self.publish = self._node.publish  # type: ignore[method-assign, assignment]
+
+    def _shows(self) -> dict[str, Any]:
+        return {}
 
     def subscribe(self, topic_filter: str, callback: Callable[[bytes], None]) -> None:
         self._waiting.append(self._node.subscribe(topic_filter, lambda message: callback(message.payload)))
@@ -49,6 +54,13 @@ class Fabric(Client):
 
     def close(self) -> None:
         self._node.close(TIMEOUT_S)
+
+
+class FabricKeys(Fabric):
+    """With keys, and rights that are judged for each message."""
+
+    def _shows(self) -> dict[str, Any]:
+        return {"keys": closed.keys(), "identity": closed.CLIENT}
 
 
 def many_at_once(messages: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:

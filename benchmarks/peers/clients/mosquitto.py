@@ -15,6 +15,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from benchmarks.peers import closed
 from benchmarks.peers.clients import TIMEOUT_S, Client
 
 FILTERS_A_PACKET = 1_000
@@ -33,6 +34,7 @@ class Mosquitto(Client):
         self._client.on_subscribe = self._on_subscribe
         connected = threading.Event()
         self._client.on_connect = lambda *_: connected.set()
+        self._prepare()
         self._client.connect(host, int(port), keepalive=600)
         found: Any = self._client.socket()
         found.setsockopt(6, 1, 1)  # TCP_NODELAY
@@ -46,6 +48,9 @@ class Mosquitto(Client):
             ok = connected.is_set()
         if not ok:
             raise ConnectionError(f"no CONNACK from {address} within {TIMEOUT_S:g} s")
+
+    def _prepare(self) -> None:
+        """Before it connects."""
 
     def subscribe(self, topic_filter: str, callback: Callable[[bytes], None]) -> None:
         self._client.message_callback_add(topic_filter, _payload_to(callback))
@@ -93,3 +98,10 @@ class Mosquitto(Client):
 
 def _payload_to(callback: Callable[[bytes], None]) -> Callable[[mqtt.Client, Any, Any], None]:
     return lambda _client, _data, message: callback(message.payload)
+
+
+class MosquittoTls(Mosquitto):
+    """With TLS; the client shows nothing."""
+
+    def _prepare(self) -> None:
+        self._client.tls_set_context(closed.tls())

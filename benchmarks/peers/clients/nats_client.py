@@ -13,6 +13,7 @@ from typing import Any
 
 import nats
 
+from benchmarks.peers import closed
 from benchmarks.peers.clients import TIMEOUT_S, Client, in_turn
 from benchmarks.peers.clients.loops import loop, run
 
@@ -43,8 +44,12 @@ class Nats(Client):
                 flush_timeout=30,
                 pending_size=64 * 1024 * 1024,
                 skip_subject_validation=True,
+                **self._shows(),
             )
         )
+
+    def _shows(self) -> dict[str, Any]:
+        return {}
 
     def subscribe(self, topic_filter: str, callback: Callable[[bytes], None]) -> None:
         self.subscribe_all([topic_filter], callback)
@@ -91,3 +96,10 @@ class Nats(Client):
 
     def close(self) -> None:
         _run(self._connection.close())
+
+
+class NatsTls(Nats):
+    """With TLS, and a key in place of a password."""
+
+    def _shows(self) -> dict[str, Any]:
+        return {"tls": closed.tls(), "nkeys_seed": str(closed.path() / "user.seed")}

@@ -623,6 +623,18 @@ def test_with_keys_new_rules_hold_for_those_who_are_connected(secured: Board, ke
     assert listener.recv() == of(keys, "shop", b"orders/3")
 
 
+def test_with_keys_other_proxies_are_known_so_that_they_can_be_cut(secured: Board, keys: KeyFolder) -> None:
+    assert secured.gate is not None
+    make_ready(secured)
+    link = secured.subscriber("link", b"a/")
+    for _ in range(2):
+        link.send(PLAIN)
+    link.send(b"\x01$ack/")
+    link.send(PLAIN)
+    assert link.recv() == answer(Place.LINK)
+    assert [(met.place, met.key) for met in secured.gate.connections().values()] == [(Place.LINK, keys.pairs["p1"][0])]
+
+
 # --- no message is left lying
 
 

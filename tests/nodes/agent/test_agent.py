@@ -181,12 +181,12 @@ def test_other_messages_of_the_session_reach_the_agent(nodes: list[Node]) -> Non
 def test_signed_in_again_it_takes_its_sessions_up(nodes: list[Node]) -> None:
     """Its process dies without a word and comes back within its lease."""
     page = with_snapshots(Watched(nodes[0]))
-    first = Ada(nodes[1])
+    first = Ada(nodes[1], secret="known")
     first.join(page.code()).result(10)
     first.wait("update")
     first._closed = True  # no word more
     nodes[1].detach(first)
-    with Ada(nodes[2]) as again:
+    with Ada(nodes[2], secret="known") as again:
         again.wait("joined")
         again.wait("update")
     page.wait("cobrowsing/stop")
@@ -198,10 +198,7 @@ def test_it_signs_in_again_when_its_lease_was_lost(nodes: list[Node]) -> None:
     page = Watched(nodes[0])
     with Ada(nodes[1]) as ada:
         ada.join(page.code()).result(10)
-        until(
-            lambda: ada._frame_node._client.request("frame", "sign_out", {"agent": "ada"}, deadline_s=5) is not None,
-            "signed out",
-        )
+        ada._frame_node.sign_out()
         page.wait("cobrowsing/stop")
         ada.wait("stopped")
         ada.wait("lease_lost")
@@ -236,10 +233,10 @@ def test_a_stop_is_confirmed_when_whoever_shows_the_updates_says_so(nodes: list[
 
 def test_an_agent_that_goes_on_elsewhere_keeps_its_sessions(nodes: list[Node]) -> None:
     page = with_snapshots(Watched(nodes[0]))
-    first = Ada(nodes[1], "gus")
+    first = Ada(nodes[1], "gus", secret="known")
     session = first.join(page.code()).result(10)["session"]
     first.close(sign_out=False)
-    with Ada(nodes[2], "gus") as second:
+    with Ada(nodes[2], "gus", secret="known") as second:
         assert second.wait("joined")["session"] == session
         second.wait("update")
     page.close()

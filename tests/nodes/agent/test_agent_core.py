@@ -438,7 +438,7 @@ class Story:
 
     def _check_nothing_falls(self, page: EngagedPage | None, view: View) -> None:
         """The epoch of one engagement, and the version of the page for as long as it is remembered."""
-        seen, _ = self.ada.core._let_go.get(SESSION, (0, 0.0))
+        seen, _, _ = self.ada.core._let_go.get(SESSION, (0, 0.0, 0))
         seen = seen if page is None else page.state["version"]
         assert seen == 0 or seen >= self.seen
         self.seen = seen

@@ -8,7 +8,7 @@ import pytest
 
 from fabric import Node
 from fabric.wire import Message
-from nodes.agent.interface import FrameNodeTold, Input, PageUpdated, Say, SessionSpoke, SpaceWatched
+from nodes.agent.interface import Input, PageUpdated, Say, SessionSpoke, SpaceWatched
 from nodes.agent.spaces import Spaces, spoken
 from nodes.rules import topics
 from tests.support.processes import ProxyProcess
@@ -22,7 +22,7 @@ HOME, SESSION = "h" * 32, "s" * 22
     [
         (topics.UPDATE, "page", PageUpdated(SESSION, 5)),
         (topics.UPDATE, "ada", None),
-        (topics.STATE, None, FrameNodeTold(5)),
+        (topics.STATE, None, None),
         (topics.STATE, "page", None),
         (topics.STATE, "bob", None),
         (topics.SNAPSHOT_REQUEST, "bob", None),

@@ -37,10 +37,10 @@ def test_the_store_of_the_environment_is_the_default_but_for_a_password(run_fabr
 
 def test_a_file_for_scripts(run_fabric: Run, tmp_path: Path) -> None:
     file = tmp_path / "fabric.toml"
-    file.write_text('proxies = 2\nready_s = 5\n[hosts.h1]\naddress = "10.0.0.1"\n')
+    file.write_text('proxies = 2\nready_s = 5\ninsecure = true\n[hosts.h1]\naddress = "10.0.0.1"\n')
     done = run_fabric("plan", str(file), "--lines", "--command", "/opt/fabric", FABRIC_STATE=str(tmp_path / "s"))
     head, first, _ = done.stdout.splitlines()
-    assert head == SEPARATOR.join(["5", "10"])
+    assert head == SEPARATOR.join(["5", "10", ""])
     assert first.split(SEPARATOR)[:6] == [
         "p1", "proxy", "h1", "ssh -o BatchMode=yes h1", str(tmp_path / "s"), "/opt/fabric",
     ]  # fmt: skip

@@ -10,11 +10,14 @@ import pytest
 
 from nodes.cli.options import Base
 from nodes.deployment.description import read
-from nodes.deployment.plan import SEPARATOR, Plan, Process, make
+from nodes.deployment.plan import RESERVED, SEPARATOR, Plan, Process, make
 from tests.support.processes import ROOT
 
 
 def plan(**description: Any) -> Plan:
+    """Without keys, also beyond loopback, unless it says else."""
+    if not description.keys() & {"keys", "insecure"}:
+        description["insecure"] = True
     return make(description, fabric="fabric", state="/s")
 
 
@@ -123,9 +126,10 @@ def test_one_proxy_may_be_at_a_path() -> None:
 
 
 def test_the_lines_keep_every_field_and_quote_what_a_shell_runs() -> None:
-    made = make({"proxies": 2, "frames": 1, "hosts": {"h": {}}}, fabric="/a b/fabric", state="/s t;rm")
+    described = {"proxies": 2, "frames": 1, "hosts": {"h": {}}, "keys": "/k k"}
+    made = make(described, fabric="/a b/fabric", state="/s t;rm")
     head, *lines = made.lines()
-    assert head.split(SEPARATOR) == ["30", "10"]
+    assert head.split(SEPARATOR) == ["30", "10", "/k k"]
     for line, process in zip(lines, made.processes, strict=True):
         name, kind, host, runner, state, fabric, base, readies, alone, command = line.split(SEPARATOR)
         assert (name, kind, host, base, alone) == (process.name, process.kind, "h", process.base, process.alone)
@@ -151,7 +155,13 @@ HOSTILE = (
 def where(field: str, value: str) -> dict[str, Any]:
     """A description with this value in one field, such as `frames.store`."""
     table, _, key = field.rpartition(".")
-    whole: dict[str, Any] = {"hosts": {"h": {"address": "10.0.0.1"}}, "proxies": [{}], "frames": [{}], "pages": [{}]}
+    whole: dict[str, Any] = {
+        "insecure": True,
+        "hosts": {"h": {"address": "10.0.0.1"}},
+        "proxies": [{}],
+        "frames": [{}],
+        "pages": [{}],
+    }
     if key == "args":
         whole[table][0][key] = [value]
     elif table == "hosts":
@@ -211,6 +221,36 @@ def test_a_password_never_stands_in_a_plan(description: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"holds a password, .* expected store_file") as caught:
         plan(**description)
     assert "sesam" not in str(caught.value)
+
+
+def test_every_process_has_the_key_of_its_name_in_the_folder_of_its_host() -> None:
+    made = plan(
+        proxies=2, frames=1, pages=2, keys="/here/keys", hosts={"h": {"address": "10.0.0.1", "state": "/var/f"}}
+    )
+    assert made.keys == "/here/keys"
+    for each in made.processes:
+        assert (option(each, "--keys"), option(each, "--identity")) == (["/var/f/keys"], [each.name])
+        assert "--insecure" not in each.command
+    for name in RESERVED:
+        with pytest.raises(ValueError, match=f"invalid name '{name}'"):
+            plan(proxies=[{"name": name}], keys="/here/keys")
+        assert plan(proxies=[{"name": name}]).processes
+
+
+def test_without_keys_nobody_else_reaches_a_proxy_unless_that_is_said() -> None:
+    beyond: list[dict[str, Any]] = [{"hosts": hosts("h1")}, {"listen": "tcp://192.0.2.1:5570"}]
+    for description in beyond:
+        with pytest.raises(
+            ValueError, match=r"could read and write everything: expected keys = .*, or insecure = true"
+        ):
+            make(description, fabric="fabric", state="/s")
+        (proxy,) = make({**description, "insecure": True}, fabric="fabric", state="/s").processes
+        assert "--insecure" in proxy.command
+        assert make({**description, "keys": "/k"}, fabric="fabric", state="/s").processes
+    (here,) = make({"insecure": True}, fabric="fabric", state="/s").processes
+    assert "--insecure" not in here.command, "on loopback there is nothing to say"
+    with pytest.raises(ValueError, match="keys and insecure: expected one of them"):
+        make({"insecure": True, "keys": "/k"}, fabric="fabric", state="/s")
 
 
 def test_every_status_page_is_given_its_token() -> None:

@@ -12,8 +12,10 @@ from fabric.errors import FabricError, HighWaterMarkReached, ScopeError
 from nodes.frame_node.events import PUBLISH_S, Events
 from nodes.frame_node.touched import Touched
 from nodes.store.records import new_page
+from tests.support.proven import agent_key, page_key, page_name
 
-PAGE = new_page("session-0123456789", "home", 30.0, 0.0)._replace(version=3, code="012345", agent="ann")
+SESSION = page_name("one")
+PAGE = new_page(SESSION, "home", 30.0, 0.0, key=page_key(SESSION))._replace(version=3, code="012345", agent="ann")
 
 
 class Wire:
@@ -43,6 +45,7 @@ def events(wire: Wire) -> Events:
 def touched(*agents: str) -> Touched:
     whole = Touched()
     whole.page(PAGE, also=agents)
+    whole.keys = {agent: agent_key(agent) for agent in ("ann", "bob")}
     return whole
 
 

@@ -107,7 +107,9 @@ def test_codes_and_session_ids_are_not_repeated_in_messages() -> None:
 def test_every_operation_calls_a_function_with_these_arguments(name: str) -> None:
     operation = OPERATIONS[name]
     arguments = set(inspect.signature(operation.call).parameters)
-    assert arguments == {"tx", *operation.fields} | ({"node"} if operation.takes_node else set())
+    assert arguments == {"tx", *operation.fields} | ({"node"} if operation.takes_node else set()) | (
+        {"key"} if operation.brings_key else set()
+    )
     needed = {field for field, each in operation.fields.items() if not each.optional}
     optional = {p.name for p in inspect.signature(operation.call).parameters.values() if p.default is not p.empty}
     assert set(operation.fields) - optional == needed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from sqlalchemy import event, func, select
 
 from fabric.errors import Busy, FabricError, NotAllowed, StateError
 from fabric.services.messages import Address, Request
+from nodes.frame_node import proven
 from nodes.frame_node import work as work_module
 from nodes.frame_node.operations import OPERATIONS
 from nodes.frame_node.touched import Touched
@@ -21,6 +23,8 @@ from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from nodes.store import chats, schema
 from nodes.store.store import Store
 from nodes.store.transaction import Transaction
+from tests.support.frames import unproven
+from tests.support.proven import HOSTS, page_name, proven_body
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
@@ -29,13 +33,20 @@ if TYPE_CHECKING:
 pytest_plugins = ("tests.support.stores",)
 
 CODES = CodeFormat()
-PAGE, OTHER, NEVER = "page-1-aaaaaaaaaaaaaaa", "page-2-bbbbbbbbbbbbbbb", "page-3-ccccccccccccccc"
+PAGE, OTHER, NEVER = page_name("one"), page_name("two"), page_name("three")
 PAGE_BODY: dict[str, Any] = {"session": PAGE, "home": "home", "lease_s": 30}
+BEGIN_S = 1_700_000_000.0
 _numbers = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests of this file are asked at one moment, by whatever clock; `test_proven.py` has what is too old."""
+    monkeypatch.setattr(proven, "FRESH_S", math.inf)
+
+
 def request(operation: str, key: str | None = None, **body: Any) -> Request:
-    return raw(operation, body, key)
+    return raw(operation, proven_body(operation, body, BEGIN_S, key or ""))
 
 
 def raw(operation: str, body: Any, key: str | None = None) -> Request:
@@ -43,7 +54,12 @@ def raw(operation: str, body: Any, key: str | None = None) -> Request:
 
 
 def work(operation: str, key: str | None = None, **body: Any) -> Work:
-    return Work(request(operation, key, **body), CODES, "node")
+    return Work(request(operation, key, **body), CODES, "node", HOSTS)
+
+
+def speaking(operation: str, body: dict[str, Any]) -> Work:
+    """A request of any body, with a proof."""
+    return Work(raw(operation, proven_body(operation, body, BEGIN_S)), CODES, "node", HOSTS)
 
 
 def ask(bench: Bench, operation: str, key: str | None = None, **body: Any) -> tuple[dict[str, Any], Touched]:
@@ -52,7 +68,7 @@ def ask(bench: Bench, operation: str, key: str | None = None, **body: Any) -> tu
     (reply,) = bench.store.commit_together([asked])
     if isinstance(reply, Exception):
         raise reply
-    return reply, asked.touched
+    return unproven(reply), asked.touched
 
 
 def granted(bench: Bench, session: str = PAGE) -> dict[str, Any]:
@@ -209,7 +225,7 @@ def test_a_turn_says_when_there_may_be_more(bench: Bench, monkeypatch: pytest.Mo
         bench.do(turn)
         gone += turn.touched.pages
         assert turn.is_full == is_full
-    assert sorted(gone) == [PAGE, OTHER, NEVER]
+    assert sorted(gone) == sorted([PAGE, OTHER, NEVER])
 
 
 # --- the order within a batch
@@ -218,22 +234,24 @@ def test_a_turn_says_when_there_may_be_more(bench: Bench, monkeypatch: pytest.Mo
 def test_grants_come_last_and_what_their_pages_ask_after_them() -> None:
     stop, other = work("stop", session=OTHER, epoch=1), work("renew", session=OTHER)
     grant, renew = work("grant_code", session=PAGE, home="home", lease_s=30), work("renew", session=PAGE)
-    junk = [Work(raw("grant_code", body), CODES, "node") for body in (None, {"session": [PAGE]}, {"session": PAGE})]
+    junk = [
+        Work(raw("grant_code", body), CODES, "node", HOSTS) for body in (None, {"session": [PAGE]}, {"session": PAGE})
+    ]
     late = work("grant_code", session=OTHER, home="home", lease_s=30)
     again = work("stop", session=OTHER, epoch=1)
     order = in_order([stop, grant, renew, other, *junk, late, again])
     assert [each for each in order if isinstance(each, Work)] == [stop, other, *junk, grant, late, renew, again]
     beside = [type(each).__name__ for each in order if not isinstance(each, Work)]
-    assert beside == ["Offers", "Preparation", "function"]
+    assert beside == ["Offers", "Preparation", "function", "Hearers"]
 
 
 def test_a_batch_of_everything_is_as_if_each_had_been_alone(bench: Bench) -> None:
     """New pages, one that is there, one that comes back, one twice, a replayed key, and none left for the last."""
     bench.store = bench.open(capacity=6)
-    there, gone = granted(bench, "there-aaaaaaaaaaaaaaaaa"), granted(bench, "gone-aaaaaaaaaaaaaaaaaa")
+    there, gone = granted(bench, page_name("there")), granted(bench, page_name("gone"))
     ask(bench, "release_page", session=gone["session"])
     first, _ = ask(bench, "grant_code", "one", **PAGE_BODY)
-    bodies = [{**PAGE_BODY, "session": f"new-{n}-aaaaaaaaaaaaaaaaaaaa"} for n in range(3)]
+    bodies = [{**PAGE_BODY, "session": page_name(f"new {n}")} for n in range(3)]
     works = [
         *(work("grant_code", **body) for body in bodies[:2]),
         work("grant_code", **{**PAGE_BODY, "session": there["session"], "home": "moved"}),
@@ -243,13 +261,15 @@ def test_a_batch_of_everything_is_as_if_each_had_been_alone(bench: Bench) -> Non
         work("grant_code", "one", **PAGE_BODY),
         work("grant_code", "two", **bodies[2]),
         work("grant_code", "two", **bodies[2]),
-        work("grant_code", "two", **bodies[0]),
+        work("grant_code", "two", **{**bodies[2], "home": "moved"}),
         work("grant_code", **{**PAGE_BODY, "session": NEVER}),
         work("renew", session=bodies[0]["session"]),
     ]
     runs = in_order(works)
     outcomes: dict[Any, Any] = dict(zip(runs, bench.store.commit_together(runs), strict=True))
-    new, second, moved, renewed, back, twice, replayed, two, again, misused, full, after = (outcomes[w] for w in works)
+    new, second, moved, renewed, back, twice, replayed, two, again, misused, full, after = (
+        unproven(outcomes[w]) for w in works
+    )
     assert isinstance(full, Busy) and isinstance(misused, NotAllowed)
     assert moved["code"] == there["code"] and moved["home"] == "moved"
     assert renewed["pages"][there["session"]]["home"] == "home" and renewed["pages"][NEVER] is None
@@ -270,7 +290,7 @@ def test_many_grants_take_few_statements(bench: Bench) -> None:
         nonlocal count
         count += 1
 
-    works = [work("grant_code", **{**PAGE_BODY, "session": f"new-{n}-aaaaaaaaaaaaaaaaaaaa"}) for n in range(50)]
+    works = [work("grant_code", **{**PAGE_BODY, "session": page_name(f"new {n}")}) for n in range(50)]
     event.listen(bench.store._engine, "before_cursor_execute", counted)
     outcomes = bench.store.commit_together(in_order(works))
     assert sum(isinstance(outcome, dict) for outcome in outcomes) == 50
@@ -282,7 +302,7 @@ def test_two_frame_nodes_with_the_same_pages_at_once(postgres: PostgresServer) -
     from tests.support.stores import Bench
 
     bench = Bench(postgres.create_database())
-    sessions = [f"new-{n}-aaaaaaaaaaaaaaaaaaaa" for n in range(20)]
+    sessions = [page_name(f"new {n}") for n in range(20)]
     both_have_looked = threading.Barrier(2)
     outcomes: dict[str, list[Any]] = {}
 
@@ -322,11 +342,10 @@ def test_a_request_that_comes_again_is_answered_as_before_by_any_frame_node(benc
     first, _ = ask(bench, "stop", key="one", **stop)
     ask(bench, "confirm_stop", agent="ann", session=PAGE, epoch=2)
     before, again = bench.tables(), work("stop", "one", **stop)
-    assert bench.open().commit_together([again]) == [first] and not again.touched.pages
+    assert unproven(bench.open().commit_together([again])) == [first] and not again.touched.pages
     assert bench.tables() == before
     bench.refused(NotAllowed, work("stop", "one", session=PAGE, epoch=2), "has been used for another request")
     bench.refused(NotAllowed, work("release_page", "one", session=PAGE), "has been used for another request")
-    bench.refused(NotAllowed, work("stop", "one", session=OTHER, epoch=1), "has been used for another request")
 
 
 def test_a_wrong_code_costs_one_attempt_however_often_it_is_sent(bench: Bench) -> None:
@@ -398,11 +417,11 @@ def test_fields_that_are_missing_wrong_or_huge(bench: Bench, operation: str) -> 
     for name, field in OPERATIONS[operation].fields.items():
         without = {other: value for other, value in body.items() if other != name}
         if not field.optional:
-            all_refused(bench, [work(operation, **without)], f"{operation}: missing {name}: expected ")
+            all_refused(bench, [speaking(operation, without)], f"{operation}: missing {name}: expected ")
         wrong = [value for value in WRONG if not ((value is None and field.optional) or (name, repr(value)) in FITTING)]
-        asked = [work(operation, **{**body, name: value}) for value in wrong]
+        asked = [speaking(operation, {**body, name: value}) for value in wrong]
         all_refused(bench, asked, f"{operation}: (invalid|missing) {name}.* expected |a contact code has 6 characters")
-    asked = [Work(raw(operation, junk), CODES, "node") for junk in (None, 5, "x", [body], b"x" * 100_000)]
+    asked = [Work(raw(operation, junk), CODES, "node", HOSTS) for junk in (None, 5, "x", [body], b"x" * 100_000)]
     all_refused(bench, asked, "expected a map of its fields")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator
 from typing import Any, cast
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -15,6 +15,7 @@ from nodes.gateway.console import Console
 from nodes.gateway.credentials import make
 from nodes.gateway.hub import Hub, Settings
 from tests.support.gateways import (
+    SHOP,
     Browser,
     GatewayProcess,
     Line,
@@ -63,6 +64,17 @@ def test_a_newer_window_takes_over_with_a_fresh_snapshot(url: str) -> None:
                 assert (await new.get("event", event="update"))["update"] == '{"all": 2}'
                 await new.send("snapshot", session=session)
                 await browser.told("~pagesession/cobrowsing/snapshot_request")
+
+    play(story())
+
+
+def test_the_console_hears_of_which_site_a_page_is_whatever_the_page_says(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as browser, await console(url, "ada") as agent:
+            session = await joined(browser, agent)
+            await agent.had("origin", session=session, origin=SHOP)
+            async with await console(url, "ada") as again:
+                await again.had("origin", session=session, origin=SHOP)
 
     play(story())
 
@@ -261,7 +273,8 @@ def test_a_stop_that_comes_while_a_window_is_welcomed_is_confirmed(monkeypatch: 
 
     async def story() -> None:
         settings = Settings(secret=b"s" * 32, confirm_s=0.0)
-        found = Console(Hub(cast(Node, StandInNode()), settings), make("ada", "Ada", [], "correct horse", bytes(16)))
+        credential = make("ada", "Ada", [], "correct horse", bytes(16))
+        found = Console(Hub(cast(Node, StandInNode()), settings), credential, AsyncMock(return_value=None))
         agent.return_value.pages, agent.return_value.chats = pages, list
         line = StandInLine(found.window.take)
         found.join(line, None, None)

@@ -10,10 +10,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from fabric.errors import RequestTimeout
+from fabric.errors import FabricError, RequestTimeout
 from nodes.gateway import page_moves
 from nodes.gateway.page_moves import MAX_MOVED, MAX_MOVES, SILENT_S, Moves
-from tests.support.gateways import Browser, GatewayProcess, agents_file, console, secret_file, start_gateway
+from tests.support.gateways import SHOP, Browser, GatewayProcess, agents_file, console, secret_file, start_gateway
 from tests.support.site import Site, site
 
 
@@ -56,7 +56,8 @@ def test_another_gateway_takes_a_session_over_with_its_co_browse(pair: list[Gate
                 assert welcome["resumed"] and welcome["missed"] and welcome["session"] == first["session"]
                 assert await code_of(again) == code
                 await agent.send("join", id=1, code=code)
-                assert (await agent.get("reply", id=1))["ok"]
+                session = (await agent.get("reply", id=1, ok=True))["state"]["session"]
+                await agent.had("origin", session=session, origin=SHOP)  # which the agent's gateway asks the other
                 await again.told("~pagesession/cobrowsing/snapshot_request")
                 await again.send("update", epoch=1, event='{"here": 1}', snapshot=True)
                 await agent.get("event", event="update")
@@ -133,10 +134,20 @@ def moves(monkeypatch: pytest.MonkeyPatch, answers: dict[str, dict[str, Any] | E
     others = Others(answers)
     for name in ("Client", "Server", "Watcher"):
         monkeypatch.setattr(page_moves, name, Mock())
-    found = Moves(Mock(node=Mock(home="own")), Mock())
+    found = Moves(Mock(node=Mock(home="own")), Mock(), {"s" * 16: "https://own.example"}.get)
     monkeypatch.setattr(found, "_client", others)
     monkeypatch.setattr(found, "_others", others)
     return found, others
+
+
+def test_of_which_site_a_page_is_says_the_gateway_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, dict[str, Any] | Exception]
+    answers = {"gateway-a": {"origin": "https://a.example"}, "gateway-b": {}, "gateway-c": FabricError("broken")}
+    found, others = moves(monkeypatch, {**answers, "gateway-d": {"origin": 7}})
+    origins = [asyncio.run(found.origin("s" * 16, home)) for home in ("own", "a", "b", "c", "d", "dead")]
+    assert origins == ["https://own.example", "https://a.example", None, None, None, None]
+    assert others.asked == ["gateway-a", "gateway-b", "gateway-c", "gateway-d"], "and nobody who is not announced"
+    assert asyncio.run(found.origin("t" * 16, "own")) is None
 
 
 def fetch(found: Moves, home: str) -> str | None:

@@ -25,8 +25,10 @@ from nodes.page.interface import (
     LeaseLost,
 )
 from nodes.rules.errors import LeaseExpired, UnknownContactCode
+from nodes.rules.proofs import key_of
+from nodes.rules.state_map import proven
 from nodes.rules.topics import FRAME_SERVICE
-from tests.support.page_world import state
+from tests.support.page_world import made
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box
 
@@ -41,7 +43,7 @@ class Page:
     """A page that keeps what it is told."""
 
     def __init__(self, session: str) -> None:
-        self.session, self.lease_s, self.is_ready = session, 60.0, True
+        self.session, self.key, self.lease_s, self.is_ready = session, key_of(session), 60.0, True
         self.events = Box()
 
     def handle(self, *events: Any) -> None:
@@ -69,12 +71,12 @@ def test_what_an_answer_means_for_each_kind_of_request(
 ) -> None:
     """A code is asked for again whatever came; a stop is never wrong; all else may be."""
     for operation, kinds in (("grant_code", grant_code), ("trigger", trigger), ("stop", stop)):
-        events = outcome(Ask(operation, {}, "key"), "reply", error, 3.0, 0.25)
+        events = outcome(Ask(operation, {}, "key"), made(1), error, 3.0, 0.25)
         assert [type(event) for event in events] == kinds
         for event in events:
             match event:
                 case FrameNodeAnswered(_, reply):
-                    assert reply == "reply"
+                    assert reply == made(1)
                 case FrameNodeWasBusy(_, why, retry_after_s, drawn):
                     assert (why, drawn) == (str(error), 0.25)
                     assert retry_after_s == (7.0 if isinstance(error, Busy) else 0.0)
@@ -82,13 +84,21 @@ def test_what_an_answer_means_for_each_kind_of_request(
                     assert asked_at == 3.0
 
 
+def test_an_answer_that_is_not_proven_is_none() -> None:
+    (event,) = outcome(Ask("grant_code", {}, "key"), None, None, 3.0, 0.25)
+    assert isinstance(event, FrameNodeWasBusy) and "not proven" in event.why
+
+
 def test_what_a_heartbeat_means() -> None:
-    news = state(1)
-    assert renewal("s", {"pages": {"s": news}}, 3.0) == [LeaseKept(3.0), FrameNodeTold(news)]
-    assert renewal("s", {"pages": {"s": None}}, 3.0) == [LeaseLost(3.0)]
+    news, page = made(1), Page("s")
+    told = proven(news, page.key, 5.0)
+    assert renewal(page, {"pages": {"s": told}}, 3.0, 5.0) == [LeaseKept(3.0), FrameNodeTold(news)]
+    assert renewal(page, {"pages": {"s": None}}, 3.0, 5.0) == [LeaseLost(3.0)]
+    for forged in (news, {**told, "version": 2**60}, {**told, "proof": "0" * 32}, proven(news, page.key, 4.0), 5):
+        assert renewal(page, {"pages": {"s": forged}}, 3.0, 5.0) is None
     junks: list[object] = [None, 5, [], {}, {"pages": 3}, {"pages": {}}, {"pages": {"other": None}}]
     for junk in junks:
-        assert renewal("s", junk, 3.0) == []
+        assert renewal(page, junk, 3.0, 5.0) == []
 
 
 def test_each_page_hears_of_its_own_in_one_request_for_many(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +107,9 @@ def test_each_page_hears_of_its_own_in_one_request_for_many(node: Node, monkeypa
 
     def serve(request: Request) -> Any:
         asked(request.body["sessions"])
-        return {"pages": {session: {"session": session} for session in request.body["sessions"]}}
+        at = request.body["at"]
+        told = {name: proven({"session": name}, key_of(name), at) for name in request.body["sessions"]}
+        return {"pages": told}
 
     client, pages = FrameNodeClient(node, Counter()), [Page(name) for name in "abc"]
     with Server(node, FRAME_SERVICE, each(serve)) as server:
@@ -121,7 +133,7 @@ def test_goodbyes_are_waited_for_and_no_page_hears_of_anything_after_the_end(nod
     client, page = FrameNodeClient(node, counts), Page("a")
     with Server(node, FRAME_SERVICE, each(serve)) as server:
         assert server.wait_ready(10)
-        client.release("a")
+        client.release(page)
         inside.wait()
         assert not client.flush(0.05)
         go_on.set()
@@ -132,5 +144,5 @@ def test_goodbyes_are_waited_for_and_no_page_hears_of_anything_after_the_end(nod
         client.close()
         go_on.set()
     client.ask(page, Ask("trigger", {}, "key"))
-    client.release("a")
+    client.release(page)
     assert page.events.items == [] and counts == {"dropped": 1}

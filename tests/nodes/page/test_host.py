@@ -14,8 +14,10 @@ from fabric.services import Request, Server, each
 from nodes.page import host as host_module
 from nodes.page.host import PageHost, host_of
 from nodes.page.interface import ButtonsCounted, ClockTicked, FrameNodeTold, Input, LeaseLost, SessionSpoke
+from nodes.rules.proofs import key_of, proves_renewal
+from nodes.rules.state_map import proven
 from nodes.rules.topics import BUTTONS, FRAME_SERVICE
-from tests.support.page_world import state
+from tests.support.page_world import made
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, until
 
@@ -26,7 +28,7 @@ class Page:
     """A page that keeps what its host tells it."""
 
     def __init__(self, session: str = "s" * 22, lease_s: float = 0.6) -> None:
-        self.session, self.lease_s, self.is_ready = session, lease_s, True
+        self.session, self.key, self.lease_s, self.is_ready = session, key_of(session), lease_s, True
         self.events = Box()
 
     def handle(self, *events: Input) -> None:
@@ -99,20 +101,25 @@ def test_pages_are_woken_when_due_and_not_after_they_left(host: PageHost) -> Non
 
 
 def test_heartbeats_say_who_is_there_and_who_is_gone(node: Node, host: PageHost) -> None:
-    known, lost, waiting = Page("a" * 22), Page("b" * 22), Page("c" * 22)
+    known, lost, waiting, forged = (Page(letter * 22) for letter in "abcd")
     waiting.is_ready = False
     asked = Box()
 
     def serve(request: Request) -> Any:
         asked(request.body)
-        return {"pages": {known.session: state(1, session=known.session), lost.session: None}}
+        news = proven(made(1, session=known.session), known.key, request.body["at"])
+        return {"pages": {known.session: news, lost.session: None, forged.session: {**news, "version": 2**60}}}
 
-    for page in (known, lost, waiting):
+    for page in (known, lost, waiting, forged):
         host.add(page)
     with Server(node, FRAME_SERVICE, each(serve)):
         known.wait(FrameNodeTold)
         lost.wait(LeaseLost)
-        assert asked.items[0] == {"sessions": [known.session, lost.session]}
+        until(lambda: host.counts["unproven"] > 0, "what is not proven is counted")
+        body = asked.items[0]
+        assert body["sessions"] == [known.session, lost.session, forged.session]
+        assert proves_renewal(lost.key, body["proofs"][1], body["at"])
+    assert not forged.heard(FrameNodeTold)
     assert not waiting.heard(FrameNodeTold) and not waiting.heard(LeaseLost)
 
 

@@ -240,7 +240,7 @@ def test_loaded_again_the_session_goes_on(node: Node, agent: Agent, events: Box)
     page = Watched(node)
     join(page, agent)
     page.close(release=False)
-    again = Watched(node, session=page.session)
+    again = Watched(node, secret=page.secret)
     again.subscribe("~pagesession/cobrowsing/snapshot_request", lambda _: again.send_update("anew", snapshot=True))
     again.wait("cobrowsing/start")
     until(lambda: again.send_update("more"), "it is in session again")
@@ -271,7 +271,7 @@ def test_errors_come_to_the_caller(node: Node) -> None:
         page.publish("a", number)
     with pytest.raises(HighWaterMarkReached):
         page.publish("a", 0)
-    twin = HostedPage(node, session=page.session)
+    twin = HostedPage(node, secret=page.secret)
     with pytest.raises(StateError):
         page.attach(node)
     twin.close()
@@ -299,7 +299,7 @@ def test_a_session_that_goes_on_elsewhere_has_moved(world: Site, node: Node) -> 
     code = page.code()
     assert not page.has_moved and [event.payload for event in page.retained()] == [{"code": code}]
     with Node(world.base) as other:
-        again = Watched(other, session=page.session)
+        again = Watched(other, secret=page.secret)
         assert again.code() == code
         until(lambda: page.has_moved, "the first home hears of it")
         assert not again.has_moved

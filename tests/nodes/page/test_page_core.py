@@ -21,7 +21,9 @@ from nodes.page.interface import (
 )
 from nodes.page.page_core import MAX_WAITING, UNSENT_AGAIN_S
 from nodes.rules import topics
-from tests.support.page_world import World, state
+from nodes.rules.proofs import key_of
+from nodes.rules.state_map import proven
+from tests.support.page_world import KEY, World, made, state
 
 
 def wire(topic: str, payload: Any) -> Message:
@@ -188,8 +190,12 @@ def test_what_comes_over_the_wire_reaches_the_page_unless_the_frame_node_decides
     assert world.told == []
     message = wire("~pagesession/of/the/site", {"from": "ada", "text": "hi"})
     world.handle(SessionSpoke(message))
-    news = state(2, code=None, cobrowse="joined", agent="ada")
-    world.handle(SessionSpoke(wire(topics.STATE, news)))
+    news = made(2, code=None, cobrowse="joined", agent="ada")
+    forged = {**proven(news, KEY), "version": 2**60}
+    for each in (news, forged, proven(news, key_of("another")), proven(news, KEY, 5.0), None, {"evil": 1}):
+        world.handle(SessionSpoke(wire(topics.STATE, each)))
+    assert [topic for topic, _ in world.told] == [message.topic] and world.counted == ["unproven"] * 7
+    world.handle(SessionSpoke(wire(topics.STATE, proven(news, KEY))))
     assert [topic for topic, _ in world.told] == [message.topic, "~pagesession/cobrowsing/start"]
 
 

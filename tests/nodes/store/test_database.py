@@ -157,7 +157,7 @@ def test_another_version_of_the_schema_is_refused(database: str) -> None:
     with (
         listening(Engine, "connect", lambda connection, _record: opened.append(connection)),
         listening(Engine, "close", lambda connection, _record: opened.remove(connection)),
-        pytest.raises(ValueError, match="schema version 99; this program knows version 2"),
+        pytest.raises(ValueError, match="schema version 99; this program knows version 3"),
     ):
         open_database(database)
     assert not opened, "no connection is left behind"

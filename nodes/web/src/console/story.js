@@ -29,6 +29,7 @@ export const START = {
   visitors: {},
   active: null,
   isHidden: false, // the console is behind another tab, or minimised: what comes is not read
+  origins: {}, // session -> the origin of its page, as a gateway has verified it
   labels: {}, // session -> what its visitor is called, for as long as this console is open
   notice: "",
 };
@@ -38,6 +39,7 @@ const PAUSES = { __proto__: null, "~pagesession/cobrowsing/paused": true, "~page
 const PRIVACY_PROBLEM = "~pagesession/cobrowsing/privacy_problem";
 const BEHIND_MS = 500; // a picture that is behind for less is not said to be: each key that is typed takes its way
 const OLD_MS = 5_000; // a picture that was not confirmed for so long may be old
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]/g; // also what turns text round
 const REST_MS = 30_000; // as frame nodes have it; one that has another rest says so when it refuses
 const RESTING = ["declined", "timeout"];
 const AWAY_MS = 2_000; // a page that is loaded again is away for less
@@ -50,6 +52,7 @@ export function heard(desk, said, now = 0) {
   if (said.t === "welcome") return welcomed(desk, said, now);
   if (said.t === "state") return said.state ? withState(desk, said.state, now) : desk; // none: an event says that it is gone
   if (said.t === "reply" && said.state) return withState(desk, said.state, now);
+  if (said.t === "origin") return { ...desk, origins: { ...desk.origins, [said.session]: said.origin } };
   if (said.t === "connection") return { ...desk, covered: said.connected !== false && !(said.missing ?? []).length };
   if (said.t === "drain") return { ...desk, notice: "The service restarts. This console comes back by itself." };
   if (said.t !== "event") return desk;
@@ -314,6 +317,14 @@ export function canAct({ connected, silent_s }) {
 
 export function addressed(desk, session, href) {
   return desk.visitors[session] ? change(desk, session, { href }) : desk;
+}
+
+/** Where a visitor is: what a gateway has verified. The page says the rest, and is believed as far as that agrees. */
+export function address({ origins, visitors }, session) {
+  const { href = "", label: name } = visitors[session];
+  const origin = origins[session];
+  if (!origin) return name;
+  return href.startsWith(`${origin}/`) ? href.replace(HIDDEN, "") : origin;
 }
 
 /** Sessions by what they want of the agent; one that is viewed and asks for a chat is in both. */

@@ -3,7 +3,7 @@
 import { guardUnusable, setUsable } from "../shared/usable.js";
 import { notDone } from "../shared/words.js";
 import { ChatPanel } from "./chat.js";
-import { canAct, engaged, picture, refusalWords, waiting, whyNotAsk } from "./story.js";
+import { address, canAct, engaged, picture, refusalWords, waiting, whyNotAsk } from "./story.js";
 
 const get = (id) => document.getElementById(id);
 const NOTICE_S = 8;
@@ -142,7 +142,7 @@ export class View {
     get("empty").hidden = viewing;
     this.showAge(desk);
     if (!viewing) return this.showEmpty(desk, visitor);
-    get("address").textContent = visitor.href || visitor.label;
+    get("address").textContent = address(desk, desk.active);
   }
 
   /** In the place of a page: why there is none, and what can be done about it. */

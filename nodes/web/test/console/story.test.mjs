@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { START, activate, canAct, dismissed, engaged, heard, looked, picture, stopped, waiting } from "../../src/console/story.js";
+import { START, activate, address, addressed, canAct, dismissed, engaged, heard, looked, picture, stopped, waiting } from "../../src/console/story.js";
 import { refusalWords, rested, resting, whyNotAsk, withMessage, withdrawn } from "../../src/console/story.js";
 
 const WELCOME = { t: "welcome", agent: "ada", name: "Ada", buttons: ["help"], serving: ["help"], available: true, pages: [] };
@@ -254,4 +254,19 @@ test("in a chat the visitor can be asked while nobody else does, and the chat st
   assert.equal(why(heard(chat, requested)), null, "one request at a time");
   assert.equal(why(heard(chat, event("joined", { epoch: 1 }))), null, "it is viewed already");
   assert.equal(whyNotAsk(chat, { ...chat.visitors.s1, chat: "closed" }), null);
+});
+
+test("the address is the origin that the gateway has verified, with the path if the page agrees", () => {
+  const joined = told(event("joined", { epoch: 1 }));
+  const at = (desk, href) => address(addressed(desk, "s1", href), "s1");
+  const { label } = joined.visitors.s1;
+  assert.equal(at(joined, "https://www.your-bank.example/login"), label, "nothing is known of it");
+  const known = heard(joined, { t: "origin", session: "s1", origin: "https://shop.example.org" });
+  assert.equal(address(known, "s1"), "https://shop.example.org");
+  assert.equal(at(known, "https://shop.example.org/cart"), "https://shop.example.org/cart");
+  for (const href of ["https://www.your-bank.example/login", "https://shop.example.org.evil.example/", "https://shop.example.org@evil.example/",
+    "https://shop.example.org:8443/", "javascript:alert(1)", "", "http://shop.example.org/"]) {
+    assert.equal(at(known, href), "https://shop.example.org", href);
+  }
+  assert.equal(at(known, "https://shop.example.org/\u202egpj.exe\u200b"), "https://shop.example.org/gpj.exe");
 });
