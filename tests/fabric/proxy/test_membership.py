@@ -21,14 +21,12 @@ from fabric.proxy.membership import (
     DOUBT_S,
     FRESH_S,
     GONE_S,
-    HOLD_S,
     MAX_HEARSAY,
     MAX_HOMES,
     MAX_RIVALS,
     MAX_STRANGERS,
     MEMORY_S,
     PATIENCE_S,
-    TRY_VOUCHED_S,
     Admit,
     Ask,
     Fatal,
@@ -38,6 +36,7 @@ from fabric.proxy.membership import (
     Tell,
     Unlink,
 )
+from fabric.proxy.peer import HOLD_S, TRY_VOUCHED_S, Peer
 from tests.support.mesh_world import MeshWorld, SimulatedProxy
 
 TRANSCRIPTS = sorted((Path(__file__).parents[2] / "transcripts").glob("mesh_*.txt"))
@@ -235,9 +234,7 @@ def test_a_hole_is_noticed() -> None:
     """The promise is worth its test: a proxy that does not wait for the others' word trips over it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(membership, "FRESH_S", float("inf"))
-        patch.setattr(
-            membership.Peer, "linked_us_at", property(lambda peer: 0.0, lambda peer, value: None), raising=False
-        )
+        patch.setattr(Peer, "linked_us_at", property(lambda peer: 0.0, lambda peer, value: None), raising=False)
         with pytest.raises(AssertionError, match="has not linked it"):
             for seed in range(100):
                 storm(seed, cuts=False)
@@ -280,7 +277,7 @@ class Hand:
         """This peer answers the next marker, and calls us linked."""
         return self.membership.probe_answered(view_of(record, state, us(True), *others), self.nonce(), self.now)
 
-    def peer(self, name: str = "p2") -> membership.Peer:
+    def peer(self, name: str = "p2") -> Peer:
         return self.membership.peers[name]
 
 
