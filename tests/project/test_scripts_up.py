@@ -286,8 +286,8 @@ def test_wrong_input_is_one_line_and_starts_nothing(
 ) -> None:
     files = {
         "BAD": "proxies = ",
-        "HOST": 'runner = "ip netns exec {host}"\n[hosts.nowhere]\naddress = "10.0.0.1"',
-        "LACKS": 'runner = "env"\n[hosts.h]\naddress = "10.0.0.1"\nfabric = "/nowhere/fabric"',
+        "HOST": 'insecure = true\nrunner = "ip netns exec {host}"\n[hosts.nowhere]\naddress = "10.0.0.1"',
+        "LACKS": 'insecure = true\nrunner = "env"\n[hosts.h]\naddress = "10.0.0.1"\nfabric = "/nowhere/fabric"',
     }
     done = scripts.run(verb, *(scripts.describe(files[word]) if word in files else word for word in args))
     assert (done.returncode, done.stdout) == (code, "")
