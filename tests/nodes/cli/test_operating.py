@@ -151,7 +151,7 @@ def test_a_proxy_that_others_reach_has_its_page_on_loopback_and_elsewhere_with_a
     for words, outside in (((), False), (("--http-token-file", str(token_file)), True)):
         base = free_base()
         listen = base.replace("127.0.0.1", "0.0.0.0")
-        proxy = fabric("proxy", "--listen", listen, "--advertise", base, *words)
+        proxy = fabric("proxy", "--listen", listen, "--advertise", base, "--insecure", *words)
         proxy.wait_event("ready")
         assert StatusPage.of_proxy(base).get("/healthz")[0] == (401 if outside else 200)
         assert can_connect("127.0.0.2", base) == outside
