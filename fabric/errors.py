@@ -5,7 +5,8 @@
     ├─ WireError                 LocalWireError (we built it wrong) · RemoteWireError (a peer did)
     ├─ StateError                carries machine, state, event
     ├─ KeysError                 keys or rules that cannot be used
-    ├─ TransportError            from zmq.ZMQError · HighWaterMarkReached · NotConnected (NotAdmitted) · RequestTimeout
+    ├─ TransportError            from zmq.ZMQError · HighWaterMarkReached · NotConnected · RequestTimeout
+    │  └─ NotConnected           NotAdmitted (proxies answered, and none admits the key)
     └─ ServiceError              Busy · NotAllowed; services add their own, see `services.messages.register_error`
 
 A message says what was wrong, with the offending value, and what was expected; `expected` words it.

@@ -61,11 +61,16 @@ class Grant(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """One that has sent something: where, whose it is, and the inode of its socket, which no other one has."""
+    """One that has sent something: where, its user id, and the inode of its socket, which no other one has."""
 
     place: Place
-    key: str
+    user: bytes
     inode: int
+
+    @property
+    def key(self) -> str:
+        """Of whose it is."""
+        return _key_of(self.user)
 
 
 _NOTHING = Grant((), False)
@@ -106,6 +111,9 @@ class Gate:
         """Return the descriptors of those who hold what they may not subscribe to any more. Cost: O(prefixes)."""
         found = []
         for (_, descriptor), (user, held) in list(self._held.items()):
+            met = self._connections.get(descriptor)
+            if met is None or met.user != user:
+                continue  # it has gone, and another one has its descriptor
             permissions = self._of_user(user)
             if any(each and (permissions is None or permissions.granted(p) != each) for p, each in list(held.items())):
                 found.append(descriptor)
@@ -132,7 +140,7 @@ class Gate:
             inode = os.fstat(descriptor).st_ino
         except OSError:  # gone already
             return key
-        self._connections[descriptor] = Connection(place, key.decode(errors="replace"), inode)
+        self._connections[descriptor] = Connection(place, user, inode)
         return key
 
     def refusal(self, user: bytes, topic: bytes, body: bytes) -> str | None:

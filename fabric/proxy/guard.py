@@ -49,6 +49,8 @@ class Guard:
         self._permissions = self._rules.permissions()
         """By public key, of `_rules`."""
         self._by_tag = {each.tag: each for each in self._permissions.values()}
+        self._former: dict[str, str] = {}
+        """Names of those who had a key that is not in the rules any more, by key: for the audit."""
         self._seen = self._stamp()
         """What the file looked like when it was last read, or tried."""
         self._next_look = 0.0
@@ -79,14 +81,14 @@ class Guard:
         """What is shown to other proxies."""
         return sockets.Curve(self.keys.mesh[0], self.keys.public, self.keys.secret)
 
-    def mesh_key(self, number: int) -> str:
-        """Return a key that proxies may show: of the one or two, the one whose turn it is in the `number`-th try."""
-        return self._rules.mesh[number % len(self._rules.mesh)]
-
     def own_doors(self) -> tuple[str, ...]:
         """Return the doors at which this proxy's own key is let in, by the rules in force. Any thread."""
         own = self._rules.by_key().get(self.keys.public)
         return tuple(door for door in DOORS if own is not None and own.may_enter(door))
+
+    def mesh_key(self, number: int) -> str:
+        """Return a key that proxies may show: of the one or two, the one whose turn it is in the `number`-th try."""
+        return self._rules.mesh[number % len(self._rules.mesh)]
 
     def open(self, context: sockets.Context) -> None:
         """Answer for this context from now on."""
@@ -126,14 +128,14 @@ class Guard:
             if decision.why and decision.key in self._tried:
                 continue  # by this proxy itself
             event = "connection_refused" if decision.why else "connected"
-            self._tell(event, who=decision.name or decision.key, door=decision.door, why=decision.why,
+            self._tell(event, who=decision.name or self._name_of(decision.key), door=decision.door, why=decision.why,
                        **{"from": decision.address})  # fmt: skip
         for denied in self.gate.take_denied():
             permissions = self._permissions.get(denied.key)
             self.counts[f"denied_{denied.act}"] += 1
             what = readable(denied.what) if denied.act == "subscribe" else denied.what.decode(errors="replace")
             why = _WHY[denied.act] if permissions is not None else "revoked, or unknown"
-            self._tell(f"{denied.act}_denied", who=permissions.name if permissions else denied.key, door=denied.door,
+            self._tell(f"{denied.act}_denied", who=self._name_of(denied.key), door=denied.door,
                        topic=what, why=why)  # fmt: skip
 
     def figures(self) -> dict[str, Any]:
@@ -182,6 +184,7 @@ class Guard:
         if self._doorkeeper is not None:
             self._doorkeeper.load(rules)
         for key in before.keys() - self._permissions.keys():
+            self._former[key] = before[key].name
             self._tell("key_revoked", who=before[key].name)
         for key in self._permissions.keys() - before.keys():
             self._tell("key_added", who=self._permissions[key].name)
@@ -205,8 +208,13 @@ class Guard:
                 continue
             if shut(descriptor, met.inode):
                 self.counts["cut"] += 1
-                self._tell("cut", who=identity.name if identity else met.key, door=door,
+                self._tell("cut", who=self._name_of(met.key), door=door,
                            why="its rights have shrunk" if identity else "revoked")  # fmt: skip
+
+    def _name_of(self, key: str) -> str:
+        """Of who has this key, or had it; the key itself, if nobody had."""
+        permissions = self._permissions.get(key)
+        return permissions.name if permissions is not None else self._former.get(key, key)
 
     def _stamp(self) -> tuple[int, ...]:
         try:

@@ -237,6 +237,8 @@ class Membership:
         """Markers and views of strangers for whom there was no room, since the start."""
         self._left: dict[tuple[str, str], float] = {}
         """(id, incarnation) of runs that have ended, and when that was heard. Forgotten after `MEMORY_S`."""
+        self._dropped: dict[tuple[str, str], float] = {}
+        """Likewise of those that never answered and were dropped: no rumour brings them back, or it would go round."""
         self._homes: dict[str, float] = {}
         """Addresses of proxies that left in good order, and when; at most `MAX_HOMES`, for `forget_s`."""
         self._next_probe = self._next_announce = self._next_ask = now
@@ -415,6 +417,8 @@ class Membership:
         """A newcomer, or a new incarnation: nothing that was proven for those whose place it takes holds for it."""
         if (record.id, record.incarnation) in self._left or record.base == self.record.base:
             return []
+        if proof is Proof.RUMOUR and (record.id, record.incarnation) in self._dropped:
+            return []
         olds = self._in_place_of(record)
         if not all(self._gives_way(old, record, now, proof) for old in olds):
             return []
@@ -457,16 +461,18 @@ class Membership:
             heard_of = sum(peer.vouched and not peer.proven for peer in self.peers.values())
             return [] if len(self.peers) < MAX_PEERS and heard_of < MAX_HEARSAY else None
         if len(self.peers) >= MAX_PEERS or len(strangers) >= MAX_STRANGERS:
-            return self._forget_first(strangers, now)
+            return self._forget_first(strangers, now) if proof is Proof.WORD else None
         return []
 
     def _forget_first(self, peers: Iterable[Peer], now: float) -> list[Effect] | None:
         """Forget the oldest of these that was never linked and has had its time to answer; None: there is none."""
         found = [peer for peer in peers if not peer.proven and (peer.dead or now - peer.since >= HOLD_S)]
-        return self._forget(min(found, key=lambda peer: peer.since)) if found else None
+        return self._forget(min(found, key=lambda peer: peer.since), now) if found else None
 
-    def _forget(self, peer: Peer) -> list[Effect]:
+    def _forget(self, peer: Peer, now: float) -> list[Effect]:
         del self.peers[peer.record.id]
+        if not peer.proven:
+            self._dropped[peer.record.id, peer.record.incarnation] = now
         unlink: list[Effect] = [Unlink(peer.record.base)] if peer.connected else []
         return [*unlink, self._tell("peer_forgotten", peer), Announce()]
 
@@ -535,9 +541,9 @@ class Membership:
             peer.dead = True
             effects += [self._tell("peer_dead", peer), Announce()]
         if peer.proven:
-            return effects + (self._forget(peer) if peer.dead and now - peer.heard_at > self._forget_s else [])
+            return effects + (self._forget(peer, now) if peer.dead and now - peer.heard_at > self._forget_s else [])
         if now - (peer.heard_at if peer.vouched else peer.since) > MEMORY_S:
-            return effects + self._forget(peer)
+            return effects + self._forget(peer, now)
         return effects + self._try_address(peer, now)
 
     def _try_address(self, peer: Peer, now: float) -> list[Effect]:
@@ -614,6 +620,7 @@ class Membership:
     def _new_probe(self, now: float) -> Probe:
         self._probes = {key: at for key, at in self._probes.items() if now - at <= MEMORY_S}
         self._left = {key: at for key, at in self._left.items() if now - at <= MEMORY_S}
+        self._dropped = {key: at for key, at in self._dropped.items() if now - at <= MEMORY_S}
         nonce = self._random_bytes(8)
         self._probes[nonce] = now
         return Probe(nonce)

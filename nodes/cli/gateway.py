@@ -6,6 +6,8 @@ import asyncio
 import secrets
 import signal
 import ssl
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -32,6 +34,7 @@ from nodes.rules.cobrowse import CONSENTS
 from nodes.rules.fields import ID_WORDS, is_id
 
 if TYPE_CHECKING:
+    from nodes.gateway.endings import EndedFile
     from nodes.gateway.files import Files
     from nodes.gateway.gateway import Gateway
     from nodes.gateway.hub import Settings
@@ -52,6 +55,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
               help="The agents that may sign in: lines of `fabric gateway-token`.")  # fmt: skip
 @click.option("--secret-file", metavar="FILE", type=click.Path(),
               help="Secret that signs tokens, 16 bytes or more; gateways with the same share sessions.")  # fmt: skip
+@click.option("--ended", "ended_path", metavar="FILE", type=click.Path(),
+              help="Where it is kept who has signed out. [default: --secret-file with .ended]")  # fmt: skip
 @click.option(
     "--public-subscribe", metavar="FILTER", multiple=True, help="Topics that pages may subscribe to; repeat it."
 )
@@ -95,6 +100,7 @@ def gateway(
     load_from: tuple[str, ...],
     agents_path: str | None,
     secret_file: str | None,
+    ended_path: str | None,
     public_subscribe: tuple[str, ...],
     public_publish: tuple[str, ...],
     consent: str,
@@ -177,17 +183,27 @@ def gateway(
         say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
     if host not in LOOPBACK and public_url is None:
         say("any name that leads here is taken for this gateway's; --public-url says which is")
+    kept = _ended_file(ended_path, secret_file)
     with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:
         status.watch_node(node)
-        return asyncio.run(_run(node, settings, agents, files, rules, (host, port, tls), status))
+        parts = _Parts(settings, agents, files, rules, kept)
+        return asyncio.run(_run(node, parts, (host, port, tls), status))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a gateway is made of, beside its node."""
+
+    settings: Settings
+    agents: dict[str, Credential]
+    files: Files
+    rules: _RulesFile
+    kept: EndedFile | None
 
 
 async def _run(
     node: Node,
-    settings: Settings,
-    agents: dict[str, Credential],
-    files: Files,
-    rules: _RulesFile,
+    parts: _Parts,
     where: tuple[str, int, ssl.SSLContext | None],
     status: Status,
 ) -> Exit:
@@ -201,8 +217,8 @@ async def _run(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
-    running = Gateway(node, settings, agents, files, rules.held)
-    loop.add_signal_handler(signal.SIGHUP, rules.again, running)
+    running = Gateway(node, parts.settings, parts.agents, parts.files, parts.rules.held, parts.kept)
+    loop.add_signal_handler(signal.SIGHUP, parts.rules.again, running)
     status.watch("gateway", running.figures)
     host, port, tls = where
     try:
@@ -288,6 +304,23 @@ def _where(listen: str, cert: str | None, key: str | None) -> tuple[str, int, ss
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _ended_file(path: str | None, secret_file: str | None) -> EndedFile | None:
+    """Return where what has ended is kept; None without a secret file: nothing that is signed outlives the run."""
+    from nodes.gateway.endings import EndedFile
+
+    if path is None and secret_file is None:
+        return None
+    found = EndedFile(Path(path or f"{secret_file}.ended"))
+    try:
+        found.read(time.time())
+    except OSError as error:
+        if path is not None:
+            raise Fail(f"{path} cannot be used: {error}", Exit.MISSING) from None
+        say(f"sign-outs are not kept over a restart, {error}; --ended names a file")
+        return None
+    return found
 
 
 def _read_agents(path: str) -> dict[str, Credential]:

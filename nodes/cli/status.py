@@ -29,10 +29,10 @@ def status(connect: Connect, connect_timeout_s: float, as_json: bool) -> Exit:
     IN/s …     messages a second since the announcement before: from publishers,
                to subscribers and links, from links to subscribers, to guests
     REFUSED    parts that were not a message, or not allowed
+    BUILD      what carries its streams: compiled, or plain Python
     KEYS       yes: who may do what is decided by keys; observing: and only told; stale: by
                the rules before a file that is wrong; none: anybody of this machine may do
                everything; INSECURE: anybody who reaches it
-    BUILD      what carries its streams: compiled, or plain Python
     """
     view = MeshView()
     with open_node(connect, connect_timeout_s) as node:
@@ -45,5 +45,6 @@ def status(connect: Connect, connect_timeout_s: float, as_json: bool) -> Exit:
         for each in view.as_json():
             click.echo(dumps(to_json(each)))
     else:
-        click.echo(table_text(COLUMNS, view.rows(), right=NUMERIC))
+        rows = [(*row, view.keys_of(row[0])) for row in view.rows()]
+        click.echo(table_text((*COLUMNS, "KEYS"), rows, right=NUMERIC))
     return Exit.DONE

@@ -1,30 +1,26 @@
 """The agents that are signed in at a gateway, and what gateways tell each other of them.
 
-One window an agent, at whichever gateway; a cookie that was ended at one ends at all that hear of it. They hear by
-messages on `GATEWAYS`: `{window: agent, home}`, a window of it was opened; `{signed_out: agent, nonce, home}`, its
-cookie has ended.
+One window an agent, at whichever gateway. They tell each other of `window`, one of an agent was opened, and of
+`signed_out`, an agent has gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Callable
 from typing import Any
 
-from fabric.errors import TransportError
 from fabric.payloads import dumps, to_json
 from fabric.wire import Message
 from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console import Console
 from nodes.gateway.credentials import Credential
+from nodes.gateway.gateways import Gateways
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_origins import OriginFun
 from nodes.gateway.window import Line
-from nodes.rules.topics import BUTTONS, GATEWAYS
+from nodes.rules.topics import BUTTONS
 
-log = logging.getLogger("nodes.gateway")
 READY_S = 2.0
 """How long a window waits for the frame node before it is welcomed all the same, not signed in yet."""
 
@@ -32,12 +28,12 @@ READY_S = 2.0
 class Consoles:
     """The agents that are signed in here. Used in the event loop.
 
-    end_cookie:  called with the nonce of a cookie that was ended elsewhere
-    origin:      see `Sessions.origin`
+    gateways:  the others
+    origin:    see `Sessions.origin`
     """
 
-    def __init__(self, hub: Hub, end_cookie: Callable[[str], None], origin: OriginFun) -> None:
-        self._hub, self._end_cookie, self._origin = hub, end_cookie, origin
+    def __init__(self, hub: Hub, gateways: Gateways, origin: OriginFun) -> None:
+        self._hub, self._gateways, self._origin = hub, gateways, origin
         self._here: dict[str, Console] = {}
         """By the agent's id: from its first window here until it is let go."""
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -45,7 +41,8 @@ class Consoles:
         self._available: dict[str, Any] | None = None
         """Agents for each button, as a frame node said last; None: it has not."""
         hub.node.subscribe(BUTTONS, self._on_buttons)
-        hub.node.subscribe(GATEWAYS, lambda message: hub.call(self._heard, message.payload))
+        gateways.on("window", self._opened_elsewhere)
+        gateways.on("signed_out", self._signed_out_elsewhere)
         hub.on_connection.append(self._tell)
 
     def __len__(self) -> int:
@@ -69,12 +66,12 @@ class Consoles:
             line.end(CloseCode.ENDED_ELSEWHERE, "this agent has signed out, or another window of it was opened")
             return console
         console.join(line, seen, self._available)
-        self._tell_gateways({"window": credential.agent})
+        self._gateways.tell("window", credential.agent)
         return console
 
-    def sign_out(self, agent: str, nonce: str) -> None:
-        """Sign an agent out; its cookie ends at all gateways. Does not wait."""
-        self._tell_gateways({"signed_out": agent, "nonce": nonce})
+    def sign_out(self, agent: str) -> None:
+        """Sign an agent out, at all gateways. Does not wait."""
+        self._gateways.tell("signed_out", agent)
         self._end(agent, "signed out")
 
     def tick(self, now: float) -> None:
@@ -107,22 +104,11 @@ class Consoles:
         task = self._ending[agent] = asyncio.create_task(asyncio.to_thread(console.agent.close, sign_out))
         task.add_done_callback(lambda _: self._ending.pop(agent, None))
 
-    def _tell_gateways(self, news: dict[str, Any]) -> None:
-        try:
-            self._hub.node.publish(GATEWAYS, {**news, "home": self._hub.node.home}, timeout_s=0)
-        except TransportError as error:
-            log.warning("other gateways have not heard of %s: %s", ", ".join(news), error)
+    def _opened_elsewhere(self, agent: str) -> None:
+        self._end(agent, "another window of this agent was opened", sign_out=False)
 
-    def _heard(self, news: Any) -> None:
-        """Another gateway says something."""
-        if not isinstance(news, dict) or news.get("home") == self._hub.node.home:
-            return
-        match news:
-            case {"window": str(agent)}:
-                self._end(agent, "another window of this agent was opened", sign_out=False)
-            case {"signed_out": str(agent), "nonce": str(nonce)}:
-                self._end_cookie(nonce)
-                self._end(agent, "signed out")
+    def _signed_out_elsewhere(self, agent: str) -> None:
+        self._end(agent, "signed out")
 
     def _on_buttons(self, message: Message) -> None:
         if isinstance(message.payload, dict):

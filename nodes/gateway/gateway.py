@@ -5,10 +5,10 @@
     await gateway.drain()                    # browsers are sent away, sessions stay alive at the frame node
 
 Reading order: `docs/web-protocol.md`; what decides and is pure: `policy`, `selectors`, `privacy_rules`,
-`privacy_trial`, `limits`, `budgets`, `places`, `tokens`, `outbox`, `close_codes`, `browser_messages`,
-`browser_protocol`; `privacy_problems`, `hub`, `window`, `subscriptions`, `page_session`, `page_registry`,
-`page_moves`; `credentials`, `lockout`, `lanes`, `sign_in`, `console`, `console_registry`; `addresses`, `forwarded`,
-`callers`, `files`, `http_server`, `sign_in_requests`, `socket`; this.
+`privacy_trial`, `limits`, `budgets`, `places`, `ended`, `news`, `tokens`, `outbox`, `close_codes`, `browser_messages`,
+`browser_protocol`; `privacy_problems`, `hub`, `gateways`, `endings`, `window`, `subscriptions`, `page_session`,
+`page_registry`, `page_moves`; `credentials`, `lockout`, `lanes`, `sign_in`, `console`, `console_registry`; `addresses`,
+`forwarded`, `callers`, `files`, `http_server`, `sign_in_requests`, `socket`; this.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ from nodes.gateway.callers import Callers
 from nodes.gateway.close_codes import CloseCode
 from nodes.gateway.console_registry import Consoles
 from nodes.gateway.credentials import Credential
+from nodes.gateway.ended import cookie_name
+from nodes.gateway.endings import EndedFile, Endings
 from nodes.gateway.files import Files
+from nodes.gateway.gateways import Gateways
 from nodes.gateway.http_server import body, common_headers, json_answer, runner
 from nodes.gateway.hub import Hub, Settings
 from nodes.gateway.page_registry import Crowded, Sessions
@@ -41,6 +44,7 @@ from nodes.gateway.privacy_trial import read_trial
 from nodes.gateway.sign_in import SignIn
 from nodes.gateway.sign_in_requests import SignInRequests
 from nodes.gateway.socket import Ended, Socket, run
+from nodes.gateway.tokens import COOKIE_S
 from nodes.gateway.unknown_origins import UnknownOrigins
 
 BACKLOG = 4_096
@@ -62,14 +66,21 @@ class Gateway:
         agents: Mapping[str, Credential],
         files: Files,
         rules: Rules | None = None,
+        ended: EndedFile | None = None,
     ) -> None:
-        """rules: the operator's, on what leaves pages; `set_rules` gives others"""
+        """Errors: OSError, Exposed, when `ended` cannot be read.
+
+        rules:  the operator's, on what leaves pages; `set_rules` gives others
+        ended:  keeps what has ended over a restart
+        """
         self.hub = Hub(node, settings, rules)
-        self.sessions = Sessions(self.hub)
-        sign_in = SignIn(settings.secret, agents)
-        self.consoles = Consoles(self.hub, sign_in.end, self.sessions.origin)
+        gateways = Gateways(self.hub)
+        self._endings = Endings(self.hub, gateways, ended)
+        self.sessions = Sessions(self.hub, self._endings)
+        sign_in = SignIn(settings.secret, agents, self._endings)
+        self.consoles = Consoles(self.hub, gateways, self.sessions.origin)
         self._callers = Callers(settings.proxies, self.hub.counts, settings.public_url, settings.is_loopback)
-        self._sign_in = SignInRequests(sign_in, self._callers, self.hub.counts, self.consoles.sign_out)
+        self._sign_in = SignInRequests(sign_in, self._callers, self.hub.counts, self._sign_out)
         self._settings, self._files = settings, files
         self._unknown_origins = UnknownOrigins(settings.policy.origins)
         files.on_frame = self._frame_wanted
@@ -119,6 +130,7 @@ class Gateway:
             self._ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticking
+        await self._endings.written()
         await asyncio.to_thread(self.consoles.close)
         await asyncio.to_thread(self.sessions.close)
 
@@ -159,6 +171,13 @@ class Gateway:
             now = time.monotonic()
             self.sessions.tick(now)
             self.consoles.tick(now)
+            await self._endings.tick(now)
+
+    async def _sign_out(self, agent: str, nonce: str) -> None:
+        """An agent signs out: its cookie is no good any more, anywhere."""
+        self._endings.end(cookie_name(nonce), time.time() + COOKIE_S)
+        self.consoles.sign_out(agent)
+        await self._endings.written()
 
     # ── sockets ──────────────────────────────────────────────────────────────────────────────────────────────────
 

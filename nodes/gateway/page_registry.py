@@ -16,6 +16,8 @@ from typing import Any
 
 from nodes.gateway.browser_messages import Hello
 from nodes.gateway.close_codes import CloseCode
+from nodes.gateway.ended import session_name
+from nodes.gateway.endings import Endings
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_moves import Moves
 from nodes.gateway.page_session import PageSession
@@ -33,12 +35,14 @@ class Crowded(Exception):
 class Sessions:
     """All sessions here. Used in the event loop.
 
+    endings:  where sessions are said to be over, at whichever gateway
+
     A session has a place while it has a browser, and from when an agent has had to do with it until it ends. One that
     waits for its browser without a place is kept as long as others, but makes way when there are too many of them.
     """
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, endings: Endings) -> None:
+        self._hub, self._endings = hub, endings
         self._here: dict[str, PageSession] = {}
         """By id: every session from `_add` to `_remove`, with a browser or waiting for one."""
         self._places = Places()
@@ -106,6 +110,7 @@ class Sessions:
         """The visitor has left."""
         if self._here.get(session.ident) is session:
             self._remove(session)
+        self._endings.end(session_name(session.page.session), time.time() + TOKEN_S)
         session.close(release=True)
 
     def tick(self, now: float) -> None:
@@ -175,6 +180,8 @@ class Sessions:
 
     async def _fetch(self, token: Token, instance: str) -> str | None:
         """Have the gateway where a session lives let it go; None: it has, or is dead."""
+        if session_name(token.session) in self._endings:
+            return "over"
         own = self._hub.node.home
         home = (self._moves.home_of(token.session) or own) if token.home == own else token.home
         if home == own:

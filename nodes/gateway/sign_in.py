@@ -1,7 +1,7 @@
 """Signing agents in: passwords, cookies, lock-out.
 
-A cookie is signed, so that any gateway with the same secret takes it. Signing out ends it at all that run; at one that
-does not hear of it, it is good until its 12 hours are over, or the agent's line in the file has changed.
+A cookie is signed, so that any gateway with the same secret takes it. It holds until it is signed out (`endings`), its
+12 hours are over, or the agent's line in the file has changed.
 
 Whoever knows an agent's id can send wrong passwords for it, and anyone can send very many. So that neither closes the
 door to the right person, those who try stand in three queues, with failures that are counted apart:
@@ -19,11 +19,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from nodes.gateway.credentials import NOBODY, Credential, is_right
+from nodes.gateway.ended import cookie_name
 from nodes.gateway.lanes import Full, Lane, Places
 from nodes.gateway.lockout import LockOut
 from nodes.gateway.tokens import (
@@ -48,7 +49,6 @@ MAX_OF_ONE = 5
 """Sign-ins under way of one host, or in one browser."""
 CHECK_S = 0.06
 """How long a check takes, before one was measured."""
-MAX_ENDED = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,13 @@ Lock = tuple[LockOut, str]
 
 
 class SignIn:
-    """Who may sign in here, and who is. Used in the event loop."""
+    """Who may sign in here, and who is. Used in the event loop.
 
-    def __init__(self, secret: bytes, agents: Mapping[str, Credential]) -> None:
-        self._secret, self._agents = secret, agents
+    ended:  the names, `cookie_name`, of cookies that have ended before their time
+    """
+
+    def __init__(self, secret: bytes, agents: Mapping[str, Credential], ended: Container[str] = ()) -> None:
+        self._secret, self._agents, self._ended = secret, agents, ended
         self._by_device = LockOut(MAX_FAILURES, WINDOW_S)
         self._by_both = LockOut(MAX_FAILURES, WINDOW_S)
         self._by_agent = LockOut(MAX_FAILURES_OF_AGENT, WINDOW_S)
@@ -80,8 +83,6 @@ class SignIn:
         """Of each host, or browser, whichever queue they are in."""
         self._took_s = CHECK_S
         """How long the last check of an agent's password took."""
-        self._ended: dict[str, None] = {}
-        """The nonces of cookies that ended before their time, in that order; at most `MAX_ENDED`."""
 
     async def sign_in(
         self, agent: str, password: str, host: str, device: str | None = None
@@ -119,18 +120,12 @@ class SignIn:
         if known is None:
             return None
         nonce = read_cookie(self._secret, cookie, known.hashed, time.time())
-        return known if nonce is not None and nonce not in self._ended else None
+        return known if nonce is not None and cookie_name(nonce) not in self._ended else None
 
     def nonce(self, cookie: str) -> str | None:
         """Return what names this cookie, if it holds, and can be told to others."""
         known = self.agent(cookie)
         return None if known is None else read_cookie(self._secret, cookie, known.hashed, time.time())
-
-    def end(self, nonce: str) -> None:
-        """End the cookie of this name."""
-        self._ended[nonce] = None
-        while len(self._ended) > MAX_ENDED:
-            del self._ended[next(iter(self._ended))]
 
     # ── queues ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -23,13 +23,13 @@ DEVICE = "site_connect_device"
 class SignInRequests:
     """The paths under which agents sign in and out.
 
-    signed_out:  called with an agent and the nonce of the cookie that ended
+    sign_out:  called with an agent and the nonce of the cookie that ends; has it ended when it returns
     """
 
     def __init__(
-        self, sign_in: SignIn, callers: Callers, counts: Counter[str], signed_out: Callable[[str, str], None]
+        self, sign_in: SignIn, callers: Callers, counts: Counter[str], sign_out: Callable[[str, str], Awaitable[None]]
     ) -> None:
-        self._sign_in, self._callers, self._counts, self._signed_out = sign_in, callers, counts, signed_out
+        self._sign_in, self._callers, self._counts, self._sign_out = sign_in, callers, counts, sign_out
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -74,8 +74,7 @@ class SignInRequests:
         cookie = request.cookies.get(COOKIE, "")
         credential, nonce = self._sign_in.agent(cookie), self._sign_in.nonce(cookie)
         if credential is not None and nonce is not None:
-            self._sign_in.end(nonce)
-            self._signed_out(credential.agent, nonce)
+            await self._sign_out(credential.agent, nonce)
         response = json_answer({"ok": True})
         response.del_cookie(COOKIE, path="/")
         return response

@@ -12,11 +12,11 @@ from fabric.protocol.views import Record, View
 # fmt: off
 COLUMNS = (
     "PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s",
-    "REFUSED", "KEYS", "BUILD",
+    "REFUSED", "BUILD",
 )
 # fmt: on
 NUMERIC_FROM = COLUMNS.index("UP")
-NUMERIC = COLUMNS[NUMERIC_FROM:-2]
+NUMERIC = COLUMNS[NUMERIC_FROM:-1]
 """The columns that hold figures."""
 
 
@@ -93,6 +93,10 @@ class MeshView:
                 rows.append((name, "dead" if name in dead else "silent", base, *blank))
         return sorted(rows)
 
+    def keys_of(self, name: str) -> str:
+        """Return in a word who may do what at a proxy; "" for one that has not announced itself."""
+        return _keys(self._payloads[name].get("identity")) if name in self._payloads else ""
+
     def _named(self) -> dict[str, str]:
         return {peer.record.id: peer.record.base for view in self._views.values() for peer in view.peers}
 
@@ -122,7 +126,6 @@ def _row(view: View, payload: dict[str, Any], dead: bool) -> tuple[str, ...]:
         "/".join(f"{_number(payload, 'subscriptions', place):.0f}" for place in ("out", "link")),
         *(f"{_number(payload, 'rates', stream):,.0f}" for stream in ("in", "out", "relay", "guest")),
         f"{_sum(payload.get('refused')):.0f}",
-        _keys(payload.get("identity")),
         _word(payload.get("build")),
     )
 

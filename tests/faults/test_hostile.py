@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import resource
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,12 @@ import pytest
 from fabric import Node, Proxy
 from fabric.node import contested
 from fabric.node.coverage import Ack
+from fabric.protocol import views
 from fabric.protocol.views import Record
 from fabric.proxy.membership import MAX_STRANGERS
 from fabric.sockets import UPSTREAM_BYTES
-from tests.faults.hostile import FORGED, Hostile, incarnations, phantoms
+from tests.faults.bystanders import Bystanders
+from tests.faults.hostile import FORGED, Hostile, Victims, attacks, incarnations, phantoms
 from tests.faults.memory import open_files, resident_bytes
 from tests.faults.zmtp import PORTS, RawPeer, endpoint
 from tests.support.processes import free_base
@@ -77,13 +81,18 @@ def acked(node: Node) -> Ack:
     return ack
 
 
-def refused_by(base: str) -> dict[str, int]:
-    """What a proxy that runs as a process has refused, by its announcement."""
+def announced_by(base: str) -> dict[str, Any]:
+    """What a proxy that runs as a process says of itself."""
     box = Box()
     with Node(base) as node:
         node.subscribe("$fabric/proxy/#", box)
-        box.wait_for(lambda items: items[-1].payload.get("base") == base, "its announcement")
-    refused: dict[str, int] = box.items[-1].payload["refused"]
+        items = box.wait_for(lambda items: items[-1].payload.get("base") == base, "its announcement")
+    found: dict[str, Any] = items[-1].payload
+    return found
+
+
+def refused_by(base: str) -> dict[str, int]:
+    refused: dict[str, int] = announced_by(base)["refused"]
     return refused
 
 
@@ -276,3 +285,48 @@ def test_guests_that_take_all_descriptors_are_cut_and_nodes_get_in(tmp_path: Pat
             with Node(proxy.base) as node:
                 acked(node)
         assert refused_by(proxy.base)["guests_cut"] > 20
+
+
+# --- all at once
+
+
+def test_all_attacks_at_once_cost_no_memory_and_harm_nobody(tmp_path: Path) -> None:
+    """At both proxies of a mesh, for FABRIC_HOSTILE_S; what grows is measured from a quarter of that on."""
+    with mesh(tmp_path, 2) as pair, contextlib.ExitStack() as stack:
+        bystanders = Bystanders(stack, pair)
+        bystanders.check_acks()
+        topics = [
+            (node.publisher, f"{root}/{n}") for node, root in zip(bystanders.nodes, "lk", strict=True) for n in (0, 5)
+        ]
+        victims = Victims(topics, [node.home for node in bystanders.nodes], [record_of(proxy.base) for proxy in pair])
+        hostiles = [stack.enter_context(Hostile(proxy.base)) for proxy in pair]
+        chance, blows = random.Random(7), Counter[str]()
+        begun = time.monotonic()
+        before: list[tuple[int, int]] = []
+        slowest_s = 0.0
+        while time.monotonic() < begun + HOSTILE_S:
+            for attack in attacks(victims):
+                attack(chance.choice(hostiles), chance)
+                blows[attack.__name__] += 1
+            for node in bystanders.nodes:
+                ack = acked(node)
+                slowest_s = max(slowest_s, ack.elapsed_s)
+                assert set(ack.covered) == {"p1", "p2"}, ack
+            if not before and time.monotonic() > begun + HOSTILE_S / 4:
+                before = [(resident_bytes(proxy.pid), open_files(proxy.pid)) for proxy in pair]
+        after = [(resident_bytes(proxy.pid), open_files(proxy.pid)) for proxy in pair]
+        print(f"{sum(blows.values())} blows; slowest ack {slowest_s:.3f} s; (bytes, files) {before} then {after}")
+        bystanders.check_acks()
+        bystanders.settle()
+        assert {"system", "sender", "strangers"} <= refused_by(pair[0].base).keys()
+        assert slowest_s < 2.0 and min(blows.values()) > 3, (slowest_s, blows)
+        for (memory, files), (memory_then, files_then) in zip(after, before, strict=True):
+            assert memory - memory_then < 60 * MIB and abs(files - files_then) < 60
+        assert all(node.stats()["reconnects"] == 0 for node in bystanders.nodes)
+
+
+def record_of(base: str) -> Record:
+    """Of a proxy that runs as a process."""
+    found = views.record_from(announced_by(base))
+    assert found is not None
+    return found

@@ -92,7 +92,7 @@ def test_every_file_they_name_is_there() -> None:
         text = page.read_text()
         links = re.findall(r"\]\(((?!https?:|#)[^)#\s]+)", text)
         lost += [f"{name(page)}: {link}" for link in links if not (page.parent / link).exists()]
-        files = re.findall(r"(?<![\w./-])((?:scripts|tests|benchmarks|nodes|fabric)/[\w/.@-]*\w)", text)
+        files = re.findall(r"(?<![\w./$-])((?:scripts|tests|benchmarks|nodes|fabric)/[\w/.@-]*\w)", text)
         lost += [f"{name(page)}: {file}" for file in files if not (ROOT / file).exists() and file != BUILT]
     assert lost == []
 

@@ -57,6 +57,8 @@ def test_every_script_is_executable_strict_and_says_what_it_does(script: Path) -
         (["--filters", "5"], "--filters goes with --nodes"),
         (["--pages", "0"], "--pages 0: expected 1 to 99999"),
         (["--pages", "5", "--minutes", "5"], "--pages goes alone"),
+        (["--hostile", "x"], "--hostile x: expected 1 to 99999"),
+        (["--hostile", "5", "--seed", "5"], "--hostile goes alone"),
     ],
 )
 def test_wrong_words_to_soak_are_one_line(args: list[str], words: str) -> None:

@@ -23,12 +23,15 @@ USAGE = [
     (["proxy", "--listen", "tcp://127.0.0.1"], "invalid address 'tcp://127.0.0.1': expected tcp://HOST:PORT"),
     (["proxy", "--listen", "FREE", "--name", "a/b"], "invalid name 'a/b'"),
     (["proxy", "--listen", "FREE", "--join", "p1"], "invalid address 'p1'"),
-    (["proxy", "--listen", "tcp://*:15570"], "invalid address for others 'tcp://*:15570'"),
+    (["proxy", "--insecure", "--listen", "tcp://*:15570"], "invalid address for others 'tcp://*:15570'"),
     (["proxy", "--http", "5575"], "invalid address '5575': expected http://HOST:PORT"),
     (
         ["proxy", "--listen", "FREE", "--http", "http://192.0.2.1:80"],
         "would answer anyone: expected a loopback address",
     ),
+    (["proxy", "--listen", AWAY], "expected --keys DIR, which `fabric keys init` makes, or --insecure"),
+    (["proxy", "--listen", "FREE", "--observe"], "--observe goes with --keys DIR (or FABRIC_KEYS)"),
+    (["sub", "a", "--identity", "me"], "--identity me: expected --keys DIR (or FABRIC_KEYS), which has its key"),
     (["frame"], "Missing option '--store'"),
     (["frame", "--store", "mysql://h/d"], "expected sqlite:///path/to/file or postgresql://user@host/database"),
     (["frame", "--store", "sqlite://", "--capacity", "0"], "invalid capacity 0: expected 1 or more"),
@@ -55,9 +58,14 @@ USAGE = [
 ]
 MISSING = [
     (["proxy", "--listen", "TAKEN"], "cannot listen at tcp://127.0.0.1:"),
-    (["proxy", "--listen", AWAY], f"cannot listen at {AWAY}: "),
-    (["proxy", "--listen", "tcp://no.such.host.invalid:5570"], "no such interface or host name on this machine"),
+    (["proxy", "--insecure", "--listen", AWAY], f"cannot listen at {AWAY}: "),
+    (
+        ["proxy", "--insecure", "--listen", "tcp://no.such.host.invalid:5570"],
+        "no such interface or host name on this machine",
+    ),
     (["proxy", "--listen", "ipc:///nowhere/p"], "cannot listen at ipc:///nowhere/p.out: No such file or directory"),
+    (["sub", "a", "--keys", "/nowhere"], "/nowhere/keys.toml: No such file or directory; `fabric keys init` makes"),
+    (["proxy", "--listen", "FREE", "--keys", "/nowhere"], "/nowhere/keys.toml: No such file or directory"),
     (["frame", "--store", "sqlite:////nowhere/x.db"], "cannot open the store: OperationalError: unable to open"),
     (["page", "--updates", "/nowhere"], "/nowhere cannot be read"),
     (["pub", "--csv", "/nowhere", "--topic", "a"], "cannot read /nowhere"),

@@ -184,7 +184,9 @@ class Line:
         """Return the next message; None at the end, and `close_code` says how it ended."""
         message = await self.ws.receive(PATIENCE_S)
         if message.type is not aiohttp.WSMsgType.TEXT:
-            self.close_code = self.ws.close_code
+            # What came; the client's own word is 1006 where its answer found the connection closed already.
+            came = message.data if message.type is aiohttp.WSMsgType.CLOSE else None
+            self.close_code = self.ws.close_code if came is None else came
             return None
         self.messages.append(json.loads(message.data))
         return self.messages[-1]

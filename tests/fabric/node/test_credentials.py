@@ -34,7 +34,7 @@ def test_without_keys_everything_is_allowed_and_nothing_is_asked() -> None:
     plain.attached(0.0)
     assert not plain.asks(100.0) and not plain.is_waiting
     assert not plain.rights_heard(told()) and plain.permissions is None
-    assert plain.why_not_publish("$x") is plain.why_not_subscribe("#", [b""]) is None
+    assert plain.why_not_publish("$x") is plain.why_not_subscribe("#", [b""]) is None and plain.may_hold(b"")
 
 
 def test_tokens_and_publishers_begin_with_the_tag(bob: Credentials) -> None:
@@ -61,9 +61,12 @@ def test_rights_are_asked_for_at_each_connection_until_they_are_told(bob: Creden
 def test_rights_change_when_they_are_told_unasked(bob: Credentials) -> None:
     bob.rights_heard(told(publish=["a"], subscribe=["b"]))
     assert bob.why_not_publish("a") is bob.why_not_subscribe("b", [b"b\0"]) is None
+    assert bob.may_hold(b"b\0") and not bob.may_hold(b"b/") and not bob.may_hold(b"")
     assert bob.why_not_publish("b") == "bob may not publish on 'b': it needs the right, and has 'a'"
     assert bob.rights_heard(told(publish=["b"]))
     assert bob.why_not_publish("b") is None and bob.why_not_publish("a") and bob.why_not_subscribe("b", [b"b\0"])
+    bob.rights_heard({**told(), "observe": True})
+    assert bob.may_hold(b"") and bob.why_not_subscribe("#", [b""]) is None
 
 
 @pytest.mark.parametrize("payload", [None, {}, [], told("deadbeef"), {**told(), "rights": 1}, {**told(), "tag": 7}])
@@ -90,6 +93,19 @@ def test_after_a_refusal_it_tries_again_later_and_later_with_the_other_key_of_th
     assert bob.refusal == ""
     bob.refused(now, "no")
     assert bob.retry_at == now + RETRY_FIRST_S, "once it was let in the pauses begin again"
+
+
+def test_keys_of_the_mesh_change_as_the_proxy_tells_them(bob: Credentials) -> None:
+    third = "z" * 40
+    bob.rights_heard({**told(), "mesh": [third, OLD]})
+    assert bob.curve == Curve(OLD, PUBLIC, SECRET), "the one in use stays so while it is among them"
+    bob.rights_heard({**told(), "mesh": [third]})
+    assert bob.curve == Curve(third, PUBLIC, SECRET)
+    for wrong in ([], ["short"], "x", [third] * 3, None):
+        bob.rights_heard({**told(), "mesh": wrong})
+        assert bob.curve == Curve(third, PUBLIC, SECRET)
+    bob.refused(0.0, "no", mesh=(NEW, OLD))
+    assert bob.curve.server in (NEW, OLD)
 
 
 def test_without_keys_a_refusal_is_tried_again_too() -> None:

@@ -100,6 +100,16 @@ def test_a_budget_is_spent_and_filled_again() -> None:
 
 
 def test_figures() -> None:
-    names = ("received", "published", "over_delivered", "gaps", "lost", "unconfirmed", "subscriptions", "waits")
+    names = (
+        "received",
+        "published",
+        "over_delivered",
+        "gaps",
+        "lost",
+        "unconfirmed",
+        "subscriptions",
+        "waits",
+        "denied",
+    )
     stats = {**{name: number for number, name in enumerate(names)}, "refused": {"a": 2, "b": 3}, "name": "n"}
     assert questions.figures(stats) == {**{name: number for number, name in enumerate(names)}, "refused": 5}

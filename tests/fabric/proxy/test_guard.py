@@ -86,10 +86,9 @@ def change(folder: KeyFolder, **rights: list[str]) -> None:
 
 def test_who_asks_is_told_its_rights_and_told_again_when_they_change(hand: Hand, folder: KeyFolder) -> None:
     token, other = folder.tag("shop") + "0" * 24, folder.tag("op") + "0" * 24
-    found = hand.guard.rights_wanted(token)
-    assert found["name"] == "shop" and found["rights"]["publish"] == ["orders/#"]
-    assert found["mesh"] == [folder.mesh[0]]
-    assert hand.guard.rights_wanted(other)
+    told = hand.guard.rights_wanted(token)
+    assert told["name"] == "shop" and told["rights"]["publish"] == ["orders/#"] and told["mesh"] == [folder.mesh[0]]
+    assert hand.guard.rights_wanted(other)["name"] == "op"
     assert hand.guard.rights_wanted("deadbeef" + "0" * 24) == {}
     change(folder, publish=["x"])
     assert hand.guard.look(0.0) == [token], "nobody else's have changed"
@@ -124,14 +123,14 @@ def test_a_wrong_file_changes_nothing_and_is_told_once(hand: Hand, folder: KeyFo
         assert hand.guard.look(now) is None
     assert hand.guard.figures()["rules_stale"] and hand.guard.counts["refused_file"] == 1
     assert hand.events() == ["rules_refused"] and hand.told.items[0]["why"] == hand.guard.problem
-    assert hand.guard.rights_wanted(folder.tag("shop")) is not None
+    assert hand.guard.rights_wanted(folder.tag("shop"))
     folder.write(good)
     assert hand.guard.look(3.0) == [] and not hand.guard.figures()["rules_stale"]
 
 
 def test_a_proxy_does_not_begin_with_rules_that_cannot_be_used(folder: KeyFolder) -> None:
     folder.write("mesh = 1")
-    with pytest.raises(KeysError, match=r"keys.toml: mesh: invalid keys 1"):
+    with pytest.raises(KeysError, match=r"keys\.toml: mesh: invalid keys 1"):
         Guard(folder.keys("p1"), lambda event: None)
 
 
@@ -147,8 +146,7 @@ def test_who_was_revoked_is_cut_at_once_and_nobody_else(hand: Hand, folder: KeyF
     assert hand.guard.counts["cut"] == 4
     told = [(event["event"], event.get("who"), event.get("door")) for event in hand.told.items]
     assert [event for event in told if event[0] == "cut"] == [
-        ("cut", folder.pairs[name][0], door)
-        for name, door in (("shop", "in"), ("shop", "out"), ("shop", "guest"), ("p2", "link"))
+        ("cut", name, door) for name, door in (("shop", "in"), ("shop", "out"), ("shop", "guest"), ("p2", "link"))
     ]
     assert {event for event in told if event[0] == "key_revoked"} == {
         ("key_revoked", "shop", None),
@@ -184,6 +182,17 @@ def test_who_holds_too_much_has_a_moment_to_let_go(hand: Hand, folder: KeyFolder
     assert hand.told.items[-1] == {"event": "cut", "who": "shop", "door": "out", "why": "its rights have shrunk"}
 
 
+def test_what_one_held_who_has_gone_is_not_laid_to_who_has_its_descriptor_now(hand: Hand, folder: KeyFolder) -> None:
+    end = hand.meet(Place.OUT, "shop")
+    hand.subscribe(end, "shop", b"price/")
+    ours = hand.pairs[0][0]
+    hand.guard.gate.meet(Place.PULL, ours.fileno(), hand.user("op", ours))
+    change(folder, subscribe=["orders/#"])
+    hand.guard.look(0.0)
+    hand.guard.cut(PATIENCE_S)
+    assert not is_cut(end)
+
+
 def test_a_descriptor_that_belongs_to_another_by_now_is_left_alone(hand: Hand, folder: KeyFolder) -> None:
     hand.meet(Place.OUT, "shop")
     ours, theirs = hand.pairs.pop()
@@ -217,6 +226,11 @@ def test_what_was_denied_is_told_with_names_and_counted(hand: Hand, folder: KeyF
     ]
     figures = hand.guard.figures()
     assert (figures["denied_publish"], figures["denied_subscribe"], figures["denied_control"]) == (2, 1, 1)
+    folder.revoke("shop")
+    hand.guard.look(0.0)
+    gate.refusal(shop, b"orders/1", b"")
+    hand.guard.tell_news()
+    assert hand.told.items[-1] == {**hand.told.items[3], "topic": "orders/1", "who": "shop"}, "it had that name"
 
 
 def test_who_connects_is_told_but_for_the_proxys_own_tries(hand: Hand, folder: KeyFolder) -> None:
@@ -261,7 +275,8 @@ def test_new_rules_hold_within_a_second_for_who_is_connected(folder: KeyFolder) 
             assert shop.wait_ack(shop.subscribe("orders/3", lambda message: None), 10).ok, "it was not cut"
             assert shop.stats()["reconnects"] == 0
             folder.revoke("shop")
-            audit.wait_for(lambda events: sum(event["event"] == "cut" for event in events) >= 2, "both ways are cut")
+            audit.wait_for(lambda events: any(event["event"] == "cut" for event in events), "it is cut")
+            # The other way it may have closed by itself, by then.
             until(lambda: shop.state.state == "connecting" and "does not admit" in shop.state.reason, "it is told")
             assert op.state.state == "connected" and op.stats()["reconnects"] == 0
             shop.close(0)
@@ -272,7 +287,7 @@ def test_a_proxy_that_was_revoked_hears_no_more(folder: KeyFolder, tmp_path: Pat
         assert first.wait_ready(30)
         other = KeyFolder(tmp_path / "keys of p2", {})
         other.pairs, other.mesh = folder.pairs, folder.mesh
-        other.identities, other.roles = dict(folder.identities), dict(ROLES)
+        other.identities, other.roles = dict(folder.identities), dict(folder.roles)
         other.write()  # it goes on by rules of its own
         keys = replace(folder.keys("p2"), folder=other.path)
         events = Box()

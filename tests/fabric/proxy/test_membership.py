@@ -135,8 +135,27 @@ def test_there_are_transcripts() -> None:
 # --- storms
 
 
-def storm(seed: int, *, cuts: bool) -> MeshWorld:
+def lie(world: MeshWorld, chance: random.Random) -> None:
+    """Tell each proxy something that anybody may say, and is not so."""
+    for process in list(world.processes.values()):
+        other = chance.choice(sorted(world.processes.values(), key=lambda each: each.name)).membership.record
+        forged = Record(other.id, f"forged{chance.randrange(10**9)}", other.base)
+        lies: list[Callable[[Membership], list[membership.Effect]]] = [
+            lambda told: told.marker_heard(phantom(chance.randrange(1_000)), world.now),
+            lambda told, forged=forged: told.marker_heard(forged, world.now),  # type: ignore[misc]
+            lambda told, other=other: told.marker_heard(Record(other.id, "forged", "ipc://x1"), world.now),  # type: ignore[misc]
+            lambda told, other=other: told.marker_heard(Record("x", "forged", other.base), world.now),  # type: ignore[misc]
+            lambda told: told.marker_heard(Record(told.record.id, "forged", "ipc://x2"), world.now),
+        ]
+        for _ in range(5):
+            said = chance.choice(lies)
+            process.receive(lambda process=process, said=said: said(process.membership))  # type: ignore[misc]
+
+
+def storm(seed: int, *, cuts: bool, lies: bool = False) -> MeshWorld:
     """Start, kill, stop, resume, drain (and cut and heal) some proxies at random; then let everything heal.
+
+    lies: all the time every proxy is told of proxies that do not exist, of new runs, of names that are taken
 
     p1 starts alone, each other one joins one or two of those before it. p1 is never drained: whoever starts alone again
     after everybody has forgotten it is a mesh of its own until somebody asks for it.
@@ -173,8 +192,16 @@ def storm(seed: int, *, cuts: bool) -> MeshWorld:
     for _ in hosts:
         start()
         world.run(chance.choice([0.0, 0.01, 0.3, 1.5]))
+
+    def go_on(seconds: float) -> None:
+        end = world.now + seconds
+        while lies and world.now < end:
+            lie(world, chance)
+            world.run(min(0.1, end - world.now))
+        world.run(max(0.0, end - world.now))
+
     for _ in range(25):
-        world.run(chance.choice([0.01, 0.1, 0.5, 1.2, 4.0]))
+        go_on(chance.choice([0.01, 0.1, 0.5, 1.2, 4.0]))
         chance.choices([act for _, act in happenings], [weight for weight, _ in happenings])[0]()
     while world.cuts:
         heal()
@@ -183,15 +210,19 @@ def storm(seed: int, *, cuts: bool) -> MeshWorld:
     world.run(0.2)  # who was leaving has left
     while world.processes.keys() != set(hosts):
         start()
-    world.run(20.0)
+    go_on(20.0)
+    lies = False
+    go_on(4.0)
     return world
 
 
-@pytest.mark.parametrize("cuts", [False, True], ids=["kills", "kills and cuts"])
+@pytest.mark.parametrize(
+    ("cuts", "lies"), [(False, False), (True, False), (True, True)], ids=["kills", "kills and cuts", "and lies"]
+)
 @pytest.mark.parametrize("seed", range(STORMS))
-def test_after_a_storm_all_are_members_and_linked(seed: int, cuts: bool) -> None:
+def test_after_a_storm_all_are_members_and_linked(seed: int, cuts: bool, lies: bool) -> None:
     """During the storm `MeshWorld` asserts that there never is a hole; see `MeshWorld._admit`."""
-    world = storm(seed, cuts=cuts)
+    world = storm(seed, cuts=cuts, lies=lies)
     for process in world.processes.values():
         assert process.membership.state == "member"
         for other in world.processes.values():

@@ -84,17 +84,23 @@ def test_a_proxy_that_nobody_lets_in_says_what_it_waits_for(monkeypatch: pytest.
     assert told.items == [{"event": "waiting", "why": "joining", "join": [nobody]}]
 
 
-def test_a_wider_address_warns(fabric: Callable[..., FabricProcess]) -> None:
+def test_a_wider_address_without_keys_is_refused_unless_that_is_meant(
+    fabric: Callable[..., FabricProcess], run_fabric: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     port = free_base().rpartition(":")[2]
-    proxy = fabric("proxy", "--listen", f"tcp://*:{port}", "--advertise", f"tcp://127.0.0.1:{port}")
+    wide = ("proxy", "--listen", f"tcp://*:{port}", "--advertise", f"tcp://127.0.0.1:{port}")
+    done = run_fabric(*wide)
+    assert done.returncode == Exit.USAGE and "could read and write everything: expected --keys DIR" in done.stderr
+    proxy = fabric(*wide, "--insecure")
     proxy.wait_event("ready")
-    assert "peers are not authenticated yet" in proxy.stderr[0]
+    proxy.wait_stderr("INSECURE: tcp://*:")
+    assert run_fabric("status", "--connect", f"tcp://127.0.0.1:{port}").stdout.rstrip().endswith("INSECURE")
 
 
 def test_loopback_and_ipc_do_not_warn(fabric: Callable[..., FabricProcess], tmp_path: Path) -> None:
     proxy = fabric("proxy", "--listen", f"ipc://{os.path.relpath(tmp_path)}/p")
     proxy.wait_event("ready")
-    assert not any("authenticated" in line for line in proxy.stderr)
+    assert not any("INSECURE" in line for line in proxy.stderr)
 
 
 @pytest.mark.parametrize(

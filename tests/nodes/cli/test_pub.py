@@ -122,6 +122,7 @@ def test_csv(mesh: Mesh, run_fabric: Run, tmp_path: Path, kind: str) -> None:
         "sent": 3,
         "skipped": 2,
         "refused": 1,
+        "denied": 0,
         "unconfirmed": 0,
     }
     assert "line 6: invalid tail 'x/y'" in done.stderr

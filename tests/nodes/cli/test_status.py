@@ -6,17 +6,19 @@ import json
 import math
 import re
 import subprocess
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
+import pytest
 
 from fabric import Node
 from fabric.core import BUILD
+from nodes.cli import main
 from nodes.cli.exits import Exit
+from nodes.observe.mesh_view import MeshView
 from tests.support.processes import FabricProcess, ProxyProcess
 
-Proxies = Callable[..., list[ProxyProcess]]
-
-
+status_module = import_module("nodes.cli.status")  # its command hides it in the package
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -27,8 +29,8 @@ def test_status(mesh: list[ProxyProcess], fabric: Callable[..., FabricProcess], 
     lines = done.stdout.splitlines()
     assert done.returncode == Exit.DONE and done.stderr == "" and len(lines) == 3
     assert lines[0].startswith("PROXY  STATE   BASE")
-    assert re.match(rf"p1 +member +{first.base} +[\dms]+ +1/1 .* {BUILD}$", lines[1])
-    assert re.match(rf"p2 +member +{second.base} +[\dms]+ +1/1 .* {BUILD}$", lines[2])
+    assert re.match(rf"p1 +member +{first.base} +[\dms]+ +1/1 .* {BUILD} +none$", lines[1])
+    assert re.match(rf"p2 +member +{second.base} +[\dms]+ +1/1 .* {BUILD} +none$", lines[2])
 
 
 def test_status_as_json(mesh: list[ProxyProcess], run_fabric: Run) -> None:
@@ -39,29 +41,17 @@ def test_status_as_json(mesh: list[ProxyProcess], run_fabric: Run) -> None:
     assert set(first["rates"]) == {"in", "out", "relay", "guest"} and first["descriptors"]["used"] > 0
 
 
-def test_status_as_json_whatever_a_peer_announces(proxies: Proxies, run_fabric: Run) -> None:
-    (proxy,) = proxies(1)
+def test_status_as_json_whatever_a_peer_announces(
+    mesh: list[ProxyProcess], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     odd = {"id": "odd", "incarnation": "0" * 32, "base": "tcp://127.0.0.1:1", "state": "member", "peers": []}
-    over = threading.Event()
 
-    def announce() -> None:
-        while not over.wait(0.01):
-            node.publish_system("$fabric/proxy/odd", {**odd, "uptime_s": math.nan, "rates": b"\xff"})
+    def announced(node: Node, view: MeshView, deadline: float) -> Iterator[None]:
+        view.hear({**odd, "uptime_s": math.nan, "rates": b"\xff", "identity": [7]})
+        yield
 
-    with Node(proxy.base) as node:
-        announcer = threading.Thread(target=announce)
-        announcer.start()
-        try:
-            done = run_fabric("status", "--json", "--connect", proxy.base)
-        finally:
-            over.set()
-            announcer.join()
-    assert done.returncode == Exit.DONE and "odd" in [json.loads(line)["id"] for line in done.stdout.splitlines()]
-
-
-def test_status_shows_who_has_died(proxies: Proxies, run_fabric: Run) -> None:
-    first, second = proxies(2)
-    second.kill()
-    first.wait_stderr("peer dead p2")
-    rows = run_fabric("status", "--connect", first.base).stdout.splitlines()[1:]
-    assert [row.split()[:2] for row in rows] == [["p1", "member"], ["p2", "dead"]]
+    monkeypatch.setattr(status_module, "announcements", announced)
+    assert main.run(["status", "--json", "--connect", mesh[0].base]) == Exit.DONE
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == ["odd"]
+    assert main.run(["status", "--connect", mesh[0].base]) == Exit.DONE
+    assert capsys.readouterr().out.splitlines()[1].split()[-1] == "none"

@@ -21,9 +21,11 @@ from tests.support.gateways import (
     console,
     joined,
     secret_file,
+    sign_in,
     start_gateway,
 )
 from tests.support.site import Site, site
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +101,10 @@ def test_a_window_whose_agent_signs_out_while_it_waits_is_closed_not_welcomed(mo
         return made[-1]
 
     async def story() -> None:
-        consoles, line = Consoles(Mock(on_connection=[]), lambda nonce: None, Mock()), Mock()
+        consoles, line = Consoles(Mock(on_connection=[]), Mock(), Mock()), Mock()
         opening = asyncio.create_task(consoles.open(make("ada", "Ada", [], "correct horse", bytes(16)), line, None))
         await asyncio.sleep(0)
-        consoles.sign_out("ada", "nonce")
+        consoles.sign_out("ada")
         made[0].signed_in.set()
         await opening
         assert line.end.call_args.args[0] == 4001
@@ -110,3 +112,37 @@ def test_a_window_whose_agent_signs_out_while_it_waits_is_closed_not_welcomed(mo
 
     monkeypatch.setattr(console_registry, "Console", console_of)
     asyncio.run(story())
+
+
+async def me(url: str, cookie: str) -> int:
+    async with aiohttp.ClientSession(headers={"Cookie": cookie}) as http, http.get(f"{url}/agent/me") as answer:
+        return answer.status
+
+
+def test_who_has_signed_out_stays_out_over_restarts_and_where_nobody_heard_of_it(world: Site) -> None:
+    with world.scene():
+        agents = ("--agents", agents_file(world.folder, "ada", "bob"))
+        secret = ("--secret-file", secret_file(world.folder))
+        here = start_gateway(world, *agents, *secret, "--ended", str(world.folder / "here.ended"))
+        there = start_gateway(world, *agents, *secret, "--ended", str(world.folder / "there.ended"))
+
+        async def story(here: GatewayProcess, there: GatewayProcess) -> None:
+            _, _, cookie = await sign_in(here.url, "ada")
+            _, _, stays = await sign_in(here.url, "bob")
+            assert await me(there.url, cookie) == 200
+            there.kill()
+            asking = aiohttp.ClientSession(headers={"Origin": here.url, "Cookie": cookie})
+            async with asking as http, http.post(f"{here.url}/agent/sign_out") as answer:
+                assert answer.status == 200
+            here.kill()
+            here = here.again().wait_ready()
+            world.started.append(here)
+            assert await me(here.url, cookie) == 401
+            there = there.again().wait_ready()
+            world.started.append(there)
+            async with asyncio.timeout(PATIENCE_S):
+                while await me(there.url, cookie) != 401:
+                    await asyncio.sleep(0.05)
+            assert await me(here.url, stays) == await me(there.url, stays) == 200
+
+        asyncio.run(story(here, there))

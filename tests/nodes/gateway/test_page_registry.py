@@ -188,3 +188,29 @@ def test_a_session_waits_for_its_page_and_then_is_over(pair: list[GatewayProcess
                 assert (await again.hello())["why"] == "over"
 
     play(story())
+
+
+def test_a_session_that_is_over_stays_so_after_a_restart(world: Site) -> None:
+    """A token of it is good for half an hour, and a gateway that was started again knows no session."""
+    with world.scene():
+        kept = world.folder / "over.ended"
+        options = ("--secret-file", secret_file(world.folder), "--ended", str(kept))
+        gateway = start_gateway(world, *options)
+
+        async def story(gateway: GatewayProcess) -> None:
+            left, stays = Browser(gateway.url), Browser(gateway.url)
+            async with left, stays:
+                await left.hello()
+                await stays.hello()
+                await left.send("bye")
+                assert await left.until_closed() == 1000
+                until(lambda: "session " in kept.read_text(), "it is kept")
+                gateway.kill()
+            gateway = gateway.again().wait_ready()
+            world.started.append(gateway)
+            async with left.comes_back(gateway.url) as again, stays.comes_back(gateway.url) as too:
+                welcome = await again.hello()
+                assert (welcome["resumed"], welcome["why"]) == (False, "over")
+                assert (await too.hello())["resumed"]
+
+        play(story(gateway))

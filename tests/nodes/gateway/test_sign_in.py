@@ -10,6 +10,7 @@ import pytest
 
 from nodes.gateway import sign_in as sign_in_module
 from nodes.gateway.credentials import NOBODY, Credential, make
+from nodes.gateway.ended import cookie_name
 from nodes.gateway.sign_in import MAX_FAILURES, MAX_FAILURES_OF_AGENT, MAX_FAILURES_OF_HOST, MAX_OF_ONE, Refused, SignIn
 
 PASSWORD, SECRET = "correct horse", b"s" * 32
@@ -26,7 +27,8 @@ async def refusal(
 
 def test_the_cookie_is_the_agent_s_until_it_signs_out() -> None:
     async def story() -> None:
-        here, there = SignIn(SECRET, AGENTS), SignIn(SECRET, AGENTS)
+        ended: set[str] = set()
+        here, there = SignIn(SECRET, AGENTS, ended), SignIn(SECRET, AGENTS, ended)
         known, cookie, _ = await here.sign_in("ada", PASSWORD, "1.2.3.4")
         assert known is AGENTS["ada"] and here.agent(cookie) is known
         assert there.agent(cookie) is known, "another gateway with the same secret takes it"
@@ -37,8 +39,8 @@ def test_the_cookie_is_the_agent_s_until_it_signs_out() -> None:
             assert here.agent(nonsense) is None
         nonce = here.nonce(cookie)
         assert nonce is not None and here.nonce("nonsense") is None
+        ended.add(cookie_name(nonce))
         for each in (here, there):
-            each.end(nonce)
             assert each.agent(cookie) is None and each.nonce(cookie) is None
 
     asyncio.run(story())

@@ -15,7 +15,7 @@ from tests.support.waiting import until
 
 EMPTY_WHILE_ALL_IS_WELL = {
     "fabric_proxy_refused_total", "fabric_node_refused_total", "fabric_page_dropped_total",
-    "fabric_gateway_refused_total",
+    "fabric_gateway_refused_total", "fabric_auth_total", "fabric_denied_total",
 }  # fmt: skip
 
 
@@ -79,10 +79,25 @@ def test_the_values_are_true(world: dict[str, StatusPage]) -> None:
 
 def test_links_are_counted_by_what_they_are() -> None:
     peers = [{"linked": True, "dead": False}, {"linked": True, "dead": True}, {"linked": False, "dead": False}]
-    assert proxy_figures({"peers": peers, "state": "joining"}) == {
-        "peers": peers, "state": "joining", "member": False, "links": {"linked": 1, "unlinked": 1, "dead": 1}
-    }  # fmt: skip
+    found = proxy_figures({"peers": peers, "state": "joining"})
+    assert (found["peers"], found["state"], found["member"]) == (peers, "joining", False)
+    assert found["links"] == {"linked": 1, "unlinked": 1, "dead": 1}
     assert proxy_figures({"state": "member"})["links"] == {"linked": 0, "unlinked": 0, "dead": 0}
+
+
+def test_what_a_proxy_counts_of_keys_is_told_by_what_and_where() -> None:
+    identity = {"keys": True, "insecure": False, "observe": False, "rules_stale": True, "rules": "ab", "cut": 2,
+                "admitted_in": 3, "refused_link": 4, "denied_publish": 5, "refused_file": 6}  # fmt: skip
+    found = {each.metric.name: each.values for each in families({"proxy": proxy_figures({"identity": identity})})}
+    assert found["fabric_auth_total"] == ((("admitted", "in"), 3.0), (("refused", "link"), 4.0))
+    assert found["fabric_denied_total"] == ((("publish",), 5.0),) and found["fabric_cut_total"] == (((), 2.0),)
+    assert found["fabric_rules_stale"] == (((), 1.0),) and found["fabric_insecure"] == (((), 0.0),)
+
+
+def test_a_proxy_without_keys_says_whether_others_reach_it() -> None:
+    identity = {"keys": False, "insecure": True}
+    found = {each.metric.name: each.values for each in families({"proxy": proxy_figures({"identity": identity})})}
+    assert found["fabric_insecure"] == (((), 1.0),) and found["fabric_auth_total"] == ()
 
 
 @pytest.mark.parametrize(("state", "connected"), [("connected", True), ("moving", True), ("connecting", False)])
