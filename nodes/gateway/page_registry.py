@@ -45,6 +45,8 @@ class Sessions:
         self._hub, self._endings = hub, endings
         self._here: dict[str, PageSession] = {}
         """By id: every session from `_add` to `_remove`, with a browser or waiting for one."""
+        self._names: dict[str, PageSession] = {}
+        """The same by their names on the fabric."""
         self._places = Places()
         """Those of `_here` that have a place."""
         self._resting: OrderedDict[str, PageSession] = OrderedDict()
@@ -139,6 +141,7 @@ class Sessions:
         for session in list(self._here.values()):
             session.close(release=False)
         self._here.clear()
+        self._names.clear()
         self._moves.close()
 
     # ── coming back ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,7 +209,7 @@ class Sessions:
             return {"moved_to": None, "why": why}
 
     def _origin_of(self, session: str) -> str | None:
-        found = self._here.get(session)
+        found = self._names.get(session)
         return None if found is None else found.origin
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -228,13 +231,13 @@ class Sessions:
             raise Crowded("too many new pages of one address at once")
 
     def _add(self, session: PageSession) -> PageSession:
-        self._here[session.ident] = session
+        self._here[session.ident] = self._names[session.page.session] = session
         self._places.take(session)
         self._moves.came(session.ident)
         return session
 
     def _remove(self, session: PageSession) -> None:
-        del self._here[session.ident]
+        del self._here[session.ident], self._names[session.page.session]
         self._resting.pop(session.ident, None)
         self._places.free(session)
 
