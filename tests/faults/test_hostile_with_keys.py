@@ -281,8 +281,8 @@ def test_the_frame_nodes_service_is_closed_to_it(world: World, insider: Insider)
 
 def test_consoles_are_not_closed_by_it(world: World, insider: Insider) -> None:
     with counted(world.one, "not_allowed", 2):
-        insider.publish("site_connect/gateways", payload={"signed_out": "ada"})
-        insider.publish("site_connect/agent/ada/chat")
+        insider.publish("$site_connect/gateways", payload={"signed_out": "ada"})
+        insider.publish("$site_connect/agent/ada/chat")
 
 
 def test_what_one_cancels_another_keeps(world: World, insider: Insider) -> None:

@@ -95,7 +95,7 @@ SAYINGS = (
     Say("says that another serves `frame`", "$fabric/service/frame/{other}0"),
     Say("speaks as the frame of another's page", "~pagesession/{other}0/s/frame/state"),
     Say("speaks in another's page", "~pagesession/{other}0/s/form"),
-    Say("speaks as a gateway", "site_connect/gateways"),
+    Say("speaks as a gateway", "$site_connect/gateways"),
 )
 HEARINGS = (
     Hear("subscribes to everything", "", "operator", "plain/1"),
@@ -106,7 +106,7 @@ HEARINGS = (
     Hear("subscribes to all inboxes", "$inbox/", "operator", "$inbox/{other}0/replies"),
     Hear("subscribes to another's watermarks", "$ack/{other}0", "frame", "$ack/{other}0/w"),
     Hear("subscribes to another's page", "~pagesession/{other}0/", "frame", "~pagesession/{other}0/s/form"),
-    Hear("subscribes to what gateways say", "site_connect/", "frame", "site_connect/gateways"),
+    Hear("subscribes to what gateways say", "$site_connect/", "frame", "$site_connect/gateways"),
     Hear("subscribes to the audit", "$fabric/audit/", "", "$fabric/audit/p1/publish_denied"),
 )
 DOINGS = (
