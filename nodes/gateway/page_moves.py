@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fabric.errors import FabricError, StateError
+from fabric.errors import FabricError, NotAllowed, StateError
 from fabric.services import Client, Request, Server, each
 from fabric.services.presence import Watcher
 from nodes.gateway.hub import Hub
+from nodes.gateway.tokens import secret_of
+from nodes.rules.fields import is_number
+from nodes.rules.proofs import FRESH_S, key_of, proven_request, proves_request
 from nodes.rules.topics import FRAME_SERVICE
 
 log = logging.getLogger("nodes.gateway")
@@ -50,6 +54,8 @@ class Moves:
         self._silent: dict[str, float] = {}
         """Homes that did not answer, and when, on the monotonic clock. An entry is dropped when it is looked at after
         `SILENT_S`; there are as many as gateways that died."""
+        self._key = key_of(secret_of(hub.settings.secret, "gateways", ""))
+        """Of all gateways with this secret: proves that they ask each other. Does not change."""
         self._client = Client(hub.node)
         self._others = Watcher(hub.node)
         self._others.watch()
@@ -95,7 +101,7 @@ class Moves:
             if home == own or not self._answers(home):
                 return None
             try:
-                answer = await self._client.request_async(_service(home), "let_go", body, deadline_s=MOVE_S)
+                answer = await self._ask(home, "let_go", body)
             except FabricError as error:
                 log.info("gateway %s did not answer, its session is taken over: %s", home, error)
                 self._silent[home] = time.monotonic()
@@ -113,12 +119,17 @@ class Moves:
         if not self._answers(home):
             return None
         try:
-            answer = await self._client.request_async(_service(home), "origin", {"session": session}, deadline_s=MOVE_S)
+            answer = await self._ask(home, "origin", {"session": session})
         except FabricError as error:
             log.info("gateway %s did not say of which site a page is: %s", home, error)
             return None
         origin = answer.get("origin")
         return origin if isinstance(origin, str) else None
+
+    async def _ask(self, home: str, operation: str, body: dict[str, Any]) -> Any:
+        """Ask another gateway, with a proof by the secret that they share. Errors: FabricError."""
+        asked = proven_request(self._key, operation, body, time.time(), secrets.token_hex(16))
+        return await self._client.request_async(_service(home), operation, asked, deadline_s=MOVE_S)
 
     def _answers(self, home: str) -> bool:
         """Whether a gateway may live: it is announced, and has answered when it was last asked."""
@@ -132,6 +143,11 @@ class Moves:
         """In a worker thread: another gateway asks."""
         if request.op not in ("let_go", "origin"):
             raise StateError("gateway", "serving", request.op, "expected let_go or origin")
+        body = request.body if isinstance(request.body, dict) else {}
+        at = body.get("at")
+        is_fresh = is_number(at) and abs(time.time() - float(str(at))) <= FRESH_S
+        if not is_fresh or not proves_request(self._key, request.op, body):
+            raise NotAllowed(f"{request.op}: expected a request by a gateway that has the same secret, of late")
 
         async def answer() -> dict[str, Any]:
             if request.op == "origin":

@@ -112,7 +112,7 @@ class Sessions:
         """The visitor has left."""
         if self._here.get(session.ident) is session:
             self._remove(session)
-        self._endings.end(session_name(session.page.session), time.time() + TOKEN_S)
+        self._endings.end(session_name(session.ident), time.time() + TOKEN_S)
         session.close(release=True)
 
     def tick(self, now: float) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Coroutine, Iterator
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
-from fabric.errors import FabricError, RequestTimeout
+from fabric.errors import FabricError, NotAllowed, RequestTimeout
 from nodes.gateway import page_moves
 from nodes.gateway.page_moves import MAX_MOVED, MAX_MOVES, SILENT_S, Moves
+from nodes.gateway.tokens import secret_of
+from nodes.rules.proofs import key_of, proven_request
 from tests.support.gateways import SHOP, Browser, GatewayProcess, agents_file, console, secret_file, start_gateway
 from tests.support.site import Site, site
 
@@ -112,6 +115,9 @@ def test_a_gateway_that_ends_loses_no_session(world: Site, how: str) -> None:
         play(story())
 
 
+SECRET = b"s" * 32
+
+
 class Others:
     """The other gateways, as a client and a watcher see them."""
 
@@ -134,7 +140,9 @@ def moves(monkeypatch: pytest.MonkeyPatch, answers: dict[str, dict[str, Any] | E
     others = Others(answers)
     for name in ("Client", "Server", "Watcher"):
         monkeypatch.setattr(page_moves, name, Mock())
-    found = Moves(Mock(node=Mock(home="own")), Mock(), {"s" * 16: "https://own.example"}.get)
+    found = Moves(
+        Mock(node=Mock(home="own"), settings=Mock(secret=SECRET)), Mock(), {"s" * 16: "https://own.example"}.get
+    )
     monkeypatch.setattr(found, "_client", others)
     monkeypatch.setattr(found, "_others", others)
     return found, others
@@ -148,6 +156,22 @@ def test_of_which_site_a_page_is_says_the_gateway_that_has_it(monkeypatch: pytes
     assert origins == ["https://own.example", "https://a.example", None, None, None, None]
     assert others.asked == ["gateway-a", "gateway-b", "gateway-c", "gateway-d"], "and nobody who is not announced"
     assert asyncio.run(found.origin("t" * 16, "own")) is None
+
+
+def test_only_a_gateway_of_the_same_secret_has_a_session_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = moves(monkeypatch, {})
+    body = {"session": "s" * 16, "generation": 1, "instance": "i" * 16, "home": "evil"}
+    now, key = time.time(), key_of(secret_of(SECRET, "gateways", ""))
+    true = proven_request(key, "origin", body, now, "x")
+    forged: list[Any] = [None, 5, body, {**true, "home": "other"}, {**true, "proof": "0" * 32}, {**true, "at": now + 1}]
+    forged += [proven_request(key_of("evil"), "origin", body, now, "x"), proven_request(key, "let_go", body, now, "x")]
+    forged += [proven_request(key, "origin", body, now - 61, "x")]
+    for each in forged:
+        with pytest.raises(NotAllowed, match="same secret"):
+            found._serve(Mock(op="origin", body=each))
+    ran = Mock()
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", lambda answer, loop: (answer.close(), ran)[1])
+    assert found._serve(Mock(op="origin", body=true)) is ran.result.return_value
 
 
 def fetch(found: Moves, home: str) -> str | None:
@@ -173,7 +197,7 @@ def test_one_that_is_gone_or_silent_is_not_waited_for_again_and_its_session_is_t
 ) -> None:
     found, others = moves(monkeypatch, {"gateway-a": RequestTimeout("no answer")})
     clock = Mock(return_value=100.0)
-    monkeypatch.setattr(page_moves, "time", Mock(monotonic=clock))
+    monkeypatch.setattr(page_moves, "time", Mock(monotonic=clock, time=Mock(return_value=1.0)))
     assert fetch(found, "gone") is None and others.asked == []
     assert [fetch(found, "a"), fetch(found, "a")] == [None, None] and others.asked == ["gateway-a"]
     clock.return_value += SILENT_S + 0.1
