@@ -63,7 +63,8 @@ def test_everything_as_json(capsys: Capture) -> None:
     assert [(each["name"], each["private"]) for each in told("list")] == [("p1", True), ("shop", True), ("far", False)]
     (shown,) = told("show", "shop")
     assert shown["rights"] == {"publish": ["#"], "subscribe": ["#"], "request": ["+"], "serve": ["+"],
-                               "deny_publish": ["site_connect/#"], "deny_serve": ["frame"]}  # fmt: skip
+                               "deny_publish": ["site_connect/#"], "deny_request": ["frame", "gateway-*"],
+                               "deny_serve": ["frame", "gateway-*"]}  # fmt: skip
     assert {each["role"] for each in told("show")} >= {"node", "observer", "proxy"}
     assert told("show", "mesh") == [{"name": "mesh", "keys": list(read_rules(Path("keys")).mesh)}]
     (new,) = told("rotate", "shop")
