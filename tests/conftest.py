@@ -3,7 +3,6 @@
     proxies(2)                  two meshed `fabric proxy` processes on free ports, ready; `.base` is each one's address
     mesh                        two meshed proxies shared by all tests that ask for them: quicker, not to be stopped
     fabric("sub", "a/#", …)     any other `fabric` command, started; see tests/support/processes.py for what it can do
-    keys_for_all                every proxy and node of this test has a key
     run_fabric("match", …)      any `fabric` command, run to its end: a CompletedProcess with text
 
 All are stopped, by process id, when the test ends, and their output is shown when it fails. Every test is also
@@ -27,7 +26,7 @@ import pytest
 import zmq
 from hypothesis import HealthCheck, settings
 
-from tests.support.keys import WIDE, KeyFolder, variables
+from tests.support.keys import variables
 from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment
 from tests.support.waiting import mesh as shared_mesh
 from tests.support.waiting import start_mesh, stop_all
@@ -55,29 +54,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--with-keys", action="store_true", help="Run all proxies and nodes with keys.")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def keys_of_all(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """With `--with-keys`: a folder of keys for all that is told nothing else; see `processes.IDENTITY_OF`."""
-    if request.config.getoption("--with-keys"):
-        identities = {"proxy": "proxy", "frame": "frame", "gateway": ("gateway", "public"), "tester": WIDE}
-        public = {"publish": ["news/+", "ask/+"], "subscribe": ["news/#"]}
-        folder = KeyFolder(tmp_path_factory.mktemp("keys") / "keys", identities, {"public": public})
-        os.environ.update(FABRIC_KEYS=str(folder.path), FABRIC_IDENTITY="tester")
-
-
-@pytest.fixture
-def keys_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every proxy and node of this test has a key, and rights to everything: see `support.keys.variables`."""
-    for name, value in variables(tmp_path / "keys for all").items():
-        monkeypatch.setenv(name, value)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With keys those are passed over that connect plain sockets, or are about what can be done without keys."""
+    """With keys those are passed over that connect plain sockets, or show what can be done without keys."""
     if config.getoption("--with-keys"):
         for item in items:
             if item.get_closest_marker("plain_sockets"):
-                item.add_marker(pytest.mark.skip(reason="without keys only"))
+                item.add_marker(pytest.mark.skip(reason="for proxies without keys"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keys_of_all(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With `--with-keys`: a folder of keys for all that is told nothing else; see `support.keys.variables`."""
+    if request.config.getoption("--with-keys"):
+        os.environ.update(variables(tmp_path_factory.mktemp("keys") / "keys"))
 
 
 # --- processes

@@ -39,17 +39,23 @@ MESH = "mesh"
 """What stands for the key that all proxies show: no identity is called so."""
 MAX_KEYS = 2
 _PAGES = ("~pagesession/+/+/#",)
-_SITE = ("site_connect/#",)
+_SITE = ("$site_connect/#",)
 _SERVICES = ("frame", "gateway-*")
 """Of site-connect: what frame nodes serve, and gateways each under its own name, to each other."""
 BUILT_IN = {
     "proxy": Rights(),
-    "node": Rights(("#",), ("#",), ("+",), ("+",), deny_publish=_SITE, deny_request=_SERVICES, deny_serve=_SERVICES),
-    "guest": Rights(subscribe=("#",), deny_subscribe=("site_connect/#",)),
+    "node": Rights(("#",), ("#",), ("+",), ("+",), deny_request=_SERVICES, deny_serve=_SERVICES),
+    "guest": Rights(subscribe=("#",)),
     "frame": Rights((*_PAGES, *_SITE), (*_PAGES, *_SITE), ("frame",), ("frame",)),
     "gateway": Rights(
-        (*_PAGES, "site_connect/gateways", "site_connect/agent/+/chat"),
-        (*_PAGES, *_SITE),
+        (*_PAGES, "$site_connect/gateways", "$site_connect/agent/+/chat"),
+        (
+            *_PAGES,
+            "$site_connect/buttons",
+            "$site_connect/gateways",
+            "$site_connect/agent/+/state",
+            "$site_connect/agent/+/chat",
+        ),
         ("frame", "gateway-*"),
         ("gateway-{tag}*",),
         deny_publish=("~pagesession/+/+/frame/state",),

@@ -100,19 +100,13 @@ def stranger(folder: KeyFolder) -> Curve:
     return Curve(folder.mesh[0], *new_pair())
 
 
-ALL = {
-    "publish": ["#", "~pagesession/#", "$fabric/proxy/+/ask", "$ack/+/q"],
-    "subscribe": ["#", "~pagesession/#", "$fabric/#"],
-    "request": ["+"],
-    "serve": ["+"],
-}
-"""Rights to everything that anybody may have."""
-
-
 def variables(path: Path) -> dict[str, str]:
-    """Make a folder with one key for all proxies and one for all nodes; return what names it in the environment.
+    """Make a folder of keys for all that tests start; return what names it in the environment.
 
-    Whatever is started so has keys, and may do what it could without: tests that were written for no keys go on.
+    Whatever is told nothing else has a key then, see `processes.IDENTITY_OF`: one for proxies, one for frame nodes, one
+    for gateways, and one for the tests themselves, which may do nearly everything.
     """
-    folder = KeyFolder(path, {"proxies": "proxy", "nodes": "all"}, {"all": ALL})
-    return {FOLDER_VARIABLE: str(folder.path), IDENTITY_VARIABLE: "nodes"}
+    identities = {"proxy": "proxy", "frame": "frame", "gateway": ("gateway", "public"), "tester": WIDE}
+    public = {"publish": ["news/+", "ask/+"], "subscribe": ["news/#"]}
+    folder = KeyFolder(path, identities, {"public": public})
+    return {FOLDER_VARIABLE: str(folder.path), IDENTITY_VARIABLE: "tester"}
