@@ -105,7 +105,7 @@ class Agent:
         self._unproven = 0
         """State maps that no frame node has said to it. Of the node's I/O thread."""
         self._frame_node = FrameNodeClient(node, agent, self._key, lease_s, self.handle)
-        self._spaces = Spaces(node, agent, self.handle)
+        self._spaces = Spaces(node, agent, self._key, self.handle)
         """Changed by the thread that performs."""
         self._subscribe()
         self._subscribe_chats()
@@ -187,11 +187,11 @@ class Agent:
     def say(self, session: str, text: str) -> str:
         """Send a chat message to the visitor; return its id. StateError when no chat with this page is open."""
         with self._lock:
-            home = self._core.home(session) if self._core.may_chat(session) else None
-        if home is None:
+            space = self._core.space(session) if self._core.may_chat(session) else None
+        if space is None:
             raise StateError("agent", "not in chat", "say", "expected a page whose chat was accepted")
         ident = secrets.token_hex(8)
-        self._spaces.publish(Say(session, home, topics.MESSAGE, {"from": self.name, "text": text, "id": ident}))
+        self._spaces.publish(Say(session, space, topics.MESSAGE, {"from": self.name, "text": text, "id": ident}))
         self.handle(AgentSaid(session, ident, text, time.time()))
         return ident
 
@@ -224,9 +224,9 @@ class Agent:
 
     def stats(self) -> dict[str, int]:
         """Return figures of the updates: gaps, refused (another epoch, no lease), unsynced (before a snapshot); and
-        `unproven`: state maps and answers that no frame node has said."""
+        `unproven`: what neither a frame node nor a page has said."""
         core = self._core
-        unproven = self._unproven + self._frame_node.unproven
+        unproven = self._unproven + self._frame_node.unproven + self._spaces.unproven
         return {
             "gaps": core.gaps,
             "refused": core.refused_updates,
@@ -273,7 +273,8 @@ class Agent:
             self._subscribe()
 
     def _on_chat(self, message: Message) -> None:
-        self.handle(ChatHandedOver(message.payload))
+        if self._spaces.is_handed_over(message):
+            self.handle(ChatHandedOver(message.payload))
 
     def _on_chat_ack(self, ack: Ack) -> None:
         if not ack.ok and not self._closed:
@@ -313,8 +314,8 @@ class Agent:
                 self._on_confirm(body["session"], lambda: self._frame_node.ask(effect))
             case Ask():
                 self._frame_node.ask(effect)
-            case Watch(session, home):
-                self._spaces.watch(session, home)
+            case Watch(session, space, engagement):
+                self._spaces.watch(session, space, engagement)
             case Unwatch(session):
                 self._spaces.unwatch(session)
             case Say():

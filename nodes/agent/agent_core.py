@@ -124,9 +124,9 @@ class AgentCore:
                 self.lease.hasten(now)
             case LeaseLost():
                 return self._lease_lost(now)
-            case SpaceWatched(session, home):
+            case SpaceWatched(session, space):
                 page = self._pages.get(session)
-                if page is None or page.view.home != home:
+                if page is None or page.view.space != space:
                     return []
                 return [*page.want_snapshot(now), *page.want_lines(now)]
             case SessionSpoke(session, topic, payload):
@@ -163,10 +163,10 @@ class AgentCore:
         """Return the state maps of the pages it is engaged with."""
         return [page.state for page in self._pages.values()]
 
-    def home(self, session: str) -> str | None:
-        """Return where a page lives; None for one that it is not engaged with."""
+    def space(self, session: str) -> str | None:
+        """Return where a page is heard; None for one whose visitor has not let the agent in."""
         page = self._pages.get(session)
-        return None if page is None else page.state["home"]
+        return None if page is None else page.state["space"]
 
     def may_chat(self, session: str) -> bool:
         """Say whether it may write to the visitor at this moment."""
@@ -259,7 +259,7 @@ class AgentCore:
         known = self._let_go.get(session, (-1, 0.0, 0))[0] if page is None else page.state["version"]
         if page is not None:
             page.heard(now)
-        if state["version"] <= known or not isinstance(state.get("home"), str):
+        if state["version"] <= known:
             return []
         whole: StateMap = {**START, **state}
         is_engaged = whole.get("gone") is not True and self.agent in (whole["agent"], whole["chat_agent"])
@@ -302,13 +302,13 @@ class AgentCore:
     def _showed(self, session: str, epoch: int) -> list[Effect]:
         """The visitor may be told who sees the page. Nothing if that epoch is over."""
         page = self._pages.get(session)
-        if page is None or page.view.home is None or not page.view.cobrowsing.accepts(epoch):
+        if page is None or page.view.space is None or not page.view.cobrowsing.accepts(epoch):
             return []
-        return [Say(session, page.view.home, topics.SHOWN, {"epoch": epoch, "agent": self.agent})]
+        return [Say(session, page.view.space, topics.SHOWN, {"epoch": epoch, "agent": self.agent})]
 
     def _spoke(self, session: str, topic: str, payload: Any, now: float) -> list[Effect]:
         page = self._pages.get(session)
-        if page is None or page.view.home is None:
+        if page is None or page.view.space is None:
             return []  # it was on its way while the engagement ended
         if topic == topics.PULSE:
             is_current = is_pulse(payload) and page.view.cobrowsing.accepts(payload["epoch"])

@@ -24,12 +24,12 @@ class View(NamedTuple):
 
     cobrowsing:  of the agent itself; idle when another agent asks or views the page
     chat:        likewise, a state of `chat.MACHINE`
-    home:        where the session's space is heard; None: it is not
+    space:       where the session's space is heard; None: it is not
     """
 
     cobrowsing: Cobrowse
     chat: str
-    home: str | None
+    space: str | None
 
 
 def session_of(agent: str, state: StateMap) -> Cobrowse:
@@ -43,7 +43,7 @@ def view_of(agent: str, state: StateMap, epoch: int) -> View:
     session = session_of(agent, state)
     chat = state["chat"] if state["chat_agent"] == agent and state.get("gone") is not True else "idle"
     hears = session.state == "joined" or chat == "open"  # an invitation gives no right to anything yet
-    return View(session.ended_below(epoch), chat, state["home"] if hears else None)
+    return View(session.ended_below(epoch), chat, state["space"] if hears else None)
 
 
 def not_in_session() -> StateError:
@@ -163,23 +163,23 @@ class EngagedPage:
         """Ask for a snapshot, and again until it comes."""
         self._is_synced = False
         view = self.view
-        if view.cobrowsing.state != "joined" or view.home is None:
+        if view.cobrowsing.state != "joined" or view.space is None:
             self._snapshot_due_s = None
             return []
         self._snapshot_due_s = now + AGAIN_S
         payload = {"epoch": view.cobrowsing.epoch, "agent": self.agent}
-        return [Say(self.session, view.home, topics.SNAPSHOT_REQUEST, payload)]
+        return [Say(self.session, view.space, topics.SNAPSHOT_REQUEST, payload)]
 
     # ── the chat ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def want_lines(self, now: float) -> list[Effect]:
         """Say that the agent is there, and so ask for what was said so far; again until it comes."""
         view = self.view
-        if view.chat != "open" or view.home is None:
+        if view.chat != "open" or view.space is None:
             self._lines_due_s = None
             return []
         self._lines_due_s = now + AGAIN_S
-        return [Say(self.session, view.home, topics.JOINED, {"agent": self.agent, "name": self.name})]
+        return [Say(self.session, view.space, topics.JOINED, {"agent": self.agent, "name": self.name})]
 
     def lines_came(self) -> None:
         self._lines_due_s = None
@@ -216,15 +216,15 @@ class EngagedPage:
         if new.state == "joined" and not old.accepts(new.epoch):
             self._is_synced = False
             effects.append(Tell("joined", {"session": self.session, "epoch": new.epoch}))
-            if before.home == after.home:  # else a snapshot is asked for when the new space is heard
+            if before.space == after.space:  # else a snapshot is asked for when the new space is heard
                 effects += self.want_snapshot(now)
         effects += self._tell_chat(before.chat, after.chat)
-        if after.chat == "open" and before.chat != "open" and before.home == after.home:
+        if after.chat == "open" and before.chat != "open" and before.space == after.space:
             effects += self.want_lines(now)
-        if before.home is not None and before.home != after.home:
+        if before.space is not None and before.space != after.space:
             effects.append(Unwatch(self.session))
-        if after.home is not None and before.home != after.home:
-            effects.append(Watch(self.session, after.home))
+        if after.space is not None and before.space != after.space:
+            effects.append(Watch(self.session, after.space, self.state["engagement"]))
         return effects
 
     def _tell_request(self, old: Cobrowse, new: Cobrowse, by: str) -> list[Effect]:

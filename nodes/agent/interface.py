@@ -39,10 +39,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Subscribe to the session's space. SpaceWatched follows."""
+    """Subscribe to the session's space. SpaceWatched follows.
+
+    engagement:  the key that the agent shares with the page, sealed; as in a state map
+    """
 
     session: str
-    home: str
+    space: str
+    engagement: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Say:
     """Publish in the session's space."""
 
     session: str
-    home: str
+    space: str
     topic: str
     payload: Any
 
@@ -172,7 +176,7 @@ class SpaceWatched:
     """The subscription to a session's space is acked: nothing is missed from now on."""
 
     session: str
-    home: str
+    space: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """What a frame node publishes after a commit, and what it logs of it.
 
     ~pagesession/<home>/<session>/frame/state   the page's state map, proven by the page's key
-    site_connect/agent/<agent>/state            for each agent concerned, the page's state map without its code,
+    $site_connect/agent/<agent>/state            for each agent concerned, the page's state map without its code,
                                                 proven by the key of the agent's lease
-    site_connect/buttons                        {button: available agents}, when it changed and every few seconds
+    $site_connect/buttons                        {button: available agents}, when it changed and every few seconds
 
 Codes and session ids are logged as `log_code` only.
 """
@@ -54,8 +54,11 @@ class Events:
             self._log(page)
             events.append((topics.on_the_wire(page.home, session, topics.STATE), proven(for_page(page), page.key)))
             hearers = [agent for agent in touched.agents[session] if agent in touched.keys]
-            events += [(topics.agent_state(agent), proven(for_agent(page), touched.keys[agent])) for agent in hearers]
+            events += [self._to_agent(page, agent, touched.keys[agent]) for agent in hearers]
         self._publish(events)
+
+    def _to_agent(self, page: Page, agent: str, key: str) -> tuple[str, Mapping[str, object]]:
+        return topics.agent_state(agent), proven(for_agent(page, agent, key), key)
 
     def tell_buttons(self, available: Mapping[str, int], always: bool) -> None:
         """Publish how many agents are available for each button, if that has changed, or `always`."""
@@ -67,7 +70,8 @@ class Events:
         patience_s, untold = PUBLISH_S, 0
         for topic, payload in events:
             try:
-                self._node.publish(topic, payload, timeout_s=patience_s)
+                publish = self._node.publish_system if topic.startswith("$") else self._node.publish
+                publish(topic, payload, timeout_s=patience_s)
             except FabricError as error:
                 untold, why = untold + 1, error
                 patience_s = 0.0 if isinstance(error, TransportError) else patience_s

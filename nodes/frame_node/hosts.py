@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import blake2b
 
 from fabric.errors import Busy
 from nodes.rules.acquaintance import meeting
@@ -17,6 +18,11 @@ from nodes.rules.agreement import agreed, public_of, sealed
 MAX_HOSTS = 1_000
 NEW_A_SECOND, NEW_AT_ONCE = 10.0, 100.0
 """Agreements that are worked out: 3 ms each, so that strangers who invent hosts take a thirtieth of a core."""
+
+
+def host_name(public: bytes) -> str:
+    """Return a name for the host of this public part: its own as long as it runs, and nobody invents many."""
+    return blake2b(public, digest_size=16, person=b"host").hexdigest()
 
 
 class Hosts:

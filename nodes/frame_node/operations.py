@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fabric.errors import NotAllowed
+from nodes.rules.agreement import sealed
 from nodes.rules.contact_codes import CodeFormat
 from nodes.rules.fields import (
     AGENT,
@@ -31,6 +32,7 @@ from nodes.rules.fields import (
     VISIBILITY_EVENT,
     Field,
 )
+from nodes.rules.proofs import engagement_of, handle_of
 from nodes.rules.state_map import StateMap
 from nodes.store import agents, asks, chats, pages
 from nodes.store.records import Agent, Page
@@ -134,14 +136,31 @@ def parse(operation: object, body: object, codes: CodeFormat) -> dict[str, Any]:
 
 def for_page(page: Page) -> StateMap:
     """Return what a page may know of itself."""
-    return {**for_agent(page), "code": page.code, "lease_s": page.lease_s}
-
-
-def for_agent(page: Page) -> StateMap:
-    """Return what an agent may know of a page it is engaged with: all but its code and its lease."""
     return {
         "session": page.session,
         "home": page.home,
+        "code": page.code,
+        "lease_s": page.lease_s,
+        **_for_both(page),
+    }
+
+
+def for_agent(page: Page, agent: str, key: str) -> StateMap:
+    """Return what an agent may know of a page it is engaged with, or was: by its own handle, without code and lease.
+
+    Where it hears the page, and the key of what they say to each other, it learns once the visitor has let it in.
+    key:  of the agent's lease, with which that is sealed
+    """
+    handle = handle_of(page.key, page.session, agent)
+    is_viewing = page.agent == agent and page.cobrowse in ("joined", "stopping")
+    is_in = page.gone_at is None and (is_viewing or (page.chat_agent == agent and page.chat == "open"))
+    engagement = sealed(key, engagement_of(page.key, page.session, agent), handle) if is_in else None
+    space = f"{page.home}/{page.session}" if is_in else None
+    return {"session": handle, "space": space, "engagement": engagement, **_for_both(page)}
+
+
+def _for_both(page: Page) -> StateMap:
+    return {
         "version": page.version,
         "gone": page.gone_at is not None,
         "cobrowse": page.cobrowse,
@@ -158,15 +177,15 @@ def for_agent(page: Page) -> StateMap:
     }
 
 
-def agent_map(agent: Agent) -> dict[str, Any]:
-    """Return an agent's state as it leaves the frame node."""
+def agent_map(agent: Agent, key: str) -> dict[str, Any]:
+    """Return an agent's state as it leaves the frame node. `key`: of its lease."""
     return {
         "agent": agent.agent,
         "name": agent.name,
         "available": agent.available,
         "buttons": list(agent.buttons),
         "lease_s": agent.lease_s,
-        "pages": [for_agent(page) for page in agent.pages],
+        "pages": [for_agent(page, agent.agent, key) for page in agent.pages],
     }
 
 

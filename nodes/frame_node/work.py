@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from fabric.errors import FabricError
 from fabric.services.messages import Request
-from nodes.frame_node.hosts import Hosts
+from nodes.frame_node.hosts import Hosts, host_name
 from nodes.frame_node.operations import OPERATIONS, Operation, agent_map, for_agent, for_page, parse
 from nodes.frame_node.proven import (
     Envelope,
@@ -34,7 +34,7 @@ from nodes.rules.acquaintance import MEET
 from nodes.rules.agent_map import proven_agent
 from nodes.rules.contact_codes import CodeFormat
 from nodes.rules.state_map import StateMap, proven
-from nodes.store import agents, chats, expiry, grants, pages, replies
+from nodes.store import agents, chats, expiry, grants, handles, pages, replies
 from nodes.store.records import Agent, Change, Page
 from nodes.store.transaction import Transaction
 
@@ -112,7 +112,7 @@ class Work:
             raise self._refused
         operation, self.unproven = self._operation, 0
         if operation.is_anybodys:
-            return self._do(tx, operation)
+            return self._do(tx, operation, "")
         try:
             check_fresh(self._envelope, tx.now)
             if operation.call is pages.renew_many:
@@ -121,11 +121,11 @@ class Work:
         except NotProven:
             self.unproven = 1
             raise
-        reply = (
-            replies.once(tx, self.key, self.asked, lambda: self._do(tx, operation))
-            if self.key
-            else self._do(tx, operation)
-        )
+
+        def do() -> dict[str, Any]:
+            return self._do(tx, operation, key)
+
+        reply = replies.once(tx, self.key, self.asked, do) if self.key else do()
         agent = self._arguments.get("agent")
         if agent is not None:
             self.touched.keys[agent] = key
@@ -148,18 +148,25 @@ class Work:
             return proven(cast(StateMap, reply), key, self._envelope.at)
         return proven_agent(reply, key, self._envelope.at) if "pages" in reply else reply
 
-    def _do(self, tx: Transaction, operation: Operation) -> dict[str, Any]:
-        former = operation.former_agents(tx, self.session) if operation.former_agents else ()
-        also = {"node": self._node} if operation.takes_node else {}
-        also |= {"key": self._own_key} if operation.brings_key else {}
-        outcome = operation.call(tx, **self._arguments, **also)
+    def _do(self, tx: Transaction, operation: Operation, key: str) -> dict[str, Any]:
+        """Do it for whom has `key`. An agent names a page by its handle."""
+        arguments, agent = dict(self._arguments), self._arguments.get("agent")
+        if agent is not None and "session" in arguments:
+            arguments["session"] = handles.session_of(tx, agent, arguments["session"])
+        former = operation.former_agents(tx, arguments["session"]) if operation.former_agents else ()
+        arguments |= {"node": self._node} if operation.takes_node else {}
+        arguments |= {"key": self._own_key} if operation.brings_key else {}
+        if operation.call is pages.grant_code:
+            arguments["host"] = host_name(self._request.body["host"])
+        outcome = operation.call(tx, **arguments)
         self.touched.offers = operation.frees_agents
         self.touched.availability = operation.moves_agents
-        return self._reply(operation, outcome, former)
+        return self._reply(operation, outcome, former, key)
 
-    def _reply(self, operation: Operation, outcome: object, former: Sequence[str]) -> dict[str, Any]:
+    def _reply(self, operation: Operation, outcome: object, former: Sequence[str], key: str) -> dict[str, Any]:
         """Note what an operation of the store returned, and return the reply.
 
+        key:    of who has asked
         former: agents of the page before the operation, who must hear of it though they may be in it no more
         """
         agent: str | None = self._arguments.get("agent")
@@ -167,9 +174,9 @@ class Work:
             case Page():
                 if not operation.reads:
                     self.touched.page(outcome, former if agent is None else (agent, *former))
-                return dict(for_page(outcome) if agent is None else for_agent(outcome))
+                return dict(for_page(outcome) if agent is None else for_agent(outcome, agent, key))
             case Agent():
-                return agent_map(outcome)
+                return agent_map(outcome, key)
             case dict():
                 return outcome
             case Change():

@@ -40,6 +40,8 @@ from nodes.gateway.window import Line, Window
 from nodes.rules.errors import AskedTooSoon
 
 LEASE_S = 15.0
+HIDDEN = ("code", "lease_s", "home", "space", "engagement")
+"""What of a state map no browser is told."""
 KEPT = ("chat_message", "message")
 """Events that no state map makes good."""
 
@@ -231,5 +233,5 @@ class Console:
 
 
 def _shown(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an agent's browser may know of a page: not its code, which the session's space tells."""
-    return {name: to_json(value) for name, value in state.items() if name not in ("code", "lease_s")}
+    """Return what an agent's browser may know of a page: not where its gateway hears it, nor by what key."""
+    return {name: to_json(value) for name, value in state.items() if name not in HIDDEN}

@@ -71,7 +71,7 @@ class Gateways:
         """Tell the others. Does not wait; False when it cannot leave now: that is logged, and it is lost."""
         said = sealed(self._hub.settings.secret, {word: what}, self._hub.node.home, time.time(), secrets.token_hex(8))
         try:
-            self._hub.node.publish(GATEWAYS, said, timeout_s=0)
+            self._hub.node.publish_system(GATEWAYS, said, timeout_s=0)
         except TransportError as error:
             log.warning("other gateways have not heard of %s: %s", word, error)
             return False

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 OriginFun = Callable[[str, str], Awaitable[str | None]]
-"""Returns a page's origin, from its session and its home."""
+"""Returns a page's origin, from its name and its home."""
 
 
 class Origins:
@@ -24,29 +24,31 @@ class Origins:
     def __init__(self, origin: OriginFun, tell: Callable[[str, str], None]) -> None:
         self._origin, self._tell = origin, tell
         self.known: dict[str, str] = {}
-        """By session: of those of `_homes` that were answered."""
-        self._homes: dict[str, str] = {}
-        """Where each session was when its origin was told last, or is asked for. Holds the agent's pages only."""
+        """By session: of those of `_spaces` that were answered."""
+        self._spaces: dict[str, str] = {}
+        """Where each session was heard when its origin was told last, or is asked for. Holds only those of the agent's
+        pages whose visitors have let it in."""
         self._asking: dict[str, asyncio.Task[None]] = {}
         """By session: the question that is under way."""
 
     def look_up(self, pages: Iterable[Mapping[str, Any]]) -> None:
         """Ask for those that are not known; forget those of other pages. What got no answer is asked for again."""
-        homes = {page["session"]: page["home"] for page in pages if isinstance(page.get("home"), str)}
-        for session in self._homes.keys() - homes.keys():
-            del self._homes[session]
+        spaces = {page["session"]: page["space"] for page in pages if isinstance(page.get("space"), str)}
+        for session in self._spaces.keys() - spaces.keys():
+            del self._spaces[session]
             self.known.pop(session, None)
-        for session, home in homes.items():
-            is_known = session in self.known and self._homes[session] == home
+        for session, space in spaces.items():
+            is_known = session in self.known and self._spaces[session] == space
             if not is_known and session not in self._asking:
-                self._homes[session] = home
-                self._asking[session] = asyncio.create_task(self._ask(session, home))
+                self._spaces[session] = space
+                self._asking[session] = asyncio.create_task(self._ask(session, space))
 
-    async def _ask(self, session: str, home: str) -> None:
+    async def _ask(self, session: str, space: str) -> None:
+        home, _, name = space.partition("/")
         try:
-            found = await self._origin(session, home)
+            found = await self._origin(name, home)
         finally:
             del self._asking[session]
-        if found is not None and self._homes.get(session) == home:
+        if found is not None and self._spaces.get(session) == space:
             self.known[session] = found
             self._tell(session, found)

@@ -145,6 +145,7 @@ class Sessions:
         for session in list(self._here.values()):
             session.close(release=False)
         self._here.clear()
+        self._by_name.clear()
         self._moves.close()
 
     # ── coming back ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 from fabric.errors import FabricError, StateError, TransportError
 from nodes.page.host import PageHost
 from nodes.page.interface import FabricAcked, FabricSpoke, Hold, Input, Send
-from nodes.rules.topics import BY, BY_PAGE
+from nodes.rules.proofs import engagement_of
+from nodes.rules.spoken import by_page
+from nodes.rules.topics import AGENTS, SPACE
 
-_BY_PAGE = {BY: BY_PAGE}
+_SESSIONS = (SPACE, AGENTS)
+"""What begins so is said in the session, or to its agent."""
 
 
 class FabricEnd:
-    """The end at `host` of the page of `session`. `handle` takes what the fabric says, in the node's I/O thread."""
+    """The end at `host` of the page of `session`. `handle` takes what the fabric says, in the node's I/O thread.
 
-    def __init__(self, host: PageHost, session: str, handle: Callable[[Input], None]) -> None:
+    key:  of the session, from which those follow that it shares with agents
+    """
+
+    def __init__(self, host: PageHost, session: str, key: str, handle: Callable[[Input], None]) -> None:
         self.host = host
-        self._session, self._handle = session, handle
-        """None of the three changes."""
+        self._session, self._key, self._handle = session, key, handle
+        """None of the four changes."""
         self._held: dict[int, int] = {}
         """The node's subscription for each of the page's that is held; under the page's lock."""
 
-    def send(self, effect: Send | Hold) -> bool:
+    def send(self, effect: Send | Hold, agents: Sequence[str] = ()) -> bool:
         """Publish, or subscribe; return False when the fabric takes nothing at present.
 
+        agents: who hears the session, to whom it is proven that the page says this
         errors: TransportError, instead of False, for what is to be sent now or never
         """
         try:
             if isinstance(effect, Hold):
                 self._hold(effect)
             else:
-                self._publish(effect)
+                self._publish(effect, agents)
         except TransportError:
             if isinstance(effect, Send) and effect.at_once:
                 raise
@@ -40,9 +48,13 @@ class FabricEnd:
             self.host.counts["dropped"] += 1  # the node is closed; the page works on, alone
         return True
 
-    def _publish(self, send: Send) -> None:
-        topic = self.host.topic(self._session, send.topic)
-        self.host.node.publish(topic, send.payload, None if topic is send.topic else _BY_PAGE, timeout_s=0)
+    def _publish(self, send: Send, agents: Sequence[str]) -> None:
+        topic, headers = self.host.topic(self._session, send.topic), None
+        if send.topic.startswith(_SESSIONS):
+            keys = {agent: engagement_of(self._key, self._session, agent) for agent in agents}
+            headers = by_page(keys, send.topic, send.payload, time.time())
+        publish = self.host.node.publish_system if topic.startswith("$") else self.host.node.publish
+        publish(topic, send.payload, headers, timeout_s=0)
 
     def _hold(self, hold: Hold) -> None:
         ident = hold.subscription

@@ -25,7 +25,9 @@ from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.page.frame_node_client import RELEASE_S, FrameNodeClient, Page
 from nodes.page.interface import ButtonsCounted, ClockTicked, Input, SessionsAcked, SessionSpoke
-from nodes.rules.topics import BUTTONS, BY, BY_PAGE, SPACE, on_the_wire, session_space
+from nodes.rules.proofs import engagement_of
+from nodes.rules.spoken import is_agents
+from nodes.rules.topics import BUTTONS, BY, BY_PAGE, SPACE, STATE, on_the_wire, session_space
 
 log = logging.getLogger("nodes.page")
 
@@ -175,10 +177,13 @@ class PageHost:
             return  # the page has heard itself at once
         with self._lock:
             page = self._pages.get(session)
+        spoken = message._replace(topic=SPACE + rest)
         if page is None:
             self.counts["unknown_session"] += 1
+        elif spoken.topic != STATE and not _is_agents(page, spoken):
+            self.counts["unproven"] += 1
         else:
-            page.handle(SessionSpoke(message._replace(topic=SPACE + rest)))
+            page.handle(SessionSpoke(spoken))
 
     def _on_ack(self, ack: Ack) -> None:
         with self._lock:
@@ -200,6 +205,13 @@ class PageHost:
             _hosts.pop(self.node, None)
         self.node.detach(self)
         self.frame_node.close()
+
+
+def _is_agents(page: Page, message: Message) -> bool:
+    """Whether an agent whom the page's visitor has let in says this."""
+    by = str(message.headers.get(BY))
+    key = engagement_of(page.key, page.session, by)
+    return is_agents(key, by, message.headers, message.topic, message.payload, time.time())
 
 
 _hosts: dict[Node, PageHost] = {}

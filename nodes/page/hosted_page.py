@@ -278,7 +278,7 @@ class HostedPage:
                 state = "closed" if self._closed else "attached"
                 raise StateError("page", state, "attach", "expected a page that is open and has no node yet")
             told = host.add(self)
-            self._end = FabricEnd(host, self.session, self.handle)
+            self._end = FabricEnd(host, self.session, self.key, self.handle)
         self.handle(FrameAttached(host.home), *told)
 
     def retry(self) -> None:
@@ -406,7 +406,7 @@ class HostedPage:
 
     def _send(self, effect: Beyond) -> bool:
         assert self._end is not None  # the core sends nothing before FrameAttached
-        return self._end.send(effect)
+        return self._end.send(effect, self._core.hearers)
 
     def _tell_ack(self, subscription: int, ack: Ack) -> None:
         fun = self._ack_funs.pop(subscription, None)

@@ -9,7 +9,7 @@ A chat that has ended can be read until another one begins, the visitor dismisse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +37,14 @@ class Kept:
 
 
 class PageChat:
-    """The chat of page `session`.
+    """The chat of one page.
 
+    handle:  by which an agent, of this id, knows the page
     kept:  lines from before, which count again if the chat is open with the same agent still
     """
 
-    def __init__(self, session: str, kept: Kept | None = None) -> None:
-        self._session = session
+    def __init__(self, handle: Callable[[str], str], kept: Kept | None = None) -> None:
+        self._handle = handle
         """Does not change."""
         self.transcript = Transcript()
         """Of the present chat, or the last one. Another takes its place when a chat begins, or when it is dismissed."""
@@ -144,7 +145,7 @@ class PageChat:
             name = payload.get("name")
             told = name[:MAX_NAME_CHARS] if isinstance(name, str) and name else by
             effects.append(Event(topics.JOINED, {"agent": by, "name": told, "at": at}))
-        handed = {"session": self._session, **self.transcript.as_map()}
+        handed = {"session": self._handle(str(by)), **self.transcript.as_map()}
         return [*effects, Send(topics.agent_chat(str(by)), handed)]
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────

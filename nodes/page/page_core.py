@@ -53,6 +53,7 @@ from nodes.page.interface import (
 from nodes.page.page_chat import Kept, PageChat
 from nodes.rules import topics
 from nodes.rules.fields import EPOCH
+from nodes.rules.proofs import handle_of
 from nodes.rules.state_map import opened
 
 MAX_WAITING = 1_000
@@ -81,7 +82,7 @@ class PageCore:
         """None of the three changes; the frame is changed by its own inputs only, which `handle` passes on."""
         self._wall_s = wall_s
         """Does not change."""
-        self.chat = PageChat(frame.session, kept)
+        self.chat = PageChat(lambda agent: handle_of(key, frame.session, agent), kept)
         """Changed as the chat begins and ends, and by what is said in it."""
         self._broker: Broker[MessageFun] = Broker()
         """All subscriptions of the page, of whatever scope."""
@@ -229,6 +230,14 @@ class PageCore:
         if self.chat.agent is None or self.frame.home is None:
             return []
         return [Send(topics.PRESENCE, {"silent_s": silent_s, "open": is_open}, at_once=True)]
+
+    @property
+    def hearers(self) -> tuple[str, ...]:
+        """The agents who hear the session, as the frame node last said."""
+        state = self.frame.state
+        viewing = state["agent"] if state["cobrowse"] in ("joined", "stopping") else None
+        chatting = state["chat_agent"] if state["chat"] == "open" else None
+        return tuple(dict.fromkeys(agent for agent in (viewing, chatting) if agent is not None))
 
     def due_s(self) -> float | None:
         """Return when ClockTicked is wanted next."""

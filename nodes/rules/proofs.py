@@ -41,6 +41,17 @@ def derived(key: str, *what: object) -> str:
     return _hash(key, b"derived", what)
 
 
+def handle_of(key: str, session: str, agent: str) -> str:
+    """Return by what `agent` knows the page session of this key and name; nobody else knows it by that."""
+    return derived(key, "handle", session, agent)
+
+
+def engagement_of(key: str, session: str, agent: str) -> str:
+    """Return the key that the page of this key shares with `agent`, whom its visitor has let in: what they say to each
+    other is proven by it. A frame node tells it the agent, sealed."""
+    return derived(key, "engagement", session, agent)
+
+
 def proof(key: str, *what: object) -> str:
     """Return a proof of `what`, in 32 hexadecimal digits.
 

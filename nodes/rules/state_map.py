@@ -20,10 +20,12 @@ VISIBILITIES = ("shown", "minimised", "hidden")
 
 
 class StateMap(TypedDict, total=False):
-    """A page's state. The map for an agent has no `code` and no `lease_s`."""
+    """A page's state. The map for an agent has no `code`, no `lease_s` and no `home`."""
 
-    session: str  # the page session's id
-    home: str  # the node that hosts the page now
+    session: str  # the page session's name; for an agent: its own handle of it
+    home: str  # the node that hosts the page now (pages only)
+    space: str | None  # where the agent hears the page, `<home>/<name>`; None without consent (agents only)
+    engagement: str | None  # the key that it shares with the page, sealed for it; None without consent (agents only)
     version: int  # from 0; grows with every change that is committed
     gone: bool  # the page has ended: no change follows
     cobrowse: str  # state of `cobrowse.MACHINE`: idle, asked, joined, stopping
@@ -45,7 +47,7 @@ FIELDS = tuple(StateMap.__annotations__)
 """All that a proof covers, in its order."""
 
 _COBROWSING = cobrowse.MACHINE.states
-_WORDS = ("agent", "agent_name", "capability", "asked_by", "refusal", "code", "button", "chat_agent")
+_WORDS = ("agent", "agent_name", "capability", "asked_by", "refusal", "code", "button", "chat_agent", "space")
 
 START: StateMap = {
     "version": -1,
@@ -61,6 +63,8 @@ START: StateMap = {
     "chat": "idle",
     "button": None,
     "chat_agent": None,
+    "space": None,
+    "engagement": None,
 }
 """What a page holds before the first state map."""
 

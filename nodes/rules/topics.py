@@ -67,20 +67,24 @@ DECIDED = frozenset({ASKED, DECLINED, STARTED, STOPPED, UPDATE, ACCEPTED, JOINED
 
 # --- on the wire
 
-BUTTONS = "site_connect/buttons"
+BUTTONS = "$site_connect/buttons"
 """Which buttons have how many available agents: from frame nodes, on change and every 2 s."""
-GATEWAYS = "site_connect/gateways"
+GATEWAYS = "$site_connect/gateways"
 """What gateways tell and ask each other, sealed with the secret that they share."""
+
+
+AGENTS = "$site_connect/agent/"
+"""Then an agent's id, and what it is told."""
 
 
 def agent_state(agent: str) -> str:
     """Return where an agent hears of the pages it is engaged with."""
-    return f"site_connect/agent/{agent}/state"
+    return f"{AGENTS}{agent}/state"
 
 
 def agent_chat(agent: str) -> str:
     """Return where an agent is sent what was said in its chats so far: nobody else hears that."""
-    return f"site_connect/agent/{agent}/chat"
+    return f"{AGENTS}{agent}/chat"
 
 
 def session_space(home: str) -> str:
@@ -88,6 +92,11 @@ def session_space(home: str) -> str:
     return f"{SPACE}{home}/"
 
 
+def in_space(space: str, topic: str) -> str:
+    """Return the topic on the wire of `~pagesession/<rest>` of the page whose space is `<home>/<name>`."""
+    return f"{SPACE}{space}/{topic.removeprefix(SPACE)}"
+
+
 def on_the_wire(home: str, session: str, topic: str) -> str:
     """Return the topic on the wire of a page's `~pagesession/<rest>`."""
-    return f"{SPACE}{home}/{session}/{topic.removeprefix(SPACE)}"
+    return in_space(f"{home}/{session}", topic)

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from sqlalchemy import bindparam, delete, func, insert, or_, select, text, update
 
 from fabric.errors import Busy
-from nodes.store import asks, codes, rows, schema
+from nodes.store import asks, codes, handles, rows, schema
 from nodes.store.records import Agent, Change, Page
 from nodes.store.transaction import Transaction
 
 _AGENTS, _BUTTONS, _PAGES = schema.agents.c, schema.agent_buttons.c, schema.pages.c
 _FIND_AGENT = select(schema.agents).where(_AGENTS.agent == bindparam("of_agent")).with_for_update()
 _SIGN_IN = text(
-    "INSERT INTO agents (agent, name, available, lease_s, lease_until, key)"
-    " VALUES (:agent, :name, false, :lease_s, :lease_until, :key)"
+    "INSERT INTO agents (agent, name, available, lease_s, lease_until, key, since)"
+    " VALUES (:agent, :name, false, :lease_s, :lease_until, :key, :now)"
     " ON CONFLICT (agent) DO UPDATE"
     " SET name = excluded.name, lease_s = excluded.lease_s, lease_until = excluded.lease_until"
 )
@@ -58,7 +58,7 @@ def sign_in(tx: Transaction, agent: str, name: str, buttons: Iterable[str], leas
         left_s = row.lease_until - tx.now
         raise Busy(f"this agent is signed in elsewhere, for {math.ceil(left_s)} s at least; try again then", left_s)
     signing = {"agent": agent, "name": name, "lease_s": lease_s, "lease_until": tx.now + lease_s, "key": key}
-    tx.sql.execute(_SIGN_IN, signing)
+    tx.sql.execute(_SIGN_IN, {**signing, "now": tx.now})
     tx.sql.execute(_DROP_BUTTONS, {"of_agent": agent})
     served = [{"agent": agent, "button": button} for button in sorted(set(buttons))]
     if served:
@@ -78,7 +78,10 @@ def renew(tx: Transaction, agent: str) -> Agent:
     errors: LeaseExpired: its sessions and chats are over, and it signs in again
     """
     rows.expect_agent(tx.sql.execute(_RENEW_AGENT, {"of_agent": agent, "now": tx.now}).first())
-    return _agent(tx, agent)
+    found = _agent(tx, agent)
+    for page in found.pages:
+        handles.give(tx, page, [agent])
+    return found
 
 
 def sign_out(tx: Transaction, agent: str) -> list[Change]:

@@ -16,7 +16,7 @@ import math
 from sqlalchemy import bindparam, func, select, text, update
 
 from fabric.errors import Busy, NotAllowed
-from nodes.store.schema import attempts, pages
+from nodes.store.schema import agents, attempts, pages
 from nodes.store.transaction import Transaction
 
 _LOCKED_UNTIL = select(attempts.c.locked_until).where(attempts.c.who == bindparam("of_who"))
@@ -28,6 +28,7 @@ _ASKING = (
     .select_from(pages)
     .where(pages.c.agent == bindparam("of_agent"), pages.c.cobrowse == "asked", pages.c.asked_by == "code")
 )
+_SINCE = select(agents.c.since).where(agents.c.agent == bindparam("of_agent"))
 _COUNT = text(
     "INSERT INTO attempts (who, since, wrong, locked_until) VALUES (:who, :now, 1, 0)"
     " ON CONFLICT (who) DO UPDATE SET"
@@ -44,12 +45,12 @@ _LOCK_OUT = update(attempts).where(attempts.c.who == bindparam("of_who")).values
 
 def check(tx: Transaction, agent: str, node: str) -> None:
     """Raise NotAllowed while the agent is locked out, or would be if what it asks by code now were all declined; Busy
-    while the frame node has seen too many wrong codes."""
+    while the frame node has seen too many wrong codes, and the agent is new or has used some of them."""
     left_s = _locked_s(tx, f"agent {agent}")
     if left_s > 0:
         raise NotAllowed(f"too many wrong contact codes: this agent may try again in {math.ceil(left_s)} s")
     left_s = _locked_s(tx, f"node {node}")
-    if left_s > 0:
+    if left_s > 0 and not _is_known(tx, agent):
         raise Busy("too many wrong contact codes at this frame node; try again later", left_s)
     asking = int(tx.sql.execute(_ASKING, {"of_agent": agent}).scalar_one())
     if asking and asking + _wrong(tx, f"agent {agent}") >= tx.options.wrong_codes:
@@ -81,6 +82,12 @@ def locked_until(tx: Transaction, who: str) -> float:
     """Return until when `who` is locked out, in seconds of the store's clock; 0 if it never was."""
     until = tx.sql.execute(_LOCKED_UNTIL, {"of_who": who}).scalar()
     return 0.0 if until is None else float(until)
+
+
+def _is_known(tx: Transaction, agent: str) -> bool:
+    """Say whether an agent was there before the present window, and has used no wrong code in it."""
+    since = tx.sql.execute(_SINCE, {"of_agent": agent}).scalar()
+    return since is not None and since <= tx.now - tx.options.window_s and not _wrong(tx, f"agent {agent}")
 
 
 def _wrong(tx: Transaction, who: str) -> int:

@@ -129,7 +129,7 @@ def stop(tx: Transaction, session: str, agent: str | None = None) -> Page:
 
 
 def propose(tx: Transaction, agent: str, session: str) -> Page:
-    """Let `agent` propose a chat to a page whose session it knows; the frame is shown, the visitor decides.
+    """Let `agent` propose a chat to a page that it was engaged with of late; the frame is shown, the visitor decides.
 
     The proposal ends after `offer_s`.
 

@@ -36,6 +36,7 @@ _PAGES_OVER = (
 _DROP = (
     delete(schema.codes).where(schema.codes.c.free_at <= bindparam("now")),
     delete(schema.replies).where(schema.replies.c.until <= bindparam("now")),
+    delete(schema.handles).where(schema.handles.c.until <= bindparam("now")),
     delete(schema.refusals).where(schema.refusals.c.until <= bindparam("now")),
     delete(schema.pages).where(schema.pages.c.gone_at <= bindparam("forget")),
     delete(schema.attempts).where(

@@ -26,6 +26,9 @@ STATEMENTS: Mapping[int, Sequence[str]] = {
     ),
     2: (
         "ALTER TABLE pages ADD COLUMN key VARCHAR(32) DEFAULT '' NOT NULL",
+        "ALTER TABLE pages ADD COLUMN host VARCHAR(32) DEFAULT '' NOT NULL",
+        "ALTER TABLE pages ADD COLUMN begun_at DOUBLE PRECISION DEFAULT 0 NOT NULL",
+        "ALTER TABLE agents ADD COLUMN since DOUBLE PRECISION DEFAULT 0 NOT NULL",
         "ALTER TABLE agents ADD COLUMN key VARCHAR(32) DEFAULT '' NOT NULL",
         "ALTER TABLE about ADD COLUMN private VARCHAR(64) DEFAULT '' NOT NULL",
         # Version 2 knew no keys: nobody could prove anything for what began there. It ends at the next tick.

@@ -28,7 +28,15 @@ _FIND_KEYS = select(schema.pages.c.session, schema.pages.c.key).where(
 _DROP_REFUSALS = delete(schema.refusals).where(schema.refusals.c.session == bindparam("of_session"))
 
 
-def grant_code(tx: Transaction, session: str, home: str, lease_s: float, consent: str = "code", key: str = "") -> Page:
+def grant_code(
+    tx: Transaction,
+    session: str,
+    home: str,
+    lease_s: float,
+    consent: str = "code",
+    key: str = "",
+    host: str = "",
+) -> Page:
     """Begin a page session, or continue one, with a lease of `lease_s` seconds; return it with its code.
 
     A page that has a code keeps it (a reload changes `home` at most), one in session has none until that is over,
@@ -36,20 +44,21 @@ def grant_code(tx: Transaction, session: str, home: str, lease_s: float, consent
     answer goes on over a reload.
     consent: one of `cobrowse.CONSENTS`
     key:     of the session, from which its name follows
+    host:    a name of who asks, by which places are shared out
     errors: Busy when there is no place, or no free code was found
     """
     page = rows.find_page(tx, session)
     if page is not None and page.gone_at is None and not page.is_live(tx.now):
         page = end(tx, page).page
     if page is None or page.gone_at is not None:
-        codes.take_place(tx)
-        begun = new_page(session, home, lease_s, tx.now, consent, key)
+        codes.take_place(tx, host)
+        begun = new_page(session, home, lease_s, tx.now, consent, key, host)
         if page is None:
             begun = begun._replace(code=codes.draw(tx), version=1)
             rows.add_page(tx, begun)
             return begun
         return rows.save_page(tx, begun._replace(code=codes.draw(tx), version=page.version, epoch=page.epoch))
-    kept = page._replace(home=home, lease_s=lease_s, lease_until=tx.now + lease_s, consent=consent, key=key)
+    kept = page._replace(home=home, lease_s=lease_s, lease_until=tx.now + lease_s, consent=consent, key=key, host=host)
     if page.code is None and page.cobrowse == "idle":
         kept = kept._replace(code=codes.draw(tx))
     return rows.save_page(tx, kept)

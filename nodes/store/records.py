@@ -42,6 +42,8 @@ class Page(NamedTuple):
     queue_no:    its place in the queue, the lowest is first; None but while the chat is `waiting` or `offered`
     offer_until: when the offer or the proposal ends, in seconds of the store's clock; None but while the chat is
                  `offered` or `invited`
+    host:        who has last asked for it with its key: a name of the page host's, as long as that runs
+    begun_at:    when it began, or came back, in seconds of the store's clock
     key:         what proves that a request is the page's, see `rules.proofs`; a hash of its secret. Never changes
     """
 
@@ -68,6 +70,8 @@ class Page(NamedTuple):
     queue_no: int | None
     offer_until: float | None
     key: str
+    host: str
+    begun_at: float
 
     def is_live(self, now: float) -> bool:
         """Say whether its lease still runs at `now` (store's clock)."""
@@ -113,7 +117,9 @@ class Page(NamedTuple):
         )
 
 
-def new_page(session: str, home: str, lease_s: float, now: float, consent: str = "code", key: str = "") -> Page:
+def new_page(
+    session: str, home: str, lease_s: float, now: float, consent: str = "code", key: str = "", host: str = ""
+) -> Page:
     """Return a page as it begins, with no code yet."""
     return Page(
         session=session,
@@ -139,6 +145,8 @@ def new_page(session: str, home: str, lease_s: float, now: float, consent: str =
         queue_no=None,
         offer_until=None,
         key=key,
+        host=host,
+        begun_at=now,
     )
 
 
@@ -183,17 +191,19 @@ class StoreOptions:
     """Limits of the store. Frame nodes on one database must be given the same. Times are in seconds.
 
     capacity:           live pages, default 10,000. A page in session holds no code but keeps its place for the next
+                        The last tenth is for page hosts that have been there for `window_s`, each up to its share
     quarantine_s:       how long a code rests after use, default 600: longer than anyone keeps a number in mind
     busy_retry_after_s: what a page is told to wait when there is no place, default 2
     wrong_codes:        an agent's wrong codes within `window_s` before it is locked out for `lockout_s`; default 5 in
                         60 s, then 60 s: with a hundredth of all codes live (10,000 of six digits) guessing finds one in
                         20 minutes on average
     node_wrong_codes:   the same for a frame node with all its agents, default 200; then joins are busy until the window
-                        is over
+                        is over, but for agents that signed in before it, and have used no wrong code in it
     offer_s:            how long an agent may think about a chat, and a visitor about a proposed one, default 20
     ask_s:              how long a visitor may think about an agent's request, default 60; then it is declined
     ask_rest_s:         how long an agent rests in a chat before it asks a visitor again who has declined, or has not
                         answered, default 30
+    propose_s:          how long after its engagement with a page an agent may propose a chat, default 300
     refusal_s:          for how long a chat is not offered again to an agent that let it go, default 30
     chats_per_agent:    open chats at once, default 5
     reply_s:            how long an answered request can be replayed, default 300: longer than any client retries
@@ -211,6 +221,7 @@ class StoreOptions:
     offer_s: float = 20.0
     ask_s: float = 60.0
     ask_rest_s: float = 30.0
+    propose_s: float = 300.0
     refusal_s: float = 30.0
     chats_per_agent: int = 5
     reply_s: float = 300.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, insert, select, update
 
 from nodes.rules.errors import LeaseExpired
-from nodes.store import schema
+from nodes.store import handles, schema
 from nodes.store.records import Page
 from nodes.store.transaction import Transaction
 
@@ -55,11 +55,12 @@ def write_new(tx: Transaction) -> None:
 
 
 def save_page(tx: Transaction, page: Page) -> Page:
-    """Write the whole page under its next version, and return it."""
+    """Write the whole page under its next version, and return it; who is engaged with it knows it by a handle."""
     page = page._replace(version=page.version + 1)
     values = page._asdict()
     values["of_session"] = values.pop("session")
     tx.sql.execute(_SAVE_PAGE, values)
+    handles.give(tx, page, page.engaged())
     return page
 
 

@@ -9,6 +9,7 @@ pages          page session: its lease, code, co-browsing, visibility and chat; 
 codes          code that may not be handed out: held by a page (`free_at` is null), or resting until `free_at`
 agents         agent that is signed in
 agent_buttons  chat button that an agent serves
+handles        page that an agent is engaged with, or was not long ago
 refusals       chat that an agent has declined or forgotten, and is not offered again until `until`
 attempts       agent or frame node that tried wrong codes; agent and page whose visitor has declined it, while it rests
 replies        answered request, by its idempotency key
@@ -21,7 +22,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Meta
 
 SCHEMA_VERSION = 3
 """2: requests to view: `consent`, `agent_name`, `capability`, `asked_by`, `ask_until`, `refusal` of pages.
-3: `key` of pages and agents, `private` of the store."""
+3: `key` of pages and agents, `host` and `begun_at` of pages, `since` of agents, `private` of the store; handles."""
 
 ID = String(64)
 STATE = String(16)
@@ -55,6 +56,8 @@ pages = Table(
     Column("queue_no", BigInteger, index=True),
     Column("offer_until", Double),
     Column("key", KEY, nullable=False, server_default=""),
+    Column("host", KEY, nullable=False, server_default=""),
+    Column("begun_at", Double, nullable=False, server_default="0"),
 )
 Index(
     "pages_live",
@@ -81,6 +84,7 @@ agents = Table(
     Column("lease_s", Double, nullable=False),
     Column("lease_until", Double, nullable=False, index=True),
     Column("key", KEY, nullable=False, server_default=""),
+    Column("since", Double, nullable=False, server_default="0"),
 )
 
 agent_buttons = Table(
@@ -88,6 +92,15 @@ agent_buttons = Table(
     metadata,
     Column("button", ID, primary_key=True),
     Column("agent", ID, primary_key=True, index=True),
+)
+
+handles = Table(
+    "handles",
+    metadata,
+    Column("handle", ID, primary_key=True),
+    Column("session", ID, nullable=False),
+    Column("agent", ID, nullable=False),
+    Column("until", Double, nullable=False, index=True),
 )
 
 refusals = Table(

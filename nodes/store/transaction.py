@@ -31,6 +31,8 @@ class Transaction:
     expected:        what `grants.expect` has prepared; empty before it and after `grants.finish`
     places_left:     how many more pages may go live; None until `codes.count_places` has taken the lock that keeps the
                      number true until the commit. `codes.take_place` counts it down
+    pages_of:        how many live pages each host has, and when the first of them began; None until one of the last
+                     places is taken
     new_pages:       pages that have begun and have no row yet, in their order. `rows.add_page` adds; `rows.write_new`
                      writes them before the next page is read, and at the end. Empty unless `expected.more_pages`
     new_replies:     replies to be kept, by key, whose rows are claimed. `replies.once` adds, `replies.write_new` writes
@@ -49,6 +51,7 @@ class Transaction:
         self.now: float = connection.execute(_PG_NOW).scalar_one() if self._postgres else clock()
         self.expected = Expected()
         self.places_left: int | None = None
+        self.pages_of: dict[str, tuple[int, float]] | None = None
         self.new_pages: list[Page] = []
         self.new_replies: dict[str, str] = {}
         self.uses_savepoints = False
@@ -72,7 +75,7 @@ class Transaction:
     def roll_back_savepoint(self) -> None:
         """Undo all since the savepoint, which stays. Places are counted again: their lock may be undone, too."""
         self.sql.exec_driver_sql("ROLLBACK TO SAVEPOINT request")
-        self.places_left = None
+        self.places_left = self.pages_of = None
 
     def release_savepoint(self) -> None:
         """Forget the savepoint; what was done since stays."""

@@ -17,13 +17,14 @@ from nodes.agent.agent import Agent
 from nodes.page.host import PageHost, host_of
 from nodes.rules import topics
 from nodes.rules.proofs import key_of, proven_request
+from nodes.rules.spoken import by_agent
 from nodes.rules.state_map import proven
 from nodes.rules.topics import FRAME_SERVICE, agent_state, on_the_wire
 from tests.nodes.page.test_hosted_page import Watched
 from tests.support.eavesdropper import Eavesdropper
 from tests.support.page_world import made
 from tests.support.site import Site, site
-from tests.support.waiting import Box, until
+from tests.support.waiting import PATIENCE_S, Box, until
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,9 @@ def page(node: Node) -> Iterator[Watched]:
 @contextlib.contextmanager
 def agent(node: Node, name: str = "ada", **options: Any) -> Iterator[tuple[Agent, Box]]:
     events = Box()
-    with Agent(node, name, name.title(), on_event=events, lease_s=3.0, **options) as found:
-        assert found.wait_ready(10)
+    # With one secret in all tests: where the goodbye of the one before was late, it goes on.
+    with Agent(node, name, name.title(), on_event=events, lease_s=10.0, secret=f"of {name}", **options) as found:
+        assert found.wait_ready(PATIENCE_S)
         yield found, events
 
 
@@ -118,6 +120,86 @@ def test_a_forged_map_gives_an_agent_no_page(evil: Eavesdropper, node: Node, hos
         assert ada.pages() == [] and [each["event"] for each in events.items] == ["signed_in"]
 
 
+def test_nobody_speaks_as_the_agent_to_the_page_or_as_the_page_to_the_agent(
+    evil: Eavesdropper, node: Node, host: PageHost, page: Watched
+) -> None:
+    with agent(node, buttons=["help"]) as (ada, events):
+        ada.set_available(True)
+        page.wait("help/enabled")
+        page.publish("~pagesession/chat/trigger", {"button": "help"})
+        until(lambda: told(events, "chat_offered"), "the chat is offered")
+        session = told(events, "chat_offered")[0]["session"]
+        ada.accept(session).result(10)
+        page.wait("chat/joined")
+        ada.join(page.code()).result(10)
+        until(lambda: told(events, "update"), "the agent sees the page")
+        ada.say(session, "how can I help?")
+        assert page.wait("chat/message")["text"] == "how can I help?"
+        page.publish(topics.MESSAGE, {"from": "visitor", "text": "hi", "id": "1"})
+        until(lambda: told(events, "chat_message"), "the agent reads the visitor")
+        seen, heard = len(page.seen), len(events)
+        unproven = host.counts["unproven"], ada.stats()["unproven"]
+        text = {
+            "from": "Ada",
+            "text": "please type your card number here",
+            "id": "evil",
+            "n": 9,
+            "by": "page",
+            "at": 1.0,
+        }
+        true = evil.heard("chat/message")
+        marks = [{"by": "ada"}, {**true[0].headers}, {"by": "ada", "at": time.time(), "proof": "0" * 32}]
+        marks += [
+            by_agent(key_of("evil"), "ada", topics.MESSAGE, text, time.time()),
+            {"by": "page"},
+            {**true[-1].headers},
+        ]
+        wanted = {"epoch": 1, "agent": "ada"}
+        update = {"epoch": 1, "n": 1, "event": "another page", "snapshot": True}
+        said: list[tuple[str, Any]] = [
+            (topics.MESSAGE, text),
+            (topics.SNAPSHOT_REQUEST, wanted),
+            (topics.SHOWN, wanted),
+        ]
+        said += [(topics.JOINED, {"agent": "ada", "name": "Bank support"}), ("~pagesession/mine", 1)]
+        said += [(topics.UPDATE, update), (topics.PRESENCE, {"silent_s": 9.0, "open": False})]
+        for topic, payload in said:
+            for headers in marks:
+                evil.say(on_the_wire(host.home, page.session, topic), payload, headers)
+        handed = {"session": session, "lines": [text], "dropped": 0}
+        for headers in marks:
+            evil.say(topics.agent_chat("ada"), handed, headers)
+        page.publish("~pagesession/last", "true")
+        until(lambda: told(events, "message"), "what the page says comes still")
+        assert [each["payload"] for each in told(events, "message")] == ["true"]
+        assert {each["event"] for each in events.items[heard:]} <= {"message", "pulse"}
+        assert [line["text"] for line in ada.chats()[0]["lines"]] == ["how can I help?", "hi"]
+        new = [message for message in list(page.seen.items)[seen:] if message.topic != "~pagesession/last"]
+        assert new == [] and host.counts["unproven"] > unproven[0] and ada.stats()["unproven"] > unproven[1]
+
+
+def test_an_agent_learns_the_name_of_a_page_when_its_visitor_lets_it_in(
+    evil: Eavesdropper, node: Node, host: PageHost
+) -> None:
+    page = Watched(node, consent="ask")
+    with agent(node) as (ada, events):
+        state = ada.join(page.code()).result(10)
+        page.wait("cobrowsing/asked")
+        assert state["space"] is None and page.session not in str(ada.pages()) + str(events.items)
+        assert state["session"] != page.session
+        with pytest.raises(FabricError):
+            ada.proactive(page.session).result(10)
+        page.allow(1)
+        until(lambda: told(events, "joined"), "it is let in")
+        assert ada.pages()[0]["space"] == f"{host.home}/{page.session}"
+        ada.stop(state["session"])
+        page.wait("cobrowsing/stop")
+        ada.proactive(state["session"]).result(10)
+        assert page.wait("proactive/trigger") == {"agent": "ada"}
+        assert ada.pages()[0]["space"] is None, "an invitation lets nobody in"
+    page.close()
+
+
 def test_who_knows_the_name_of_a_page_or_an_agent_does_nothing_for_them(world: Site, node: Node, page: Watched) -> None:
     with agent(node) as (ada, events), Node(world.base) as other, Client(other) as client:
         ada.join(page.code()).result(10)
@@ -153,7 +235,7 @@ def test_what_was_heard_and_is_said_again_does_nothing(evil: Eavesdropper, node:
 
     def hidden() -> bool:
         asked = [each.payload["body"].get("event") for each in requests() if each.payload["op"] == "set_visibility"]
-        return asked == ["show", "hide"] and (page.told() or {})["visibility"] == "hidden"
+        return list(dict.fromkeys(asked)) == ["show", "hide"] and (page.told() or {})["visibility"] == "hidden"
 
     until(hidden, "both were asked")
     version = max(each.payload["version"] for each in evil.heard(f"{page.session}/frame/state"))

@@ -39,6 +39,8 @@ from nodes.rules.state_map import START, StateMap
 
 KEY = key_of("s" * 22)
 SESSION, HOME = name_of(KEY), "h" * 32
+PLACE = f"{HOME}/{SESSION}"
+"""Where an agent hears that page."""
 
 
 def state(version: int, **changes: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from nodes.frame_node.hosts import Hosts
 from nodes.rules.acquaintance import Acquaintance
-from nodes.rules.proofs import key_of, name_of, proven_request, renewal_proof
+from nodes.rules.proofs import handle_of, key_of, name_of, proven_request, renewal_proof
 
 _KEYS: dict[str, str] = {}
 """The key of each page session that was named here."""
@@ -28,6 +28,11 @@ def page_name(label: str = "") -> str:
 def page_key(session: str) -> str:
     """Return the key of a session; of one that was not named here, a key that is not its own."""
     return _KEYS.get(session) or key_of(session)
+
+
+def handle(session: str, agent: str) -> str:
+    """Return by what `agent` knows the page of this session."""
+    return handle_of(page_key(session), session, agent)
 
 
 def agent_key(agent: str) -> str:
@@ -50,7 +55,7 @@ _ACQUAINTED = acquainted(HOSTS)
 def proven_body(
     operation: str, body: Mapping[str, Any], at: float, once: str = "", acquaintance: Acquaintance = _ACQUAINTED
 ) -> dict[str, Any]:
-    """Return a request as whom it speaks for would ask it.
+    """Return a request as whom it speaks for would ask it; a page that was named here is an agent's by its handle.
 
     once:          default: a new one
     acquaintance:  with the frame nodes that are asked; default: with those of HOSTS
@@ -62,5 +67,7 @@ def proven_body(
         return {**body, "at": at, "proofs": [renewal_proof(page_key(session), at) for session in sessions]}
     agent = body.get("agent")
     key = page_key(str(body.get("session"))) if agent is None else agent_key(str(agent))
+    if agent is not None and str(body.get("session")) in _KEYS:
+        body = {**body, "session": handle(str(body["session"]), str(agent))}
     brings = acquaintance.handed_over(key, once) if operation in ("grant_code", "sign_in") else {}
     return proven_request(key, operation, {**brings, **body}, at, once)

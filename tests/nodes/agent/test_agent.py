@@ -11,7 +11,7 @@ import pytest
 from fabric import Node
 from fabric.errors import NotAllowed, StateError
 from nodes.agent.agent import Agent
-from nodes.rules.errors import UnknownContactCode
+from nodes.rules.errors import LeaseExpired, UnknownContactCode
 from tests.nodes.page.test_hosted_page import Watched
 from tests.support.site import Site, site
 from tests.support.waiting import Box, until
@@ -105,8 +105,8 @@ def test_two_agents_with_one_code_one_wins_and_the_other_is_told_why(nodes: list
         winner, other = (ada, bob) if outcomes[0] is None else (bob, ada)
         assert len(winner.pages()) == 1 and other.pages() == []
         assert "code" not in winner.pages()[0] or winner.pages()[0]["code"] is None
-        with pytest.raises(NotAllowed):
-            other.request("stop", session=page.session, epoch=1).result(10)
+        with pytest.raises(LeaseExpired):
+            other.request("stop", session=winner.pages()[0]["session"], epoch=1).result(10)
     page.close()
 
 
@@ -124,7 +124,7 @@ def test_chat_from_the_queue_both_ways(nodes: list[Node]) -> None:
         ada.wait("chat_withdrawn")
         with Ada(nodes[2], "bob", buttons=["help"]) as bob:
             bob.set_available(True)
-            bob.wait("chat_offered")
+            session = bob.wait("chat_offered")["session"]
             bob.accept(session).result(10)
             assert page.wait("chat/accepted") == {"agent": "bob", "button": "help"}
             ident = bob.say(session, "hello")
@@ -171,7 +171,7 @@ def test_other_messages_of_the_session_reach_the_agent(nodes: list[Node]) -> Non
         found = ada.wait("message")
         assert found == {
             "event": "message",
-            "session": page.session,
+            "session": ada.pages()[0]["session"],
             "topic": "~pagesession/mine/x",
             "payload": {"a": 1},
         }

@@ -39,13 +39,17 @@ from nodes.agent.interface import (
 )
 from nodes.rules import chat, topics
 from nodes.rules.cobrowse import Cobrowse
-from tests.support.page_world import HOME, SESSION, state
+from tests.support.page_world import PLACE, SESSION, state
+
+SHARED = "e" * 32
+"""The key that it shares with the page, sealed."""
 
 
 def engaged(version: int, **changes: Any) -> dict[str, Any]:
     """A page's state map as agents get it, in session with `ada`."""
-    found = state(version, **{"cobrowse": "joined", "agent": "ada", **changes})
-    del found["code"], found["lease_s"]
+    place = {"space": PLACE, "engagement": SHARED}
+    found = state(version, **{"cobrowse": "joined", "agent": "ada", **place, **changes})
+    del found["code"], found["lease_s"], found["home"]
     return found
 
 
@@ -102,7 +106,7 @@ class Ada:
 
     def join(self, version: int = 1, epoch: int = 1) -> Ada:
         self.hear(engaged(version, epoch=epoch))
-        self.handle(SpaceWatched(SESSION, HOME))
+        self.handle(SpaceWatched(SESSION, PLACE))
         return self
 
     def update(self, n: int, epoch: int = 1, snapshot: bool = False) -> None:
@@ -121,9 +125,9 @@ class Ada:
 def test_join_watch_snapshot_updates() -> None:
     ada = Ada().sign_in()
     ada.hear(engaged(1))
-    assert ada.told == ["signed_in", "joined"] and ada.space == [Watch(SESSION, HOME)]
+    assert ada.told == ["signed_in", "joined"] and ada.space == [Watch(SESSION, PLACE, SHARED)]
     assert ada.said == [], "a snapshot that comes before the ack could be missed"
-    ada.handle(SpaceWatched(SESSION, HOME))
+    ada.handle(SpaceWatched(SESSION, PLACE))
     assert ada.said == [topics.SNAPSHOT_REQUEST]
     ada.update(1)
     ada.update(2, snapshot=True)
@@ -283,7 +287,7 @@ def test_chats() -> None:
     ada.hear(engaged(1, chat="offered", chat_agent="ada", **talk))
     assert not ada.core.may_chat(SESSION) and ada.space == []
     ada.hear(engaged(2, chat="open", chat_agent="ada", **talk))
-    assert ada.core.may_chat(SESSION) and ada.space == [Watch(SESSION, HOME)]
+    assert ada.core.may_chat(SESSION) and ada.space == [Watch(SESSION, PLACE, SHARED)]
     ada.handle(SessionSpoke(SESSION, topics.MESSAGE, {"text": "hi"}))
     ada.hear(engaged(3, chat="closed", chat_agent=None, **talk))
     ada.handle(SessionSpoke(SESSION, topics.MESSAGE, {"text": "too late"}))
@@ -303,18 +307,18 @@ def test_another_agents_chat_is_none_of_its_business() -> None:
 def test_a_page_that_moves_is_watched_at_its_new_home() -> None:
     ada = Ada().sign_in().join()
     ada.update(5, snapshot=True)
-    ada.hear(engaged(2, home="g" * 32))
-    assert ada.space[1:] == [Unwatch(SESSION), Watch(SESSION, "g" * 32)]
-    ada.handle(SpaceWatched(SESSION, HOME))
+    ada.hear(engaged(2, space="g/s"))
+    assert ada.space[1:] == [Unwatch(SESSION), Watch(SESSION, "g/s", SHARED)]
+    ada.handle(SpaceWatched(SESSION, PLACE))
     assert len(ada.said) == 1, "the ack of the old place"
-    ada.handle(SpaceWatched(SESSION, "g" * 32))
+    ada.handle(SpaceWatched(SESSION, "g/s"))
     assert len(ada.said) == 2
 
 
 def test_garbage_changes_nothing() -> None:
     ada = Ada().sign_in().join()
     ada.update(1, snapshot=True)
-    junks: list[Any] = [None, 1, [], {}, {"session": 3}, engaged(9, home=None), {**engaged(9), "version": "9"}]
+    junks: list[Any] = [None, 1, [], {}, {"session": 3}, engaged(9, space=5), {**engaged(9), "version": "9"}]
     for junk in junks:
         ada.hear(junk)
         ada.handle(PageUpdated(SESSION, junk))
@@ -335,7 +339,7 @@ STATES = st.fixed_dictionaries(
         "agent": st.sampled_from(["ada", "ada", "bob"]),
         "chat": st.sampled_from(chat.MACHINE.states),
         "chat_agent": st.sampled_from([None, "ada", "bob"]),
-        "home": st.sampled_from([HOME, HOME, "g" * 32]),
+        "space": st.sampled_from([PLACE, PLACE, "g/s"]),
         "gone": st.sampled_from([False, False, False, True]),
     }
 )
@@ -379,7 +383,7 @@ class Story:
             case "stall":
                 ada.now += with_[0]
             case "watched":
-                ada.handle(SpaceWatched(SESSION, HOME))
+                ada.handle(SpaceWatched(SESSION, PLACE))
             case "snapshot":
                 ada.handle(AgentWantedSnapshot(SESSION))
             case "message":
@@ -461,8 +465,8 @@ class Story:
         assert told.chat == (view.chat if view.chat in ENGAGED_CHATS else None)
         watched = [each for each in self.ada.space if isinstance(each, Watch)]
         unwatched = [each for each in self.ada.space if isinstance(each, Unwatch)]
-        assert len(watched) - len(unwatched) == (view.home is not None)
-        assert view.home is None or watched[-1].home == view.home
+        assert len(watched) - len(unwatched) == (view.space is not None)
+        assert view.space is None or watched[-1].space == view.space
         self._check_nothing_falls(page, view)
         if page is not None:
             assert all(
@@ -560,6 +564,6 @@ def test_a_pulse_is_told_while_its_epoch_runs_and_only_a_whole_one() -> None:
 def test_that_a_page_is_on_the_screen_is_said_while_its_epoch_runs() -> None:
     ada = Ada().sign_in().join()
     assert ada.handle(AgentShowed(SESSION, 2)) == ada.handle(AgentShowed("another", 1)) == []
-    assert ada.handle(AgentShowed(SESSION, 1)) == [Say(SESSION, HOME, topics.SHOWN, {"epoch": 1, "agent": "ada"})]
+    assert ada.handle(AgentShowed(SESSION, 1)) == [Say(SESSION, PLACE, topics.SHOWN, {"epoch": 1, "agent": "ada"})]
     ada.stop()
     assert ada.handle(AgentShowed(SESSION, 1)) == []

@@ -13,9 +13,9 @@ from nodes.rules.cobrowse import Cobrowse
 from nodes.rules.state_map import START, StateMap
 from nodes.rules.topics import SNAPSHOT_REQUEST
 
-JOINED: StateMap = {**START, "home": "h1", "version": 1, "cobrowse": "joined", "epoch": 3, "agent": "ada"}
+JOINED: StateMap = {**START, "space": "h1/s", "version": 1, "cobrowse": "joined", "epoch": 3, "agent": "ada"}
 ASKED: StateMap = {**JOINED, "cobrowse": "asked", "agent_name": "Ada", "capability": "view", "asked_by": "code"}
-CHAT: StateMap = {**START, "home": "h1", "version": 1, "chat": "open", "chat_agent": "ada", "button": "help"}
+CHAT: StateMap = {**START, "space": "h1/s", "version": 1, "chat": "open", "chat_agent": "ada", "button": "help"}
 
 
 def names(effects: list[Effect]) -> list[str]:
@@ -31,11 +31,11 @@ def joined() -> EngagedPage:
 @pytest.mark.parametrize(
     ("agent", "changes", "view"),
     [
-        ("ada", {}, View(Cobrowse("joined", 3), "idle", "h1")),
+        ("ada", {}, View(Cobrowse("joined", 3), "idle", "h1/s")),
         ("bob", {}, View(Cobrowse("idle", 3), "idle", None)),
         ("ada", {"gone": True}, View(Cobrowse("idle", 3), "idle", None)),
         ("bob", {"chat": "offered", "chat_agent": "bob"}, View(Cobrowse("idle", 3), "offered", None)),
-        ("bob", {"chat": "open", "chat_agent": "bob"}, View(Cobrowse("idle", 3), "open", "h1")),
+        ("bob", {"chat": "open", "chat_agent": "bob"}, View(Cobrowse("idle", 3), "open", "h1/s")),
         ("bob", {"chat": "open", "chat_agent": "ada"}, View(Cobrowse("idle", 3), "idle", None)),
         ("ada", {"cobrowse": "stopping"}, View(Cobrowse("stopping", 3), "idle", None)),
         ("ada", {"cobrowse": "asked"}, View(Cobrowse("asked", 3), "idle", None)),
@@ -54,15 +54,15 @@ def test_its_own_stop_counts_before_the_frame_node_has_heard_of_it() -> None:
 def test_joined_its_space_is_heard_and_a_snapshot_is_wanted_when_that_holds() -> None:
     page = EngagedPage("ada", "s", 0.0)
     effects = page.take(JOINED, 0.0)
-    assert effects == [Tell("joined", {"session": "s", "epoch": 3}), Watch("s", "h1")]
-    assert page.want_snapshot(0.0) == [Say("s", "h1", SNAPSHOT_REQUEST, {"epoch": 3, "agent": "ada"})]
+    assert effects == [Tell("joined", {"session": "s", "epoch": 3}), Watch("s", "h1/s", None)]
+    assert page.want_snapshot(0.0) == [Say("s", "h1/s", SNAPSHOT_REQUEST, {"epoch": 3, "agent": "ada"})]
     assert page.tick(AGAIN_S - 0.1) == []
     assert len(page.tick(AGAIN_S)) == 1
 
 
 def test_in_chat_already_a_snapshot_is_wanted_at_once() -> None:
     page = EngagedPage("ada", "s", 0.0)
-    assert page.take(CHAT, 0.0) == [Tell("chat_open", {"session": "s", "button": "help"}), Watch("s", "h1")]
+    assert page.take(CHAT, 0.0) == [Tell("chat_open", {"session": "s", "button": "help"}), Watch("s", "h1/s", None)]
     effects = page.take({**CHAT, "version": 2, "cobrowse": "joined", "agent": "ada"}, 0.0)
     assert [type(effect) for effect in effects] == [Tell, Say]
 
@@ -114,11 +114,11 @@ def asking() -> EngagedPage:
 
 def test_before_it_is_allowed_nothing_is_heard_of_the_page_and_no_snapshot_asked_for() -> None:
     page = asking()
-    assert page.view.home is None and not page.accepts(3)
+    assert page.view.space is None and not page.accepts(3)
     assert page.want_snapshot(0.0) == [] and page.tick(99.0) == []
     assert page.take({**ASKED, "version": 2, "visibility": "shown"}, 0.0) == [], "told once"
     effects = page.take({**JOINED, "version": 3}, 0.0)
-    assert effects == [Tell("joined", {"session": "s", "epoch": 3}), Watch("s", "h1")]
+    assert effects == [Tell("joined", {"session": "s", "epoch": 3}), Watch("s", "h1/s", None)]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_before_it_is_allowed_nothing_is_heard_of_the_page_and_no_snapshot_asked
 )
 def test_a_request_that_is_over_is_told_with_its_reason(changes: Any, reason: str) -> None:
     page = asking()
-    over: StateMap = {**START, "home": "h1", "version": 2, **changes}
+    over: StateMap = {**START, "space": "h1/s", "version": 2, **changes}
     assert page.take(over, 0.0) == [Tell("request_declined", {"session": "s", "epoch": 3, "reason": reason})]
 
 
@@ -145,7 +145,7 @@ def test_an_agent_takes_its_request_back_and_an_allow_that_crosses_comes_too_lat
         page.stop(0.0)
     assert names(page.take({**JOINED, "version": 2}, 0.0)) == []
     assert page.view.cobrowsing == Cobrowse("stopping", 4) and not page.accepts(3) and page.want_snapshot(0.0) == []
-    assert page.take({**START, "home": "h1", "version": 3, "epoch": 4, "refusal": "withdrawn"}, 0.0) == [Unwatch("s")]
+    assert page.take({**START, "version": 3, "epoch": 4, "refusal": "withdrawn"}, 0.0) == [Unwatch("s")]
 
 
 def test_one_request_after_the_other() -> None:
@@ -170,5 +170,5 @@ def test_let_go_it_tells_the_end_of_all_that_was_told() -> None:
 def test_an_epoch_that_is_below_one_it_has_seen_is_over_for_good() -> None:
     page = joined()
     page.take({**JOINED, "version": 2, "cobrowse": "idle", "agent": None, "epoch": 5}, 0.0)
-    assert page.take({**JOINED, "version": 3, "epoch": 4}, 0.0) == [Watch("s", "h1")]
+    assert page.take({**JOINED, "version": 3, "epoch": 4}, 0.0) == [Watch("s", "h1/s", None)]
     assert page.view.cobrowsing == Cobrowse("stopping", 5)

@@ -9,7 +9,7 @@ import pytest
 from nodes.agent import interface
 from nodes.agent.agent_core import AgentCore
 from nodes.agent.interface import Effect, Input
-from tests.support.page_world import HOME, SESSION, state
+from tests.support.page_world import PLACE, SESSION, state
 
 ASK = interface.Ask("accept", {"session": SESSION})
 JOINED = state(1, cobrowse="joined", agent="ada")
@@ -27,7 +27,7 @@ INPUTS: list[Input] = [
     interface.FrameNodeTold(JOINED),
     interface.LeaseDoubted(),
     interface.LeaseLost(),
-    interface.SpaceWatched(SESSION, HOME),
+    interface.SpaceWatched(SESSION, PLACE),
     interface.PageUpdated(SESSION, {"epoch": 1, "n": 1, "event": "x", "snapshot": True}),
     interface.SessionSpoke(SESSION, "~pagesession/x", 1),
     interface.ChatHandedOver({"session": SESSION, "lines": [], "dropped": 0}),

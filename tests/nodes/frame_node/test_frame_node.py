@@ -25,6 +25,7 @@ from nodes.store.records import StoreOptions
 from nodes.store.store import Store
 from tests.support.frames import Asker
 from tests.support.postgres import NoPostgres, postgres_server
+from tests.support.proven import handle
 from tests.support.waiting import Box, mesh, until
 
 pytest_plugins = ("tests.support.stores",)
@@ -73,7 +74,10 @@ def test_a_session_from_its_code_to_the_next(asker: Asker, start: START, databas
     asker.sign_in("ann")
     seen = asker.ask("join", agent="ann", code=f" {code[:3]}-{code[3:]} ")
     assert asker.wait_agent("ann", version=2) == seen
-    assert asker.wait_page(session, version=2) == {**seen, "code": None, "lease_s": page["lease_s"]}
+    assert seen["session"] == handle(session, "ann") and seen["space"] == f"{asker.home}/{session}"
+    own = {"session": session, "home": asker.home, "code": None, "lease_s": page["lease_s"]}
+    both = {name: value for name, value in seen.items() if name not in ("space", "engagement")}
+    assert asker.wait_page(session, version=2) == {**both, **own}
     stopping = asker.ask("stop", session=session, epoch=1)
     assert stopping == asker.wait_page(session, cobrowse="stopping")
     assert asker.wait_agent("ann", cobrowse="stopping")["epoch"] == 2
@@ -96,12 +100,12 @@ def test_chats_go_to_who_is_free_and_buttons_follow_who_is_there(asker: Asker, s
     asker.sign_in("ann", "help", "sales")
     asker.wait_buttons({"help": 1, "sales": 1})
     asker.ask("trigger", session=one, button="help"), asker.ask("trigger", session=two, button="help")
-    asker.wait_agent("ann", session=one, chat="offered")
+    asker.wait_agent("ann", session=handle(one, "ann"), chat="offered")
     asker.ask("accept", agent="ann", session=one)
     asker.wait_page(one, chat="open", chat_agent="ann")
-    asker.wait_agent("ann", session=two, chat="offered")  # the next, as soon as she has taken the first
+    asker.wait_agent("ann", session=handle(two, "ann"), chat="offered")  # the next, as soon as she has taken the first
     asker.ask("stop_chat", session=one)
-    assert asker.wait_agent("ann", session=one, chat="closed")["chat_agent"] is None
+    assert asker.wait_agent("ann", session=handle(one, "ann"), chat="closed")["chat_agent"] is None
     asker.ask("decline", agent="ann", session=two)
     asker.wait_page(two, chat="waiting", version=4)
     asker.wait_page(two, chat="offered", version=5)  # again when the refusal is over: nothing but time did it
@@ -266,13 +270,14 @@ def test_a_request_that_fails_says_so_and_harms_no_other(
     frame = start()
     broken, do = asker.page(), Work._do
 
-    def failing(self: Work, tx: Any, operation: Any) -> dict[str, Any]:
-        reply = do(self, tx, operation)
+    def failing(self: Work, tx: Any, operation: Any, key: str) -> dict[str, Any]:
+        reply = do(self, tx, operation, key)
         if self.session == broken["session"]:
             raise ZeroDivisionError
         return reply
 
     monkeypatch.setattr(Work, "_do", failing)
+    asker.met()  # while the store can be read
     with frame._store.lock:
         asked = [asker.submit("grant_code", **body) for body in (asker.page(), broken, asker.page())]
         until(lambda: frame.server.stats()["in_flight"] == 3, "all wait")
@@ -296,11 +301,18 @@ def test_what_cannot_be_published_is_counted_and_heartbeats_make_it_good(
         waits.append(timeout_s)
         raise RequestTimeout("no room")
 
+    say = frame._events._node.publish_system
+
+    def refuse_site_connect(topic: str, payload: Any, headers: Any = None, *, timeout_s: float = 0.0) -> int:
+        own = topic.startswith("$site_connect/")
+        return refuse(topic, payload, timeout_s=timeout_s) if own else say(topic, payload, headers, timeout_s=timeout_s)
+
     asker.sign_in("ann")
     page = asker.grant()
     before = frame._events.untold
     with monkeypatch.context() as patched:
         patched.setattr(frame._events._node, "publish", refuse)
+        patched.setattr(frame._events._node, "publish_system", refuse_site_connect)
         asker.ask("join", agent="ann", code=page["code"])
         assert frame._events.untold - before >= 2 and waits[:2] == [events_module.PUBLISH_S, 0.0]
     assert asker.ask("renew", session=page["session"])["cobrowse"] == "joined"

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from fabric.errors import FabricError, NotAllowed
 from nodes.frame_node.operations import OPERATIONS, for_agent, for_page, parse
+from nodes.rules.agreement import sealed
 from nodes.rules.contact_codes import CodeFormat
 from nodes.rules.errors import UnknownContactCode
+from nodes.rules.proofs import engagement_of, handle_of, key_of, name_of
 from nodes.store.records import new_page
 
 CODES = CodeFormat()
 SESSION = "0123456789abcdef0123456789abcdef"
+KEY, LEASE = key_of("a page"), key_of("an agent")
 GOOD: dict[str, Any] = {
     "session": SESSION,
     "sessions": [SESSION, SESSION[::-1]],
@@ -107,9 +110,8 @@ def test_codes_and_session_ids_are_not_repeated_in_messages() -> None:
 def test_every_operation_calls_a_function_with_these_arguments(name: str) -> None:
     operation = OPERATIONS[name]
     arguments = set(inspect.signature(operation.call).parameters)
-    assert arguments == {"tx", *operation.fields} | ({"node"} if operation.takes_node else set()) | (
-        {"key"} if operation.brings_key else set()
-    )
+    own = {"node": operation.takes_node, "key": operation.brings_key, "host": name == "grant_code"}
+    assert arguments == {"tx", *operation.fields, *(each for each, is_taken in own.items() if is_taken)}
     needed = {field for field, each in operation.fields.items() if not each.optional}
     optional = {p.name for p in inspect.signature(operation.call).parameters.values() if p.default is not p.empty}
     assert set(operation.fields) - optional == needed
@@ -134,8 +136,28 @@ def test_any_body_is_parsed_or_refused(operation: str, body: object) -> None:
         assert set(arguments) <= set(OPERATIONS[operation].fields)
 
 
-def test_an_agent_never_sees_a_code() -> None:
-    page = new_page(SESSION, "host-1", 30.0, 0.0)._replace(code="012345")
-    assert for_page(page)["code"] == "012345"
-    assert "012345" not in map(str, for_agent(page).values())
-    assert for_agent(page)["gone"] is False and for_agent(page._replace(gone_at=1.0))["gone"] is True
+def test_an_agent_never_sees_a_code_nor_the_pages_name_before_its_visitor_has_let_it_in() -> None:
+    page = new_page(name_of(KEY), "host-1", 30.0, 0.0, key=KEY)._replace(code="012345", agent="ann", chat_agent="bob")
+    assert for_page(page)["code"] == "012345" and for_page(page)["session"] == page.session
+    handles = [for_agent(page, agent, LEASE)["session"] for agent in ("ann", "bob")]
+    assert handles == [handle_of(KEY, page.session, agent) for agent in ("ann", "bob")]
+    for cobrowse, chat, gone_at, let_in in (
+        ("asked", "idle", None, ""),
+        ("joined", "idle", None, "ann"),
+        ("stopping", "offered", None, "ann"),
+        ("idle", "invited", None, ""),
+        ("asked", "open", None, "bob"),
+        ("joined", "open", None, "ann bob"),
+        ("joined", "open", 1.0, ""),
+    ):
+        after = page._replace(cobrowse=cobrowse, chat=chat, gone_at=gone_at)
+        for agent in ("ann", "bob", "eve"):
+            told = for_agent(after, agent, LEASE)
+            assert told["gone"] is (gone_at is not None) and "012345" not in map(str, told.values())
+            if agent in let_in.split():
+                assert told["space"] == f"host-1/{page.session}"
+                shared = sealed(LEASE, str(told["engagement"]), told["session"])
+                assert shared == engagement_of(KEY, page.session, agent)
+            else:
+                assert told["space"] is told["engagement"] is None and page.session not in str(told)
+            assert KEY not in str(told) and LEASE not in str(told)

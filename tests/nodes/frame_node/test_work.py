@@ -24,7 +24,7 @@ from nodes.store import chats, schema
 from nodes.store.store import Store
 from nodes.store.transaction import Transaction
 from tests.support.frames import unproven
-from tests.support.proven import HOSTS, page_name, proven_body
+from tests.support.proven import HOSTS, handle, page_name, proven_body
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
@@ -142,7 +142,8 @@ def test_the_agent_who_asks_hears_that_it_is_over(bench: Bench, ending: str) -> 
 
 @pytest.mark.parametrize("state", ["offered", "open", "invited"])
 def test_the_agent_of_a_chat_hears_that_the_page_has_stopped_it(bench: Bench, state: str) -> None:
-    granted(bench)
+    joined(bench)
+    ask(bench, "stop", agent="ann", session=PAGE, epoch=1)
     signed_in(bench, "ann", "help")
     if state == "invited":
         ask(bench, "proactive", agent="ann", session=PAGE)
@@ -453,20 +454,26 @@ def test_unknown_codes_agents_and_pages(bench: Bench) -> None:
 def test_what_belongs_to_another(bench: Bench) -> None:
     """An agent that is engaged with one page, and names another's, or says that it is another."""
     joined(bench, PAGE, "ann"), joined(bench, OTHER, "bob")
+    named: dict[str, Any] = {"session": PAGE, "epoch": 1, "capability": "view"}
     for agent in ("bob", "eve"):
-        bench.refused(NotAllowed, work("stop", agent=agent, session=PAGE, epoch=1), "only the agent in session")
-        bench.refused(
-            NotAllowed, work("confirm_stop", agent=agent, session=PAGE, epoch=1), "another agent is in session"
-        )
+        for operation in ("stop", "confirm_stop", "accept", "decline", "stop_chat", "proactive", "ask"):
+            body = {name: named[name] for name in OPERATIONS[operation].fields if name in named}
+            for session in (PAGE, handle(PAGE, "ann"), handle(PAGE, agent)):
+                asked = {**body, "session": session, "agent": agent}
+                bench.refused(LeaseExpired, work(operation, **asked), "was not engaged with it of late")
     bench.refused(NotAllowed, work("confirm_stop", agent="ann", session=PAGE, epoch=2), "epoch 2 has not begun")
     bench.refused(StateError, work("confirm_stop", agent="ann", session=PAGE, epoch=1), "'confirm' is not possible")
+    bench.refused(StateError, work("accept", agent="bob", session=OTHER), "'accept' is not possible in state 'idle'")
+
+
+def test_who_was_engaged_before_does_nothing_to_the_next_ones_chat(bench: Bench) -> None:
+    joined(bench, PAGE, "bob")
+    ask(bench, "stop", agent="bob", session=PAGE, epoch=1)
+    signed_in(bench, "ann", "help")
     ask(bench, "trigger", session=PAGE, button="help")
-    (
-        ask(bench, "availability", agent="ann", on=True),
-        ask(bench, "sign_in", agent="ann", name="A", buttons=["help"], lease_s=30),
-    )
     bench.do(lambda tx: chats.offer(tx))
     for operation in ("accept", "decline"):
         bench.refused(NotAllowed, work(operation, agent="bob", session=PAGE), "offered to another agent")
     bench.refused(NotAllowed, work("stop_chat", agent="bob", session=PAGE), "only the agent in a chat")
-    bench.refused(StateError, work("accept", agent="bob", session=OTHER), "'accept' is not possible in state 'idle'")
+    ask(bench, "accept", agent="ann", session=PAGE)
+    bench.refused(NotAllowed, work("stop", agent="bob", session=PAGE, epoch=2), "only the agent in session")

@@ -164,12 +164,19 @@ def test_what_a_visitor_wrote_while_no_window_was_open_is_not_lost(url: str) -> 
 
 
 def test_an_agent_hears_a_page_only_while_it_is_joined_or_in_chat(url: str) -> None:
-    """A proposed chat gives no right to hear anything, nor does knowing the session; an end is an end."""
+    """A proposed chat gives no right to hear anything, nor does another agent's handle; an end is an end."""
 
     async def story() -> None:
         async with Browser(url) as browser, await console(url, "ada") as ada, await console(url, "bob") as bob:
-            session = await joined(browser, ada)
-            await bob.get("welcome", signed_in=True)
+            session = await joined(browser, bob)
+            await bob.send("stop", id=9, session=session)
+            code = (await browser.told("~/site_connect/new_code"))["code"]
+            await ada.get("welcome", signed_in=True)
+            await ada.send("join", id=1, code=code)
+            theirs = (await ada.get("reply", id=1, ok=True))["state"]["session"]
+            await browser.told("~pagesession/cobrowsing/snapshot_request")
+            await bob.send("proactive", id=8, session=theirs)
+            assert (await bob.get("reply", id=8))["error"] == "LeaseExpired"
             await bob.send("proactive", id=1, session=session)
             await bob.get("reply", id=1, ok=True)
             await browser.told("~pagesession/proactive/trigger")

@@ -10,7 +10,7 @@ SHOP, BANK = "https://shop.example.org", "https://bank.example.org"
 
 
 def page(session: str, home: str) -> dict[str, str]:
-    return {"session": session, "home": home}
+    return {"session": f"handle of {session}", "space": f"{home}/{session}"}
 
 
 def test_each_is_asked_for_once_and_told_and_forgotten_with_its_page() -> None:
@@ -26,7 +26,7 @@ def test_each_is_asked_for_once_and_told_and_forgotten_with_its_page() -> None:
         for _ in range(3):
             origins.look_up([page("s1", "h1"), {"session": "s2"}])
             await asyncio.sleep(0)
-        assert (asked, told) == ([("s1", "h1")], [("s1", SHOP)]) and origins.known == {"s1": SHOP}
+        assert (asked, told) == ([("s1", "h1")], [("handle of s1", SHOP)]) and origins.known == {"handle of s1": SHOP}
         origins.look_up([])
         assert origins.known == {}
 
@@ -55,7 +55,7 @@ def test_a_page_that_moved_is_asked_for_again_and_an_old_answer_is_none() -> Non
         answers["h2"].set()
         for _ in range(5):
             await asyncio.sleep(0)
-        assert told == [("s1", BANK)]
+        assert told == [("handle of s1", BANK)]
 
     asyncio.run(story())
 
@@ -74,6 +74,6 @@ def test_where_nobody_answers_it_is_asked_for_again() -> None:
             origins.look_up([page("s1", "h1")])
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        assert told == [("s1", SHOP)]
+        assert told == [("handle of s1", SHOP)]
 
     asyncio.run(story())

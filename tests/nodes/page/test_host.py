@@ -14,7 +14,8 @@ from fabric.services import Request, Server, each
 from nodes.page import host as host_module
 from nodes.page.host import PageHost, host_of
 from nodes.page.interface import ButtonsCounted, ClockTicked, FrameNodeTold, Input, LeaseLost, SessionSpoke
-from nodes.rules.proofs import key_of, proves_renewal
+from nodes.rules.proofs import FRESH_S, engagement_of, key_of, proves_renewal
+from nodes.rules.spoken import by_agent
 from nodes.rules.state_map import proven
 from nodes.rules.topics import BUTTONS, FRAME_SERVICE
 from tests.support.page_world import made
@@ -77,13 +78,28 @@ def test_a_message_reaches_its_page_and_no_other(mesh: list[ProxyProcess], node:
     host.add(page), host.add(other)
     until(lambda: host._ack is not None, "the sessions' subscription is acked")
     with Node(mesh[1].base) as agent:
-        for by in ({"by": "page"}, {"by": "ada"}, None):
-            agent.publish(host.topic(page.session, "~pagesession/x/y"), 1, by)
+        key = engagement_of(page.key, page.session, "ada")
+        at, topic = time.time(), "~pagesession/x/y"
+        told = by_agent(key, "ada", topic, 1, at)
+        forged = [
+            {"by": "page"},
+            {"by": "ada"},
+            None,
+            {**told, "by": "bob"},
+            {**told, "at": at + 1},
+            by_agent(key, "ada", topic, 2, at),
+            by_agent(key, "ada", "~pagesession/x", 1, at),
+            by_agent(key, "ada", topic, 1, at - FRESH_S - 1),
+            by_agent(key_of("ada"), "ada", topic, 1, at),
+        ]
+        for headers in (told, *forged, by_agent(key, "ada", topic, 1, at)):
+            agent.publish(host.topic(page.session, topic), 1, headers)
         agent.publish(host.topic("c" * 22, "~pagesession/x"), 2)
         agent.publish(f"~pagesession/{host.home}", 3)
         until(lambda: host.counts["unknown_session"] == 2, "parts for nobody are counted")
     spoke = [event.message for event in page.heard(SessionSpoke)]
     assert [(message.payload, message.topic) for message in spoke] == [(1, "~pagesession/x/y")] * 2
+    assert host.counts["unproven"] == len(forged) - 1, "what a page has said itself is no business of its own"
     assert other.heard(SessionSpoke) == []
 
 
@@ -144,7 +160,7 @@ def test_buttons_of_frame_nodes_that_fall_silent_are_nobodys(
     page = Page()
     host.add(page)
     until(lambda: host._ack is not None, "subscriptions are acked")
-    node.publish(BUTTONS, {"help": 1})
-    node.publish(BUTTONS, {"help": 1})
-    node.publish(BUTTONS, "nonsense")
+    node.publish_system(BUTTONS, {"help": 1})
+    node.publish_system(BUTTONS, {"help": 1})
+    node.publish_system(BUTTONS, "nonsense")
     assert [event.available for event in page.wait(ButtonsCounted, 2)] == [{"help": 1}, {}]

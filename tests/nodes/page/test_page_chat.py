@@ -9,7 +9,7 @@ from nodes.page.interface import Effect, Event, LineKept, Send, SessionSpoke
 from nodes.page.page_chat import MAX_EARLY, Kept, PageChat
 from nodes.rules import topics
 from nodes.rules.transcript import MAX_LINE_BYTES, ChatLine
-from tests.support.page_world import SESSION, World, state
+from tests.support.page_world import World, state
 
 AT = 100.0
 
@@ -28,7 +28,7 @@ def here(by: str, name: Any = "Ada") -> Message:
 
 
 def opened(agent: str = "ada") -> PageChat:
-    chat = PageChat(SESSION)
+    chat = PageChat("handle of {}".format)
     chat.opened(agent, AT)
     return chat
 
@@ -56,7 +56,7 @@ def test_the_agent_who_has_the_chat_is_sent_what_was_said_and_nobody_else() -> N
     first = chat.joined(here("ada"), AT)
     assert first[0] == Event(topics.JOINED, {"agent": "ada", "name": "Ada", "at": AT})
     lines = [ChatLine(1, "page", "x", "one", "one", AT).as_map()]
-    assert handed(first) == {"session": SESSION, "lines": lines, "dropped": 0}
+    assert handed(first) == {"session": "handle of ada", "lines": lines, "dropped": 0}
     assert len(chat.joined(here("ada"), AT)) == 1, "who it is was told"
     assert chat.joined(here("bob"), AT) == []
     assert chat.joined(here("ada")._replace(headers={}), AT) == [], "said by nobody"
@@ -77,7 +77,7 @@ def test_the_next_agent_is_sent_nothing_of_the_chat_before() -> None:
 
 
 def test_what_is_said_before_the_chat_is_open_waits_for_it_and_what_comes_after_its_end_is_refused() -> None:
-    chat = PageChat(SESSION)
+    chat = PageChat("handle of {}".format)
     assert chat.by_visitor(said("soon"), AT, soon=True) == []
     assert chat.by_agent("ada", said("hello"), AT) == chat.by_agent("bob", said("not mine"), AT) == []
     effects = chat.opened("ada", AT)
@@ -90,7 +90,7 @@ def test_what_is_said_before_the_chat_is_open_waits_for_it_and_what_comes_after_
 
 
 def test_no_more_waits_than_may() -> None:
-    chat = PageChat(SESSION)
+    chat = PageChat("handle of {}".format)
     for n in range(2 * MAX_EARLY):
         chat.by_visitor(said(f"v{n}"), AT, soon=True)
         chat.by_agent("ada", said(f"a{n}"), AT)
@@ -109,12 +109,12 @@ def test_a_dismissed_chat_is_kept_no_more_but_an_open_one_stays() -> None:
 
 def test_lines_that_were_kept_elsewhere_count_again_if_the_agent_is_the_same() -> None:
     lines = (ChatLine(4, "page", "x", "one", "one", AT), ChatLine(6, "ada", "Ada", "two", "two", AT))
-    chat = PageChat(SESSION, Kept("ada", lines, 3))
+    chat = PageChat("handle of {}".format, Kept("ada", lines, 3))
     chat.opened("ada", AT)
     assert chat.by_visitor(said("three"), AT)[0] == sent("three", 7)
     assert [each["n"] for each in handed(chat.joined(here("ada"), AT))["lines"]] == [4, 6, 7]
     assert chat.transcript.dropped == 3
-    other = PageChat(SESSION, Kept("bob", lines))
+    other = PageChat("handle of {}".format, Kept("bob", lines))
     other.opened("ada", AT)
     assert handed(other.joined(here("ada"), AT))["lines"] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from fabric.errors import Busy, NotAllowed
@@ -78,3 +79,22 @@ def test_the_frame_node_counts_them_all_and_is_busy_beyond_its_limit(bench: Benc
     assert bench.wrong_codes_at("node") == 0
     again = bench.code("second")
     assert bench.do(pages.join, "a3", again, "node").agent == "a3"
+
+
+def test_wrong_codes_of_invented_agents_close_nothing_to_one_who_was_there_and_has_used_none(bench: Bench) -> None:
+    bench.store = bench.open(node_wrong_codes=6)
+    sign_in(bench, "known", "erring")
+    bench.pass_time(61)
+    invented = [f"invented{number}" for number in range(3)]
+    sign_in(bench, *invented)
+    wrong(bench, "erring")
+    for agent in invented * 2:
+        with contextlib.suppress(Busy):
+            wrong(bench, agent)
+    code = bench.code("first")
+    for agent in (*invented, "erring"):
+        bench.refused(Busy, lambda tx, agent=agent: pages.join(tx, agent, code, "node"))  # type: ignore[misc]
+    assert bench.do(pages.join, "known", code, "node").agent == "known"
+    wrong(bench, "known")
+    other = bench.code("other")
+    bench.refused(Busy, lambda tx: pages.join(tx, "known", other, "node"), "too many wrong contact codes")

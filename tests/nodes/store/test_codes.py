@@ -10,6 +10,7 @@ import pytest
 from fabric.errors import Busy
 from nodes.rules.contact_codes import CodeFormat
 from nodes.store import codes, expiry, pages
+from nodes.store.records import Page
 from nodes.store.store import Store
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def test_places_are_counted_once_and_again_after_a_rollback(bench: Bench) -> Non
     bench.page("s1")
     with bench.store.transaction() as tx:
         tx.begin_savepoint()
-        codes.take_place(tx)
+        codes.take_place(tx, "host")
         assert tx.places_left == codes.count_places(tx) == 0
         with pytest.raises(Busy, match="all 2 places are taken"):
-            codes.take_place(tx)
+            codes.take_place(tx, "host")
         tx.roll_back_savepoint()
         assert tx.places_left is None and codes.count_places(tx) == 1
         tx.release_savepoint()
@@ -70,3 +71,34 @@ def test_two_frame_nodes_at_once_never_exceed_the_capacity(bench: Bench, capacit
         thread.join()
     assert sum(isinstance(outcome, Busy) for outcome in outcomes) == 20 - capacity
     assert bench.do(expiry.counts)["pages"] == capacity
+
+
+def test_who_asks_for_all_places_leaves_the_last_ones_to_known_hosts_up_to_their_share(bench: Bench) -> None:
+    def grant(host: str, number: int) -> Page:
+        page: Page = bench.do(pages.grant_code, f"{host}-{number}", "home", 600.0, "code", "", host)
+        return page
+
+    def is_refused(host: str, number: int, why: str) -> None:
+        bench.refused(Busy, lambda tx: pages.grant_code(tx, f"{host}-{number}", "home", 600.0, "code", "", host), why)
+
+    bench.store = bench.open(capacity=40)
+    for number in range(20):
+        grant("old", number)
+    bench.pass_time(61)
+    for number in range(16):
+        grant("greedy", number)
+    is_refused("greedy", 16, "the last places are for other page hosts")
+    is_refused("invented", 0, "the last places are for other page hosts")
+    assert grant("old", 20).code and grant("greedy", 0).code, "who has a place keeps it"
+    bench.pass_time(61)  # now greedy is known, too, and 40 places are for two
+    assert grant("greedy", 16).code
+    is_refused("old", 21, "the last places are for other page hosts")
+    assert grant("greedy", 17).code and grant("greedy", 18).code
+    is_refused("greedy", 19, "all 40 places are taken")
+
+
+def test_one_host_alone_takes_all_places(bench: Bench) -> None:
+    bench.store = bench.open(capacity=20)
+    for number in range(20):
+        bench.pass_time(10)
+        assert bench.do(pages.grant_code, f"page-{number}", "home", 600.0, "code", "", "only").code

@@ -94,7 +94,8 @@ def test_what_nobody_needs_is_deleted_and_nothing_else(bench: Bench) -> None:
     bench.pass_time(3601)
     bench.page("s2")
     bench.do(expiry.expire)
-    assert bench.do(expiry.clean) == 3
+    assert bench.do(expiry.clean) == 4, "the page, its code, the reply, and the agent's handle of it"
+    assert bench.tables("handles") == {"handles": []}
     assert [row[0] for row in bench.tables("pages")["pages"]] == ["s2"]
     assert [row[1] for row in bench.tables("codes")["codes"]] == [None]
     assert bench.do(expiry.clean) == 0

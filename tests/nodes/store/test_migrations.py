@@ -38,6 +38,8 @@ def set_back(url: str, version: int) -> None:
     with engine.begin() as connection:
         for table in ("pages", "agents"):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN key"))
+        for column in ("pages DROP COLUMN host", "pages DROP COLUMN begun_at", "agents DROP COLUMN since"):
+            connection.execute(text(f"ALTER TABLE {column}"))
         connection.execute(text("ALTER TABLE about DROP COLUMN private"))
         if version == 1:
             connection.execute(text("DROP INDEX ix_pages_ask_until"))
