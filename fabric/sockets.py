@@ -25,6 +25,10 @@ HWM_MSGS = 100_000
 """Data queue of one connection. 150,000 messages in a burst lose some at 10,000 and none at 100,000."""
 LINK_HWM_MSGS = 1_000_000
 """Data queue of one link: behind it are all subscribers of another proxy."""
+GUEST_HWM_MSGS = 1_000
+"""Data queue of one guest, at most: it may be anybody, and its queue holds parts of whatever size."""
+GUEST_STALLED_MS = 10_000
+"""A guest that takes nothing for so long, while something waits for it, is let go by the system; over TCP only."""
 UPSTREAM_BYTES = 8 * 1024
 """Largest part that a subscriber's end may send: a node's prefix has at most 4 KiB (`node.interest`), a marker a few
 hundred bytes, or claims and one such prefix. A prefix costs each trie on its way up to 340 bytes and 0.1 us a byte: one
@@ -211,10 +215,20 @@ def monitor(context: Context, watched: Socket, events: int) -> Socket:
 
 
 def bind(
-    socket: Socket, endpoint: str, *, max_part_bytes: int, send_hwm: int | None = None, link: bool = False
+    socket: Socket,
+    endpoint: str,
+    *,
+    max_part_bytes: int,
+    send_hwm: int | None = None,
+    link: bool = False,
+    stalled_ms: int = 0,
 ) -> None:
-    """Bind, with the options that libzmq copies at this moment: limits, and heartbeats for links only."""
+    """Bind, with the options that libzmq copies at this moment: limits, and heartbeats for links only.
+
+    stalled_ms: who takes nothing of what waits for it for so long is let go; 0: never
+    """
     limit(socket, max_part_bytes=max_part_bytes)
+    socket.setsockopt(zmq.TCP_MAXRT, stalled_ms)
     if send_hwm is not None:
         socket.setsockopt(zmq.SNDHWM, send_hwm)
     _heartbeats(socket, on=link)

@@ -101,9 +101,11 @@ class Plumbing:
             (link, self._endpoints.link),
             (guest, self._endpoints.guest),
         ):
-            hwm = sockets.LINK_HWM_MSGS if socket is link else hwm_msgs
-            limit = sockets.UPSTREAM_BYTES
-            sockets.bind(socket, endpoint, max_part_bytes=limit, send_hwm=hwm, link=socket is link)
+            hwm = {link: sockets.LINK_HWM_MSGS, guest: min(hwm_msgs, sockets.GUEST_HWM_MSGS)}.get(socket, hwm_msgs)
+            limit, stalled_ms = sockets.UPSTREAM_BYTES, sockets.GUEST_STALLED_MS if socket is guest else 0
+            sockets.bind(
+                socket, endpoint, max_part_bytes=limit, send_hwm=hwm, link=socket is link, stalled_ms=stalled_ms
+            )
         self.link_events = sockets.monitor(context, relay, sockets.MONITOR_EVENTS | sockets.FAILED_EVENTS)
         self.refusals = [sockets.monitor(context, socket, sockets.FAILED_EVENTS) for socket in (pull, out, link, guest)]
         self._switch = Switch(

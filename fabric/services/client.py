@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from fabric.errors import Busy, FabricError, RequestTimeout, StateError, TransportError, expected
+from fabric.errors import Busy, FabricError, NotAllowed, RequestTimeout, StateError, TransportError, expected
 from fabric.node.coverage import CoverageEvent
 from fabric.node.node import Node
 from fabric.protocol.inboxes import inbox_topic
@@ -79,7 +79,7 @@ class Client:
         deadline_s: from now, above 0 and at most an hour; the server does nothing that it can only begin later
         key:    a request with the same key is done once by one server, and goes to the same one while that is there;
                 default: random, and the least loaded server
-        errors: RequestTimeout, also when no instance is there; Busy when all are; what the service raised;
+        errors: RequestTimeout, also when no instance is there; Busy when all are; NotAllowed; what the service raised;
                 LocalWireError for a body that cannot be sent; StateError when closed, or in a callback of the node
         """
         if self._node.in_io_thread:
@@ -121,8 +121,10 @@ class Client:
                 raise StateError("client", "closed", "request", "make a new Client")
             self._last_id += 1
             ident = self._last_id
-            if len(self._open) >= MAX_OPEN_CALLS:
-                effects: list[Effect] = [Failed(ident, Busy(f"{MAX_OPEN_CALLS} requests are open here"))]
+            if denied := self._node.why_not("request", name):
+                effects: list[Effect] = [Failed(ident, NotAllowed(denied))]
+            elif len(self._open) >= MAX_OPEN_CALLS:
+                effects = [Failed(ident, Busy(f"{MAX_OPEN_CALLS} requests are open here"))]
             else:
                 effects = self._calls.begin(ident, name, key, now, now + deadline_s)
             self._open[ident] = call

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fabric.errors import FabricError, StateError, TransportError
+from fabric.errors import FabricError, NotAllowed, StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
 from fabric.services.directory import MAX_INFO_BYTES, SERVICE, WHO, Change, Directory, Instance
@@ -141,6 +141,8 @@ class Announcer:
                     self._announce(0)
                 except TransportError:
                     self._due = now  # nobody to tell at present: again with the next tick
+                except NotAllowed:
+                    pass  # not any more; the node has counted it
 
     def close(self) -> None:
         """Say the last word."""

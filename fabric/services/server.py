@@ -17,7 +17,16 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from fabric.errors import Busy, FabricError, LocalWireError, RequestTimeout, ServiceError, StateError, expected
+from fabric.errors import (
+    Busy,
+    FabricError,
+    LocalWireError,
+    NotAllowed,
+    RequestTimeout,
+    ServiceError,
+    StateError,
+    expected,
+)
 from fabric.node.node import Node
 from fabric.protocol.inboxes import requests_topic
 from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Admission, Again, Refused
@@ -31,6 +40,7 @@ from fabric.services.messages import (
     read_request,
 )
 from fabric.services.presence import LEASE_S, Announcer, Held
+from fabric.topics import valid_name
 from fabric.wire import Message, encode
 
 BatchHandler = Callable[[list[Request]], Sequence[Any]]
@@ -75,7 +85,7 @@ class Server:
     keep_s:        how long an answer is kept for a request that comes again
     lease_s:       how long others take it for alive when they hear nothing; it announces itself every second
     skew_s:        how far the clocks of a client and of this host may be apart
-    errors:        ValueError for an invalid name, and for numbers below 1
+    errors:        ValueError for an invalid name, and for numbers below 1; NotAllowed
     """
 
     def __init__(
@@ -96,6 +106,8 @@ class Server:
         for option, value in (("workers", workers), ("max_batch", max_batch), ("max_in_flight", max_in_flight)):
             if value < 1:
                 raise ValueError(expected(option, value, "at least 1"))
+        if valid_name(name) and (denied := node.why_not("serve", name)):
+            raise NotAllowed(denied)
         self._node, self._handler, self._max_batch, self._skew_s = node, handler, max_batch, skew_s
         self._max_bytes = node.max_payload_bytes
         self.name = name

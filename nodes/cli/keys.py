@@ -12,14 +12,14 @@ from typing import Any
 
 import click
 
-from fabric.errors import KeysError, shown
+from fabric.errors import KeysError
 from fabric.identity import folder as folders
 from fabric.identity.keys import RULES_FILE, SUFFIX, read_rules
-from fabric.identity.rules import BUILT_IN, DEFAULT_ROLE, MESH, Identity, Rules
+from fabric.identity.rules import BUILT_IN, DEFAULT_ROLE, MESH
 from fabric.identity.verdict import ACTS, judge
 from fabric.payloads import dumps
-from fabric.rights import Rights
 from nodes.cli.exits import Exit, Fail, plain, say
+from nodes.cli.keys_shown import COLUMNS, known, rights_of, rights_text, row_of, told_of
 from nodes.cli.options import Command, Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.observe.announcements import announcements
@@ -27,7 +27,6 @@ from nodes.observe.mesh_view import MeshView
 from nodes.observe.rules_view import RulesView
 
 RELOAD_S = 5.0
-COLUMNS = ("NAME", "ROLES", "KEYS", "PRIVATE")
 
 
 @click.group(invoke_without_command=True)
@@ -170,9 +169,9 @@ def list_(folder: Path, as_json: bool) -> Exit:
     rules = read_rules(folder)
     if as_json:
         for each in rules.identities.values():
-            click.echo(dumps(_told(rules, each, folder)))
+            click.echo(dumps(told_of(rules, each, folder)))
     else:
-        click.echo(table_text(COLUMNS, [_row(each, folder) for each in rules.identities.values()]))
+        click.echo(table_text(COLUMNS, [row_of(each, folder) for each in rules.identities.values()]))
     return Exit.DONE
 
 
@@ -184,20 +183,20 @@ def show(name: str | None, folder: Path, as_json: bool) -> Exit:
     rules = read_rules(folder)
     if name is None:
         for role, rights in rules.roles.items():
-            told = {"role": role, "built_in": role in BUILT_IN, "rights": _rights(rights)}
-            click.echo(dumps(told) if as_json else f"{role}\n{_rights_text(rights)}")
+            told = {"role": role, "built_in": role in BUILT_IN, "rights": rights_of(rights)}
+            click.echo(dumps(told) if as_json else f"{role}\n{rights_text(rights)}")
         return Exit.DONE
     if name == MESH:
         click.echo(dumps({"name": MESH, "keys": list(rules.mesh)}) if as_json else "\n".join(rules.mesh))
         return Exit.DONE
-    found = _known(rules, name, folder)
-    told = _told(rules, found, folder)
+    found = known(rules, name, folder)
+    told = told_of(rules, found, folder)
     if as_json:
         click.echo(dumps(told))
     else:
         here = "here" if told["private"] else "not here"
         click.echo("\n".join([*found.keys, f"roles: {', '.join(found.roles)}", f"private key: {here}"]))
-        click.echo(_rights_text(rules.rights(found)))
+        click.echo(rights_text(rules.rights(found)))
     return Exit.DONE
 
 
@@ -259,7 +258,7 @@ def test(name: str, act: str, what: str, folder: Path, as_json: bool) -> Exit:
       fabric keys test shop-1 subscribe 'orders/#'
     """
     rules = read_rules(folder)
-    _known(rules, name, folder)
+    known(rules, name, folder)
     found = judge(rules, name, act, what)
     if as_json:
         told = {"name": name, "act": act, "what": what, "allowed": found.allowed, "why": found.why}
@@ -296,34 +295,3 @@ def reload(timeout_s: float, as_json: bool, connect: Connect, connect_timeout_s:
         raise Fail(f"not everywhere within {timeout_s:g} s: {problem}", Exit.NOT_REACHED)
     say(f"the rules are in force at {', '.join(view.names)}")
     return Exit.DONE
-
-
-# ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _known(rules: Rules, name: str, folder: Path) -> Identity:
-    identity = rules.identities.get(name)
-    if identity is None:
-        raise KeysError(f"{folder / RULES_FILE}: nobody is called {shown(name)}; `fabric keys list` names all")
-    return identity
-
-
-def _row(each: Identity, folder: Path) -> tuple[str, ...]:
-    here = "here" if (folder / f"{each.name}{SUFFIX}").exists() else ""
-    return (each.name, ",".join(each.roles), str(len(each.keys)), here)
-
-
-def _told(rules: Rules, each: Identity, folder: Path) -> dict[str, Any]:
-    private = (folder / f"{each.name}{SUFFIX}").exists()
-    rights = _rights(rules.rights(each))
-    return {"name": each.name, "keys": list(each.keys), "roles": list(each.roles), "private": private, "rights": rights}
-
-
-def _rights(rights: Rights) -> dict[str, list[str]]:
-    fields = {name: list(getattr(rights, name)) for name in Rights.__dataclass_fields__}
-    return {name: filters for name, filters in fields.items() if filters}
-
-
-def _rights_text(rights: Rights) -> str:
-    lines = [f"  {name}: {plain(', '.join(filters))}" for name, filters in _rights(rights).items()]
-    return "\n".join(lines or ["  links proxies, and nothing else"])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import IO, Any
+
+from fabric.identity.keys import FOLDER_VARIABLE, IDENTITY_VARIABLE
 
 START_TIMEOUT_S = 30.0
 """Two cold processes on a busy machine; a quiet one needs about three seconds."""
@@ -106,9 +109,14 @@ class Child:
 
 
 class Stage:
-    """Starts children, and stops all of them at the end, the newest first."""
+    """Starts children, and stops all of them at the end, the newest first.
+
+    From then on this process and its children use no keys, whatever the environment says: demos show the wire.
+    """
 
     def __init__(self) -> None:
+        for name in (FOLDER_VARIABLE, IDENTITY_VARIABLE):
+            os.environ.pop(name, None)
         self._children: list[Child] = []
         """In the order of their start."""
 

@@ -132,3 +132,13 @@ def test_what_belongs_to_somebody_else_cannot_be_tightened(tmp_path: Path, monke
     monkeypatch.setattr(os, "fchmod", refuse)
     with pytest.raises(Exposed, match="expected chmod 600 by its owner, on"):
         private_files.tighten(path)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_a_file_that_others_may_read_has_the_mode_that_was_asked_for(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        private_files.write(tmp_path / "x", b"public", 0o644)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o644

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from fabric import Node, Proxy
+from fabric import Node, Proxy, sockets
 from fabric.node import contested
 from fabric.node.coverage import Ack
 from fabric.protocol import views
@@ -263,6 +263,32 @@ def test_a_part_of_a_subscriber_that_no_node_sends_ends_its_connection(proxy: Pr
             peer.socket.settimeout(PATIENCE_S)
             with contextlib.suppress(ConnectionResetError):
                 assert peer.socket.recv(1) == b"", "closed by the other end"
+
+
+def test_a_guest_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queue holds what passes in so long, and at most 1,000 parts. 4 MiB each, it grew by 150 MB a second."""
+    monkeypatch.setattr(sockets, "GUEST_STALLED_MS", 1_000)
+    with Proxy(free_base(), settle_s=0.1) as proxy:
+        assert proxy.wait_ready(PATIENCE_S)
+        base = proxy.endpoints.base
+        with Node(base) as node, RawPeer(endpoint(base, "guest"), "SUB") as guest:
+            guest.send(b"\1big")
+            until(lambda: proxy._plumbing.counts().prefixes["guest"] == 1, "it has subscribed")
+            before, sent = resident_bytes(os.getpid()), 0
+
+            def let_go() -> bool:
+                nonlocal sent
+                node.publish("big", bytes(4 * MIB))
+                sent += 1
+                time.sleep(0.05)
+                return proxy._plumbing.counts().prefixes["guest"] == 0
+
+            until(let_go, "it is let go")
+            assert sent > 1 and resident_bytes(os.getpid()) - before < (sent + 20) * 4 * MIB
+            for _ in range(50):
+                node.publish("big", bytes(4 * MIB))
+            until(lambda: node.stats()["unconfirmed"] == 0, "all has passed")
+            assert resident_bytes(os.getpid()) - before < (sent + 20) * 4 * MIB, "nothing is queued any more"
 
 
 # --- descriptors

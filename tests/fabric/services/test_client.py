@@ -8,14 +8,16 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fabric import AsyncNode, Node
-from fabric.errors import Busy, LocalWireError, RequestTimeout, StateError
+from fabric.errors import Busy, LocalWireError, NotAllowed, RequestTimeout, StateError
 from fabric.services import Client, Request, Server, each
 from tests.fabric.services.test_server import junk
+from tests.support.keys import KeyFolder
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
@@ -212,3 +214,15 @@ def test_hostile_replies(node: Node, server: Server, proxy: ProxyProcess) -> Non
         assert not future.done() and client.request("echo", "x", 1) == 1
         assert node.stats()["failed_callbacks"] == 0
         future.cancel()
+
+
+def test_who_may_not_ask_hears_it_at_once(tmp_path: Path) -> None:
+    folder = KeyFolder(tmp_path, {"p1": "proxy", "shop": "shop"}, {"shop": {"request": ["stock-*"]}})
+    with folder.proxy("p1") as proxy:
+        assert proxy.wait_ready(PATIENCE_S)
+        with folder.node(proxy, "shop") as shop, Client(shop) as client:
+            with pytest.raises(NotAllowed, match="shop may not request 'till'"):
+                client.request("till", "count", deadline_s=PATIENCE_S)
+            with pytest.raises(RequestTimeout):
+                client.request("stock-1", "count", deadline_s=0.2)
+            assert client.stats()["open"] == 0

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from fabric import Node
 from fabric.errors import Busy, NotAllowed, RequestTimeout, ServiceError, StateError
 from fabric.services import Client, Request, Server, each
+from tests.support.keys import KeyFolder
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
@@ -312,3 +314,21 @@ def test_a_hostile_inbox(node: Node, client: Client, proxy: ProxyProcess) -> Non
         until(lambda: sum(server.stats()[name] for name in names) >= sent + 1, "all are counted")
         assert node.stats()["failed_callbacks"] == 0
         assert all(message.topic == "$inbox/tester/replies" for message in heard.items), "it answers to inboxes only"
+
+
+def test_who_may_not_serve_hears_it_at_once_and_one_that_may_not_any_more_goes_on_quietly(tmp_path: Path) -> None:
+    rights = {"till": {"serve": ["till"]}}
+    folder = KeyFolder(tmp_path, {"p1": "proxy", "shop": "till", "asker": "node"}, rights)
+    with folder.proxy("p1") as proxy:
+        assert proxy.wait_ready(PATIENCE_S)
+        with folder.node(proxy, "shop") as shop, folder.node(proxy, "asker") as asker, Client(asker) as client:
+            with pytest.raises(NotAllowed, match="shop may not serve 'stock': it needs the right, and has 'till'"):
+                Server(shop, "stock", each(lambda request: 1))
+            with Server(shop, "till", each(lambda request: 1)):
+                assert client.request("till", "count", deadline_s=PATIENCE_S) == 1
+                folder.roles["till"] = {"serve": ["other"]}
+                folder.write()
+                until(lambda: shop.why_not("serve", "till"), "it knows its new rights")
+                denied = shop.stats()["denied"]
+                until(lambda: shop.stats()["denied"] > denied, "an announcement was refused, and counted")
+                assert shop.stats()["failed_callbacks"] == 0

@@ -62,8 +62,8 @@ def test_everything_as_json(capsys: Capture) -> None:
     assert far == {"name": "far", "public": made["public"], "private": None}
     assert [(each["name"], each["private"]) for each in told("list")] == [("p1", True), ("shop", True), ("far", False)]
     (shown,) = told("show", "shop")
-    assert shown["rights"] == {"publish": ["#"], "subscribe": ["#"], "request": ["+"], "serve": ["+"],
-                               "deny_publish": ["site_connect/#"], "deny_serve": ["frame"]}  # fmt: skip
+    denied = {act: ["frame", "gateway-*"] for act in ("deny_request", "deny_serve")}
+    assert shown["rights"] == {"publish": ["#"], "subscribe": ["#"], "request": ["+"], "serve": ["+"], **denied}
     assert {each["role"] for each in told("show")} >= {"node", "observer", "proxy"}
     assert told("show", "mesh") == [{"name": "mesh", "keys": list(read_rules(Path("keys")).mesh)}]
     (new,) = told("rotate", "shop")
@@ -293,3 +293,18 @@ def test_observe_lets_in_and_only_tells(keyed: Mesh, run_fabric: Run, fabric: Ca
 
 def test_the_environment_of_tests_has_no_keys() -> None:
     assert "FABRIC_KEYS" not in environment()
+
+
+def test_a_gateway_that_may_not_do_what_it_promises_does_not_start(keyed: Mesh) -> None:
+    pytest.importorskip("aiohttp")
+    assert keyed.run("me", "keys", "add", "g1", "--role", "gateway").returncode == Exit.DONE
+    for option, topic in (("--public-subscribe", "news/#"), ("--public-publish", "vote/+")):
+        done = keyed.run("g1", "gateway", "--listen", "http://127.0.0.1:0", option, topic)
+        assert done.returncode == Exit.DENIED and f"{option} {topic}" in done.stderr
+        assert "g1 may not" in done.stderr and '"ready"' not in done.stdout
+
+
+def test_a_frame_node_needs_the_role(keyed: Mesh, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    done = keyed.run("shop", "frame", "--store", f"sqlite:///{tmp_path}/x.db")
+    assert done.returncode == Exit.DENIED and "shop may not serve 'frame'" in done.stderr

@@ -27,3 +27,15 @@ def test_a_child_that_does_not_come_far_enough_fails_with_its_words(tmp_path: Pa
             child.wait_until(lambda: False, "what never comes", 0.3)
     finally:
         stage.clear()
+
+
+def test_a_demo_uses_no_keys_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FABRIC_KEYS", "/nowhere")
+    monkeypatch.setenv("FABRIC_IDENTITY", "me")
+    stage = Stage()
+    try:
+        child = stage.start("sub", "sub", "a", "--connect", "tcp://127.0.0.1:1", "--connect-timeout", "0.1")
+        with pytest.raises(Failed, match="no proxy answered"):
+            child.wait_end(30)
+    finally:
+        stage.clear()
