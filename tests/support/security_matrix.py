@@ -302,8 +302,8 @@ def _hear(world: World, peer: Peer, who: str, act: tuple[str, ...]) -> str:
     world.fence(peer, who)
     refused = _kind(world, before)
     sender, topic, word = hear.sender, world.fill(hear.topic, who), world.word()
-    if who == sender == OTHER:
-        sender = "operator"
+    if who == sender == OTHER and "{other}" in hear.topic:
+        sender = "operator"  # whose it is
     if not sender:  # the proxy itself, of what it refuses
         word = topic
         world.senders["shop"].socket.send(world.part("secret/1", "shop", "for the audit"))

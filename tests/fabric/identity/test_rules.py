@@ -145,7 +145,7 @@ def may(role: str, act: str, what: str) -> bool:
         ("subscribe", "a/#", "node observer operator guest"),
         ("subscribe", "$site_connect/#", "frame"),
         ("subscribe", "$site_connect/agent/ada/chat", "frame gateway"),
-        ("subscribe", "#", "node observer operator"),
+        ("subscribe", "#", "node observer operator guest"),
         ("subscribe", "~pagesession/h/s/#", "frame gateway"),
         ("subscribe", "$fabric/audit/#", "operator"),
         ("subscribe", "$fabric/proxy/p1/#", " ".join(sorted(BUILT_IN))),
