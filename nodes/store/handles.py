@@ -41,5 +41,5 @@ def session_of(tx: Transaction, agent: str, handle: str) -> str:
     """Return the session that `agent` knows by `handle`. errors: LeaseExpired when it knows none by that."""
     found = tx.sql.execute(_FIND, {"of_handle": handle, "of_agent": agent, "now": tx.now}).scalar()
     if found is None:
-        raise LeaseExpired("there is no such page session, or this agent was not engaged with it of late")
+        raise LeaseExpired("no such page session, its lease has run out, or this agent was not engaged with it of late")
     return str(found)

@@ -3,6 +3,7 @@ nothing that comes from outside gets in under it. Two proxies, a frame node, an 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,8 @@ from fabric.errors import ScopeError
 from fabric.wire import Encoder
 from nodes.agent.agent import Agent
 from nodes.page.hosted_page import HostedPage
+from nodes.rules.proofs import engagement_of
+from nodes.rules.spoken import by_agent
 from tests.e2e.test_scope import Capture
 from tests.nodes.page.test_hosted_page import Watched
 from tests.support.site import Site, site
@@ -102,8 +105,12 @@ def test_what_a_hostile_peer_publishes_under_local_topics_reaches_no_page(world:
         topics = ["~/site_connect/ready", "~/x", "~", "~other/x", f"{space}/cobrowsing/start", f"{space}/chat/accepted"]
         topics += [f"{space}/show_frame", f"{space}/cobrowsing/update", f"~pagesession/{page.session}/cobrowsing/stop"]
         topics += [f"{space}/chat/message"]  # there is no chat
-        for number, topic in enumerate([*topics, f"{space}/note"], 1):
-            hostile.send(encoder.part(topic.encode() + b"\0", number, 1, {"code": "evil", "text": "the last"}))
+        said = {"code": "evil", "text": "the last"}
+        for number, topic in enumerate(topics, 1):
+            hostile.send(encoder.part(topic.encode() + b"\0", number, 1, said))
+        shared = engagement_of(page.key, page.session, "ada")
+        proven = by_agent(shared, "ada", "~pagesession/note", said, time.time())
+        hostile.send(encoder.part(f"{space}/note".encode() + b"\0", 99, 1, said, proven))
         page.wait("note")
         assert [message.topic for message in page.seen.items[before:]] == ["~pagesession/note"]
         assert not any(message.topic.startswith("~") for message in everything.items)

@@ -21,6 +21,7 @@ from typing import Any
 from fabric import Node
 from fabric.wire import Message
 from nodes.rules.backoff import Backoff
+from nodes.rules.proofs import handle_of
 from tests.nodes.page.test_hosted_page import Watched
 from tests.support.site import Driven, Site, site
 from tests.support.waiting import until
@@ -96,7 +97,7 @@ class Rounds:
         time.sleep(self._rng.uniform(0.0, 0.1))  # a random moment
         self._disturb(kind)
         if kind in ("agent", "both"):
-            agent.do("stop", session=page.session)
+            agent.do("stop", session=handle_of(page.key, page.session, "ada"))
         if kind != "agent":
             stop = page.stop_session()
             if kind == "frame_killed":

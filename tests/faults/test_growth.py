@@ -51,6 +51,7 @@ def test_nodes_that_come_and_go(proxies: Proxies) -> None:
     assert grown < MAX_GROWTH_BYTES
 
 
+@pytest.mark.plain_sockets
 def test_connections_that_say_nothing_and_go(proxies: Proxies) -> None:
     """Also half a handshake that waits, which the proxy ends by itself."""
     (proxy,) = proxies(1)

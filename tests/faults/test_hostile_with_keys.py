@@ -2,14 +2,18 @@
 
 The insider has a key and the role `node`, which is for programs that use the fabric: all topics of applications, and
 nothing of pages, proxies or other nodes. The attacks are those of `test_hostile.py`, and others of their kinds.
+
+FABRIC_HOSTILE_S: how long all attacks go on together, see there
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +23,17 @@ import zmq
 
 from fabric import Node, Proxy, sockets
 from fabric.errors import NotConnected
+from fabric.identity.keys import FOLDER_VARIABLE, IDENTITY_VARIABLE
 from fabric.protocol.markers import answer_payload, encode_marker
 from fabric.protocol.views import Record, View
 from fabric.wire import encode
-from tests.faults.hostile import FORGED, Hostile, phantoms
+from tests.faults.bystanders import Bystanders
+from tests.faults.hostile import FORGED, Hostile, Victims, attacks, phantoms
+from tests.faults.memory import open_files, resident_bytes
+from tests.faults.test_hostile import HOSTILE_S, MIB, acked, record_of, refused_by
 from tests.faults.zmtp import PORTS, endpoint
 from tests.support.keys import KeyFolder, stranger
-from tests.support.waiting import PATIENCE_S, Box, until
+from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
 WHO = {
     "p1": "proxy",
@@ -311,3 +319,73 @@ def test_who_sends_what_is_no_subscription_is_cut_and_turned_away_and_others_los
             world.folder.node(world.one, "rogue", connect_timeout_s=2)
     figures = until(lambda: world.one.stats()["identity"].get("denied_control", 0) >= 20 and world.one.stats(), "told")
     assert figures["identity"]["denied_control"] == 20
+
+
+# ── all at once ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Inside(Hostile):
+    """The same attacker with a key: what it sends upstream goes as subscriptions, so that it is not cut for it."""
+
+    def __init__(self, folder: KeyFolder, base: str) -> None:
+        super().__init__(base)
+        self._context = sockets.new_context()
+        self._sockets: dict[str, sockets.Socket] = {}
+        for port in ("in", "out", "guest"):
+            socket: sockets.Socket = self._context.socket(zmq.PUSH if port == "in" else zmq.XSUB)
+            sockets.with_keys(socket, folder.curve("insider")).connect(endpoint(base, port))
+            self._sockets[port] = socket
+
+    def send(self, port: str, *parts: bytes) -> None:
+        if port not in self._sockets:
+            super().send(port, *parts)
+            return
+        for part in parts:
+            as_it_is = port == "in" or part[:1] in (b"\0", b"\1")
+            for each in (part,) if as_it_is else (b"\1" + part, b"\0" + part):
+                with contextlib.suppress(zmq.Again):
+                    self._sockets[port].send(each, zmq.NOBLOCK)
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._context.destroy(linger=0)
+
+
+def test_all_attacks_at_once_cost_no_memory_and_harm_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of strangers and of an insider at both proxies, for FABRIC_HOSTILE_S; growth is measured from a quarter on."""
+    folder = KeyFolder(tmp_path / "keys", {"proxy": "proxy", "tester": "operator", "insider": "node"})
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder.path))
+    monkeypatch.setenv(IDENTITY_VARIABLE, "tester")
+    with mesh(tmp_path, 2) as pair, contextlib.ExitStack() as stack:
+        bystanders = Bystanders(stack, pair)
+        bystanders.check_acks()
+        topics = [
+            (node.publisher, f"{root}/{n}") for node, root in zip(bystanders.nodes, "lk", strict=True) for n in (0, 5)
+        ]
+        records = [record_of(proxy.base) for proxy in pair]
+        victims = Victims(topics, [node.home for node in bystanders.nodes], records)
+        makers = (Hostile, lambda base: Inside(folder, base))
+        hostiles = [stack.enter_context(make(proxy.base)) for proxy in pair for make in makers]
+        chance, blows = random.Random(7), Counter[str]()
+        begun = time.monotonic()
+        before: list[tuple[int, int]] = []
+        while time.monotonic() < begun + HOSTILE_S or min(blows.values()) < 4:
+            for attack in attacks(victims):
+                attack(chance.choice(hostiles), chance)
+                blows[attack.__name__] += 1
+            for node in bystanders.nodes:
+                assert set(acked(node).covered) == {"p1", "p2"}
+            if not before and time.monotonic() > begun + HOSTILE_S / 4:
+                before = [(resident_bytes(proxy.pid), open_files(proxy.pid)) for proxy in pair]
+        after = [(resident_bytes(proxy.pid), open_files(proxy.pid)) for proxy in pair]
+        print(f"{sum(blows.values())} blows; (bytes, files) {before} then {after}")
+        bystanders.check_acks()
+        bystanders.settle()
+        refused_there = Counter[str]()
+        for proxy in pair:
+            refused_there.update(refused_by(proxy.base))
+        assert {"system", "sender", "not_allowed", "forged", "handshake"} <= refused_there.keys()
+        assert not {"strangers", "unsure", "not_control"} & refused_there.keys(), "nobody was taken in, or cut for it"
+        for (memory, files), (memory_then, files_then) in zip(after, before, strict=True):
+            assert memory - memory_then < 60 * MIB and abs(files - files_then) < 60
+        assert all(node.stats()["reconnects"] == 0 for node in bystanders.nodes)

@@ -133,7 +133,7 @@ def test_nothing_is_told_or_answered_before_it_is_committed(asker: Asker, start:
     early, publish = list[Any](), frame._events._node.publish
 
     def watched(topic: str, payload: Any, **options: Any) -> int:
-        if "session" in payload:
+        if "home" in payload:
             with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as reader:
                 row = reader.execute("SELECT version FROM pages WHERE session = ?", [payload["session"]]).fetchone()
             if row is None or row[0] < payload["version"]:
@@ -268,6 +268,7 @@ def test_a_request_that_fails_says_so_and_harms_no_other(
     asker: Asker, start: START, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     frame = start()
+    asker.sign_in("ann")  # so it has met the frame node
     broken, do = asker.page(), Work._do
 
     def failing(self: Work, tx: Any, operation: Any, key: str) -> dict[str, Any]:

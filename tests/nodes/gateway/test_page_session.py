@@ -20,6 +20,8 @@ from nodes.gateway.limits import Limits
 from nodes.gateway.page_session import PageSession
 from nodes.gateway.policy import Policy
 from nodes.rules.backoff import Backoff
+from nodes.rules.proofs import engagement_of
+from nodes.rules.spoken import by_agent
 from tests.support.gateways import StandInLine
 from tests.support.site import Site, site
 
@@ -105,7 +107,10 @@ def test_its_own_publishes_do_not_come_back_and_others_do(play: Callable[[Story]
         assert (await line.get("ack", id=1))["ok"] and (await line.get("ack", id=2))["ok"]
         session.do(said("publish", id=3, topic="~pagesession/mine", payload=1))
         wire = f"~pagesession/{hub.node.home}/{session.page.session}/theirs"
-        hub.node.publish(wire, {"from": "an agent"}, {"by": "ada"})
+        said_by_ada = {"from": "an agent"}
+        key = engagement_of(session.page.key, session.page.session, "ada")
+        headers = by_agent(key, "ada", "~pagesession/theirs", said_by_ada, time.time())
+        hub.node.publish(wire, said_by_ada, headers)
         hub.node.publish("news/a", 2)
         await line.get("message", topic="~pagesession/theirs")
         await line.get("message", topic="news/a", ids=[1])

@@ -36,7 +36,7 @@ def pages_of(found: Site) -> dict[str, StatusPage]:
     code = page.event("ready")["payload"]["code"]
     agent = found.agent("ada", "--join", code, *ASK)
     agent.event("joined")
-    sub = FabricProcess(["sub", "site_connect/#", "--connect", found.base, *ASK], found.folder)
+    sub = FabricProcess(["sub", "$site_connect/#", "--connect", found.base, *ASK], found.folder)
     found.started.append(sub)
     sub.wait_lines(1)
     gateway = start_gateway(found, *ASK)

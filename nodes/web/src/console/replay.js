@@ -11,7 +11,7 @@ const OURS = ["site-connect { display: none !important; }"]; // the visitor's fr
  * A stage for one page in `root`. Returns {show(events, snapshot), end()}.
  *
  * told: onMeta({href, width, height}), the visitor's address and window · shown(), a snapshot is on the screen · lost(),
- * the picture has left for another page, and is gone; a fresh snapshot is wanted · cut(): of what came, not all can be shown ·
+ * the picture has left for another page, and is gone; a fresh snapshot is wanted · cut(snapshot): of what came, not all can be shown ·
  * took(ms): so long this window has stood still for what it was given
  *
  * The picture is for the eyes alone: it takes no focus, no keys and no clicks.
@@ -21,6 +21,10 @@ const OURS = ["site-connect { display: none !important; }"]; // the visitor's fr
  */
 export function stage(root, told) {
   let cleaner = new Cleaner(); // of the newest snapshot and what follows it
+  let isMeasuring = false; // one is enough: what comes meanwhile is in it
+  let looks = 0; // goes up when the window is hidden or shown
+  const looked = () => (looks += 1);
+  document.addEventListener("visibilitychange", looked);
   const shown = []; // replayers with their places, the newest last; more than one only while that is being built
 
   function begin() {
@@ -65,6 +69,20 @@ export function stage(root, told) {
     one.place.remove();
   }
 
+  /** Say how long something took with the style and the layout of what was built. While nobody looks neither is made, and
+   *  what was begun before that proves nothing. */
+  function measure(began) {
+    if (isMeasuring || document.hidden) return;
+    isMeasuring = true;
+    const before = looks;
+    requestAnimationFrame(() =>
+      setTimeout(() => {
+        isMeasuring = false;
+        if (looks === before) told.took(performance.now() - began);
+      }),
+    );
+  }
+
   return {
     show(events, snapshot) {
       const began = performance.now();
@@ -75,14 +93,19 @@ export function stage(root, told) {
       const newest = shown.at(-1);
       if (!newest) return;
       const wasCut = cleaner.isCut;
-      for (const event of cleaner.clean(events)) {
-        if (event.type === 4) told.onMeta(event.data);
-        newest.replayer.addEvent({ ...event, timestamp: Date.now() });
+      try {
+        for (const event of cleaner.clean(events)) {
+          if (event.type === 4) told.onMeta(event.data);
+          newest.replayer.addEvent({ ...event, timestamp: Date.now() });
+        }
+      } finally {
+        measure(began); // also of what fails at its end
       }
-      if (cleaner.isCut && !wasCut) told.cut();
-      // with the style and the layout of what was built
-      requestAnimationFrame(() => setTimeout(() => told.took(performance.now() - began)));
+      if (cleaner.isCut && !wasCut) told.cut(snapshot);
     },
-    end: () => [...shown].forEach(drop),
+    end() {
+      document.removeEventListener("visibilitychange", looked);
+      [...shown].forEach(drop);
+    },
   };
 }

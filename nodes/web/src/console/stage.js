@@ -3,6 +3,7 @@
 import { unpacked } from "../shared/packing.js";
 import { Rest } from "./rest.js";
 
+const ASK_MS = 3_000; // so often a snapshot is asked for that does not come
 const TOO_LARGE = "This page is too large to be shown whole.";
 const TOO_HEAVY = "This page is so heavy that its picture is refreshed less often.";
 const MAX_EVENTS = 5_000; // the replay keeps every event since a snapshot: then a fresh one is asked for
@@ -28,6 +29,8 @@ export class Stage {
     this.rest = new Rest();
     /** Whether something was left out: nothing is shown then before a snapshot. */
     this.isBehind = false;
+    /** The timer that asks for that; null while none runs. */
+    this.asking = null;
     /** {width, height} of the visitor's window, in pixels; null while nothing is shown. */
     this.size = null;
     /** A promise of the module replay.js; null until it is needed, and after it could not be loaded. */
@@ -69,8 +72,8 @@ export class Stage {
         this.isShown = false;
         this.told.long(session);
       },
-      cut: () => this.told.report(TOO_LARGE),
-      took: (ms) => this.rest.spent(ms, performance.now()),
+      cut: (isSnapshot) => (isSnapshot ? this.told.report(TOO_LARGE) : this.wait(session)), // a fresh one may fit
+      took: (ms) => turn === this.turn && this.rest.spent(ms, performance.now()),
     });
     try {
       const events = JSON.parse(text);
@@ -87,12 +90,19 @@ export class Stage {
     return undefined;
   }
 
-  /** What came is left out; a fresh snapshot is asked for when this window has had time for the agent again. */
+  /** What came is left out. A fresh snapshot is asked for when this window has had time for the agent again, and again
+   *  until one is shown. */
   wait(session) {
-    if (this.isBehind) return;
+    if (!this.isBehind) this.told.report(TOO_HEAVY);
     this.isBehind = true;
-    this.told.report(TOO_HEAVY);
-    setTimeout(() => session === this.session && this.told.long(session), this.rest.left(performance.now()));
+    this.asking ??= setTimeout(() => this.askAgain(session), Math.max(ASK_MS, this.rest.left(performance.now())));
+  }
+
+  askAgain(session) {
+    this.asking = null;
+    if (session !== this.session || !this.isBehind) return;
+    if (!this.rest.left(performance.now())) this.told.long(session);
+    this.wait(session);
   }
 
   unfit() {
@@ -106,7 +116,10 @@ export class Stage {
     this.turn += 1;
     this.replay?.end();
     this.replay = this.size = null;
-    this.isShown = false;
+    this.isShown = this.isBehind = false;
+    this.rest = new Rest();
+    clearTimeout(this.asking);
+    this.asking = null;
   }
 
   fit() {
