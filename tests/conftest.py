@@ -26,6 +26,7 @@ import pytest
 import zmq
 from hypothesis import HealthCheck, settings
 
+from tests.support.keys import variables
 from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment
 from tests.support.waiting import mesh as shared_mesh
 from tests.support.waiting import start_mesh, stop_all
@@ -45,6 +46,28 @@ settings.register_profile("fabric", deadline=None, suppress_health_check=[Health
 settings.load_profile("fabric")
 
 LEAK_GRACE_S = 3.0  # what is ending when the test ends may take this long
+
+# --- keys
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--with-keys", action="store_true", help="Run all proxies and nodes with keys.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With keys those are passed over that connect plain sockets, or show what can be done without keys."""
+    if config.getoption("--with-keys"):
+        for item in items:
+            if item.get_closest_marker("plain_sockets"):
+                item.add_marker(pytest.mark.skip(reason="for proxies without keys"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keys_of_all(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With `--with-keys`: a folder of keys for all that is told nothing else; see `support.keys.variables`."""
+    if request.config.getoption("--with-keys"):
+        os.environ.update(variables(tmp_path_factory.mktemp("keys") / "keys"))
+
 
 # --- processes
 

@@ -16,10 +16,14 @@ def commands() -> str:
     return "\n\n".join(_section(name, command(name), context) for name in COMMANDS)
 
 
-def _section(name: str, command: click.Command, parent: click.Context) -> str:
+def _section(name: str, command: click.Command, parent: click.Context, level: int = 2) -> str:
+    """Return the section of a command; that of a group has one for each of its commands in it."""
     context = click.Context(command, info_name=name, parent=parent)
-    usage = " ".join(["fabric", name, *command.collect_usage_pieces(context)])
-    parts = [f"## fabric {name}", f"```text\n{usage}\n```", help_text(command.help or ""), _options(command, context)]
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    title = f"{'#' * level} {context.command_path}"
+    parts = [title, f"```text\n{usage}\n```", help_text(command.help or ""), _options(command, context)]
+    if isinstance(command, click.Group):
+        parts += [_section(each, command.commands[each], context, level + 1) for each in sorted(command.commands)]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -75,7 +75,7 @@ cdef size_t TOPIC_LIMIT = MAX_TOPIC_BYTES
 cdef size_t SLASH_LIMIT = MAX_LEVELS - 1
 cdef int ETERM = zmq.ETERM
 cdef int ENOTSOCK = zmq.ENOTSOCK
-assert SYSTEM == (b"$fabric/service/", b"$fabric/who/", b"$inbox/")
+assert SYSTEM == (b"$fabric/service/", b"$fabric/who/", b"$inbox/", b"$site_connect/")
 assert (WHO, PROXY, ASK) == (b"$fabric/who", b"$fabric/proxy/", b"/ask")
 
 # What a node's marker without claims begins with, see `protocol.markers.encode_marker`.
@@ -118,7 +118,9 @@ cdef bint begins_with(const byte *part, size_t size, const byte *prefix, size_t 
 
 cdef bint may_be_published(const byte *topic, size_t size) noexcept nogil:
     """A topic that begins with `$`, see `entry.SYSTEM`."""
-    if begins_with(topic, size, b"$inbox/", 7) or begins_with(topic, size, b"$fabric/service/", 16):
+    if begins_with(topic, size, b"$inbox/", 7) or begins_with(topic, size, b"$site_connect/", 14):
+        return True
+    if begins_with(topic, size, b"$fabric/service/", 16):
         return True
     if begins_with(topic, size, b"$fabric/who", 11):
         return size == 11 or topic[11] == c"/"

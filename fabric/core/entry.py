@@ -8,7 +8,7 @@ from functools import lru_cache
 from fabric.errors import RemoteWireError
 from fabric.wire import CONTROL_BYTE, decode_topic
 
-SYSTEM = (b"$fabric/service/", b"$fabric/who/", b"$inbox/")
+SYSTEM = (b"$fabric/service/", b"$fabric/who/", b"$inbox/", b"$site_connect/")
 """Where publishers may send though it begins with `$`; and watermarks and questions, see `_may_be_published`."""
 WHO = b"$fabric/who"
 ASK, PROXY = b"/ask", b"$fabric/proxy/"

@@ -12,7 +12,7 @@ subscription nor a cancel takes the turn of the next one, so that what A sends h
 these sockets nobody may send such a part. A node with keys sends its control parts as subscriptions, which it cancels
 at once (`entry.is_control`). Who sends one all the same is cut; and until nothing waits there any more it is *unsure*
 whose the next subscriptions are: nothing is held for them, and their connections are cut, too: their nodes make them
-again, and subscribe to all that they hold.
+again, and subscribe to all that they hold. The key of who did that is turned away for a while.
 
 source: `xpub_t::xread_activated` and `xrecv` of libzmq 4.3.5
 """

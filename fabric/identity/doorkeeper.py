@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 from collections import Counter, deque
 from typing import NamedTuple
 
@@ -50,6 +51,9 @@ class Doorkeeper:
         self._observe = observe
         self._serials = itertools.count(1)
         """Numbers of user ids. Its own thread takes them."""
+        self._barred: dict[str, float] = {}
+        """Keys that are turned away though they are known, and until when, monotonic. `bar` adds; never more than
+        there are identities with two keys each."""
         self._news: deque[Decision] = deque(maxlen=MAX_NEWS)
         """Decisions since `take_news` was last called. Its own thread appends."""
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -66,12 +70,16 @@ class Doorkeeper:
         """Decide by these from now on. Any thread."""
         self._by_key = rules.by_key()
 
+    def bar(self, key: str, until: float) -> None:
+        """Turn this key away until then, monotonic. Any thread."""
+        self._barred[key] = until
+
     def take_news(self) -> list[Decision]:
         """Return what was decided since the last call."""
         return [self._news.popleft() for _ in range(len(self._news))]
 
-    def decide(self, door: str, address: str, mechanism: bytes, key: str) -> Decision:
-        """Return who it is, and why it is refused, if it is."""
+    def decide(self, door: str, address: str, mechanism: bytes, key: str, now: float) -> Decision:
+        """Return who it is, and why it is refused, if it is. now: monotonic"""
         if door not in DOORS:
             return Decision(door, address, key, "", "no such door")
         if mechanism != b"CURVE":
@@ -80,6 +88,8 @@ class Doorkeeper:
         if identity is None:
             return Decision(door, address, key, "", "nobody has this key")
         why = "" if identity.may_enter(door) else f"its roles ({', '.join(identity.roles)}) do not enter here"
+        if now < self._barred.get(key, 0.0):
+            why = "it sent what nobody may send, and is turned away for a while"
         return Decision(door, address, key, identity.name, why)
 
     def close(self) -> None:
@@ -98,7 +108,8 @@ class Doorkeeper:
         version, ident, domain, address, _, mechanism, *credentials = request + [b""] * (6 - len(request))
         raw = credentials[0] if credentials else b""
         key = encode(raw).decode() if len(raw) == 32 else ""
-        decision = self.decide(_text(domain), _text(address).removeprefix("::ffff:"), mechanism, key)
+        peer = _text(address).removeprefix("::ffff:")
+        decision = self.decide(_text(domain), peer, mechanism, key, time.monotonic())
         admitted = not decision.why or (self._observe and mechanism == b"CURVE" and decision.door in DOORS)
         self.counts[decision.door, "refused" if decision.why else "admitted"] += 1
         self._news.append(decision)

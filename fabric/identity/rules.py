@@ -39,21 +39,28 @@ MESH = "mesh"
 """What stands for the key that all proxies show: no identity is called so."""
 MAX_KEYS = 2
 _PAGES = ("~pagesession/+/+/#",)
-_SITE = ("site_connect/#",)
+_SITE = ("$site_connect/#",)
+_SERVICES = ("frame", "gateway-*")
+"""Of site-connect: what frame nodes serve, and gateways each under its own name, to each other."""
 BUILT_IN = {
     "proxy": Rights(),
-    "node": Rights(("#",), ("#",), ("+",), ("+",), deny_serve=("frame",), deny_publish=("site_connect/#",)),
-    "guest": Rights(subscribe=("#",), deny_subscribe=("site_connect/#",)),
+    "node": Rights(("#",), ("#",), ("+",), ("+",), deny_request=_SERVICES, deny_serve=_SERVICES),
+    "guest": Rights(subscribe=("#",)),
     "frame": Rights((*_PAGES, *_SITE), (*_PAGES, *_SITE), ("frame",), ("frame",)),
     "gateway": Rights(
-        (*_PAGES, "site_connect/gateways", "site_connect/agent/+/chat"),
-        (*_PAGES, *_SITE),
-        ("frame",),
+        (*_PAGES, "$site_connect/gateways", "$site_connect/agent/+/chat"),
+        (
+            *_PAGES,
+            "$site_connect/buttons",
+            "$site_connect/gateways",
+            "$site_connect/agent/+/state",
+            "$site_connect/agent/+/chat",
+        ),
+        ("frame", "gateway-*"),
+        ("gateway-{tag}*",),
         deny_publish=("~pagesession/+/+/frame/state",),
     ),
-    "observer": Rights(
-        ("$fabric/proxy/+/ask", "$ack/+/q"), ("#", "$fabric/#"), ("+",), deny_subscribe=("$fabric/audit/#",)
-    ),
+    "observer": Rights(("$fabric/proxy/+/ask", "$ack/+/q"), ("#", "$fabric/#"), deny_subscribe=("$fabric/audit/#",)),
     "operator": Rights(("#", "$fabric/proxy/+/ask", "$ack/+/q"), ("#", "$fabric/#"), ("+",), ("+",)),
 }
 """Roles that need no entry in the file. `node`: a program that uses the fabric; the role of whoever is given none.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fabric.errors import expected, shown
 from fabric.identity.rules import Identity, Rules
-from fabric.rights import Permissions, Rights, matches, named, overlaps, pattern_of, tag_of
+from fabric.rights import Permissions, Rights, matches, means_service, named, overlaps, pattern_of, tag_of
 from fabric.topics import subscription_prefixes, validate_filter, validate_topic
 
 ACTS = {"publish": "on", "subscribe": "to", "request": "of", "serve": ""}
@@ -44,7 +44,7 @@ def judge(rules: Rules, name: str, act: str, what: str) -> Verdict:
         return _allowed(Permissions(name, tag, Rights()), roles, act, what)
     for role, rights in roles.items():
         for right in getattr(rights, f"deny_{act}"):
-            if _hits(right, act, what):
+            if _hits(right, act, what, tag):
                 return Verdict(False, role, right, f"{why}; role {role!r} denies {shown(right)}")
     return Verdict(False, "", "", f"{why}; its roles: {', '.join(roles)}")
 
@@ -87,9 +87,9 @@ def _why_not(permissions: Permissions, act: str, what: str) -> str | None:
     return found
 
 
-def _hits(right: str, act: str, what: str) -> bool:
+def _hits(right: str, act: str, what: str, tag: str) -> bool:
     if act == "publish":
         return matches(pattern_of(right), what.encode())
     if act == "subscribe":
         return any(overlaps(pattern_of(right), prefix) for prefix in subscription_prefixes(what))
-    return right in ("+", what)
+    return means_service(right, what, tag)

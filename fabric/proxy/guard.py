@@ -29,6 +29,9 @@ PATIENCE_S = 0.4
 LOOK_S = 0.25
 """How often it looks whether the file has changed. New rules hold within a second."""
 _WHY = {"publish": "no such right", "subscribe": "no such right", "control": "no part of a subscriber"}
+BAR_S = 60.0
+"""How long a key is turned away that sent what takes the turn of others' subscriptions, see `fabric.core.gate`: those
+have to connect again each time. What is connected already may do so once for each connection."""
 MAX_NODES = 100_000
 """Nodes that are told when their rights change."""
 
@@ -122,8 +125,8 @@ class Guard:
 
     # ── what was decided ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def tell_news(self) -> None:
-        """Tell the audit what doorkeeper and gate decided since the last call."""
+    def tell_news(self, now: float) -> None:
+        """Tell the audit what doorkeeper and gate decided since the last call; who sent what nobody may is barred."""
         for decision in self._doorkeeper.take_news() if self._doorkeeper is not None else ():
             if decision.why and decision.key in self._tried:
                 continue  # by this proxy itself
@@ -133,6 +136,8 @@ class Guard:
         for denied in self.gate.take_denied():
             permissions = self._permissions.get(denied.key)
             self.counts[f"denied_{denied.act}"] += 1
+            if denied.act == "control" and permissions is not None and self._doorkeeper is not None:
+                self._doorkeeper.bar(denied.key, now + BAR_S)
             what = readable(denied.what) if denied.act == "subscribe" else denied.what.decode(errors="replace")
             why = _WHY[denied.act] if permissions is not None else "revoked, or unknown"
             self._tell(f"{denied.act}_denied", who=self._name_of(denied.key), door=denied.door,

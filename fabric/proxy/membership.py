@@ -39,11 +39,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from enum import IntEnum
 from math import inf
 from typing import Any
 
 from fabric.protocol.views import MAX_PEERS, PeerView, Record, View
+from fabric.proxy.peer import HOLD_S, Peer, Proof
 
 PROBE_FAST_S = 0.03
 PROBE_IDLE_S = 1.0
@@ -67,14 +67,7 @@ MAX_RIVALS = 16
 MAX_STRANGERS = 8
 MAX_HEARSAY = 500
 """Peers that were never linked, and are known because others call them linked."""
-HOLD_S = 1.0
-"""So long a stranger has to answer before another one may take its place."""
 PATIENCE_S = 5.0
-TRY_S = 3.0
-"""So long a stranger's address is tried, and then after pauses from this one on."""
-TRY_VOUCHED_S = 30.0
-"""So long one that never answered us, and others call linked."""
-LONGEST_PAUSE_S = 16.0
 GONE_S = 0.3
 """So long a linked peer of which the end is told is given to answer: then it goes on."""
 
@@ -137,59 +130,6 @@ class Fatal:
 Effect = Link | Unlink | Ask | Probe | Announce | Admit | Tell | Fatal
 
 
-class Proof(IntEnum):
-    """How it is known that a proxy lives."""
-
-    RUMOUR = 0
-    """A peer knows of it, and has not linked it."""
-    HEARSAY = 1
-    """A peer calls it linked."""
-    WORD = 2
-    """It says so itself, on a marker or in an announcement, or somebody in its name."""
-    ANSWER = 3
-    """It answered a marker of ours, over a connection to its address."""
-
-
-@dataclass
-class Peer:
-    """What this proxy knows of another one."""
-
-    record: Record
-    """Never changes: another run, name or address is another Peer."""
-    heard_at: float
-    """When it last showed itself, or was first told of. Monotonic, as all times here."""
-    broken_at: float
-    """When the link last broke: what was sent before proves nothing."""
-    turn_at: float
-    """When the relay disconnects, or connects again; means nothing once it is `proven`."""
-    since: float
-    """When it was taken in. Never changes."""
-    vouched: bool = False
-    """Somebody called it linked, it answered, or we were told to join it. Only ever set."""
-    proven: bool = False
-    """It was linked once. Only ever set."""
-    connected: bool = True
-    """The relay is connected to it: its `Link` was given, and no `Unlink` since. Always, once it is `proven`."""
-    pause_s: float = TRY_S
-    """The next pause before its address is tried again."""
-    leaving_at: float | None = None
-    """When its end was told; it is linked. None: it was not, or it answered since."""
-    joining: bool = True
-    """By its own last view; True until one came."""
-    seeking: bool = False
-    """Likewise, see `View`."""
-    dead: bool = False
-    """Not linked, and not heard of for `dead_s`; it is heard of again: no longer. Never together with `linked`."""
-    met: bool = True
-    """Heard of at first hand, or called alive by others."""
-    linked: bool = False
-    """A marker sent over the present connection was answered, and not too long ago. Set by `probe_answered` alone."""
-    answered_at: float = 0.0
-    """When it last answered one. Counts while it is linked."""
-    linked_us_at: float = -inf
-    """When the marker was sent that it answered by calling this run of us linked."""
-
-
 class Membership:
     """The membership of one proxy.
 
@@ -233,6 +173,8 @@ class Membership:
         first. At most `MAX_RIVALS`. Asked while it joins, which waits for each until it had `DOUBT_S` to answer."""
         self._others_linked_at: float | None = now
         """Since when all living peers but strangers are mutually linked; None: they are not. `tick` changes it."""
+        self._crowded_at = -inf
+        """When a stranger was last refused for lack of room."""
         self.refused = 0
         """Markers and views of strangers for whom there was no room, since the start."""
         self._left: dict[tuple[str, str], float] = {}
@@ -323,7 +265,10 @@ class Membership:
         peer.answered_at = now
         if not peer.linked:
             peer.linked = peer.proven = True
-            effects += [self._tell("link_up", peer), Announce()]
+            if not peer.told:
+                peer.told = True
+                effects += self._tell("peer_joined", peer)
+            effects += [*self._tell("link_up", peer), Announce()]
             self._next_probe = now
         return effects
 
@@ -394,7 +339,7 @@ class Membership:
         if not peer.dead:
             return []
         peer.dead = False
-        return [self._tell("peer_back", peer), Announce()]
+        return [*self._tell("peer_back", peer), Announce()]
 
     def _hear_say(self, each: PeerView, now: float) -> list[Effect]:
         """A peer knows of another. It is news only when we know nobody of that name, or have lost it."""
@@ -420,7 +365,7 @@ class Membership:
         if proof is Proof.RUMOUR and (record.id, record.incarnation) in self._dropped:
             return []
         olds = self._in_place_of(record)
-        if not all(self._gives_way(old, record, now, proof) for old in olds):
+        if not all(old.gives_way(record, now, proof) for old in olds):
             return []
         vouched = proof in (Proof.ANSWER, Proof.HEARSAY) or record.base in self._join or record.base in self._homes
         effects: list[Effect] = []
@@ -428,6 +373,7 @@ class Membership:
             room = self._make_room(now, vouched, proof)
             if room is None:
                 self.refused += 1
+                self._crowded_at = now
                 return []
             effects += room
         connected = False
@@ -441,20 +387,20 @@ class Membership:
                 if proof >= Proof.WORD:
                     self._left[old.record.id, old.record.incarnation] = now
             if old.record.id != record.id:
-                effects.append(self._tell("peer_forgotten", old))
+                effects += self._tell("peer_forgotten", old)
         if not connected:
             effects.append(Link(record.base))
         self._homes.pop(record.base, None)
-        turn_at = now + (TRY_VOUCHED_S if vouched else TRY_S)
-        peer = Peer(record, heard_at=now, broken_at=now, turn_at=turn_at, since=now, vouched=vouched)
+        peer = Peer.new(record, now, vouched=vouched)
         self.peers[record.id] = peer
         self._next_probe = now
-        restarted = any(old.record.id == record.id for old in olds)
-        return [*effects, self._tell("peer_restarted" if restarted else "peer_joined", peer), Announce()]
+        restarted = any(old.record.id == record.id and old.told for old in olds)
+        peer.told = vouched or restarted or now - self._crowded_at > MEMORY_S
+        return [*effects, *self._tell("peer_restarted" if restarted else "peer_joined", peer), Announce()]
 
     def _make_room(self, now: float, vouched: bool, proof: Proof) -> list[Effect] | None:
         """Return whom to forget for one more peer; None: there is no room for it. cost: O(peers)"""
-        strangers = [peer for peer in self.peers.values() if not peer.proven and not peer.vouched]
+        strangers = [peer for peer in self.peers.values() if peer.is_stranger]
         if vouched and proof is not Proof.HEARSAY:
             return [] if len(self.peers) < MAX_PEERS else self._forget_first(self.peers.values(), now)
         if vouched:
@@ -474,25 +420,12 @@ class Membership:
         if not peer.proven:
             self._dropped[peer.record.id, peer.record.incarnation] = now
         unlink: list[Effect] = [Unlink(peer.record.base)] if peer.connected else []
-        return [*unlink, self._tell("peer_forgotten", peer), Announce()]
+        return [*unlink, *self._tell("peer_forgotten", peer), Announce()]
 
     def _in_place_of(self, record: Record) -> list[Peer]:
         """Who has this name or this address at present, if it is another. cost: O(peers)"""
         found = (peer for peer in self.peers.values() if peer.record.id == record.id or peer.record.base == record.base)
         return [peer for peer in found if peer.record != record]
-
-    def _gives_way(self, old: Peer, record: Record, now: float, proof: Proof) -> bool:
-        """Only who answers at the address ends one that lives; a name, or an address, stays with who has it.
-
-        A word does where the link broke, which it does when a proxy starts again, and where no word was proven.
-        """
-        if old.dead or proof < Proof.WORD:
-            return old.dead
-        if old.record.base != record.base:
-            return False
-        if proof is Proof.ANSWER:
-            return old.record.id == record.id or not old.linked
-        return not old.linked and (old.proven or now - old.since >= HOLD_S)
 
     def _say_good_bye(self, record: Record, now: float, proof: Proof) -> list[Effect]:
         """A proxy is said to have left. One that is linked has a moment to answer: then it was not its own word."""
@@ -514,7 +447,7 @@ class Membership:
         while len(self._homes) > MAX_HOMES:
             del self._homes[next(iter(self._homes))]
         unlink: list[Effect] = [Unlink(record.base)] if peer.connected else []
-        return [*unlink, self._tell("peer_left", peer), Announce()]
+        return [*unlink, *self._tell("peer_left", peer), Announce()]
 
     def _namesake(self, record: Record, now: float) -> list[Effect]:
         """Something says that this proxy's name is taken: who has it is asked, and only its answer counts."""
@@ -529,7 +462,7 @@ class Membership:
         if not peer.linked:
             return []
         peer.linked = False
-        return [self._tell("link_down", peer), Announce()]
+        return [*self._tell("link_down", peer), Announce()]
 
     def _judge(self, peer: Peer, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -539,30 +472,21 @@ class Membership:
             effects += self._unlink(peer)
         if not peer.linked and not peer.dead and now - peer.heard_at > self._dead_s:
             peer.dead = True
-            effects += [self._tell("peer_dead", peer), Announce()]
+            effects += [*self._tell("peer_dead", peer), Announce()]
         if peer.proven:
             return effects + (self._forget(peer, now) if peer.dead and now - peer.heard_at > self._forget_s else [])
         if now - (peer.heard_at if peer.vouched else peer.since) > MEMORY_S:
             return effects + self._forget(peer, now)
-        return effects + self._try_address(peer, now)
-
-    def _try_address(self, peer: Peer, now: float) -> list[Effect]:
-        """One that never answered is tried for a while, and again after longer and longer pauses."""
-        if now < peer.turn_at:
-            return []
-        peer.connected = not peer.connected
-        if peer.connected:
-            peer.turn_at = now + (TRY_VOUCHED_S if peer.vouched else TRY_S)
-            return [Link(peer.record.base)]
-        peer.turn_at, peer.broken_at = now + peer.pause_s, now
-        peer.pause_s = min(peer.pause_s * 2, LONGEST_PAUSE_S)
-        return [Unlink(peer.record.base)]
+        turn = peer.take_turn(now)
+        if turn is None:
+            return effects
+        return [*effects, Link(peer.record.base) if turn else Unlink(peer.record.base)]
 
     def _try_to_become_member(self, now: float) -> list[Effect]:
         if self.state != "joining":
             return []
         alive = [peer for peer in self.peers.values() if not peer.dead]
-        others = [peer for peer in alive if peer.proven or peer.vouched]
+        others = [peer for peer in alive if not peer.is_stranger]
         if not all(peer.linked and now - peer.linked_us_at <= FRESH_S for peer in others):
             self._others_linked_at = None
             return []
@@ -628,5 +552,5 @@ class Membership:
     def _links_us(self, view: View) -> bool:
         return any(each.linked and each.record == self.record for each in view.peers)
 
-    def _tell(self, event: str, peer: Peer) -> Tell:
-        return Tell({"event": event, **peer.record.to_map()})
+    def _tell(self, event: str, peer: Peer) -> list[Effect]:
+        return [Tell({"event": event, **peer.record.to_map()})] if peer.told else []

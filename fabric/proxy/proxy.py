@@ -586,7 +586,7 @@ class Proxy:
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _guard_tick(self, guard: Guard, now: float) -> None:
-        guard.tell_news()
+        guard.tell_news(now)
         for endpoint in [endpoint for endpoint, at in self._relink.items() if now >= at]:
             del self._relink[endpoint]
             if any(_same_link(base, endpoint) for base in self._known_bases()):

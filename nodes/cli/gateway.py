@@ -7,6 +7,7 @@ import secrets
 import signal
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,8 +187,19 @@ def gateway(
     kept = _ended_file(ended_path, secret_file)
     with status_page("gateway", http) as status, open_node(connect, connect_timeout_s, name) as node:
         status.watch_node(node)
+        _check_rights(node, public_subscribe, public_publish)
         parts = _Parts(settings, agents, files, rules, kept)
         return asyncio.run(_run(node, parts, (host, port, tls), status))
+
+
+def _check_rights(node: Node, subscribe: Sequence[str], publish: Sequence[str]) -> None:
+    """What pages may do, the gateway has to be allowed. Errors: Fail, rather than that each page finds out."""
+    for each in subscribe:
+        if why := node.why_not("subscribe", each):
+            raise Fail(f"--public-subscribe {each}: {why}", Exit.DENIED)
+    for each in publish:
+        if why := node.why_not("publish", each.replace("+", "x").replace("#", "x")):
+            raise Fail(f"--public-publish {each}, of which one is tried: {why}", Exit.DENIED)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What a frame node publishes after a commit, and what it logs of it.
 
     ~pagesession/<home>/<session>/frame/state   the page's state map, proven by the page's key
-    site_connect/agent/<agent>/state            for each agent concerned, the page's state map without its code,
+    $site_connect/agent/<agent>/state            for each agent concerned, the page's state map without its code,
                                                 proven by the key of the agent's lease
-    site_connect/buttons                        {button: available agents}, when it changed and every few seconds
+    $site_connect/buttons                        {button: available agents}, when it changed and every few seconds
 
 Codes and session ids are logged as `log_code` only.
 """
@@ -70,7 +70,8 @@ class Events:
         patience_s, untold = PUBLISH_S, 0
         for topic, payload in events:
             try:
-                self._node.publish(topic, payload, timeout_s=patience_s)
+                publish = self._node.publish_system if topic.startswith("$") else self._node.publish
+                publish(topic, payload, timeout_s=patience_s)
             except FabricError as error:
                 untold, why = untold + 1, error
                 patience_s = 0.0 if isinstance(error, TransportError) else patience_s

@@ -1,4 +1,4 @@
-"""What has ended before its time: cookies that were signed out, page sessions that are over. Pure.
+"""What has ended before its time: cookies that were signed out, page sessions that are over, their older tokens. Pure.
 
     ended = Ended()
     ended.add("cookie 5jX…", until, now)      # until: when it would have ended anyway; wall clock
@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import islice
 
 MOST = 100_000
-"""Names that are kept; of more, the one that was added first goes."""
+"""Names of one kind that are kept; of more, the one that was added first goes."""
 MOST_CHARS = 100
 MOST_S = 24 * 3600.0
 """No name is kept for longer, whatever others say."""
@@ -27,11 +27,20 @@ def cookie_name(nonce: str) -> str:
 
 def session_name(session: str) -> str:
     """Return the name of a page session, which can be told: it is no session id."""
-    return f"session {sha256(session.encode()).hexdigest()[:32]}"
+    return f"session {_hash(session)}"
+
+
+def token_name(session: str, generation: int) -> str:
+    """Return the name of one generation of a session's tokens."""
+    return f"token {_hash(session)} {generation}"
+
+
+def _hash(session: str) -> str:
+    return sha256(session.encode()).hexdigest()[:32]
 
 
 class Ended:
-    """Names, and until when each is kept."""
+    """Names of one kind, and until when each is kept."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most

@@ -27,7 +27,9 @@ log = logging.getLogger("nodes.gateway")
 AT_ONCE = 500
 """Names in one message."""
 MOST_SHARED = 10_000
-"""So many of the newest names are told to one that asks."""
+"""So many of the newest names of each kind are told to one that asks."""
+KINDS = ("cookie", "session", "token")
+"""The first words of names."""
 SHARE_EVERY_S = 5.0
 LARGE_BYTES = 16 * 1024 * 1024
 """A file that is larger is written again, without what is over."""
@@ -73,7 +75,8 @@ class Endings:
 
     def __init__(self, hub: Hub, gateways: Gateways, file: EndedFile | None) -> None:
         self._hub, self._gateways, self._file = hub, gateways, file
-        self._ended = Ended()
+        self._ended = {kind: Ended() for kind in KINDS}
+        """By kind: pages may make very many of theirs, and agents' cookies are not forgotten for that."""
         self._unwritten: list[Name] = []
         """What the file does not have yet, while there is one."""
         self._is_asked = True
@@ -83,12 +86,12 @@ class Endings:
         self._is_connected = False
         """Whether the node was connected when it was last looked at: then the others are asked, once."""
         for name, until in file.read(time.time()) if file is not None else ():
-            self._ended.add(name, until, time.time())
+            self._add(name, until)
         gateways.on("ended", self._heard)
         gateways.on("asks", lambda _: self._wanted())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._ended
+        return any(name in ended for ended in self._ended.values())
 
     def end(self, name: str, until: float) -> None:
         """Something has ended. Does not wait: `written` does."""
@@ -122,8 +125,10 @@ class Endings:
         self._is_asked = True
 
     def _share(self) -> None:
-        self._ended.forget(time.time())
-        names = list(self._ended.newest(MOST_SHARED))
+        names: list[Name] = []
+        for ended in self._ended.values():
+            ended.forget(time.time())
+            names += ended.newest(MOST_SHARED)
         for start in range(0, len(names), AT_ONCE):
             self._gateways.tell("ended", [list(each) for each in names[start : start + AT_ONCE]])
 
@@ -135,10 +140,14 @@ class Endings:
                     self._keep(name, until)
 
     def _keep(self, name: str, until: float) -> bool:
-        is_new = self._ended.add(name, until, time.time())
+        is_new = self._add(name, until)
         if is_new and self._file is not None:
             self._unwritten.append((name, until))
         return is_new
+
+    def _add(self, name: object, until: object) -> bool:
+        ended = self._ended.get(name.partition(" ")[0]) if isinstance(name, str) else None
+        return ended is not None and ended.add(name, until, time.time())
 
 
 def _names(file: TextIO, now: float) -> list[Name]:

@@ -74,9 +74,9 @@ class Gateway:
         ended:  keeps what has ended over a restart
         """
         self.hub = Hub(node, settings, rules)
-        gateways = Gateways(self.hub)
+        gateways = self._gateways = Gateways(self.hub)
         self._endings = Endings(self.hub, gateways, ended)
-        self.sessions = Sessions(self.hub, self._endings)
+        self.sessions = Sessions(self.hub, gateways, self._endings)
         sign_in = SignIn(settings.secret, agents, self._endings)
         self.consoles = Consoles(self.hub, gateways, self.sessions.origin)
         self._callers = Callers(settings.proxies, self.hub.counts, settings.public_url, settings.is_loopback)
@@ -108,7 +108,7 @@ class Gateway:
 
     async def is_ready(self, timeout_s: float) -> bool:
         """Wait until other gateways can ask this one; False when that took longer."""
-        return await asyncio.to_thread(self.sessions.wait_ready, timeout_s)
+        return await asyncio.to_thread(self._gateways.wait_ready, timeout_s)
 
     def set_rules(self, rules: Rules) -> None:
         """Have these rules hold from now on, on all pages that are here, too. In the event loop."""
@@ -131,6 +131,7 @@ class Gateway:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticking
         await self._endings.written()
+        self._gateways.end()
         await asyncio.to_thread(self.consoles.close)
         await asyncio.to_thread(self.sessions.close)
 
@@ -171,6 +172,7 @@ class Gateway:
             now = time.monotonic()
             self.sessions.tick(now)
             self.consoles.tick(now)
+            self._gateways.tick(now)
             await self._endings.tick(now)
 
     async def _sign_out(self, agent: str, nonce: str) -> None:

@@ -1,7 +1,7 @@
 """What gateways tell each other, sealed with the secret that they share. Pure.
 
     payload = sealed(secret, {"window": "ada"}, home, time.time(), nonce)
-    said = Opener(secret, home).opened(payload, time.time())        # None for what no gateway with this secret said
+    found = Opener(secret, own_home).opened(payload, time.time())   # None for what no gateway with this secret said
 
 Any node of the fabric can publish where gateways listen. Without the seal it could close every console.
 """
@@ -38,14 +38,14 @@ class Opener:
         body = _body(payload)
         return body is not None and body[0] == self._home
 
-    def opened(self, payload: object, now: float) -> dict[str, Any] | None:
-        """Return what was said; None for what is not sealed so, is old, or was heard before."""
+    def opened(self, payload: object, now: float) -> tuple[str, dict[str, Any]] | None:
+        """Return whose home says it, and what; None for what is not sealed so, is old, or was heard before."""
         body = _body(payload)
         if body is None or not isinstance(payload, dict):
             return None
         if not hmac.compare_digest(_seal(self._secret, payload["news"]), payload["seal"]):
             return None
-        _, at, nonce, said = body
+        home, at, nonce, said = body
         while self._heard and now - next(iter(self._heard.values())) > 2 * FRESH_S:
             self._heard.popitem(last=False)
         if abs(now - at) > FRESH_S or nonce in self._heard or not isinstance(said, dict):
@@ -53,7 +53,7 @@ class Opener:
         self._heard[nonce] = now
         while len(self._heard) > MOST_HEARD:
             self._heard.popitem(last=False)
-        return said
+        return home, said
 
 
 def _seal(secret: bytes, text: str) -> str:

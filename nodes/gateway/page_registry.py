@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -16,16 +17,20 @@ from typing import Any
 
 from nodes.gateway.browser_messages import Hello
 from nodes.gateway.close_codes import CloseCode
-from nodes.gateway.ended import session_name
+from nodes.gateway.ended import session_name, token_name
 from nodes.gateway.endings import Endings
+from nodes.gateway.gateways import Gateways
 from nodes.gateway.hub import Hub
 from nodes.gateway.page_moves import Moves
 from nodes.gateway.page_session import PageSession
 from nodes.gateway.places import Places
-from nodes.gateway.tokens import TOKEN_S, Token, public_name, read_token
+from nodes.gateway.tokens import ROTATE_S, TOKEN_S, Token, public_name, read_token
 from nodes.gateway.window import Line
 
 log = logging.getLogger("nodes.gateway")
+
+OLDER = math.ceil(TOKEN_S / ROTATE_S) + 1
+"""So many generations before a token may not be too old yet, if its document stayed open."""
 
 
 class Crowded(Exception):
@@ -35,25 +40,26 @@ class Crowded(Exception):
 class Sessions:
     """All sessions here. Used in the event loop.
 
+    gateways: the others, which have sessions, too
     endings:  where sessions are said to be over, at whichever gateway
 
     A session has a place while it has a browser, and from when an agent has had to do with it until it ends. One that
     waits for its browser without a place is kept as long as others, but makes way when there are too many of them.
     """
 
-    def __init__(self, hub: Hub, endings: Endings) -> None:
+    def __init__(self, hub: Hub, gateways: Gateways, endings: Endings) -> None:
         self._hub, self._endings = hub, endings
         self._here: dict[str, PageSession] = {}
         """By id: every session from `_add` to `_remove`, with a browser or waiting for one."""
-        self._names: dict[str, PageSession] = {}
-        """The same by their names on the fabric."""
+        self._by_name: dict[str, PageSession] = {}
+        """Those of `_here` by the names that frame nodes and agents know them by."""
         self._places = Places()
         """Those of `_here` that have a place."""
         self._resting: OrderedDict[str, PageSession] = OrderedDict()
         """Those of `_here` that have none, by id, in the order in which their browsers left; at most `max_pages`."""
         self._opening: dict[str, tuple[asyncio.Lock, int]] = {}
         """By id: the lock of `_one_at_a_time`, and how many hold it or wait for it; none stays at 0."""
-        self._moves = Moves(hub, self._let_go_to, self._origin_of)
+        self._moves = Moves(hub, gateways, self._let_go_to, self._origin_of)
         hub.on_connection.append(self._tell_connection)
 
     def __len__(self) -> int:
@@ -64,15 +70,12 @@ class Sessions:
         """How many have a browser at present. From any thread."""
         return sum(session.window.line is not None for session in list(self._here.values()))
 
-    def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until other gateways can ask here. Not in the event loop."""
-        return self._moves.wait_ready(timeout_s)
-
     async def origin(self, session: str, home: str) -> str | None:
         """Return the origin of a session's page, wherever it is: the gateway there has compared it with those that it
         allows. None when that is not known.
 
-        home:  where the session is
+        session:  its name, as frame nodes and agents know it
+        home:     where the session is
         """
         return await self._moves.origin(session, home)
 
@@ -91,6 +94,7 @@ class Sessions:
                 session, why = await self._resume(token, hello, address)
                 if session is not None:
                     session.join(line, hello, token.generation, True, None)
+                    self._end_older(token)
                     return session
         self._check_room(address)
         session = self._add(PageSession(self._hub, hello.origin, address, hello.buttons))
@@ -141,7 +145,7 @@ class Sessions:
         for session in list(self._here.values()):
             session.close(release=False)
         self._here.clear()
-        self._names.clear()
+        self._by_name.clear()
         self._moves.close()
 
     # ── coming back ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -185,6 +189,9 @@ class Sessions:
         """Have the gateway where a session lives let it go; None: it has, or is dead."""
         if session_name(token.session) in self._endings:
             return "over"
+        if token_name(token.session, token.generation) in self._endings:
+            self._hub.counts["expired_tokens"] += 1
+            return "expired"
         own = self._hub.node.home
         home = (self._moves.home_of(token.session) or own) if token.home == own else token.home
         if home == own:
@@ -193,6 +200,11 @@ class Sessions:
             self._hub.counts["expired_tokens"] += 1
             return "expired"
         return await self._moves.fetch(token.session, token.generation, instance, home)
+
+    def _end_older(self, token: Token) -> None:
+        """This one was shown: those before it are no good any more, also where nothing is known of the session."""
+        for generation in range(max(1, token.generation - OLDER), token.generation):
+            self._endings.end(token_name(token.session, generation), time.time() + TOKEN_S)
 
     async def _let_go_to(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Another gateway has a browser with a token of this session; see `Moves`."""
@@ -209,7 +221,7 @@ class Sessions:
             return {"moved_to": None, "why": why}
 
     def _origin_of(self, session: str) -> str | None:
-        found = self._names.get(session)
+        found = self._by_name.get(session)
         return None if found is None else found.origin
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -231,13 +243,13 @@ class Sessions:
             raise Crowded("too many new pages of one address at once")
 
     def _add(self, session: PageSession) -> PageSession:
-        self._here[session.ident] = self._names[session.page.session] = session
+        self._here[session.ident] = self._by_name[session.page.session] = session
         self._places.take(session)
         self._moves.came(session.ident)
         return session
 
     def _remove(self, session: PageSession) -> None:
-        del self._here[session.ident], self._names[session.page.session]
+        del self._here[session.ident], self._by_name[session.page.session]
         self._resting.pop(session.ident, None)
         self._places.free(session)
 

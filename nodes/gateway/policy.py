@@ -13,9 +13,6 @@ from urllib.parse import urlsplit
 from fabric.errors import NotAllowed, ScopeError, expected
 from fabric.topics import covers, matches, scope, validate_filter, validate_topic
 
-OWN = "site_connect"
-"""First level of what frame nodes, agents and gateways tell each other: never a page's."""
-
 
 @dataclass(frozen=True)
 class Policy:
@@ -35,8 +32,8 @@ class Policy:
         filters = tuple(subscribe), tuple(publish)
         for each in (*filters[0], *filters[1]):
             validate_filter(each)
-            if scope(each) != "" or each.partition("/")[0] in ("+", "#", OWN):
-                wanted = f"a filter whose first level is written out, and is not {OWN} or one with ~ or $"
+            if scope(each) != "" or each.partition("/")[0] in ("+", "#"):
+                wanted = "a filter whose first level is written out, without ~ or $"
                 raise ScopeError(expected("public filter", each, wanted))
         return cls(*filters, frozenset(origin_of(each) for each in origins))
 

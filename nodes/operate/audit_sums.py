@@ -20,6 +20,7 @@ FIELDS = ("event", "who", "from", "door", "topic", "filter", "why")
 MAX_CHARS = 200
 """Of each field; the rest is cut, and … stands for it."""
 MAX_KINDS = 10_000
+"""Of all events together; 25 MB with the longest fields."""
 MAX_KINDS_OF_WHO = 1_000
 """So that one who tries many topics does not push out the others."""
 KINDS_OF_EVENT = 100

@@ -53,7 +53,8 @@ class FabricEnd:
         if send.topic.startswith(_SESSIONS):
             keys = {agent: engagement_of(self._key, self._session, agent) for agent in agents}
             headers = by_page(keys, send.topic, send.payload, time.time())
-        self.host.node.publish(topic, send.payload, headers, timeout_s=0)
+        publish = self.host.node.publish_system if topic.startswith("$") else self.host.node.publish
+        publish(topic, send.payload, headers, timeout_s=0)
 
     def _hold(self, hold: Hold) -> None:
         ident = hold.subscription

@@ -11,8 +11,10 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import pytest
 
 from fabric import Node
+from fabric.identity.keys import load as load_keys
 from tests.faults.ledger import TOPICS, Books, Steady
 from tests.support.processes import ROOT
 from tests.support.stacks import SCRIPTS, Scripts, runs
@@ -146,6 +149,59 @@ def load(nodes: list[Node], root: str) -> Iterator[list[Books]]:
     for name, each in books:
         each.settle(work[name].accepted, 30)
         settled.append(each)
+
+
+@contextlib.contextmanager
+def overheard(link: str) -> Iterator[list[bytes]]:
+    """Yield all frames that pass a link, in both directions; they are there when the block has ended."""
+    frames: list[bytes] = []
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003)) as tap:  # every protocol
+        tap.bind((link, 0))
+        tap.settimeout(0.2)
+        ended = threading.Event()
+
+        def listen() -> None:
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    frames.append(tap.recv(65_535))
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield frames
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_with_keys_nothing_on_the_wire_can_be_read_and_strangers_get_nothing(lab: Scripts, run_fabric: Run) -> None:
+    keys = lab.folder / "keys"
+    lab.env["FABRIC_KEYS"] = str(keys)
+    done = lab.run("lab", "up", "--hosts", "2", timeout_s=180)
+    if done.returncode == 3:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    tag, net = lab.env["FABRIC_LAB"], lab.env["FABRIC_LAB_NET"]
+    bases = [f"tcp://{net}.{number}:5570" for number in (1, 2)]
+    assert run_fabric("keys", "add", "me", "--keys", str(keys)).returncode == 0
+    assert lab.run("up").returncode == 0, "the new rules are taken to the hosts"
+    assert run_fabric("status", "--connect", bases[0], "--connect-timeout", "2").returncode == 4
+    heard = Box()
+    with (
+        overheard(f"{tag}h1") as frames,
+        Node(bases[0], keys=load_keys(keys, "me")) as one,
+        Node(bases[1], keys=load_keys(keys, "me")) as other,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain,
+    ):
+        other.wait_ack(other.subscribe("quite/readable/#", heard), 15)
+        one.publish("quite/readable/topic", {"says": "readable payload"})
+        heard.wait(1, 15)
+        plain.sendto(b"said plainly", (f"{net}.1", 9))
+    wire = b"".join(frames)
+    assert len(wire) > 1_000 and b"said plainly" in wire, "the tap works"
+    for words in (b"quite/readable", b"readable payload", b"$fabric/proxy", b"$ack/"):
+        assert words not in wire
+    assert lab.run("lab", "down", timeout_s=120).returncode == 0
 
 
 def files_of(folder: Path) -> set[Path]:

@@ -15,6 +15,8 @@ from fabric.wire import Encoder
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, mesh, until
 
+pytestmark = pytest.mark.plain_sockets
+
 Proxies = list[ProxyProcess]
 
 

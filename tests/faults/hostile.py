@@ -60,9 +60,8 @@ class Hostile:
 
 def phantoms(count: int, first_port: int = 20_000) -> list[Record]:
     """Proxies that do not exist, at addresses where nobody listens."""
-    return [
-        Record(f"ph{n}", secrets.token_hex(16), f"tcp://127.0.0.1:{first_port + 6 * (n % 1_500)}") for n in range(count)
-    ]
+    bases = [f"tcp://127.0.0.1:{first_port + 6 * (n % 1_500)}" for n in range(count)]
+    return [Record(f"ph{first_port}-{n}", secrets.token_hex(16), base) for n, base in enumerate(bases)]
 
 
 def incarnations(record: Record) -> Iterator[Record]:

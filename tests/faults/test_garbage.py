@@ -31,6 +31,8 @@ from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, until
 from tests.support.waiting import mesh as mesh_of
 
+pytestmark = pytest.mark.plain_sockets
+
 GARBAGE_S = float(os.environ.get("FABRIC_GARBAGE_S", "6"))
 MIB = 1024 * 1024
 MAX_GROWTH_BYTES = 50 * MIB

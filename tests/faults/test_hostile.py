@@ -32,6 +32,8 @@ from tests.faults.zmtp import PORTS, RawPeer, endpoint
 from tests.support.processes import free_base
 from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
+pytestmark = pytest.mark.plain_sockets
+
 MIB = 1024 * 1024
 HOSTILE_S = float(os.environ.get("FABRIC_HOSTILE_S", "8"))
 

@@ -55,6 +55,13 @@ class RawPeer:
 
     def __init__(self, tcp_endpoint: str, socket_type: str) -> None:
         self.socket = connect(tcp_endpoint)
+        try:
+            self._shake_hands(socket_type)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _shake_hands(self, socket_type: str) -> None:
         self.socket.sendall(GREETING + ready(socket_type))
         greeting = self._take(64)
         assert greeting[:1] == b"\xff" and greeting[9:10] == b"\x7f", f"no ZMTP greeting: {greeting!r}"

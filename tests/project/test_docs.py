@@ -74,6 +74,8 @@ def flaw(words: list[str]) -> str:
     if words[0] != "fabric":
         return ""
     command = main.command(words[1]) if words[1] in main.COMMANDS else None
+    if isinstance(command, click.Group):
+        command = command.commands.get(words[2])
     if command is None:
         return "there is no such command"
     options = {each for param in command.params if isinstance(param, click.Option) for each in param.opts}
@@ -83,6 +85,7 @@ def flaw(words: list[str]) -> str:
 
 def test_flaw_finds_what_is_wrong() -> None:
     assert flaw(["fabric", "sub", "a/#", "--connect", "x"]) == "" == flaw(["scripts/up", "--proxies", "3"])
+    assert flaw(["fabric", "keys", "add", "x", "--role", "node"]) == "" != flaw(["fabric", "keys", "ad", "x"])
     assert flaw(["fabric", "subscribe"]) and flaw(["fabric", "sub", "--conect", "x"]) and flaw(["scripts/upp"])
 
 

@@ -130,12 +130,16 @@ def test_a_host_has_the_keys_of_what_runs_there_and_no_others(scripts: Scripts) 
 
 
 def test_what_the_environment_says_of_keys_is_not_handed_on(scripts: Scripts) -> None:
-    """The plan says who has which."""
+    """The plan says who has which. The folder may be the one where they are placed."""
     scripts.use(STAND_IN.replace("*) echo", "*) env | grep ^FABRIC_; echo"))
-    scripts.env |= {"FABRIC_KEYS": "all", "FABRIC_IDENTITY": "me"}
+    keys = scripts.state / "keys"
+    scripts.env |= {"FABRIC_KEYS": str(keys), "FABRIC_IDENTITY": "me"}
     assert scripts.up("--proxies", "1").returncode == 0
     assert "FABRIC_KEYS" not in scripts.log("p1") and "FABRIC_IDENTITY" not in scripts.log("p1")
-    assert (scripts.folder / "all" / "p1.key").exists(), "as the default of --keys"
+    made = {path.name: path.read_bytes() for path in keys.iterdir() if path.suffix}
+    assert made.keys() == {"keys.toml", "p1.key", "mesh.key", "scripts.key"} and all(made.values())
+    assert scripts.up().returncode == 0
+    assert {path.name: path.read_bytes() for path in keys.iterdir() if path.suffix} == made
 
 
 def can_store() -> bool:
@@ -286,8 +290,8 @@ def test_wrong_input_is_one_line_and_starts_nothing(
 ) -> None:
     files = {
         "BAD": "proxies = ",
-        "HOST": 'runner = "ip netns exec {host}"\n[hosts.nowhere]\naddress = "10.0.0.1"',
-        "LACKS": 'runner = "env"\n[hosts.h]\naddress = "10.0.0.1"\nfabric = "/nowhere/fabric"',
+        "HOST": 'insecure = true\nrunner = "ip netns exec {host}"\n[hosts.nowhere]\naddress = "10.0.0.1"',
+        "LACKS": 'insecure = true\nrunner = "env"\n[hosts.h]\naddress = "10.0.0.1"\nfabric = "/nowhere/fabric"',
     }
     done = scripts.run(verb, *(scripts.describe(files[word]) if word in files else word for word in args))
     assert (done.returncode, done.stdout) == (code, "")

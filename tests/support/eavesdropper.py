@@ -29,7 +29,7 @@ class Eavesdropper:
         endpoints = Endpoints.parse(base)
         self._context = zmq.Context()
         self._sub, self._push = self._context.socket(zmq.SUB), self._context.socket(zmq.PUSH)
-        for prefix in (b"$inbox/", b"$fabric/service/", b"~pagesession/", b"site_connect/"):
+        for prefix in (b"$inbox/", b"$fabric/service/", b"~pagesession/", b"$site_connect/"):
             self._sub.setsockopt(zmq.SUBSCRIBE, prefix)
         self._sub.setsockopt(zmq.RCVTIMEO, 100)
         self._push.setsockopt(zmq.LINGER, 0)
@@ -44,8 +44,8 @@ class Eavesdropper:
 
     def __enter__(self) -> Eavesdropper:
         def hears() -> bool:
-            self.say("site_connect/nothing", None)
-            return any(part.startswith(b"site_connect/nothing\0") for part in list(self.parts.items))
+            self.say("$site_connect/nothing", None)
+            return any(part.startswith(b"$site_connect/nothing\0") for part in list(self.parts.items))
 
         until(hears, "it hears")
         return self

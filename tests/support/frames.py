@@ -37,7 +37,7 @@ class Asker:
         self.client = Client(self.node, attempts=attempts)
         self._acquaintance = Acquaintance(secrets.token_bytes(32))
         self.heard = Box()
-        for topic_filter in (f"~pagesession/{self.home}/#", "site_connect/#"):
+        for topic_filter in (f"~pagesession/{self.home}/#", "$site_connect/#"):
             assert self.node.wait_ack(self.node.subscribe(topic_filter, self.heard), PATIENCE_S).ok
 
     def __enter__(self) -> Asker:
@@ -47,14 +47,14 @@ class Asker:
         self.node.close()
 
     def ask(self, operation: str, deadline_s: float = PATIENCE_S, key: str | None = None, **body: Any) -> Any:
-        asked = proven_body(operation, body, time.time(), key or "", self._met())
+        asked = proven_body(operation, body, time.time(), key or "", self.met())
         return unproven(self.client.request(FRAME_SERVICE, operation, asked, deadline_s=deadline_s))
 
     def submit(self, operation: str, deadline_s: float = PATIENCE_S, **body: Any) -> Future[Any]:
-        asked = proven_body(operation, body, time.time(), "", self._met())
+        asked = proven_body(operation, body, time.time(), "", self.met())
         return self.client.submit(FRAME_SERVICE, operation, asked, deadline_s=deadline_s)
 
-    def _met(self) -> Acquaintance:
+    def met(self) -> Acquaintance:
         """What it has agreed on with the frame nodes, at its first request."""
         if not self._acquaintance.is_made:
             answer = self.client.request(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fabric import Node, Proxy
-from fabric.identity.keys import RULES_FILE, SUFFIX, Keys, new_pair
+from fabric.identity.keys import FOLDER_VARIABLE, IDENTITY_VARIABLE, RULES_FILE, SUFFIX, Keys, new_pair
 from fabric.identity.rules import MESH, Rules, parse
 from fabric.rights import tag_of
 from fabric.sockets import Curve
@@ -98,3 +98,15 @@ class KeyFolder:
 def stranger(folder: KeyFolder) -> Curve:
     """Return a key that nobody has, which knows the proxies' one."""
     return Curve(folder.mesh[0], *new_pair())
+
+
+def variables(path: Path) -> dict[str, str]:
+    """Make a folder of keys for all that tests start; return what names it in the environment.
+
+    Whatever is told nothing else has a key then, see `processes.IDENTITY_OF`: one for proxies, one for frame nodes, one
+    for gateways, and one for the tests themselves, which may do nearly everything.
+    """
+    identities = {"proxy": "proxy", "frame": "frame", "gateway": ("gateway", "public"), "tester": WIDE}
+    public = {"publish": ["news/+", "ask/+"], "subscribe": ["news/#"]}
+    folder = KeyFolder(path, identities, {"public": public})
+    return {FOLDER_VARIABLE: str(folder.path), IDENTITY_VARIABLE: "tester"}

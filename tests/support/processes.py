@@ -47,6 +47,18 @@ def environment(**changes: str) -> dict[str, str]:
     return env | changes
 
 
+IDENTITY_OF = {"frame": "frame", "gateway": "gateway", "agent": "gateway", "page": "gateway"}
+"""With `--with-keys`, who a command is; any other is `tester`, as the tests themselves are."""
+
+
+def _as_somebody(command: Sequence[str], env: dict[str, str]) -> dict[str, str]:
+    """With keys, have a command of ours be who it should be, and nobody more."""
+    if not env.get("FABRIC_KEYS") or env.get("FABRIC_IDENTITY") != "tester" or FABRIC[-1] not in command[:-1]:
+        return env
+    word = command[list(command).index(FABRIC[-1]) + 1]
+    return {**env, "FABRIC_IDENTITY": IDENTITY_OF.get(word, "tester")}
+
+
 class Process:
     """A child with its lines captured: `stdout` and `stderr` are lists of lines that grow as it speaks."""
 
@@ -56,7 +68,7 @@ class Process:
         self.command = list(command)
         self.log_dir = log_dir
         self.name = name or Path(command[0]).name
-        self._env = environment() if env is None else env
+        self._env = _as_somebody(self.command, environment() if env is None else env)
         self.stdout: list[str] = []
         self.stderr: list[str] = []
         self._heard = threading.Condition()

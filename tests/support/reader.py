@@ -5,7 +5,8 @@
     json NAME    typed into the process `fabric NAME` (none named: the one started last)
     text NAME    what that process prints; none named: a `fabric sub`, page or agent started last, or what the block
                  before it printed. `…` stands for anything. Of a page or an agent other lines may come between
-    toml         a description of a fabric, read by `fabric plan`; with [[rules]], the file rules.toml
+    toml         a description of a fabric, read by `fabric plan`; with [[rules]], the file rules.toml; with [roles.…],
+                 more of keys/keys.toml
     html, js     for browsers; tests/e2e/test_docs_web_site.py and test_privacy_rules.py run them
     (no word)    a drawing, or commands that a page only names
 
@@ -118,7 +119,10 @@ class Reader:
         for line in block.commands():
             here = self._here(line)
             words = shlex.split(here, comments=True)
-            if words[0] == "fabric" and (words[1] in RUN_ON or (words[1] == "sub" and "--count" not in words)):
+            if words[0] == "export":
+                name, value = words[1].split("=")
+                self.env[name] = str(self._folder / value)
+            elif words[0] == "fabric" and (words[1] in RUN_ON or (words[1] == "sub" and "--count" not in words)):
                 self._start(words[1:])
             elif words[0] == "curl":
                 with urllib.request.urlopen(words[1], timeout=TIMEOUT_S) as answer:
@@ -177,6 +181,9 @@ class Reader:
     def _toml(self, block: Block) -> None:
         if "[[rules]]" in block.text:
             (self._folder / "rules.toml").write_text(block.text, encoding="utf-8")
+        elif "[roles." in block.text:
+            with open(self._folder / "keys" / "keys.toml", "a", encoding="utf-8") as rules:
+                rules.write(f"\n{block.text}")
         else:
             assert make(read(block.text), fabric="fabric", state="/s").processes
 

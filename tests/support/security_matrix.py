@@ -95,7 +95,7 @@ SAYINGS = (
     Say("says that another serves `frame`", "$fabric/service/frame/{other}0"),
     Say("speaks as the frame of another's page", "~pagesession/{other}0/s/frame/state"),
     Say("speaks in another's page", "~pagesession/{other}0/s/form"),
-    Say("speaks as a gateway", "site_connect/gateways"),
+    Say("speaks as a gateway", "$site_connect/gateways"),
 )
 HEARINGS = (
     Hear("subscribes to everything", "", "operator", "plain/1"),
@@ -106,7 +106,7 @@ HEARINGS = (
     Hear("subscribes to all inboxes", "$inbox/", "operator", "$inbox/{other}0/replies"),
     Hear("subscribes to another's watermarks", "$ack/{other}0", "frame", "$ack/{other}0/w"),
     Hear("subscribes to another's page", "~pagesession/{other}0/", "frame", "~pagesession/{other}0/s/form"),
-    Hear("subscribes to what gateways say", "site_connect/", "frame", "site_connect/gateways"),
+    Hear("subscribes to what gateways say", "$site_connect/", "frame", "$site_connect/gateways"),
     Hear("subscribes to the audit", "$fabric/audit/", "", "$fabric/audit/p1/publish_denied"),
 )
 DOINGS = (
@@ -337,6 +337,8 @@ def _do(world: World, peer: Peer, who: str, act: tuple[str, ...]) -> str:
         parts = [parts[0], parts[1][1:]]  # as proxies send it: there nobody needs to be told apart
     for part in parts:
         peer.socket.send(part)
+    if do.act == "part" and peer.door != "link":
+        return _is_turned_away(world, peer, before)
     heard = world.fence(peer, who)
     if peer.door == "out":
         token = world.folder.tag(who) + "1"
@@ -354,6 +356,16 @@ def _do(world: World, peer: Peer, who: str, act: tuple[str, ...]) -> str:
     if any(b"/m\0" in part for part in heard):
         return "answered"
     return _kind(world, before)
+
+
+def _is_turned_away(world: World, peer: Peer, before: dict[str, int]) -> str:
+    """Who sent that is cut, and turned away for a while; return what was counted. After that it may come again."""
+    until(lambda: _kind(world, before) != NOTHING, "it is counted")
+    assert world.proxy._guard and world.proxy._guard._doorkeeper
+    barred = world.proxy._guard._doorkeeper._barred
+    until(lambda: barred, "its key is barred")
+    barred.clear()
+    return _kind(world, before) + ", and cut"
 
 
 def _kind(world: World, before: dict[str, int]) -> str:
@@ -394,7 +406,7 @@ def _rule(world: World, door: str, may: Permissions, act: Say | Hear | Do) -> st
         "marker": "refused: `guest`" if door == "guest" else "answered",
         "record": {"guest": "refused: `guest`", "out": "refused: `sender`"}.get(door, "**taken in**"),
         "claim": {"guest": "refused: `guest`", "out": NOTHING}.get(door, "answered"),
-        "part": "refused: `not_control`",
+        "part": "refused: `not_control`" + (", and cut" if door != "link" else ""),
     }[act.act]
 
 

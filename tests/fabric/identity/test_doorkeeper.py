@@ -158,8 +158,8 @@ def test_whatever_is_asked_gets_an_answer(house: House, request_: list[bytes]) -
 
 def test_what_it_decides_in_words(house: House, folder: KeyFolder) -> None:
     key = folder.pairs["bi"][0]
-    assert house.keeper.decide("in", "::1", b"CURVE", key) == Decision(
+    assert house.keeper.decide("in", "::1", b"CURVE", key, 0.0) == Decision(
         "in", "::1", key, "bi", "its roles (guest) do not enter here"
     )
-    assert house.keeper.decide("in", "::1", b"PLAIN", key).why == "no key was shown"
-    assert house.keeper.decide("cellar", "::1", b"CURVE", key).why == "no such door"
+    assert house.keeper.decide("in", "::1", b"PLAIN", key, 0.0).why == "no key was shown"
+    assert house.keeper.decide("cellar", "::1", b"CURVE", key, 0.0).why == "no such door"

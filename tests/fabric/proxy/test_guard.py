@@ -19,7 +19,7 @@ from fabric import Node, Proxy, sockets
 from fabric.core.steering import Place
 from fabric.errors import KeysError, NotAllowed
 from fabric.identity.doorkeeper import ENDPOINT
-from fabric.proxy.guard import LOOK_S, PATIENCE_S, Guard
+from fabric.proxy.guard import BAR_S, LOOK_S, PATIENCE_S, Guard
 from tests.support.keys import KeyFolder
 from tests.support.processes import free_base
 from tests.support.waiting import Box, until
@@ -216,7 +216,7 @@ def test_what_was_denied_is_told_with_names_and_counted(hand: Hand, folder: KeyF
     gate.subscribed(Place.GUEST, 900, shop, b"secret/")
     gate.spoke(Place.OUT, 901, shop, b"\x02abc")
     gate.refusal(f"{2:016x}{'x' * 40}".encode(), b"a", b"")
-    hand.guard.tell_news()
+    hand.guard.tell_news(0.0)
     shop_is = {"who": "shop", "why": "no such right"}
     assert hand.told.items == [
         {"event": "publish_denied", "door": "in", "topic": "secret/\ufffd", **shop_is},
@@ -229,7 +229,7 @@ def test_what_was_denied_is_told_with_names_and_counted(hand: Hand, folder: KeyF
     folder.revoke("shop")
     hand.guard.look(0.0)
     gate.refusal(shop, b"orders/1", b"")
-    hand.guard.tell_news()
+    hand.guard.tell_news(0.0)
     assert hand.told.items[-1] == {**hand.told.items[3], "topic": "orders/1", "who": "shop"}, "it had that name"
 
 
@@ -242,7 +242,7 @@ def test_who_connects_is_told_but_for_the_proxys_own_tries(hand: Hand, folder: K
         asking.send_multipart([b"1.0", b"1", door.encode(), b"::1", b"", b"CURVE", raw])
         asking.recv_multipart()
     asking.close()
-    hand.guard.tell_news()
+    hand.guard.tell_news(0.0)
     hand.guard.close()
     context.term()
     assert [(event["event"], event["who"], event["door"], event["from"]) for event in hand.told.items] == [
@@ -251,6 +251,21 @@ def test_who_connects_is_told_but_for_the_proxys_own_tries(hand: Hand, folder: K
         ("connected", "p2", "link", "::1"),
     ]
     assert hand.told.items[1]["why"] == "its roles (shop) do not enter here"
+
+
+def test_who_sends_what_nobody_may_is_turned_away_for_a_while(hand: Hand, folder: KeyFolder) -> None:
+    context = sockets.new_context()
+    hand.guard.open(context)
+    keeper, key, other = hand.guard._doorkeeper, folder.pairs["shop"][0], folder.pairs["desk"][0]
+    assert keeper is not None
+    hand.guard.gate.spoke(Place.OUT, 901, f"{1:016x}{key}".encode(), b"\x02abc")
+    hand.guard.gate.spoke(Place.OUT, 902, f"{2:016x}{'x' * 40}".encode(), b"\x02abc")
+    hand.guard.tell_news(5.0)
+    assert keeper.decide("out", "::1", b"CURVE", key, 5.0 + BAR_S - 0.1).why.startswith("it sent what nobody may")
+    assert keeper.decide("out", "::1", b"CURVE", key, 5.0 + BAR_S).why == ""
+    assert keeper.decide("out", "::1", b"CURVE", other, 6.0).why == ""
+    hand.guard.close()
+    context.term()
 
 
 # --- a proxy

@@ -21,14 +21,12 @@ from fabric.proxy.membership import (
     DOUBT_S,
     FRESH_S,
     GONE_S,
-    HOLD_S,
     MAX_HEARSAY,
     MAX_HOMES,
     MAX_RIVALS,
     MAX_STRANGERS,
     MEMORY_S,
     PATIENCE_S,
-    TRY_VOUCHED_S,
     Admit,
     Ask,
     Fatal,
@@ -38,6 +36,7 @@ from fabric.proxy.membership import (
     Tell,
     Unlink,
 )
+from fabric.proxy.peer import HOLD_S, TRY_VOUCHED_S, Peer
 from tests.support.mesh_world import MeshWorld, SimulatedProxy
 
 TRANSCRIPTS = sorted((Path(__file__).parents[2] / "transcripts").glob("mesh_*.txt"))
@@ -235,9 +234,7 @@ def test_a_hole_is_noticed() -> None:
     """The promise is worth its test: a proxy that does not wait for the others' word trips over it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(membership, "FRESH_S", float("inf"))
-        patch.setattr(
-            membership.Peer, "linked_us_at", property(lambda peer: 0.0, lambda peer, value: None), raising=False
-        )
+        patch.setattr(Peer, "linked_us_at", property(lambda peer: 0.0, lambda peer, value: None), raising=False)
         with pytest.raises(AssertionError, match="has not linked it"):
             for seed in range(100):
                 storm(seed, cuts=False)
@@ -280,7 +277,7 @@ class Hand:
         """This peer answers the next marker, and calls us linked."""
         return self.membership.probe_answered(view_of(record, state, us(True), *others), self.nonce(), self.now)
 
-    def peer(self, name: str = "p2") -> membership.Peer:
+    def peer(self, name: str = "p2") -> Peer:
         return self.membership.peers[name]
 
 
@@ -565,6 +562,19 @@ def test_so_many_strangers_and_no_more_and_each_has_its_time() -> None:
     hand.tick(0.2)
     assert links(hand.membership.marker_heard(phantom(9), hand.now)) == [Unlink("ipc://x0"), Link("ipc://x9")]
     assert len(hand.membership.peers) == MAX_STRANGERS
+
+
+def test_a_crowd_of_strangers_fills_no_log() -> None:
+    """Eight are told of; then only those that prove to be there, once they do."""
+    hand = Hand()
+    told: list[str] = []
+    for number in range(1_000):
+        for effect in [*hand.membership.marker_heard(phantom(number), hand.now), *hand.tick()]:
+            told += [effect.event["event"]] if isinstance(effect, Tell) else []
+    assert told.count("peer_joined") == MAX_STRANGERS and len(told) <= 3 * MAX_STRANGERS + 1
+    hand.membership.marker_heard(OTHER, hand.now)
+    events = [each.event["event"] for each in hand.link() if isinstance(each, Tell)]
+    assert events == ["peer_joined", "link_up"]
 
 
 def test_who_was_linked_is_no_stranger_any_more() -> None:

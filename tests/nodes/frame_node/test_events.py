@@ -55,7 +55,7 @@ def test_a_page_and_each_agent_concerned_are_told_and_no_agent_sees_the_code() -
     (page_topic, to_page), *others = wire.published
     assert page_topic == f"~pagesession/home/{PAGE.session}/frame/state"
     assert (to_page["code"], to_page["version"], to_page["lease_s"]) == ("012345", 3, 30.0)
-    assert {topic for topic, _ in others} == {"site_connect/agent/ann/state", "site_connect/agent/bob/state"}
+    assert {topic for topic, _ in others} == {"$site_connect/agent/ann/state", "$site_connect/agent/bob/state"}
     assert all(state["version"] == 3 and "012345" not in map(str, state.values()) for _, state in others)
 
 
@@ -64,7 +64,7 @@ def test_buttons_are_told_when_they_have_changed_or_it_is_time() -> None:
     telling = events(wire)
     for available, always in (({}, False), ({"help": 1}, False), ({"help": 1}, False), ({"help": 1}, True)):
         telling.tell_buttons(available, always)
-    assert wire.published == [("site_connect/buttons", {"help": 1})] * 2
+    assert wire.published == [("$site_connect/buttons", {"help": 1})] * 2
 
 
 def test_a_transport_that_is_full_is_waited_for_once_and_what_it_refuses_is_counted(

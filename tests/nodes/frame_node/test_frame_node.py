@@ -278,6 +278,7 @@ def test_a_request_that_fails_says_so_and_harms_no_other(
         return reply
 
     monkeypatch.setattr(Work, "_do", failing)
+    asker.met()  # while the store can be read
     with frame._store.lock:
         asked = [asker.submit("grant_code", **body) for body in (asker.page(), broken, asker.page())]
         until(lambda: frame.server.stats()["in_flight"] == 3, "all wait")
@@ -301,11 +302,18 @@ def test_what_cannot_be_published_is_counted_and_heartbeats_make_it_good(
         waits.append(timeout_s)
         raise RequestTimeout("no room")
 
+    say = frame._events._node.publish_system
+
+    def refuse_site_connect(topic: str, payload: Any, headers: Any = None, *, timeout_s: float = 0.0) -> int:
+        own = topic.startswith("$site_connect/")
+        return refuse(topic, payload, timeout_s=timeout_s) if own else say(topic, payload, headers, timeout_s=timeout_s)
+
     asker.sign_in("ann")
     page = asker.grant()
     before = frame._events.untold
     with monkeypatch.context() as patched:
         patched.setattr(frame._events._node, "publish", refuse)
+        patched.setattr(frame._events._node, "publish_system", refuse_site_connect)
         asker.ask("join", agent="ann", code=page["code"])
         assert frame._events.untold - before >= 2 and waits[:2] == [events_module.PUBLISH_S, 0.0]
     assert asker.ask("renew", session=page["session"])["cobrowse"] == "joined"

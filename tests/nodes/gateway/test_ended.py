@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nodes.gateway.ended import MOST_CHARS, MOST_S, Ended, cookie_name, session_name
+from nodes.gateway.ended import MOST_CHARS, MOST_S, Ended, cookie_name, session_name, token_name
 
 
 def test_a_name_is_kept_until_then_and_once() -> None:
@@ -40,3 +40,4 @@ def test_what_others_say_is_judged(name: Any, until: Any) -> None:
 def test_names_tell_no_session() -> None:
     assert cookie_name("n") == "cookie n" and session_name("s" * 22) != session_name("t" * 22)
     assert "s" * 22 not in session_name("s" * 22) and len(session_name("s" * 64)) <= MOST_CHARS
+    assert token_name("s" * 22, 1) != token_name("s" * 22, 2) and len(token_name("s" * 64, 2**53)) <= MOST_CHARS

@@ -16,6 +16,7 @@ import pytest
 
 from fabric import private_files
 from nodes.gateway import endings as module
+from nodes.gateway.ended import Ended
 from nodes.gateway.endings import SHARE_EVERY_S, EndedFile, Endings
 
 HOUR_S = 3_600.0
@@ -62,8 +63,10 @@ def tick(*gateways: StandIn, now: float = 0.0) -> None:
 def test_the_others_hear_of_it_at_once() -> None:
     net = Net()
     one, two = StandIn(net), StandIn(net)
-    one.endings.end("a", time.time() + HOUR_S)
-    assert "a" in one.endings and "a" in two.endings and two.said == [], "who hears it does not say it again"
+    one.endings.end("cookie a", time.time() + HOUR_S)
+    assert "cookie a" in one.endings and "cookie a" in two.endings and two.said == [], (
+        "who hears it does not say it again"
+    )
 
 
 def test_one_that_begins_or_is_connected_again_asks_and_tells() -> None:
@@ -71,22 +74,22 @@ def test_one_that_begins_or_is_connected_again_asks_and_tells() -> None:
     one, two = StandIn(net), StandIn(net)
     tick(one, two)
     two.connect(False)
-    one.endings.end("while two was away", time.time() + HOUR_S)
-    two.endings.end("at two", time.time() + HOUR_S)
-    assert "at two" not in one.endings
+    one.endings.end("cookie while two was away", time.time() + HOUR_S)
+    two.endings.end("cookie at two", time.time() + HOUR_S)
+    assert "cookie at two" not in one.endings
     tick(one, two, now=10.0)
     two.connect(True)
     tick(two, one, now=20.0)
-    assert "while two was away" in two.endings and "at two" in one.endings
+    assert "cookie while two was away" in two.endings and "cookie at two" in one.endings
     three = StandIn(net)
     tick(three, one, two, now=30.0)
-    assert "at two" in three.endings and "while two was away" in three.endings
+    assert "cookie at two" in three.endings and "cookie while two was away" in three.endings
 
 
 def test_who_asks_again_and_again_is_answered_now_and_then() -> None:
     net = Net()
     one, two = StandIn(net), StandIn(net)
-    one.endings.end("a", time.time() + HOUR_S)
+    one.endings.end("cookie a", time.time() + HOUR_S)
     tick(one)
     one.said.clear()
     for now in range(1, 5):
@@ -97,17 +100,26 @@ def test_who_asks_again_and_again_is_answered_now_and_then() -> None:
     assert one.said == ["ended"]
 
 
+def test_any_number_of_sessions_makes_no_cookie_good_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Ended", lambda: Ended(100))
+    one = StandIn(Net())
+    one.endings.end("cookie a", time.time() + HOUR_S)
+    for number in range(1_000):
+        one.endings.end(f"session {number}", time.time() + HOUR_S)
+    assert "cookie a" in one.endings and "session 0" not in one.endings and "session 999" in one.endings
+
+
 def test_very_many_are_told_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_SHARED", 1_200)
     net = Net()
     one, two = StandIn(net), StandIn(net)
     two.connect(False)
     for number in range(2_000):
-        one.endings.end(f"name {number}", time.time() + HOUR_S)
+        one.endings.end(f"session {number}", time.time() + HOUR_S)
     two.connect(True)
     one.said.clear()
     tick(one, now=10.0)
-    assert one.said.count("ended") == 3 and "name 1999" in two.endings and "name 0" not in two.endings
+    assert one.said.count("ended") == 3 and "session 1999" in two.endings and "session 0" not in two.endings
 
 
 def test_it_outlives_a_restart_and_what_is_over_does_not(tmp_path: Path) -> None:
@@ -115,11 +127,17 @@ def test_it_outlives_a_restart_and_what_is_over_does_not(tmp_path: Path) -> None
 
     async def story() -> None:
         first = StandIn(Net(), EndedFile(path))
-        first.endings.end("a", time.time() + HOUR_S)
-        first.handlers["ended"]([["from another", time.time() + HOUR_S], ["over", 1.0], "nonsense", [1, 2], ["x"]])
+        first.endings.end("cookie a", time.time() + HOUR_S)
+        later = time.time() + HOUR_S
+        nonsense = [["of another kind", later], "nonsense", [1, 2], ["x"], ["session over", 1.0]]
+        first.handlers["ended"]([["token from another", later], *nonsense])
         await first.endings.written()
         again = StandIn(Net(), EndedFile(path))
-        assert "a" in again.endings and "from another" in again.endings and "over" not in again.endings
+        assert (
+            "cookie a" in again.endings
+            and "token from another" in again.endings
+            and "session over" not in again.endings
+        )
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
     asyncio.run(story())
@@ -160,9 +178,9 @@ def test_what_cannot_be_written_holds_all_the_same(tmp_path: Path) -> None:
         one = StandIn(Net(), EndedFile(folder / "ended"))
         (folder / "ended").unlink()
         folder.rmdir()
-        one.endings.end("a", time.time() + HOUR_S)
+        one.endings.end("cookie a", time.time() + HOUR_S)
         await one.endings.written()
-        assert "a" in one.endings
+        assert "cookie a" in one.endings
         assert one.hub.counts == {"endings_unwritten": 1}
 
     asyncio.run(story())

@@ -159,9 +159,9 @@ def test_topics_of_the_fabric_come_as_far_as_they_are_public(url: str) -> None:
             await two.send("publish", topic="news/a", payload=2)
             assert (await one.get("message"))["payload"] == 2
             for ident, (kind, where) in enumerate(
-                [("subscribe", "#"), ("subscribe", "site_connect/buttons"), ("subscribe", "~/x"),
+                [("subscribe", "#"), ("subscribe", "$site_connect/buttons"), ("subscribe", "~/x"),
                  ("subscribe", "$SYS/#"), ("publish", "news"), ("publish", "~/x"), ("publish", "$fabric/x"),
-                 ("publish", "site_connect/buttons"),
+                 ("publish", "$site_connect/buttons"),
                  ("publish", "~pagesession/cobrowsing/update"), ("publish", "~pagesession/frame/state"),
                  ("subscribe", "~pagesession/#/x")], 10,
             ):  # fmt: skip

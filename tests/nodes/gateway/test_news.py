@@ -10,26 +10,27 @@ from nodes.gateway.news import FRESH_S, Opener, sealed
 
 SECRET = b"s" * 32
 SAID = {"window": "ada"}
+HEARD = "there", SAID
 
 
 def test_what_another_gateway_said_is_opened_once() -> None:
     opener, payload = Opener(SECRET, "here"), sealed(SECRET, SAID, "there", 1_000.0, "n1")
-    assert opener.opened(payload, 1_001.0) == SAID
+    assert opener.opened(payload, 1_001.0) == HEARD
     assert opener.opened(payload, 1_002.0) is None, "said again by anybody"
-    assert opener.opened(sealed(SECRET, SAID, "there", 1_000.0, "n2"), 1_002.0) == SAID
+    assert opener.opened(sealed(SECRET, SAID, "there", 1_000.0, "n2"), 1_002.0) == HEARD
 
 
 @pytest.mark.parametrize(
     ("now", "is_fresh"), [(1_000 + FRESH_S, True), (1_000 - FRESH_S, True), (1_301, False), (699, False)]
 )
 def test_old_news_are_none(now: float, is_fresh: bool) -> None:
-    assert (Opener(SECRET, "here").opened(sealed(SECRET, SAID, "there", 1_000.0, "n"), now) == SAID) is is_fresh
+    assert (Opener(SECRET, "here").opened(sealed(SECRET, SAID, "there", 1_000.0, "n"), now) == HEARD) is is_fresh
 
 
 def test_news_that_are_old_enough_to_be_refused_are_forgotten_and_not_before() -> None:
     opener, payload = Opener(SECRET, "here"), sealed(SECRET, SAID, "there", 1_000.0, "n1")
     for at in range(700, 1_300, 7):
-        assert (opener.opened(payload, float(at)) == SAID) is (at == 700)
+        assert (opener.opened(payload, float(at)) == HEARD) is (at == 700)
         opener.opened(sealed(SECRET, SAID, "there", float(at), f"x{at}"), float(at))
 
 

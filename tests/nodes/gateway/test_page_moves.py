@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Coroutine, Iterator
-from typing import Any
-from unittest.mock import Mock
+from typing import Any, cast
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from fabric.errors import FabricError, NotAllowed, RequestTimeout
+from fabric.errors import RequestTimeout
 from nodes.gateway import page_moves
+from nodes.gateway.gateways import Gateways
 from nodes.gateway.page_moves import MAX_MOVED, MAX_MOVES, SILENT_S, Moves
-from nodes.gateway.tokens import secret_of
-from nodes.rules.proofs import key_of, proven_request
 from tests.support.gateways import SHOP, Browser, GatewayProcess, agents_file, console, secret_file, start_gateway
 from tests.support.site import Site, site
 
@@ -115,63 +113,42 @@ def test_a_gateway_that_ends_loses_no_session(world: Site, how: str) -> None:
         play(story())
 
 
-SECRET = b"s" * 32
-
-
 class Others:
-    """The other gateways, as a client and a watcher see them."""
+    """The other gateways, by their homes."""
 
     def __init__(self, answers: dict[str, dict[str, Any] | Exception]) -> None:
         self.answers = answers
         self.asked: list[str] = []
 
-    async def request_async(self, service: str, op: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
-        self.asked.append(service)
-        answer = self.answers[service]
+    def answer(self, what: str, answer: object) -> None:
+        """They ask nothing."""
+
+    async def ask(self, home: str, what: str, body: dict[str, Any], deadline_s: float) -> dict[str, Any]:
+        self.asked.append(home)
+        answer = self.answers[home]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def live(self, service: str) -> bool:
-        return service in self.answers
+    def is_alive(self, home: str) -> bool:
+        return home in self.answers
 
 
 def moves(monkeypatch: pytest.MonkeyPatch, answers: dict[str, dict[str, Any] | Exception]) -> tuple[Moves, Others]:
     others = Others(answers)
-    for name in ("Client", "Server", "Watcher"):
-        monkeypatch.setattr(page_moves, name, Mock())
-    found = Moves(
-        Mock(node=Mock(home="own"), settings=Mock(secret=SECRET)), Mock(), {"s" * 16: "https://own.example"}.get
-    )
-    monkeypatch.setattr(found, "_client", others)
-    monkeypatch.setattr(found, "_others", others)
-    return found, others
+    monkeypatch.setattr(page_moves, "Watcher", Mock())
+    own: Any = Mock(node=Mock(home="own"))
+    return Moves(own, cast(Gateways, others), AsyncMock(), {"s" * 16: "https://own.example"}.get), others
 
 
 def test_of_which_site_a_page_is_says_the_gateway_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: dict[str, dict[str, Any] | Exception]
-    answers = {"gateway-a": {"origin": "https://a.example"}, "gateway-b": {}, "gateway-c": FabricError("broken")}
-    found, others = moves(monkeypatch, {**answers, "gateway-d": {"origin": 7}})
+    answers = {"a": {"origin": "https://a.example"}, "b": {}, "c": RequestTimeout("no answer")}
+    found, others = moves(monkeypatch, {**answers, "d": {"origin": 7}})
     origins = [asyncio.run(found.origin("s" * 16, home)) for home in ("own", "a", "b", "c", "d", "dead")]
     assert origins == ["https://own.example", "https://a.example", None, None, None, None]
-    assert others.asked == ["gateway-a", "gateway-b", "gateway-c", "gateway-d"], "and nobody who is not announced"
+    assert others.asked == ["a", "b", "c", "d"], "and nobody who is not announced"
     assert asyncio.run(found.origin("t" * 16, "own")) is None
-
-
-def test_only_a_gateway_of_the_same_secret_has_a_session_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, _ = moves(monkeypatch, {})
-    body = {"session": "s" * 16, "generation": 1, "instance": "i" * 16, "home": "evil"}
-    now, key = time.time(), key_of(secret_of(SECRET, "gateways", ""))
-    true = proven_request(key, "origin", body, now, "x")
-    forged: list[Any] = [None, 5, body, {**true, "home": "other"}, {**true, "proof": "0" * 32}, {**true, "at": now + 1}]
-    forged += [proven_request(key_of("evil"), "origin", body, now, "x"), proven_request(key, "let_go", body, now, "x")]
-    forged += [proven_request(key, "origin", body, now - 61, "x")]
-    for each in forged:
-        with pytest.raises(NotAllowed, match="same secret"):
-            found._serve(Mock(op="origin", body=each))
-    ran = Mock()
-    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", lambda answer, loop: (answer.close(), ran)[1])
-    assert found._serve(Mock(op="origin", body=true)) is ran.result.return_value
 
 
 def fetch(found: Moves, home: str) -> str | None:
@@ -180,28 +157,28 @@ def fetch(found: Moves, home: str) -> str | None:
 
 def test_it_follows_a_session_from_gateway_to_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     let_go: dict[str, Any] = {"moved_to": None, "why": None}
-    answers = {"gateway-a": {"moved_to": "b", "why": None}, "gateway-b": let_go, "gateway-c": {"moved_to": "own"}}
-    found, others = moves(monkeypatch, {**answers, "gateway-d": {"moved_to": None, "why": "in_use"}})
-    assert fetch(found, "a") is None and others.asked == ["gateway-a", "gateway-b"]
+    answers = {"a": {"moved_to": "b", "why": None}, "b": let_go, "c": {"moved_to": "own"}}
+    found, others = moves(monkeypatch, {**answers, "d": {"moved_to": None, "why": "in_use"}})
+    assert fetch(found, "a") is None and others.asked == ["a", "b"]
     assert fetch(found, "c") is None, "it is here by now"
     assert fetch(found, "d") == "in_use"
 
 
 def test_gateways_that_send_it_in_a_circle_are_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, others = moves(monkeypatch, {"gateway-a": {"moved_to": "b"}, "gateway-b": {"moved_to": "a"}})
+    found, others = moves(monkeypatch, {"a": {"moved_to": "b"}, "b": {"moved_to": "a"}})
     assert fetch(found, "a") == "unknown" and len(others.asked) == MAX_MOVES
 
 
 def test_one_that_is_gone_or_silent_is_not_waited_for_again_and_its_session_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found, others = moves(monkeypatch, {"gateway-a": RequestTimeout("no answer")})
+    found, others = moves(monkeypatch, {"a": RequestTimeout("no answer")})
     clock = Mock(return_value=100.0)
-    monkeypatch.setattr(page_moves, "time", Mock(monotonic=clock, time=Mock(return_value=1.0)))
+    monkeypatch.setattr(page_moves, "time", Mock(monotonic=clock))
     assert fetch(found, "gone") is None and others.asked == []
-    assert [fetch(found, "a"), fetch(found, "a")] == [None, None] and others.asked == ["gateway-a"]
+    assert [fetch(found, "a"), fetch(found, "a")] == [None, None] and others.asked == ["a"]
     clock.return_value += SILENT_S + 0.1
-    others.answers["gateway-a"] = {"moved_to": None, "why": "in_use"}
+    others.answers["a"] = {"moved_to": None, "why": "in_use"}
     assert fetch(found, "a") == "in_use"
 
 

@@ -214,3 +214,30 @@ def test_a_session_that_is_over_stays_so_after_a_restart(world: Site) -> None:
                 assert (await too.hello())["resumed"]
 
         play(story(gateway))
+
+
+def test_an_old_token_opens_nothing_at_a_gateway_that_was_started_again(world: Site) -> None:
+    """It knows no session, and took any token that was not older than half an hour."""
+    with world.scene():
+        kept = world.folder / "tokens.ended"
+        gateway = start_gateway(world, "--secret-file", secret_file(world.folder), "--ended", str(kept))
+
+        async def story(gateway: GatewayProcess) -> None:
+            browser, tokens = Browser(gateway.url), []
+            for _ in range(3):
+                async with browser:
+                    await browser.hello()
+                    tokens.append(browser.token)
+                browser = browser.comes_back()
+            until(lambda: "token " in kept.read_text(), "it is kept")
+            gateway.kill()
+            gateway = gateway.again().wait_ready()
+            world.started.append(gateway)
+            thief = Browser(gateway.url)
+            thief.token = tokens[0]
+            async with thief, browser.comes_back(gateway.url) as true:
+                welcome = await thief.hello()
+                assert (welcome["resumed"], welcome["why"]) == (False, "expired")
+                assert (await true.hello())["resumed"]
+
+        play(story(gateway))

@@ -26,7 +26,7 @@ def test_so_may_the_page_s_own_session(topic_filter: str) -> None:
     ("topic_filter", "error"),
     [
         ("#", NotAllowed), ("+/a", NotAllowed), ("price/#", NotAllowed), ("price/apple/+", NotAllowed),
-        ("newspaper", NotAllowed), ("site_connect/agent/ada/state", NotAllowed), ("site_connect/buttons", NotAllowed),
+        ("newspaper", NotAllowed), ("$site_connect/agent/ada/state", ScopeError), ("$site_connect/buttons", ScopeError),
         ("~/x", ScopeError), ("~/#", ScopeError), ("$fabric/#", ScopeError), ("$inbox/x/replies", ScopeError),
         ("~pagesessions/x", ScopeError), ("~other/x", ScopeError),
         ("", InvalidFilter), ("a/#/b", InvalidFilter), ("a\0", InvalidFilter), ("\ud800", InvalidFilter),
@@ -59,7 +59,7 @@ def test_without_a_word_of_the_operator_nothing_of_the_fabric_is_public() -> Non
             Policy().check_publish(topic)
 
 
-@pytest.mark.parametrize("public", ["~/#", "~pagesession/#", "$fabric/#", "~x/#", "#", "+", "+/#", "site_connect/#"])
+@pytest.mark.parametrize("public", ["~/#", "~pagesession/#", "$fabric/#", "~x/#", "#", "+", "+/#", "$site_connect/#"])
 def test_a_scope_and_all_that_there_is_cannot_be_made_public(public: str) -> None:
     with pytest.raises(ScopeError):
         Policy.of([public], [], [])

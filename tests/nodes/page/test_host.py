@@ -160,7 +160,7 @@ def test_buttons_of_frame_nodes_that_fall_silent_are_nobodys(
     page = Page()
     host.add(page)
     until(lambda: host._ack is not None, "subscriptions are acked")
-    node.publish(BUTTONS, {"help": 1})
-    node.publish(BUTTONS, {"help": 1})
-    node.publish(BUTTONS, "nonsense")
+    node.publish_system(BUTTONS, {"help": 1})
+    node.publish_system(BUTTONS, {"help": 1})
+    node.publish_system(BUTTONS, "nonsense")
     assert [event.available for event in page.wait(ButtonsCounted, 2)] == [{"help": 1}, {}]

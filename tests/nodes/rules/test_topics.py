@@ -16,7 +16,7 @@ def test_every_name_is_a_topic_and_stands_for_one_thing() -> None:
 
 
 def test_what_is_local_and_what_is_the_sessions() -> None:
-    assert {scope(value) for value in TOPICS.values()} == {"local", "pagesession", ""}
+    assert {scope(value) for value in TOPICS.values()} == {"local", "pagesession", "system"}
     assert all(topic.startswith(topics.SPACE) for topic in topics.VISITORS | topics.DECIDED)
     assert not topics.VISITORS & topics.DECIDED
 
@@ -24,4 +24,4 @@ def test_what_is_local_and_what_is_the_sessions() -> None:
 def test_on_the_wire() -> None:
     assert topics.on_the_wire("h", "s", topics.STATE) == "~pagesession/h/s/frame/state"
     assert topics.on_the_wire("h", "s", "#") == topics.session_space("h") + "s/#"
-    assert topics.agent_state("ada") == "site_connect/agent/ada/state"
+    assert topics.agent_state("ada") == "$site_connect/agent/ada/state"
