@@ -67,6 +67,7 @@ def test_connections_that_say_nothing_and_go(proxies: Proxies) -> None:
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit, which Linux has")
+@pytest.mark.plain_sockets
 def test_at_the_limit_of_open_files_those_who_are_connected_go_on(proxies: Proxies) -> None:
     (proxy,) = proxies(1)
     with Node(proxy.base, name="early") as node:

@@ -15,6 +15,8 @@ from fabric.services.presence import Announcer, Held, Watcher
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
+pytestmark = pytest.mark.plain_sockets
+
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ProxyProcess]]:
