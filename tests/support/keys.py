@@ -107,6 +107,6 @@ def variables(path: Path) -> dict[str, str]:
     for gateways, and one for the tests themselves, which may do nearly everything.
     """
     identities = {"proxy": "proxy", "frame": "frame", "gateway": ("gateway", "public"), "tester": WIDE}
-    public = {"publish": ["news/+", "ask/+"], "subscribe": ["news/#", "truck/#"]}
+    public = {"publish": ["news/+", "ask/+", "truck/+"], "subscribe": ["news/#", "truck/#"]}
     folder = KeyFolder(path, identities, {"public": public})
     return {FOLDER_VARIABLE: str(folder.path), IDENTITY_VARIABLE: "tester"}
