@@ -152,6 +152,7 @@ def test_what_waited_too_long_is_not_done(node: Node, client: Client) -> None:
         assert gate.batches.items == [["first"]]
 
 
+@pytest.mark.plain_sockets
 def test_a_deadline_that_has_passed_is_refused(node: Node, client: Client, proxy: ProxyProcess) -> None:
     done, answers = Box(), Box()
     with Server(node, "stale", each(done)) as server, Node(proxy.base) as other:
@@ -292,6 +293,7 @@ def junk(chance: random.Random) -> Any:
     }
 
 
+@pytest.mark.plain_sockets
 def test_a_hostile_inbox(node: Node, client: Client, proxy: ProxyProcess) -> None:
     """Whatever comes, nothing is raised in the I/O thread, it is counted, and the service goes on."""
     chance = random.Random(5)
