@@ -30,6 +30,9 @@ from fabric.core.steering import Place
 from fabric.rights import Permissions, matches
 
 SERIAL_CHARS = 16
+MAX_HELD_BYTES = 16 * 1024 * 1024
+"""Of prefixes of one connection, with 64 for each: 250,000 of a node with the largest budget. Who sends more is cut."""
+_EACH_BYTES = 64
 MAX_DENIED = 1_000
 """Denials that wait for the control thread; beyond, they are counted only."""
 _PUBLISHER_AT = 3
@@ -92,6 +95,8 @@ class Gate:
         self._held: dict[tuple[Place, int], tuple[bytes, dict[bytes, tuple[bytes, ...]]]] = {}
         """By place and descriptor: the user id of who has it, what it subscribed to, and what it was granted for that.
         A descriptor that another connection shows was given back before."""
+        self._bytes: Counter[tuple[Place, int]] = Counter()
+        """Of the prefixes in each of `_held`."""
         self._counts: Counter[tuple[Place, bytes]] = Counter()
         """How many connections hold a prefix: only the first and the last are passed on."""
         self._refused: Counter[tuple[Place, bytes]] = Counter()
@@ -165,6 +170,11 @@ class Gate:
         held = self._of(place, descriptor, user)
         if prefix in held:
             return _NOTHING  # twice; libzmq counts it once
+        if not self._has_room(place, descriptor, len(prefix)):
+            self.denied(place, user, prefix)
+            held[prefix] = ()
+            self._refused[place, prefix] += 1
+            return _REFUSED
         permissions = self._of_user(user)
         granted = permissions.granted(prefix) if permissions is not None else ()
         if not granted:
@@ -183,6 +193,7 @@ class Gate:
         granted = held.pop(prefix, None)
         if granted is None:
             return _NOTHING
+        self._bytes[place, descriptor] -= len(prefix) + _EACH_BYTES
         if not granted:
             self._forget_refused(place, prefix)
             return _NOTHING
@@ -210,6 +221,7 @@ class Gate:
             held, passes = self._of(place, descriptor, user), False
             if prefix in held:
                 return False  # twice: nothing was to be done
+            self._bytes[place, descriptor] += len(prefix) + _EACH_BYTES
             held[prefix] = ()
             self._refused[place, prefix] += 1
         self._cut(descriptor)
@@ -226,6 +238,14 @@ class Gate:
         if met is not None:
             shut(descriptor, met.inode)
 
+    def _has_room(self, place: Place, descriptor: int, size: int) -> bool:
+        """Count what this connection sends, for libzmq keeps all of it until it leaves; cut it when it is too much."""
+        self._bytes[place, descriptor] += size + _EACH_BYTES
+        if self._bytes[place, descriptor] <= MAX_HELD_BYTES:
+            return True
+        self._cut(descriptor)
+        return False
+
     def _of_user(self, user: bytes) -> Permissions | None:
         return self._permissions.get(_key_of(user))
 
@@ -234,6 +254,7 @@ class Gate:
         if owner != user:
             self.meet(place, descriptor, user)
             owner, held = self._held[place, descriptor] = user, {}
+            self._bytes[place, descriptor] = 0
         return held
 
     def _let_go(self, place: Place, prefix: bytes) -> bool:

@@ -340,3 +340,17 @@ def test_connections_are_known_by_descriptor_place_key_and_inode(gate: Gate, end
     assert gate.connections() == {a.fileno(): met}
     gate.subscribed(OUT, a.fileno(), user(DESK), b"a")
     assert gate.connections()[a.fileno()].key == DESK
+
+
+def test_who_sends_more_prefixes_than_a_node_ever_would_is_cut(
+    gate: Gate, ends: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libzmq keeps all that a connection sends until it leaves, also what is refused."""
+    ours, theirs = ends
+    monkeypatch.setattr(gates, "MAX_HELD_BYTES", 1_000)
+    for number in range(20):
+        gate.subscribed(Place.OUT, theirs.fileno(), user(DESK), b"desk/%02d\0" % number)
+        gate.cancelled(Place.OUT, theirs.fileno(), user(DESK), b"desk/%02d\0" % number)
+    assert not is_cut(ours), "what is cancelled makes room"
+    grants = [passed(gate, "subscribed", theirs.fileno(), DESK, b"desk/%02d\0" % number) for number in range(20)]
+    assert grants[0] == ((b"desk/00\0",), True, False) and grants[-1] == ((), False, True) and is_cut(ours)
