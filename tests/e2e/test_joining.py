@@ -333,8 +333,8 @@ with Node(sys.argv[1], connect_timeout_s=30) as node:
 def test_a_link_that_is_cut_and_healed_is_an_event_each_time(cable: Cable, tmp_path: Path) -> None:
     port = int(free_base().rpartition(":")[2])
     near_base, far_base = f"tcp://{cable.near}:{port}", f"tcp://{cable.far}:{port}"
-    near = ProxyProcess(near_base, [], tmp_path, name="near")
-    far = FarProxy(cable, far_base, ["--join", near_base], tmp_path, name="far")
+    near = ProxyProcess(near_base, ["--insecure"], tmp_path, name="near")
+    far = FarProxy(cable, far_base, ["--insecure", "--join", near_base], tmp_path, name="far")
     there = Process(
         ["ip", "netns", "exec", cable.name, sys.executable, "-c", FAR_NODE, far_base], tmp_path, name="there"
     )

@@ -37,6 +37,8 @@ class Wire:
         self.published.append((topic, payload))
         return len(self.published)
 
+    publish_system = publish
+
 
 def events(wire: Wire) -> Events:
     return Events(cast(Node, wire))
