@@ -626,6 +626,8 @@ cdef class Switch:
             self.send_new(-1, data + 1, size - 1)
         elif data[0] == c"G":
             self.load_rules()
+        elif data[0] == c"W":
+            self.sweep()
         elif data[0] == c"E":
             self.tell(CONTROL, data, size, True)
         elif size < 2 or data[1] >= PLACES:
@@ -639,6 +641,15 @@ cdef class Switch:
             self.take_answer(data[1], data + 2, size - 2)
         else:
             self.change(data[0], data[1], data + 2, size - 2)
+
+    cdef void sweep(self) noexcept nogil:
+        if not self.guarded:
+            return
+        with gil:
+            try:
+                self.gate.sweep()
+            except Exception:
+                self.refused[FAILED] += 1
 
     cdef void load_rules(self) noexcept nogil:
         if not self.guarded:

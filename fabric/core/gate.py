@@ -132,6 +132,21 @@ class Gate:
         """Return who was met at which descriptor. It may have gone since: compare the inode."""
         return dict(self._connections)
 
+    def is_held(self, place: Place, prefix: bytes) -> bool:
+        """Whether anybody holds exactly this prefix there."""
+        return self._counts.get((place, prefix), 0) > 0
+
+    def sweep(self) -> None:
+        """Forget those who have left. For the switch's thread, which is told to by `steering.SWEEP`."""
+        for descriptor, met in list(self._connections.items()):
+            if not _is_open(descriptor, met.inode):
+                del self._connections[descriptor]
+        for place, descriptor in list(self._held):
+            met_there = self._connections.get(descriptor)
+            if met_there is None or met_there.place is not place:
+                del self._held[place, descriptor]
+                self._bytes.pop((place, descriptor), None)
+
     # ── publishers ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def table(self) -> list[tuple[bytes, int, tuple[bytes, ...], tuple[bytes, ...]]]:
@@ -269,6 +284,13 @@ class Gate:
         self._refused[place, prefix] -= 1
         if not self._refused[place, prefix]:
             del self._refused[place, prefix]
+
+
+def _is_open(descriptor: int, inode: int) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == inode
+    except OSError:
+        return False
 
 
 def shut(descriptor: int, inode: int) -> bool:

@@ -115,6 +115,8 @@ def echo(word: bytes) -> bytes:
     return b"E" + word
 
 
+SWEEP = b"W"
+"""Have the gate forget those who have left."""
 RULES = b"G"
 """Judge by what the gate holds now."""
 END = b"Q"

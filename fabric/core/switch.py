@@ -262,6 +262,9 @@ class Switch:
         letter, rest = command[:1], command[2:]
         if letter == steering.END:
             self._ended = True
+        elif letter == steering.SWEEP:
+            if self._gate is not None:
+                self._gate.sweep()
         elif letter == steering.RULES:
             pass  # this twin has no table
         elif letter == b"Y":

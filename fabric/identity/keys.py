@@ -94,6 +94,9 @@ def read_rules(folder: Path) -> Rules:
     """Return the rules of a folder. errors: KeysError"""
     path = folder / RULES_FILE
     try:
+        for each in (folder, path):
+            if each.stat().st_mode & stat.S_IWOTH:
+                raise KeysError(f"{each} can be changed by anybody on this machine: chmod o-w {each}")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise KeysError(f"{path}: expected at most {MAX_FILE_BYTES} bytes")
         return parse(path.read_text())

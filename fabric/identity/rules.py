@@ -208,7 +208,7 @@ def _check_unique(identities: Any) -> None:
         for key in each.keys:
             other = owners.setdefault(tag_of(key), each.name)
             if other != each.name or each.keys.count(key) > 1:
-                raise ValueError(f"[identities.{each.name}]: key {shown(key)} has the same tag as one of {other!r}")
+                raise ValueError(f"[identities.{each.name}]: key {shown(key)} is one of {other!r}, too, or too like it")
 
 
 def _check_rights(rules: Rules, identity: Identity) -> None:

@@ -56,6 +56,11 @@ class Credentials:
         return Curve(self.keys.mesh[self._mesh_at], self.keys.public, self.keys.secret)
 
     @property
+    def knows_two(self) -> bool:
+        """Whether proxies may show either of two keys."""
+        return self.keys is not None and len(self.keys.mesh) > 1
+
+    @property
     def may_begin(self) -> bool:
         """Whether the rights are known, or none are needed."""
         return self.keys is None or self.permissions is not None

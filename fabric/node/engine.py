@@ -518,7 +518,9 @@ class Engine:
         why = _refusal(event, base, self.credentials.keys)
         self._down.detach()
         self.counts["refusals"] += 1
-        if why != self.credentials.refusal:
+        # Of the first connection its maker is told; and while the mesh's key is changed, one of two is the wrong one.
+        rotating = event != zmq.EVENT_HANDSHAKE_FAILED_AUTH and self.credentials.knows_two
+        if why != self.credentials.refusal and self._connected.is_set() and not rotating:
             log.warning("node %s: %s", self.name, why)
         is_no = event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
         self.credentials.refused(now, why, _mesh_of(self.credentials.keys), is_known=not is_no)

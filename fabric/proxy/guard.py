@@ -16,11 +16,13 @@ from typing import Any
 
 from fabric import sockets
 from fabric.core.gate import Gate, shut
+from fabric.core.steering import Place
 from fabric.errors import KeysError
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import RULES_FILE, Keys, new_pair, read_rules
 from fabric.identity.rules import DOORS, Rules
-from fabric.rights import TAG_CHARS, Permissions, Rights, readable
+from fabric.protocol.markers import node_prefix
+from fabric.rights import TAG_CHARS, Permissions, Rights
 
 log = logging.getLogger("fabric.proxy")
 
@@ -32,8 +34,8 @@ _WHY = {"publish": "no such right", "subscribe": "no such right", "control": "no
 BAR_S = 60.0
 """How long a key is turned away that sent what takes the turn of others' subscriptions, see `fabric.core.gate`: those
 have to connect again each time. What is connected already may do so once for each connection."""
-MAX_NODES = 100_000
-"""Nodes that are told when their rights change."""
+MAX_NODES, MAX_NODES_OF_ONE = 100_000, 10_000
+"""Nodes that are told when their rights change: of all keys, and of one."""
 
 
 class Guard:
@@ -61,6 +63,8 @@ class Guard:
         """Why the file as it is now cannot be used, while the rules before it stay in force; "" when they are its."""
         self._nodes: dict[str, None] = {}
         """Tokens of nodes that asked for their rights, at most `MAX_NODES`. `node_left` forgets them."""
+        self._of_tag: Counter[str] = Counter()
+        """How many of `_nodes` have each tag."""
         self.counts: Counter[str] = Counter()
         """`denied_publish`, `denied_subscribe`, `denied_control`, `cut`, `reloaded`, `refused_file` since the start."""
         self.gate = Gate(self._permissions, observe=observe)
@@ -115,13 +119,22 @@ class Guard:
             permissions = Permissions("unknown", token[:TAG_CHARS], Rights())
         if permissions is None:
             return {}
-        if len(self._nodes) < MAX_NODES:
+        tag = token[:TAG_CHARS]
+        # A node listens before it asks, and when it leaves that is heard: what nobody listens to is not remembered.
+        listens = token not in self._nodes and self.gate.is_held(Place.OUT, node_prefix(token))
+        if listens and len(self._nodes) < MAX_NODES and self._of_tag[tag] < MAX_NODES_OF_ONE:
             self._nodes[token] = None
+            self._of_tag[tag] += 1
         return {**replace(permissions, observe=self.observe).to_map(), "mesh": list(self._rules.mesh)}
 
     def node_left(self, token: str) -> None:
         """It told, or libzmq did, that nobody listens to it here any more."""
-        self._nodes.pop(token, None)
+        if token in self._nodes:
+            del self._nodes[token]
+            tag = token[:TAG_CHARS]
+            self._of_tag[tag] -= 1
+            if not self._of_tag[tag]:
+                del self._of_tag[tag]
 
     # ── what was decided ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,7 +151,9 @@ class Guard:
             self.counts[f"denied_{denied.act}"] += 1
             if denied.act == "control" and permissions is not None and self._doorkeeper is not None:
                 self._doorkeeper.bar(denied.key, now + BAR_S)
-            what = readable(denied.what) if denied.act == "subscribe" else denied.what.decode(errors="replace")
+            what = denied.what.decode(errors="replace")
+            if denied.act == "subscribe":
+                what = what.removesuffix("\0") if what.endswith("\0") else f"{what}#"
             why = _WHY[denied.act] if permissions is not None else "revoked, or unknown"
             self._tell(f"{denied.act}_denied", who=self._name_of(denied.key), door=denied.door,
                        topic=what, why=why)  # fmt: skip
@@ -183,6 +198,8 @@ class Guard:
         before, mesh_before, self._rules = self._permissions, self._rules.mesh, rules
         self._permissions = rules.permissions()
         self._by_tag = {each.tag: each for each in self._permissions.values()}
+        if self.problem:
+            log.warning("the rules are those of the file again")
         self.problem = ""
         self.counts["reloaded"] += 1
         self.gate.load(self._permissions)
@@ -229,4 +246,6 @@ class Guard:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _tell(self, event: str, **fields: Any) -> None:
+        if self.observe and event.endswith(("_denied", "_refused")):
+            fields["observed"] = True  # it was let in all the same
         self._on_audit({"event": event, **{name: value for name, value in fields.items() if value != ""}})

@@ -189,6 +189,10 @@ class Plumbing:
         """How plain markers are answered from now on, see `steering.answer_with`."""
         self._command(steering.answer_with(place, head, tail))
 
+    def sweep(self) -> None:
+        """Have the gate forget those who have left."""
+        self._command(steering.SWEEP)
+
     def take_rules(self) -> None:
         """Judge by what the gate holds now."""
         self._command(steering.RULES)

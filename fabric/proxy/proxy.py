@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ AUDIT = "$fabric/audit/"
 """Then its name, and the event."""
 MAX_AUDITS_A_SECOND = 100
 """That are published; beyond, they are counted, and the next one says how many."""
+TOLD_A_TICK = 200
+"""Nodes that are told their new rights in one tick: new rules must not hold up what else is to be done."""
+SWEEP_S = 10.0
+"""How often the gate forgets those who have left."""
 RELINK_S = 0.5
 """Pause before a link that was refused is tried again."""
 TEST_S = 60.0
@@ -159,6 +163,10 @@ class Proxy:
         """How often each link and each address of a scout was tried, with keys."""
         self._relink: dict[str, float] = {}
         """Links that were refused, and when each is tried again."""
+        self._to_tell: deque[str] = deque()
+        """Tokens of nodes whose rights have changed, to be told."""
+        self._next_sweep = 0.0
+        """When the gate next forgets those who have left."""
         self._next_test = 0.0
         """When the doors are next tried."""
         self._test: threading.Thread | None = None
@@ -433,7 +441,10 @@ class Proxy:
                 self.refused["sender"] += 1  # proxies speak at the link
                 return
             if marker.claims:
-                self._subscribers.claim(marker.claims)
+                if self._guard is None:
+                    self._subscribers.claim(marker.claims)
+                else:
+                    self.refused["claims"] += 1  # with keys no stray cancel takes anything: there is nothing to claim
                 return  # a notice of its proxy was its question
             self._plumbing.send(Place.RELAY, part)
         elif marker.sender is not None:
@@ -595,9 +606,13 @@ class Proxy:
         changed = guard.look(now, asked=asked)
         if changed is not None:
             self._plumbing.take_rules()
-            for token in changed:
-                self._tell_rights(token)
-        guard.cut(now)
+            self._to_tell.extend(changed)
+        guard.cut(now)  # before many are told
+        for _ in range(min(len(self._to_tell), TOLD_A_TICK)):
+            self._tell_rights(self._to_tell.popleft())
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_S
+            self._plumbing.sweep()
         if now >= self._next_test and self._ready.is_set():
             self._next_test = now + TEST_S
             self._test = threading.Thread(target=self._try_doors, name="fabric-self-test", daemon=True)

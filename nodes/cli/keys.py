@@ -205,11 +205,16 @@ def show(name: str | None, folder: Path, as_json: bool) -> Exit:
 @folder_options
 def revoke(name: str, folder: Path, as_json: bool) -> Exit:
     """Take NAME out of the rules: proxies cut it and refuse it from then on. Its private key here is removed, too."""
+    identity = read_rules(folder).identities.get(name)
+    was_proxy = identity is not None and "proxy" in identity.roles
     gone = folders.revoke(folder, name)
     if as_json:
         click.echo(dumps({"name": name, "revoked": list(gone)}))
     else:
         say(f"revoked {plain(name)}: who has its key is cut and refused as soon as proxies have these rules")
+        if was_proxy:
+            say("it was a proxy's: end that proxy, which goes on with the rules it has; and who has its files has "
+                "mesh.key as well: `fabric keys rotate mesh`")  # fmt: skip
     return Exit.DONE
 
 

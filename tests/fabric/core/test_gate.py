@@ -354,3 +354,19 @@ def test_who_sends_more_prefixes_than_a_node_ever_would_is_cut(
     assert not is_cut(ours), "what is cancelled makes room"
     grants = [passed(gate, "subscribed", theirs.fileno(), DESK, b"desk/%02d\0" % number) for number in range(20)]
     assert grants[0] == ((b"desk/00\0",), True, False) and grants[-1] == ((), False, True) and is_cut(ours)
+
+
+def test_those_who_have_left_are_forgotten_and_nobody_else(gate: Gate, ends: Any) -> None:
+    ours, theirs = ends
+    stays, leaves = ours.fileno(), os.dup(theirs.fileno())
+    for descriptor, serial in ((stays, 1), (leaves, 2)):
+        gate.subscribed(Place.OUT, descriptor, user(DESK, serial), b"desk/1\0")
+    gate.sweep()
+    assert set(gate.connections()) == {stays, leaves}
+    os.close(leaves)
+    gate.sweep()
+    assert set(gate.connections()) == {stays} and set(gate._held) == {(Place.OUT, stays)}
+    assert not gate.left(Place.OUT, b"desk/1\0") and gate.left(Place.OUT, b"desk/1\0"), (
+        "what it held is let go when libzmq says"
+    )
+    assert gate.is_held(Place.OUT, b"desk/1\0") is False

@@ -147,3 +147,14 @@ def test_pairs_are_new_each_time_and_belong_together() -> None:
     pairs = [new_pair() for _ in range(3)]
     assert len({secret for _, secret in pairs}) == 3
     assert all(public_of(secret) == public for public, secret in pairs)
+
+
+@pytest.mark.parametrize("what", ["", "keys.toml"])
+def test_rules_that_anybody_may_change_are_refused(tmp_path: Path, what: str) -> None:
+    folder = KeyFolder(tmp_path / "keys", {"a": "node"})
+    target = folder.path / what if what else folder.path
+    target.chmod(0o777)
+    with pytest.raises(KeysError, match="can be changed by anybody on this machine: chmod o-w"):
+        load(folder.path, "a")
+    target.chmod(0o755)
+    assert load(folder.path, "a").name == "a"

@@ -74,8 +74,8 @@ roles = ["shop", "observer"]
         (with_bob('roles = ["x"]'), "[identities.bob]: invalid role 'x': expected one of frame, gateway, guest, node"),
         (with_bob(f'keys = ["{B}", "{C}", "{D}"]'), "[identities.bob]: keys: invalid keys"),
         (with_bob('keys = ["short"]'), "[identities.bob]: keys: invalid public key 'short'"),
-        (with_bob(f'keys = ["{B}", "{B}"]'), "has the same tag as one of 'bob'"),
-        (f'{with_bob(f"""keys = ["{B}"]""")}[identities.eve]\nkeys = ["{B}"]', "has the same tag as one of 'bob'"),
+        (with_bob(f'keys = ["{B}", "{B}"]'), "is one of 'bob'"),
+        (f'{with_bob(f"""keys = ["{B}"]""")}[identities.eve]\nkeys = ["{B}"]', "is one of 'bob'"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(text: str, error: str) -> None:
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_said_in_words(text: str, error: str) -> None:
 def test_two_keys_with_one_tag_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "tag_of", lambda key: "00c0ffee")
     text = f'{with_bob(f"""keys = ["{B}"]""")}[identities.eve]\nkeys = ["{C}"]'
-    with pytest.raises(ValueError, match=r"\[identities.eve\]: key .* has the same tag as one of 'bob'"):
+    with pytest.raises(ValueError, match=r"\[identities.eve\]: key .* is one of 'bob'"):
         parse(text)
 
 

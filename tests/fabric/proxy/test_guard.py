@@ -84,6 +84,12 @@ def change(folder: KeyFolder, **rights: list[str]) -> None:
     folder.write()
 
 
+def listen(hand: Hand, folder: KeyFolder, name: str, token: str) -> None:
+    """A node of this identity listens to what is addressed to it."""
+    user = b"0" * 16 + folder.pairs[name][0].encode()
+    assert hand.guard.gate.subscribed(Place.OUT, 1_000, user, f"$ack/{token}".encode()).prefixes
+
+
 def test_who_asks_is_told_its_rights_and_told_again_when_they_change(hand: Hand, folder: KeyFolder) -> None:
     token, other = folder.tag("shop") + "0" * 24, folder.tag("op") + "0" * 24
     told = hand.guard.rights_wanted(token)
@@ -91,10 +97,31 @@ def test_who_asks_is_told_its_rights_and_told_again_when_they_change(hand: Hand,
     assert hand.guard.rights_wanted(other)["name"] == "op"
     assert hand.guard.rights_wanted("deadbeef" + "0" * 24) == {}
     change(folder, publish=["x"])
-    assert hand.guard.look(0.0) == [token], "nobody else's have changed"
-    hand.guard.node_left(token)
+    assert hand.guard.look(0.0) == [], "nobody listens: what anybody may ask in anybody's name is not remembered"
+    listen(hand, folder, "shop", token)
+    listen(hand, folder, "op", other)
+    for each in (token, other, token):
+        hand.guard.rights_wanted(each)
     change(folder, publish=["y"])
-    assert hand.guard.look(LOOK_S) == []
+    assert hand.guard.look(LOOK_S) == [token], "nobody else's have changed"
+    hand.guard.node_left(token)
+    hand.guard.node_left(token)
+    change(folder, publish=["z"])
+    assert hand.guard.look(3 * LOOK_S) == []
+
+
+def test_of_one_key_only_so_many_nodes_are_told(hand: Hand, folder: KeyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fabric.proxy.guard.MAX_NODES_OF_ONE", 2)
+    tokens = [folder.tag("shop") + f"{number:024x}" for number in range(3)]
+    for token in tokens:
+        listen(hand, folder, "shop", token)
+        assert hand.guard.rights_wanted(token)["name"] == "shop"
+    change(folder, publish=["x"])
+    assert hand.guard.look(0.0) == tokens[:2]
+    hand.guard.node_left(tokens[0])
+    hand.guard.rights_wanted(tokens[2])
+    change(folder, publish=["y"])
+    assert hand.guard.look(LOOK_S) == tokens[1:]
 
 
 def test_the_file_is_looked_at_now_and_then_and_read_when_it_changed(hand: Hand, folder: KeyFolder) -> None:
@@ -220,7 +247,7 @@ def test_what_was_denied_is_told_with_names_and_counted(hand: Hand, folder: KeyF
     shop_is = {"who": "shop", "why": "no such right"}
     assert hand.told.items == [
         {"event": "publish_denied", "door": "in", "topic": "secret/\ufffd", **shop_is},
-        {"event": "subscribe_denied", "door": "guest", "topic": "'secret/#'", **shop_is},
+        {"event": "subscribe_denied", "door": "guest", "topic": "secret/#", **shop_is},
         {"event": "control_denied", "door": "out", "topic": "\x02abc", "who": "shop", "why": "no part of a subscriber"},
         {"event": "publish_denied", "door": "in", "topic": "a", "who": "x" * 40, "why": "revoked, or unknown"},
     ]
