@@ -405,7 +405,7 @@ def _rule(world: World, door: str, may: Permissions, act: Say | Hear | Do) -> st
         "cancel": NOTHING,
         "marker": "refused: `guest`" if door == "guest" else "answered",
         "record": {"guest": "refused: `guest`", "out": "refused: `sender`"}.get(door, "**taken in**"),
-        "claim": {"guest": "refused: `guest`", "out": NOTHING}.get(door, "answered"),
+        "claim": {"guest": "refused: `guest`", "out": "refused: `claims`"}.get(door, "answered"),
         "part": "refused: `not_control`" + (", and cut" if door != "link" else ""),
     }[act.act]
 
