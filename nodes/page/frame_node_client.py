@@ -105,7 +105,7 @@ class FrameNodeClient:
         """With the frame nodes; changed in the node's I/O thread."""
         self._lock = threading.Lock()
         self._unmet: list[tuple[Page, Ask]] = []
-        """Grants that wait for the first meeting; under `_lock`."""
+        """What waits for the first meeting, in order; under `_lock`."""
         self._is_meeting = False
         """Whether an answer to a meeting is awaited; under `_lock`."""
         self._releases: set[Future[Any]] = set()
@@ -115,7 +115,7 @@ class FrameNodeClient:
 
     def ask(self, page: Page, ask: Ask) -> None:
         """Ask for a page, which hears of the outcome in the I/O thread."""
-        if ask.operation == "grant_code" and not self._acquaintance.is_made:
+        if not self._acquaintance.is_made:  # a grant waits for that, and nothing may overtake it
             with self._lock:
                 self._unmet.append((page, ask))
             self._meet()
