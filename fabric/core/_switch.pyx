@@ -527,10 +527,8 @@ cdef class Switch:
     cdef void control_part_within(self, int place, const byte *data, size_t size) noexcept nogil:
         """One that came as a subscription."""
         cdef zmq_message part
-        if zmq_msg_init_size(&part, size) < 0:
-            self.refused[FAILED] += 1
+        if not self.fill(&part, data, size):
             return
-        memcpy(zmq_msg_data(&part), data, size)
         self.control_part(place, &part, data, size)
         zmq_msg_close(&part)
 
@@ -663,10 +661,8 @@ cdef class Switch:
     cdef void send_new(self, int place, const byte *data, size_t size) noexcept nogil:
         """Send at one place; at -1: say."""
         cdef zmq_message part
-        if zmq_msg_init_size(&part, size) < 0:
-            self.refused[FAILED] += 1
+        if not self.fill(&part, data, size):
             return
-        memcpy(zmq_msg_data(&part), data, size)
         if place < 0:
             self.say(&part)
         else:
@@ -736,6 +732,14 @@ cdef class Switch:
         zmq_msg_close(&report)
 
     # ── both ways ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    cdef bint fill(self, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+        """Make a part of these bytes; False, and counted, where there is no memory."""
+        if zmq_msg_init_size(part, size) < 0:
+            self.refused[FAILED] += 1
+            return False
+        memcpy(zmq_msg_data(part), data, size)
+        return True
 
     cdef void count(self, int stream, size_t size) noexcept nogil:
         self.parts[stream] += 1

@@ -523,7 +523,9 @@ class Engine:
         if why != self.credentials.refusal and self._connected.is_set() and not rotating:
             log.warning("node %s: %s", self.name, why)
         is_no = event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
-        self.credentials.refused(now, why, _mesh_of(self.credentials.keys), is_known=not is_no)
+        # Who says no to the key has shown the mesh's; else that may have changed while this node could not be told.
+        mesh = () if is_no else _mesh_of(self.credentials.keys)
+        self.credentials.refused(now, why, mesh, is_known=not is_no)
         self._refusals[base] += FIRM if is_no else 1
         if all(self._refusals[each] >= FIRM for each in self._connection.bases):
             self._answered.set()

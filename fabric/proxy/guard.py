@@ -34,6 +34,8 @@ _WHY = {"publish": "no such right", "subscribe": "no such right", "control": "no
 BAR_S = 60.0
 """How long a key is turned away that sent what takes the turn of others' subscriptions, see `fabric.core.gate`: those
 have to connect again each time. What is connected already may do so once for each connection."""
+_LET_IN = ("connection_refused", "publish_denied", "subscribe_denied")
+"""What is only told, and let in all the same, by a guard that observes."""
 MAX_NODES, MAX_NODES_OF_ONE = 100_000, 10_000
 """Nodes that are told when their rights change: of all keys, and of one."""
 
@@ -246,6 +248,6 @@ class Guard:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _tell(self, event: str, **fields: Any) -> None:
-        if self.observe and event.endswith(("_denied", "_refused")):
-            fields["observed"] = True  # it was let in all the same
+        if self.observe and event in _LET_IN:
+            fields["observed"] = True
         self._on_audit({"event": event, **{name: value for name, value in fields.items() if value != ""}})

@@ -26,8 +26,10 @@ from nodes.rules.fields import Field
 STORE = "FABRIC_STORE"
 """The environment variable with the URL of the frame nodes' store."""
 CONNECT_TIMEOUT_S = 10.0
-NEWS_S = 1.0
-"""Proxies take new rules within this time."""
+NEWS_S = 2.0
+"""A command whose key is refused tries on for so long after the rules were changed: proxies take them in a second."""
+AGAIN_S = 0.1
+"""Pause before it does."""
 MESH_TIMEOUT_S = 2.5
 """How long to listen for the proxies, which announce themselves every second."""
 
@@ -152,18 +154,18 @@ def open_node(connect: Connect, connect_timeout_s: float, name: str | None = Non
     """
     name = name or _node_name()
     keys = None if connect.keys is None else load_keys(connect.keys, connect.identity)
-    try:
-        return Node(connect.bases, name=name, connect_timeout_s=connect_timeout_s, keys=keys)
-    except NotAdmitted:
-        if keys is None or not _is_new(keys):
-            raise
-    time.sleep(NEWS_S)  # the rules were changed just now, and proxies may not have looked since
-    return Node(connect.bases, name=name, connect_timeout_s=connect_timeout_s, keys=keys)
+    while True:
+        try:
+            return Node(connect.bases, name=name, connect_timeout_s=connect_timeout_s, keys=keys)
+        except NotAdmitted:
+            if keys is None or not _is_new(keys):
+                raise
+        time.sleep(AGAIN_S)  # the rules were changed just now, and proxies may not have looked since
 
 
 def _is_new(keys: Keys) -> bool:
     """Whether the rules here were changed within the time in which proxies take them."""
-    return time.time() - (keys.folder / RULES_FILE).stat().st_mtime < 2 * NEWS_S
+    return time.time() - (keys.folder / RULES_FILE).stat().st_mtime < NEWS_S
 
 
 def _node_name() -> str:

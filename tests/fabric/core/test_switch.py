@@ -564,8 +564,11 @@ def test_with_keys_what_one_sends_never_has_another_hold_what_it_may_not(
 
     gate.subscribed = subscribed  # type: ignore[method-assign]
 
+    arrive_ms = 20
+
     def round_is_unsure() -> bool:
         """All three speak while the switch stands still; whether it read them together."""
+        nonlocal arrive_ms
         before = secured.counts().refused.get("not_control", 0)
         held.clear()
         go.clear()
@@ -575,7 +578,8 @@ def test_with_keys_what_one_sends_never_has_another_hold_what_it_may_not(
         attacker.send(b"no subscription")
         b.send(b"\x01desk/b/")
         c.send(b"\x01desk/c/")
-        attacker.poll(20)  # longer than they need to arrive, mostly; if not, there is another round
+        attacker.poll(arrive_ms)  # nothing comes: so long they have to arrive; twice as long in the next round
+        arrive_ms = min(2 * arrive_ms, 2_000)
         go.set()
         until(lambda: secured.counts().refused.get("not_control", 0) > before, "the attacker was read")
         stopper.close(0)

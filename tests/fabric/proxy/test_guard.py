@@ -110,6 +110,19 @@ def test_who_asks_is_told_its_rights_and_told_again_when_they_change(hand: Hand,
     assert hand.guard.look(3 * LOOK_S) == []
 
 
+def test_what_is_let_in_all_the_same_is_told_as_observed_and_nothing_else(folder: KeyFolder) -> None:
+    told: list[dict[str, Any]] = []
+    guard = Guard(folder.keys("p1"), told.append, observe=True)
+    guard.gate.denied(Place.PULL, b"0" * 16 + folder.pairs["shop"][0].encode(), b"secret/x")
+    guard.gate.spoke(Place.OUT, 1_000, b"0" * 16 + folder.pairs["shop"][0].encode(), b"\x02x")
+    guard.tell_news(0.0)
+    folder.write("mesh = 1")
+    assert guard.look(1.0) is None
+    assert [(each["event"], each.get("observed")) for each in told] == [
+        ("publish_denied", True), ("control_denied", None), ("rules_refused", None)
+    ]  # fmt: skip
+
+
 def test_of_one_key_only_so_many_nodes_are_told(hand: Hand, folder: KeyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fabric.proxy.guard.MAX_NODES_OF_ONE", 2)
     tokens = [folder.tag("shop") + f"{number:024x}" for number in range(3)]
