@@ -75,6 +75,8 @@ class Guard:
         """A key that nobody has, with which this proxy tries its own doors."""
         self._tried = {self.stranger.public, keys.public}
         """Public keys whose refusals are no news: this proxy tries its doors with them."""
+        self._tries: Counter[str] = Counter()
+        """How often each address of another proxy was tried."""
         self._doorkeeper: Doorkeeper | None = None
         """Made by `open`."""
         self._cut_at: float | None = None
@@ -95,9 +97,10 @@ class Guard:
         own = self._rules.by_key().get(self.keys.public)
         return tuple(door for door in DOORS if own is not None and own.may_enter(door))
 
-    def mesh_key(self, number: int) -> str:
-        """Return a key that proxies may show: of the one or two, the one whose turn it is in the `number`-th try."""
-        return self._rules.mesh[number % len(self._rules.mesh)]
+    def mesh_key(self, where: str) -> str:
+        """Return the key to expect of the proxy there: while it is changed the one, then the other."""
+        self._tries[where] += 1
+        return self._rules.mesh[(self._tries[where] - 1) % len(self._rules.mesh)]
 
     def open(self, context: sockets.Context) -> None:
         """Answer for this context from now on."""

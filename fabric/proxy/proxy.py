@@ -31,7 +31,7 @@ from fabric.proxy.descriptors import cut_connections, descriptors, to_be_cut
 from fabric.proxy.figures import Figures
 from fabric.proxy.guard import Guard
 from fabric.proxy.plumbing import Plumbing
-from fabric.proxy.self_test import find_open_door
+from fabric.proxy.self_test import SelfTest
 from fabric.proxy.subscribers import Subscribers
 from fabric.topics import MAX_TOPIC_BYTES, require_name
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode
@@ -49,8 +49,6 @@ SWEEP_S = 10.0
 """How often the gate forgets those who have left."""
 RELINK_S = 0.5
 """Pause before a link that was refused is tried again."""
-TEST_S = 60.0
-"""How often a proxy with keys tries its own doors."""
 ALIVE_S = 1.0
 """How often the switch is asked for an echo."""
 SILENCE_S = 20.0
@@ -159,18 +157,17 @@ class Proxy:
         """With keys: who may do what."""
         self._unguarded = {"keys": False, "insecure": not self.endpoints.is_local}
         """What is announced of who may do what, without keys. Never changes."""
-        self._tries: Counter[str] = Counter()
-        """How often each link and each address of a scout was tried, with keys."""
         self._relink: dict[str, float] = {}
         """Links that were refused, and when each is tried again."""
         self._to_tell: deque[str] = deque()
         """Tokens of nodes whose rights have changed, to be told."""
         self._next_sweep = 0.0
         """When the gate next forgets those who have left."""
-        self._next_test = 0.0
-        """When the doors are next tried."""
-        self._test: threading.Thread | None = None
-        """The last try, running or done."""
+        self._test: SelfTest | None = None
+        """Tries the own doors, with keys that are enforced."""
+        if self._guard is not None and not observe:
+            own = self._guard
+            self._test = SelfTest(self.endpoints.to_connect(), own.keys, own.stranger, own.own_doors)
         self._drain_since: float | None = None
         """When draining began."""
         self._failure: str | None = None
@@ -236,7 +233,9 @@ class Proxy:
         self._began = True
         self._plumbing.start()
         try:
-            self._try_doors(("out", "link", "guest"))
+            found = self._test.run(("out", "link", "guest")) if self._test is not None else None
+            if found is not None:  # also a door that does not answer: it is no member yet
+                self._failure = f"the self-test failed: {found.why}"
             while not self._finished():
                 self._turn()
         finally:
@@ -543,11 +542,7 @@ class Proxy:
         self._plumbing.link(endpoint, self._mesh_key(endpoint))
 
     def _mesh_key(self, where: str) -> str | None:
-        """Return the key to expect there: while it is changed the one, then the other."""
-        if self._guard is None:
-            return None
-        self._tries[where] += 1
-        return self._guard.mesh_key(self._tries[where] - 1)
+        return self._guard.mesh_key(where) if self._guard is not None else None
 
     def _on_refused_link(self, endpoint: str) -> None:
         """It showed another key, or does not admit this proxy's: connect again, for libzmq may not."""
@@ -613,26 +608,10 @@ class Proxy:
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_S
             self._plumbing.sweep()
-        if now >= self._next_test and self._ready.is_set():
-            self._next_test = now + TEST_S
-            self._test = threading.Thread(target=self._try_doors, name="fabric-self-test", daemon=True)
-            self._test.start()
-
-    def _try_doors(self, doors: Iterable[str] = ("in", "out", "link", "guest")) -> None:
-        """See that nobody gets in who should not; else this proxy ends.
-
-        A door that does not answer ends it only before it is a member: later, whoever takes all descriptors would.
-        """
-        guard = self._guard
-        if guard is None or guard.observe:
-            return
-        local, enters = self.endpoints.to_connect(), guard.own_doors()
-        found = find_open_door({door: local[door] for door in doors}, guard.keys, guard.stranger, enters)
-        if found is None or enters != guard.own_doors():
-            return
-        if found.is_open or not self._ready.is_set():
+        found = self._test.tick(now) if self._test is not None and self._ready.is_set() else None
+        if found is not None and found.is_open:
             self._failure = f"the self-test failed: {found.why}"
-        else:
+        elif found is not None:  # a member is not ended by it: who takes all descriptors could
             log.warning("proxy %s tried its doors: %s", self.name, found.why)
             self.refused["self_test"] += 1
 
@@ -694,7 +673,7 @@ class Proxy:
             self._failure = self._failure or str(error)
         finally:
             if self._test is not None:
-                self._test.join()  # a few seconds at most
+                self._test.close()
             # What is queued for live connections gets half a second to leave.
             self._plumbing.stop(linger_ms=0 if self._failure else 500)
             self._ready.set()

@@ -7,8 +7,10 @@ without keys, or with others, is noticed. About 30 ms, and as long as `TIMEOUT_S
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -19,6 +21,8 @@ from fabric.identity.keys import Keys
 from fabric.sockets import Curve
 
 TIMEOUT_S = 3.0
+TEST_S = 60.0
+"""How often a proxy tries its doors."""
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | sockets.FAILED_EVENTS
 
 
@@ -36,6 +40,52 @@ class _Try(NamedTuple):
     who: str
     curve: Curve | None
     admitted: bool
+
+
+class SelfTest:
+    """The tries of one proxy: one when it begins, and one each `TEST_S` seconds, in a thread. For its control thread.
+
+    doors:    endpoints to connect to, by name
+    keys:     of the proxy
+    stranger: a key that nobody has
+    enters:   gives the doors at which the proxy's own key is let in, by the rules in force; any thread
+    """
+
+    def __init__(
+        self, doors: Mapping[str, str], keys: Keys, stranger: Curve, enters: Callable[[], Collection[str]]
+    ) -> None:
+        self._doors, self._keys, self._stranger, self._enters = doors, keys, stranger, enters
+        self._next = 0.0
+        """When the next one is due, monotonic."""
+        self._thread: threading.Thread | None = None
+        """Of the last one; None before the first."""
+        self._found: deque[Finding] = deque()
+        """What the last ones found; the thread appends."""
+
+    def run(self, names: Collection[str]) -> Finding | None:
+        """Try some doors, and wait for what is found."""
+        enters = self._enters()
+        doors = {name: self._doors[name] for name in names}
+        found = find_open_door(doors, self._keys, self._stranger, enters)
+        return found if enters == self._enters() else None  # new rules in between: it says nothing
+
+    def tick(self, now: float) -> Finding | None:
+        """Begin a try of all doors when one is due; return what one has found since."""
+        if now >= self._next:
+            self._next = now + TEST_S
+            self._thread = threading.Thread(target=self._try_all, name="fabric-self-test", daemon=True)
+            self._thread.start()
+        return self._found.popleft() if self._found else None
+
+    def close(self) -> None:
+        """Wait for the one that runs: a few seconds at most."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _try_all(self) -> None:
+        found = self.run(tuple(self._doors))
+        if found is not None:
+            self._found.append(found)
 
 
 def find_open_door(

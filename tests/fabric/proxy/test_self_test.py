@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from fabric import sockets
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.identity.keys import new_pair
 from fabric.proxy import self_test
-from fabric.proxy.self_test import Finding, find_open_door
+from fabric.proxy.self_test import TEST_S, Finding, SelfTest, find_open_door
 from tests.support.keys import KeyFolder, stranger
 
 NAMES = ("in", "out", "link", "guest")
@@ -122,3 +122,30 @@ def test_an_identity_that_is_a_proxy_and_more_enters_other_doors_too(house: Hous
     open_all(house)
     assert house.find("wide") == Finding("the door `in` admits the own key", True)
     assert house.find("wide", NAMES) is None
+
+
+def schedule(house: House, enters: Callable[[], tuple[str, ...]] = lambda: ("link",)) -> SelfTest:
+    doors = {door: f"ipc://{house.at}/{door}" for door in NAMES}
+    return SelfTest(doors, house.folder.keys("p1"), stranger(house.folder), enters)
+
+
+def test_what_is_found_is_told_once_and_the_next_try_comes_in_time(house: House) -> None:
+    open_all(house, but="guest")
+    house.open("guest", None)
+    test = schedule(house)
+    assert test.tick(100.0) is None, "it has only begun"
+    test.close()
+    found = test.tick(100.1)
+    assert found is not None and found.is_open and "guest" in found.why
+    assert test.tick(100.2) is None and test.tick(100.0 + TEST_S - 1) is None, "told once, and not tried again yet"
+    test.tick(100.0 + TEST_S)
+    test.close()
+    assert test.tick(100.1 + TEST_S) == found
+
+
+def test_new_rules_in_the_middle_of_a_try_make_it_say_nothing(house: House) -> None:
+    open_all(house, but="out")
+    house.open("out", None)
+    rules = iter([("link",), ("link", "in")])
+    assert schedule(house, lambda: next(rules)).run(NAMES) is None
+    assert schedule(house).run(("in", "link", "guest")) is None, "only these were tried"
