@@ -252,5 +252,5 @@ class Guard:
 
     def _tell(self, event: str, **fields: Any) -> None:
         if self.observe and event in _LET_IN:
-            fields["observed"] = True
+            fields["why"] = f"{fields['why']}; let in all the same"
         self._on_audit({"event": event, **{name: value for name, value in fields.items() if value != ""}})
