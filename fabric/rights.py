@@ -136,7 +136,7 @@ class Rights:
     """Filters and names, as they stand in a file. `deny` counts more than what allows.
 
     publish, subscribe: topic filters
-    request, serve:     names of services; `+` is any, `abc*` those that begin so, and `{tag}` in one the tag of the key
+    request, serve:     names of services; `+` is any, and `abc*` those that begin so
     """
 
     publish: tuple[str, ...] = ()
@@ -179,11 +179,11 @@ class Permissions:
         allow = [pattern_of(each) for each in rights.publish]
         allow += [b"$ack/%b%b/w" % (tag, ANY), b"$inbox/%b/replies" % ANY, b"$inbox/%b/answers" % ANY]
         allow += [b"$fabric/who" + REST, b"~pagesession/%b%b%b" % (tag, ANY, REST)]
-        allow += [_requests(name, self.tag) for name in rights.request]
-        allow += [b"$fabric/service/%b/%b%b" % (_service(name, self.tag), tag, ANY) for name in rights.serve]
+        allow += [_requests(name) for name in rights.request]
+        allow += [b"$fabric/service/%b/%b%b" % (_service(name), tag, ANY) for name in rights.serve]
         deny = [pattern_of(each) for each in rights.deny_publish]
-        deny += [_requests(name, self.tag) for name in rights.deny_request]
-        deny += [b"$fabric/service/%b%b" % (_service(name, self.tag), REST) for name in rights.deny_serve]
+        deny += [_requests(name) for name in rights.deny_request]
+        deny += [b"$fabric/service/%b%b" % (_service(name), REST) for name in rights.deny_serve]
         return tuple(allow), tuple(deny)
 
     @cached_property
@@ -192,7 +192,7 @@ class Permissions:
         allow = [pattern_of(each) for each in rights.subscribe]
         allow += [b"%b%b%b%b" % (own, tag, ANY, REST) for own in (b"$ack/", b"$inbox/", b"~pagesession/")]
         allow += [b"$fabric/proxy/" + ANY + REST, b"$fabric/who" + REST]
-        allow += [b"$fabric/service/%b%b" % (_service(name, self.tag), REST) for name in rights.request]
+        allow += [b"$fabric/service/%b%b" % (_service(name), REST) for name in rights.request]
         return tuple(allow), tuple(pattern_of(each) for each in rights.deny_subscribe)
 
     def why_not_publish(self, topic: str) -> str | None:
@@ -305,20 +305,20 @@ def readable(prefix: bytes) -> str:
     return shown(text + "#")
 
 
-def means_service(right: str, name: str, tag: str) -> bool:
+def means_service(right: str, name: str) -> bool:
     """Return whether a right to request or serve is about the service of this name. tag: of whose right it is"""
-    return matches(_service(right, tag), name.encode())
+    return matches(_service(right), name.encode())
 
 
-def _requests(name: str, tag: str) -> bytes:
-    return b"$inbox/%b/requests/%b" % (ANY, _service(name, tag))
+def _requests(name: str) -> bytes:
+    return b"$inbox/%b/requests/%b" % (ANY, _service(name))
 
 
-def _service(name: str, tag: str) -> bytes:
+def _service(name: str) -> bytes:
     """Return the pattern of the services that a right names: one, `+` all, `abc*` those that begin so."""
     if name == "+":
         return ANY
-    raw = name.replace("{tag}", tag).encode()
+    raw = name.encode()
     return raw[:-1] + ANY if raw.endswith(b"*") else raw
 
 

@@ -40,13 +40,13 @@ MESH = "mesh"
 MAX_KEYS = 2
 _PAGES = ("~pagesession/+/+/#",)
 _SITE = ("$site_connect/#",)
-_SERVICES = ("frame", "gateway-*")
-"""Of site-connect: what frame nodes serve, and gateways each under its own name, to each other."""
+_SERVICES = ("frame",)
+"""Of site-connect."""
 BUILT_IN = {
     "proxy": Rights(),
     "node": Rights(("#",), ("#",), ("+",), ("+",), deny_request=_SERVICES, deny_serve=_SERVICES),
     "guest": Rights(subscribe=("#",)),
-    "frame": Rights((*_PAGES, *_SITE), (*_PAGES, *_SITE), ("frame",), ("frame",)),
+    "frame": Rights((*_PAGES, *_SITE), (*_PAGES, *_SITE), _SERVICES, _SERVICES),
     "gateway": Rights(
         (*_PAGES, "$site_connect/gateways", "$site_connect/agent/+/chat"),
         (
@@ -56,8 +56,7 @@ BUILT_IN = {
             "$site_connect/agent/+/state",
             "$site_connect/agent/+/chat",
         ),
-        ("frame", "gateway-*"),
-        ("gateway-{tag}*",),
+        _SERVICES,
         deny_publish=("~pagesession/+/+/frame/state",),
     ),
     "observer": Rights(("$fabric/proxy/+/ask", "$ack/+/q"), ("#", "$fabric/#"), deny_subscribe=("$fabric/audit/#",)),

@@ -44,7 +44,7 @@ def judge(rules: Rules, name: str, act: str, what: str) -> Verdict:
         return _allowed(Permissions(name, tag, Rights()), roles, act, what)
     for role, rights in roles.items():
         for right in getattr(rights, f"deny_{act}"):
-            if _hits(right, act, what, tag):
+            if _hits(right, act, what):
                 return Verdict(False, role, right, f"{why}; role {role!r} denies {shown(right)}")
     return Verdict(False, "", "", f"{why}; its roles: {', '.join(roles)}")
 
@@ -87,9 +87,9 @@ def _why_not(permissions: Permissions, act: str, what: str) -> str | None:
     return found
 
 
-def _hits(right: str, act: str, what: str, tag: str) -> bool:
+def _hits(right: str, act: str, what: str) -> bool:
     if act == "publish":
         return matches(pattern_of(right), what.encode())
     if act == "subscribe":
         return any(overlaps(pattern_of(right), prefix) for prefix in subscription_prefixes(what))
-    return means_service(right, what, tag)
+    return means_service(right, what)
