@@ -254,8 +254,11 @@ class Engine:
         self._answered.wait(timeout_s)
         return self._connected.is_set()
 
-    def close(self, timeout_s: float) -> int:
-        """End it, when all that was accepted is confirmed or after `timeout_s`; return how many parts are not."""
+    def close(self, timeout_s: float, join_s: float | None = None) -> int:
+        """End it, when all that was accepted is confirmed or after `timeout_s`; return how many parts are not.
+
+        join_s: how long a callback that is running is waited for; then the sockets stay open. None: for ever
+        """
         self.up.finish()
         self.commands.ring()
         left = self.up.wait_confirmed(timeout_s) if self._connected.is_set() else self.up.unconfirmed
@@ -263,7 +266,9 @@ class Engine:
             log.warning("closed with %d messages that are not known to have reached a proxy", left)
         self._closing = True
         self.commands.ring()
-        self.thread.join()
+        self.thread.join(join_s)
+        if self.thread.is_alive():  # its sockets are its own: nobody else may close them
+            return left
         self.up.close()
         self.commands.close()
         self._give_back()
@@ -295,10 +300,6 @@ class Engine:
     def detach(self, service: Attached) -> None:
         with self._lock:
             self._attached = tuple(each for each in self._attached if each is not service)
-
-    def deliver(self, message: Message) -> None:
-        """Have a local message delivered, by the I/O thread as any other."""
-        self.commands.put(lambda: self.receiver.deliver(message))
 
     def stats(self) -> dict[str, Any]:
         """Return figures: counts since the start, and what is held at present."""

@@ -24,6 +24,7 @@ from fabric.errors import (
     ScopeError,
     StateError,
 )
+from fabric.headers import RESERVED
 from tests.support.processes import ROOT, Process, ProxyProcess, environment, free_base
 from tests.support.waiting import Box, mesh, until
 
@@ -234,6 +235,17 @@ def test_local_topics_are_acked_at_once_and_delivered_here_only(two: Proxies, he
     assert message.topic == "~/a/1" and message.payload == {"k": 1}
     acked(there, "after")
     assert not elsewhere.items
+
+
+def test_a_header_of_the_fabrics_own_is_refused_and_any_other_arrives(here: Node, there: Node) -> None:
+    box = Box()
+    acked(here, "order/#", box)
+    for name in sorted(RESERVED):
+        for topic in ("order/7", "~/order/7"):
+            with pytest.raises(LocalWireError, match=name):
+                there.publish(topic, "placed", {name: True})
+    assert there.publish("order/7", "placed", {"by": "page", "id": 1, "deadline_ns": 2, "reply_to": "x"}) == 1
+    assert box.wait()[0].headers == {"by": "page", "id": 1, "deadline_ns": 2, "reply_to": "x"}
 
 
 # --- callbacks
