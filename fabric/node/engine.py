@@ -97,6 +97,7 @@ class Engine:
         name: str | None,
         ack_timeout_s: float,
         send_timeout_s: float,
+        forgets_unconfirmed: bool,
         silence_s: float,
         max_prefixes: int,
         max_payload_bytes: int,
@@ -205,13 +206,15 @@ class Engine:
         self._context = contexts.of_this_process().lease() if context is None else context
         """Of its sockets; other nodes may share it."""
         try:
-            self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
+            self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s, forgets_unconfirmed)
         except BaseException:
             self._give_back()
             raise
         self.thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
-    def _open_sockets(self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float) -> None:
+    def _open_sockets(
+        self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float, forgets_unconfirmed: bool
+    ) -> None:
         with contextlib.ExitStack() as opened:  # what is opened is closed when the next cannot be
             self.commands = Commands(self._context, self.token)
             """What application threads want done."""
@@ -229,6 +232,7 @@ class Engine:
                 max_payload_bytes=max_payload_bytes,
                 max_unconfirmed_bytes=max_unconfirmed_bytes,
                 send_timeout_s=send_timeout_s,
+                forgets_unconfirmed=forgets_unconfirmed,
                 curve=lambda: self.credentials.curve,
                 on_much=self._wake,
                 on_wanted=lambda: self.commands.put(self._publishes),

@@ -53,7 +53,9 @@ class Node:
     max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for.
                         Each costs a proxy about 2.5 kB. They have 64 bytes each on average, 4 KiB at most
     max_payload_bytes:  largest payload, packed, 8 MiB by default; the proxy may allow less
-    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies; what does not fit is `uncertain` then
+    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies. When so much waits for the proxy to
+                        confirm it, `publish` waits, too, and raises HighWaterMarkReached after `send_timeout_s`
+    forgets_unconfirmed: it goes on instead; the oldest that was not confirmed is `uncertain` when the proxy dies
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
     reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
@@ -78,6 +80,7 @@ class Node:
         max_prefixes: int = 1_000,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         max_unconfirmed_bytes: int = 64 * 1024 * 1024,
+        forgets_unconfirmed: bool = False,
         max_entries: int = 1_000_000,
         hwm_msgs: int = sockets.HWM_MSGS,
         reorder_window_s: float = 0.5,
@@ -104,6 +107,7 @@ class Node:
             max_prefixes=max_prefixes,
             max_payload_bytes=max_payload_bytes,
             max_unconfirmed_bytes=max_unconfirmed_bytes,
+            forgets_unconfirmed=forgets_unconfirmed,
             max_entries=max_entries,
             hwm_msgs=hwm_msgs,
             reorder_window_s=reorder_window_s,
@@ -207,8 +211,10 @@ class Node:
     ) -> int:
         """Send one message, and return its number: 1 for this node's first on this topic.
 
-        When it returns, the message is accepted: it survives the death of the proxy (up to `max_unconfirmed_bytes`).
-        In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once.
+        When it returns, the message is accepted: it survives the death of the proxy.
+        In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once. A
+        signal handler or a destructor may interrupt a `publish` of its own thread: then its message goes out when that
+        is over, and what is returned is 0.
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
         headers: likewise; the names in `fabric.headers.RESERVED` are the fabric's own
         timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
@@ -331,6 +337,8 @@ class Node:
         """
         if self.in_io_thread:
             raise StateError("node", "in a callback", "close", "call it in another thread")
+        if self._engine.up.is_within:
+            raise StateError("node", "publishing", "close", "it interrupts a `publish` of its own thread: close later")
         if is_ending():  # in a destructor, say: its threads have stopped
             return 0
         if os.getpid() == self._pid:

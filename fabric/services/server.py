@@ -115,7 +115,7 @@ class Server:
         self.inbox = requests_topic(self.instance, name)
         self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
         """Decides on each request. Under `_lock`."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         """Guards all that follows. Not held while the handler runs or an answer is sent."""
         self._changed = threading.Condition(self._lock)
         """Told when the queue gains a request, when one is finished, and at the end."""
