@@ -47,6 +47,8 @@ class Plumbing:
     own, news:       see `fabric.core.switch.Switch`; the relay subscribes to both
     max_body_bytes:  largest body that publishers may send
     max_part_bytes:  largest part that is read from them at all: a larger one ends its connection
+    queue_bytes:     while twice as much waits for slow readers, nothing is read of publishers
+    stalled_ms:      who takes nothing of what waits at `out` for longer is let go by the system; 0: never; TCP only
     guard:           keys, and who may do what; None: anybody may do everything
     on_death:        called, from the switch's thread, with why it ended by itself
     errors:          TransportError for an address that cannot be bound; then nothing is left open
@@ -66,8 +68,11 @@ class Plumbing:
         max_body_bytes: int,
         max_part_bytes: int,
         on_death: Callable[[str], None],
+        queue_bytes: int = 0,
+        stalled_ms: int = 0,
         guard: Guard | None = None,
     ) -> None:
+        self._queue_bytes, self._stalled_ms = queue_bytes, stalled_ms
         self._endpoints, self._guard = endpoints, guard
         self._curve = guard.curve if guard is not None else None
         """What is shown where this proxy connects."""
@@ -102,7 +107,9 @@ class Plumbing:
             (guest, self._endpoints.guest),
         ):
             hwm = {link: sockets.LINK_HWM_MSGS, guest: min(hwm_msgs, sockets.GUEST_HWM_MSGS)}.get(socket, hwm_msgs)
-            limit, stalled_ms = sockets.UPSTREAM_BYTES, sockets.GUEST_STALLED_MS if socket is guest else 0
+            limit = sockets.UPSTREAM_BYTES
+            # Links have heartbeats.
+            stalled_ms = {out: self._stalled_ms, guest: sockets.GUEST_STALLED_MS}.get(socket, 0)
             sockets.bind(
                 socket, endpoint, max_part_bytes=limit, send_hwm=hwm, link=socket is link, stalled_ms=stalled_ms
             )
@@ -115,7 +122,10 @@ class Plumbing:
             max_body_bytes=max_body_bytes,
             spin_us=SPIN_US if _cores() > 1 else 0,
             gate=self._guard.gate if self._guard is not None else None,
+            pause_bytes=2 * self._queue_bytes,
         )
+        self.queued = self._switch.queued
+        """Returns the bytes that wait for slow readers. From any thread."""
         self._command = sockets.fast_send(self.control)
         self.subscribe_relay((own, news))
 
@@ -141,6 +151,7 @@ class Plumbing:
         """Yield what the switch has told, see `fabric.core.steering`; a few thousand at most."""
         for report in sockets.read_waiting(self.control):
             self._switch.heard += 1
+            self._switch.heard_bytes += len(report)
             yield report
 
     def admit(self) -> None:

@@ -28,10 +28,11 @@ from fabric.identity.keys import SUFFIX, Keys, from_environment, load
 from fabric.processes import close_at_exit, is_ending, require_threads
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
-from fabric.proxy.descriptors import cut_connections, descriptors, to_be_cut
+from fabric.proxy.descriptors import Looker, cut, cut_connections, descriptors, to_be_cut
 from fabric.proxy.figures import Figures
 from fabric.proxy.guard import Guard
 from fabric.proxy.plumbing import Plumbing
+from fabric.proxy.readers import QUEUE_BYTES, STALLED_S, Readers
 from fabric.proxy.self_test import SelfTest
 from fabric.proxy.subscribers import Subscribers
 from fabric.topics import MAX_TOPIC_BYTES, require_name
@@ -40,6 +41,7 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, deco
 log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
+MAX_STALLED_S = 1_000_000.0
 AUDIT = "$fabric/audit/"
 """Then its name, and the event."""
 MAX_AUDITS_A_SECOND = 100
@@ -78,6 +80,9 @@ class Proxy:
     advertise:  the base that others connect to, when it is not `listen`
     first:      it may become a member though no address of `join` answers
     hwm_msgs:   queue of each connection, in messages; a subscriber that is further behind loses what comes then
+    queue_bytes: what may wait here for slow readers, all together, 256 MiB by default; beyond, the one that stalls, or
+                is slowest, is cut, see `fabric.proxy.readers`; at twice as much publishers wait
+    stalled_s:  a subscriber that takes nothing for so long while something waits for it is cut; 0: never
     max_payload_bytes: largest payload that is let through, 8 MiB by default; a larger one ends its connection
     settle_s:   how long it listens before it becomes a member
     dead_s:     a peer that was not heard of for so long is declared dead
@@ -101,6 +106,8 @@ class Proxy:
         advertise: str | None = None,
         first: bool = False,
         hwm_msgs: int = sockets.HWM_MSGS,
+        queue_bytes: int = QUEUE_BYTES,
+        stalled_s: float = STALLED_S,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         settle_s: float = 1.0,
         dead_s: float = 3.0,
@@ -110,6 +117,12 @@ class Proxy:
         on_audit: Callable[[dict[str, Any]], None] | None = None,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        counts = {"hwm_msgs": hwm_msgs, "queue_bytes": queue_bytes, "max_payload_bytes": max_payload_bytes}
+        for what, count in counts.items():
+            if type(count) is not int or count < 1:
+                raise ValueError(expected(what, count, "a whole number above 0"))
+        if type(stalled_s) not in (int, float) or not 0 <= stalled_s < MAX_STALLED_S:
+            raise ValueError(expected("stalled_s", stalled_s, f"seconds, from 0 to {MAX_STALLED_S:g}"))
         self.endpoints = Endpoints.parse(listen)
         public = Endpoints.parse(advertise) if advertise else self.endpoints
         if public.is_wildcard:
@@ -209,12 +222,18 @@ class Proxy:
             own=self._own_prefixes[0],
             news=self._own_prefixes[1],
             hwm_msgs=hwm_msgs,
+            queue_bytes=queue_bytes,
+            stalled_ms=int(stalled_s * 1000) + sockets.STALLED_SLACK_MS if stalled_s else 0,
             max_body_bytes=max_payload_bytes + ENVELOPE_BYTES,
             max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
             on_death=self._switch_died,
             guard=self._guard,
         )
         """Sockets and the switch. What may be done by which thread stands there."""
+        doors = {"out": stalled_s, "link": stalled_s, "guest": sockets.GUEST_STALLED_MS / 1000}
+        self._slow = Readers(queue_bytes, doors)
+        """Decides who reads too slowly."""
+        self._looker = Looker({door: getattr(self.endpoints, door) for door in doors})
         self._poller = zmq.Poller()
         self._readers: dict[sockets.Socket, Callable[[], None]] = {self._plumbing.link_events: self._on_link_events}
         """Sockets in `_poller`, and who reads each."""
@@ -333,6 +352,7 @@ class Proxy:
         effects = self._membership.tick(now)
         if effects or self._membership.state == "joining":  # a member's view changes with an effect only
             self._perform(effects)
+        self._watch_readers(now)
         if now >= self._next_echo:
             self._next_echo = now + ALIVE_S
             self._plumbing.echo(_ALIVE)
@@ -340,6 +360,17 @@ class Proxy:
             self._guard_tick(self._guard, now)
         if now - self._echoed_at > SILENCE_S:
             self._failure = f"the own switch did not answer for {SILENCE_S:g} s"
+
+    def _watch_readers(self, now: float) -> None:
+        """Look who takes nothing of what waits here, and cut who has to go."""
+        queued = self._plumbing.queued()
+        if not self._slow.wants_look(queued, now):
+            return
+        seen = self._looker.look()
+        for reader, why in self._slow.looked(seen, queued, now, time.monotonic() - now):
+            if cut(reader.number, reader.inode):
+                self._audit({"event": "slow_reader_cut", "door": reader.door, "from": reader.peer, "why": why})
+                self._on_event({"event": "slow_reader_cut", "door": reader.door, "from": reader.peer, "why": why})
 
     def _finished(self) -> bool:
         if self._stop_asked or self._failure is not None:
@@ -594,6 +625,8 @@ class Proxy:
             "mended": self._subscribers.mended,
             "identity": self._guard.figures() if self._guard is not None else self._unguarded,
             "prefix_bytes": self._subscribers.prefix_bytes,
+            "queued_bytes": passed.queued,
+            "slow_readers_cut": self._slow.cut,
             "descriptors": self._count_descriptors(),
         }
         self._announced = payload

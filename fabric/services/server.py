@@ -29,7 +29,7 @@ from fabric.errors import (
 )
 from fabric.node.node import Node
 from fabric.protocol.inboxes import requests_topic
-from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Admission, Again, Refused
+from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, MAX_WAITING_BYTES, Accept, Admission, Again, Refused
 from fabric.services.messages import (
     MAX_MESSAGE_CHARS,
     Address,
@@ -82,6 +82,7 @@ class Server:
     max_batch:     most requests that the handler is given at once
     max_in_flight: requests that wait or are being done; beyond, the sender is told Busy. So is a client that would take
                    the last quarter of what others have left
+    max_waiting_bytes: of these requests, packed; beyond, the sender is told Busy
     keep_s:        how long an answer is kept for a request that comes again
     lease_s:       how long others take it for alive when they hear nothing; it announces itself every second
     skew_s:        how far the clocks of a client and of this host may be apart
@@ -99,6 +100,7 @@ class Server:
         workers: int = 1,
         max_batch: int = MAX_BATCH,
         max_in_flight: int = MAX_IN_FLIGHT,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
         keep_s: float = KEEP_S,
         lease_s: float = LEASE_S,
         skew_s: float = SKEW_S,
@@ -113,7 +115,7 @@ class Server:
         self.name = name
         self.instance = node.new_token()
         self.inbox = requests_topic(self.instance, name)
-        self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
+        self._admission = Admission(max_in_flight=max_in_flight, max_waiting_bytes=max_waiting_bytes, keep_s=keep_s)
         """Decides on each request. Under `_lock`."""
         self._lock = threading.RLock()
         """Guards all that follows. Not held while the handler runs or an answer is sent."""
@@ -225,10 +227,11 @@ class Server:
             self._count("expired" if isinstance(error, RequestTimeout) else "refused")
             self._answer([address], error_payload(self.instance, error), 0)
             return
-        digest = blake2b(msgpack.packb((request.op, request.body)), digest_size=16).digest()
+        packed = msgpack.packb((request.op, request.body))
+        digest = blake2b(packed, digest_size=16).digest()
         with self._changed:
             self._counts["requests"] += 1
-            verdict = self._admission.admit(request, digest, now)
+            verdict = self._admission.admit(request, digest, now, len(packed))
             if isinstance(verdict, Accept):
                 self._queue.append((now, request))
                 self._changed.notify()

@@ -56,6 +56,8 @@ METRICS = (
     nodes                      nodes             nodes connected
     prefixes{place}            subscriptions     prefixes subscribed to, at its `out`, `link` and `guest`
     prefix_bytes{place}        prefix_bytes      bytes of the prefixes subscribed to, at its `out` and `guest`
+    queued_bytes               queued_bytes      bytes that wait for slow readers, about; what waits for several once
+    slow_readers_cut_total     slow_readers_cut  connections cut because their readers took too little
     refused_total{kind}        refused           parts refused
     mended_total               mended            prefixes subscribed again that a stray cancel had taken away
     open_files                 descriptors.used  open files
