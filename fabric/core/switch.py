@@ -47,7 +47,7 @@ class Switch:
 
     How what is queued is known: libzmq counts messages, not bytes, and tells neither. So a part is wrapped now and then
     before it is sent, and stands for all bytes since the one before; when the last reader has it, libzmq lets go of it,
-    and that much is queued no more. A long queue holds many of these, whatever it holds.
+    and that much is queued no more. A long queue holds many of these.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Who reads too slowly, and is cut off for it. Pure; `fabric.proxy.descriptors` looks, and cuts.
 
 libzmq bounds a queue by its number of messages. Here it is bounded by bytes, for all readers together: a part that
-waits for several is there once. While too much is queued, whoever has taken nothing for longest goes first; and when
-all of them take something, whoever takes least. A reader that keeps up has no queue, and is never one of them. One that
+waits for several is there once. While too much is queued, who has taken nothing for longest goes first; and when
+all of them take something, who takes least. A reader that keeps up has no queue, and is never one of them. One that
 has taken nothing for `stalled_s` goes in any case. Who is cut may come again; what waited for it is lost to it alone,
 and its numbers tell it so.
 

@@ -43,7 +43,7 @@ def test_below_the_bound_nobody_is_cut_who_has_not_stalled_for_long() -> None:
     assert proxy.readers.cut == 1
 
 
-def test_whoever_takes_something_is_not_stalled() -> None:
+def test_who_takes_something_is_not_stalled() -> None:
     proxy = Proxy()
     for taken in range(100):
         proxy.reader("slow", taken=taken)
@@ -62,7 +62,7 @@ def test_each_door_has_its_time_and_0_is_none() -> None:
     assert names(proxy.look(UNDER, 1_000.0)) == ["guest"]
 
 
-def test_over_the_bound_whoever_has_taken_nothing_for_longest_goes_and_then_the_next() -> None:
+def test_over_the_bound_who_has_taken_nothing_for_longest_goes_and_then_the_next() -> None:
     proxy = Proxy()
     proxy.reader("first")
     proxy.look(LITTLE)
@@ -86,7 +86,7 @@ def test_who_only_breathes_is_not_cut() -> None:
     assert proxy.look(OVER, STILL_S / 2) == []
 
 
-def test_when_all_take_something_whoever_takes_least_goes() -> None:
+def test_when_all_take_something_who_takes_least_goes() -> None:
     proxy = Proxy()
     found: list[str] = []
     for turn in range(int(SLOW_S / PRESSED_S) + 3):
