@@ -204,7 +204,7 @@ class Visitor(Tab):
 
 
 class Desk(Tab):
-    """An agent's console."""
+    """An agent's console. While a fresh picture of the page is built, the one that is shown is looked at."""
 
     def sign_in(self, url: str, agent: str, password: str = PASSWORD) -> Desk:
         self.page.goto(f"{url}/agent/")
@@ -232,7 +232,7 @@ class Desk(Tab):
     def replayed(self) -> str:
         """Return the replayed page as HTML, with what its fields hold; empty when nothing is shown."""
         found: str = self.page.evaluate(
-            """() => { const frame = document.querySelector("#stage .replay:last-child iframe");
+            """() => { const frame = document.querySelector("#stage .replay:first-child iframe");
             if (!frame?.contentDocument?.body) return "";
             const values = [...frame.contentDocument.querySelectorAll("input, textarea, select")].map(f => f.value);
             return frame.contentDocument.documentElement.outerHTML + JSON.stringify(values); }"""
@@ -241,7 +241,7 @@ class Desk(Tab):
 
     def in_replay(self, code: str) -> Any:
         """Run `document => …` on the replayed document."""
-        frame = 'document.querySelector("#stage .replay:last-child iframe")?.contentDocument'
+        frame = 'document.querySelector("#stage .replay:first-child iframe")?.contentDocument'
         return self.page.evaluate(f"() => {{ const it = {frame}; return it?.body ? ({code})(it) : null; }}")
 
     def sees(self, text: str) -> None:
