@@ -56,6 +56,13 @@ class Fabric(Client):
         self._node.close(TIMEOUT_S)
 
 
+class Unrepaired(Fabric):
+    """Nothing of what was sent is kept to be asked for, and what was missed is told and not asked for."""
+
+    def _shows(self) -> dict[str, Any]:
+        return {"repair_timeout_s": 0, "repair_bytes": 0}
+
+
 class FabricKeys(Fabric):
     """With keys, and rights that are judged for each message."""
 
