@@ -162,9 +162,9 @@ def main(topics: int, messages: int, rounds: int, proxy_python: str) -> None:
             found[row] = round(statistics.median(times), 2)
             found[row.replace(", ms", ", parts")] = min(counts)
         found["memory after answers, MB"] = round((bench.rss_kb() - before) / 1024, 1)
-        times = sorted(meanwhile_ms(bench, rounds))
-        found["meanwhile p99, ms"] = round(times[int(len(times) * 0.99)], 2)
-        found["meanwhile longest, ms"] = round(times[-1], 2)
+        waits = sorted(meanwhile_ms(bench, rounds))
+        found["meanwhile p99, ms"] = round(waits[int(len(waits) * 0.99)], 2)
+        found["meanwhile longest, ms"] = round(waits[-1], 2)
     print(lab.table(("what", "figure"), list(found.items())))
     print(f"written: {lab.write('retained', found)}")
 
