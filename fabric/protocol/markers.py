@@ -12,6 +12,7 @@ bell          `$ack/<token>/b`, from another thread of the same node
 rights        `$ack/<token>/r`, from a proxy with keys to a node that asked (`["rights", token]` upstream), and again
               when they change: `Permissions.to_map()` and `mesh`, the keys that proxies may show; an empty map for a
               key of nobody
+retained      `$ack/<token>/t` in front of an answer, and `$ack/<token>/n`; see `fabric.protocol.retained`
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
 notice        on a topic that begins with a prefix, header `cancelled`, payload: the prefix; see `fabric.protocol.stray`
@@ -54,6 +55,8 @@ class Kind(Enum):
     BELL = "b"
     QUESTION = "q"
     RIGHTS = "r"
+    RETAINED = "t"
+    NOT_KEPT = "n"
 
 
 _KINDS = {f"/{kind.value}".encode(): kind for kind in Kind}
@@ -74,27 +77,27 @@ class Answer(NamedTuple):
 
 def answer_topic(token: str) -> str:
     """Return where a marker of this token is answered."""
-    return _addressed(token, Kind.ANSWER)
+    return addressed(token, Kind.ANSWER)
 
 
 def watermark_topic(token: str) -> str:
     """Return the topic of a node's watermarks."""
-    return _addressed(token, Kind.WATERMARK)
+    return addressed(token, Kind.WATERMARK)
 
 
 def bell_topic(token: str) -> str:
     """Return the topic on which a node's other threads wake its I/O thread."""
-    return _addressed(token, Kind.BELL)
+    return addressed(token, Kind.BELL)
 
 
 def question_topic(incarnation: str) -> str:
     """Return where a proxy is asked, see `fabric.protocol.questions`."""
-    return _addressed(incarnation, Kind.QUESTION)
+    return addressed(incarnation, Kind.QUESTION)
 
 
 def rights_topic(token: str) -> str:
     """Return where a node is told its rights."""
-    return _addressed(token, Kind.RIGHTS)
+    return addressed(token, Kind.RIGHTS)
 
 
 def encode_rights_wanted(token: str) -> bytes:
@@ -112,7 +115,8 @@ def read_rights_wanted(part: bytes) -> str | None:
     return str(fields[0]) if len(fields) == 1 and valid_name(fields[0]) else None
 
 
-def _addressed(token: str, kind: Kind) -> str:
+def addressed(token: str, kind: Kind) -> str:
+    """Return the topic of what is of this kind, to one run of a proxy or a node."""
     return f"{ACK}{token}/{kind.value}"
 
 

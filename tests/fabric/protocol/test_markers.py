@@ -29,6 +29,7 @@ from fabric.protocol.markers import (
     token_of,
     watermark_topic,
 )
+from fabric.protocol.retained import batch_topic, not_kept_topic
 from fabric.protocol.views import STATES, PeerView, Record, View
 from fabric.wire import encode_control
 from tests.support.processes import ROOT
@@ -183,6 +184,8 @@ MAKERS = {
     Kind.BELL: bell_topic,
     Kind.QUESTION: question_topic,
     Kind.RIGHTS: rights_topic,
+    Kind.RETAINED: batch_topic,
+    Kind.NOT_KEPT: not_kept_topic,
 }
 
 
@@ -205,7 +208,7 @@ def test_a_token_is_read_whatever_the_bytes(raw: bytes) -> None:
 
 
 def test_no_other_module_spells_these_topics_out() -> None:
-    spelt = re.compile(r"""["']\$ack\b|["']/[mwbq]["']""")
+    spelt = re.compile(r"""["']\$ack\b|["']/[mwbqtn]["']""")
     sources = {path: path.read_text() for folder in ("fabric", "nodes") for path in (ROOT / folder).rglob("*.py")}
     found = sorted(str(path.relative_to(ROOT)) for path, text in sources.items() if spelt.search(text))
     # Those of the core are held against `markers` by their own tests.

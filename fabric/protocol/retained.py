@@ -1,0 +1,274 @@
+"""Retained messages: how one is marked, kept, asked for and handed out. Pure.
+
+    a retained message   headers end with `retain`: seconds until it expires, 0: never; payload nil clears the topic
+    one sent again       the same with `held: true` in front: so that another proxy keeps it; publisher and number stay
+    asked for            by a marker, with the prefixes that are wanted
+    a batch              `$ack/<token>/t`, payload {nonce, index, last, parts, ages}: in front of the marker's answer,
+                         on the same way. At most `MAX_BATCH_BYTES` of parts, or one part alone. The last one says so,
+                         and is sent though nothing matches. ages: seconds for which each part has been kept
+    a claim              `$fabric/retained/<proxy id>`, payload {claims: [[topic, sent_ns, publisher], …]}: a proxy
+                         says what it keeps now; who keeps something older forgets it
+    not kept             `$ack/<token>/n`, payload {topics, count, why}: to the publisher; topics: some of them
+
+`retain` is the last of the headers and always an uint32, so that a part ends with `TAIL` and four bytes: a proxy knows
+by one comparison that a part is not retained. Of two values the one with the larger *stamp*, (sent_ns, publisher), is
+the newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fabric.errors import LocalWireError, RemoteWireError, expected
+from fabric.protocol.markers import Kind, addressed
+from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, U64_MAX, Encoder, decode_body, no_topic
+
+RETAIN, HELD, RETAINED = "retain", "held", "retained"
+"""Names of headers: of what is to be kept; of what is sent again for that alone; and, at a subscriber, of what was."""
+TAIL = b"\xa6retain\xce"
+"""What a retained message ends with, but for the four bytes behind it."""
+MAX_EXPIRES_S = 2**32 - 1
+"""136 years."""
+TOMBSTONE_S = 180.0
+"""For so long it is known that a value was cleared, or has expired: clocks may differ by a minute, and what was on its
+way may come after it."""
+MAX_BATCH_BYTES = 64 * 1024
+"""Of the parts in one batch, unless it holds one alone."""
+MAX_WANTED_BYTES = 1536
+"""Of the prefixes in one marker, but for the last of them; as for claims, see `fabric.protocol.markers`."""
+CLAIMS = "$fabric/retained/"
+MAX_TOLD = 10
+"""Topics that are named to a publisher."""
+
+Stamp = tuple[int, int]
+"""(sent_ns, publisher): of two values of a topic the larger one is the newer."""
+
+
+class Value(NamedTuple):
+    """A retained message, as far as a keeper needs to know it.
+
+    topic:     raw, without its NUL
+    stamp:     which of two values is the newer
+    expires_s: after so many seconds it is no more; 0: never
+    is_clear:  it has no payload: there is no value from now on
+    is_held:   it was sent before
+    """
+
+    topic: bytes
+    stamp: Stamp
+    expires_s: int
+    is_clear: bool
+    is_held: bool
+
+
+class Batch(NamedTuple):
+    """Some of what a proxy keeps and a marker wants. `parts` and `ages`, in seconds, are of one length.
+
+    place: which of this marker's batches from this proxy, from 0
+    """
+
+    nonce: bytes
+    place: int
+    last: bool
+    parts: tuple[bytes, ...]
+    ages: tuple[float, ...]
+
+
+# ── a retained message ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def expires_in(expires_s: object) -> int:
+    """Return the seconds to send for what a user gave: whole ones, rounded up; 0 for None.
+
+    errors: LocalWireError for what is no number above 0, or more than 136 years
+    """
+    if expires_s is None:
+        return 0
+    if type(expires_s) not in (int, float) or not 0 < expires_s <= MAX_EXPIRES_S:  # type: ignore[operator]
+        raise LocalWireError(expected("expires_s", expires_s, f"seconds, above 0 and at most {MAX_EXPIRES_S}"))
+    return -int(-expires_s // 1)  # type: ignore[operator]
+
+
+def retained_part(
+    encoder: Encoder, prefix: bytes, number: int, sent_ns: int, payload: Any, headers: Mapping[str, Any]
+) -> bytes:
+    """Return one part, as `Encoder.part` does, of a message whose headers have `retain`.
+
+    errors: LocalWireError when payload or headers are not what the format allows, or too large
+    """
+    expires_s: int = headers[RETAIN]
+    others = {name: value for name, value in headers.items() if name != RETAIN}
+    # A packer takes as few bytes as will do. The largest uint32 needs all, and then gives way to what is meant.
+    part = encoder.part(prefix, number, sent_ns, payload, {**others, RETAIN: MAX_EXPIRES_S})
+    return part[:-4] + expires_s.to_bytes(4, "big")
+
+
+def may_be_retained(part: bytes) -> bool:
+    """Whether this ends as a retained message does. It may be chance: `read_value` knows."""
+    return part[-12:-4] == TAIL
+
+
+def read_value(part: bytes, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> Value | None:
+    """Read what may be a retained message; None for any other part. Input from a peer never raises."""
+    if not may_be_retained(part):
+        return None
+    topic, nul, body = part.partition(b"\0")
+    try:
+        publisher, _, sent_ns, payload, headers = decode_body(body, max_payload_bytes)
+    except RemoteWireError:
+        return None
+    if not nul or headers is None or not _ends_with_retain(headers, part):
+        return None
+    return Value(topic, (sent_ns, publisher), headers[RETAIN], payload is None, headers.get(HELD) is True)
+
+
+def _ends_with_retain(headers: Mapping[str, Any], part: bytes) -> bool:
+    return list(headers)[-1] == RETAIN and bool(headers[RETAIN] == int.from_bytes(part[-4:], "big"))
+
+
+def held_part(part: bytes, expires_s: int, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> bytes:
+    """Return the same message as it is sent again, to be kept by another proxy.
+
+    part:      a retained message that was sent
+    expires_s: what is left of its time now; 0: it never expires
+    errors:    RemoteWireError when it is none
+    """
+    raw, nul, body = part.partition(b"\0")
+    if not nul:
+        raise no_topic(part)
+    publisher, number, sent_ns, payload, headers = decode_body(body, max_payload_bytes)
+    again = {**(headers or {}), HELD: True, RETAIN: expires_s}
+    # Headers are a little longer than they were, within what is allowed: the room of an envelope is for both.
+    encoder = Encoder(publisher, max_payload_bytes)
+    return retained_part(encoder, raw + nul, number, sent_ns, payload, again)
+
+
+def shown(headers: Mapping[str, Any], *, as_retained: bool) -> dict[str, Any]:
+    """Return the headers as a subscriber sees them: how a message is kept is not shown; that it was, is."""
+    seen = {name: value for name, value in headers.items() if name not in (RETAIN, HELD, RETAINED)}
+    return {**seen, RETAINED: True} if as_retained else seen
+
+
+# ── asked for, and handed out ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def wanted_in_turn(prefixes: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield the prefixes that are wanted, as many at a time as one marker has room for."""
+    chunk: list[bytes] = []
+    size = 0
+    for prefix in prefixes:
+        if chunk and size >= MAX_WANTED_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(prefix)
+        size += len(prefix) + 2
+    if chunk:
+        yield chunk
+
+
+def batch_topic(token: str) -> str:
+    """Return where the batches for a marker of this token go."""
+    return addressed(token, Kind.RETAINED)
+
+
+def batches(nonce: bytes, kept: Iterable[tuple[bytes, float]]) -> Iterator[dict[str, Any]]:
+    """Yield the payloads of all batches for one marker, in order; there is at least one.
+
+    kept: parts, and the seconds for which each has been kept
+    """
+    parts: list[bytes] = []
+    ages: list[float] = []
+    size = index = 0
+    for part, age in kept:
+        if parts and size + len(part) > MAX_BATCH_BYTES:
+            yield _batch(nonce, index, parts, ages, last=False)
+            parts, ages, size, index = [], [], 0, index + 1
+        parts.append(part)
+        ages.append(age)
+        size += len(part)
+    yield _batch(nonce, index, parts, ages, last=True)
+
+
+def _batch(nonce: bytes, index: int, parts: list[bytes], ages: list[float], *, last: bool) -> dict[str, Any]:
+    return {"nonce": nonce, "index": index, "last": last, "parts": parts, "ages": ages}
+
+
+def read_batch(payload: object) -> Batch | None:
+    """Read the payload of a batch; None for anything else. Input from a peer never raises."""
+    if not isinstance(payload, dict):
+        return None
+    nonce, index, last = payload.get("nonce"), payload.get("index"), payload.get("last")
+    if not (isinstance(nonce, bytes) and type(index) is int and index >= 0 and type(last) is bool):
+        return None
+    parts, ages = payload.get("parts"), payload.get("ages")
+    if not (isinstance(parts, list) and isinstance(ages, list) and len(parts) == len(ages)):
+        return None
+    if not all(isinstance(part, bytes) for part in parts):
+        return None
+    if not all(type(age) in (int, float) and age >= 0 for age in ages):
+        return None
+    return Batch(nonce, index, last, tuple(parts), tuple(ages))
+
+
+# ── between proxies, and to a publisher ──────────────────────────────────────────────────────────────────────────────
+
+
+def claims_topic(proxy: str) -> str:
+    """Return where a proxy says what it keeps."""
+    return CLAIMS + proxy
+
+
+def claims_payload(claims: Iterable[tuple[bytes, Stamp]]) -> dict[str, Any]:
+    return {"claims": [[topic, sent_ns, publisher] for topic, (sent_ns, publisher) in claims]}
+
+
+def read_claims(payload: object) -> list[tuple[bytes, Stamp]] | None:
+    """Read what a proxy says it keeps, raw topics and stamps; None for anything else. Input never raises."""
+    claims = payload.get("claims") if isinstance(payload, dict) else None
+    if not isinstance(claims, list) or not all(_is_claim(claim) for claim in claims):
+        return None
+    return [(topic, (sent_ns, publisher)) for topic, sent_ns, publisher in claims]
+
+
+def _is_claim(claim: object) -> bool:
+    return (
+        isinstance(claim, list)
+        and len(claim) == 3
+        and isinstance(claim[0], bytes)
+        and all(type(each) is int and 0 <= each <= U64_MAX for each in claim[1:])
+    )
+
+
+class NotKept(NamedTuple):
+    """What a proxy could not keep: over its bounds.
+
+    topics:   some of them, at most 10
+    messages: how many, since it was last told
+    why:      which bound
+    """
+
+    topics: tuple[str, ...]
+    messages: int
+    why: str
+
+
+def not_kept_topic(token: str) -> str:
+    """Return where a publisher is told what is not kept."""
+    return addressed(token, Kind.NOT_KEPT)
+
+
+def not_kept_payload(topics: Sequence[str], count: int, why: str) -> dict[str, Any]:
+    return {"topics": list(topics[:MAX_TOLD]), "count": count, "why": why}
+
+
+def read_not_kept(payload: object) -> NotKept | None:
+    """Read what a publisher is told; None for anything else. Input from a peer never raises."""
+    if not isinstance(payload, dict):
+        return None
+    topics, count, why = payload.get("topics"), payload.get("count"), payload.get("why")
+    if not (isinstance(topics, list) and len(topics) <= MAX_TOLD and all(isinstance(each, str) for each in topics)):
+        return None
+    if type(count) is not int or count < 1 or not isinstance(why, str):
+        return None
+    return NotKept(tuple(topics), count, why)
