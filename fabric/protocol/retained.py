@@ -3,8 +3,8 @@
     a retained message   headers end with `retain`: seconds until it expires, 0: never; payload nil clears the topic
     one sent again       the same with `held: true` in front: so that another proxy keeps it; publisher and number stay
     asked for            by a marker, with the prefixes that are wanted
-    a batch              `$ack/<token>/t`, payload {nonce, index, last, parts, ages}: in front of the marker's answer,
-                         on the same way. At most `MAX_BATCH_BYTES` of parts, or one part alone. The last one says so,
+    a batch              `$ack/<token>/t`, payload {run, nonce, index, last, parts, ages}: in front of the marker's
+                         answer, on the same way; run: the incarnation of the proxy that answers. At most `MAX_BATCH_BYTES` of parts, or one part alone. The last one says so,
                          and is sent though nothing matches. ages: seconds for which each part has been kept
     a claim              `$fabric/retained/<proxy id>`, payload {claims: [[topic, sent_ns, publisher], …]}: a proxy
                          says what it keeps now; who keeps something older forgets it
@@ -65,9 +65,11 @@ class Value(NamedTuple):
 class Batch(NamedTuple):
     """Some of what a proxy keeps and a marker wants. `parts` and `ages`, in seconds, are of one length.
 
+    run:   the incarnation of the proxy that keeps them
     place: which of this marker's batches from this proxy, from 0
     """
 
+    run: str
     nonce: bytes
     place: int
     last: bool
@@ -172,9 +174,10 @@ def batch_topic(token: str) -> str:
     return addressed(token, Kind.RETAINED)
 
 
-def batches(nonce: bytes, kept: Iterable[tuple[bytes, float]]) -> Iterator[dict[str, Any]]:
+def batches(run: str, nonce: bytes, kept: Iterable[tuple[bytes, float]]) -> Iterator[dict[str, Any]]:
     """Yield the payloads of all batches for one marker, in order; there is at least one.
 
+    run:  the incarnation of the proxy that answers
     kept: parts, and the seconds for which each has been kept
     """
     parts: list[bytes] = []
@@ -182,24 +185,26 @@ def batches(nonce: bytes, kept: Iterable[tuple[bytes, float]]) -> Iterator[dict[
     size = index = 0
     for part, age in kept:
         if parts and size + len(part) > MAX_BATCH_BYTES:
-            yield _batch(nonce, index, parts, ages, last=False)
+            yield _batch(run, nonce, index, parts, ages, last=False)
             parts, ages, size, index = [], [], 0, index + 1
         parts.append(part)
         ages.append(age)
         size += len(part)
-    yield _batch(nonce, index, parts, ages, last=True)
+    yield _batch(run, nonce, index, parts, ages, last=True)
 
 
-def _batch(nonce: bytes, index: int, parts: list[bytes], ages: list[float], *, last: bool) -> dict[str, Any]:
-    return {"nonce": nonce, "index": index, "last": last, "parts": parts, "ages": ages}
+def _batch(run: str, nonce: bytes, index: int, parts: list[bytes], ages: list[float], *, last: bool) -> dict[str, Any]:
+    return {"run": run, "nonce": nonce, "index": index, "last": last, "parts": parts, "ages": ages}
 
 
 def read_batch(payload: object) -> Batch | None:
     """Read the payload of a batch; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict):
         return None
-    nonce, index, last = payload.get("nonce"), payload.get("index"), payload.get("last")
-    if not (isinstance(nonce, bytes) and type(index) is int and index >= 0 and type(last) is bool):
+    run, nonce, index, last = (payload.get(name) for name in ("run", "nonce", "index", "last"))
+    if not (
+        isinstance(run, str) and isinstance(nonce, bytes) and type(index) is int and index >= 0 and type(last) is bool
+    ):
         return None
     parts, ages = payload.get("parts"), payload.get("ages")
     if not (isinstance(parts, list) and isinstance(ages, list) and len(parts) == len(ages)):
@@ -208,7 +213,7 @@ def read_batch(payload: object) -> Batch | None:
         return None
     if not all(type(age) in (int, float) and age >= 0 for age in ages):
         return None
-    return Batch(nonce, index, last, tuple(parts), tuple(ages))
+    return Batch(run, nonce, index, last, tuple(parts), tuple(ages))
 
 
 # ── between proxies, and to a publisher ──────────────────────────────────────────────────────────────────────────────

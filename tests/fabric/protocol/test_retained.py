@@ -135,7 +135,7 @@ def test_all_that_is_wanted_is_asked_for_and_each_marker_has_room(prefixes: list
 
 @given(st.lists(st.tuples(st.integers(0, 2 * MAX_BATCH_BYTES).map(bytes), st.floats(0, 1e6)), max_size=12))
 def test_what_is_handed_out_comes_whole_and_in_pieces_of_a_bounded_size(kept: list[tuple[bytes, float]]) -> None:
-    given_out = list(batches(b"n", iter(kept)))
+    given_out = list(batches("r", b"n", iter(kept)))
     read = [read_batch(payload) for payload in given_out]
     assert all(isinstance(batch, Batch) for batch in read)
     whole = [batch for batch in read if batch is not None]
@@ -147,12 +147,15 @@ def test_what_is_handed_out_comes_whole_and_in_pieces_of_a_bounded_size(kept: li
 
 
 def test_where_nothing_matches_one_batch_says_so() -> None:
-    assert list(batches(b"n", [])) == [{"nonce": b"n", "index": 0, "last": True, "parts": [], "ages": []}]
+    assert list(batches("r", b"n", [])) == [
+        {"run": "r", "nonce": b"n", "index": 0, "last": True, "parts": [], "ages": []}
+    ]
 
 
 @pytest.mark.parametrize(
     "change",
     [
+        {"run": b"r"},
         {"nonce": "n"},
         {"index": -1},
         {"index": True},
@@ -166,7 +169,7 @@ def test_where_nothing_matches_one_batch_says_so() -> None:
     ],
 )
 def test_any_other_batch_is_not_read(change: dict[str, object]) -> None:
-    assert read_batch({**next(batches(b"n", [])), **change}) is None
+    assert read_batch({**next(batches("r", b"n", [])), **change}) is None
     assert read_batch([]) is None
 
 
