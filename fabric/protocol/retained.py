@@ -4,8 +4,9 @@
     one sent again       the same with `held: true` in front: so that another proxy keeps it; publisher and number stay
     asked for            by a marker, with the prefixes that are wanted
     a batch              `$ack/<token>/t`, payload {run, nonce, index, last, parts, ages}: in front of the marker's
-                         answer, on the same way; run: the incarnation of the proxy that answers. At most `MAX_BATCH_BYTES` of parts, or one part alone. The last one says so,
-                         and is sent though nothing matches. ages: seconds for which each part has been kept
+                         answer, on the same way. run: incarnation of the proxy that answers. At most `MAX_BATCH_BYTES`
+                         of parts, or one part alone. The last one says so, and is sent though nothing matches. ages:
+                         seconds for which each part has been kept
     a claim              `$fabric/retained/<proxy id>`, payload {claims: [[topic, sent_ns, publisher], …]}: a proxy
                          says what it keeps now; who keeps something older forgets it
     not kept             `$ack/<token>/n`, payload {topics, count, why}: to the publisher; topics: some of them
@@ -202,9 +203,9 @@ def read_batch(payload: object) -> Batch | None:
     if not isinstance(payload, dict):
         return None
     run, nonce, index, last = (payload.get(name) for name in ("run", "nonce", "index", "last"))
-    if not (
-        isinstance(run, str) and isinstance(nonce, bytes) and type(index) is int and index >= 0 and type(last) is bool
-    ):
+    if not (isinstance(run, str) and isinstance(nonce, bytes) and type(last) is bool):
+        return None
+    if type(index) is not int or index < 0:
         return None
     parts, ages = payload.get("parts"), payload.get("ages")
     if not (isinstance(parts, list) and isinstance(ages, list) and len(parts) == len(ages)):
