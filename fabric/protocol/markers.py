@@ -3,8 +3,9 @@
 This module alone knows how the topics are made that are addressed to one run of a proxy or a node:
 `$ack/<token>/<letter>`, where the token is its incarnation, and the letter says what it is (`Kind`).
 
-marker        upstream, a control part `["marker", token, nonce, sender, claims]`: token is the asking incarnation,
-              sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see `fabric.protocol.stray`
+marker        upstream, a control part `["marker", token, nonce, sender, claims, wanted]`: token is the asking
+              incarnation, sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see
+              `fabric.protocol.stray`; wanted, optional: prefixes, see `fabric.protocol.retained`
 answer        `$ack/<token>/m`, payload {nonce, leg: "out" | "link", view}: where the marker was met, and the view as
               bytes, a control part `["view", {…}]`
 watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: [connection, count, seal]
@@ -12,7 +13,7 @@ bell          `$ack/<token>/b`, from another thread of the same node
 rights        `$ack/<token>/r`, from a proxy with keys to a node that asked (`["rights", token]` upstream), and again
               when they change: `Permissions.to_map()` and `mesh`, the keys that proxies may show; an empty map for a
               key of nobody
-retained      `$ack/<token>/t` in front of an answer, and `$ack/<token>/n`; see `fabric.protocol.retained`
+retained      `$ack/<token>/t` in front of an answer, and `$ack/<publisher>/k`; see `fabric.protocol.retained`
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
 notice        on a topic that begins with a prefix, header `cancelled`, payload: the prefix; see `fabric.protocol.stray`
@@ -56,7 +57,7 @@ class Kind(Enum):
     QUESTION = "q"
     RIGHTS = "r"
     RETAINED = "t"
-    NOT_KEPT = "n"
+    NOT_KEPT = "k"
 
 
 _KINDS = {f"/{kind.value}".encode(): kind for kind in Kind}
@@ -67,6 +68,7 @@ class Marker(NamedTuple):
     nonce: bytes
     sender: Record | None
     claims: tuple[bytes, ...] = ()
+    wanted: tuple[bytes, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -148,9 +150,12 @@ def node_prefix(token: str) -> bytes:
     return f"{ACK}{token}".encode()
 
 
-def encode_marker(token: str, nonce: bytes, sender: Record | None, claims: Iterable[bytes] = ()) -> bytes:
-    claimed = list(claims)
-    return encode_control("marker", token, nonce, sender.to_map() if sender else None, *([claimed] if claimed else []))
+def encode_marker(
+    token: str, nonce: bytes, sender: Record | None, claims: Iterable[bytes] = (), wanted: Iterable[bytes] = ()
+) -> bytes:
+    claimed, wished = list(claims), list(wanted)
+    further = [claimed, wished] if wished else [claimed] if claimed else []
+    return encode_control("marker", token, nonce, sender.to_map() if sender else None, *further)
 
 
 def decode_marker(part: bytes) -> Marker:
@@ -167,10 +172,16 @@ def decode_marker(part: bytes) -> Marker:
     record = record_from(sender)
     if sender is not None and record is None:
         raise RemoteWireError(expected("sender of a marker", sender, "a proxy's record"), "control")
-    claims = fields[3] if len(fields) > 3 else []
-    if not (isinstance(claims, list) and all(isinstance(prefix, bytes) for prefix in claims)):
-        raise RemoteWireError(expected("claims of a marker", claims, "an array of prefixes"), "control")
-    return Marker(token, nonce, record, tuple(claims))
+    claims, wanted = ([*fields[3:5], [], []])[:2]
+    if not (_are_prefixes(claims) and _are_prefixes(wanted)):
+        raise RemoteWireError(
+            expected("claims and wishes of a marker", (claims, wanted), "arrays of prefixes"), "control"
+        )
+    return Marker(token, nonce, record, tuple(claims), tuple(wanted))
+
+
+def _are_prefixes(found: object) -> bool:
+    return isinstance(found, list) and all(isinstance(prefix, bytes) for prefix in found)
 
 
 def answer_payload(nonce: bytes, leg: str, view: View) -> dict[str, Any]:

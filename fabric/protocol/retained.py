@@ -9,7 +9,7 @@
                          seconds for which each part has been kept
     a claim              `$fabric/retained/<proxy id>`, payload {claims: [[topic, sent_ns, publisher], …]}: a proxy
                          says what it keeps now; who keeps something older forgets it
-    not kept             `$ack/<token>/n`, payload {topics, count, why}: to the publisher; topics: some of them
+    not kept             `$ack/<publisher, 16 hexadecimal digits>/k`, payload {topic, sent_ns, why}: to a publisher
 
 `retain` is the last of the headers and always an uint32, so that a part ends with `TAIL` and four bytes: a proxy knows
 by one comparison that a part is not retained. Of two values the one with the larger *stamp*, (sent_ns, publisher), is
@@ -19,14 +19,16 @@ the newer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fabric.errors import LocalWireError, RemoteWireError, expected
 from fabric.protocol.markers import Kind, addressed
-from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, U64_MAX, Encoder, decode_body, no_topic
+from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, U64_MAX, Encoder, decode_body, no_topic
 
 RETAIN, HELD, RETAINED = "retain", "held", "retained"
 """Names of headers: of what is to be kept; of what is sent again for that alone; and, at a subscriber, of what was."""
+OWN = frozenset((RETAIN, HELD, RETAINED))
 TAIL = b"\xa6retain\xce"
 """What a retained message ends with, but for the four bytes behind it."""
 MAX_EXPIRES_S = 2**32 - 1
@@ -36,11 +38,11 @@ TOMBSTONE_S = 180.0
 way may come after it."""
 MAX_BATCH_BYTES = 64 * 1024
 """Of the parts in one batch, unless it holds one alone."""
+BATCH_BYTES = MAX_BATCH_BYTES + 1024
+"""A batch is larger than the largest part it may hold, by at most so much."""
 MAX_WANTED_BYTES = 1536
 """Of the prefixes in one marker, but for the last of them; as for claims, see `fabric.protocol.markers`."""
 CLAIMS = "$fabric/retained/"
-MAX_TOLD = 10
-"""Topics that are named to a publisher."""
 
 Stamp = tuple[int, int]
 """(sent_ns, publisher): of two values of a topic the larger one is the newer."""
@@ -130,44 +132,48 @@ def _ends_with_retain(headers: Mapping[str, Any], part: bytes) -> bool:
     return list(headers)[-1] == RETAIN and bool(headers[RETAIN] == int.from_bytes(part[-4:], "big"))
 
 
-def held_part(part: bytes, expires_s: int, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> bytes:
+def held_part(part: bytes, expires_s: int, *, is_clear: bool = False) -> bytes:
     """Return the same message as it is sent again, to be kept by another proxy.
 
     part:      a retained message that was sent
     expires_s: what is left of its time now; 0: it never expires
-    errors:    RemoteWireError when it is none
+    is_clear:  without its payload, because its time is up
+    errors:    RemoteWireError for what is no part
     """
     raw, nul, body = part.partition(b"\0")
     if not nul:
         raise no_topic(part)
-    publisher, number, sent_ns, payload, headers = decode_body(body, max_payload_bytes)
+    publisher, number, sent_ns, payload, headers = decode_body(body, len(part))
     again = {**(headers or {}), HELD: True, RETAIN: expires_s}
-    # Headers are a little longer than they were, within what is allowed: the room of an envelope is for both.
-    encoder = Encoder(publisher, max_payload_bytes)
-    return retained_part(encoder, raw + nul, number, sent_ns, payload, again)
+    again[RETAIN] = again.pop(RETAIN)  # it comes last
+    encoder = Encoder(publisher, 2 * len(part) + ENVELOPE_BYTES)
+    return retained_part(encoder, raw + nul, number, sent_ns, None if is_clear else payload, again)
 
 
-def shown(headers: Mapping[str, Any], *, as_retained: bool) -> dict[str, Any]:
+def shown(headers: Mapping[str, Any], *, as_retained: bool) -> Mapping[str, Any]:
     """Return the headers as a subscriber sees them: how a message is kept is not shown; that it was, is."""
-    seen = {name: value for name, value in headers.items() if name not in (RETAIN, HELD, RETAINED)}
-    return {**seen, RETAINED: True} if as_retained else seen
+    seen = {name: value for name, value in headers.items() if name not in OWN}
+    return MappingProxyType({**seen, RETAINED: True} if as_retained else seen)
 
 
 # ── asked for, and handed out ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def wanted_in_turn(prefixes: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield the prefixes that are wanted, as many at a time as one marker has room for."""
-    chunk: list[bytes] = []
+def wanted_in_turn(groups: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
+    """Yield the prefixes that are wanted, as many at a time as one marker has room for.
+
+    groups: each of at most 4 KiB; what is in one stays together, so that one marker asks for all of a filter
+    """
+    chunk: dict[bytes, None] = {}
     size = 0
-    for prefix in prefixes:
+    for group in groups:
         if chunk and size >= MAX_WANTED_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(prefix)
-        size += len(prefix) + 2
+            yield list(chunk)
+            chunk, size = {}, 0
+        size += sum(len(prefix) + 3 for prefix in group if prefix not in chunk)
+        chunk.update(dict.fromkeys(group))
     if chunk:
-        yield chunk
+        yield list(chunk)
 
 
 def batch_topic(token: str) -> str:
@@ -247,34 +253,32 @@ def _is_claim(claim: object) -> bool:
 
 
 class NotKept(NamedTuple):
-    """What a proxy could not keep: over its bounds.
+    """A proxy's word to a publisher: a value that it set is not kept, or no longer.
 
-    topics:   some of them, at most 10
-    messages: how many, since it was last told
-    why:      which bound
+    topic:   of the value
+    sent_ns: of this value, or of the newer one
+    why:     `topics` or `bytes`: over that bound of the proxy; `newer`: there is a newer value, of another publisher
     """
 
-    topics: tuple[str, ...]
-    messages: int
+    topic: str
+    sent_ns: int
     why: str
 
 
-def not_kept_topic(token: str) -> str:
+def not_kept_topic(publisher: int) -> str:
     """Return where a publisher is told what is not kept."""
-    return addressed(token, Kind.NOT_KEPT)
+    return addressed(f"{publisher:016x}", Kind.NOT_KEPT)
 
 
-def not_kept_payload(topics: Sequence[str], count: int, why: str) -> dict[str, Any]:
-    return {"topics": list(topics[:MAX_TOLD]), "count": count, "why": why}
+def not_kept_payload(topic: str, sent_ns: int, why: str) -> dict[str, Any]:
+    return {"topic": topic, "sent_ns": sent_ns, "why": why}
 
 
 def read_not_kept(payload: object) -> NotKept | None:
     """Read what a publisher is told; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict):
         return None
-    topics, count, why = payload.get("topics"), payload.get("count"), payload.get("why")
-    if not (isinstance(topics, list) and len(topics) <= MAX_TOLD and all(isinstance(each, str) for each in topics)):
+    topic, sent_ns, why = payload.get("topic"), payload.get("sent_ns"), payload.get("why")
+    if not (isinstance(topic, str) and type(sent_ns) is int and sent_ns >= 0 and isinstance(why, str)):
         return None
-    if type(count) is not int or count < 1 or not isinstance(why, str):
-        return None
-    return NotKept(tuple(topics), count, why)
+    return NotKept(topic, sent_ns, why)
