@@ -9,12 +9,14 @@ when the own proxy is a member and has answered, at its out, and everyone whom a
 attempt calls linked has answered. Who is known but not linked is *missing*. Markers may be lost: they are repeated,
 with a new nonce each time, and each attempt is judged by its own answers alone.
 
-A subscription may *want* retained values: a marker then says of which prefixes, and an answer counts only if all
-batches of its proxy came before it (`fabric.protocol.retained`). What is in them is not looked at here.
+A subscription may *want* retained values: a marker then says of which prefixes, and its attempt is complete only when
+all batches in front of the answers have come, too (`fabric.protocol.retained`): as many last ones as answers, and of
+each place as many as there are proxies that had so many. What is in them is not looked at here.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -79,7 +81,6 @@ class Acked:
     ack: Ack
 
 
-_ALL = -1
 Effect = SendMarker | Acked | CoverageEvent
 
 
@@ -105,8 +106,10 @@ class _Attempt:
     """All up to this one are acked when the attempt is complete."""
     wanted: frozenset[bytes] = frozenset()
     """What the marker wants; only who wants no more is acked."""
-    batches: dict[str, int] = field(default_factory=dict)
-    """By incarnation of a proxy: how many of its batches came, in order; `_ALL` once the last did."""
+    batches: Counter[int] = field(default_factory=Counter)
+    """By place: how many batches came, of all proxies."""
+    last: Counter[int] = field(default_factory=Counter)
+    """Of those, the last ones of their proxies."""
     views: dict[Identity, View] = field(default_factory=dict)
     """Who answered, and what it said."""
     own: Identity | None = None
@@ -115,6 +118,17 @@ class _Attempt:
     def serves(self, waiting: _Waiting) -> bool:
         """Whether this subscription is acked when the attempt is complete."""
         return waiting.generation <= self.generation and self.wanted.issuperset(waiting.wanted)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no batch is missing of those who answered."""
+        return not self.wanted or (
+            self.last.total() >= len(self.views)
+            and all(
+                count == sum(lasts for end, lasts in self.last.items() if end >= place)
+                for place, count in self.batches.items()
+            )
+        )
 
 
 class Coverage:
@@ -211,8 +225,6 @@ class Coverage:
         attempt = self._attempts.get(nonce)
         if attempt is None:
             return []
-        if attempt.wanted and attempt.batches.get(view.record.incarnation) != _ALL:
-            return []  # some are lost: the marker is repeated
         identity = (view.record.id, view.record.incarnation)
         attempt.views[identity] = view
         if leg == "out":
@@ -224,12 +236,12 @@ class Coverage:
         return effects + self._ask_wanted(now)
 
     def batch_heard(self, batch: Batch, now: float) -> bool:
-        """Some of what a marker wants came; return whether it is to be taken: the marker is open, none before it is
-        lost."""
+        """Some of what a marker wants came; return whether the marker is open, and this to be taken."""
         attempt = self._attempts.get(batch.nonce)
-        if attempt is None or not attempt.wanted or attempt.batches.get(batch.run, 0) != batch.place:
+        if attempt is None or not attempt.wanted:
             return False
-        attempt.batches[batch.run] = _ALL if batch.last else batch.place + 1
+        attempt.batches[batch.place] += 1
+        attempt.last[batch.place] += batch.last
         self._next_wanted = now + STALLED_S
         return True
 
@@ -322,7 +334,8 @@ class Coverage:
         return own is not None and own.state in ("member", "draining")
 
     def _complete(self, attempt: _Attempt) -> bool:
-        return self._own_is_member(attempt) and self._expected(attempt) <= attempt.views.keys()
+        is_answered = self._own_is_member(attempt) and self._expected(attempt) <= attempt.views.keys()
+        return is_answered and attempt.is_whole
 
     def _settle(self, attempt: _Attempt, now: float) -> list[Effect]:
         """Take the answers of this attempt as the coverage; ack who waits for no more than it brought."""
@@ -347,7 +360,7 @@ class Coverage:
         """At the deadline the attempt that most proxies answered counts; who is silent in it is missing."""
         effects: list[Effect] = []
         while overdue:
-            answered = [attempt for attempt in self._attempts.values() if self._own_is_member(attempt)]
+            answered = [each for each in self._attempts.values() if self._own_is_member(each) and each.is_whole]
             first = self._waiting[overdue[0]]
             best = max(answered, key=lambda each: (each.serves(first), len(each.views), each.generation), default=None)
             if best is not None:

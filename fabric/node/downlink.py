@@ -104,9 +104,9 @@ class Downlink:
         self._waiting += [b"\x01" + prefix for prefix in subscribe]
         self._waiting += [b"\x00" + prefix for prefix in cancel]
 
-    def mark(self, nonce: bytes, claims: Iterable[bytes] = (), wanted: Iterable[bytes] = ()) -> None:
+    def mark(self, nonce: bytes, claims: Iterable[bytes] = (), wanted: Iterable[bytes] | None = None) -> None:
         """Send a marker behind all subscriptions before it. `claims`: what the proxy gave up, and is held here.
-        `wanted`: prefixes of the retained values that are to come in front of its answers.
+        `wanted`: prefixes of the retained values that are to come in front of its answers; None: none are.
 
         It leaves together with them: at each place on the way of an ack a thread is woken once instead of twice.
         """

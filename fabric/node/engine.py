@@ -42,7 +42,7 @@ from fabric.node.subscriptions import AckFun, Subscriptions
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers
 from fabric.protocol.questions import is_question
-from fabric.protocol.retained import BATCH_BYTES, NotKept, not_kept_topic, read_batch, read_not_kept
+from fabric.protocol.retained import BATCH_BYTES, NotKept, read_batch, read_not_kept
 from fabric.protocol.views import View
 from fabric.topics import require_name, scope
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message, decode_body
@@ -774,7 +774,7 @@ class Engine:
         for effect in effects:
             match effect:
                 case coverage.SendMarker(nonce, wanted):
-                    self._down.mark(nonce, wanted=wanted)
+                    self._down.mark(nonce, wanted=wanted or None)
                 case coverage.Acked(ident, ack):
                     self._acknowledge(ident, ack)
                 case CoverageEvent():
@@ -792,7 +792,7 @@ class Engine:
 
         What they said before that could not be heard. Sent again, the value meets the same words.
         """
-        self.subscribe(not_kept_topic(publisher), self._not_kept, lambda ack: self.up.rehold())
+        self.subscribe(markers.not_kept_topic(publisher), self._not_kept, lambda ack: self.up.rehold())
 
     def _not_kept(self, message: Message) -> None:
         told = read_not_kept(message.payload)

@@ -5,7 +5,7 @@ This module alone knows how the topics are made that are addressed to one run of
 
 marker        upstream, a control part `["marker", token, nonce, sender, claims, wanted]`: token is the asking
               incarnation, sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see
-              `fabric.protocol.stray`; wanted, optional: prefixes, see `fabric.protocol.retained`
+              `fabric.protocol.stray`; wanted, optional, from nodes only: prefixes whose retained values are wanted
 answer        `$ack/<token>/m`, payload {nonce, leg: "out" | "link", view}: where the marker was met, and the view as
               bytes, a control part `["view", {…}]`
 watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: [connection, count, seal]
@@ -13,9 +13,10 @@ bell          `$ack/<token>/b`, from another thread of the same node
 rights        `$ack/<token>/r`, from a proxy with keys to a node that asked (`["rights", token]` upstream), and again
               when they change: `Permissions.to_map()` and `mesh`, the keys that proxies may show; an empty map for a
               key of nobody
-retained      `$ack/<token>/t` in front of an answer, and `$ack/<publisher>/k`; see `fabric.protocol.retained`
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
+retained      `$ack/<token>/t`, in front of an answer to a marker that wants them: batches, see `fabric.core.retained`
+not kept      `$ack/<publisher id, 16 hexadecimal digits>/k`: a value is not retained, or not any more; likewise
 notice        on a topic that begins with a prefix, header `cancelled`, payload: the prefix; see `fabric.protocol.stray`
 """
 
@@ -43,9 +44,9 @@ NOTICE: dict[str, Any] = {"cancelled": True}
 """Headers of a notice."""
 _RIGHTS_WANTED = b"\x02\x93\x01\xa6rights"
 """What such a question begins with."""
-MAX_CLAIM_BYTES = 1536
-"""Of prefixes in one marker, but for the last of them. With what each costs beside itself, and a last one of 4 KiB, the
-marker is below `sockets.UPSTREAM_BYTES`."""
+MAX_CLAIM_BYTES = MAX_WANTED_BYTES = 1536
+"""Of prefixes in one marker, claimed or wanted, but for the last of them. With what each costs beside itself, and a
+last one of 4 KiB, the marker is below `sockets.UPSTREAM_BYTES`."""
 
 
 class Kind(Enum):
@@ -68,7 +69,8 @@ class Marker(NamedTuple):
     nonce: bytes
     sender: Record | None
     claims: tuple[bytes, ...] = ()
-    wanted: tuple[bytes, ...] = ()
+    wanted: tuple[bytes, ...] | None = None
+    """None: it asks for nothing that is retained."""
 
 
 class Answer(NamedTuple):
@@ -79,27 +81,27 @@ class Answer(NamedTuple):
 
 def answer_topic(token: str) -> str:
     """Return where a marker of this token is answered."""
-    return addressed(token, Kind.ANSWER)
+    return _addressed(token, Kind.ANSWER)
 
 
 def watermark_topic(token: str) -> str:
     """Return the topic of a node's watermarks."""
-    return addressed(token, Kind.WATERMARK)
+    return _addressed(token, Kind.WATERMARK)
 
 
 def bell_topic(token: str) -> str:
     """Return the topic on which a node's other threads wake its I/O thread."""
-    return addressed(token, Kind.BELL)
+    return _addressed(token, Kind.BELL)
 
 
 def question_topic(incarnation: str) -> str:
     """Return where a proxy is asked, see `fabric.protocol.questions`."""
-    return addressed(incarnation, Kind.QUESTION)
+    return _addressed(incarnation, Kind.QUESTION)
 
 
 def rights_topic(token: str) -> str:
     """Return where a node is told its rights."""
-    return addressed(token, Kind.RIGHTS)
+    return _addressed(token, Kind.RIGHTS)
 
 
 def encode_rights_wanted(token: str) -> bytes:
@@ -117,8 +119,7 @@ def read_rights_wanted(part: bytes) -> str | None:
     return str(fields[0]) if len(fields) == 1 and valid_name(fields[0]) else None
 
 
-def addressed(token: str, kind: Kind) -> str:
-    """Return the topic of what is of this kind, to one run of a proxy or a node."""
+def _addressed(token: str, kind: Kind) -> str:
     return f"{ACK}{token}/{kind.value}"
 
 
@@ -151,11 +152,19 @@ def node_prefix(token: str) -> bytes:
 
 
 def encode_marker(
-    token: str, nonce: bytes, sender: Record | None, claims: Iterable[bytes] = (), wanted: Iterable[bytes] = ()
+    token: str,
+    nonce: bytes,
+    sender: Record | None,
+    claims: Iterable[bytes] = (),
+    wanted: Iterable[bytes] | None = None,
 ) -> bytes:
-    claimed, wished = list(claims), list(wanted)
-    further = [claimed, wished] if wished else [claimed] if claimed else []
-    return encode_control("marker", token, nonce, sender.to_map() if sender else None, *further)
+    """Return a marker. wanted: at most `MAX_WANTED_BYTES` of prefixes but for the last of them; None: nothing is"""
+    fields: list[Any] = [list(claims)]
+    if wanted is not None:
+        fields.append(list(wanted))
+    elif not fields[0]:
+        fields.clear()
+    return encode_control("marker", token, nonce, sender.to_map() if sender else None, *fields)
 
 
 def decode_marker(part: bytes) -> Marker:
@@ -167,21 +176,27 @@ def decode_marker(part: bytes) -> Marker:
         )
     token, nonce, sender = fields[:3]
     if not (isinstance(token, str) and valid_name(token) and isinstance(nonce, bytes) and len(nonce) <= 64):
-        wanted = "one topic level, and at most 64 bytes"
-        raise RemoteWireError(expected("token and nonce", (token, nonce), wanted), "control")
+        what = "one topic level, and at most 64 bytes"
+        raise RemoteWireError(expected("token and nonce", (token, nonce), what), "control")
     record = record_from(sender)
     if sender is not None and record is None:
         raise RemoteWireError(expected("sender of a marker", sender, "a proxy's record"), "control")
-    claims, wanted = ([*fields[3:5], [], []])[:2]
-    if not (_are_prefixes(claims) and _are_prefixes(wanted)):
-        raise RemoteWireError(
-            expected("claims and wishes of a marker", (claims, wanted), "arrays of prefixes"), "control"
-        )
-    return Marker(token, nonce, record, tuple(claims), tuple(wanted))
+    claims = fields[3] if len(fields) > 3 else []
+    wanted = fields[4] if len(fields) > 4 else None
+    for name, prefixes in (("claims", claims), ("wishes", [] if wanted is None else wanted)):
+        if not (isinstance(prefixes, list) and all(isinstance(each, bytes) for each in prefixes)):
+            raise RemoteWireError(expected(f"{name} of a marker", prefixes, "an array of prefixes"), "control")
+    return Marker(token, nonce, record, tuple(claims), None if wanted is None else tuple(wanted))
 
 
-def _are_prefixes(found: object) -> bool:
-    return isinstance(found, list) and all(isinstance(prefix, bytes) for prefix in found)
+def retained_topic(token: str) -> str:
+    """Return where a node is given the retained values that it wants."""
+    return _addressed(token, Kind.RETAINED)
+
+
+def not_kept_topic(publisher: int) -> str:
+    """Return where a publisher is told that its value is not retained."""
+    return _addressed(f"{publisher:016x}", Kind.NOT_KEPT)
 
 
 def answer_payload(nonce: bytes, leg: str, view: View) -> dict[str, Any]:

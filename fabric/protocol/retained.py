@@ -3,12 +3,9 @@
     a retained message   headers end with `retain`: seconds until it expires, 0: never; payload nil clears the topic
     one sent again       the same with `held: true` in front: so that another proxy keeps it; publisher and number stay
     asked for            by a marker, with the prefixes that are wanted
-    a batch              `$ack/<token>/t`, payload {run, nonce, index, last, parts, ages}: in front of the marker's
-                         answer, on the same way. run: incarnation of the proxy that answers. At most `MAX_BATCH_BYTES`
-                         of parts, or one part alone. The last one says so, and is sent though nothing matches. ages:
-                         seconds for which each part has been kept
-    a claim              `$fabric/retained/<proxy id>`, payload {claims: [[topic, sent_ns, publisher], …]}: a proxy
-                         says what it keeps now; who keeps something older forgets it
+    a batch              `$ack/<token>/t`, payload {nonce, index, last, parts, ages}: in front of the marker's
+                         answer, on the same way. At most 64 KiB of parts, or one part alone. The last one says so, and
+                         is sent though nothing matches. ages: seconds for which each part has been kept
     not kept             `$ack/<publisher, 16 hexadecimal digits>/k`, payload {topic, sent_ns, why}: to a publisher
 
 `retain` is the last of the headers and always an uint32, so that a part ends with `TAIL` and four bytes: a proxy knows
@@ -23,8 +20,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fabric.errors import LocalWireError, RemoteWireError, expected
-from fabric.protocol.markers import Kind, addressed
-from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, U64_MAX, Encoder, decode_body, no_topic
+from fabric.protocol.markers import MAX_WANTED_BYTES
+from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, decode_body, no_topic
 
 RETAIN, HELD, RETAINED = "retain", "held", "retained"
 """Names of headers: of what is to be kept; of what is sent again for that alone; and, at a subscriber, of what was."""
@@ -36,13 +33,8 @@ MAX_EXPIRES_S = 2**32 - 1
 TOMBSTONE_S = 180.0
 """For so long it is known that a value was cleared, or has expired: clocks may differ by a minute, and what was on its
 way may come after it."""
-MAX_BATCH_BYTES = 64 * 1024
-"""Of the parts in one batch, unless it holds one alone."""
-BATCH_BYTES = MAX_BATCH_BYTES + 1024
-"""A batch is larger than the largest part it may hold, by at most so much."""
-MAX_WANTED_BYTES = 1536
-"""Of the prefixes in one marker, but for the last of them; as for claims, see `fabric.protocol.markers`."""
-CLAIMS = "$fabric/retained/"
+BATCH_BYTES = 64 * 1024 + 1024
+"""A batch is larger than the largest part that it may hold, by at most so much."""
 
 Stamp = tuple[int, int]
 """(sent_ns, publisher): of two values of a topic the larger one is the newer."""
@@ -68,11 +60,9 @@ class Value(NamedTuple):
 class Batch(NamedTuple):
     """Some of what a proxy keeps and a marker wants. `parts` and `ages`, in seconds, are of one length.
 
-    run:   the incarnation of the proxy that keeps them
-    place: which of this marker's batches from this proxy, from 0
+    place: which of its proxy's batches for this marker, from 0
     """
 
-    run: str
     nonce: bytes
     place: int
     last: bool
@@ -176,40 +166,12 @@ def wanted_in_turn(groups: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
         yield list(chunk)
 
 
-def batch_topic(token: str) -> str:
-    """Return where the batches for a marker of this token go."""
-    return addressed(token, Kind.RETAINED)
-
-
-def batches(run: str, nonce: bytes, kept: Iterable[tuple[bytes, float]]) -> Iterator[dict[str, Any]]:
-    """Yield the payloads of all batches for one marker, in order; there is at least one.
-
-    run:  the incarnation of the proxy that answers
-    kept: parts, and the seconds for which each has been kept
-    """
-    parts: list[bytes] = []
-    ages: list[float] = []
-    size = index = 0
-    for part, age in kept:
-        if parts and size + len(part) > MAX_BATCH_BYTES:
-            yield _batch(run, nonce, index, parts, ages, last=False)
-            parts, ages, size, index = [], [], 0, index + 1
-        parts.append(part)
-        ages.append(age)
-        size += len(part)
-    yield _batch(run, nonce, index, parts, ages, last=True)
-
-
-def _batch(run: str, nonce: bytes, index: int, parts: list[bytes], ages: list[float], *, last: bool) -> dict[str, Any]:
-    return {"run": run, "nonce": nonce, "index": index, "last": last, "parts": parts, "ages": ages}
-
-
 def read_batch(payload: object) -> Batch | None:
     """Read the payload of a batch; None for anything else. Input from a peer never raises."""
     if not isinstance(payload, dict):
         return None
-    run, nonce, index, last = (payload.get(name) for name in ("run", "nonce", "index", "last"))
-    if not (isinstance(run, str) and isinstance(nonce, bytes) and type(last) is bool):
+    nonce, index, last = payload.get("nonce"), payload.get("index"), payload.get("last")
+    if not (isinstance(nonce, bytes) and type(last) is bool):
         return None
     if type(index) is not int or index < 0:
         return None
@@ -220,36 +182,10 @@ def read_batch(payload: object) -> Batch | None:
         return None
     if not all(type(age) in (int, float) and age >= 0 for age in ages):
         return None
-    return Batch(run, nonce, index, last, tuple(parts), tuple(ages))
+    return Batch(nonce, index, last, tuple(parts), tuple(ages))
 
 
-# ── between proxies, and to a publisher ──────────────────────────────────────────────────────────────────────────────
-
-
-def claims_topic(proxy: str) -> str:
-    """Return where a proxy says what it keeps."""
-    return CLAIMS + proxy
-
-
-def claims_payload(claims: Iterable[tuple[bytes, Stamp]]) -> dict[str, Any]:
-    return {"claims": [[topic, sent_ns, publisher] for topic, (sent_ns, publisher) in claims]}
-
-
-def read_claims(payload: object) -> list[tuple[bytes, Stamp]] | None:
-    """Read what a proxy says it keeps, raw topics and stamps; None for anything else. Input never raises."""
-    claims = payload.get("claims") if isinstance(payload, dict) else None
-    if not isinstance(claims, list) or not all(_is_claim(claim) for claim in claims):
-        return None
-    return [(topic, (sent_ns, publisher)) for topic, sent_ns, publisher in claims]
-
-
-def _is_claim(claim: object) -> bool:
-    return (
-        isinstance(claim, list)
-        and len(claim) == 3
-        and isinstance(claim[0], bytes)
-        and all(type(each) is int and 0 <= each <= U64_MAX for each in claim[1:])
-    )
+# ── to a publisher ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class NotKept(NamedTuple):
@@ -263,15 +199,6 @@ class NotKept(NamedTuple):
     topic: str
     sent_ns: int
     why: str
-
-
-def not_kept_topic(publisher: int) -> str:
-    """Return where a publisher is told what is not kept."""
-    return addressed(f"{publisher:016x}", Kind.NOT_KEPT)
-
-
-def not_kept_payload(topic: str, sent_ns: int, why: str) -> dict[str, Any]:
-    return {"topic": topic, "sent_ns": sent_ns, "why": why}
 
 
 def read_not_kept(payload: object) -> NotKept | None:

@@ -435,6 +435,9 @@ class Proxy:
             self.refused[error.kind] += 1
             return
         now = time.monotonic()
+        if marker.wanted is not None:
+            self.refused["answers"] += 1  # the switch alone has the values: the node asks again
+            return
         if place is Place.OUT:
             if marker.sender is not None:
                 self.refused["sender"] += 1  # proxies speak at the link

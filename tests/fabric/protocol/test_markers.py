@@ -23,13 +23,14 @@ from fabric.protocol.markers import (
     is_addressed,
     kind_of,
     node_prefix,
+    not_kept_topic,
     question_topic,
     read_answer,
+    retained_topic,
     rights_topic,
     token_of,
     watermark_topic,
 )
-from fabric.protocol.retained import batch_topic, not_kept_topic
 from fabric.protocol.views import STATES, PeerView, Record, View
 from fabric.wire import encode_control
 from tests.support.processes import ROOT
@@ -77,8 +78,15 @@ def test_a_marker_comes_back_as_it_was(token: str, nonce: bytes, sender: Record 
     assert decode_marker(encode_marker(token, nonce, sender))[:3] == (token, nonce, sender)
 
 
+@given(st.lists(st.binary(max_size=40), max_size=4), st.none() | st.lists(st.binary(max_size=40), max_size=40))
+def test_a_marker_says_what_is_claimed_and_what_is_wanted(claims: list[bytes], wanted: list[bytes] | None) -> None:
+    marker = decode_marker(encode_marker("t", b"n", None, claims, wanted))
+    assert marker.claims == tuple(claims)
+    assert marker.wanted == (None if wanted is None else tuple(wanted))
+
+
 def test_a_later_version_may_say_more_in_a_marker() -> None:
-    assert decode_marker(encode_control("marker", "t", b"n", None, [], "more"))[:3] == ("t", b"n", None)
+    assert decode_marker(encode_control("marker", "t", b"n", None, [], [], "more"))[:3] == ("t", b"n", None)
 
 
 def test_a_marker_is_no_subscription() -> None:
@@ -178,8 +186,8 @@ def test_the_prefix_of_an_incarnation_ends_at_a_level_and_that_of_a_node_does_no
     assert not is_addressed(b"") and not is_addressed(b"$fabric/proxy/") and not is_addressed(b"a$ack/x")
 
 
-def of_publisher(token: str) -> str:
-    return not_kept_topic(int(token, 16))
+def _of_publisher(token: str) -> str:
+    return not_kept_topic(0x1234).replace(f"{0x1234:016x}", token)
 
 
 MAKERS = {
@@ -188,17 +196,16 @@ MAKERS = {
     Kind.BELL: bell_topic,
     Kind.QUESTION: question_topic,
     Kind.RIGHTS: rights_topic,
-    Kind.RETAINED: batch_topic,
-    Kind.NOT_KEPT: of_publisher,
+    Kind.RETAINED: retained_topic,
+    Kind.NOT_KEPT: _of_publisher,
 }
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_what_is_addressed_says_to_whom_and_what_it_is(kind: Kind) -> None:
-    token = "0123456789abcdef"
-    raw = MAKERS[kind](token).encode()
-    assert raw == f"$ack/{token}/{kind.value}".encode() and raw.startswith(ack_prefix(token))
-    assert (kind_of(raw), token_of(raw)) == (kind, token)
+    raw = MAKERS[kind]("0123-1").encode()
+    assert raw == f"$ack/0123-1/{kind.value}".encode() and raw.startswith(ack_prefix("0123-1"))
+    assert (kind_of(raw), token_of(raw)) == (kind, "0123-1")
 
 
 @pytest.mark.parametrize("raw", [b"", b"/m", b"$ack/x", b"$ack/x/", b"$ack/x/mm", b"$ack/x/z", b"truck/1/m", b"$ack"])
@@ -218,7 +225,8 @@ def test_no_other_module_spells_these_topics_out() -> None:
     found = sorted(str(path.relative_to(ROOT)) for path, text in sources.items() if spelt.search(text))
     # Those of the core are held against `markers` by their own tests.
     rights = {"fabric/identity/rules.py", "fabric/rights.py"}
-    assert set(found) == {"fabric/core/entry.py", "fabric/core/switch.py", "fabric/protocol/markers.py", *rights}
+    core = {f"fabric/core/{name}.py" for name in ("entry", "retained", "switch")}
+    assert set(found) == {*core, "fabric/protocol/markers.py", *rights}
 
 
 @pytest.mark.parametrize(

@@ -8,24 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.errors import LocalWireError, RemoteWireError
-from fabric.protocol import retained
-from fabric.protocol.markers import MAX_CLAIM_BYTES, Kind, encode_marker, kind_of
+from fabric.protocol.markers import encode_marker
 from fabric.protocol.retained import (
-    MAX_BATCH_BYTES,
     MAX_EXPIRES_S,
-    MAX_WANTED_BYTES,
     TAIL,
     Batch,
     NotKept,
     Value,
-    batches,
-    claims_payload,
     expires_in,
     held_part,
     may_be_retained,
-    not_kept_payload,
     read_batch,
-    read_claims,
     read_not_kept,
     read_value,
     retained_part,
@@ -128,83 +121,45 @@ def test_all_that_is_wanted_is_asked_for_and_each_marker_has_room(groups: list[l
     assert all(any(set(group) <= set(chunk) for chunk in chunks) for group in groups)
     assert all(chunks)
     for chunk in chunks:
-        # They stand where claims stand, with the same bound.
-        assert len(encode_marker("0" * 40, bytes(16), None, chunk)) < UPSTREAM_BYTES
-    assert MAX_WANTED_BYTES <= MAX_CLAIM_BYTES
+        assert len(encode_marker("0" * 40, bytes(16), None, (), chunk)) < UPSTREAM_BYTES
 
 
 def test_no_marker_is_made_for_each_prefix() -> None:
     assert len(list(wanted_in_turn([b"truck/%d/" % each] for each in range(1000)))) < 20
 
 
-@given(st.lists(st.tuples(st.integers(0, 2 * MAX_BATCH_BYTES).map(bytes), st.floats(0, 1e6)), max_size=12))
-def test_what_is_handed_out_comes_whole_and_in_pieces_of_a_bounded_size(kept: list[tuple[bytes, float]]) -> None:
-    given_out = list(batches("r", b"n", iter(kept)))
-    read = [read_batch(payload) for payload in given_out]
-    assert all(isinstance(batch, Batch) for batch in read)
-    whole = [batch for batch in read if batch is not None]
-    assert [batch.place for batch in whole] == list(range(len(whole)))
-    assert [batch.last for batch in whole] == [False] * (len(whole) - 1) + [True]
-    assert [item for batch in whole for item in zip(batch.parts, batch.ages, strict=True)] == kept
-    for batch in whole:
-        assert len(batch.parts) <= 1 or sum(map(len, batch.parts)) <= MAX_BATCH_BYTES
+BATCH = {"nonce": b"n", "index": 0, "last": True, "parts": [b"x"], "ages": [5]}
 
 
-def test_where_nothing_matches_one_batch_says_so() -> None:
-    assert list(batches("r", b"n", [])) == [
-        {"run": "r", "nonce": b"n", "index": 0, "last": True, "parts": [], "ages": []}
-    ]
+def test_a_batch_is_read() -> None:
+    assert read_batch(BATCH) == Batch(b"n", 0, True, (b"x",), (5,))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"run": b"r"},
         {"nonce": "n"},
         {"index": -1},
         {"index": True},
         {"last": 1},
-        {"parts": [b"x"]},
-        {"parts": ["x"], "ages": [1]},
-        {"parts": [b"x"], "ages": [-1]},
-        {"parts": [b"x"], "ages": [True]},
-        {"parts": [b"x"], "ages": [float("nan")]},
+        {"parts": []},
+        {"parts": ["x"]},
+        {"ages": [-1]},
+        {"ages": [True]},
+        {"ages": [float("nan")]},
         {"parts": None},
     ],
 )
 def test_any_other_batch_is_not_read(change: dict[str, object]) -> None:
-    assert read_batch({**next(batches("r", b"n", [])), **change}) is None
+    assert read_batch({**BATCH, **change}) is None
     assert read_batch([]) is None
 
 
-# ── between proxies, and to a publisher ──────────────────────────────────────────────────────────────────────────────
-
-STAMPS = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
-
-
-@given(st.lists(st.tuples(st.binary(max_size=50), STAMPS), max_size=10))
-def test_claims_are_read_as_they_were_made(claims: list[tuple[bytes, tuple[int, int]]]) -> None:
-    assert read_claims(claims_payload(claims)) == claims
-
-
-@pytest.mark.parametrize("claim", [["a", 1, 1], [b"a", 1], [b"a", -1, 1], [b"a", 1, True], [b"a", 1, "1"], b"a"])
-def test_other_claims_are_not_read(claim: object) -> None:
-    assert read_claims({"claims": [[b"a", 1, 1], claim]}) is None
-    assert read_claims({}) is None and read_claims(5) is None
-
-
 def test_a_publisher_is_told_which_value_and_why() -> None:
-    assert read_not_kept(not_kept_payload("t", 5, "topics")) == NotKept("t", 5, "topics")
+    assert read_not_kept({"topic": "t", "sent_ns": 5, "why": "topics"}) == NotKept("t", 5, "topics")
 
 
 @pytest.mark.parametrize("change", [{"topic": b"t"}, {"sent_ns": -1}, {"sent_ns": True}, {"why": 1}])
 def test_other_words_to_a_publisher_are_not_read(change: dict[str, object]) -> None:
-    assert read_not_kept({**not_kept_payload("t", 1, "w"), **change}) is None
+    assert read_not_kept({"topic": "t", "sent_ns": 5, "why": "topics", **change}) is None
     assert read_not_kept(None) is None
-
-
-def test_each_has_a_topic_of_its_kind() -> None:
-    assert kind_of(retained.batch_topic("ab-1").encode()) is Kind.RETAINED
-    assert retained.not_kept_topic(0xAB) == "$ack/00000000000000ab/k"
-    assert kind_of(retained.not_kept_topic(0xAB).encode()) is Kind.NOT_KEPT
-    assert retained.claims_topic("p") == "$fabric/retained/p"
