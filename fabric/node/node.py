@@ -213,8 +213,8 @@ class Node:
         In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once.
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
         timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
-        retain:  keep it as the topic's last value, for who subscribes with `retained=True`; with payload None, keep none
-                 any more. Proxies keep it in memory, and this node for their restart: docs/explanation/retained.md
+        retain:  keep it as the topic's last value, for who subscribes with `retained=True`; with payload None, keep
+                 none any more. Proxies keep it in memory, and this node for their restart: docs/explanation/retained.md
         expires_s: keep it for so long, in whole seconds, rounded up
         errors:  InvalidTopic; NotAllowed; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that
                  cannot be sent; HighWaterMarkReached or NotConnected when it was not accepted within `send_timeout_s`;
