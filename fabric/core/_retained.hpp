@@ -233,6 +233,7 @@ class Table {
     uint64_t verdicts[VERDICTS] = {};  // how often each was given
     uint64_t yielded = 0;              // values that another proxy has newer
     uint64_t forgotten = 0;            // tombstones that went before their time
+    uint64_t confirmed = 0;            // times that another proxy had all that was handed over
     uint64_t batches = 0;              // given
     size_t values = 0, value_bytes = 0, tombstones = 0, tombstone_bytes = 0;
     std::vector<std::string> notices;  // for publishers, since they were last taken
@@ -481,6 +482,7 @@ class Table {
     bool hear_claims(Reader &reader) {
         reader.fixed(1);
         uint64_t count = reader.fixed(4);
+        if (count == 0 && !reader.failed) ++confirmed;
         std::string key;
         while (count-- && !reader.failed) {
             Stamp stamp;
@@ -514,11 +516,11 @@ class Table {
 
     bool hear_values(Reader &reader, int64_t now_us) {
         reader.eat("\x85\xa5nonce\xc4", 8);
-        reader.taken(reader.fixed(1));
+        const View back = reader.taken(reader.fixed(1));
         reader.eat("\xa5index\xce", 7);
         reader.fixed(4);
         reader.eat("\xa4last", 5);
-        reader.fixed(1);
+        const bool last = reader.fixed(1) == 0xc3;
         reader.eat("\xa5parts\xdc", 7);
         const uint64_t count = reader.fixed(2);
         Reader parts = reader;
@@ -533,6 +535,11 @@ class Table {
             const View part = parts.taken(parts.fixed(4));
             reader.fixed(1);
             take(part, now_us, static_cast<uint32_t>(reader.fixed(4)));
+        }
+        if (last && !back.empty()) {
+            std::string part(back);
+            finish_claims(part, {}, 0);
+            notices.push_back(std::move(part));
         }
         return true;
     }

@@ -26,7 +26,7 @@ cdef extern from "_retained.hpp" namespace "fabric" nogil:
 
     cdef cppclass CTable "fabric::Table":
         uint64_t verdicts[6]
-        uint64_t yielded, forgotten, batches
+        uint64_t yielded, forgotten, confirmed, batches
         size_t values, value_bytes, tombstones, tombstone_bytes
         vector[string] notices
         CTable(size_t, size_t)

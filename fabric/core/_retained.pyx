@@ -48,7 +48,8 @@ cdef class Table:
         }
         for i, name in enumerate(retained.VERDICTS):
             found[name] = self.table.verdicts[i]
-        found |= {"yielded": self.table.yielded, "forgotten": self.table.forgotten, "batches": self.table.batches}
+        found |= {"yielded": self.table.yielded, "forgotten": self.table.forgotten}
+        found |= {"confirmed": self.table.confirmed, "batches": self.table.batches}
         return found
 
     def take(self, bytes part, int64_t now_us, uint32_t age_s=0):

@@ -828,10 +828,20 @@ cdef class Switch:
         """All claims, or all values, to one other proxy."""
         cdef vector[string] wanted
         cdef CErrand *errand
+        cdef const byte *end = <const byte *>memchr(command, 0, size)
+        cdef size_t length = end - command if end != NULL else 0
+        if length == 0:
+            self.refused[FAILED] += 1
+            return
         wanted.push_back(string())
         errand = self.new_errand(LINK, b"", 0)
         errand.claims = command[0] == c"O"
-        errand.tour = CTour(string_view(<const char *>command + 1, size - 1), string_view(), wanted, True)
+        errand.tour = CTour(
+            string_view(<const char *>command + 1, length),
+            string_view(<const char *>end + 1, min(size - length - 1, <size_t>255)),
+            wanted,
+            True,
+        )
 
     # ── control ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -15,7 +15,8 @@ pass for the last.
 
 Each value is held by one proxy. One that takes a topic which it did not hold *claims* it, and a proxy that hears of a
 newer one forgets its own: otherwise the older would come back when the newer runs out. Where two hold the same (it was
-handed over, or held again elsewhere), both know that it is *shared*, and the next value is claimed again.
+handed over, or held again elsewhere), both know that it is *shared*, and the next value is claimed again. Who was
+handed all values says so with a list of no claims, at the address that stands in their batches as the nonce.
 
 Values are bytes here, not messages of libzmq: a received one is a piece of a buffer of 8 KiB, which lives as long as
 one of its pieces.
@@ -161,14 +162,14 @@ class Table:
     """To be told to publishers."""
     _counts: Counter[str] = field(default_factory=Counter)
     """Since the start: verdicts; values that were `yielded` to newer ones of other proxies; tombstones `forgotten`
-    before their time; `batches` given."""
+    before their time; times that another proxy `confirmed` that it has all that was handed over; `batches` given."""
 
     def figures(self) -> dict[str, int]:
         """Return what there is, and what happened since the start. From any thread."""
         values, tombstones = self._sums
         now = {"values": values.count, "value_bytes": values.cost, "tombstones": tombstones.count}
         now["tombstone_bytes"] = tombstones.cost
-        return now | {each: self._counts[each] for each in (*VERDICTS, "yielded", "forgotten", "batches")}
+        return now | {each: self._counts[each] for each in (*VERDICTS, "yielded", "forgotten", "confirmed", "batches")}
 
     # ── what is set ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -328,11 +329,11 @@ class Table:
             return self._hear_claims(_Reader(body, len(_ENVELOPE) + 1))
         reader = _Reader(body, 0)
         reader.eat(_ENVELOPE + b"\x85\xa5nonce\xc4")
-        reader.taken(reader.fixed(1))
+        back = reader.taken(reader.fixed(1))
         reader.eat(b"\xa5index\xce")
         reader.fixed(4)
         reader.eat(b"\xa4last")
-        reader.fixed(1)
+        last = reader.fixed(1) == 0xC3
         reader.eat(b"\xa5parts\xdc")
         parts = []
         for _ in range(reader.fixed(2)):
@@ -346,10 +347,15 @@ class Table:
         for part in parts:
             reader.fixed(1)
             self.take(part, now_us, reader.fixed(4))
+        if last and back:
+            self._notices.append(back + _claims_body([]))
         return True
 
     def _hear_claims(self, reader: _Reader) -> bool:
-        for _ in range(reader.fixed(4)):
+        count = reader.fixed(4)
+        if not count and not reader.failed:
+            self._counts["confirmed"] += 1
+        for _ in range(count):
             reader.eat(b"\x93\xc5")
             key = reader.taken(reader.fixed(2)) + b"\0"
             reader.eat(b"\xcf")

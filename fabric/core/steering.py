@@ -128,9 +128,9 @@ def claim_all(address: bytes) -> bytes:
     return b"O" + address
 
 
-def hand_over(address: bytes) -> bytes:
-    """Give another proxy all retained values."""
-    return b"H" + address
+def hand_over(address: bytes, back: bytes) -> bytes:
+    """Give another proxy all retained values. back: the own address, where it says that it has them"""
+    return b"H" + address + back
 
 
 SWEEP = b"W"

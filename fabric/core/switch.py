@@ -340,7 +340,8 @@ class Switch:
 
     def _tell_proxy(self, command: bytes) -> None:
         """All claims, or all values, to one other proxy."""
-        tour = Tour(command[1:], b"", [b""], everything=True)
+        address, nul, back = command[1:].partition(b"\0")
+        tour = Tour(address + nul, back, [b""], everything=True)
         give = self._table.next_claims if command[:1] == b"O" else self._next_batch
         self._errands.append(_Errand(Place.LINK, None, tour, partial(give, tour)))
 

@@ -15,6 +15,8 @@ rights        `$ack/<token>/r`, from a proxy with keys to a node that asked (`["
               key of nobody
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
+claims wanted upstream, from a proxy to all others, `["claims", incarnation, id]`: the one of this id is to say what it
+              retains, see `fabric.core.retained`; the incarnation is the asking one's
 retained      `$ack/<token>/t`, in front of an answer to a marker that wants them: batches, see `fabric.core.retained`
 not kept      `$ack/<publisher id, 16 hexadecimal digits>/k`: a value is not retained, or not any more; likewise
 notice        on a topic that begins with a prefix, header `cancelled`, payload: the prefix; see `fabric.protocol.stray`
@@ -42,8 +44,9 @@ ACK = "$ack/"
 _RAW_ACK = ACK.encode()
 NOTICE: dict[str, Any] = {"cancelled": True}
 """Headers of a notice."""
+_CLAIMS_WANTED = b"\x02\x94\x01\xa6claims"
 _RIGHTS_WANTED = b"\x02\x93\x01\xa6rights"
-"""What such a question begins with."""
+"""What such questions begin with."""
 MAX_CLAIM_BYTES = MAX_WANTED_BYTES = 1536
 """Of prefixes in one marker, claimed or wanted, but for the last of them. With what each costs beside itself, and a
 last one of 4 KiB, the marker is below `sockets.UPSTREAM_BYTES`."""
@@ -117,6 +120,22 @@ def read_rights_wanted(part: bytes) -> str | None:
     except RemoteWireError:
         return None
     return str(fields[0]) if len(fields) == 1 and valid_name(fields[0]) else None
+
+
+def encode_claims_wanted(incarnation: str, proxy_id: str) -> bytes:
+    return encode_control("claims", incarnation, proxy_id)
+
+
+def read_claims_wanted(part: bytes) -> tuple[str, str] | None:
+    """Return (incarnation of who asks, id of who is asked); None for anything else. Never raises."""
+    if not part.startswith(_CLAIMS_WANTED):
+        return None
+    try:
+        _, fields = decode_control(part)
+    except RemoteWireError:
+        return None
+    incarnation, proxy_id = fields
+    return (str(incarnation), str(proxy_id)) if valid_name(incarnation) and valid_name(proxy_id) else None
 
 
 def _addressed(token: str, kind: Kind) -> str:

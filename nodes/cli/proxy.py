@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from fabric.core.retained import MAX_BYTES, MAX_TOPICS
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.errors import expected
 from fabric.identity.keys import Keys
@@ -81,6 +82,10 @@ class IpcMode(click.ParamType):  # type: ignore[type-arg]
               help="Who may use the sockets of an ipc base: 660 lets the group in, 666 everybody.")  # fmt: skip
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
               help="How long its nodes have to move to another proxy after SIGTERM.")  # fmt: skip
+@click.option("--retained-topics", metavar="N", type=click.IntRange(0), default=MAX_TOPICS, show_default=True,
+              help="Topics whose last value is kept for later subscribers, at most.")  # fmt: skip
+@click.option("--retained-bytes", metavar="N", type=click.IntRange(0), default=MAX_BYTES, show_default=True,
+              help="Bytes of these values at most, with 256 for each.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
 @click.option("--observe", is_flag=True,
               help="With --keys: let everything in, and only tell what would have been refused.")  # fmt: skip
@@ -102,6 +107,8 @@ def proxy(
     insecure: bool,
     audit: str | None,
     drain_s: float,
+    retained_topics: int,
+    retained_bytes: int,
     as_json: bool,
     http: Http,
     log_json: bool,
@@ -149,6 +156,8 @@ def proxy(
                 advertise=advertise,
                 first=first,
                 drain_s=drain_s,
+                retained_topics=retained_topics,
+                retained_bytes=retained_bytes,
                 keys=_keys(keys, identity, name),
                 observe=observe,
                 on_audit=note,

@@ -296,8 +296,11 @@ def test_a_table_is_handed_over_with_its_ages_and_tombstones(build: Any) -> None
     old.take(retained_part("$site_connect/a", 1, 10, "x", expires_s=60), 0)
     old.take(retained_part("b", 1, 10, "gone"), 0)
     old.take(retained_part("b", 1, 11, None), 0)
-    batch, last = old.next(build.Tour(b"\0", b"", [b""], everything=True), 50 * SECOND)
+    batch, last = old.next(build.Tour(b"\0", b"back\0", [b""], everything=True), 50 * SECOND)
     assert last and new.hear(batch[1:], 1_000 * SECOND)
+    (confirmation,) = new.take_notices()
+    assert confirmation.startswith(b"back\0") and old.figures()["confirmed"] == 0
+    assert old.hear(confirmation[5:], 0) and old.figures()["confirmed"] == 1
     assert asked(build, new, b"", everything=True, now_us=1_009 * SECOND) == [("$site_connect/a", "x"), ("b", None)]
     assert asked(build, new, b"", everything=True, now_us=1_010 * SECOND) == [("$site_connect/a", None), ("b", None)]
     assert {topic for topic, _, _ in claimed(new)} == {"$site_connect/a", "b"}

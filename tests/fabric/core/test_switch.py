@@ -426,7 +426,7 @@ def test_another_proxy_is_told_all_claims_and_handed_all_values(board: Board) ->
     until(lambda: board.counts().retained["values"] == 2, "both are kept")
     board.tell(steering.claim_all(address))
     assert decode(link.recv()).payload == [[b"$site_connect/a", 10, 1], [b"a", 10, 1]]
-    board.tell(steering.hand_over(address))
+    board.tell(steering.hand_over(address, address_of("back")))
     told = link.recv()
     assert decode(told).payload["parts"] == parts
     board.publisher.send(retained_part("a", 1, 11, None))
@@ -434,6 +434,11 @@ def test_another_proxy_is_told_all_claims_and_handed_all_values(board: Board) ->
     board.peer.send(told)
     until(lambda: board.counts().retained["older"] == 1, "it was handed what it has")
     assert board.counts().retained["repeated"] == 1
+    back = board.subscriber("link", address_of("back"))
+    board.peer.send(told)
+    confirmation = back.recv()
+    board.peer.send(confirmation)
+    until(lambda: board.counts().retained["confirmed"] == 1, "it hears that the other one has all")
 
 
 def test_what_runs_out_is_seen_to_when_it_is_told_to(board: Board) -> None:
