@@ -92,7 +92,7 @@ def pub(
     where it is written as one, and nil where it is empty or NA. Lines that are not messages are reported and counted;
     then the exit code is 1. So are messages that the rules of the mesh do not allow; then it is 5.
 
-    With --retain whoever subscribes later with `--retained` is told the value; without PAYLOAD none is kept any more.
+    With --retain all who subscribe later with `--retained` are told the value; without PAYLOAD none is kept any more.
 
     \b
     Examples:
