@@ -122,13 +122,12 @@ class _Attempt:
     @property
     def is_whole(self) -> bool:
         """Whether no batch is missing of those who answered."""
-        return not self.wanted or (
-            self.last.total() >= len(self.views)
-            and all(
-                count == sum(lasts for end, lasts in self.last.items() if end >= place)
-                for place, count in self.batches.items()
-            )
-        )
+        if not self.wanted:
+            return True
+        if self.last.total() < len(self.views) or max(self.batches, default=-1) >= len(self.batches):
+            return False
+        ends = self.last.items()
+        return all(count == sum(n for end, n in ends if end >= place) for place, count in self.batches.items())
 
 
 class Coverage:
@@ -241,7 +240,8 @@ class Coverage:
         if attempt is None or not attempt.wanted:
             return False
         attempt.batches[batch.place] += 1
-        attempt.last[batch.place] += batch.last
+        if batch.last:
+            attempt.last[batch.place] += 1
         self._next_wanted = now + STALLED_S
         return True
 
@@ -295,7 +295,7 @@ class Coverage:
             effects += self._give_up(overdue, now)
         if self.wants and now >= self._next_wanted:
             effects += self._ask_wanted(now, again=True)
-        elif (self._waiting or self._renew) and now >= self._next_marker:
+        elif now >= self._next_marker and (self._renew or any(not each.wanted for each in self._waiting.values())):
             effects.append(self._marker(now))
             self._repeat_s = min(self._repeat_s * 1.5, REPEAT_LAST_S)
         return effects
