@@ -113,6 +113,9 @@ class Retained:
         """Their filters, with the same ids."""
         self._gathered: HeldValues[str, Message] = HeldValues(MAX_GATHERED, MAX_GATHERED_BYTES)
         """What the proxies have handed out, and some filter in `_wanted` matches. Empty while nobody waits."""
+        self._only: int | None = None
+        """The one subscription that has waited since `_gathered` was empty: all in it is for that one. None: several
+        have."""
         self._local: HeldValues[str, Message] = HeldValues() if local is None else local
         """The values of `~/…`."""
         self.offered = 0
@@ -122,6 +125,7 @@ class Retained:
 
     def wanted(self, ident: int, topic_filter: str, handler: LastKnown) -> None:
         """A subscription is made that wants what is retained; `acked` is to follow, or `ended`."""
+        self._only = None if self._wishes else ident
         self._wishes[ident] = _Wish(topic_filter, handler)
         self._wanted.add(topic_filter, ident)
 
@@ -144,9 +148,11 @@ class Retained:
                 self._gathered.clear()
 
     def _offer(self, ident: int, wish: _Wish, values: HeldValues[str, Message], now: float) -> None:
-        chosen: SubscriptionTrie[int] = SubscriptionTrie()
-        chosen.add(wish.topic_filter, 0)
-        found = [held for topic, held in values.values(now) if chosen.match(topic)]
+        found = [held for _, held in values.values(now)]
+        if ident != self._only or values is self._local:
+            chosen: SubscriptionTrie[int] = SubscriptionTrie()
+            chosen.add(wish.topic_filter, 0)
+            found = [held for held in found if chosen.match(held.value.topic)]
         found.sort(key=lambda held: held.stamp)
         self.offered += len(found)
         for held in found:
@@ -161,7 +167,7 @@ class Retained:
         self._gathered.clear()
 
     def batch_came(self, batch: Batch, now: float) -> None:
-        """Take what a proxy keeps. cost: 7 us for each value that is wanted"""
+        """Take what a proxy keeps. cost: 9 us for each value that is wanted"""
         for part, age in zip(batch.parts, batch.ages, strict=True):
             try:
                 self._gather(part, age, now)

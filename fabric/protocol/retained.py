@@ -26,6 +26,7 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, deco
 RETAIN, HELD, RETAINED = "retain", "held", "retained"
 """Names of headers: of what is to be kept; of what is sent again for that alone; and, at a subscriber, of what was."""
 OWN = frozenset((RETAIN, HELD, RETAINED))
+_ONLY_RETAINED: Mapping[str, Any] = MappingProxyType({RETAINED: True})
 TAIL = b"\xa6retain\xce"
 """What a retained message ends with, but for the four bytes behind it."""
 MAX_EXPIRES_S = 2**32 - 1
@@ -142,6 +143,8 @@ def held_part(part: bytes, expires_s: int, *, is_clear: bool = False) -> bytes:
 
 def shown(headers: Mapping[str, Any], *, as_retained: bool) -> Mapping[str, Any]:
     """Return the headers as a subscriber sees them: how a message is kept is not shown; that it was, is."""
+    if len(headers) == 1 and as_retained:
+        return _ONLY_RETAINED if OWN.issuperset(headers) else MappingProxyType({**headers, RETAINED: True})
     seen = {name: value for name, value in headers.items() if name not in OWN}
     return MappingProxyType({**seen, RETAINED: True} if as_retained else seen)
 
