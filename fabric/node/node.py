@@ -15,6 +15,7 @@ from fabric import sockets
 from fabric.errors import (
     FabricError,
     InvalidFilter,
+    LocalWireError,
     NotAdmitted,
     NotAllowed,
     NotConnected,
@@ -30,8 +31,9 @@ from fabric.node.interest import wire_prefixes
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
+from fabric.protocol.retained import NotKept, expires_in
 from fabric.topics import scope, validate_filter, validate_topic
-from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
+from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Encoder, Message
 
 log = logging.getLogger("fabric.node")
 
@@ -125,6 +127,8 @@ class Node:
         """Topics that were checked, and what stands before their bodies. Emptied at 100,000. Any thread changes it."""
         self._local_number = 0
         """Of the last local message, over all topics. Under `_lock`."""
+        self._local_ns = 0
+        """When that was sent; later than the one before also where the clock went back. Under `_lock`."""
         self._lock = threading.Lock()
         """Held for microseconds."""
         self._closed = False
@@ -170,18 +174,23 @@ class Node:
         """The id that this node's messages carry; another one after a million topics."""
         return self._engine.up.publisher
 
-    def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
+    def subscribe(
+        self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None, *, retained: bool = False
+    ) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 
         topic_filter: a topic in which levels may be `+`, any one level, and the last `#`, all below (MQTT 5.0 §4.7)
         msg_fun:  called in the I/O thread with each Message, in order per publisher
         ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
+        retained: first deliver the last values that match and are kept, see `publish`: before `ack_fun` is called, with
+                  the header `retained`, the oldest first. None is older than what came live of its topic. Each costs
+                  this node 0.3 kB for as long as the subscription lasts
         errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed
         """
         self._check()
         validate_filter(topic_filter)
         self._check_scope(topic_filter)
-        return self._engine.subscribe(topic_filter, msg_fun, ack_fun)
+        return self._engine.subscribe(topic_filter, msg_fun, ack_fun, retained=retained)
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription: its handler is called no more. KeyError for an unknown id."""
@@ -189,7 +198,14 @@ class Node:
         self._engine.unsubscribe(subscription)
 
     def publish(
-        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
+        self,
+        topic: str,
+        payload: Any,
+        headers: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        retain: bool = False,
+        expires_s: float | None = None,
     ) -> int:
         """Send one message, and return its number: 1 for this node's first on this topic.
 
@@ -197,6 +213,9 @@ class Node:
         In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once.
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
         timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
+        retain:  keep it as the topic's last value, for who subscribes with `retained=True`; with payload None, keep
+                 none any more. Proxies keep it in memory, and this node for their restart: docs/explanation/retained.md
+        expires_s: keep it for so long, in whole seconds, rounded up
         errors:  InvalidTopic; NotAllowed; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that
                  cannot be sent; HighWaterMarkReached or NotConnected when it was not accepted within `send_timeout_s`;
                  StateError when closed
@@ -205,7 +224,10 @@ class Node:
         if prefix is None:
             prefix = self._admit(topic)
             if prefix is None:
-                return self._publish_locally(topic, payload, headers)
+                return self._publish_locally(topic, payload, headers, _kept_for(retain, expires_s))
+        if retain or expires_s is not None:
+            kept_for = _kept_for(retain, expires_s)
+            return self._engine.up.publish_carefully(prefix, payload, headers, timeout_s, kept_for)
         return self._publish(prefix, payload, headers, timeout_s)
 
     def publish_many(self, messages: Iterable[tuple[str, Any]], *, timeout_s: float | None = None) -> int:
@@ -246,6 +268,14 @@ class Node:
     def on_denied(self, fun: Callable[[str, str], object]) -> None:
         """Have `fun(filter, why)` called in the I/O thread when a subscription ends that is not allowed any more."""
         self._engine.denied_funs.append(fun)
+
+    def on_not_retained(self, fun: Callable[[NotKept], object]) -> None:
+        """Have `fun(told)` called in the I/O thread for each value that this node has set and that is not kept.
+
+        `.topic .sent_ns`, and `.why`: `topics` or `bytes`, the bound of the proxy that it is over; `local`: a bound of
+        this node
+        """
+        self._engine.not_retained_funs.append(fun)
 
     def why_not(self, act: str, what: str) -> str | None:
         """Return why this node may not `publish` on a topic, `subscribe` to a filter, `request` of a service or `serve`
@@ -362,12 +392,24 @@ class Node:
             self._engine.counts["denied"] += 1
             raise NotAllowed(why)
 
-    def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
+    def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None, kept_for: int | None) -> int:
+        body = b"" if kept_for is None else Encoder(0, self.max_payload_bytes).part(b"", 1, 0, payload, headers)
         with self._lock:
             self._local_number += 1
             number = self._local_number
-        self._engine.deliver(Message(topic, payload, self.publisher, number, time.time_ns(), headers or {}))
+            self._local_ns = sent_ns = max(time.time_ns(), self._local_ns + 1)
+            message = Message(topic, payload, self.publisher, number, sent_ns, headers or {})
+            self._engine.deliver(message, len(body), kept_for)
         return number
+
+
+def _kept_for(retain: bool, expires_s: float | None) -> int | None:
+    """Return for how many seconds a message is to be retained, 0: for good; None: it is not."""
+    if retain:
+        return expires_in(expires_s)
+    if expires_s is not None:
+        raise LocalWireError(expected("expires_s", expires_s, "None without retain=True: nothing else expires"))
+    return None
 
 
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()
@@ -390,4 +432,4 @@ def _after_fork_in_child() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
-__all__ = ["Ack", "CoverageEvent", "Gap", "InvalidFilter", "Message", "Node", "NodeState"]
+__all__ = ["Ack", "CoverageEvent", "Gap", "InvalidFilter", "Message", "Node", "NodeState", "NotKept"]
