@@ -23,7 +23,8 @@ class LocalMessages:
     """Of one node. Any thread publishes.
 
     deliver:           has a function called in the node's I/O thread, which calls `deliver_now`
-    deliver_now:       hands a message to its handlers, in the I/O thread
+    deliver_now:       keeps a message, of so many bytes for so many seconds, and hands it to its handlers, in the I/O
+                       thread
     in_io_thread:      whether the caller is in it: there is no waiting there
     publisher:         the node's id at present
     max_msgs, max_bytes: bounds of what waits; one message may always
@@ -33,7 +34,7 @@ class LocalMessages:
     def __init__(
         self,
         deliver: Callable[[Callable[[], None]], None],
-        deliver_now: Callable[[Message], None],
+        deliver_now: Callable[[Message, int, int | None], None],
         in_io_thread: Callable[[], bool],
         publisher: Callable[[], int],
         *,
@@ -49,12 +50,22 @@ class LocalMessages:
         """Guards what follows; told when there is room. A signal handler may publish while its thread holds it."""
         self._numbers: Counter[str] = Counter()
         """Last numbers, by topic; emptied at `MAX_TOPICS`."""
+        self._sent_ns = 0
+        """When the last one was sent; later than the one before also where the clock went back."""
         self._waiting = self._waiting_bytes = 0
         """Messages that were accepted and not delivered yet, and their packed bytes."""
 
-    def publish(self, topic: str, payload: Any, headers: dict[str, Any] | None, timeout_s: float | None) -> int:
+    def publish(
+        self,
+        topic: str,
+        payload: Any,
+        headers: dict[str, Any] | None,
+        timeout_s: float | None,
+        kept_for: int | None = None,
+    ) -> int:
         """Have one message delivered, and return its number; the arguments are those of `Node.publish`.
 
+        kept_for: seconds that it is retained, 0: for good; None: it is not
         errors: LocalWireError, HighWaterMarkReached
         """
         body = Encoder(0, self._max_payload_bytes).part(b"", 1, 0, payload, headers)
@@ -64,12 +75,11 @@ class LocalMessages:
             if len(self._numbers) >= MAX_TOPICS:
                 self._numbers.clear()
             self._numbers[topic] += 1
-            message = Message(
-                topic, payload, self._publisher(), self._numbers[topic], time.time_ns(), read or NO_HEADERS
-            )
+            self._sent_ns = sent_ns = max(time.time_ns(), self._sent_ns + 1)
+            message = Message(topic, payload, self._publisher(), self._numbers[topic], sent_ns, read or NO_HEADERS)
             self._waiting += 1
             self._waiting_bytes += len(body)
-            self._deliver(lambda: self._done(message, len(body)))  # under the lock: they keep their order
+            self._deliver(lambda: self._done(message, len(body), kept_for))  # under the lock: they keep their order
             return message.number
 
     def _wait_for_room(self, size: int, timeout_s: float) -> None:
@@ -86,9 +96,9 @@ class LocalMessages:
     def _has_room(self, size: int) -> bool:
         return self._waiting == 0 or (self._waiting < self._max_msgs and self._waiting_bytes + size <= self._max_bytes)
 
-    def _done(self, message: Message, size: int) -> None:
+    def _done(self, message: Message, size: int, kept_for: int | None) -> None:
         with self._changed:
             self._waiting -= 1
             self._waiting_bytes -= size
             self._changed.notify_all()
-        self._deliver_now(message)
+        self._deliver_now(message, size, kept_for)

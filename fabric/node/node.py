@@ -14,6 +14,7 @@ from fabric import sockets
 from fabric.errors import (
     FabricError,
     InvalidFilter,
+    LocalWireError,
     NotAdmitted,
     NotAllowed,
     NotConnected,
@@ -32,6 +33,7 @@ from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
 from fabric.processes import close_at_exit, is_ending, require_threads
+from fabric.protocol.retained import NotKept, expires_in
 from fabric.topics import scope, validate_filter, validate_topic
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
 
@@ -132,7 +134,7 @@ class Node:
         """Topics that were checked, and what stands before their bodies. Emptied at 100,000. Any thread changes it."""
         self._local = LocalMessages(
             engine.commands.put,
-            engine.receiver.deliver,
+            engine.deliver,
             lambda: engine.in_io_thread,
             lambda: engine.up.publisher,
             max_msgs=hwm_msgs,
@@ -187,19 +189,24 @@ class Node:
         """The id that this node's messages carry; another one after a million topics."""
         return self._engine.up.publisher
 
-    def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
+    def subscribe(
+        self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None, *, retained: bool = False
+    ) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 
         topic_filter: a topic in which levels may be `+`, any one level, and the last `#`, all below (MQTT 5.0 §4.7)
         msg_fun:  called in the I/O thread with each Message, in order per publisher. All handlers of this node that
                   match get the same Message: who changes its payload, a list or a dict, changes it for the others
         ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
+        retained: first deliver the last values that match and are kept, see `publish`: before `ack_fun` is called, with
+                  the header `retained`, the oldest first. None is older than what came live of its topic. Each costs
+                  this node 0.3 kB for as long as the subscription lasts
         errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed
         """
         self._check()
         validate_filter(topic_filter)
         self._check_scope(topic_filter)
-        return self._engine.subscribe(topic_filter, msg_fun, ack_fun)
+        return self._engine.subscribe(topic_filter, msg_fun, ack_fun, retained=retained)
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription: its handler is called no more. KeyError for an unknown id."""
@@ -207,7 +214,14 @@ class Node:
         self._engine.unsubscribe(subscription)
 
     def publish(
-        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
+        self,
+        topic: str,
+        payload: Any,
+        headers: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        retain: bool = False,
+        expires_s: float | None = None,
     ) -> int:
         """Send one message, and return its number: 1 for this node's first on this topic.
 
@@ -218,6 +232,9 @@ class Node:
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
         headers: likewise; the names in `fabric.headers.RESERVED` are the fabric's own
         timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
+        retain:  keep it as the topic's last value, for who subscribes with `retained=True`; with payload None, keep
+                 none any more. Proxies keep it in memory, and this node for their restart: docs/explanation/retained.md
+        expires_s: keep it for so long, in whole seconds, rounded up
         errors:  InvalidTopic; NotAllowed; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that
                  cannot be sent, and for reserved headers; HighWaterMarkReached or NotConnected when it was not accepted
                  within `send_timeout_s`; StateError when closed
@@ -228,7 +245,10 @@ class Node:
         if prefix is None:
             prefix = self._admit(topic)
             if prefix is None:
-                return self._local.publish(topic, payload, headers, timeout_s)
+                return self._local.publish(topic, payload, headers, timeout_s, _kept_for(retain, expires_s))
+        if retain or expires_s is not None:
+            kept_for = _kept_for(retain, expires_s)
+            return self._engine.up.publish_carefully(prefix, payload, headers, timeout_s, kept_for)
         return self._publish(prefix, payload, headers, timeout_s)
 
     def publish_many(self, messages: Iterable[tuple[str, Any]], *, timeout_s: float | None = None) -> int:
@@ -269,6 +289,14 @@ class Node:
     def on_denied(self, fun: Callable[[str, str], object]) -> None:
         """Have `fun(filter, why)` called in the I/O thread when a subscription ends that is not allowed any more."""
         self._engine.denied_funs.append(fun)
+
+    def on_not_retained(self, fun: Callable[[NotKept], object]) -> None:
+        """Have `fun(told)` called in the I/O thread for each value that this node has set and that is not kept.
+
+        `.topic .sent_ns`, and `.why`: `topics` or `bytes`, the bound of the proxy that it is over; `local`: a bound of
+        this node
+        """
+        self._engine.not_retained_funs.append(fun)
 
     def why_not(self, act: str, what: str) -> str | None:
         """Return why this node may not `publish` on a topic, `subscribe` to a filter, `request` of a service or `serve`
@@ -398,6 +426,15 @@ class Node:
             raise NotAllowed(why)
 
 
+def _kept_for(retain: bool, expires_s: float | None) -> int | None:
+    """Return for how many seconds a message is to be retained, 0: for good; None: it is not."""
+    if retain:
+        return expires_in(expires_s)
+    if expires_s is not None:
+        raise LocalWireError(expected("expires_s", expires_s, "None without retain=True: nothing else expires"))
+    return None
+
+
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()
 
 
@@ -418,4 +455,4 @@ def _after_fork_in_child() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
-__all__ = ["Ack", "CoverageEvent", "Gap", "InvalidFilter", "Message", "Node", "NodeState"]
+__all__ = ["Ack", "CoverageEvent", "Gap", "InvalidFilter", "Message", "Node", "NodeState", "NotKept"]

@@ -93,7 +93,8 @@ class Printer:
     def _line(self, message: Message) -> str:
         if self._as_json:
             return dumps(message_to_json(message))
-        return f"{plain(message.topic)}\t{dumps(to_json(message.payload))}"
+        mark = "\tretained" if "retained" in message.headers else ""
+        return f"{plain(message.topic)}\t{dumps(to_json(message.payload))}{mark}"
 
 
 @click.command()
@@ -102,6 +103,7 @@ class Printer:
 @connect_timeout_option
 @click.option("--count", metavar="N", type=click.IntRange(1), help="End with 0 after N messages.")
 @click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), help="End after S seconds.")
+@click.option("--retained", is_flag=True, help="First print the last values that are kept of matching topics.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole messages, one JSON object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @operating_options
@@ -111,6 +113,7 @@ def sub(
     connect_timeout_s: float,
     count: int | None,
     timeout_s: float | None,
+    retained: bool,
     as_json: bool,
     quiet: bool,
     http: Http,
@@ -122,6 +125,9 @@ def sub(
     matches several of the FILTERs is printed once. Words on stderr tell when the subscription is acknowledged, which
     proxies it covers, when that changes, and every loss.
 
+    With --retained the last values that were published with `--retain` come first, before the acknowledgement: with a
+    third column, `retained`, or, with --json, the header of that name.
+
     With --timeout it ends with 1 when --count was not reached, or, without --count, when nothing came. It ends with 5
     as soon as the rules of the mesh do not allow one of the FILTERs, also later on.
 
@@ -129,6 +135,7 @@ def sub(
     Examples:
       fabric sub 'truck/+/temperature'
       fabric sub 'flight/UA/#' --count 100 --json | jq .payload
+      fabric sub 'truck/+/state' --retained
     """
     for topic_filter in filters:
         validate_filter(topic_filter)
@@ -141,7 +148,7 @@ def sub(
         node.on_state(lambda state: printer.words(state_words(state)))
         node.on_denied(printer.deny)
         for topic_filter in dict.fromkeys(filters):
-            node.subscribe(topic_filter, printer.message, partial(printer.ack, topic_filter))
+            node.subscribe(topic_filter, printer.message, partial(printer.ack, topic_filter), retained=retained)
         status.watch_node(node)
         status.watch("sub", printer.stats)
         status.ready_with(node, lambda: "" if node.stats()["covered"] else "no proxy has acknowledged its filters")

@@ -22,7 +22,7 @@ class Desk:
         self.inside = False
         self.local = LocalMessages(
             self.waiting.append,
-            self.got.append,
+            lambda message, size, kept_for: self.got.append(message),
             lambda: self.inside,
             lambda: 7,
             max_msgs=max_msgs,

@@ -26,7 +26,7 @@ def test_one_that_is_put_back_is_the_next() -> None:
     nested.keep(b"a\0", 1, None)
     nested.keep(b"a\0", 2, None)
     nested.put_back(next(nested.take()))
-    assert [payload for _, payload, _ in nested.take()] == [1, 2]
+    assert [payload for _, payload, *_ in nested.take()] == [1, 2]
 
 
 def test_it_is_kept_as_it_was() -> None:
@@ -34,7 +34,7 @@ def test_it_is_kept_as_it_was() -> None:
     nested.keep(b"a\0", payload, headers)
     payload["a"].append(0)
     headers["b"].append(0)
-    assert next(nested.take()) == (b"a\0", {"a": [1]}, {"b": [2]})
+    assert next(nested.take()) == (b"a\0", {"a": [1]}, {"b": [2]}, None)
 
 
 @pytest.mark.parametrize("payload", [object(), bytes(2_000), {1: 2}, 2**70])
