@@ -15,7 +15,6 @@ from fabric import sockets
 from fabric.errors import (
     FabricError,
     InvalidFilter,
-    LocalWireError,
     NotAdmitted,
     NotAllowed,
     NotConnected,
@@ -31,7 +30,7 @@ from fabric.node.interest import wire_prefixes
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
-from fabric.protocol.retained import NotKept, expires_in
+from fabric.protocol.retained import NotKept, kept_for
 from fabric.topics import scope, validate_filter, validate_topic
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Encoder, Message
 
@@ -224,10 +223,9 @@ class Node:
         if prefix is None:
             prefix = self._admit(topic)
             if prefix is None:
-                return self._publish_locally(topic, payload, headers, _kept_for(retain, expires_s))
+                return self._publish_locally(topic, payload, headers, kept_for(retain, expires_s))
         if retain or expires_s is not None:
-            kept_for = _kept_for(retain, expires_s)
-            return self._engine.up.publish_carefully(prefix, payload, headers, timeout_s, kept_for)
+            return self._engine.up.publish_carefully(prefix, payload, headers, timeout_s, kept_for(retain, expires_s))
         return self._publish(prefix, payload, headers, timeout_s)
 
     def publish_many(self, messages: Iterable[tuple[str, Any]], *, timeout_s: float | None = None) -> int:
@@ -392,24 +390,15 @@ class Node:
             self._engine.counts["denied"] += 1
             raise NotAllowed(why)
 
-    def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None, kept_for: int | None) -> int:
-        body = b"" if kept_for is None else Encoder(0, self.max_payload_bytes).part(b"", 1, 0, payload, headers)
+    def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None, keep_s: int | None) -> int:
+        body = b"" if keep_s is None else Encoder(0, self.max_payload_bytes).part(b"", 1, 0, payload, headers)
         with self._lock:
             self._local_number += 1
             number = self._local_number
             self._local_ns = sent_ns = max(time.time_ns(), self._local_ns + 1)
             message = Message(topic, payload, self.publisher, number, sent_ns, headers or {})
-            self._engine.deliver(message, len(body), kept_for)
+            self._engine.deliver(message, len(body), keep_s)
         return number
-
-
-def _kept_for(retain: bool, expires_s: float | None) -> int | None:
-    """Return for how many seconds a message is to be retained, 0: for good; None: it is not."""
-    if retain:
-        return expires_in(expires_s)
-    if expires_s is not None:
-        raise LocalWireError(expected("expires_s", expires_s, "None without retain=True: nothing else expires"))
-    return None
 
 
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()
