@@ -201,8 +201,9 @@ class PageSession:
             case Unsubscribe(id=ident):
                 self._subscriptions.unsubscribe(ident)
             case Publish(id=number, topic=topic, payload=payload, retain=retain, expires_s=expires_s):
-                self._policy.check_publish(topic, retain=retain)
-                self.page.publish(topic, payload, retain=retain, expires_s=expires_s)
+                beyond = self._policy.check_publish(topic, retain=retain) == "" and retain
+                # What is of the session, the page itself retains.
+                self.page.publish(topic, payload, retain=beyond, expires_s=expires_s if beyond else None)
                 if topic == PRIVACY_PROBLEM:
                     self._hub.privacy_problems.heard(self.origin, payload)
                 if number is not None:
