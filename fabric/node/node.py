@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,17 +21,20 @@ from fabric.errors import (
     StateError,
     expected,
 )
+from fabric.headers import refuse_reserved
 from fabric.identity.keys import Keys, from_environment, load
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
 from fabric.node.gaps import Gap
 from fabric.node.interest import wire_prefixes
+from fabric.node.local import LocalMessages
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
+from fabric.processes import close_at_exit, is_ending, require_threads
 from fabric.protocol.retained import NotKept, kept_for
 from fabric.topics import scope, validate_filter, validate_topic
-from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Encoder, Message
+from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
 
 log = logging.getLogger("fabric.node")
 
@@ -52,7 +54,9 @@ class Node:
     max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for.
                         Each costs a proxy about 2.5 kB. They have 64 bytes each on average, 4 KiB at most
     max_payload_bytes:  largest payload, packed, 8 MiB by default; the proxy may allow less
-    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies; what does not fit is `uncertain` then
+    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies. When so much waits for the proxy to
+                        confirm it, `publish` waits, too, and raises HighWaterMarkReached after `send_timeout_s`
+    forgets_unconfirmed: it goes on instead; the oldest that was not confirmed is `uncertain` when the proxy dies
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
     reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
@@ -77,6 +81,7 @@ class Node:
         max_prefixes: int = 1_000,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         max_unconfirmed_bytes: int = 64 * 1024 * 1024,
+        forgets_unconfirmed: bool = False,
         max_entries: int = 1_000_000,
         hwm_msgs: int = sockets.HWM_MSGS,
         reorder_window_s: float = 0.5,
@@ -84,6 +89,7 @@ class Node:
         keys: str | os.PathLike[str] | Keys | None = None,
         identity: str | None = None,
     ) -> None:
+        require_threads("node")
         bases = [connect] if isinstance(connect, str) else list(connect)
         counts = {"max_prefixes": max_prefixes, "max_payload_bytes": max_payload_bytes, "max_entries": max_entries}
         for what, count in {**counts, "max_unconfirmed_bytes": max_unconfirmed_bytes, "hwm_msgs": hwm_msgs}.items():
@@ -102,6 +108,7 @@ class Node:
             max_prefixes=max_prefixes,
             max_payload_bytes=max_payload_bytes,
             max_unconfirmed_bytes=max_unconfirmed_bytes,
+            forgets_unconfirmed=forgets_unconfirmed,
             max_entries=max_entries,
             hwm_msgs=hwm_msgs,
             reorder_window_s=reorder_window_s,
@@ -124,17 +131,26 @@ class Node:
         """Numbers and sends what has a prefix."""
         self._prefixes: dict[str, bytes] = {}
         """Topics that were checked, and what stands before their bodies. Emptied at 100,000. Any thread changes it."""
-        self._local_number = 0
-        """Of the last local message, over all topics. Under `_lock`."""
-        self._local_ns = 0
-        """When that was sent; later than the one before also where the clock went back. Under `_lock`."""
-        self._lock = threading.Lock()
-        """Held for microseconds."""
+        self._local = LocalMessages(
+            engine.commands.put,
+            engine.receiver.deliver,
+            engine.retained.local_came,
+            lambda: engine.in_io_thread,
+            lambda: engine.up.publisher,
+            max_msgs=hwm_msgs,
+            max_bytes=max_unconfirmed_bytes,
+            max_payload_bytes=max_payload_bytes,
+            send_timeout_s=send_timeout_s,
+        )
+        """Messages that never leave this node."""
+        self._lock = threading.RLock()
+        """Held for microseconds. A destructor may want it while its thread has it."""
         self._closed = False
         """Set once, by `close`, under `_lock`."""
         self._pid = os.getpid()
         """Of the process that made it; in another one it refuses all work."""
         _nodes.add(self)
+        close_at_exit(self)
         if not engine.start(connect_timeout_s):
             self.close(0)
             refusal, error = engine.credentials.refusal, NotConnected if engine.credentials.is_known else NotAdmitted
@@ -179,7 +195,8 @@ class Node:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 
         topic_filter: a topic in which levels may be `+`, any one level, and the last `#`, all below (MQTT 5.0 §4.7)
-        msg_fun:  called in the I/O thread with each Message, in order per publisher
+        msg_fun:  called in the I/O thread with each Message, in order per publisher. All handlers of this node that
+                  match get the same Message: who changes its payload, a list or a dict, changes it for the others
         ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
         retained: first deliver the last values that match and are kept, see `publish`: before `ack_fun` is called, with
                   the header `retained`, the oldest first. None is older than what came live of its topic. Each costs
@@ -208,22 +225,27 @@ class Node:
     ) -> int:
         """Send one message, and return its number: 1 for this node's first on this topic.
 
-        When it returns, the message is accepted: it survives the death of the proxy (up to `max_unconfirmed_bytes`).
-        In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once.
+        When it returns, the message is accepted: it survives the death of the proxy.
+        In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once. A
+        signal handler or a destructor may interrupt a `publish` of its own thread: then its message goes out when that
+        is over, and what is returned is 0.
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
+        headers: likewise; the names in `fabric.headers.RESERVED` are the fabric's own
         timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
         retain:  keep it as the topic's last value, for who subscribes with `retained=True`; with payload None, keep
                  none any more. Proxies keep it in memory, and this node for their restart: docs/explanation/retained.md
         expires_s: keep it for so long, in whole seconds, rounded up
         errors:  InvalidTopic; NotAllowed; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that
-                 cannot be sent; HighWaterMarkReached or NotConnected when it was not accepted within `send_timeout_s`;
-                 StateError when closed
+                 cannot be sent, and for reserved headers; HighWaterMarkReached or NotConnected when it was not accepted
+                 within `send_timeout_s`; StateError when closed
         """
+        if headers is not None:
+            refuse_reserved(headers)
         prefix = self._prefixes.get(topic)
         if prefix is None:
             prefix = self._admit(topic)
             if prefix is None:
-                return self._publish_locally(topic, payload, headers, kept_for(retain, expires_s))
+                return self._local.publish(topic, payload, headers, timeout_s, kept_for(retain, expires_s))
         if retain or expires_s is not None:
             return self._engine.up.publish_carefully(prefix, payload, headers, timeout_s, kept_for(retain, expires_s))
         return self._publish(prefix, payload, headers, timeout_s)
@@ -342,6 +364,10 @@ class Node:
         """
         if self.in_io_thread:
             raise StateError("node", "in a callback", "close", "call it in another thread")
+        if self._engine.up.is_within:
+            raise StateError("node", "publishing", "close", "it interrupts a `publish` of its own thread: close later")
+        if is_ending():  # in a destructor, say: its threads have stopped
+            return 0
         if os.getpid() == self._pid:
             self._engine.close_attached()
         with self._lock:
@@ -349,6 +375,14 @@ class Node:
                 return 0
             self._closed = True
         return self._engine.close(timeout_s)
+
+    def close_at_exit(self, timeout_s: float) -> None:
+        """At the end of the process: end it, unless a callback is running that does not return in time."""
+        with self._lock:
+            if self._closed or os.getpid() != self._pid:
+                return
+            self._closed = True
+        self._engine.close(timeout_s, join_s=timeout_s)
 
     # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -389,16 +423,6 @@ class Node:
         if why is not None:
             self._engine.counts["denied"] += 1
             raise NotAllowed(why)
-
-    def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None, keep_s: int | None) -> int:
-        body = b"" if keep_s is None else Encoder(0, self.max_payload_bytes).part(b"", 1, 0, payload, headers)
-        with self._lock:
-            self._local_number += 1
-            number = self._local_number
-            self._local_ns = sent_ns = max(time.time_ns(), self._local_ns + 1)
-            message = Message(topic, payload, self.publisher, number, sent_ns, headers or {})
-            self._engine.deliver(message, len(body), keep_s)
-        return number
 
 
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()
