@@ -1,6 +1,6 @@
 """What do retained values cost a proxy, and how long does an answer take that brings them?
 
-    python -m benchmarks.retained [--topics N] [--messages N] [--rounds N] [--proxy-python PATH]
+    python -m benchmarks.retained_cost [--topics N] [--messages N] [--rounds N] [--proxy-python PATH]
 
     part, set      CPU time of the proxy for one part of 64 bytes to nobody: as it is, and one that sets the value of
                    one of 1,000 topics. Its ZeroMQ thread is included
@@ -166,7 +166,7 @@ def main(topics: int, messages: int, rounds: int, proxy_python: str) -> None:
         found["meanwhile p99, ms"] = round(waits[int(len(waits) * 0.99)], 2)
         found["meanwhile longest, ms"] = round(waits[-1], 2)
     print(lab.table(("what", "figure"), list(found.items())))
-    print(f"written: {lab.write('retained', found)}")
+    print(f"written: {lab.write('retained_cost', found)}")
 
 
 if __name__ == "__main__":
