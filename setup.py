@@ -22,8 +22,11 @@ class BuildCompiledPart(build_ext):
 
     def run(self) -> None:
         super().run()
-        missing = [each.name for each in self.extensions if not Path(self.get_ext_fullpath(each.name)).exists()]
+        built = {each.name: Path(self.get_ext_fullpath(each.name)) for each in self.extensions}
+        missing = [name for name, path in built.items() if not path.exists()]
         if missing:
+            for path in built.values():
+                path.unlink(missing_ok=True)
             print(f"fabric: not compiled: {', '.join(missing)}. It runs on its twins in plain Python, several times")
             print("fabric: slower. With a C++ compiler and the headers of Python, install it again.")
 
