@@ -104,8 +104,8 @@ export class Page {
     if (DECIDED.has(topic)) throw invalid("ScopeError", "topic", topic, "one that the frame does not tell");
     const payload = kind === "local" && !options.retain ? msg : plain(topic, msg);
     if (options.retain && kind) {
-      const until = performance.now() + options.expires_s * 1000;
-      this.values = this.values.filter((each) => each.topic !== topic).concat(payload === null ? [] : { topic, payload, until });
+      this.values = this.values.filter((each) => each.topic !== topic);
+      if (payload !== null) this.values.push({ topic, payload, until: performance.now() + options.expires_s * 1000 });
     }
     if (topic === LOAD_FRAME || topic in VIEWS) this.out.wantFrame();
     if (kind !== "local") this.out.frame({ ...options, t: "publish", topic, payload });
@@ -249,8 +249,9 @@ export class Page {
     const epochOf = (topic) => retained.find((each) => each.topic === topic)?.payload.epoch ?? null;
     this.view({ t: "welcome", epoch: epochOf(STARTED), asked: epochOf(ASKED) });
     if (!fresh) return;
-    for (const { topic, payload } of retained) {
-      if (before.has(JSON.stringify({ topic, payload }))) continue;
+    for (const each of retained) {
+      const { topic, payload } = each;
+      if (before.has(JSON.stringify(each))) continue;
       if (topic === ASKED) this.view({ t: "ask", payload, retained: true });
       else if (topic === STARTED) this.view({ t: "start", payload, retained: true });
       else if (topic === STOPPED) this.view({ t: "over", epoch: payload.epoch });
