@@ -318,16 +318,6 @@ class Engine:
         with self._lock:
             self._attached = tuple(each for each in self._attached if each is not service)
 
-    def deliver(self, message: Message, size: int, kept_for: int | None) -> None:
-        """Deliver a local message, as any other, and keep it as the last one of its topic. I/O thread.
-
-        size:     bytes of its body
-        kept_for: seconds, 0: for good; None: it is not kept
-        """
-        if kept_for is not None:
-            self.retained.local_came(message, size, kept_for, time.monotonic())
-        self.receiver.deliver(message)
-
     def stats(self) -> dict[str, Any]:
         """Return figures: counts since the start, and what is held at present."""
         receiver, detector, up = self.receiver, self.receiver.detector, self.up

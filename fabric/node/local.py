@@ -23,8 +23,8 @@ class LocalMessages:
     """Of one node. Any thread publishes.
 
     deliver:           has a function called in the node's I/O thread, which calls `deliver_now`
-    deliver_now:       keeps a message, of so many bytes for so many seconds, and hands it to its handlers, in the I/O
-                       thread
+    deliver_now:       hands a message to its handlers, in the I/O thread
+    keep:              keeps one as the last of its topic, with its bytes and for so many seconds; there, just before
     in_io_thread:      whether the caller is in it: there is no waiting there
     publisher:         the node's id at present
     max_msgs, max_bytes: bounds of what waits; one message may always
@@ -34,7 +34,8 @@ class LocalMessages:
     def __init__(
         self,
         deliver: Callable[[Callable[[], None]], None],
-        deliver_now: Callable[[Message, int, int | None], None],
+        deliver_now: Callable[[Message], None],
+        keep: Callable[[Message, int, int], None],
         in_io_thread: Callable[[], bool],
         publisher: Callable[[], int],
         *,
@@ -44,6 +45,7 @@ class LocalMessages:
         send_timeout_s: float,
     ) -> None:
         self._deliver, self._deliver_now, self._in_io_thread = deliver, deliver_now, in_io_thread
+        self._keep = keep
         self._publisher, self._max_msgs, self._max_bytes = publisher, max_msgs, max_bytes
         self._max_payload_bytes, self._send_timeout_s = max_payload_bytes, send_timeout_s
         self._changed = threading.Condition(threading.RLock())
@@ -54,6 +56,8 @@ class LocalMessages:
         """When the last one was sent; later than the one before also where the clock went back."""
         self._waiting = self._waiting_bytes = 0
         """Messages that were accepted and not delivered yet, and their packed bytes."""
+        self._sent_ns = 0
+        """When the last one was sent; each is later than the one before, also where the clock went back."""
 
     def publish(
         self,
@@ -61,7 +65,7 @@ class LocalMessages:
         payload: Any,
         headers: dict[str, Any] | None,
         timeout_s: float | None,
-        kept_for: int | None = None,
+        keep_s: int | None = None,
     ) -> int:
         """Have one message delivered, and return its number; the arguments are those of `Node.publish`.
 
@@ -75,11 +79,13 @@ class LocalMessages:
             if len(self._numbers) >= MAX_TOPICS:
                 self._numbers.clear()
             self._numbers[topic] += 1
-            self._sent_ns = sent_ns = max(time.time_ns(), self._sent_ns + 1)
-            message = Message(topic, payload, self._publisher(), self._numbers[topic], sent_ns, read or NO_HEADERS)
+            self._sent_ns = max(time.time_ns(), self._sent_ns + 1)
+            message = Message(
+                topic, payload, self._publisher(), self._numbers[topic], self._sent_ns, read or NO_HEADERS
+            )
             self._waiting += 1
             self._waiting_bytes += len(body)
-            self._deliver(lambda: self._done(message, len(body), kept_for))  # under the lock: they keep their order
+            self._deliver(lambda: self._done(message, len(body), keep_s))  # under the lock: they keep their order
             return message.number
 
     def _wait_for_room(self, size: int, timeout_s: float) -> None:
@@ -96,9 +102,11 @@ class LocalMessages:
     def _has_room(self, size: int) -> bool:
         return self._waiting == 0 or (self._waiting < self._max_msgs and self._waiting_bytes + size <= self._max_bytes)
 
-    def _done(self, message: Message, size: int, kept_for: int | None) -> None:
+    def _done(self, message: Message, size: int, keep_s: int | None) -> None:
         with self._changed:
             self._waiting -= 1
             self._waiting_bytes -= size
             self._changed.notify_all()
-        self._deliver_now(message, size, kept_for)
+        if keep_s is not None:
+            self._keep(message, size, keep_s)
+        self._deliver_now(message)

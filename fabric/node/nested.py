@@ -17,7 +17,7 @@ MAX_NESTED = 1_000
 """That wait at most: handlers that come faster than the call that they interrupt ends, or a destructor in a loop."""
 
 Nested = tuple[bytes, Any, dict[str, Any] | None, int | None]
-"""The topic's prefix, the payload, headers, and for how many seconds it is retained; None: it is not."""
+"""The topic's prefix, the payload, headers, and for how many seconds it is retained, if it is."""
 
 
 class NestedMessages:

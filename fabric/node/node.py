@@ -14,7 +14,6 @@ from fabric import sockets
 from fabric.errors import (
     FabricError,
     InvalidFilter,
-    LocalWireError,
     NotAdmitted,
     NotAllowed,
     NotConnected,
@@ -33,7 +32,7 @@ from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
 from fabric.processes import close_at_exit, is_ending, require_threads
-from fabric.protocol.retained import NotKept, expires_in
+from fabric.protocol.retained import NotKept, kept_for
 from fabric.topics import scope, validate_filter, validate_topic
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
 
@@ -134,7 +133,8 @@ class Node:
         """Topics that were checked, and what stands before their bodies. Emptied at 100,000. Any thread changes it."""
         self._local = LocalMessages(
             engine.commands.put,
-            engine.deliver,
+            engine.receiver.deliver,
+            engine.retained.local_came,
             lambda: engine.in_io_thread,
             lambda: engine.up.publisher,
             max_msgs=hwm_msgs,
@@ -245,10 +245,9 @@ class Node:
         if prefix is None:
             prefix = self._admit(topic)
             if prefix is None:
-                return self._local.publish(topic, payload, headers, timeout_s, _kept_for(retain, expires_s))
+                return self._local.publish(topic, payload, headers, timeout_s, kept_for(retain, expires_s))
         if retain or expires_s is not None:
-            kept_for = _kept_for(retain, expires_s)
-            return self._engine.up.publish_carefully(prefix, payload, headers, timeout_s, kept_for)
+            return self._engine.up.publish_carefully(prefix, payload, headers, timeout_s, kept_for(retain, expires_s))
         return self._publish(prefix, payload, headers, timeout_s)
 
     def publish_many(self, messages: Iterable[tuple[str, Any]], *, timeout_s: float | None = None) -> int:
@@ -424,15 +423,6 @@ class Node:
         if why is not None:
             self._engine.counts["denied"] += 1
             raise NotAllowed(why)
-
-
-def _kept_for(retain: bool, expires_s: float | None) -> int | None:
-    """Return for how many seconds a message is to be retained, 0: for good; None: it is not."""
-    if retain:
-        return expires_in(expires_s)
-    if expires_s is not None:
-        raise LocalWireError(expected("expires_s", expires_s, "None without retain=True: nothing else expires"))
-    return None
 
 
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()

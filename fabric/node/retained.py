@@ -9,6 +9,7 @@ what is here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -96,6 +97,7 @@ class Retained:
     refuse:    counts what cannot be read
     on_full:   called for a local message that is over the bounds, and so not kept
     local:     where the values of local topics are kept
+    clock:     monotonic time in seconds, for those
     """
 
     def __init__(
@@ -105,8 +107,10 @@ class Retained:
         refuse: Callable[[RemoteWireError], None],
         on_full: Callable[[NotKept], None],
         local: HeldValues[str, Message] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._call, self._is_active, self._refuse, self._on_full = call, is_active, refuse, on_full
+        self._clock = clock
         self._wishes: dict[int, _Wish] = {}
         """Subscriptions that wait, by id."""
         self._wanted: SubscriptionTrie[int] = SubscriptionTrie()
@@ -198,9 +202,9 @@ class Retained:
 
     # ── local topics ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def local_came(self, message: Message, size: int, expires_s: int, now: float) -> None:
+    def local_came(self, message: Message, size: int, expires_s: int) -> None:
         """A local message was published, of so many bytes, that is to be kept for `expires_s`, 0: for good."""
-        stamp, is_clear = (message.sent_ns, message.publisher), message.payload is None
+        stamp, is_clear, now = (message.sent_ns, message.publisher), message.payload is None, self._clock()
         if not self._local.put(message.topic, stamp, message, size, now, expires_s=expires_s, is_clear=is_clear):
             self._on_full(NotKept(message.topic, message.sent_ns, "local"))
 

@@ -211,8 +211,8 @@ class Uplink:
     @property
     def is_settled(self) -> bool:
         """Whether all that was accepted is confirmed, and nothing waits to be sent."""
-        waits = self._tails or self.unconfirmed or self._nested or self.reholding.is_due
-        return self._state in ("open", "keeping") and not waits
+        is_waiting = self._tails or self.unconfirmed or self._nested or self.reholding.is_due
+        return self._state in ("open", "keeping") and not is_waiting
 
     @property
     def _is_clear(self) -> bool:
@@ -638,12 +638,11 @@ class Uplink:
 
     def _send_nested(self) -> None:
         """Send what came within other calls, as far as there is room. With the lock held, and nobody stalled."""
-        for nested in self._nested.take():
-            prefix, payload, headers, expires_s = nested
+        for prefix, payload, headers, expires_s in self._nested.take():
             _, part = self._next_part(prefix, payload, headers, expires_s)
             if self._state != "keeping" and not self._send_now(part):
                 self._numbering.take_back(prefix)
-                self._nested.put_back(nested)
+                self._nested.put_back((prefix, payload, headers, expires_s))
                 return
             self._accept(prefix, part, expires_s)
 

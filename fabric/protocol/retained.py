@@ -86,6 +86,18 @@ def expires_in(expires_s: object) -> int:
     return -int(-expires_s // 1)  # type: ignore[operator]
 
 
+def kept_for(retain: bool, expires_s: float | None) -> int | None:
+    """Return for how many seconds a message is to be retained, 0: for good; None: it is not.
+
+    errors: LocalWireError for a time that is none, or that would end nothing
+    """
+    if retain:
+        return expires_in(expires_s)
+    if expires_s is not None:
+        raise LocalWireError(expected("expires_s", expires_s, "None without retain=True: nothing else expires"))
+    return None
+
+
 def retained_part(
     encoder: Encoder, prefix: bytes, number: int, sent_ns: int, payload: Any, headers: Mapping[str, Any]
 ) -> bytes:

@@ -31,6 +31,7 @@ class World:
             lambda error: self.refused.append(error.kind),
             self.full.append,
             local,
+            lambda: 0.0,
         )
 
     def want(self, ident: int, topic_filter: str) -> LastKnown:
@@ -180,7 +181,7 @@ def test_local_values_are_kept_replaced_cleared_and_expire() -> None:
     for sent_ns, (topic, payload, expires_s) in enumerate(
         [("~/a", 1, 0), ("~/a", 2, 0), ("~/b", 1, 0), ("~/b", None, 0), ("~/c", 1, 5), ("~/d/e", 1, 0)], 1
     ):
-        world.retained.local_came(live(topic, sent_ns, payload), 10, expires_s, 0.0)
+        world.retained.local_came(live(topic, sent_ns, payload), 10, expires_s)
     world.want(1, "~/#")
     world.want(2, "~/+")
     assert world.told(1, now=4.0) == [("~/a", 2), ("~/c", 1), ("~/d/e", 1)]
@@ -190,8 +191,8 @@ def test_local_values_are_kept_replaced_cleared_and_expire() -> None:
 
 def test_local_values_over_the_bound_are_told() -> None:
     world = World(HeldValues(max_topics=1))
-    world.retained.local_came(live("~/a", 1, 1), 10, 0, 0.0)
-    world.retained.local_came(live("~/b", 2, 1), 10, 0, 0.0)
+    world.retained.local_came(live("~/a", 1, 1), 10, 0)
+    world.retained.local_came(live("~/b", 2, 1), 10, 0)
     assert world.full == [NotKept("~/b", 2, "local")]
     world.retained.tick(0.0)
 
