@@ -284,6 +284,9 @@ class Engine:
         self.commands.put(lambda: self._hold(ident, topic_filter, since))
         return ident
 
+    def expect(self, topic: str, publisher: int, number: int) -> None:
+        self.commands.put(lambda: self.receiver.expect(topic, publisher, number))
+
     def unsubscribe(self, ident: int) -> None:
         topic_filter = self.subscriptions.remove(ident)
         self.commands.put(lambda: self._release(ident, topic_filter))

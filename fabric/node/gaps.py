@@ -33,6 +33,7 @@ class Gap:
     first: int
     last: int
     lost: int
+    reason: str = ""
 
 
 class Deliver(NamedTuple, Generic[T]):
@@ -178,6 +179,18 @@ class GapDetector(Generic[T]):
         while self._deadlines and self._deadlines[0][0] <= now:
             effects += self._release_oldest()
         return effects
+
+    def expect(self, topic: str, publisher: int, number: int) -> bool:
+        """What was delivered before this run, or by another way, went up to `number`: what follows it is due.
+
+        returns: False, and nothing has changed, when the publisher is known on that topic: it has said more since
+        """
+        lasts = self.lasts(topic)
+        if publisher in lasts or len(self._entries) >= self.max_entries:
+            return False
+        self._entries.append((topic, publisher, number))
+        lasts[publisher] = number
+        return True
 
     def knows_any(self, topics: Iterable[str]) -> bool:
         """Whether `forget` could have to do with any of these topics."""

@@ -23,6 +23,7 @@ from fabric.errors import (
     expected,
 )
 from fabric.identity.keys import Keys, from_environment, load
+from fabric.node import histories
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
 from fabric.node.gaps import Gap
@@ -30,6 +31,7 @@ from fabric.node.interest import wire_prefixes
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
+from fabric.protocol.histories import KEEPER, Since
 from fabric.topics import scope, validate_filter, validate_topic
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
 
@@ -127,6 +129,10 @@ class Node:
         """Of the last local message, over all topics. Under `_lock`."""
         self._lock = threading.Lock()
         """Held for microseconds."""
+        self._reader: histories.Reader | None = None
+        """Reads histories; None until one is asked for. Set once, under `_lock`."""
+        self._catching_up: dict[int, histories.CatchingUp] = {}
+        """Subscriptions that are not live yet, by id. Under `_lock`."""
         self._closed = False
         """Set once, by `close`, under `_lock`."""
         self._pid = os.getpid()
@@ -170,22 +176,103 @@ class Node:
         """The id that this node's messages carry; another one after a million topics."""
         return self._engine.up.publisher
 
-    def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
+    def subscribe(
+        self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None, *, since: Since = None
+    ) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 
         topic_filter: a topic in which levels may be `+`, any one level, and the last `#`, all below (MQTT 5.0 §4.7)
         msg_fun:  called in the I/O thread with each Message, in order per publisher
         ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
-        errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed
+        since:    begin with what keepers have, as in `history`; what is live comes behind that, without a hole and
+                  without a double. Then `ack_fun` is called after the last message of the history, with `ok` False
+                  when that could not be read; what is live comes all the same
+        errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed;
+                  ValueError for an invalid `since`
         """
         self._check()
         validate_filter(topic_filter)
         self._check_scope(topic_filter)
+        if since is not None:
+            return self.catch_up(topic_filter, msg_fun, ack_fun, since)
         return self._engine.subscribe(topic_filter, msg_fun, ack_fun)
+
+    def catch_up(
+        self,
+        topic_filter: str,
+        msg_fun: MessageFun,
+        ack_fun: AckFun | None,
+        since: Since,
+        *,
+        keeper: str = KEEPER,
+        room: Callable[[], int] | None = None,
+    ) -> int:
+        """`subscribe` with `since`, for who wants to say more.
+
+        keeper: the name that the keepers were given
+        room:   returns how many messages `msg_fun` takes now; asked in the I/O thread until the history is over
+        """
+        self._check()
+        self._check_scope(topic_filter)
+        options = {} if room is None else {"room": room}
+        with self._lock:  # it may be over before it is known here
+            catching_up = self._histories().catch_up(
+                topic_filter,
+                msg_fun,
+                ack_fun,
+                since,
+                keeper=keeper,
+                on_gap=self._tell_gap,
+                on_over=self._caught_up,
+                **options,
+            )
+            self._catching_up[catching_up.subscription] = catching_up
+        return catching_up.subscription
+
+    def _histories(self) -> histories.Reader:
+        """Under `_lock`."""
+        if self._reader is None:
+            self._reader = histories.reader_of(self)
+        return self._reader
+
+    def _caught_up(self, subscription: int) -> None:
+        with self._lock:
+            self._catching_up.pop(subscription, None)
+
+    def _tell_gap(self, gap: Gap) -> None:
+        for fun in self._engine.gap_funs:
+            self._engine.receiver.call(fun, gap)
+
+    def history(
+        self, topic_filter: str, *, since: Since = None, limit: int | None = None, keeper: str = KEEPER
+    ) -> histories.Kept:
+        """Return an iterator over the messages that keepers have, oldest first. It waits for them: not in a callback.
+
+        Oldest first: as the keeper got them. Its `holes` are what the keeper never got, as far as it was read: each
+        with `.topic .publisher .first .last .reason`.
+
+        since:  seconds before now (a float, or a str like `10m`), by the keeper's clock; or how many last messages of
+                each topic (an int); None: all that is kept
+        limit:  messages at most
+        keeper: the name that the keepers were given
+        errors: InvalidFilter; ScopeError for a local filter; ValueError; StateError in a callback. While iterating:
+                RequestTimeout when no keeper answers, NotAllowed without the right to ask it or to subscribe to the
+                filter, Busy, ServiceError
+        """
+        self._check()
+        if self.in_io_thread:
+            raise StateError("node", "in a callback", "history", "call it in another thread")
+        with self._lock:
+            reader = self._histories()
+        return reader.history(topic_filter, since=since, limit=limit, keeper=keeper)
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription: its handler is called no more. KeyError for an unknown id."""
         self._check()
+        with self._lock:
+            catching_up = self._catching_up.pop(subscription, None)
+        if catching_up is not None:
+            catching_up.close()
         self._engine.unsubscribe(subscription)
 
     def publish(
@@ -230,6 +317,15 @@ class Node:
         if self.in_io_thread:
             raise StateError("node", "in a callback", "wait_ack", "give `subscribe` an ack_fun")
         return self._engine.subscriptions.wait_ack(subscription, timeout_s)
+
+    def expect(self, topic: str, publisher: int, number: int) -> None:
+        """Say what is known from a store: up to `number` all is there that this publisher sent on this topic.
+
+        The first message above it then counts as a gap, where it would have `started_late`. Call it before `subscribe`.
+        Nothing changes where more is known of that publisher already.
+        """
+        self._check()
+        self._engine.expect(topic, publisher, number)
 
     def on_gap(self, fun: Callable[[Gap], object]) -> None:
         """Have `fun(gap)` called in the I/O thread for every loss: `.topic .publisher .first .last .lost`."""

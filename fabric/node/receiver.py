@@ -143,6 +143,10 @@ class Receiver:
             self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits, sent_ns=sent_ns)
         )
 
+    def expect(self, topic: str, publisher: int, number: int) -> None:
+        """What this publisher sent on this topic up to `number` is not missing here, and what follows it would be."""
+        self.detector.expect(topic, publisher, number)
+
     def handler_raised(self, message: Message, subscriptions: Any, place: int) -> None:
         """The handler of `subscriptions[place]` raised, just now: log it, and go on with those behind it."""
         self.failed_callbacks += 1
