@@ -22,7 +22,9 @@ FLOORS = (
     ("fabric.proxy", "fabric.node"),
     ("fabric.services",),
     ("nodes.rules", "nodes.operate", "nodes.observe", "nodes.load", "nodes.deployment"),
-    ("nodes.store", "nodes.page", "nodes.agent"),
+    ("nodes.databases",),
+    ("nodes.store.versions", "nodes.keep.versions"),
+    ("nodes.store", "nodes.keep", "nodes.page", "nodes.agent"),
     ("nodes.frame_node", "nodes.gateway"),
     ("nodes.cli", "nodes.demo"),
 )
