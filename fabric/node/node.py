@@ -26,7 +26,7 @@ from fabric.identity.keys import Keys, from_environment, load
 from fabric.node import histories
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
-from fabric.node.gaps import Gap
+from fabric.node.gaps import MAX_NUMBER, Gap
 from fabric.node.interest import wire_prefixes
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
@@ -57,6 +57,10 @@ class Node:
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
     reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
+    repair_timeout_s:   how long a loss waits for its publisher to send it again before it is told, and what is newer on
+                        that topic with it; 0: it is told at once, and nothing is asked for
+    repair_bytes:       what is kept of what was published, for those who lose it; 0: nothing
+    repair_age_s:       how long it is kept
     context:            a `zmq.Context` for its sockets, up to ten. Who made it ends it, after its nodes. Default:
                         one that up to 16 nodes of this process share, with its I/O thread
     keys:               folder with the key of who this is, see `fabric.identity.keys`; default: `FABRIC_KEYS` and
@@ -81,17 +85,22 @@ class Node:
         max_entries: int = 1_000_000,
         hwm_msgs: int = sockets.HWM_MSGS,
         reorder_window_s: float = 0.5,
+        repair_timeout_s: float = 1.0,
+        repair_bytes: int = 16 * 1024 * 1024,
+        repair_age_s: float = 60.0,
         context: sockets.Context | None = None,
         keys: str | os.PathLike[str] | Keys | None = None,
         identity: str | None = None,
     ) -> None:
         bases = [connect] if isinstance(connect, str) else list(connect)
         counts = {"max_prefixes": max_prefixes, "max_payload_bytes": max_payload_bytes, "max_entries": max_entries}
-        for what, count in {**counts, "max_unconfirmed_bytes": max_unconfirmed_bytes, "hwm_msgs": hwm_msgs}.items():
+        counts |= {"max_unconfirmed_bytes": max_unconfirmed_bytes, "hwm_msgs": hwm_msgs, "repair_bytes": repair_bytes}
+        for what, count in counts.items():
             if type(count) is not int or count < 0:
                 raise ValueError(expected(what, count, "a whole number, not below 0"))
         times = {"connect_timeout_s": connect_timeout_s, "ack_timeout_s": ack_timeout_s, "silence_s": silence_s}
-        for what, seconds in {**times, "send_timeout_s": send_timeout_s, "reorder_window_s": reorder_window_s}.items():
+        times |= {"send_timeout_s": send_timeout_s, "reorder_window_s": reorder_window_s}
+        for what, seconds in {**times, "repair_timeout_s": repair_timeout_s, "repair_age_s": repair_age_s}.items():
             if type(seconds) not in (int, float) or not seconds >= 0:
                 raise ValueError(expected(what, seconds, "seconds, not below 0"))
         engine = self._engine = Engine(
@@ -106,6 +115,9 @@ class Node:
             max_entries=max_entries,
             hwm_msgs=hwm_msgs,
             reorder_window_s=reorder_window_s,
+            repair_timeout_s=repair_timeout_s,
+            repair_bytes=repair_bytes,
+            repair_age_s=repair_age_s,
             context=context,
             keys=_keys(keys, identity),
         )
@@ -265,6 +277,22 @@ class Node:
         with self._lock:
             reader = self._histories()
         return reader.history(topic_filter, since=since, limit=limit, keeper=keeper)
+    def expect(self, topic: str, publisher: int, number: int) -> None:
+        """Say what is known from a store: up to `number` all is there that this publisher sent on this topic.
+
+        The first message above it then counts as a gap, and is repaired, where it would have `started_late`. Call it
+        before `subscribe`. Nothing changes where more is known of that publisher already.
+
+        number: 0: from its first message on
+        errors: InvalidTopic; ValueError for a number that nobody has; StateError when closed
+        """
+        self._check()
+        validate_topic(topic)
+        if not 0 <= publisher < 2**64 or not 0 <= number <= MAX_NUMBER:
+            raise ValueError(
+                expected("publisher and number", (publisher, number), f"at most 2^64 - 1 and {MAX_NUMBER}")
+            )
+        self._engine.expect(topic, publisher, number)
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription: its handler is called no more. KeyError for an unknown id."""
@@ -318,17 +346,12 @@ class Node:
             raise StateError("node", "in a callback", "wait_ack", "give `subscribe` an ack_fun")
         return self._engine.subscriptions.wait_ack(subscription, timeout_s)
 
-    def expect(self, topic: str, publisher: int, number: int) -> None:
-        """Say what is known from a store: up to `number` all is there that this publisher sent on this topic.
-
-        The first message above it then counts as a gap, where it would have `started_late`. Call it before `subscribe`.
-        Nothing changes where more is known of that publisher already.
-        """
-        self._check()
-        self._engine.expect(topic, publisher, number)
-
     def on_gap(self, fun: Callable[[Gap], object]) -> None:
-        """Have `fun(gap)` called in the I/O thread for every loss: `.topic .publisher .first .last .lost`."""
+        """Have `fun(gap)` called in the I/O thread for every loss that could not be repaired.
+
+        `.topic .publisher .first .last .lost`, and `.reason`: `too old`, the publisher does not have it any more;
+        `publisher gone`; `too slow`, this node could not keep up; `timed out`; "" where repair was not tried
+        """
         self._engine.gap_funs.append(fun)
 
     def on_state(self, fun: Callable[[NodeState], object]) -> None:

@@ -12,6 +12,8 @@ import itertools
 import math
 from collections import deque
 
+from fabric.node.ring import Ring
+
 KEEP_S = 0.5
 MAX_BYTES = 64 * 1024 * 1024
 FRESH_PARTS = 256
@@ -23,10 +25,11 @@ class Unconfirmed:
     """Parts in the order they were sent. Not locked: use it under the lock that orders the sends.
 
     max_bytes: bound of what is kept; beyond it the oldest is given up, and is `uncertain` if the connection breaks
+    ring:      gets all that is counted; it is kept there for those who lost it
     """
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S) -> None:
-        self._max_bytes, self._hold_s = max_bytes, keep_s
+    def __init__(self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S, ring: Ring | None = None) -> None:
+        self._max_bytes, self._hold_s, self._ring = max_bytes, keep_s, ring
         self._batches: deque[list[bytes]] = deque()
         """What is kept, oldest first: the parts `_counted - _held + 1` to `_counted`, as they were counted together. To
         handle each by itself would cost a fifth of publishing it. No list is empty."""
@@ -70,6 +73,8 @@ class Unconfirmed:
         self._counted += len(batch)
         self._held += len(batch)
         self._bytes += size
+        if self._ring is not None:
+            self._ring.add(batch, size)
         while self._bytes > self._max_bytes:
             self._let_go(self._count_beyond(self._bytes - self._max_bytes))
             self.given_up = max(self.given_up, self._counted - self._held)
@@ -87,6 +92,8 @@ class Unconfirmed:
     def tick(self, now: float) -> None:
         """Let go of what has been confirmed for long enough."""
         self.count_fresh()
+        if self._ring is not None:
+            self._ring.tick(now)
         while self._returned and self._returned[0][0] <= now:
             count = self._returned.popleft()[1]
             self._let_go(min(count - (self._counted - self._held), self._held))

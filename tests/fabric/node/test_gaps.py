@@ -469,12 +469,3 @@ def by_stream(arrived: list[tuple[str, int, int]]) -> dict[tuple[str, int], set[
     for topic, publisher, number in arrived:
         streams[topic, publisher].add(number)
     return streams
-
-
-def test_what_is_expected_is_missing_where_the_first_message_is_above_it() -> None:
-    detector: GapDetector[str] = GapDetector()
-    assert detector.expect("t", 1, 4)
-    assert not detector.expect("t", 1, 9), "more is known already"
-    found = detector.observe("t", 1, 7, 0.0, item="x", awaits=False)
-    assert found == [Gap("t", 1, 5, 6, 2), Deliver("t", "x")] and detector.started_late == 0
-    assert detector.observe("t", 1, 4, 0.0, item="x", awaits=False) == []

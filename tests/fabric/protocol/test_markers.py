@@ -25,6 +25,7 @@ from fabric.protocol.markers import (
     node_prefix,
     question_topic,
     read_answer,
+    repair_topic,
     rights_topic,
     token_of,
     watermark_topic,
@@ -183,6 +184,7 @@ MAKERS = {
     Kind.BELL: bell_topic,
     Kind.QUESTION: question_topic,
     Kind.RIGHTS: rights_topic,
+    Kind.REPAIR: repair_topic,
 }
 
 

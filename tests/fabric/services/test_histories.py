@@ -11,6 +11,7 @@ from fabric import Node
 from fabric.errors import StateError
 from fabric.services.histories import Histories
 from tests.support.processes import ProxyProcess
+from tests.support.waiting import until
 
 
 def test_its_client_ends_with_the_node(mesh: list[ProxyProcess]) -> None:
@@ -41,6 +42,7 @@ def test_a_closed_node_and_a_callback_read_no_history(mesh: list[ProxyProcess]) 
     with Node(mesh[0].base) as node:
         node.wait_ack(node.subscribe("~/a", ask), 5)
         node.publish("~/a", 1)
+        until(lambda: failed, "the callback has asked")
     assert "in a callback" in str(failed[0])
     with pytest.raises(StateError, match="closed"):
         node.history("a")

@@ -56,13 +56,16 @@ def test_a_signal_drains_it_what_it_took_is_there_afterwards(
     name = f"q2-{number.name}"
     process = keep("--name", name, f"{name}/#")
     with Node(mesh[0].base) as node:
-        for each in range(20_000):
+        node.publish(f"{name}/a", 0)
+        assert until(lambda: kept(node, "#", name), "the first one is there") == [0]
+        for each in range(1, 20_000):
             node.publish(f"{name}/a", each)
         process.signal(number)
         assert process.wait() == Exit.DONE and process.stderr[-1] == "fabric keep: draining"
         keep("--name", name, f"{name}/#")
-        found = kept(node, "#", name)
-    assert found == list(range(len(found))) and found
+        node.publish(f"{name}/a", 20_000)
+        found = until(lambda: [each for each in [kept(node, "#", name)] if each and each[-1] == 20_000], "the last one")
+    assert found[0] == list(range(20_001)), "what the first one did not take, the second one asked for"
 
 
 def test_what_is_kept_no_longer(keep: Fabric, mesh: Mesh) -> None:
