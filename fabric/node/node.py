@@ -277,6 +277,7 @@ class Node:
         with self._lock:
             reader = self._histories()
         return reader.history(topic_filter, since=since, limit=limit, keeper=keeper)
+
     def expect(self, topic: str, publisher: int, number: int) -> None:
         """Say what is known from a store: up to `number` all is there that this publisher sent on this topic.
 

@@ -21,7 +21,7 @@ EMPTY_WHILE_ALL_IS_WELL = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, StatusPage]]:
-    """A page in session with an agent, and a subscriber; the status page of each process."""
+    """A page in session with an agent, a subscriber, and a keeper; the status page of each process."""
     with site(tmp_path_factory.mktemp("site"), "none", proxies=0) as found:
         yield pages_of(found)
 
@@ -40,7 +40,12 @@ def pages_of(found: Site) -> dict[str, StatusPage]:
     found.started.append(sub)
     sub.wait_lines(1)
     gateway = start_gateway(found, *ASK)
+    store = f"sqlite:///{found.folder}/keep.db"
+    keep = FabricProcess(["keep", "#", "--store", store, "--connect", found.base, *ASK], found.folder)
+    found.started.append(keep)
+    keep.wait_event("ready")
     named = {"proxy": proxy, "frame": found.frames[0], "page": page, "agent": agent, "sub": sub, "gateway": gateway}
+    named["keep"] = keep
     return {name: StatusPage.of(process) for name, process in named.items()}
 
 
