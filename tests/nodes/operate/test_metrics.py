@@ -67,7 +67,7 @@ def test_every_process_is_alive_and_ready_and_says_what_it_is(world: dict[str, S
 
 
 def test_the_values_are_true(world: dict[str, StatusPage]) -> None:
-    until(lambda: world["proxy"].metrics()["fabric_proxy_nodes"] == 5, "the proxy has announced its five nodes")
+    until(lambda: world["proxy"].metrics()["fabric_proxy_nodes"] == 6, "the proxy has announced its six nodes")
     proxy, frame, page = (world[name].metrics() for name in ("proxy", "frame", "page"))
     assert proxy['fabric_info{name="p1",program="proxy"}'] == 1 and proxy["fabric_proxy_member"] == 1
     assert proxy['fabric_proxy_links{state="linked"}'] == 0
