@@ -1,7 +1,8 @@
 """Reading a keeper's store, page by page: what matches a filter, in the order in which it was written.
 
 What a filter matches is found among the topics first, and kept for the pages that follow. A filter that matches few
-topics is read by the index of each; any other by going through all that was written, at most `SCAN_ROWS` rows a page.
+topics is read by the index of each, where they are rare; any other by going through all that was written, at most
+`SCAN_ROWS` rows a page.
 Reading order: `Pages.page`.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,11 @@ from nodes.keep.schema import BEGINNING_BYTES, batches, holes, messages, topics,
 from nodes.keep.store import LAST_ID, KeepStore, chunks
 
 SCAN_ROWS = 10_000
+STEP_ROWS = 1_250
+"""Of these, so many are asked for at once: a page is often full after the first time."""
 FEW_TOPICS = 50
+TRIED_ROWS = 2_500
+"""For few topics so many rows are gone through before their indexes are taken: they may be most of what there is."""
 MAX_PLANS = 8
 """Filters whose topics are remembered, for the readers that are in the middle."""
 
@@ -145,35 +149,48 @@ class _Range:
 
 def _ids(sql: Connection, plan: _Plan, wanted: _Range) -> tuple[list[int], int | None]:
     """Return the ids for a page, and up to which id everything was looked at; None: to the end."""
-    few = list(plan.topics)
-    if len(few) <= FEW_TOPICS:
-        return _cut(_rows_of_few(sql, plan, few, wanted), wanted.limit, None)
-    start = max(wanted.after, min(plan.starts.values(), default=0) - 1)
-    rows = sql.execute(_SCAN, {"after": start, "end": wanted.end, "most": SCAN_ROWS}).all()
-    matching = [(i, size) for i, topic, size in rows if topic in plan.topics and i >= plan.starts.get(topic, 0)]
-    return _cut(matching, wanted.limit, rows[-1][0] if len(rows) == SCAN_ROWS else None)
+    is_few = len(plan.topics) <= FEW_TOPICS
+    ids, reached = _ids_of_all(sql, plan, wanted, TRIED_ROWS if is_few else SCAN_ROWS)
+    if is_few and reached is not None and len(ids) < wanted.limit // 2:
+        return _ids_of_few(sql, plan, wanted)
+    return ids, reached
 
 
-def _rows_of_few(sql: Connection, plan: _Plan, few: list[int], wanted: _Range) -> Iterable[tuple[int, int]]:
-    """Return (id, size) in order of id."""
+def _ids_of_all(sql: Connection, plan: _Plan, wanted: _Range, most: int) -> tuple[list[int], int | None]:
+    """Go through what was written, at most so many rows."""
+    at = max(wanted.after, min(plan.starts.values(), default=0) - 1)
+    ids: list[int] = []
+    total = looked_at = 0
+    while looked_at < most:
+        rows = sql.execute(_SCAN, {"after": at, "end": wanted.end, "most": STEP_ROWS}).all()
+        for ident, topic, size in rows:
+            if topic in plan.topics and ident >= plan.starts.get(topic, 0):
+                total += size
+                if ids and (total > PAGE_BYTES or len(ids) == wanted.limit):
+                    return ids, ids[-1]
+                ids.append(ident)
+        if len(rows) < STEP_ROWS:
+            return ids, None
+        at = rows[-1][0]
+        looked_at += len(rows)
+    return ids, at
+
+
+def _ids_of_few(sql: Connection, plan: _Plan, wanted: _Range) -> tuple[list[int], int | None]:
+    """Go through the index of each topic."""
     each = []
-    for topic in few:
+    for topic in list(plan.topics):
         after = max(wanted.after, plan.starts.get(topic, 0) - 1)
         these = {"of_topic": topic, "after": after, "end": wanted.end, "most": wanted.limit + 1}
         each.append([(int(ident), int(size)) for ident, size in sql.execute(_OF_TOPIC, these)])
-    return heapq.merge(*each)
-
-
-def _cut(rows: Iterable[tuple[int, int]], limit: int, reached: int | None) -> tuple[list[int], int | None]:
-    """Return what fits on a page; `reached` unless something is left over."""
     ids: list[int] = []
     total = 0
-    for ident, size in rows:
+    for ident, size in heapq.merge(*each):
         total += size
-        if ids and (total > PAGE_BYTES or len(ids) == limit):
+        if ids and (total > PAGE_BYTES or len(ids) == wanted.limit):
             return ids, ids[-1]
         ids.append(ident)
-    return ids, reached
+    return ids, None
 
 
 def _matching(sql: Connection, topic_filter: str, after: int) -> dict[int, str]:

@@ -41,11 +41,25 @@ def test_a_page_of_many_topics_goes_through_so_many_rows_at_most(
     kept_store: KeepStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "SCAN_ROWS", 100)
+    monkeypatch.setattr(pages, "STEP_ROWS", 50)
     monkeypatch.setattr(pages, "FEW_TOPICS", 1)
     fill(kept_store, 50, 10)
     kept_store.write([kept("rare/1", 1), kept("rare/2", 1)], [], 2)
     found, _, count = read_all(kept_store, Question("rare/+"))
     assert found == [("rare/1", 1), ("rare/2", 1)] and count == 6
+
+
+def test_a_page_of_few_topics_that_are_rare_is_read_by_their_indexes(
+    kept_store: KeepStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "STEP_ROWS", 50)
+    monkeypatch.setattr(pages, "TRIED_ROWS", 100)
+    fill(kept_store, 50, 10)
+    rare = [(f"rare/{number % 2}", number) for number in range(1, 8)]
+    kept_store.write([kept(topic, number) for topic, number in rare], [], 2)
+    fill(kept_store, 60, 10)
+    found, _, count = read_all(kept_store, Question("rare/+", limit=3))
+    assert found == rare and count <= 4
 
 
 def test_a_page_has_a_bound_in_bytes_and_one_message_always_fits(kept_store: KeepStore) -> None:
