@@ -99,7 +99,7 @@ cdef size_t TOPIC_LIMIT = MAX_TOPIC_BYTES
 cdef size_t SLASH_LIMIT = MAX_LEVELS - 1
 cdef int ETERM = zmq.ETERM
 cdef int ENOTSOCK = zmq.ENOTSOCK
-assert SYSTEM == (b"$fabric/service/", b"$fabric/who/", b"$inbox/", b"$site_connect/")
+assert SYSTEM == (b"$fabric/service/", b"$fabric/who/", b"$inbox/", b"$repair/", b"$site_connect/")
 assert (WHO, PROXY, ASK) == (b"$fabric/who", b"$fabric/proxy/", b"/ask")
 
 assert retained_values.SHARED == b"$fabric/retained\0"
@@ -148,7 +148,7 @@ cdef bint may_be_published(const byte *topic, size_t size) noexcept nogil:
     """A topic that begins with `$`, see `entry.SYSTEM`."""
     if begins_with(topic, size, b"$inbox/", 7) or begins_with(topic, size, b"$site_connect/", 14):
         return True
-    if begins_with(topic, size, b"$fabric/service/", 16):
+    if begins_with(topic, size, b"$fabric/service/", 16) or begins_with(topic, size, b"$repair/", 8):
         return True
     if begins_with(topic, size, b"$fabric/who", 11):
         return size == 11 or topic[11] == c"/"
@@ -156,7 +156,9 @@ cdef bint may_be_published(const byte *topic, size_t size) noexcept nogil:
         return size >= 18 and memcmp(topic + size - 4, b"/ask", 4) == 0
     if not begins_with(topic, size, b"$ack/", 5):
         return False
-    return topic[size - 2] == c"/" and (topic[size - 1] == c"w" or topic[size - 1] == c"q")
+    return topic[size - 2] == c"/" and (
+        topic[size - 1] == c"w" or topic[size - 1] == c"q" or topic[size - 1] == c"p"
+    )
 
 
 cdef int judge(const byte *part, size_t size, size_t max_body) noexcept nogil:

@@ -37,11 +37,14 @@ from fabric.node.handover import Handover
 from fabric.node.interest import Change, wire_prefixes
 from fabric.node.interests import Interests
 from fabric.node.receiver import MessageFun, Receiver
+from fabric.node.repairer import Repairer
 from fabric.node.retained import LastKnown, Retained, wanted_prefixes
+from fabric.node.ring import Ring
 from fabric.node.subscriptions import AckFun, Subscriptions
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers
 from fabric.protocol.questions import is_question
+from fabric.protocol.repair import RAW_REPAIR
 from fabric.protocol.retained import BATCH_BYTES, NotKept, read_batch, read_not_kept
 from fabric.protocol.views import View
 from fabric.topics import require_name, scope
@@ -107,6 +110,9 @@ class Engine:
         max_entries: int,
         hwm_msgs: int,
         reorder_window_s: float,
+        repair_timeout_s: float,
+        repair_bytes: int,
+        repair_age_s: float,
         context: sockets.Context | None,
         keys: Keys | None = None,
     ) -> None:
@@ -185,6 +191,8 @@ class Engine:
         self._quiet = self._crowded = False
         """Quiet: nothing was under way at the last tick, so it sleeps until something comes or is due. Crowded: it read
         more than `CROWD` messages since the tick before."""
+        self._emptied = 0
+        """How often nothing was left to be read, when `_was_all_read` was last called."""
         self._asleep = False
         """It sleeps, being quiet. Who publishes much clears it, and rings."""
         self.counts: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0, "denied": 0, "refusals": 0}
@@ -194,14 +202,17 @@ class Engine:
         that this node set and that are over a bound."""
         self.receiver = Receiver(
             self._lock,
-            markers.node_prefix(self.token),
+            (markers.node_prefix(self.token), RAW_REPAIR),
             self._on_private,
             self._tell_gap,
             self._on_notice,
             max_payload_bytes=max_payload_bytes,
             reorder_window_s=reorder_window_s,
             max_entries=max_entries,
+            repairs=repair_timeout_s > 0,
         )
+        self._ring = Ring(max_bytes=repair_bytes, max_age_s=repair_age_s)
+        """What was published lately. Under the uplink's lock."""
         self.subscriptions = Subscriptions(self._lock, self.receiver.broker)
         """What is subscribed, and whose ack has come."""
         self.retained = Retained(
@@ -219,6 +230,17 @@ class Engine:
         except BaseException:
             self._give_back()
             raise
+        self.repairer = Repairer(
+            self.token,
+            self.receiver,
+            self.up,
+            self._ring,
+            lambda topic_filter: self._apply(self._interest.hold(topic_filter)),
+            lambda: not self._down.poll(),
+            timeout_s=repair_timeout_s,
+            max_payload_bytes=max_payload_bytes,
+        )
+        """What is lost on the way here, or from here. I/O thread."""
         self.thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
     def _open_sockets(
@@ -246,6 +268,7 @@ class Engine:
                 on_much=self._wake,
                 on_wanted=lambda: self.commands.put(self._publishes),
                 on_retains=lambda publisher: self.commands.put(lambda: self._retains(publisher)),
+                ring=self._ring,
             )
             opened.pop_all()
 
@@ -306,6 +329,9 @@ class Engine:
         self.commands.put(lambda: self._hold(ident, topic_filter, since, known))
         return ident
 
+    def expect(self, topic: str, publisher: int, number: int) -> None:
+        self.commands.put(lambda: self.receiver.expect(topic, publisher, number))
+
     def unsubscribe(self, ident: int) -> None:
         topic_filter = self.subscriptions.remove(ident)
         self.commands.put(lambda: self._release(ident, topic_filter))
@@ -343,6 +369,10 @@ class Engine:
             "held": len(up.reholding),
             "held_again": up.reholding.sent,
             "retained": self.retained.offered,
+            "repaired": receiver.repaired,
+            "asked": self.repairer.asked,
+            "answered": self.repairer.answered,
+            "repeated": self.repairer.repeated,
             "evicted": detector.evicted,
             "failed_callbacks": receiver.failed_callbacks,
             "subscriptions": len(self.subscriptions),
@@ -500,11 +530,17 @@ class Engine:
             self.receiver.awaits = False
         self.receiver.tick(now)
         self.retained.tick(now)
+        self.repairer.tick(now, is_empty=idle or (self.repairer.is_waiting and self._was_all_read()))
         if self._claims:
             self._send_claims()
         for service in self._attached:
             self.receiver.call(service.tick, now, idle)
         self._quiet = idle and not self._is_under_way()
+
+    def _was_all_read(self) -> bool:
+        """Whether nothing was left to be read, now or since this was last asked."""
+        before, self._emptied = self._emptied, self.receiver.intake.emptied
+        return self._emptied != before or not self._down.poll()
 
     def _is_under_way(self) -> bool:
         """Whether anything here waits for the next tick."""
@@ -517,6 +553,7 @@ class Engine:
             or self._claims
             or self.credentials.is_waiting
             or self.receiver.is_awaiting
+            or self.repairer.is_waiting
             or self._coverage.is_waiting
             or not self.up.is_settled
         )
@@ -602,8 +639,11 @@ class Engine:
     # ── what is addressed to this node ───────────────────────────────────────────────────────────────────────────
 
     def _on_private(self, raw: bytes, body: bytes) -> None:
-        """Answers to markers, watermarks that came back, and the bell."""
+        """Answers to markers, watermarks that came back, what is for repair, and the bell."""
         kind = markers.kind_of(raw)
+        if kind is markers.Kind.REPAIR or raw.startswith(RAW_REPAIR):
+            self.repairer.heard(raw, body, time.monotonic())
+            return
         if kind is markers.Kind.BELL:
             self._run_commands()
             return

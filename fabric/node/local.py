@@ -52,8 +52,6 @@ class LocalMessages:
         """Guards what follows; told when there is room. A signal handler may publish while its thread holds it."""
         self._numbers: Counter[str] = Counter()
         """Last numbers, by topic; emptied at `MAX_TOPICS`."""
-        self._sent_ns = 0
-        """When the last one was sent; later than the one before also where the clock went back."""
         self._waiting = self._waiting_bytes = 0
         """Messages that were accepted and not delivered yet, and their packed bytes."""
         self._sent_ns = 0
@@ -69,7 +67,6 @@ class LocalMessages:
     ) -> int:
         """Have one message delivered, and return its number; the arguments are those of `Node.publish`.
 
-        kept_for: seconds that it is retained, 0: for good; None: it is not
         errors: LocalWireError, HighWaterMarkReached
         """
         body = Encoder(0, self._max_payload_bytes).part(b"", 1, 0, payload, headers)

@@ -1,8 +1,9 @@
 """The metrics that a process exports: names, meanings, and which figure of which part each one is. Pure.
 
-A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`, `gateway`, `http`, `audit`, `sub`), each with
-a map of figures, its `stats()`. METRICS is the whole list, and the table in the documentation; `families` reads the
-figures that are there. Nothing is counted for the metrics alone: figures are read when somebody asks.
+A process has *parts* (`proxy`, `node`, `frame`, `store`, `keep`, `kept`, `page`, `agent`, `gateway`, `http`, `audit`,
+`sub`), each with a map of figures, its `stats()`. METRICS is the whole list, and the table in the documentation;
+`families` reads the figures that are there. Nothing is counted for the metrics alone: figures are read when somebody
+asks.
 
 A program with further parts adds rows to METRICS, and hands their figures in under the name of the part.
 """
@@ -126,6 +127,23 @@ METRICS = (
     codes_free                 free              free contact codes
     sessions                   sessions          pages with an agent
     chats_waiting              waiting           pages that wait for a chat
+    """),
+    *_of("keep", "fabric_keep_", """
+    written_total              written           messages written to the store
+    doubles_total              doubles           messages that were in the store already
+    dropped_total              dropped           messages not kept: the store was too slow, or they were too large
+    holes_total                holes             ranges that were lost for good, or dropped, and written down
+    batches_total              batches           transactions they were written in
+    deleted_total              deleted           messages deleted, because they are kept no longer
+    waiting                    waiting           messages taken and not written yet
+    waiting_bytes              waiting_bytes     bytes of the same
+    pages_total                pages             pages of histories that were answered
+    denied_total               denied            requests for a history that the rules of the mesh do not allow
+    store_up                   store_up          1 while the store answers
+    """),
+    *_of("kept", "fabric_kept_", """
+    messages                   messages          messages in the store
+    bytes                      bytes             bytes of the same: payloads, headers, topics, and 64 for each
     """),
     *_of("page", "fabric_page_", """
     hosted{state}              pages             pages hosted: `ready` with a contact code, `other` without
