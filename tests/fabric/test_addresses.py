@@ -53,7 +53,12 @@ def test_what_is_no_name_is_not_looked_up(monkeypatch: pytest.MonkeyPatch, base:
 
 def test_a_name_server_that_is_away_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     away = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [] if away.wait(60) else [])
+
+    def look_up(*_: Any, **__: Any) -> list[Any]:
+        away.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     since = time.monotonic()
     assert expanded(["tcp://slow:5570"], 0.05) == ("tcp://slow:5570",)
     names = Names(["tcp://slow:5570"], 0.05)

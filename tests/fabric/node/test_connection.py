@@ -25,6 +25,7 @@ from fabric.node.connection import (
 )
 
 A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
+PLAIN_EVENTS = ("marker_answered", "proxy_drains", "downlink_refused")
 
 
 def publisher(*bases: str, now: float = 0.0) -> Connection:
@@ -372,11 +373,7 @@ class Shell(RuleBasedStateMachine):
         self.now += passed
         self.perform(self.connection.tick(self.now, idle))
 
-    @rule(
-        event=st.sampled_from(
-            ["marker_answered", "proxy_drains", "uplink_closed", "downlink_closed", "downlink_refused"]
-        )
-    )
+    @rule(event=st.sampled_from([*PLAIN_EVENTS, "uplink_closed", "downlink_closed"]))
     def happens(self, event: str) -> None:
         if event.endswith("closed"):
             if event == "downlink_closed" or self.uplink is not None:
