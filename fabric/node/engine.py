@@ -104,6 +104,7 @@ class Engine:
         send_timeout_s: float,
         forgets_unconfirmed: bool,
         silence_s: float,
+        may_move: bool,
         max_prefixes: int,
         max_payload_bytes: int,
         max_unconfirmed_bytes: int,
@@ -160,7 +161,9 @@ class Engine:
         """Prefixes held here that the proxy's relay gave up. Sent with the next tick, and then empty."""
 
         # ── I/O thread: the proxy that this node is at ──
-        self._connection = Connection([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
+        self._connection = Connection(
+            [Endpoints.parse(base).base for base in bases], silence_s=silence_s, may_move=may_move
+        )
         """Decides which proxy."""
         self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
         """Decides what the subscriptions reach over `_down`."""
@@ -567,6 +570,9 @@ class Engine:
                 self._refused(event, now)
             else:  # XSUB makes it again
                 self.credentials.attached(now)
+        elif self._down.is_refused:
+            self._down.is_refused = False
+            self._perform_connection(self._connection.downlink_refused(now))
         if self._handover is not None and (self._handover.link.ended() or 0) & sockets.FAILED_EVENTS:
             self.credentials.expect_other()
             self._handover.link.show(self.credentials.curve)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fabric import sockets
+from fabric.addresses import RESOLVE_S, expanded, why_not_reached
+from fabric.endpoints import Endpoints
 from fabric.errors import (
     FabricError,
     InvalidFilter,
@@ -47,7 +49,8 @@ class Node:
     Callbacks run in its one I/O thread, one after the other. One that raises is logged and counted, and harms no other;
     one that takes long holds up all that this node receives.
 
-    connect:            base address of a proxy, or several: when one is lost, the next is taken
+    connect:            base address of a proxy, or several: when one is lost, the next is taken. Each address of a
+                        name is tried in turn; one at which nothing listens costs no time
     name:               one topic level, for people; default: random
     connect_timeout_s:  how long this waits until a proxy, a member of the mesh, answers
     ack_timeout_s:      an ack comes after this time at the latest
@@ -111,11 +114,12 @@ class Node:
             if type(seconds) not in (int, float) or not seconds >= 0:
                 raise ValueError(expected(what, seconds, "seconds, not below 0"))
         engine = self._engine = Engine(
-            bases,
+            expanded([Endpoints.parse(base).base for base in bases], min(connect_timeout_s, RESOLVE_S)),
             name=name,
             ack_timeout_s=ack_timeout_s,
             send_timeout_s=send_timeout_s,
             silence_s=silence_s,
+            may_move=len(bases) > 1,
             max_prefixes=max_prefixes,
             max_payload_bytes=max_payload_bytes,
             max_unconfirmed_bytes=max_unconfirmed_bytes,
@@ -172,7 +176,8 @@ class Node:
         if not engine.start(connect_timeout_s):
             self.close(0)
             refusal, error = engine.credentials.refusal, NotConnected if engine.credentials.is_known else NotAdmitted
-            raise error(refusal or f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
+            why = f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s"
+            raise error(refusal or f"{why} ({'; '.join(why_not_reached(bases))})")
 
     def __enter__(self) -> Node:
         return self

@@ -182,11 +182,12 @@ class Plumbing:
         """Disconnect from it."""
         self._command(steering.disconnect(Place.RELAY, endpoint))
 
-    def scout(self, endpoint: str, key: str | None = None) -> sockets.Socket:
-        """Return a connection to another proxy's link, beside the relay's; the caller closes it. key: see `link`"""
+    def scout(self, endpoints: Iterable[str], key: str | None = None) -> sockets.Socket:
+        """Return connections to other proxies' links, beside the relay's; the caller closes it. key: see `link`"""
         curve = self._curve._replace(server=key) if self._curve is not None and key is not None else self._curve
         scout = sockets.with_keys(sockets.xsub(self._context, recv_hwm=0), curve)
-        sockets.connect(scout, endpoint)
+        for endpoint in endpoints:
+            sockets.connect(scout, endpoint)
         return scout
 
     def subscribe_relay(self, prefixes: Iterable[bytes]) -> None:

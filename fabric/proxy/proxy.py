@@ -20,6 +20,7 @@ from typing import Any
 import zmq
 
 from fabric import sockets
+from fabric.addresses import Names
 from fabric.core import BUILD
 from fabric.core.retained import MAX_BYTES, MAX_TOPICS, SHARED, address_of
 from fabric.core.steering import Place, read_failure
@@ -219,6 +220,8 @@ class Proxy:
         """How many markers that bring news may be answered in this second: of peers in the list, and of all others."""
         self._dumps = questions.Budget(MAX_DUMPS_A_SECOND)
         """How often others may be told all that is retained, in this second."""
+        self._names = Names(self._join)
+        """Addresses of `join`."""
         self._scouts: dict[str, sockets.Socket] = {}
         """Connections that ask, by address: those of the last `Ask`."""
         sockets.raise_descriptor_limit()
@@ -428,7 +431,8 @@ class Proxy:
             scout.close()
         for base in bases:
             if base not in self._scouts:
-                self._scouts[base] = scout = self._plumbing.scout(Endpoints.parse(base).link, self._mesh_key(base))
+                links = [Endpoints.parse(each).link for each in self._names.of(base)]
+                self._scouts[base] = scout = self._plumbing.scout(links, self._mesh_key(base))
                 scout.send(b"\x01" + markers.ack_prefix(self._incarnation))
                 self._readers[scout] = lambda base=base: self._on_scout(base)  # type: ignore[misc]
                 self._poller.register(scout, zmq.POLLIN)
@@ -589,7 +593,9 @@ class Proxy:
         for part in sockets.read_waiting(scout):
             found = self._read(part)
             answer = markers.read_answer(found[1]) if found else None
-            if answer is not None:
+            # Behind a name of several proxies this one is only one of them: it goes on to look for the others.
+            is_own = answer is not None and answer.view.record == self._membership.record
+            if answer is not None and not (is_own and self._names.is_several(base)):
                 self._perform(self._membership.scout_answered(base, answer.view, time.monotonic()))
             if scout.closed:
                 return

@@ -114,6 +114,7 @@ METRICS = (
     in_flight                  in_flight         requests that wait or are being done
     busy_total                 busy              requests refused as busy: too many in flight
     expired_total              expired           requests whose deadline passed before their turn
+    clock_offset_seconds       clock_offset_s    how far the clock of one that asks is off, of the one that differs most
     refused_total              refused           requests that were not well formed
     failed_total               failed            requests at which the frame node itself failed
     untold_total               untold            events that could not be published; heartbeats replace them
