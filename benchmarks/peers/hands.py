@@ -146,6 +146,24 @@ class Hands:
             raise TimeoutError(f"{len(self._times)} of {rounds} round trips within 60 s")
         return [(b - a) * 1e6 for a, b in zip(self._times, self._times[1:], strict=False)]
 
+    # ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep(self, topics: Sequence[str], payload_bytes: int, count: int) -> float:
+        """Publish, and wait until all of it can be read from the store; return the seconds it took."""
+        assert self._client is not None
+        self._client.wait_kept()
+        began = time.monotonic()
+        self._client.publish_all(topics, b"x" * payload_bytes, count)
+        self._client.wait_kept()
+        return time.monotonic() - began
+
+    def read_back(self, topic_filter: str) -> tuple[float, int]:
+        """Return the seconds that reading everything took, and how many messages came."""
+        assert self._client is not None
+        began = time.monotonic()
+        got = self._client.read_back(topic_filter)
+        return time.monotonic() - began, got
+
     # ── repair ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def watch(self, address: str, topic: str) -> None:
@@ -156,12 +174,12 @@ class Hands:
         self._client.subscribe(topic, lambda payload: arrived.append((unpack(payload)[0], time.monotonic_ns())))
         self._client.wait_ready()
 
-    def has_arrived(self) -> bool:
-        """Wait a little for a message."""
+    def has_arrived(self, first: int) -> bool:
+        """Wait a little for a message numbered from `first` on."""
         end = time.monotonic() + PRIME_S
-        while not self._arrived and time.monotonic() < end:
+        while not (found := any(number >= first for number, _ in list(self._arrived))) and time.monotonic() < end:
             time.sleep(0.002)
-        return bool(self._arrived)
+        return found
 
     def arrived(self, first: int, count: int) -> list[tuple[int, int]]:
         """Return numbers and times (monotonic, in ns) of what came, once all from `first` on have, or no more come."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.peers.clients import VARIANTS
+from benchmarks.peers.clients import peer_of
 from benchmarks.peers.cut import Cut, way
 from benchmarks.peers.figures import Work
 from benchmarks.peers.servers import servers
@@ -26,6 +26,8 @@ RATE = 1_000
 BEFORE_S, AFTER_S = 0.5, 1.5
 START_S = 0.05
 PRIME_TRIES = 200
+A_RUN = 1_000_000
+"""Numbers of one repetition begin so far above those of the one before."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +72,34 @@ def repair(rows: Sequence[str], cuts_s: Sequence[float], repeats: int, say: Call
         for row in rows:
             try:
                 running = stack.enter_context(servers(row))
-                ports = PORTS if VARIANTS.get(row, row) == "fabric" else 1
+                ports = PORTS if peer_of(row) == "fabric" else 1
                 cut = stack.enter_context(way(running.addresses[0], ports))
                 publisher, subscriber = stack.enter_context(workers(row, 2))
                 publisher.do("open_publisher", running.addresses[0])
                 fields[row] = cut, publisher, subscriber
             except RuntimeError as error:
                 work.of(settings[0], row).note = str(error)
-        for _ in range(repeats):
-            for cut_s, setting in zip(cuts_s, settings, strict=True):
+        for repetition in range(repeats):
+            for which, (cut_s, setting) in enumerate(zip(cuts_s, settings, strict=True)):
+                first = (repetition * len(settings) + which) * A_RUN  # a number is never used twice
                 for row, field in fields.items():
-                    _measure(work, setting, row, cut_s, field, say)
+                    _measure(work, setting, row, cut_s, first, field, say)
     return work
 
 
 def _measure(
-    work: Work, setting: str, row: str, cut_s: float, field: tuple[Cut, Worker, Worker], say: Callable[[str], None]
+    work: Work,
+    setting: str,
+    row: str,
+    cut_s: float,
+    first: int,
+    field: tuple[Cut, Worker, Worker],
+    say: Callable[[str], None],
 ) -> None:
     figures = work.of(setting, row)
     count = int(RATE * (BEFORE_S + cut_s + AFTER_S))
     try:
-        found = _once(*field, cut_s, count)
+        found = _once(*field, cut_s, first, count)
     except WorkerError as error:
         figures.note = str(error)
         figures.values.append(0.0)
@@ -103,10 +112,10 @@ def _measure(
     say(f"repair, {setting}: {row} {found.took_ms:,.0f} ms, {found.missed} missed, {found.lost} lost for good")
 
 
-def _once(cut: Cut, publisher: Worker, subscriber: Worker, cut_s: float, count: int) -> Caught:
+def _once(cut: Cut, publisher: Worker, subscriber: Worker, cut_s: float, first: int, count: int) -> Caught:
     subscriber.do("watch", cut.address, TOPIC)
     try:
-        primed = _prime(publisher, subscriber)
+        primed = _prime(publisher, subscriber, first)
         interval_ns = 1_000_000_000 // RATE
         start_ns = time.monotonic_ns() + int(START_S * 1e9)
         publisher.ask("pace", TOPIC, start_ns, interval_ns, primed, count)
@@ -122,11 +131,11 @@ def _once(cut: Cut, publisher: Worker, subscriber: Worker, cut_s: float, count: 
     return caught(own, healed_ns, lambda number: start_ns + number * interval_ns, count)
 
 
-def _prime(publisher: Worker, subscriber: Worker) -> int:
-    """Publish until something arrives; return how many were published. Only then the subscription is in force."""
-    for number in range(PRIME_TRIES):
+def _prime(publisher: Worker, subscriber: Worker, first: int) -> int:
+    """Publish until something arrives; return the number that is next. Only then the subscription is in force."""
+    for number in range(first, first + PRIME_TRIES):
         publisher.do("pace", TOPIC, 0, 0, number, 1)
-        if subscriber.do("has_arrived"):
+        if subscriber.do("has_arrived", first):
             return number + 1
     raise WorkerError(f"nothing arrived in {PRIME_TRIES} tries")
 

@@ -19,9 +19,8 @@ from pathlib import Path
 import click
 
 from benchmarks import lab
-from benchmarks.peers import connections, fan, repair, report
-from benchmarks.peers.clients import CLOSED, KEEPING, PEERS, with_variants
-from benchmarks.peers.clients import VARIANTS as VARIANTS_OF
+from benchmarks.peers import connections, fan, keeping, repair, report
+from benchmarks.peers.clients import CLOSED, KEEPING, PEERS, peer_of, with_variants
 from benchmarks.peers.closed import closed_folder
 from benchmarks.peers.costs import Costs
 from benchmarks.peers.figures import Results, Work
@@ -37,7 +36,7 @@ FANS = {
     "pair": ("Two servers between, 64 B", "deliveries/s", fan.PAIR),
     "repair_cost": ("With what was sent kept to be asked for, 64 B", "deliveries/s", fan.REPAIR_COST),
 }
-WORKS = (*FANS, "round_trip", "acks", "ack_proxies", "storm", "matcher", "repair")
+WORKS = (*FANS, "round_trip", "acks", "ack_proxies", "storm", "matcher", "repair", "keeping")
 VARIANTS = {"fan_out": ("async",), "round_trip": ("libzmq", "async"), "acks": ("three",),
             "repair_cost": tuple(KEEPING)}  # fmt: skip
 """Works with rows besides those of the peers."""
@@ -95,8 +94,10 @@ def connection_works(wanted: list[str], peers: list[str], quick: bool) -> list[W
     if "matcher" in wanted and {"fabric", "mosquitto"} <= set(peers):
         done.append(matching(1_000 if quick else 100_000, 1 if quick else 5, say))
     if "repair" in wanted:
-        rows = [row for row in repair.ROWS if VARIANTS_OF.get(row, row) in peers]
+        rows = [row for row in repair.ROWS if peer_of(row) in peers]
         done.append(repair.repair(rows, (0.2,) if quick else (0.2, 1.0), 1 if quick else 10, say))
+    if "keeping" in wanted:
+        done.append(keeping.keeping(peers, 5_000 if quick else 100_000, 1 if quick else 5, say))
     return done
 
 

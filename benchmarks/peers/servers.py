@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from benchmarks import lab
 from benchmarks.peers import closed
-from benchmarks.peers.clients import VARIANTS
+from benchmarks.peers.clients import peer_of
 from benchmarks.peers.ports import free_ports
 
 READY_S = 30.0
@@ -76,8 +77,11 @@ def versions(peer: str) -> str:
 def servers(peer: str, count: int = 1) -> Iterator[Servers]:
     """Start `count` connected servers of a peer; end them at the end. errors: RuntimeError when one is not ready"""
     count = 3 if peer == "three" else count
-    if VARIANTS.get(peer, peer) == "fabric" or peer == "raw":
-        with lab.proxy_processes(count, closed.keys() if peer == "fabric_keys" else None) as proxies:
+    if peer_of(peer) == "fabric" or peer == "raw":
+        with (
+            lab.proxy_processes(count, closed.keys() if peer == "fabric_keys" else None) as proxies,
+            _keeper(proxies[0][0]) if peer == "keeper" else contextlib.nullcontext(),
+        ):
             yield Servers([base for base, _ in proxies], [process.pid for _, process in proxies])
         return
     with tempfile.TemporaryDirectory(prefix=f"peers-{peer}-") as folder, contextlib.ExitStack() as stack:
@@ -86,8 +90,25 @@ def servers(peer: str, count: int = 1) -> Iterator[Servers]:
             stack.enter_context(_running(command, Path(folder), port))
             for command, port in zip(_COMMANDS[peer](ports, Path(folder)), ports, strict=True)
         ]
-        scheme = "tls://" if peer == "nats_tls" else "nats://" if VARIANTS.get(peer, peer) == "nats" else ""
+        scheme = "tls://" if peer == "nats_tls" else "nats://" if peer_of(peer) == "nats" else ""
         yield Servers([f"{scheme}127.0.0.1:{port}" for port in ports], [process.pid for process in processes])
+
+
+@contextlib.contextmanager
+def _keeper(base: str) -> Iterator[None]:
+    """A keeper of what `keeping` publishes, on SQLite in a new file."""
+    with tempfile.TemporaryDirectory(prefix="peers-keeper-") as folder, (Path(folder) / "log").open("wb") as log:
+        store = f"sqlite:///{folder}/keep.db"
+        command = [sys.executable, "-m", "nodes.cli", "keep", "--store", store, "--connect", base, "keep/#"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=lab.ROOT, text=True)
+        assert process.stdout
+        try:
+            if '"ready"' not in process.stdout.readline():
+                raise RuntimeError(f"the keeper is not ready: {(Path(folder) / 'log').read_text()[-500:]}")
+            yield
+        finally:
+            _end(process)
+            process.stdout.close()
 
 
 def _nats(ports: Sequence[int], folder: Path) -> list[list[str]]:
@@ -204,12 +225,16 @@ def _running(command: list[str], folder: Path, port: int) -> Iterator[subprocess
             time.sleep(0.02)
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _answers(port: int) -> bool:

@@ -77,6 +77,36 @@ class JetStream(Nats):
 
         _run(all_of_them())
 
+    def wait_kept(self) -> None:
+        """Every publish was answered, which is when it was written."""
+
+    def read_back(self, topic_filter: str) -> int:
+        async def all_of_it() -> int:
+            there = (await self._stream.stream_info(STREAM)).state.messages
+            done = asyncio.Event()
+            got = 0
+
+            async def take(message: Any) -> None:
+                nonlocal got
+                got += 1
+                if got == there:
+                    done.set()
+
+            await self._stream.subscribe(
+                subject(topic_filter),
+                cb=take,
+                stream=STREAM,
+                ordered_consumer=True,
+                deliver_policy=api.DeliverPolicy.ALL,
+                pending_msgs_limit=0,
+                pending_bytes_limit=0,
+            )
+            await asyncio.wait_for(done.wait(), 120.0)
+            return got
+
+        found: int = _run(all_of_it())
+        return found
+
 
 class JetStreamFile(JetStream):
     storage = api.StorageType.FILE

@@ -35,7 +35,7 @@ def made(path: Path, topic: str, kind: Callable[[Any], Sink] = LinesFile, count:
         sink.write(head_line(T, (f"{topic}/#",)), T)
         for k in range(count):
             at = T + k * step_ms * MS
-            message = Message(f"{topic}/{k % 2}", {"k": k}, 7, k + 1, at, {"h": k, "retained": True})
+            message = Message(f"{topic}/{k % 2}", {"k": k}, 7, k + 1, at, {"h": k, "moved": True, "retained": True})
             sink.write(message_line(message, at), at, message)
         sink.write(gap_line(Loss("x", 7, 1, 3, 3), T), T)
         sink.write(end_line(count, 3, T), T)
