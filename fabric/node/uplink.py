@@ -606,7 +606,7 @@ class Uplink:
     @contextlib.contextmanager
     def beside(self) -> Iterator[bool]:
         """Hold the lock, if it is free and nobody waits; whether it is held. All that was sent is in the ring then."""
-        if not self._lock.acquire(blocking=False):
+        if self.is_within or not self._lock.acquire(blocking=False):
             yield False
             return
         try:

@@ -229,7 +229,8 @@ def ack_words(topic_filter: str, ack: Ack) -> str:
 
 
 def gap_words(gap: Gap) -> str:
-    return f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}"
+    why = f", {gap.reason}" if gap.reason else ""
+    return f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}{why}"
 
 
 def coverage_words(event: CoverageEvent) -> str:

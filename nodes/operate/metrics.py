@@ -93,7 +93,11 @@ METRICS = (
     refused_total{kind}        refused           parts that were not a message
     duplicates_total           duplicates        messages that came twice, and were dropped
     gaps_total                 gaps              losses reported
-    lost_total                 lost              messages lost, over all gaps
+    lost_total                 lost              messages lost for good, over all gaps
+    repaired_total             repaired          messages that were lost on the way, and came when they were asked for
+    asks_total                 asked             what it asked publishers for, because it was lost
+    answered_total             answered          parts that it sent again to one who had lost them
+    repeated_total             repeated          parts that it sent again to all, because several had lost them
     started_late_total         started_late      topics whose first message here was not their publisher's first
     evicted_total              evicted           last numbers dropped for lack of room: a loss there is not noticed
     failed_callbacks_total     failed_callbacks  callbacks of the program that raised
