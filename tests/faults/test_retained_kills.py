@@ -30,11 +30,15 @@ Proxies = Callable[..., list[ProxyProcess]]
 
 
 class Held:
-    """What one subscription has been told: the value of each topic, as MQTT's clients keep it."""
+    """What one subscription has been told: the newest value of each topic.
+
+    What a publisher says late, since it had lost its proxy, comes live, and may be older than what another one said.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.stamps: dict[str, tuple[int, int]] = {}
+        self.told: list[Message] = []
         self.wrong: list[str] = []
         """Retained values that were told though something newer had come. To stay empty."""
 
@@ -42,8 +46,10 @@ class Held:
         stamp = message.sent_ns, message.publisher
         if message.headers.get("retained") and stamp <= self.stamps.get(message.topic, (0, 0)):
             self.wrong.append(f"{message} behind {self.stamps[message.topic]}")
-        self.stamps[message.topic] = max(stamp, self.stamps.get(message.topic, (0, 0)))
-        self.values[message.topic] = message.payload
+        if stamp > self.stamps.get(message.topic, (0, 0)):
+            self.stamps[message.topic] = stamp
+            self.values[message.topic] = message.payload
+        self.told.append(message)
 
 
 class Rounds:
@@ -53,6 +59,9 @@ class Rounds:
         self.publishers, self.subscribers, self.chance = publishers, subscribers, chance
         self.expected: dict[str, int | None] = {f"kept/{number}": None for number in range(TOPICS)}
         """By topic, the newest value that was accepted."""
+        self.last: dict[str, str] = {}
+        """By topic, who set it, in which round."""
+        self.kills: list[str] = []
         self.done = 0
 
     def round(self) -> None:
@@ -62,6 +71,7 @@ class Rounds:
         publisher = self.chance.choice(self.publishers)
         until(lambda: self.is_accepted(publisher, topic, value), f"round {self.done} is accepted", SETTLED_S)
         self.expected[topic] = value
+        self.last[topic] = f"{publisher.name} in round {self.done}"
         self.ask(self.chance.choice(self.subscribers), topic)
         self.done += 1
 
@@ -85,15 +95,23 @@ class Rounds:
         try:
             until(is_right, f"round {self.done}: {node.name} holds what was set last", SETTLED_S)
         except AssertionError as error:
-            missed = {
-                topic: (held.values.get(topic), value)
-                for topic, value in wanted.items()
-                if held.values.get(topic) != value
-            }
-            raise AssertionError(f"{error}; seed {SEED}: held, expected: {missed}") from None
+            raise AssertionError(f"{error}; seed {SEED}\n{self.story(held, wanted)}") from None
         finally:
             node.unsubscribe(ident)
         assert not held.wrong, held.wrong
+
+    def story(self, held: Held, wanted: dict[str, int | None]) -> str:
+        """What a person wants to know of a subscription that ended with something else than what is expected."""
+        wrong = {topic for topic, value in wanted.items() if held.values.get(topic) != value}
+        told = [f"told {each}" for each in held.told if each.topic in wrong]
+        set_by = [f"last set by {self.last[topic]}: {topic} = {wanted[topic]}" for topic in sorted(wrong)]
+        now = []
+        for node in self.subscribers:
+            again = Held()
+            ack = node.wait_ack(node.subscribe("kept/#", again.take, retained=True), SETTLED_S)
+            now.append(f"now at {node.name}: { {topic: again.values.get(topic) for topic in wrong} } {ack}")
+        stats = [f"{node.name}: {node.state} {node.stats()}" for node in (*self.publishers, *self.subscribers)]
+        return "\n".join([*told, *set_by, *now, *stats, *self.kills[-3:]])
 
 
 def back(bases: list[str], victim: int, log_dir: Path) -> ProxyProcess:
@@ -120,6 +138,7 @@ def test_a_subscriber_always_ends_with_the_newest_value_that_was_accepted(
             for _ in range(rounds.chance.randrange(ROUNDS_A_KILL // 2)):
                 rounds.round()
             running[victim].kill()
+            rounds.kills.append(f"p{victim + 1} was killed before round {rounds.done}")
             running[victim] = back(bases, victim, tmp_path)
             started.append(running[victim])
             rounds.round()
