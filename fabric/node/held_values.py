@@ -122,8 +122,12 @@ class HeldValues(Generic[K, T]):
 
     def values(self, now: float) -> Iterator[tuple[K, Held[T]]]:
         """Yield the topics that have a value, as they are at the moment of the call. cost: O(all)"""
+        return (each for each in self.known(now) if not each[1].is_clear)
+
+    def known(self, now: float) -> Iterator[tuple[K, Held[T]]]:
+        """The same with those that have a tombstone."""
         for topic, held in list(self._held.items()):
-            if not self._is_over(held, now) and not held.is_clear:
+            if not self._is_over(held, now):
                 yield topic, held
 
     def tick(self, now: float) -> None:

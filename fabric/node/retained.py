@@ -53,12 +53,15 @@ class LastKnown:
     def offer(self, message: Message) -> None:
         """A retained value is there: hand it on, marked, if it is newer than all that came of its topic.
 
-        One without payload says that there is no value any more: of interest to who knows of one.
+        One without payload says that there is no value any more: of interest to who knows of one. To all others it is
+        remembered, too: an older value may be gathered already.
         """
         known = self._stamps.get(message.topic, _NEVER)
-        if (message.sent_ns, message.publisher) <= known or (message.payload is None and known is _NEVER):
+        if (message.sent_ns, message.publisher) <= known:
             return
         self._note(message)
+        if message.payload is None and known is _NEVER:
+            return
         self._msg_fun(message._replace(headers=shown(message.headers, as_retained=True)))
 
     def _note(self, message: Message) -> None:
@@ -152,17 +155,18 @@ class Retained:
                 self._gathered.clear()
 
     def _offer(self, ident: int, wish: _Wish, values: HeldValues[str, Message], now: float) -> None:
-        found = [held for _, held in values.values(now)]
+        found = [held for _, held in values.known(now)]
         if ident != self._only or values is self._local:
             chosen: SubscriptionTrie[int] = SubscriptionTrie()
             chosen.add(wish.topic_filter, 0)
             found = [held for held in found if chosen.match(held.value.topic)]
         found.sort(key=lambda held: held.stamp)
-        self.offered += len(found)
+        self.offered += sum(not held.is_clear for held in found)
         for held in found:
             if not self._is_active(ident):  # a handler may end it
                 return
-            self._call(wish.handler.offer, held.value)
+            # Of a tombstone too: something older may have come live, late.
+            self._call(wish.handler.offer, held.value._replace(payload=None) if held.is_clear else held.value)
 
     # ── what is kept elsewhere ───────────────────────────────────────────────────────────────────────────────────
 

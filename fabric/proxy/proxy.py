@@ -766,8 +766,7 @@ class Proxy:
 
     def _hand_over(self) -> None:
         """Give what is retained to another member, if there is one."""
-        peers = self._membership.view().peers
-        heir = next((peer.record for peer in peers if peer.linked and not peer.dead and not peer.joining), None)
+        heir = self._membership.heir()
         if heir is not None and not self._retaining.hand_over(heir.incarnation, self._ended.wait):
             log.warning("proxy %s ended before %s had said that it has all retained values", self.name, heir.id)
 
