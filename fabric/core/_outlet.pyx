@@ -59,6 +59,14 @@ cdef extern from *:
     uint8_t *fabric_put_number(uint8_t *, uint64_t) noexcept nogil
     uint8_t *fabric_put_negative(uint8_t *, int64_t) noexcept nogil
 
+cdef extern from "pythread.h" nogil:
+    ctypedef void *PyThread_type_lock
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock)
+    int PyThread_acquire_lock_timed(PyThread_type_lock, long long, int)  # 1: it has it, 2: a signal came
+    void PyThread_release_lock(PyThread_type_lock)
+    unsigned long PyThread_get_thread_ident()
+
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object, object) except? NULL  # borrowed
     long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
@@ -69,14 +77,61 @@ cdef enum:
     HEAD_BYTES = 64  # room for what surrounds a payload, and for the eight bytes that `fabric_put` writes too many
     KEPT_SCRATCH_BYTES = 65536
     DONTWAIT = 1
+    LARGE = 16384  # bytes of a part after which is counted at once what is kept
     TURN = 256  # messages between two chances for other threads, and for a Ctrl-C
 
 cdef int NESTING = MAX_NESTING
 cdef int VERSION = FORMAT_VERSION
 
 
+cdef class OwnLock:
+    """A lock that knows its owner, as an RLock does, and says whether anybody holds it, which an RLock does not.
+
+    It is entered and left within one call of C each, so that no signal handler finds it held and without an owner.
+    """
+
+    cdef PyThread_type_lock inner
+    cdef unsigned long owner  # ident of the thread that holds it; 0: none does. Written by that thread alone
+
+    def __cinit__(self):
+        self.inner = PyThread_allocate_lock()
+        if self.inner == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.inner != NULL:
+            PyThread_free_lock(self.inner)
+
+    def acquire(self, bint blocking=True):
+        """Never called by its owner, who would wait for itself."""
+        cdef int got = PyThread_acquire_lock_timed(self.inner, 0, 0)
+        while got != 1 and blocking:
+            with nogil:
+                got = PyThread_acquire_lock_timed(self.inner, -1, 1)
+            if got == 2:  # a signal came
+                PyErr_CheckSignals()
+        if got == 1:
+            self.owner = PyThread_get_thread_ident()
+        return got == 1
+
+    def release(self):
+        self.owner = 0
+        PyThread_release_lock(self.inner)
+
+    def _is_owned(self):
+        return self.owner == PyThread_get_thread_ident()
+
+    def __enter__(self):
+        return self.acquire()
+
+    def __exit__(self, *_):
+        self.release()
+
+
 cdef class Outlet:
-    cdef object lock, locked, kept, careful, time_ns, send
+    new_lock = OwnLock
+    cdef OwnLock lock
+    cdef object kept, careful, time_ns, send
     cdef list fresh
     cdef Py_ssize_t fresh_parts
     cdef size_t max_payload_bytes
@@ -87,8 +142,8 @@ cdef class Outlet:
     cdef size_t room
     cdef size_t used
 
-    def __init__(self, lock, numbering, kept, fresh_parts, careful, max_payload_bytes, time_ns=None):
-        self.lock, self.locked, self.kept, self.careful, self.time_ns = lock, lock.locked, kept, careful, time_ns
+    def __init__(self, OwnLock lock not None, numbering, kept, fresh_parts, careful, max_payload_bytes, time_ns=None):
+        self.lock, self.kept, self.careful, self.time_ns = lock, kept, careful, time_ns
         self.fresh, self.fresh_parts = kept.fresh, fresh_parts
         self.max_payload_bytes = max_payload_bytes
         self.numbering = numbering
@@ -308,7 +363,7 @@ cdef class Outlet:
         cdef dict numbers, recent
         cdef PyObject *last
         cdef bytes part
-        if not self.plain or self.locked():
+        if not self.plain or self.lock.owner:
             return None
         numbering = self.numbering
         numbers = numbering.numbers
@@ -329,7 +384,7 @@ cdef class Outlet:
             recent[prefix] = before
             return None
         self.fresh.append(part)
-        if len(self.fresh) >= self.fresh_parts:
+        if len(self.fresh) >= self.fresh_parts or PyBytes_GET_SIZE(part) >= LARGE:
             with self.lock:  # this is Python
                 self.kept.count_fresh()
         return number

@@ -7,6 +7,7 @@ changed nothing when it is left to the careful way, which is an uplink's.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from time import time_ns
 from typing import Any, Protocol
@@ -26,10 +27,12 @@ _OUT_OF_THE_WAY = (*PACKING_ERRORS, zmq.ZMQError)
 CarefulFun = Callable[[bytes, Any, dict[str, Any] | None, float | None], int]
 
 
-class Lock(Protocol):
-    """What a `threading.Lock` is."""
+class OwnLock(Protocol):
+    """What a `threading.RLock` is. Nobody who has it waits for it: `_is_owned` is asked first."""
 
-    def locked(self) -> bool: ...
+    def acquire(self, blocking: bool = True) -> bool: ...
+    def release(self) -> None: ...
+    def _is_owned(self) -> bool: ...
     def __enter__(self) -> bool: ...
     def __exit__(self, *_: Any) -> None: ...
 
@@ -53,7 +56,7 @@ class Kept(Protocol):
 class Outlet:
     """The short way of one uplink. Any thread publishes; who holds `lock` changes the fields below.
 
-    lock:              orders the sends; held by whoever sends otherwise, or changes what is sent on
+    lock:              made by `new_lock`. Orders the sends; held by whoever sends otherwise, or changes what is sent on
     kept:              where the parts are kept that were sent
     fresh_parts:       parts in `kept.fresh` at which they are counted
     careful:           the way of all that this does not send; the arguments are those of `publish`
@@ -61,9 +64,11 @@ class Outlet:
     time_ns:           wall clock, ns since 1970
     """
 
+    new_lock: Callable[[], OwnLock] = threading.RLock  # type: ignore[assignment]
+
     def __init__(
         self,
-        lock: Lock,
+        lock: OwnLock,
         numbering: Numbers,
         kept: Kept,
         fresh_parts: int,
@@ -96,7 +101,9 @@ class Outlet:
         cost:      1.2 us by the short way, of which sending is a half. Calls are dear in Python
         """
         kind = type(payload)
-        if self.plain and headers is None and (kind in NUMERIC or (kind in FLAT and len(payload) <= self._small)):
+        if self._lock._is_owned():
+            pass  # a signal handler, or a destructor, within a call of this thread
+        elif self.plain and headers is None and (kind in NUMERIC or (kind in FLAT and len(payload) <= self._small)):
             with self._lock:
                 numbering = self.numbering
                 if self.plain and (last := numbering.numbers.get(prefix)):

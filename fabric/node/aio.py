@@ -398,7 +398,9 @@ class AsyncNode:
     def _call(self, fun: Callable[[T], object], event: T) -> None:
         try:
             fun(event)
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt):  # those end a loop, as they always do
+            raise
+        except BaseException as error:  # a CancelledError, too
             self._failed_callbacks += 1
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"a callback of a node raised: {fun!r}", "exception": error}

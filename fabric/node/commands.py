@@ -27,8 +27,8 @@ class Commands:
     def __init__(self, context: sockets.Context, token: str) -> None:
         self.endpoint = f"inproc://bell-{token}"
         """Where the receiving socket hears the bell."""
-        self._lock = threading.Lock()
-        """Guards `_bell`, and what is added to `_waiting`."""
+        self._lock = threading.RLock()
+        """Guards `_bell`, and what is added to `_waiting`. A signal handler may publish while its thread has it."""
         self._bell = sockets.doorbell(context)
         self._bell.bind(self.endpoint)
         self._part = markers.bell_topic(token).encode() + b"\0"
@@ -43,8 +43,8 @@ class Commands:
     def put(self, command: Callable[[], None]) -> None:
         """Have `command` done in the I/O thread, after those before it."""
         with self._lock:  # of two at once, one has found it empty
+            is_first = not self._waiting
             self._waiting.append(command)
-            is_first = len(self._waiting) == 1
         if is_first:
             self.ring()
 

@@ -21,15 +21,15 @@ class Contexts:
     """The contexts of one process. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        """Guards `_users`."""
+        self._lock = threading.RLock()
+        """Guards `_users`. A destructor may close a node while its thread makes one."""
         self._users: dict[sockets.Context, int] = {}
         """Nodes that have leased it and not given it back, 1 to `NODES_A_CONTEXT`, for each context that lives."""
 
     def lease(self) -> sockets.Context:
         """Return a context that has room for one node more, or a new one."""
         with self._lock:
-            context = next((each for each, users in self._users.items() if users < NODES_A_CONTEXT), None)
+            context = next((each for each, users in list(self._users.items()) if users < NODES_A_CONTEXT), None)
             if context is None:
                 context = sockets.new_context(max_sockets=NODES_A_CONTEXT * SOCKETS_A_NODE)
             self._users[context] = self._users.get(context, 0) + 1

@@ -100,6 +100,7 @@ class Engine:
         name: str | None,
         ack_timeout_s: float,
         send_timeout_s: float,
+        forgets_unconfirmed: bool,
         silence_s: float,
         max_prefixes: int,
         max_payload_bytes: int,
@@ -216,7 +217,7 @@ class Engine:
         self._context = contexts.of_this_process().lease() if context is None else context
         """Of its sockets; other nodes may share it."""
         try:
-            self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s)
+            self._open_sockets(max_payload_bytes, max_unconfirmed_bytes, send_timeout_s, forgets_unconfirmed)
         except BaseException:
             self._give_back()
             raise
@@ -233,7 +234,9 @@ class Engine:
         """What is lost on the way here, or from here. I/O thread."""
         self.thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
-    def _open_sockets(self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float) -> None:
+    def _open_sockets(
+        self, max_payload_bytes: int, max_unconfirmed_bytes: int, send_timeout_s: float, forgets_unconfirmed: bool
+    ) -> None:
         with contextlib.ExitStack() as opened:  # what is opened is closed when the next cannot be
             self.commands = Commands(self._context, self.token)
             """What application threads want done."""
@@ -251,6 +254,7 @@ class Engine:
                 max_payload_bytes=max_payload_bytes,
                 max_unconfirmed_bytes=max_unconfirmed_bytes,
                 send_timeout_s=send_timeout_s,
+                forgets_unconfirmed=forgets_unconfirmed,
                 curve=lambda: self.credentials.curve,
                 on_much=self._wake,
                 on_wanted=lambda: self.commands.put(self._publishes),
@@ -277,8 +281,11 @@ class Engine:
         self._answered.wait(timeout_s)
         return self._connected.is_set()
 
-    def close(self, timeout_s: float) -> int:
-        """End it, when all that was accepted is confirmed or after `timeout_s`; return how many parts are not."""
+    def close(self, timeout_s: float, join_s: float | None = None) -> int:
+        """End it, when all that was accepted is confirmed or after `timeout_s`; return how many parts are not.
+
+        join_s: how long a callback that is running is waited for; then the sockets stay open. None: for ever
+        """
         self.up.finish()
         self.commands.ring()
         left = self.up.wait_confirmed(timeout_s) if self._connected.is_set() else self.up.unconfirmed
@@ -286,7 +293,9 @@ class Engine:
             log.warning("closed with %d messages that are not known to have reached a proxy", left)
         self._closing = True
         self.commands.ring()
-        self.thread.join()
+        self.thread.join(join_s)
+        if self.thread.is_alive():  # its sockets are its own: nobody else may close them
+            return left
         self.up.close()
         self.commands.close()
         self._give_back()
@@ -321,10 +330,6 @@ class Engine:
     def detach(self, service: Attached) -> None:
         with self._lock:
             self._attached = tuple(each for each in self._attached if each is not service)
-
-    def deliver(self, message: Message) -> None:
-        """Have a local message delivered, by the I/O thread as any other."""
-        self.commands.put(lambda: self.receiver.deliver(message))
 
     def stats(self) -> dict[str, Any]:
         """Return figures: counts since the start, and what is held at present."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,15 +21,18 @@ from fabric.errors import (
     StateError,
     expected,
 )
+from fabric.headers import refuse_reserved
 from fabric.identity.keys import Keys, from_environment, load
 from fabric.node import histories
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
 from fabric.node.gaps import MAX_NUMBER, Gap
 from fabric.node.interest import wire_prefixes
+from fabric.node.local import LocalMessages
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
+from fabric.processes import close_at_exit, is_ending, require_threads
 from fabric.protocol.histories import KEEPER, Since
 from fabric.topics import scope, validate_filter, validate_topic
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
@@ -53,7 +55,9 @@ class Node:
     max_prefixes:       most prefixes held at the proxy; beyond, coarser ones, and more arrives than was asked for.
                         Each costs a proxy about 2.5 kB. They have 64 bytes each on average, 4 KiB at most
     max_payload_bytes:  largest payload, packed, 8 MiB by default; the proxy may allow less
-    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies; what does not fit is `uncertain` then
+    max_unconfirmed_bytes: what is kept to be sent again when the proxy dies. When so much waits for the proxy to
+                        confirm it, `publish` waits, too, and raises HighWaterMarkReached after `send_timeout_s`
+    forgets_unconfirmed: it goes on instead; the oldest that was not confirmed is `uncertain` when the proxy dies
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
     reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
@@ -82,6 +86,7 @@ class Node:
         max_prefixes: int = 1_000,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         max_unconfirmed_bytes: int = 64 * 1024 * 1024,
+        forgets_unconfirmed: bool = False,
         max_entries: int = 1_000_000,
         hwm_msgs: int = sockets.HWM_MSGS,
         reorder_window_s: float = 0.5,
@@ -92,6 +97,7 @@ class Node:
         keys: str | os.PathLike[str] | Keys | None = None,
         identity: str | None = None,
     ) -> None:
+        require_threads("node")
         bases = [connect] if isinstance(connect, str) else list(connect)
         counts = {"max_prefixes": max_prefixes, "max_payload_bytes": max_payload_bytes, "max_entries": max_entries}
         counts |= {"max_unconfirmed_bytes": max_unconfirmed_bytes, "hwm_msgs": hwm_msgs, "repair_bytes": repair_bytes}
@@ -112,6 +118,7 @@ class Node:
             max_prefixes=max_prefixes,
             max_payload_bytes=max_payload_bytes,
             max_unconfirmed_bytes=max_unconfirmed_bytes,
+            forgets_unconfirmed=forgets_unconfirmed,
             max_entries=max_entries,
             hwm_msgs=hwm_msgs,
             reorder_window_s=reorder_window_s,
@@ -137,10 +144,19 @@ class Node:
         """Numbers and sends what has a prefix."""
         self._prefixes: dict[str, bytes] = {}
         """Topics that were checked, and what stands before their bodies. Emptied at 100,000. Any thread changes it."""
-        self._local_number = 0
-        """Of the last local message, over all topics. Under `_lock`."""
-        self._lock = threading.Lock()
-        """Held for microseconds."""
+        self._local = LocalMessages(
+            engine.commands.put,
+            engine.receiver.deliver,
+            lambda: engine.in_io_thread,
+            lambda: engine.up.publisher,
+            max_msgs=hwm_msgs,
+            max_bytes=max_unconfirmed_bytes,
+            max_payload_bytes=max_payload_bytes,
+            send_timeout_s=send_timeout_s,
+        )
+        """Messages that never leave this node."""
+        self._lock = threading.RLock()
+        """Held for microseconds. A destructor may want it while its thread has it."""
         self._reader: histories.Reader | None = None
         """Reads histories; None until one is asked for. Set once, under `_lock`."""
         self._catching_up: dict[int, histories.CatchingUp] = {}
@@ -150,6 +166,7 @@ class Node:
         self._pid = os.getpid()
         """Of the process that made it; in another one it refuses all work."""
         _nodes.add(self)
+        close_at_exit(self)
         if not engine.start(connect_timeout_s):
             self.close(0)
             refusal, error = engine.credentials.refusal, NotConnected if engine.credentials.is_known else NotAdmitted
@@ -194,7 +211,8 @@ class Node:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 
         topic_filter: a topic in which levels may be `+`, any one level, and the last `#`, all below (MQTT 5.0 §4.7)
-        msg_fun:  called in the I/O thread with each Message, in order per publisher
+        msg_fun:  called in the I/O thread with each Message, in order per publisher. All handlers of this node that
+                  match get the same Message: who changes its payload, a list or a dict, changes it for the others
         ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
         since:    begin with what keepers have, as in `history`; what is live comes behind that, without a hole and
                   without a double. Then `ack_fun` is called after the last message of the history, with `ok` False
@@ -309,19 +327,24 @@ class Node:
     ) -> int:
         """Send one message, and return its number: 1 for this node's first on this topic.
 
-        When it returns, the message is accepted: it survives the death of the proxy (up to `max_unconfirmed_bytes`).
-        In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once.
+        When it returns, the message is accepted: it survives the death of the proxy.
+        In a callback it does not wait for a connection, which is made by the same thread: NotConnected at once. A
+        signal handler or a destructor may interrupt a `publish` of its own thread: then its message goes out when that
+        is over, and what is returned is 0.
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
+        headers: likewise; the names in `fabric.headers.RESERVED` are the fabric's own
         timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
         errors:  InvalidTopic; NotAllowed; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that
-                 cannot be sent; HighWaterMarkReached or NotConnected when it was not accepted within `send_timeout_s`;
-                 StateError when closed
+                 cannot be sent, and for reserved headers; HighWaterMarkReached or NotConnected when it was not accepted
+                 within `send_timeout_s`; StateError when closed
         """
+        if headers is not None:
+            refuse_reserved(headers)
         prefix = self._prefixes.get(topic)
         if prefix is None:
             prefix = self._admit(topic)
             if prefix is None:
-                return self._publish_locally(topic, payload, headers)
+                return self._local.publish(topic, payload, headers, timeout_s)
         return self._publish(prefix, payload, headers, timeout_s)
 
     def publish_many(self, messages: Iterable[tuple[str, Any]], *, timeout_s: float | None = None) -> int:
@@ -434,6 +457,10 @@ class Node:
         """
         if self.in_io_thread:
             raise StateError("node", "in a callback", "close", "call it in another thread")
+        if self._engine.up.is_within:
+            raise StateError("node", "publishing", "close", "it interrupts a `publish` of its own thread: close later")
+        if is_ending():  # in a destructor, say: its threads have stopped
+            return 0
         if os.getpid() == self._pid:
             self._engine.close_attached()
         with self._lock:
@@ -441,6 +468,14 @@ class Node:
                 return 0
             self._closed = True
         return self._engine.close(timeout_s)
+
+    def close_at_exit(self, timeout_s: float) -> None:
+        """At the end of the process: end it, unless a callback is running that does not return in time."""
+        with self._lock:
+            if self._closed or os.getpid() != self._pid:
+                return
+            self._closed = True
+        self._engine.close(timeout_s, join_s=timeout_s)
 
     # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -481,13 +516,6 @@ class Node:
         if why is not None:
             self._engine.counts["denied"] += 1
             raise NotAllowed(why)
-
-    def _publish_locally(self, topic: str, payload: Any, headers: dict[str, Any] | None) -> int:
-        with self._lock:
-            self._local_number += 1
-            number = self._local_number
-        self._engine.deliver(Message(topic, payload, self.publisher, number, time.time_ns(), headers or {}))
-        return number
 
 
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()

@@ -70,8 +70,9 @@ class Receiver:
         self._clock = clock
         self.awaits = False
         """After a move or a reconnect: what is missing may still come by the other way. Set by the engine."""
-        self.is_asked: Callable[[str, int], bool] = lambda topic, publisher: False
-        """Whether what is missing of this publisher on this topic was asked for. Set before the first part."""
+        self.is_repaired: Callable[[str, int], bool] = lambda topic, publisher: False
+        """Whether what is missing of this publisher on this topic comes because it is asked for. Set before the first
+        part."""
         self.on_missing: Callable[[str, int, int, float, float], None] = lambda *_: None
         """Called with topic, publisher, the first number that is missing there, the time, and how long that may still
         come by itself, whenever something waits for it. Set before the first part."""
@@ -156,7 +157,7 @@ class Receiver:
 
     def _observe(self, message: Message, size: int, now: float, awaits: bool) -> None:
         topic, _, publisher, number, sent_ns, _ = message
-        if self.is_asked(topic, publisher) and self.detector.lacks(topic, publisher, number):
+        if self.is_repaired(topic, publisher) and self.detector.lacks(topic, publisher, number):
             self.repaired += 1
         self._carry_out(
             self.detector.observe(

@@ -135,14 +135,21 @@ class Asker:
         found = self._open.get(stream)
         if found is None:
             found = self._open[stream] = _Open(head, now + wait_s)
-            self._look_at(stream, found, now + wait_s)
+            if not wait_s:
+                self._ready[stream] = None
+            self._look_at(stream, found, now + (wait_s or self._timeout_s))
         elif head != found.head:
             self._moved_on(stream, found, head, now)
         found.is_alive = True
 
-    def is_asked(self, topic: str, publisher: int) -> bool:
-        found = self._open.get((topic, publisher))
-        return found is not None and found.state == "asked"
+    def waits_for(self, topic: str, publisher: int) -> bool:
+        """Whether what is missing there does not come by itself: it was asked for, or is about to be.
+
+        Who is about to ask may be served with others who lost the same.
+        """
+        stream = (topic, publisher)
+        found = self._open.get(stream)
+        return found is not None and (found.state == "asked" or stream in self._ready)
 
     def is_answer(self, ident: int, topic: str, publisher: int) -> bool:
         """Whether this was asked."""

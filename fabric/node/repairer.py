@@ -67,7 +67,7 @@ class Repairer:
         self.refused = 0
         """Asks and answers that could not be read, or that nobody asked for."""
         if timeout_s:
-            receiver.on_missing, receiver.is_asked = self._noticed, self._asker.is_asked
+            receiver.on_missing, receiver.is_repaired = self._noticed, self._asker.waits_for
 
     @property
     def is_waiting(self) -> bool:

@@ -24,12 +24,20 @@ _OVERHEAD = 60
 class Unconfirmed:
     """Parts in the order they were sent. Not locked: use it under the lock that orders the sends.
 
-    max_bytes: bound of what is kept; beyond it the oldest is given up, and is `uncertain` if the connection breaks
+    max_bytes: bound of what is kept. Beyond it what is confirmed goes first, before its time; then see `is_full`
+    forgets:   beyond it the oldest is given up, confirmed or not, and is `uncertain` if the connection breaks
     ring:      gets all that is counted; it is kept there for those who lost it
     """
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S, ring: Ring | None = None) -> None:
-        self._max_bytes, self._hold_s, self._ring = max_bytes, keep_s, ring
+    def __init__(
+        self,
+        *,
+        max_bytes: int = MAX_BYTES,
+        keep_s: float = KEEP_S,
+        forgets: bool = True,
+        ring: Ring | None = None,
+    ) -> None:
+        self._max_bytes, self._hold_s, self._forgets, self._ring = max_bytes, keep_s, forgets, ring
         self._batches: deque[list[bytes]] = deque()
         """What is kept, oldest first: the parts `_counted - _held + 1` to `_counted`, as they were counted together. To
         handle each by itself would cost a fifth of publishing it. No list is empty."""
@@ -38,7 +46,7 @@ class Unconfirmed:
         self._held = 0
         """Parts in all batches."""
         self._bytes = 0
-        """The sum of `_sizes`; at most `_max_bytes` when a method returns."""
+        """The sum of `_sizes`; at most `_max_bytes` when a method returns, or all that is held is unconfirmed."""
         self.fresh: list[bytes] = []
         """Small parts that have just been sent and are not counted yet: `Uplink` puts them here where speed counts, and
         calls `count_fresh` when there are `FRESH_PARTS`."""
@@ -75,9 +83,22 @@ class Unconfirmed:
         self._bytes += size
         if self._ring is not None:
             self._ring.add(batch, size)
+        self._keep_to_bound()
+
+    def _keep_to_bound(self) -> None:
         while self._bytes > self._max_bytes:
-            self._let_go(self._count_beyond(self._bytes - self._max_bytes))
+            count = self._count_beyond(self._bytes - self._max_bytes)
+            if not self._forgets:
+                count = min(count, self._confirmed - (self._counted - self._held))
+                if count <= 0:
+                    return
+            self._let_go(count)
             self.given_up = max(self.given_up, self._counted - self._held)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is to be added before something is confirmed; never where the oldest is given up."""
+        return not self._forgets and self._bytes >= self._max_bytes and self._counted - self._held >= self._confirmed
 
     def has_room_for(self, part: bytes) -> bool:
         """Whether this part can be kept without giving up another. Nothing is fresh."""
@@ -88,6 +109,7 @@ class Unconfirmed:
         if self._confirmed < count <= self.sent:
             self._confirmed = count
             self._returned.append((now + self._hold_s, count))
+            self._keep_to_bound()
 
     def tick(self, now: float) -> None:
         """Let go of what has been confirmed for long enough."""

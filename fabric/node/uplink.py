@@ -25,6 +25,7 @@ import zmq
 from fabric import sockets
 from fabric.core import COMPILED
 from fabric.errors import FabricError, HighWaterMarkReached, LocalWireError, NotConnected, StateError, TransportError
+from fabric.node.nested import NestedMessages
 from fabric.node.numbering import GENERATION_S, Numbering
 from fabric.node.ring import Ring
 from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
@@ -74,7 +75,11 @@ class Uplink:
         closed      no socket, or its way is not proven       publishers wait
         keeping     the proxy is there, the way is opened     what is published is kept, up to the bound
         resending   proven; what is kept goes out first       publishers wait
-        open        publishers go on, unless one waits for room in the queue (`_stalled`): then behind it
+        open        publishers go on, unless one waits for room in the queue (`_stalled`): then behind it; and unless
+                    too much is unconfirmed
+
+    A signal handler or a destructor may publish while the same thread is about to: it does not wait for itself. Such a
+    message is *nested*: it is kept, and goes out when the call within which it came is over.
 
     `TRANSITIONS` says how these follow each other. Once it is `_ended` publishers are refused in every state, while
     what was accepted goes out as ever.
@@ -82,6 +87,7 @@ class Uplink:
     random_u64:      source of publisher ids
     curve:           returns the keys to show, when a connection is made
     send_timeout_s:  how long `publish` waits for a connection, or for room in the queue
+    forgets_unconfirmed: beyond `max_unconfirmed_bytes` publishers go on, and the oldest may be lost
     on_much:         called whenever `FRESH_PARTS` more were sent in the short way
     on_wanted:       called once, by the first who publishes: a connection is wanted
     ring:            keeps what was sent for those who lose it
@@ -99,6 +105,7 @@ class Uplink:
         max_payload_bytes: int,
         max_unconfirmed_bytes: int,
         send_timeout_s: float,
+        forgets_unconfirmed: bool = False,
         curve: Callable[[], sockets.Curve | None] = lambda: None,
         on_much: Callable[[], None] = lambda: None,
         on_wanted: Callable[[], None] = lambda: None,
@@ -109,16 +116,18 @@ class Uplink:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
         self._random_u64, self._on_much, self._on_wanted = random_u64, on_much, on_wanted
         self._time_ns, self._curve = time_ns or time.time_ns, curve
-        self._lock = threading.Lock()
+        self._lock = outlet.new_lock()
         """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)  # type: ignore[arg-type]
         """Told when `_is_clear` may have changed, and when a watermark came back."""
         self._numbering = Numbering(random_u64())
         """The last number of each topic: of the last message that was accepted, or is being sent."""
         self._encoder = Encoder(self._numbering.publisher, max_payload_bytes)
         """Of the same publisher as `_numbering`; `_renumber` changes both."""
         self._control_prefix = watermark_topic(token).encode() + b"\0"
-        self._unconfirmed = Unconfirmed(max_bytes=max_unconfirmed_bytes, ring=ring)
+        self._unconfirmed = Unconfirmed(
+            max_bytes=max_unconfirmed_bytes, forgets=forgets_unconfirmed or max_unconfirmed_bytes == 0, ring=ring
+        )
         """All that was sent and is not known to have arrived."""
         self.fresh = self._unconfirmed.fresh
         """What the outlet adds to it."""
@@ -147,8 +156,10 @@ class Uplink:
         """`closed`, `keeping`, `resending` or `open`; see above. I/O thread, which needs no lock to leave `open`."""
         self._wanted = False
         """Somebody has published, or tried to. Set once, by whoever does, without the lock."""
-        self._stalled = False
-        """A publisher waits for room in the queue; others wait for it."""
+        self._stalled: int | None = None
+        """Ident of the thread that waits for room in the queue; others wait for it."""
+        self._nested = NestedMessages(max_payload_bytes)
+        """Messages that came within a call of the same thread. While there is one, `outlet.plain` is False."""
         self._headers: dict[str, Any] | None = None
         """Added to what is sent until `_moved_until`; None: nothing, from then on."""
         self._moved_until = 0.0
@@ -196,12 +207,21 @@ class Uplink:
     @property
     def is_settled(self) -> bool:
         """Whether all that was accepted is confirmed, and nothing waits to be sent."""
-        return self._state in ("open", "keeping") and not self._tails and not self.unconfirmed
+        return self._state in ("open", "keeping") and not (self._tails or self.unconfirmed or self._nested)
 
     @property
     def _is_clear(self) -> bool:
         """Whether a publisher need not wait."""
-        return self._state == "open" and not self._stalled and self._ended is None
+        return self._may_send and self._ended is None
+
+    @property
+    def _may_send(self) -> bool:
+        return self._state == "open" and self._stalled is None and not self._unconfirmed.is_full
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the caller interrupts a call of its own thread here, for which it would wait for ever."""
+        return self._lock._is_owned() or self._stalled == threading.get_ident()
 
     @property
     def _keeps(self) -> bool:
@@ -221,6 +241,8 @@ class Uplink:
     def count_fresh(self) -> None:
         """The outlet has sent `FRESH_PARTS` more. With the lock held."""
         self._unconfirmed.count_fresh()
+        if self._unconfirmed.is_full:
+            self.outlet.plain = False
         self._on_much()
 
     # ── application threads ──────────────────────────────────────────────────────────────────────────────────────
@@ -234,9 +256,15 @@ class Uplink:
         """Publish what an outlet does not: a topic's first message, headers, and whatever has to wait or is refused.
 
         timeout_s: instead of `send_timeout_s`; 0: this does not wait, and may be called in the I/O thread
+        returns:   the number; 0 for a nested message, which gets its number later
         """
         if self._ended is not None:  # before the lock: in a forked child nobody may be there to let go of it
             raise copy.copy(self._ended)
+        if self.is_within:
+            self._nested.keep(prefix, payload, headers)
+            self.outlet.plain = False
+            self._on_much()
+            return 0
         self.want()
         if timeout_s is None:
             timeout_s = self._send_timeout_s
@@ -244,6 +272,7 @@ class Uplink:
             self._refuse(0.0)  # before the lock, which is held for long while parts are sent again
         with self._lock:
             keeps = self._await_turn(timeout_s) == "keeping"
+            self._send_nested()
             number, part = self._next_part(prefix, payload, headers)
             if keeps and self._unconfirmed.has_room_for(part):
                 # Also when the proxy was lost meanwhile: it goes with the others, in order, when there is one.
@@ -295,18 +324,22 @@ class Uplink:
         """
         while True:
             state = self._state
-            if self._ended is None and ((state == "open" and not self._stalled) or (or_keeping and state == "keeping")):
+            if self._ended is None and ((state == "open" and self._may_send) or (or_keeping and state == "keeping")):
                 return state
             self._wait_clear(timeout_s, or_keeping=or_keeping)
 
     def _wait_clear(self, timeout_s: float, *, or_keeping: bool) -> None:
         """Wait for a proven connection, and behind those who wait for room. Called, and returns, with the lock held.
 
-        The I/O thread does not wait for a connection, which only itself can make: a callback is refused at once.
+        The I/O thread does not wait for a connection, which only itself can make, nor for what only itself can hear to
+        be confirmed: a callback is refused at once.
 
         or_keeping: that parts are kept will do
         """
-        if self._state != "open" and threading.get_ident() == self.io_thread:
+        is_full = self._state == "open" and self._unconfirmed.is_full
+        if is_full and self._marked != self._unconfirmed.sent:
+            self._send_watermark_locked()  # now, for it is waited for
+        if (self._state != "open" or is_full) and threading.get_ident() == self.io_thread:
             self._refuse(0.0)
         since = time.monotonic()
         end = since + timeout_s
@@ -323,7 +356,12 @@ class Uplink:
     def _refuse(self, timeout_s: float) -> NoReturn:
         if self._ended is not None:
             raise copy.copy(self._ended)  # each caller has its own: `accepted` is written on it
-        if self._stalled and self._state == "open":
+        if self._unconfirmed.is_full and self._state == "open":
+            raise HighWaterMarkReached(
+                f"the proxy confirmed nothing for {timeout_s:g} s, and max_unconfirmed_bytes wait for that "
+                f"({self.unconfirmed} messages); the message was not accepted"
+            )
+        if self._stalled is not None and self._state == "open":
             raise HighWaterMarkReached(
                 f"the proxy took nothing for {timeout_s:g} s ({self._hwm_msgs} messages wait); "
                 "the message was not accepted"
@@ -335,7 +373,7 @@ class Uplink:
 
         Other publishers wait: the number is taken, and nothing may overtake it.
         """
-        self._stalled = True
+        self._stalled = threading.get_ident()
         self._settle()
         since = time.monotonic()
         end = since + timeout_s
@@ -354,7 +392,7 @@ class Uplink:
                 self._numbering.take_back(prefix)
             raise
         finally:
-            self._stalled = False
+            self._stalled = None
             self._count_wait(since)
             self._settle()
 
@@ -365,7 +403,7 @@ class Uplink:
     def _settle(self) -> None:
         """Work out whether `publish` may go on at once; wake who waits for it."""
         self.outlet.plain = self._is_clear and self._headers is None
-        if self._state != "open":  # it was left meanwhile, without the lock
+        if self._state != "open" or self._nested:  # the first was left meanwhile, without the lock
             self.outlet.plain = False
         self._changed.notify_all()
 
@@ -456,7 +494,10 @@ class Uplink:
             return False
         with self._changed:
             self._unconfirmed.watermark_returned(count, now)
-            self._changed.notify_all()
+            if self.outlet.plain:
+                self._changed.notify_all()
+            else:  # it may have been too much that was unconfirmed
+                self._settle()
         return True
 
     def _watermark(self, count: int) -> list[Any]:
@@ -499,6 +540,9 @@ class Uplink:
                 if self._headers is not None and now > self._moved_until:
                     self._headers = None
                     self._settle()
+                if self._nested and self._stalled is None:
+                    self._send_nested()
+                    self._settle()
                 self._send_tails(now)
                 if self._marked != self._unconfirmed.sent or (self.unconfirmed and now > self._marked_at + REMARK_S):
                     self._marked_at = now
@@ -515,7 +559,7 @@ class Uplink:
     @contextlib.contextmanager
     def beside(self) -> Iterator[bool]:
         """Hold the lock, if it is free and nobody waits; whether it is held. All that was sent is in the ring then."""
-        if not self._lock.acquire(blocking=False):
+        if self.is_within or not self._lock.acquire(blocking=False):
             yield False
             return
         try:
@@ -550,6 +594,8 @@ class Uplink:
         """No message is accepted any more; the tails of what was sent follow it."""
         with self._lock:
             self._ended = StateError("node", "closed", "publish", "the node was closed")
+            if self._state in ("open", "keeping") and self._stalled is None:
+                self._send_nested()
             self._tails += self._numbering.all_tails()
             self._settle()
 
@@ -557,7 +603,7 @@ class Uplink:
         """Wait until everything accepted has come back through the ingress; return how many parts have not."""
         end = time.monotonic() + timeout_s
         with self._changed:
-            while self._unconfirmed.count or self._tails:
+            while self._unconfirmed.count or self._tails or self._nested:
                 rest = end - time.monotonic()
                 if rest <= 0:
                     break
@@ -589,6 +635,16 @@ class Uplink:
     def _forget_resending(self) -> None:
         """Until `proven`, which begins again: going on in the middle, on another connection, would leave a hole."""
         self._resend = []
+
+    def _send_nested(self) -> None:
+        """Send what came within other calls, as far as there is room. With the lock held, and nobody stalled."""
+        for prefix, payload, headers in self._nested.take():
+            _, part = self._next_part(prefix, payload, headers)
+            if self._state != "keeping" and not self._send_now(part):
+                self._numbering.take_back(prefix)
+                self._nested.put_back((prefix, payload, headers))
+                return
+            self._unconfirmed.add(part)
 
     def _go_on_resending(self) -> None:
         while self._resend_at < len(self._resend):

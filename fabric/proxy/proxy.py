@@ -25,6 +25,7 @@ from fabric.core.steering import Place, read_failure
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError, expected
 from fabric.identity.keys import SUFFIX, Keys, from_environment, load
+from fabric.processes import close_at_exit, is_ending, require_threads
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
 from fabric.proxy.descriptors import cut_connections, descriptors, to_be_cut
@@ -220,11 +221,13 @@ class Proxy:
         self._readers[self._plumbing.control] = self._on_reports
         for socket in self._readers:
             self._poller.register(socket, zmq.POLLIN)
+        close_at_exit(self)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
         """Run in a new thread, until `close`, or drained. Does not wait; see `wait_ready`."""
+        require_threads("proxy")
         self._thread = threading.Thread(target=self._run_quietly, name=f"fabric-proxy-{self.name}", daemon=True)
         self._thread.start()
 
@@ -257,6 +260,8 @@ class Proxy:
 
     def close(self, timeout_s: float = 10.0) -> None:
         """End it now, telling peers and nodes; wait for its thread."""
+        if is_ending():  # in a destructor, say: its threads have stopped
+            return
         self._stop_asked = True
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -264,6 +269,11 @@ class Proxy:
             self._plumbing.abandon()
             self._ready.set()
             self._ended.set()
+
+    def close_at_exit(self, timeout_s: float) -> None:
+        """At the end of the process: end it, if it has a thread; who called `run` ends that."""
+        if self._thread is not None:
+            self.close(timeout_s)
 
     def __enter__(self) -> Proxy:
         self.start()
@@ -625,7 +635,7 @@ class Proxy:
         if self._audit_fun is not None:
             try:
                 self._audit_fun(event)
-            except Exception:  # a user's: it must not end the proxy
+            except BaseException:  # a user's: it must not end the proxy, nor a SystemExit
                 log.exception("the audit raised at %r", event)
 
     def _refused_elsewhere(self) -> Counter[str]:
@@ -647,7 +657,7 @@ class Proxy:
         if self._event_fun is not None:
             try:
                 self._event_fun(event)
-            except Exception:  # a user's: it must not end the proxy
+            except BaseException:  # a user's: it must not end the proxy, nor a SystemExit
                 log.exception("a handler of events raised at %r", event)
 
     def _switch_died(self, why: str) -> None:

@@ -6,6 +6,7 @@ time-outs. Reading order: `Client.submit`; `_perform`; `_on_reply`.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections import Counter
@@ -30,6 +31,8 @@ from fabric.services.messages import (
 )
 from fabric.services.presence import Held, Watcher
 from fabric.wire import Message
+
+log = logging.getLogger("fabric.services")
 
 MAX_OPEN_CALLS = 100_000
 ASK_AGAIN_S = 0.5
@@ -274,7 +277,10 @@ def _settle(over: Sequence[_Over]) -> None:
     for future, body, error in over:
         if not future.set_running_or_notify_cancel():
             continue
-        if error is None:
-            future.set_result(body)
-        else:
-            future.set_exception(error)
+        try:
+            if error is None:
+                future.set_result(body)
+            else:
+                future.set_exception(error)
+        except BaseException:  # a user's callback: concurrent.futures lets a SystemExit through
+            log.exception("a callback of a request raised")

@@ -12,6 +12,7 @@ begins, and those who serve announce at once, so that a service is found in mill
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from fabric.node.node import Node
 from fabric.services.directory import MAX_INFO_BYTES, SERVICE, WHO, Change, Directory, Instance
 from fabric.topics import require_name
 from fabric.wire import Message, encode
+
+log = logging.getLogger("fabric.services")
 
 ANNOUNCE_S = 1.0
 LEASE_S = 3.5
@@ -49,7 +52,7 @@ class Held:
         on_acked: Callable[[], object] = lambda: None,
     ) -> None:
         self._node, self._topic_filter, self._msg_fun, self._on_acked = node, topic_filter, msg_fun, on_acked
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         """Guards what follows: `close` comes from another thread than the ack."""
         self._closed = False
         self._id = 0
@@ -102,7 +105,7 @@ class Announcer:
         require_name("instance", instance)
         self._node, self._name, self._id, self._inbox, self._version = node, name, instance, inbox, version
         self._info, self._load, self._lease_s = dict(info or {}), load, lease_s
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         """Held while an announcement is sent, so that none is sent behind the last word."""
         self._state = "serving"
         """`serving`, then `draining`, then `gone`; by `drain` and `close` alone."""
@@ -213,7 +216,7 @@ class Watcher:
             with self.lock:
                 changes = self.directory.expire(now)
             for change in changes:
-                self._on_change(change)
+                self._tell(change)
 
     def close(self) -> None:
         self._node.detach(self)
@@ -227,4 +230,10 @@ class Watcher:
         with self.lock:
             change = self.directory.announcement_heard(message.topic, message.payload, time.monotonic())
         if change is not None:
+            self._tell(change)
+
+    def _tell(self, change: Change) -> None:
+        try:
             self._on_change(change)
+        except BaseException:  # a user's; the next change is to be told all the same
+            log.exception("on_change raised at %r", change)

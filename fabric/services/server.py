@@ -63,7 +63,7 @@ def each(handler: Callable[[Request], Any]) -> BatchHandler:
         for request in requests:
             try:
                 replies.append(handler(request))
-            except Exception as error:
+            except BaseException as error:  # a SystemExit, too: see `Server`
                 replies.append(error)
         return replies
 
@@ -75,7 +75,7 @@ class Server:
 
     handler:       called in a worker thread with the requests that wait, at most `max_batch`; see `each`. It may
                    publish, and may take its time. An exception is sent as the reply: those of `fabric.errors` as they
-                   are, others as a ServiceError that names only their class
+                   are, others, a SystemExit as well, as a ServiceError that names only their class
     info:          told to everybody with the announcements
     version:       told with the announcements, at most 100 characters
     workers:       threads that call the handler
@@ -115,7 +115,7 @@ class Server:
         self.inbox = requests_topic(self.instance, name)
         self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
         """Decides on each request. Under `_lock`."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         """Guards all that follows. Not held while the handler runs or an answer is sent."""
         self._changed = threading.Condition(self._lock)
         """Told when the queue gains a request, when one is finished, and at the end."""
@@ -281,7 +281,7 @@ class Server:
     def _call_handler(self, live: list[Request]) -> list[Any]:
         try:
             replies = list(self._handler(live))
-        except Exception as error:
+        except BaseException as error:  # a SystemExit, too: it would end this worker, and then nobody answers
             return [error] * len(live)
         if len(replies) == len(live):
             return replies

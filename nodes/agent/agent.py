@@ -325,5 +325,5 @@ class Agent:
         if self._on_event is not None:
             try:
                 self._on_event(event)
-            except Exception:
+            except BaseException:  # a SystemExit, too
                 log.exception("on_event raised at %r", event["event"])

@@ -43,6 +43,12 @@ class Refused(NamedTuple):
 
     line: int
     why: str
+    upto: int = 0
+    """The last one, where it is a span of lines: within quotes that are not closed in time, say. 0: `line`."""
+
+    @property
+    def lines(self) -> int:
+        return max(self.upto - self.line, 0) + 1
 
 
 Item = Outgoing | Skipped | Refused
@@ -118,12 +124,20 @@ def from_csv(lines: Iterable[str], topic: Template, payload: Template | None) ->
     topic:   a row in which one of its columns is empty or `NA` is skipped; a value with / + # or NUL is refused
     payload: one column: numbers become numbers, empty and `NA` become nil; more than that: text;
              None: the whole row as a map, each column as said
-    errors:  ValueError when there is no header line, or a template names a column that it does not have
+    errors:  ValueError when there is no header line, one that cannot be read, or names a column twice, or when a
+             template names a column that it does not have
     """
-    reader = csv.reader(lines)
-    header = next(reader, None)
+    # Strict: else a quote that stands by itself takes all that follows, up to the next one, for one field.
+    reader = csv.reader(lines, strict=True)
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise ValueError(f"the first line is not CSV: {error}") from None
     if not header:
         raise ValueError("no header line: expected the names of the columns in the first line")
+    twice = next((column for place, column in enumerate(header) if column in header[:place]), None)
+    if twice is not None:
+        raise ValueError(expected("header line", twice, "each column's name once"))
     for template in (topic, payload):
         for column in template.columns if template else ():
             if column not in header:
@@ -133,12 +147,15 @@ def from_csv(lines: Iterable[str], topic: Template, payload: Template | None) ->
 
 def _rows(reader: Any, header: list[str], topic: Template, payload: Template | None) -> Iterator[Item]:
     while True:
+        first = reader.line_num + 1
         try:
             values = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Refused(reader.line_num, f"not CSV: {error}")
+            span = reader.line_num > first
+            hint = "; is a quote not closed, or not doubled, in the first of them?" if span else ""
+            yield Refused(first, f"not CSV: {error}{hint}", reader.line_num if span else 0)
             continue
         if not values:
             continue

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from fabric.errors import expected
 from fabric.identity.keys import load as load_keys
@@ -17,9 +18,11 @@ from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option
+from nodes.cli.recordings import Speed, opened
 from nodes.cli.stdout import table_text
 from nodes.load.books import words
 from nodes.load.crew import Denied, LoadError, Watch
+from nodes.load.played import PREFIX, Recorded, gather
 from nodes.load.plot import SUFFIXES, plot
 from nodes.load.report import (
     BOOKS_COLUMNS,
@@ -36,6 +39,7 @@ from nodes.load.schedule import STAMP_BYTES, Spec, default_filter, matched, topi
 from nodes.load.search import Search
 from nodes.load.view import live
 from nodes.operate.extras import not_installed
+from nodes.recording.files import read
 
 MAX_PROCESSES = 200
 MAX_TOPICS = 100_000
@@ -96,6 +100,10 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
               help="With --find-max: a rate holds while p99 is at most this …")  # fmt: skip
 @click.option("--max-loss", metavar="SHARE", type=click.FloatRange(0, 1), default=0.0, show_default=True,
               help="… and at most this share is lost.")  # fmt: skip
+@click.option("--play", "recording", metavar="FILE", type=click.Path(), help="Send what a recording of `fabric record` "
+              "says instead: topics under load/, times and sizes; - is standard input.")  # fmt: skip
+@click.option("--speed", metavar="N", type=Speed(), default=1.0, show_default=True,
+              help="With --play: times as fast as recorded; max or 0: as fast as it goes.")  # fmt: skip
 @click.option("--plot", "plot_file", metavar="FILE", type=Plot(), help="Draw it as .svg or .png.")
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object instead of tables.")
 def load(
@@ -113,6 +121,8 @@ def load(
     find_max: bool,
     max_p99_ms: float,
     max_loss: float,
+    recording: str | None,
+    speed: float | None,
     plot_file: Path | None,
     as_json_: bool,
 ) -> Exit:
@@ -128,11 +138,15 @@ def load(
     The books must balance: for every subscriber and publisher, published on what its filters match = delivered +
     reported lost + still on its way at the end. Ends with 1 when they do not, or when not even the lowest rate held.
 
+    With --play, topics, times and sizes are those of a recording; its payloads are not sent. A topic belongs to one
+    publisher, and all of it is measured.
+
     \b
     Examples:
       fabric load --publishers 2 --subscribers 4 --rate 20000 --duration 30
       fabric load --subscribers 2 --filter 'load/0001/value' --filter 'load/#' --json
       fabric load --find-max --rate 5000 --max-p99-ms 20 --plot knee.svg
+      fabric load --play monday.jsonl --speed 10 --subscribers 4 --filter 'load/truck/#'
     """
     _check_extra(plot_file)
     if connect.keys is not None:
@@ -141,16 +155,24 @@ def load(
         raise click.UsageError(
             "--find-max needs a rate to begin with: expected --rate 1000, or --rate max without --find-max"
         )
+    recorded = None if recording is None else _recorded(recording, publishers)
     spec = _spec(
-        publishers=publishers, subscribers=subscribers, topics=_topics(pattern, topics, publishers),
-        filters=filters or (default_filter(pattern),), size_bytes=size_bytes, rate=None if rate == "max" else rate,
+        publishers=publishers, subscribers=subscribers,
+        topics=recorded.whole.topics if recorded else _topics(pattern, topics, publishers),
+        filters=filters or (f"{PREFIX}#" if recorded else default_filter(pattern),),
+        size_bytes=recorded.mean_bytes if recorded else size_bytes, rate=None if rate == "max" else rate,
         warm_up_s=warm_up_s, duration_s=duration_s, connect=connect.bases, connect_timeout_s=connect_timeout_s,
         keys=connect.keys, identity=connect.identity,
     )  # fmt: skip
     try:
         with _watch() as watch, LoadRun(spec, watch) as run:
             run.prime()
-            rounds, best = _search(run, max_p99_ms, max_loss) if find_max else _once(run)
+            if recorded is not None:
+                rounds, best = _one(run.play(recorded, speed))
+            elif find_max:
+                rounds, best = _search(run, max_p99_ms, max_loss)
+            else:
+                rounds, best = _one(run.measure(spec.rate))
     except Denied as error:
         raise Fail(str(error), Exit.DENIED) from None
     except LoadError as error:
@@ -172,11 +194,31 @@ def _check_extra(plot_file: Path | None) -> None:
             raise Fail(not_installed(module, "bench"), Exit.MISSING)
 
 
+NOT_WITH_PLAY = ("topics", "pattern", "size_bytes", "rate", "warm_up_s", "duration_s", "find_max")
+"""Arguments of `load` whose options say what a recording says."""
+
+
+def _recorded(name: str, publishers: int) -> Recorded:
+    """Return what a recording holds. Errors: UsageError for options that do not go with it; Fail."""
+    context = click.get_current_context()
+    for param in context.command.params:
+        if param.name in NOT_WITH_PLAY and context.get_parameter_source(param.name) != ParameterSource.DEFAULT:
+            raise click.UsageError(f"{param.opts[0]} does not go with --play: the recording says it")
+    try:
+        with opened(name) as file:
+            recorded = gather(read(file))
+    except (ValueError, OSError) as error:  # another version is a ValueError as well
+        raise Fail(f"{name}: {error}", Exit.MISSING) from None
+    except ModuleNotFoundError as error:
+        raise Fail(not_installed(error.name, "mcap"), Exit.MISSING) from None
+    if recorded.skipped:
+        say(f"{recorded.skipped:,} messages of the recording cannot be published, and are passed over")
+    _check_pairs(len(recorded.whole.topics), publishers)
+    return recorded
+
+
 def _topics(pattern: str, count: int, publishers: int) -> tuple[str, ...]:
-    if count * publishers > MAX_PAIRS:
-        raise click.UsageError(
-            f"{count:,} topics at {publishers} publishers are more than the {MAX_PAIRS:,} pairs that a node counts"
-        )
+    _check_pairs(count, publishers)
     try:
         names = topic_names(pattern, count)
     except ValueError as error:
@@ -184,6 +226,13 @@ def _topics(pattern: str, count: int, publishers: int) -> tuple[str, ...]:
     if scope(names[0]):
         raise click.UsageError(expected("--topic", pattern, _PUBLIC))
     return names
+
+
+def _check_pairs(topics: int, publishers: int) -> None:
+    if topics * publishers > MAX_PAIRS:
+        raise click.UsageError(
+            f"{topics:,} topics at {publishers} publishers are more than the {MAX_PAIRS:,} pairs that a node counts"
+        )
 
 
 def _spec(**values: Any) -> Spec:
@@ -205,8 +254,7 @@ def _watch() -> Iterator[Watch]:
         yield lambda progress: None
 
 
-def _once(run: LoadRun) -> tuple[list[Round], Round]:
-    found = run.measure(run.spec.rate)
+def _one(found: Round) -> tuple[list[Round], Round | None]:
     return [found], found
 
 

@@ -179,8 +179,10 @@ class _Run:
 
     def __init__(self) -> None:
         self.sent = self.skipped = self.refused = self.denied = self.unconfirmed = 0
-        """Items so far, by what became of them; `denied` are some of `refused`; `unconfirmed` is set after the node has
-        closed."""
+        """Items so far, by what became of them, and of what was refused all lines; `denied` are some of `refused`;
+        `unconfirmed` is set after the node has closed."""
+        self._told = 0
+        """Times that something was refused, be it a line or a span of them."""
         self._started = self._shown = time.monotonic()
         """When it began, and when progress was last shown, in seconds; equal while nothing was shown."""
         self._watched = sys.stderr.isatty()
@@ -205,17 +207,19 @@ class _Run:
                         raise  # the one message of the command line: wrong usage
                     self._refuse(item.line, str(error))
             elif isinstance(item, ingest.Refused):
-                self._refuse(item.line, item.why)
+                self._refuse(item.line, item.why, item.lines)
             else:
                 self.skipped += 1
             if self._watched:
                 self._show()
 
-    def _refuse(self, line: int, why: str) -> None:
-        self.refused += 1
-        if self.refused <= SHOWN_REFUSALS:
-            say(f"line {line}: {why}" if line else why)
-        elif self.refused == SHOWN_REFUSALS + 1:
+    def _refuse(self, line: int, why: str, lines: int = 1) -> None:
+        self.refused += lines
+        self._told += 1
+        if self._told <= SHOWN_REFUSALS:
+            where = f"lines {line:,} to {line + lines - 1:,}" if lines > 1 else f"line {line}"
+            say(f"{where}: {why}" if line else why)
+        elif self._told == SHOWN_REFUSALS + 1:
             say("more lines are refused; they are only counted from here")
 
     def _show(self) -> None:

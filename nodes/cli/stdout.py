@@ -36,10 +36,20 @@ class Outlet(Generic[T]):
 
     def put(self, item: T, *, always: bool = False) -> None:
         """Add an item, from any thread, without waiting. always: it waits even where no room is left."""
-        if not always and self._waiting.qsize() >= self._max_waiting:
+        if not always and not self.has_room:
             self.dropped += 1
         else:
             self._waiting.put(item)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more item may wait; it stays true for the only thread that puts any."""
+        return self._waiting.qsize() < self._max_waiting
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits, be it only a wake-up."""
+        return not self._waiting.empty()
 
     def end(self) -> None:
         """Have the writer come to an end, from any thread or signal handler: set `ended`, and wake it."""

@@ -76,7 +76,7 @@ class Printer:
             self.deny(topic_filter, ack.error or "")
             return
         self._acked = True
-        self.words(_ack_words(topic_filter, ack))
+        self.words(ack_words(topic_filter, ack))
 
     def deny(self, topic_filter: str, why: str) -> None:
         """Take it that a filter may not be held, or not any more."""
@@ -86,7 +86,7 @@ class Printer:
     def coverage(self, event: CoverageEvent) -> None:
         """Take a change of coverage. What is covered before the first ack, the ack tells."""
         if self._acked:
-            self.words(_coverage_words(event))
+            self.words(coverage_words(event))
 
     def stats(self) -> dict[str, int]:
         return {"printed": self.printed, "dropped": self.outlet.dropped}
@@ -167,9 +167,9 @@ def sub(
     logs.begin("fabric sub", as_json=log_json)
     printer = Printer(as_json, quiet)
     with status_page("sub", http) as status, open_node(connect, connect_timeout_s) as node:
-        node.on_gap(lambda gap: printer.words(_gap_words(gap)))
+        node.on_gap(lambda gap: printer.words(gap_words(gap)))
         node.on_coverage(printer.coverage)
-        node.on_state(lambda state: printer.words(_state_words(state)))
+        node.on_state(lambda state: printer.words(state_words(state)))
         node.on_denied(printer.deny)
         for topic_filter in dict.fromkeys(filters):
             acked = partial(printer.ack, topic_filter)
@@ -212,18 +212,18 @@ def _reader_has_gone() -> bool:
         return False
 
 
-def _ack_words(topic_filter: str, ack: Ack) -> str:
+def ack_words(topic_filter: str, ack: Ack) -> str:
     missing = f"; not covered: {', '.join(ack.missing)}" if ack.missing else ""
     if ack.ok:
         return f"{topic_filter} acknowledged in {ack.elapsed_s * 1000:.1f} ms by {', '.join(ack.covered)}{missing}"
     return f"{topic_filter} not acknowledged in {ack.elapsed_s:.1f} s: {ack.error}{missing}"
 
 
-def _gap_words(gap: Gap) -> str:
+def gap_words(gap: Gap) -> str:
     return f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}"
 
 
-def _coverage_words(event: CoverageEvent) -> str:
+def coverage_words(event: CoverageEvent) -> str:
     changes = [
         f"{what} {', '.join(names)}" for what, names in (("lost", event.lost), ("gained", event.gained)) if names
     ]
@@ -231,6 +231,6 @@ def _coverage_words(event: CoverageEvent) -> str:
     return f"coverage: {'; '.join(changes)}; now {', '.join(event.covered) or 'none'}{missing}"
 
 
-def _state_words(state: NodeState) -> str:
+def state_words(state: NodeState) -> str:
     uncertain = f", {state.uncertain} messages uncertain" if state.uncertain else ""
     return f"{state.state} {state.base}{uncertain}{f': {state.reason}' if state.reason else ''}"

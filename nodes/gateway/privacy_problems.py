@@ -24,9 +24,13 @@ class PrivacyProblems:
         """Origins with their words that the log has named; at most `MAX_SAID`."""
 
     def heard(self, origin: str, payload: Any) -> None:
-        """A page of this origin says what it cannot apply. `payload`: its word, which may be anything."""
+        """A page of this origin says what it cannot apply. `payload`: its word, which may be anything; with `again` it
+        is for the agent alone, who may have missed it."""
+        word = payload if isinstance(payload, dict) else {}
+        if word.get("again") is True:
+            return
         self._counts[KIND] += 1
-        why = payload.get("why") if isinstance(payload, dict) else None
+        why = word.get("why")
         said = origin, str(why)[:MAX_CHARS]
         if said in self._said or len(self._said) >= MAX_SAID:
             return

@@ -3,6 +3,7 @@
     with LoadRun(spec, watch) as run:          # all are connected, every subscription is acknowledged
         run.prime()                            # the first message of every topic has arrived
         round = run.measure(10_000.0)          # one stretch; again as often as wanted
+        round = run.play(recorded, 2.0)        # or a recording, twice as fast
     run.unconfirmed
 
 The books cover everything that was published since the beginning, over all rounds.
@@ -15,13 +16,16 @@ import time
 from nodes.load.books import Line, due_to, judge
 from nodes.load.crew import READY_S, Crew, LoadError, Watch, Worker
 from nodes.load.latency import curve_ms, merged, quantiles_ms
+from nodes.load.played import Recorded
 from nodes.load.report import Over, Round
-from nodes.load.schedule import Schedule, Spec, let_through, matched
+from nodes.load.schedule import Schedule, Spec, Stretch, let_through, matched
 from nodes.load.worker import Accounts
 
 PRIME_RATE = 10_000.0
 START_S = 0.1
 """From the order to the first message: every process has read the order by then."""
+SLOWEST = 1_000.0
+"""Messages a second that a recording is played at, at least, where it is to go as fast as it goes."""
 FINISH_S = 60.0
 QUIET_S = 6.0
 """After so long without news from any subscriber, what is missing counts as missing. A publisher tells its last number
@@ -83,18 +87,38 @@ class LoadRun:
     def measure(self, rate: float | None) -> Round:
         """Warm up, measure, wait until every message is accounted for, and return the result."""
         spec = self.spec
-        self.crew.order(self.crew.subscribers, "measure")
-        self.crew.wait_for("begun", self.crew.subscribers, READY_S)
-        start = time.monotonic_ns() + int(START_S * 1e9)
+        start = self._begin()
         warm = start + int(spec.warm_up_s * 1e9)
         schedule = Schedule(start, warm, warm + int(spec.duration_s * 1e9), rate, spec.publishers)
         self.crew.doing("at the highest rate" if rate is None else f"{rate:,.0f}/s", spec.warm_up_s + spec.duration_s)
         self.crew.order(self.crew.publishers, "run", schedule)
-        self._finished(spec.warm_up_s + spec.duration_s)
+        return self._result(schedule, spec.warm_up_s + spec.duration_s)
+
+    def play(self, recorded: Recorded, speed: float | None) -> Round:
+        """Play a recording and measure, as `measure` does. speed: None is as fast as it goes."""
+        for each in self.crew.publishers:
+            self.crew.order([each], "take", recorded.share(each.index, self.spec.publishers))
+        self.crew.wait_for("begun", self.crew.publishers, READY_S)
+        seconds = len(recorded.whole.at_ns) / SLOWEST if speed is None else recorded.span_ns / 1e9 / speed
+        start = self._begin()
+        end = start if speed is None else start + int(recorded.span_ns / speed) + 1
+        stretch = Stretch(start, start, end, None if speed is None else recorded.rate(speed))
+        self.crew.doing("playing", seconds)
+        self.crew.order(self.crew.publishers, "play", stretch, speed)
+        return self._result(stretch, seconds)
+
+    def _begin(self) -> int:
+        """Have the subscribers measure from here on; return when the publishers are to begin, monotonic, in ns."""
+        self.crew.order(self.crew.subscribers, "measure")
+        self.crew.wait_for("begun", self.crew.subscribers, READY_S)
+        return time.monotonic_ns() + int(START_S * 1e9)
+
+    def _result(self, stretch: Stretch, seconds: float) -> Round:
+        self._finished(seconds)
         self._settle()
         self.crew.order(self.crew.subscribers, "accounts")
         self.crew.wait_for("accounts", self.crew.subscribers, FINISH_S)
-        return self._round(schedule)
+        return self._round(stretch)
 
     def _finished(self, seconds: float) -> None:
         self.crew.wait_for("finished", self.crew.publishers, seconds + FINISH_S)
@@ -119,7 +143,7 @@ class LoadRun:
 
     # ── the result of a stretch ──────────────────────────────────────────────────────────────────────────────────
 
-    def _round(self, schedule: Schedule) -> Round:
+    def _round(self, stretch: Stretch) -> Round:
         found: list[Accounts] = [each.said["accounts"][0] for each in self.crew.subscribers]
         whole = merged(each.latencies for each in found)
         lines = self._lines(found)
@@ -127,9 +151,9 @@ class LoadRun:
         lost_now, self._seen_lost = lost - self._seen_lost, lost
         refused_now, self._seen_refused = refused - self._seen_refused, refused
         window = sum(each.window for each in found)
-        elapsed_s = (max([schedule.end_ns, *(each.last_ns for each in found)]) - schedule.warm_ns) / 1e9
+        elapsed_s = (max([stretch.end_ns, *(each.last_ns for each in found)]) - stretch.warm_ns) / 1e9
         return Round(
-            rate=schedule.rate,
+            rate=stretch.rate,
             sent=sum(each.said["finished"][1] for each in self.crew.publishers),
             unsent=sum(each.said["finished"][2] for each in self.crew.publishers),
             refused=refused_now,

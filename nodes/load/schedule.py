@@ -28,7 +28,7 @@ class Spec:
     publishers, subscribers:  how many processes of each
     topics:                   published on in turn
     filters:                  dealt to the subscribers in turn, see `filters_of`
-    size_bytes:               of a payload, STAMP_BYTES or more
+    size_bytes:               of a payload, STAMP_BYTES or more; the mean, where a recording is played
     rate:                     messages a second of all publishers together; None: as fast as they can
     warm_up_s, duration_s:    of a stretch, before and during its measured part
     connect:                  bases of proxies; nodes are dealt to them in turn, see `bases_of`
@@ -60,13 +60,23 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """One stretch at one rate. Times are monotonic, in ns; what is due before `warm_ns` only warms up."""
+class Stretch:
+    """A stretch of a test. Times are monotonic, in ns; what is due before `warm_ns` only warms up.
+
+    end_ns: what is due is due before it; the start, where that is not known before
+    rate:   messages a second of all publishers together; None: as fast as they can
+    """
 
     start_ns: int
     warm_ns: int
     end_ns: int
     rate: float | None
+
+
+@dataclass(frozen=True)
+class Schedule(Stretch):
+    """One stretch at one rate."""
+
     publishers: int
 
     def due_ns(self, publisher: int, k: int) -> int:

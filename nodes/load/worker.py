@@ -6,10 +6,11 @@ clock; on different hosts, the difference of their clocks would be in every late
 
     to both         ("close",)
     to publishers   ("prime", messages a second)   ("run", schedule)
+                    ("take", share of a recording)   ("play", stretch, speed)
     to subscribers  ("begin", publisher ids)   ("measure",)   ("accounts",)
     from both       ("ready", publisher id, covered proxies)   ("failed", words)   ("closed", unconfirmed)
                     ("denied", words): the rules of the mesh do not allow what it is to do
-    from publishers ("sent", accepted, refused, behind_s)   ("finished", published, sent, unsent, refused)
+    from publishers ("sent", accepted, refused, behind_s)   ("finished", published, sent, unsent, refused)   ("begun",)
     from subscribers ("told", told, delivered, lost, lag_s, over_delivered)   ("begun",)   ("accounts", Accounts)
 
 A payload begins with its intended time, or with 0 outside of a measurement.
@@ -29,7 +30,8 @@ from fabric import Gap, Message, Node
 from fabric.errors import FabricError, NotAdmitted, NotAllowed
 from nodes.load.books import Account, Books
 from nodes.load.latency import Latencies
-from nodes.load.schedule import STAMP_BYTES, Schedule, Spec
+from nodes.load.played import Played, Share
+from nodes.load.schedule import STAMP_BYTES, Schedule, Spec, Stretch
 
 TELL_S = 0.2
 CLOSE_TIMEOUT_S = 10.0
@@ -88,7 +90,7 @@ def _node(spec: Spec, index: int) -> Node:
 
 
 class Publisher:
-    """Sends by the schedule, each topic in turn."""
+    """Sends by the schedule, each topic in turn, or what a recording says."""
 
     def __init__(self, spec: Spec, index: int, pipe: Pipe) -> None:
         self._spec, self._index, self._pipe = spec, index, pipe
@@ -97,6 +99,8 @@ class Publisher:
         """Counts the messages sent by schedule; its rest by the number of topics is the topic's index."""
         self._published: dict[str, int] = {}
         """The last number on each topic."""
+        self._share: Share | None = None
+        """Its messages of a recording, once it has taken them; None where none is played."""
         self._accepted = self._refused = self._behind_ns = 0
         """Messages of the whole run, by what the node did; and how late the last message was."""
         self._told_at = 0
@@ -111,7 +115,7 @@ class Publisher:
         """Publish one message on each topic: only from a topic's first message on can a loss be reported."""
         interval_s, due = 1 / rate, time.monotonic()
         for topic in self._spec.topics:
-            self._publish(topic, 0)
+            self._publish(topic, 0, self._filler)
             due += interval_s
             self._sleep_until(int(due * 1e9))
         self._finish(len(self._spec.topics), 0)
@@ -126,17 +130,62 @@ class Publisher:
         sent = self._accepted + self._refused - before
         self._finish(sent, 0 if schedule.rate is None else schedule.scheduled(self._index) - sent)
 
+    def take(self, share: Share) -> None:
+        """Keep these messages for `play`."""
+        self._share = share
+        self._filler = b"x" * (max(share.sizes, default=STAMP_BYTES) - STAMP_BYTES)
+        self._pipe.send(("begun",))
+
+    def play(self, stretch: Stretch, speed: float | None) -> None:
+        """Send what was taken. speed: times as fast as recorded; None: as fast as it goes."""
+        share = self._share
+        assert share is not None
+        before, whole = self._accepted + self._refused, len(share.at_ns)
+        self._sleep_until(stretch.start_ns)
+        if speed is None:
+            for k in range(whole):
+                now = time.monotonic_ns()
+                self._tell(now)
+                self._send_recorded(share, k, now)
+        else:
+            plan = Played(share, stretch.start_ns, speed)
+            self._keep_to(plan.due_ns, plan.due, whole, stretch, lambda k, at_ns: self._send_recorded(share, k, at_ns))
+        sent = self._accepted + self._refused - before
+        self._finish(sent, whole - sent)
+
     def _run_at_rate(self, schedule: Schedule) -> None:
-        k, whole = 0, schedule.scheduled(self._index)
-        while k < whole and (now := time.monotonic_ns()) < schedule.end_ns + GRACE_NS:
-            self._behind_ns = max(0, now - schedule.due_ns(self._index, k))
+        me = self._index
+        self._keep_to(
+            lambda k: schedule.due_ns(me, k),
+            lambda now: schedule.due(me, now),
+            schedule.scheduled(me),
+            schedule,
+            lambda k, at_ns: self._send(at_ns if at_ns >= schedule.warm_ns else 0),
+        )
+
+    def _keep_to(
+        self,
+        due_ns: Callable[[int], int],
+        due: Callable[[int], int],
+        whole: int,
+        stretch: Stretch,
+        send: Callable[[int, int], object],
+    ) -> None:
+        """Send `whole` messages, each when it is due, until shortly after the end of the stretch.
+
+        due_ns: when the k-th is due
+        due:    how many are due by a time
+        send:   sends the k-th, whose intended time is given
+        """
+        k = 0
+        while k < whole and (now := time.monotonic_ns()) < stretch.end_ns + GRACE_NS:
+            self._behind_ns = max(0, now - due_ns(k))
             self._tell(now)
-            due = schedule.due(self._index, now)
-            if k == due:
-                self._sleep_until(min(schedule.due_ns(self._index, k), now + int(TELL_S * 1e9)))
-            for each in range(k, min(due, k + LOOK_MSGS)):
-                intended_ns = schedule.due_ns(self._index, each)
-                self._send(intended_ns if intended_ns >= schedule.warm_ns else 0)
+            by_now = due(now)
+            if k == by_now:
+                self._sleep_until(min(due_ns(k), now + int(TELL_S * 1e9)))
+            for each in range(k, min(by_now, k + LOOK_MSGS)):
+                send(each, due_ns(each))
                 k = each + 1
 
     def _run_at_most(self, schedule: Schedule) -> None:
@@ -147,12 +196,16 @@ class Publisher:
 
     def _send(self, intended_ns: int) -> None:
         topics = self._spec.topics
-        self._publish(topics[self._at % len(topics)], intended_ns)
+        self._publish(topics[self._at % len(topics)], intended_ns, self._filler)
         self._at += 1
 
-    def _publish(self, topic: str, intended_ns: int) -> None:
+    def _send_recorded(self, share: Share, k: int, intended_ns: int) -> None:
+        filler = self._filler[: share.sizes[k] - STAMP_BYTES]
+        self._publish(share.topics[share.which[k]], intended_ns, filler)
+
+    def _publish(self, topic: str, intended_ns: int, filler: bytes) -> None:
         try:
-            self._published[topic] = self.node.publish(topic, _stamp.pack(intended_ns) + self._filler)
+            self._published[topic] = self.node.publish(topic, _stamp.pack(intended_ns) + filler)
             self._accepted += 1
         except NotAllowed:
             raise

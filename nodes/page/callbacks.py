@@ -39,5 +39,5 @@ def call_safely(fun: Callable[..., object], *args: object) -> None:
     """Call a function of the program's; what it raises is logged, and harms nobody else."""
     try:
         fun(*args)
-    except Exception:
+    except BaseException:  # a SystemExit, too: it would end a thread that others need
         log.exception("a callback of a page raised: %r", fun)

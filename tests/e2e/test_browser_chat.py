@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.browsers import Desk, Stack, Visitor, stack
+from tests.support.browsers import Desk, HelpFrame, Stack, Visitor, stack
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Frame, Page
+    from playwright.sync_api import Page
 
 
 def in_chat(browsers: Stack, agent: str = "ada") -> tuple[Visitor, Desk]:
@@ -27,12 +27,12 @@ def ask(visitor: Visitor) -> None:
     visitor.page.get_by_role("button", name="Chat", exact=True).click()
 
 
-def write(where: Page | Frame, text: str) -> None:
+def write(where: Page | HelpFrame, text: str) -> None:
     where.get_by_label("Your message").fill(text)
     where.get_by_role("button", name="Send").click()  # as soon as there is a connection
 
 
-def lines(where: Page | Frame) -> list[str]:
+def lines(where: Page | HelpFrame) -> list[str]:
     """What was said, as one reads it, without who and when."""
     found: list[str] = where.locator("li .said").all_inner_texts()
     return found

@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.browsers import Desk, Stack, Visitor
+from tests.support.browsers import Desk, HelpFrame, Stack, Visitor
 from tests.support.processes import ROOT
 from tests.support.web_cases import case
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Frame, Page
+    from playwright.sync_api import Page
 
 AXE = ROOT / "nodes" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SIZES = {"1280": (1280, 800), "390": (390, 844), "200": (640, 400)}
@@ -40,7 +40,7 @@ class Looks:
     def __init__(self) -> None:
         self.found: list[str] = []
 
-    def at(self, state: str, page: Page, frame: Frame | None = None, within: Any = None) -> None:
+    def at(self, state: str, page: Page, frame: HelpFrame | None = None, within: Any = None) -> None:
         """Look at a state of `page`, or of a frame in it, in light and dark, and keep pictures of it."""
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -71,7 +71,7 @@ def looks() -> Iterator[Looks]:
     assert not found.found, "\n".join(found.found)
 
 
-def opened(visitor: Visitor) -> Frame:
+def opened(visitor: Visitor) -> HelpFrame:
     visitor.js("() => site_connect.publish('~pagesession/show_frame')")
     visitor.until(lambda: visitor.view()[0] == "block", "the frame is shown")
     return visitor.frame

@@ -160,7 +160,7 @@ def test_a_gateway_that_answers_no_more_is_seen_within_seconds(browsers: Stack) 
             stopped_at = time.monotonic()
             desk.until(lambda: re.fullmatch(r"Last seen \d+ s ago", live.inner_text()), "it says since when")
             assert time.monotonic() - stopped_at < 8
-            assert "grayscale" in str(desk.page.locator(".replay").evaluate("it => getComputedStyle(it).filter"))
+            assert "grayscale" in str(desk.page.locator(".replay").first.evaluate("it => getComputedStyle(it).filter"))
             desk.page.locator("#quality").get_by_text("No answer for").wait_for()
             for name in ("Refresh", "Stop viewing", "Propose a chat", "Join"):
                 assert desk.page.get_by_role("button", name=name).is_disabled(), name

@@ -132,12 +132,24 @@ def test_a_selector_that_cannot_be_applied_hides_everything_and_is_told(
     visitor.listen("~pagesession/cobrowsing/privacy_problem")
     desk = browsers.desk()
     desk.join(visitor.code())
+    words = "A privacy rule cannot be applied"
+    desk.until(lambda: words in desk.page.inner_text("body"), "the agent reads it")
     desk.sees("******")
     assert "secret-all" not in "".join(visitor.sent)
     assert ":valid" in visitor.hears("~pagesession/cobrowsing/privacy_problem")["why"]
-    desk.until(lambda: "A privacy rule cannot be applied" in desk.page.inner_text("body"), "the agent reads it")
+    desk.page.reload()  # it knows nothing of what was said
+    desk.until(lambda: words in desk.page.inner_text("body"), "the agent who comes later reads it, too")
     browsers.gateway.wait_stderr("cannot apply a rule")
     assert browsers.gateway.refused("privacy_problem") == 1
+    told = visitor.js("() => heard.map(m => m.payload.again)")
+    assert len(told) > 1 and told == [False] + [True] * (len(told) - 1), "with each snapshot that an agent asks for"
+    rules("")
+    desk.sees("secret-all")
+    visitor.js("() => { heard.length = 0; }")
+    count = sum('"snapshot":true' in each for each in desk.received)
+    desk.page.get_by_role("button", name="Refresh").click()
+    desk.until(lambda: sum('"snapshot":true' in each for each in desk.received) > count, "another snapshot")
+    assert visitor.js("() => heard.length") == 0, "what was mended is told no more"
 
 
 def test_what_a_page_configures_holds_before_anything_is_recorded_and_gets_stricter_only(browsers: Stack) -> None:

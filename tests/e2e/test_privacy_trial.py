@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.browsers import Stack, Visitor
 
-STAGED = "document.querySelector('#stage .replay:last-child iframe')?.contentDocument"
+STAGED = "document.querySelector('#stage .replay:first-child iframe')?.contentDocument"
 PICTURE = f"""() => {{ const it = {STAGED};
     if (!it?.body) return "";
     const values = [...it.querySelectorAll("input, textarea, select")].map(each => each.value);

@@ -82,7 +82,7 @@ def test_a_few_that_fail_are_named_and_run_once_more(copy: Path, second: int) ->
     assert done.stdout.endswith("as pytest ends\n")
 
 
-@pytest.mark.parametrize("count", [0, 4])
+@pytest.mark.parametrize("count", [0, 7])
 def test_many_that_fail_and_a_run_that_broke_have_failed(copy: Path, count: int) -> None:
     done, asked = run(copy, [2], [f"tests/a.py::test_{number}" for number in range(count)])
     assert done.returncode == 1 and asked == [[]] and "UNSTEADY" not in done.stderr

@@ -39,7 +39,7 @@ from tests.support.site import Site, site
 from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Frame, Page
+    from playwright.sync_api import Browser, Frame, Locator, Page
 
 DIST = ROOT / "nodes" / "web" / "dist"
 SHOTS = ROOT / "var" / "screenshots"
@@ -147,6 +147,30 @@ class Tab:
 OneTab = TypeVar("OneTab", bound=Tab)
 
 
+class HelpFrame:
+    """The help frame on `page`, as it is now. It may be loaded again at any moment, as when it has to leave
+    a dialog: so it is looked for each time that it is used."""
+
+    def __init__(self, page: Page) -> None:
+        self._place = page.frame_locator("iframe[src$='/frame.html']")
+
+    def locator(self, selector: str) -> Locator:
+        return self._place.locator(selector)
+
+    def get_by_role(self, role: Any, **wanted: Any) -> Locator:
+        return self._place.get_by_role(role, **wanted)
+
+    def get_by_text(self, text: str | re.Pattern[str], **wanted: Any) -> Locator:
+        return self._place.get_by_text(text, **wanted)
+
+    def get_by_label(self, text: str) -> Locator:
+        return self._place.get_by_label(text)
+
+    def evaluate(self, code: str, argument: Any = None) -> Any:
+        """Run a function in it."""
+        return self.locator("html").evaluate(f"(_, given) => ({code})(given)", argument)
+
+
 class Visitor(Tab):
     """A visitor's page; `js` runs in it, `frame` is the help frame on it."""
 
@@ -155,11 +179,11 @@ class Visitor(Tab):
         return self
 
     @property
-    def frame(self) -> Frame:
-        found: Frame = self.until(self._find_frame, "the frame is there")
-        return found
+    def frame(self) -> HelpFrame:
+        self.until(self._document, "the frame is there")
+        return HelpFrame(self.page)
 
-    def _find_frame(self) -> Frame | None:
+    def _document(self) -> Frame | None:
         return next((each for each in self.page.frames if each.url.endswith("/frame.html")), None)
 
     def js(self, code: str, argument: Any = None) -> Any:
@@ -183,7 +207,8 @@ class Visitor(Tab):
         """Return the contact code that the frame shows."""
 
         def shown() -> str:
-            text = self.frame.locator("#code").inner_text().replace(" ", "")
+            document = self._document()  # some pages let no driver look for elements
+            text = "" if document is None else document.locator("#code").inner_text().replace(" ", "")
             return text if text.isdigit() and text != other_than else ""
 
         found: str = self.until(shown, "the frame shows a code")
@@ -204,7 +229,7 @@ class Visitor(Tab):
 
 
 class Desk(Tab):
-    """An agent's console."""
+    """An agent's console. While a fresh picture of the page is built, the one that is shown is looked at."""
 
     def sign_in(self, url: str, agent: str, password: str = PASSWORD) -> Desk:
         self.page.goto(f"{url}/agent/")
@@ -232,7 +257,7 @@ class Desk(Tab):
     def replayed(self) -> str:
         """Return the replayed page as HTML, with what its fields hold; empty when nothing is shown."""
         found: str = self.page.evaluate(
-            """() => { const frame = document.querySelector("#stage .replay:last-child iframe");
+            """() => { const frame = document.querySelector("#stage .replay:first-child iframe");
             if (!frame?.contentDocument?.body) return "";
             const values = [...frame.contentDocument.querySelectorAll("input, textarea, select")].map(f => f.value);
             return frame.contentDocument.documentElement.outerHTML + JSON.stringify(values); }"""
@@ -241,7 +266,7 @@ class Desk(Tab):
 
     def in_replay(self, code: str) -> Any:
         """Run `document => …` on the replayed document."""
-        frame = 'document.querySelector("#stage .replay:last-child iframe")?.contentDocument'
+        frame = 'document.querySelector("#stage .replay:first-child iframe")?.contentDocument'
         return self.page.evaluate(f"() => {{ const it = {frame}; return it?.body ? ({code})(it) : null; }}")
 
     def sees(self, text: str) -> None:

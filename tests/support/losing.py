@@ -6,41 +6,47 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import zmq
-
 from fabric import Node
 from fabric.core import COMPILED
 from tests.support.waiting import until
 
 
-class _Losing:
-    """In the place of a socket."""
+class Losing:
+    """In the place of the socket of an uplink. What begins with `$` is never lost.
 
-    def __init__(self, socket: Any, lock: Any, loses: Callable[[bytes], bool]) -> None:
-        self._socket, self._lock, self._loses = socket, lock, loses
-        self.lost = 0
+    lock: taken for each part, where the caller has not taken it
+    """
 
-    def send(self, part: bytes) -> None:
-        if self._loses(part):
-            self.lost += 1
-        elif COMPILED:  # which takes no lock, since it runs no Python
-            with self._lock:
-                self._socket.send(part, zmq.NOBLOCK)
-        else:
-            self._socket.send(part, zmq.NOBLOCK)
+    def __init__(self, socket: Any, loses: Callable[[bytes], bool], lock: Any = None) -> None:
+        self._socket, self._loses, self._lock = socket, loses, lock or contextlib.nullcontext()
+        self.lost: list[bytes] = []
+
+    def send(self, part: bytes, *flags: int) -> None:
+        with self._lock:
+            if not part.startswith(b"$") and self._loses(part):
+                self.lost.append(part)
+            else:
+                self._socket.send(part, *flags)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
 
 
 @contextlib.contextmanager
-def losing(node: Node, loses: Callable[[bytes], bool] = lambda part: True) -> Iterator[_Losing]:
-    """While this lasts, parts for which `loses` is true are lost, of topics that were published on before.
-
-    For who publishes in the thread that enters this.
-    """
+def losing(node: Node, loses: Callable[[bytes], bool] = lambda part: True) -> Iterator[list[bytes]]:
+    """While this lasts, parts for which `loses` is true are lost; yields those that were. The node stays connected."""
     up = node._engine.up
     until(lambda: up.outlet.plain, "messages take the short way")
-    found = _Losing(up._socket, up._lock, loses)
-    up.outlet.connect(found)  # type: ignore[arg-type]
+    socket: Any = up._socket
+    slow = Losing(socket, loses)
+    quick = Losing(socket, loses, up._lock if COMPILED else None)  # compiled it takes none, since it runs no Python
+    quick.lost = slow.lost
+    with up._lock:
+        up._socket = slow  # type: ignore[assignment]
+        up.outlet.connect(quick)  # type: ignore[arg-type]
     try:
-        yield found
+        yield slow.lost
     finally:
-        up.outlet.connect(up._socket)
+        with up._lock:
+            up._socket = socket
+            up.outlet.connect(socket)

@@ -33,6 +33,8 @@ from tests.support.processes import PORTS_OF_A_PROXY, ROOT, FabricProcess, Proce
 KINDS = ("sh", "python", "json", "text", "toml", "html", "js", "")
 RUN_ON = {"proxy": "ready", "frame": "ready", "keep": "ready", "gateway": "ready", "page": "page", "agent": "signed_in"}
 """Command -> the event after which the next line is typed."""
+STARTED = {*RUN_ON, "record"}
+"""Commands that are not waited for; a `text record` block waits for what `fabric record` prints at its end."""
 DRIVEN = ("page", "agent")
 ANY = "…"
 TIMEOUT_S = 120
@@ -105,6 +107,7 @@ class Reader:
             "sqlite:///frame.db": f"sqlite:///{self._folder}/frame.db",
             "sqlite:///keep.db": f"sqlite:///{self._folder}/keep.db",
             "agents.jsonl": f"{self._folder}/agents.jsonl",
+            "trucks.jsonl": f"{self._folder}/trucks.jsonl",
             " rules.toml": f" {self._folder}/rules.toml",
             "nodes/demo/data": f"{ROOT}/nodes/demo/data",
         }.items():
@@ -123,7 +126,7 @@ class Reader:
             if words[0] == "export":
                 name, value = words[1].split("=")
                 self.env[name] = str(self._folder / value)
-            elif words[0] == "fabric" and (words[1] in RUN_ON or (words[1] == "sub" and "--count" not in words)):
+            elif words[0] == "fabric" and (words[1] in STARTED or (words[1] == "sub" and "--count" not in words)):
                 self._start(words[1:])
             elif words[0] == "curl":
                 with urllib.request.urlopen(words[1], timeout=TIMEOUT_S) as answer:
@@ -139,7 +142,7 @@ class Reader:
         self._started.append(process)
         self._running[words[0]] = process
         self._read.pop(words[0], None)
-        if words[0] == "sub":
+        if words[0] in ("sub", "record"):
             process.wait_stderr("acknowledged")
         else:
             process.wait_event(RUN_ON[words[0]])

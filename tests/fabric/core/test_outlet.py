@@ -51,7 +51,7 @@ class Side:
     """An outlet that may send at once, on a `Wire`, and what came to the careful way."""
 
     def __init__(self, kind: Any, max_payload_bytes: int = 100_000) -> None:
-        self.lock = threading.Lock()
+        self.lock = kind.new_lock()
         self.numbering = Numbering(PUBLISHER)
         self.kept = Unconfirmed()
         self.careful: list[tuple[Any, ...]] = []

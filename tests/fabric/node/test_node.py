@@ -24,6 +24,7 @@ from fabric.errors import (
     ScopeError,
     StateError,
 )
+from fabric.headers import RESERVED
 from tests.support.processes import ROOT, Process, ProxyProcess, environment, free_base
 from tests.support.waiting import Box, mesh, until
 
@@ -234,6 +235,17 @@ def test_local_topics_are_acked_at_once_and_delivered_here_only(two: Proxies, he
     assert message.topic == "~/a/1" and message.payload == {"k": 1}
     acked(there, "after")
     assert not elsewhere.items
+
+
+def test_a_header_of_the_fabrics_own_is_refused_and_any_other_arrives(here: Node, there: Node) -> None:
+    box = Box()
+    acked(here, "order/#", box)
+    for name in sorted(RESERVED):
+        for topic in ("order/7", "~/order/7"):
+            with pytest.raises(LocalWireError, match=name):
+                there.publish(topic, "placed", {name: True})
+    assert there.publish("order/7", "placed", {"by": "page", "id": 1, "deadline_ns": 2, "reply_to": "x"}) == 1
+    assert box.wait()[0].headers == {"by": "page", "id": 1, "deadline_ns": 2, "reply_to": "x"}
 
 
 # --- callbacks
@@ -528,6 +540,59 @@ def test_close_tells_what_is_not_confirmed(two: Proxies, caplog: pytest.LogCaptu
     finally:
         two[0].signal(CONTINUE)
     assert "not known to have reached a proxy" in caplog.text
+
+
+INTERRUPTED = """
+import faulthandler, gc, signal, sys, time
+from fabric import Node
+from fabric.errors import StateError
+faulthandler.dump_traceback_later(30, exit=True)
+with Node(sys.argv[1]) as node, Node(sys.argv[1]) as other:
+    got = []
+    other.wait_ack(other.subscribe("#", lambda m: got.append((m.topic, m.payload))), 10)
+    sent = {"state": 0, "gone": 0}
+    def handler(*_):
+        node.publish("state", sent["state"], {"by": "signal"})
+        sent["state"] += 1
+        try:
+            node.subscribe("x", print)
+        except StateError:
+            pass
+    signal.signal(signal.SIGALRM, handler)
+    class Cycle:
+        def __init__(self): self.me = self
+        def __del__(self):
+            node.publish("gone", {"n": [sent["gone"]]})
+            sent["gone"] += 1
+    gc.set_threshold(50)
+    work = 0
+    for i in range(60):
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+        end = time.monotonic() + 0.02
+        while time.monotonic() < end:
+            Cycle()
+            node.publish("work", {"n": [work]}, {"by": "main"})
+            work += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert sent["state"] >= 50 and sent["gone"] > 100, sent
+    end = time.monotonic() + 20
+    total = sum(sent.values()) + work
+    while len(got) < total and time.monotonic() < end:
+        time.sleep(0.01)
+    for topic in ("state", "gone", "work"):
+        values = [p["n"][0] if isinstance(p, dict) else p for t, p in got if t == topic]
+        assert sorted(values) == list(range(work if topic == "work" else sent[topic])), (topic, len(values))
+    assert [p for t, p in got if t == "state"] == list(range(sent["state"])), "in their order"
+    gc.set_threshold(700)
+"""
+
+
+def test_publishing_in_signal_handlers_and_destructors_neither_hangs_nor_loses(two: Proxies) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, two[0].base],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=90,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_full_queue_is_an_error_that_takes_no_number(two: Proxies, there: Node) -> None:

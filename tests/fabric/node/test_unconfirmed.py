@@ -106,6 +106,27 @@ def test_room_is_free_again_when_parts_are_let_go() -> None:
     assert (unconfirmed.kept(), unconfirmed.given_up) == ([b"part 3", b"part 4"], 0)
 
 
+def test_where_nothing_is_forgotten_it_is_full_at_its_bound_until_something_is_confirmed() -> None:
+    room_for_two = 2 * (OVERHEAD + len(b"part 1"))
+    unconfirmed = Unconfirmed(max_bytes=room_for_two, forgets=False)
+    assert not unconfirmed.is_full
+    unconfirmed.add(b"part 1")
+    assert not unconfirmed.is_full
+    unconfirmed.add(b"part 2")
+    assert unconfirmed.is_full
+    unconfirmed.add(b"part 3")  # a tail, say
+    assert (unconfirmed.kept(), unconfirmed.take_uncertain()) == (parts(3), 0)
+    unconfirmed.watermark_returned(2, now=0.0)
+    assert not unconfirmed.is_full and unconfirmed.kept() == [b"part 2", b"part 3"], "what is confirmed goes early"
+    unconfirmed.add(b"part 4")
+    assert unconfirmed.is_full and unconfirmed.kept() == [b"part 3", b"part 4"]
+    assert (unconfirmed.given_up, unconfirmed.take_uncertain()) == (2, 0)
+
+
+def test_where_the_oldest_is_forgotten_it_is_never_full() -> None:
+    assert not filled(5, max_bytes=100).is_full
+
+
 class Twin(RuleBasedStateMachine):
     """Every part has its number as its content; the twin remembers by number, and recounts from scratch."""
 

@@ -377,11 +377,136 @@ def test_what_is_kept_has_a_bound_and_who_meets_it_waits(make: Callable[..., Lin
 
 
 def test_what_does_not_fit_the_bound_is_uncertain_when_the_connection_breaks(make: Callable[..., Link]) -> None:
-    link = make(max_unconfirmed_bytes=1_000)
+    link = make(max_unconfirmed_bytes=1_000, forgets_unconfirmed=True)
     for _ in range(10):
         link.up.publish(TOPIC, bytes(200))
     assert link.up.close_gate() == link.up.uncertain > 3
     assert link.up.close_gate() == 0, "told once"
+
+
+LARGE = bytes(100_000)
+
+
+def filled(link: Link) -> int:
+    """Publish until it is refused; return how many were accepted."""
+    accepted = 0
+    with pytest.raises(HighWaterMarkReached, match="max_unconfirmed_bytes wait for that"):
+        while accepted < 1_000:
+            link.up.publish(TOPIC, LARGE)
+            accepted += 1
+    return accepted
+
+
+def test_who_meets_the_bound_of_what_is_unconfirmed_waits_and_is_refused(make: Callable[..., Link]) -> None:
+    link = make()
+    accepted = filled(link)
+    assert accepted == 10, "a million bytes"
+    assert link.up.waits == 1 and link.up.waited_s >= 0.3
+    assert link.up.close_gate() == 0, "nothing was given up for it"
+
+
+def test_a_watermark_is_sent_at_once_for_who_waits_and_its_return_lets_him_go_on(make: Callable[..., Link]) -> None:
+    link = make(send_timeout_s=20)
+    done: list[int] = []
+    publisher = threading.Thread(target=lambda: done.extend(link.up.publish(TOPIC, LARGE) for _ in range(30)))
+    publisher.start()
+    while publisher.is_alive():  # no tick comes: only who waits sends watermarks
+        marks = len(link.ingress.marks)
+        link.ingress.read(5)
+        if len(link.ingress.marks) > marks:
+            link.up.watermark_returned(link.ingress.marks[-1], link.now)
+    assert done == list(range(1, 31)) == numbers(link.ingress.read(5))
+    assert link.up.waits >= 2
+
+
+def test_small_messages_meet_the_bound_too(make: Callable[..., Link]) -> None:
+    link = make(hwm_msgs=100_000)
+    with pytest.raises(HighWaterMarkReached):
+        for _ in range(100_000):
+            link.up.publish(TOPIC, "x" * 100)
+    assert 5_000 < link.up.published < 8_000, "at 100 bytes and what each costs, and 256 are counted together"
+
+
+def test_the_io_thread_does_not_wait_for_what_only_itself_would_hear(make: Callable[..., Link]) -> None:
+    link = make(send_timeout_s=3600)
+    link.up.io_thread = threading.get_ident()
+    assert filled(link) == 10
+
+
+# --- nested: what interrupts a publish of its own thread
+
+
+class Interrupting:
+    """A clock that calls back, once for each function given: within the publish that asks for the time."""
+
+    def __init__(self) -> None:
+        self.armed: list[Callable[[], object]] = []
+
+    def __call__(self) -> int:
+        if self.armed:
+            self.armed.pop()()
+        return 10**18
+
+
+@pytest.mark.parametrize("outer", ["first", "known", "with headers"])
+def test_a_nested_message_is_sent_behind_the_one_it_interrupts(make: Callable[..., Link], outer: str) -> None:
+    clock, returned, payload = Interrupting(), list[int](), {"a": [1]}
+    link = make(time_ns=clock)
+    if outer == "known":
+        link.up.publish(TOPIC, {"n": 0})
+
+    def interrupt() -> None:
+        if link.up.is_within:  # the compiled short way is not interrupted: it asks no clock of Python's by itself
+            returned.append(link.up.publish(TOPIC, payload))
+            returned.append(link.up.publish(OTHER, 2, {"by": "me"}))
+            payload["a"].append(2)
+
+    clock.armed.append(interrupt)
+    headers = {"by": "you"} if outer == "with headers" else None
+    outermost = link.up.publish(TOPIC, {"n": 1}, headers)
+    if not returned:
+        assert outer == "known"
+        return
+    assert returned == [0, 0]
+    link.tick()
+    until(lambda: len(link.ingress.read(5)) >= outermost + 2, "all")
+    assert [(each.topic, each.number, each.payload) for each in link.ingress.messages[-3:]] == [
+        ("a/b", outermost, {"n": 1}), ("a/b", outermost + 1, {"a": [1]}), ("c", 1, 2)
+    ]  # fmt: skip
+
+
+def test_nothing_overtakes_a_nested_message(make: Callable[..., Link]) -> None:
+    clock = Interrupting()
+    link = make(time_ns=clock)
+    clock.armed.append(lambda: link.up.publish(TOPIC, "nested"))
+    link.up.publish(TOPIC, "first")
+    assert link.up.publish(TOPIC, "behind") == 3
+    until(lambda: len(link.ingress.read(5)) == 3, "all")
+    assert [each.payload for each in link.ingress.messages] == ["first", "nested", "behind"]
+
+
+def test_what_cannot_be_sent_is_refused_to_who_interrupts(make: Callable[..., Link]) -> None:
+    clock, refused = Interrupting(), list[str]()
+    link = make(time_ns=clock)
+
+    def interrupt() -> None:
+        with pytest.raises(LocalWireError) as error:
+            link.up.publish(TOPIC, object())
+        refused.append(str(error.value))
+
+    clock.armed.append(interrupt)
+    assert link.up.publish(TOPIC, "first") == 1 and refused
+    assert link.up.publish(TOPIC, "second") == 2
+
+
+def test_who_is_closed_within_a_publish_sends_what_was_nested(make: Callable[..., Link]) -> None:
+    clock = Interrupting()
+    link = make(time_ns=clock)
+    clock.armed.append(lambda: link.up.publish(TOPIC, "nested"))
+    link.up.publish(TOPIC, "first")
+    assert not link.up.is_settled
+    link.up.finish()
+    until(lambda: len(link.ingress.read(5)) == 2, "both")
 
 
 def test_what_cannot_be_sent_takes_no_number(make: Callable[..., Link]) -> None:
@@ -393,7 +518,7 @@ def test_what_cannot_be_sent_takes_no_number(make: Callable[..., Link]) -> None:
 
 
 def test_a_full_queue_refuses_after_the_time_out_and_takes_no_number(make: Callable[..., Link]) -> None:
-    link = make(hwm_msgs=5, recv_hwm=5)
+    link = make(hwm_msgs=5, recv_hwm=5, max_unconfirmed_bytes=10**9)
     accepted = 0
     with pytest.raises(HighWaterMarkReached, match=r"took nothing for 0\.3 s"):
         while True:
@@ -407,7 +532,7 @@ def test_a_full_queue_refuses_after_the_time_out_and_takes_no_number(make: Calla
 
 
 def test_publishers_wait_for_room_and_keep_their_order(make: Callable[..., Link]) -> None:
-    link = make(hwm_msgs=5, recv_hwm=5, send_timeout_s=20)
+    link = make(hwm_msgs=5, recv_hwm=5, send_timeout_s=20, max_unconfirmed_bytes=10**9)
     threads = [
         threading.Thread(target=lambda: [link.up.publish(TOPIC, bytes(100_000)) for _ in range(50)]) for _ in range(3)
     ]
@@ -554,6 +679,7 @@ class Side:
             hwm_msgs=100,
             max_payload_bytes=max_payload_bytes,
             max_unconfirmed_bytes=2_000,
+            forgets_unconfirmed=True,  # else the two ways notice at different messages that it is full
             send_timeout_s=0.0,
             time_ns=self.time_ns,
             outlet=Kind.outlet,

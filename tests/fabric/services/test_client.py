@@ -103,6 +103,21 @@ def test_a_cancelled_future_is_forgotten(node: Node, server: Server) -> None:
         assert client.request("echo", "x", 1) == 1
 
 
+def test_a_callback_of_a_future_that_exits_harms_no_other(
+    node: Node, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    def leave(future: object) -> None:
+        raise SystemExit(0)
+
+    client = Client(node)
+    bad, good = client.submit("echo", "never"), client.submit("echo", "never")
+    bad.add_done_callback(leave)
+    client.close()
+    with pytest.raises(StateError):
+        good.result(PATIENCE_S)
+    assert "a callback of a request raised" in caplog.text
+
+
 def test_a_callback_of_a_future_may_ask_on(node: Node, server: Server) -> None:
     """It runs in the I/O thread, where nothing may wait: `submit` does not, `request` says so."""
     results = Box()

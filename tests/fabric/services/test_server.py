@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import time
@@ -69,6 +70,22 @@ def test_what_waits_together_is_handled_together(node: Node, client: Client) -> 
         stats = server.stats()
         assert (stats["handled"], stats["batches"], stats["in_flight"]) == (11, 4, 0)
         assert stats["waited_s"] > 0
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), asyncio.CancelledError(), GeneratorExit(), KeyboardInterrupt()])
+@pytest.mark.parametrize("batches", [False, True])
+def test_a_handler_that_exits_ends_no_worker(node: Node, client: Client, error: BaseException, batches: bool) -> None:
+    def handle(request: Request) -> Any:
+        if request.op == "exit":
+            raise error
+        return request.body
+
+    handler = (lambda requests: [handle(request) for request in requests]) if batches else each(handle)
+    with Server(node, "exits", handler):
+        for number in range(3):
+            with pytest.raises(ServiceError, match=f"failed with {type(error).__name__}"):
+                client.request("exits", "exit", number)
+            assert client.request("exits", "x", number) == number
 
 
 def test_several_workers_handle_at_once(node: Node, client: Client) -> None:

@@ -117,6 +117,34 @@ def test_a_field_beyond_the_csv_readers_limit_is_refused_and_the_next_row_read()
     assert found[-1] == Outgoing(3, "t/y", 2)
 
 
+def test_a_quote_that_stands_by_itself_swallows_no_rows_uncounted() -> None:
+    lines = ["a,b", *(f'x{n},"5 inch' if n in (3, 7) else f"x{n},ok" for n in range(1, 11))]
+    found = rows("\n".join(lines) + "\n")
+    assert [item for item in found if isinstance(item, Refused)] == [
+        Refused(4, "not CSV: ',' expected after '\"'; is a quote not closed, or not doubled, in the first of them?", 8)
+    ]
+    assert [item.line for item in found if isinstance(item, Outgoing)] == [2, 3, 9, 10, 11]
+    assert sum(item.lines if isinstance(item, Refused) else 1 for item in found) == 10, "each row is in one count"
+
+
+def test_an_end_within_quotes_is_refused_with_all_lines_it_took() -> None:
+    found = rows('a,b\nx,1\ny,"2\nz,3\n')
+    assert found[0] == Outgoing(2, "t/x", 1)
+    assert isinstance(found[1], Refused) and (found[1].line, found[1].lines) == (3, 2) and len(found) == 2
+
+
+def test_text_behind_a_closing_quote_is_refused_on_its_line() -> None:
+    found = rows('a,b\nx,"1"2\ny,3\n')
+    assert isinstance(found[0], Refused) and (found[0].line, found[0].lines) == (2, 1)
+    assert found[1:] == [Outgoing(3, "t/y", 3)]
+
+
+@pytest.mark.parametrize("header", ["a,b,a", '"a'])
+def test_a_header_line_with_a_column_twice_or_an_open_quote_is_an_error(header: str) -> None:
+    with pytest.raises(ValueError, match=r"once|not CSV"):
+        rows(f"{header}\nx,1,2\n")
+
+
 def test_a_payload_of_more_than_one_column_is_text_and_none_is_the_row() -> None:
     assert rows("a,b\nx,1\n", payload="{a}={b}") == [Outgoing(2, "t/x", "x=1")]
     assert rows("a,b\nx,1\n", payload="7") == [Outgoing(2, "t/x", "7")]

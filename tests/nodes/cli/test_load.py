@@ -17,9 +17,11 @@ from typing import Any
 import psutil
 import pytest
 
+from fabric import Message
 from nodes.cli import main
 from nodes.cli.exits import Exit
 from nodes.load.run import LoadRun
+from nodes.recording.lines import end_line, head_line, message_line
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
 from tests.support.waiting import until
 
@@ -103,6 +105,58 @@ def test_books_that_do_not_balance_ends_with_1(
     assert "1 neither delivered nor reported lost" in said.err
     found = json.loads(said.out)
     assert not found["balances"] and found["result"]["books"][0]["missing"] == 1
+
+
+def recorded(path: Path, count: int) -> str:
+    """A recording of `count` messages on three topics within half a second, and a loss."""
+    lines = [head_line(1, ("#",))]
+    for k in range(count):
+        at_ns = 1_700_000_000_000_000_000 + k * 500_000_000 // count
+        lines.append(message_line(Message(f"truck/{k % 3}", "x" * (k % 100), 7, k + 1, at_ns), at_ns))
+    path.write_text("".join(f"{line}\n" for line in [*lines, end_line(count, 0, 1)]))
+    return str(path)
+
+
+@pytest.mark.parametrize(("speed", "rate"), [("2", 2400.0), ("max", None)])
+def test_a_recording_as_the_load(
+    mesh: list[ProxyProcess], run_fabric: Run, tmp_path: Path, speed: str, rate: float | None
+) -> None:
+    name = recorded(tmp_path / "a.jsonl", 600)
+    arguments = ("--publishers", "2", "--subscribers", "2", "--filter", "load/#", "--filter", "load/truck/1")
+    done = run_fabric("load", "--play", name, "--speed", speed, *arguments, "--json", "--connect", mesh[0].base)
+    assert done.returncode == Exit.DONE, done.stderr
+    found = json.loads(done.stdout)
+    (only,) = found["rounds"]
+    assert found["balances"] and found["topics"] == 3 and only["refused"] == 0
+    assert only["rate"] is None if rate is None else abs(only["rate"] - rate) < 10
+    assert only["sent"] + only["unsent"] == 600
+    if not only["unsent"]:  # on a busy machine publishers may be too slow for the schedule, and it says so
+        first = 2 * (3 + 1)  # each topic once from each publisher, to each subscriber that wants it
+        assert sum(book["due"] for book in only["books"]) == 600 + 200 + first
+        assert only["delivered"] == 800
+
+
+def test_a_recording_that_cannot_be_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").write_text("")
+    assert main.run(["load", "--play", str(tmp_path / "empty")]) == Exit.MISSING
+    assert main.run(["load", "--play", str(tmp_path / "none")]) == Exit.MISSING
+    name = recorded(tmp_path / "a", 5)
+    assert main.run(["load", "--play", name, "--rate", "5"]) == Exit.USAGE
+    assert main.run(["load", "--play", name, "--filter", "truck/#"]) == Exit.USAGE
+    said = capsys.readouterr().err
+    for words in (
+        "the recording holds no message", "No such file", "--rate does not go with --play", "matches none of the topics"
+    ):  # fmt: skip
+        assert words in said
+
+    def missing(file: object) -> None:
+        raise ModuleNotFoundError("No module named 'mcap'", name="mcap")
+
+    monkeypatch.setattr("nodes.cli.load.read", missing)
+    assert main.run(["load", "--play", name]) == Exit.MISSING
+    assert "pip install 'site-connect-fabric[mcap]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -147,18 +147,18 @@ def test_losses_are_said(mesh: Mesh, fabric: Fabric) -> None:
 
 
 def test_words_for_what_a_node_tells() -> None:
-    assert sub._ack_words("a/#", Ack(True, ("p1",), ("p2",), 0.00125)) == (
+    assert sub.ack_words("a/#", Ack(True, ("p1",), ("p2",), 0.00125)) == (
         "a/# acknowledged in 1.2 ms by p1; not covered: p2"
     )
-    assert sub._ack_words("a/#", Ack(False, (), ("p1",), 5.0, "no proxy answered")) == (
+    assert sub.ack_words("a/#", Ack(False, (), ("p1",), 5.0, "no proxy answered")) == (
         "a/# not acknowledged in 5.0 s: no proxy answered; not covered: p1"
     )
-    assert sub._coverage_words(CoverageEvent((), ("p2",), ("p2",), ())) == (
+    assert sub.coverage_words(CoverageEvent((), ("p2",), ("p2",), ())) == (
         "coverage: lost p2; now none; not covered: p2"
     )
-    assert sub._coverage_words(CoverageEvent(("p1", "p2"), (), (), ("p2",))) == "coverage: gained p2; now p1, p2"
-    assert sub._gap_words(Gap("t", 9, 2, 4, 3)) == "lost 3 of t: 2 to 4 of publisher 9"
-    assert sub._state_words(NodeState("connecting", "tcp://h:1", "silent", 3)) == (
+    assert sub.coverage_words(CoverageEvent(("p1", "p2"), (), (), ("p2",))) == "coverage: gained p2; now p1, p2"
+    assert sub.gap_words(Gap("t", 9, 2, 4, 3)) == "lost 3 of t: 2 to 4 of publisher 9"
+    assert sub.state_words(NodeState("connecting", "tcp://h:1", "silent", 3)) == (
         "connecting tcp://h:1, 3 messages uncertain: silent"
     )
 

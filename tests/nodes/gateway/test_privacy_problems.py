@@ -14,6 +14,7 @@ SHOP = "https://shop.example"
 def test_each_problem_is_named_once_and_all_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     counts: Counter[str] = Counter()
     problems = PrivacyProblems(counts)
+    problems.heard(SHOP, {"why": "said before", "again": True})
     for payload in ({"why": "mask ?: no selector"}, {"why": "mask ?: no selector"}, {"why": "a\nb"}, {}, 7, None):
         problems.heard(SHOP, payload)
     assert counts[KIND] == 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from fabric import Message, Node
 from nodes.load import worker
 from nodes.load.latency import merged
-from nodes.load.schedule import Schedule, Spec
+from nodes.load.played import Share
+from nodes.load.schedule import Schedule, Spec, Stretch
 from nodes.load.worker import Accounts, Publisher, Subscriber, _Once
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box
@@ -87,6 +89,25 @@ def test_as_fast_as_possible_nothing_is_unsent(mesh: list[ProxyProcess]) -> None
     with working(Publisher, given) as (_, ask):
         _, published, sent, unsent, _ = ask("run", schedule(given, None), wanted="finished")
     assert sum(published.values()) == sent > 0 == unsent
+
+
+def test_a_publisher_plays_what_it_has_taken(mesh: list[ProxyProcess]) -> None:
+    given, box = spec(mesh), Box()
+    share = Share(
+        ("w/0", "w/1"), array("q", [0, 10_000_000, 10_000_000]), array("L", [1, 0, 1]), array("L", [8, 9, 50])
+    )
+    with Node(mesh[1].base) as node:
+        assert node.wait_ack(node.subscribe("w/#", box), 10).ok
+        with working(Publisher, given) as (_, ask):
+            ask("take", share, wanted="begun")
+            start = time.monotonic_ns()
+            stretch = Stretch(start, start, start + 60_000_000_000, None)  # nothing can be too late for it
+            assert ask("play", stretch, 0.5, wanted="finished")[1:] == ({"w/1": 2, "w/0": 1}, 3, 0, 0)
+            assert ask("play", stretch, None, wanted="finished")[1:] == ({"w/1": 4, "w/0": 2}, 3, 0, 0)
+            messages = box.wait(6)
+    assert [(message.topic, len(message.payload)) for message in messages] == [("w/1", 8), ("w/0", 9), ("w/1", 50)] * 2
+    stamps = [worker._stamp.unpack_from(message.payload)[0] - start for message in messages]
+    assert stamps[:3] == [0, 20_000_000, 20_000_000] and stamps[3] >= 20_000_000
 
 
 def test_a_subscriber_keeps_books_and_counts_only_stamped_latencies(mesh: list[ProxyProcess]) -> None:

@@ -88,7 +88,7 @@ function begin({ origin, dataset, nonce }) {
       watch,
       settings,
       held: (why) => page.held(why),
-      problem: (why) => page.publish(PRIVACY_PROBLEM, { why }),
+      problem: (why, again) => page.publish(PRIVACY_PROBLEM, { why, again }),
     },
     report,
     send: (event, snapshot) => page.sendUpdate(event, snapshot),

@@ -31,7 +31,7 @@ const BOXES = "site-connect, [data-site-connect-block], .site-connect-block"; //
  *    typing(isShown): whether something of what is typed is told
  *  dom, memory, watch, settings: as site_connect.js keeps them from the start of the page
  *  held(why): by rules or settings nothing may leave now; null: again it may
- *  problem(why): a rule or a setting cannot be applied
+ *  problem(why, again): a rule or a setting cannot be applied; `again`: it was told, and who wants a snapshot may not know
  *  address(): of the page, by which rules are chosen; by default its own
  */
 const recordPage = (send, told, { dom, memory, watch, settings, held, problem, address }) => {
@@ -192,7 +192,7 @@ const recordPage = (send, told, { dom, memory, watch, settings, held, problem, a
     if (!going || policy === privacy.policy) return;
     const wasHeld = privacy.policy.pause !== null;
     privacy.policy = policy;
-    for (const why of policy.problems) if (!problems.has(why)) outside(() => problem(why));
+    for (const why of policy.problems) if (!problems.has(why)) outside(() => problem(why, false));
     policy.problems.forEach((why) => problems.add(why));
     if (policy.pause) return void hold(policy.pause);
     if (wasHeld) outside(() => held(null));
@@ -242,6 +242,7 @@ const recordPage = (send, told, { dom, memory, watch, settings, held, problem, a
 
   return {
     snapshot() {
+      for (const why of privacy.policy.problems) outside(() => problem(why, true));
       if (going && !privacy.policy.pause) snapshots.want();
     },
     stop,

@@ -12,7 +12,7 @@ const watch = new Watch(dom, memory);
 /** Return what begins to record: {settings, record()}; `record` needs the recorder's script, and returns what that does.
  *
  *  dataset: as attributes of site_connect.js's element · rules: the operator's, as a welcome has them
- *  send(text, snapshot), report(error), held(why), problem(why), address(): see recorder.js
+ *  send(text, snapshot), report(error), held(why), problem(why, again), address(): see recorder.js
  */
 window.site_connect_try = ({ dataset = {}, rules = { private: false, rules: [] }, send, report = console.error, ...told }) => {
   const settings = new Settings(dataset);

@@ -1,0 +1,51 @@
+"""Messages that a signal handler or a destructor publishes while its own thread is within `publish`. Pure.
+
+They cannot wait for that call, which cannot go on before they return. So they are kept, as they were: checked, and
+copied, for what they hold may be changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from fabric.errors import StateError
+from fabric.wire import Encoder, decode_body
+
+MAX_NESTED = 1_000
+"""That wait at most: handlers that come faster than the call that they interrupt ends, or a destructor in a loop."""
+
+Nested = tuple[bytes, Any, dict[str, Any] | None]
+"""The topic's prefix, the payload, and headers."""
+
+
+class NestedMessages:
+    """In the order they came. `keep` may interrupt any other method, in the same thread."""
+
+    def __init__(self, max_payload_bytes: int) -> None:
+        self._max_payload_bytes = max_payload_bytes
+        self._waiting: deque[Nested] = deque()
+        """The oldest first; at most `MAX_NESTED`."""
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def keep(self, prefix: bytes, payload: Any, headers: dict[str, Any] | None) -> None:
+        """Keep one; errors: LocalWireError for what cannot be sent, StateError when too many wait."""
+        if len(self._waiting) >= MAX_NESTED:
+            hint = f"{MAX_NESTED} messages of signal handlers and destructors wait for the publish they interrupt"
+            raise StateError("node", "publishing", "publish", hint)
+        # With an encoder for this one alone: the node's may be at work.
+        body = Encoder(0, self._max_payload_bytes).part(b"", 1, 0, payload, headers)
+        _, _, _, payload, read = decode_body(body, self._max_payload_bytes)
+        self._waiting.append((prefix, payload, dict(read) if read is not None else None))
+
+    def take(self) -> Iterator[Nested]:
+        """Take each from the front; those that come meanwhile, too."""
+        while self._waiting:
+            yield self._waiting.popleft()
+
+    def put_back(self, message: Nested) -> None:
+        """It could not be sent: it is the next again."""
+        self._waiting.appendleft(message)

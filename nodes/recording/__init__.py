@@ -1,0 +1,1 @@
+"""Recordings: messages in a file, with the times to play them again."""
