@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgpack  # type: ignore[import-untyped]
 
 from fabric.errors import InvalidFilter, RemoteWireError, expected
+from fabric.headers import RESERVED
 from fabric.payloads import MAX_NESTING, flaw
 from fabric.topics import validate_filter
 from fabric.wire import NO_HEADERS, PACKING_ERRORS, U64_MAX, Message
@@ -232,13 +233,9 @@ def pack(value: Any) -> bytes:
 
 
 def headers_of(headers: Mapping[str, Any]) -> bytes | None:
-    """Return headers as they are kept: without those that were about the way; None where there are no others."""
-    plain = {key: value for key, value in headers.items() if key not in WAY}
+    """Return headers as they are kept: without the fabric's own, about the way; None where there are no others."""
+    plain = {key: value for key, value in headers.items() if key not in RESERVED}
     return pack(plain) if plain else None
-
-
-WAY = frozenset({"moved", "retained", "held", "retain"})
-"""Headers that say how a message came; they mean nothing later."""
 
 
 def _message(kept: object) -> Message | None:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.errors import RemoteWireError
+from fabric.headers import RESERVED
 from fabric.protocol.histories import (
     PAGE_MSGS,
-    WAY,
     Hole,
     Kept,
     Question,
@@ -106,7 +106,7 @@ def test_every_payload_and_every_header_comes_back(payload: Any, headers: dict[s
     kept = Kept("t", 1, 1, 0, pack(payload), headers_of(headers))
     (message,) = page_from(page_to_map([kept], [], CURSOR, True)).messages
     assert pack(message.payload) == kept.payload
-    assert dict(message.headers) == {key: value for key, value in headers.items() if key not in WAY}
+    assert dict(message.headers) == {key: value for key, value in headers.items() if key not in RESERVED}
 
 
 @pytest.mark.parametrize(
