@@ -23,7 +23,7 @@ import contextlib
 import os
 import socket as plain_socket
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fabric.core.steering import Place
@@ -203,6 +203,17 @@ class Gate:
             return _REFUSED
         self._counts[place, prefix] += 1
         return Grant(granted, self._counts[place, prefix] == 1)
+
+    def wanted(self, user: bytes, prefixes: Sequence[bytes]) -> list[bytes]:
+        """A node wants what is retained: return of which prefixes it may have that, as if it subscribed to them."""
+        permissions = self._of_user(user)
+        found: list[bytes] = []
+        for prefix in prefixes:
+            granted = permissions.granted(prefix) if permissions is not None else ()
+            if not granted:
+                self.denied(Place.OUT, user, prefix)
+            found += granted or ((prefix,) if self.observe else ())
+        return found
 
     def cancelled(self, place: Place, descriptor: int, user: bytes, prefix: bytes) -> Grant:
         """A peer cancels. What it does not hold is nobody's loss."""

@@ -18,6 +18,8 @@ from fabric.broker import Broker
 from fabric.core import COMPILED
 from fabric.errors import RemoteWireError, expected
 from fabric.node.gaps import Forged, Gap, GapDetector
+from fabric.node.retained import LastKnown
+from fabric.protocol.retained import HELD, OWN, RETAIN, shown
 from fabric.protocol.stray import MARK
 from fabric.wire import NO_HEADERS, Message, decode_body, decode_topic, no_topic
 
@@ -135,6 +137,12 @@ class Receiver:
         if headers is not None and headers.get("cancelled") is True:
             self._on_notice(payload)
             return
+        if headers is not None and not OWN.isdisjoint(headers):
+            message = Message(topic, payload, publisher, number, sent_ns, headers)
+            if headers.get(HELD) is True and RETAIN in headers:
+                self._offer(message, subscriptions)
+                return
+            headers = shown(headers, as_retained=False) or None
         if headers is None and lasts.get(publisher) == number - 1:  # in order: a large one; no need to match again
             lasts[publisher] = number
             message = Message(topic, payload, publisher, number, sent_ns, NO_HEADERS)
@@ -164,6 +172,14 @@ class Receiver:
                 topic, publisher, number, now, item=message, awaits=awaits, sent_ns=sent_ns, size=size
             )
         )
+
+    def _offer(self, message: Message, subscriptions: Any) -> None:
+        """A publisher sent a value again, so that it is kept: old to all but those who want what is retained. Its
+        number says nothing of what may be missing.
+        """
+        for subscription in subscriptions:
+            if subscription.active and isinstance(subscription.handler, LastKnown):
+                self.call(subscription.handler.offer, message)
 
     def take_repaired(self, topic: str, publisher: int, part: bytes, now: float) -> bool:
         """Take a part that this node asked for; False for any other part, which is dropped.
