@@ -11,14 +11,16 @@ with a new nonce each time, and each attempt is judged by its own answers alone.
 
 A subscription may *want* retained values: a marker then says of which prefixes, and its attempt is complete only when
 all batches in front of the answers have come, too (`fabric.protocol.retained`): as many last ones as answers, and of
-each place as many as there are proxies that had so many. What is in them is not looked at here.
+each place as many as there are proxies that had so many. What is in them is not looked at here. Who wanted values once
+wants them again after a time away: when the connection to the own proxy was lost, or the link to another one in the
+same run. (Another run knows what it is told, and that comes live.)
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from fabric.protocol.retained import Batch, wanted_in_turn
@@ -81,7 +83,14 @@ class Acked:
     ack: Ack
 
 
-Effect = SendMarker | Acked | CoverageEvent
+@dataclass(frozen=True)
+class Renewed:
+    """What a subscription wants has come once more, long after its ack."""
+
+    subscription: int
+
+
+Effect = SendMarker | Acked | Renewed | CoverageEvent
 
 
 @dataclass
@@ -96,6 +105,8 @@ class _Waiting:
     """When its ack comes at the latest."""
     wanted: tuple[bytes, ...] = ()
     """Prefixes of the retained values that are to come before the ack."""
+    is_renewal: bool = False
+    """Its ack has been given."""
 
 
 @dataclass
@@ -145,6 +156,10 @@ class Coverage:
         """The newest generation that was acked; at most `_sent`. It says nothing while `_covered` is empty."""
         self._waiting: dict[int, _Waiting] = {}
         """Subscriptions whose ack has not been given."""
+        self._standing: dict[int, tuple[bytes, ...]] = {}
+        """What the subscriptions want that were acked. Until they end."""
+        self._away: set[Identity] = set()
+        """Proxies whose link was lost since they were covered, in that run. Emptied when all is asked for again."""
         self._attempts: dict[bytes, _Attempt] = {}
         """Open attempts by nonce, oldest first, at most `MAX_ATTEMPTS`. Emptied when the proxy changes."""
         self._covered: dict[str, str] = {}
@@ -207,9 +222,10 @@ class Coverage:
         return []
 
     def subscription_ended(self, subscription: int, now: float, why: str, *, denied: bool = False) -> list[Effect]:
-        """The subscription ends before its ack. denied: it is not allowed any more"""
+        """The subscription ends, perhaps before its ack. denied: it is not allowed any more"""
+        self._standing.pop(subscription, None)
         waiting = self._waiting.pop(subscription, None)
-        if waiting is None:
+        if waiting is None or waiting.is_renewal:
             return []
         return [Acked(subscription, Ack(False, (), self._missing, now - waiting.since, why, denied))]
 
@@ -268,6 +284,9 @@ class Coverage:
             self._renew = True
             self._repeat_s = REPEAT_FIRST_S
             self._next_marker = self._next_wanted = now
+        self._away |= set(self._covered.items()) - set(kept.items())
+        if not self._away.isdisjoint(linked.items()):
+            self._want_again(now)
         return self._change(kept, tuple(sorted(known - set(kept))))
 
     def proxy_lost(self, now: float) -> list[Effect]:
@@ -277,6 +296,7 @@ class Coverage:
         self._renew = True
         self._repeat_s = REPEAT_FIRST_S
         self._next_marker = self._next_wanted = now
+        self._want_again(now)
         return self._change({}, tuple(sorted({*self._covered, *self._missing})))
 
     def proxy_switched(self, now: float) -> None:
@@ -301,6 +321,13 @@ class Coverage:
         return effects
 
     # ── decisions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _want_again(self, now: float) -> None:
+        """Something may have been missed: have what is retained come once more."""
+        self._away.clear()
+        for subscription, wanted in self._standing.items():
+            renewal = _Waiting(0, now, now + self._ack_timeout_s, wanted, is_renewal=True)
+            self._waiting.setdefault(subscription, renewal)
 
     def _marker(self, now: float, wanted: Sequence[bytes] = ()) -> SendMarker:
         nonce = self._random_bytes(8)
@@ -352,8 +379,13 @@ class Coverage:
         for subscription, waiting in list(self._waiting.items()):
             if attempt.serves(waiting):
                 del self._waiting[subscription]
-                ack = Ack(True, self.covered, missing, now - waiting.since)
-                effects.append(Acked(subscription, ack))
+                if waiting.wanted:
+                    self._standing[subscription] = waiting.wanted
+                if waiting.is_renewal:
+                    effects.append(Renewed(subscription))
+                else:
+                    ack = Ack(True, self.covered, missing, now - waiting.since)
+                    effects.append(Acked(subscription, ack))
         return effects
 
     def _give_up(self, overdue: list[int], now: float) -> list[Effect]:
@@ -369,7 +401,11 @@ class Coverage:
                 self._forget_up_to(best.generation - 1)
                 self._renew = True
             if best is None or not best.serves(first):
-                effects += self.subscription_ended(overdue[0], now, self._reason())
+                if first.is_renewal:
+                    self._waiting[overdue[0]] = replace(first, deadline=now + self._ack_timeout_s)
+                    overdue = overdue[1:]
+                else:
+                    effects += self.subscription_ended(overdue[0], now, self._reason())
             overdue = [subscription for subscription in overdue if subscription in self._waiting]
         return effects
 

@@ -205,7 +205,11 @@ class Engine:
         self.subscriptions = Subscriptions(self._lock, self.receiver.broker)
         """What is subscribed, and whose ack has come."""
         self.retained = Retained(
-            self.receiver.call, self.subscriptions.is_active, self.receiver.refuse, self._tell_not_retained
+            self.receiver.call,
+            self.subscriptions.is_active,
+            self.receiver.refuse,
+            self._tell_not_retained,
+            lambda: self._coverage.wants,
         )
         """Retained values that subscriptions want. I/O thread."""
         self.on_question: Callable[[object], None] = lambda payload: None
@@ -342,7 +346,6 @@ class Engine:
             "started_late": detector.started_late,
             "held": len(up.reholding),
             "held_again": up.reholding.sent,
-            "retained": self.retained.offered,
             "evicted": detector.evicted,
             "failed_callbacks": receiver.failed_callbacks,
             "subscriptions": len(self.subscriptions),
@@ -581,6 +584,7 @@ class Engine:
         self._apply(self._interest.release(topic_filter))
         self._released.append(topic_filter)
         self._perform_coverage(self._coverage.subscription_ended(ident, now, why, denied=True))
+        self.retained.ended(ident)
         for fun in self.denied_funs:
             self.receiver.call(fun, topic_filter, why)
 
@@ -773,6 +777,8 @@ class Engine:
                     self._down.mark(nonce, wanted=wanted or None)
                 case coverage.Acked(ident, ack):
                     self._acknowledge(ident, ack)
+                case coverage.Renewed(ident):
+                    self.retained.acked(ident, is_ok=True, now=time.monotonic())
                 case CoverageEvent():
                     for fun in self.coverage_funs:
                         self.receiver.call(fun, effect)

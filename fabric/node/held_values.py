@@ -121,11 +121,11 @@ class HeldValues(Generic[K, T]):
         return list(self._held)
 
     def values(self, now: float) -> Iterator[tuple[K, Held[T]]]:
-        """Yield the topics that have a value, as they are at the moment of the call. cost: O(all)"""
-        return (each for each in self.known(now) if not each[1].is_clear)
+        """Return the topics that have a value, as they are when this is first asked. cost: O(all)"""
+        return ((topic, held) for topic, held in self.known(now) if not held.is_clear)
 
     def known(self, now: float) -> Iterator[tuple[K, Held[T]]]:
-        """The same with those that have a tombstone."""
+        """Yield all topics, those with a tombstone too, likewise."""
         for topic, held in list(self._held.items()):
             if not self._is_over(held, now):
                 yield topic, held

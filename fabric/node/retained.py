@@ -3,8 +3,8 @@ own local topics, and from publishers that send a value again.
 
 What is wanted is asked for by a marker (`fabric.node.coverage`). Until its ack the values are gathered, the newest of
 each topic over all proxies; with it they are delivered, oldest first, and then the ack. A topic of which something came
-live meanwhile that is not older is passed over, since what is set after the marker comes live. Only the I/O thread uses
-what is here.
+live meanwhile that is not older is passed over, since what is set after the marker comes live. After a time away all is
+asked for once more, and what is news is delivered. Only the I/O thread uses what is here.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def wanted_prefixes(topic_filter: str) -> tuple[bytes, ...]:
 
 
 class _Wish(NamedTuple):
-    """A subscription that waits for its ack, and for what comes before it."""
+    """A subscription that wants what is retained."""
 
     topic_filter: str
     handler: LastKnown
@@ -99,6 +99,7 @@ class Retained:
     is_active: whether a subscription has not ended
     refuse:    counts what cannot be read
     on_full:   called for a local message that is over the bounds, and so not kept
+    is_waiting: whether a subscription waits for what is gathered
     local:     where the values of local topics are kept
     clock:     monotonic time in seconds, for those
     """
@@ -109,59 +110,56 @@ class Retained:
         is_active: Callable[[int], bool],
         refuse: Callable[[RemoteWireError], None],
         on_full: Callable[[NotKept], None],
+        is_waiting: Callable[[], bool],
         local: HeldValues[str, Message] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._call, self._is_active, self._refuse, self._on_full = call, is_active, refuse, on_full
-        self._clock = clock
+        self._is_waiting, self._clock = is_waiting, clock
         self._wishes: dict[int, _Wish] = {}
-        """Subscriptions that wait, by id."""
+        """By the subscription's id, until it ends."""
         self._wanted: SubscriptionTrie[int] = SubscriptionTrie()
         """Their filters, with the same ids."""
         self._gathered: HeldValues[str, Message] = HeldValues(MAX_GATHERED, MAX_GATHERED_BYTES)
         """What the proxies have handed out, and some filter in `_wanted` matches. Empty while nobody waits."""
-        self._only: int | None = None
-        """The one subscription that has waited since `_gathered` was empty: all in it is for that one. None: several
-        have."""
         self._local: HeldValues[str, Message] = HeldValues() if local is None else local
         """The values of `~/…`."""
-        self.offered = 0
-        """Values that were found for a subscription, since the start."""
 
     # ── subscriptions ────────────────────────────────────────────────────────────────────────────────────────────
 
     def wanted(self, ident: int, topic_filter: str, handler: LastKnown) -> None:
-        """A subscription is made that wants what is retained; `acked` is to follow, or `ended`."""
-        self._only = None if self._wishes else ident
+        """A subscription is made that wants what is retained; `acked` is to follow, and `ended`."""
         self._wishes[ident] = _Wish(topic_filter, handler)
         self._wanted.add(topic_filter, ident)
 
     def acked(self, ident: int, *, is_ok: bool, now: float) -> None:
-        """The ack of a subscription has come: deliver what is to come before it."""
+        """What is to come before the ack of a subscription is here, or what was asked for once more: deliver it."""
         wish = self._wishes.get(ident)
         if wish is None:
             return
         if is_ok:
             of_node = scope(wish.topic_filter) == "local"
             self._offer(ident, wish, self._local if of_node else self._gathered, now)
-        self.ended(ident)
+        self._forget_gathered()
 
     def ended(self, ident: int) -> None:
-        """A subscription has ended, or has all it wanted."""
+        """A subscription has ended."""
         wish = self._wishes.pop(ident, None)
         if wish is not None:
             self._wanted.remove(wish.topic_filter, ident)
-            if not self._wishes:
-                self._gathered.clear()
+        self._forget_gathered()
+
+    def _forget_gathered(self) -> None:
+        if len(self._gathered) and not self._is_waiting():
+            self._gathered.clear()
 
     def _offer(self, ident: int, wish: _Wish, values: HeldValues[str, Message], now: float) -> None:
         found = [held for _, held in values.known(now)]
-        if ident != self._only or values is self._local:
+        if len(self._wishes) > 1 or values is self._local:
             chosen: SubscriptionTrie[int] = SubscriptionTrie()
             chosen.add(wish.topic_filter, 0)
             found = [held for held in found if chosen.match(held.value.topic)]
         found.sort(key=lambda held: held.stamp)
-        self.offered += sum(not held.is_clear for held in found)
         for held in found:
             if not self._is_active(ident):  # a handler may end it
                 return

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fabric import Ack, AsyncNode, Message, Node
+from tests.support.keys import KeyFolder
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import PATIENCE_S, mesh, until
 
@@ -181,3 +182,25 @@ def test_ten_thousand_come_at_once_and_in_order_of_time(two: Proxies) -> None:
         found = values(late, "t/#")
         assert list(found.values()) == list(range(10_000))
         assert time.monotonic() - since < PATIENCE_S
+
+
+def test_with_keys_each_is_given_what_it_may_read(tmp_path: Path) -> None:
+    roles = {
+        "setter": {"publish": ["open/#", "shut/#"]},
+        "reader": {"subscribe": ["open/#"]},
+        "other": {"publish": ["open/#"], "subscribe": ["#"]},
+    }
+    folder = KeyFolder(tmp_path / "keys", {"p1": "proxy", "a": "setter", "b": "reader", "c": "other"}, roles)
+    with folder.proxy("p1") as proxy, folder.node(proxy, "a") as setter, folder.node(proxy, "b") as reader:
+        setter.publish("open/1", 1, retain=True)
+        setter.publish("open/2", 1, retain=True)
+        setter.publish("shut/1", 1, retain=True)
+        until(lambda: settled(setter), "confirmed")
+        assert values(reader, "open/#") == {"open/1": 1, "open/2": 1}
+        refused = reader.wait_ack(reader.subscribe("shut/#", print, retained=True), PATIENCE_S)
+        assert refused.denied
+        with folder.node(proxy, "c") as other:
+            assert values(other, "#") == {"open/1": 1, "open/2": 1, "shut/1": 1}
+            other.publish("open/1", "newer", retain=True)
+            until(lambda: setter.stats()["held"] == 2, "the setter hears that its value is old")
+            assert values(reader, "open/1") == {"open/1": "newer"}

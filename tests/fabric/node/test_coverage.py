@@ -21,6 +21,7 @@ from fabric.node.coverage import (
     Coverage,
     CoverageEvent,
     Effect,
+    Renewed,
     SendMarker,
 )
 from fabric.protocol.retained import Batch
@@ -631,6 +632,61 @@ def test_many_other_markers_do_not_close_one_that_wants() -> None:
         node.subscribe()
     node.batches("p1", nonce=nonce)
     assert wanted in acked(node.answer("p1", nonce=nonce))
+
+
+def renewed(effects: list[Effect]) -> list[int]:
+    return [effect.subscription for effect in effects if isinstance(effect, Renewed)]
+
+
+def wanting(*names: str) -> tuple[Wishing, int]:
+    """A node at these proxies with one subscription that wants values, and has its ack."""
+    node = Wishing(*names)
+    wanted = node.want(b"a/")
+    node.batches(*node.proxies.runs)
+    assert acked(node.answer(*node.proxies.runs)) == [wanted]
+    return node, wanted
+
+
+def test_after_a_time_without_its_proxy_a_node_asks_once_more_without_another_ack() -> None:
+    node, wanted = wanting()
+    node.coverage.proxy_lost(node.now)
+    assert [marker.wanted for marker in node.markers(node.tick(0.3))] == [(b"a/",)]
+    node.batches("p1", "p2", "p3")
+    effects = node.answer("p1", "p2", "p3")
+    assert renewed(effects) == [wanted] and not acks(effects) and not node.coverage.wants
+
+
+def test_so_it_does_after_a_broken_link_but_not_for_another_run() -> None:
+    node, wanted = wanting()
+    del node.proxies.linked["p1", "p2"]
+    node.announce()
+    assert not node.coverage.wants
+    node.proxies.link_all("p2")
+    node.announce()
+    assert [marker.wanted for marker in node.markers(node.tick())] == [(b"a/",)]
+    node.batches("p1", "p2", "p3")
+    assert renewed(node.answer("p1", "p2", "p3")) == [wanted]
+    node.proxies.restart("p2")
+    node.announce()
+    node.proxies.link_all("p2")
+    node.announce()
+    assert not node.coverage.wants, "who comes back with nothing is told by publishers, and all hear it"
+
+
+def test_what_is_asked_for_once_more_is_asked_for_until_it_comes_or_nobody_wants_it() -> None:
+    node, wanted = wanting("p1")
+    node.coverage.proxy_lost(node.now)
+    for _ in range(5):
+        assert not renewed(node.tick(TIMEOUT_S)) and node.coverage.wants
+    node.coverage.proxy_lost(node.now)
+    node.tick(0.3)
+    node.batches("p1")
+    assert renewed(node.answer("p1")) == [wanted]
+    node.coverage.proxy_lost(node.now)
+    assert node.coverage.subscription_ended(wanted, node.now, "over") == []
+    assert not node.coverage.wants
+    node.coverage.proxy_lost(node.now)
+    assert not node.coverage.wants
 
 
 class Promise:

@@ -23,6 +23,7 @@ class World:
         self.got: dict[int, list[Message]] = {}
         self.handlers: dict[int, LastKnown] = {}
         self.ended: set[int] = set()
+        self.waiting: set[int] = set()
         self.refused: list[str] = []
         self.full: list[NotKept] = []
         self.retained = Retained(
@@ -30,6 +31,7 @@ class World:
             lambda ident: ident not in self.ended,
             lambda error: self.refused.append(error.kind),
             self.full.append,
+            lambda: bool(self.waiting),
             local,
             lambda: 0.0,
         )
@@ -38,12 +40,14 @@ class World:
         self.got[ident] = []
         handler = self.handlers[ident] = LastKnown(self.got[ident].append)
         self.retained.wanted(ident, topic_filter, handler)
+        self.waiting.add(ident)
         return handler
 
     def batch(self, *parts: bytes, age: float = 0.0, now: float = 0.0) -> None:
         self.retained.batch_came(Batch(b"n", 0, True, parts, (age,) * len(parts)), now)
 
     def told(self, ident: int, now: float = 0.0, *, is_ok: bool = True) -> list[tuple[str, Any]]:
+        self.waiting.discard(ident)
         self.retained.acked(ident, is_ok=is_ok, now=now)
         return [(message.topic, message.payload) for message in self.got[ident]]
 
@@ -151,6 +155,7 @@ def test_what_was_gathered_is_forgotten_when_nobody_waits_or_the_proxy_is_lost()
     assert world.told(1) == []
     world.want(2, "#")
     world.batch(retained_part("a", 7, 10, "kept"))
+    world.waiting.discard(2)
     world.retained.ended(2)
     world.want(3, "#")
     assert world.told(3) == []
@@ -188,6 +193,20 @@ def test_what_a_subscription_remembers_is_bounded() -> None:
     handler.offer(live("b", 10, "known"))
     handler.offer(live("a", 10, "forgotten"))
     assert [message.payload for message in got] == [1, 1, 1, "forgotten"]
+
+
+def test_what_is_asked_for_once_more_is_told_as_far_as_it_is_news() -> None:
+    world = World()
+    world.want(1, "#")
+    world.batch(*(retained_part(topic, 7, 10, topic) for topic in "abc"))
+    world.told(1)
+    world.waiting.add(1)
+    world.batch(retained_part("a", 7, 10, "a"), retained_part("b", 8, 11, "newer"), retained_part("c", 8, 11, None))
+    world.batch(retained_part("d", 8, 11, None), retained_part("e", 8, 12, "e", expires_s=5))
+    assert world.told(1, now=1.0)[3:] == [("b", "newer"), ("c", None), ("e", "e")]
+    assert all(message.headers == {"retained": True} for message in world.got[1])
+    world.waiting.add(1)
+    assert world.told(1) == world.told(1), "what was gathered is forgotten"
 
 
 # ── local topics ─────────────────────────────────────────────────────────────────────────────────────────────────────
