@@ -109,12 +109,13 @@ class Downlink:
         self._waiting += [b"\x01" + prefix for prefix in subscribe]
         self._waiting += [b"\x00" + prefix for prefix in cancel]
 
-    def mark(self, nonce: bytes, claims: Iterable[bytes] = ()) -> None:
+    def mark(self, nonce: bytes, claims: Iterable[bytes] = (), wanted: Iterable[bytes] | None = None) -> None:
         """Send a marker behind all subscriptions before it. `claims`: what the proxy gave up, and is held here.
+        `wanted`: prefixes of the retained values that are to come in front of its answers; None: none are.
 
         It leaves together with them: at each place on the way of an ack a thread is woken once instead of twice.
         """
-        self._waiting += self._said(encode_marker(self.token, nonce, None, claims))
+        self._waiting += self._said(encode_marker(self.token, nonce, None, claims, wanted))
         self.flush()
 
     def _said(self, control: bytes) -> list[bytes]:

@@ -208,6 +208,15 @@ class Membership:
         peer = self.peers.get(record.id) if record is not None else None
         return peer is not None and peer.record == record and (peer.proven or peer.vouched)
 
+    def heir(self) -> Record | None:
+        """Return a member that stays, as far as is known: what this proxy holds can be handed to it. None: nobody."""
+        found = [
+            peer.record
+            for peer in self.peers.values()
+            if peer.linked and not (peer.dead or peer.joining or peer.draining) and peer.leaving_at is None
+        ]
+        return min(found, key=lambda record: record.id, default=None)
+
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def marker_heard(self, record: Record, now: float) -> list[Effect]:
@@ -227,6 +236,7 @@ class Membership:
         if peer is None or peer.record != view.record:
             return effects
         peer.joining, peer.seeking = view.state == "joining", view.seeking
+        peer.draining = view.state == "draining"
         if not self._links_us(view):
             peer.linked_us_at = -inf
         for each in view.peers:

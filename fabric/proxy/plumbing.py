@@ -23,14 +23,17 @@ import zmq
 
 from fabric import sockets
 from fabric.core import COMPILED, steering
+from fabric.core.retained import MAX_BYTES, MAX_TOPICS
 from fabric.core.steering import Counts, Place
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
 from fabric.proxy.guard import Guard
 
 if COMPILED:
+    from fabric.core._retained import Table
     from fabric.core._switch import Switch
 else:
+    from fabric.core.retained import Table
     from fabric.core.switch import Switch
 
 SPIN_US = 100
@@ -45,6 +48,8 @@ class Plumbing:
     order; what libzmq refuses comes back as a report.
 
     own, news:       see `fabric.core.switch.Switch`; the relay subscribes to both
+    retained:        topics and bytes of values that are kept at most, see `fabric.core.retained.Table`
+    heard:           what else the relay subscribes to
     max_body_bytes:  largest body that publishers may send
     max_part_bytes:  largest part that is read from them at all: a larger one ends its connection
     queue_bytes:     while twice as much waits for slow readers, nothing is read of publishers
@@ -71,6 +76,8 @@ class Plumbing:
         queue_bytes: int = 0,
         stalled_ms: int = 0,
         guard: Guard | None = None,
+        retained: tuple[int, int] = (MAX_TOPICS, MAX_BYTES),
+        heard: Iterable[bytes] = (),
     ) -> None:
         self._queue_bytes, self._stalled_ms = queue_bytes, stalled_ms
         self._endpoints, self._guard = endpoints, guard
@@ -83,12 +90,15 @@ class Plumbing:
         """`stop` was called. Written by the control thread, read by the switch's when it ends."""
         self._thread = threading.Thread(target=self._run, name="fabric-switch", daemon=True)
         try:
-            self._open(own, news, hwm_msgs, max_body_bytes, max_part_bytes)
+            self._open(own, news, hwm_msgs, max_body_bytes, max_part_bytes, Table(*retained))
+            self.subscribe_relay((own, news, *heard))
         except BaseException:
             self.abandon()
             raise
 
-    def _open(self, own: bytes, news: bytes, hwm_msgs: int, max_body_bytes: int, max_part_bytes: int) -> None:
+    def _open(
+        self, own: bytes, news: bytes, hwm_msgs: int, max_body_bytes: int, max_part_bytes: int, retained: Table
+    ) -> None:
         self._reserve(self._endpoints.ingress)
         context, secret = self._context, None
         if self._guard is not None:
@@ -123,11 +133,11 @@ class Plumbing:
             spin_us=SPIN_US if _cores() > 1 else 0,
             gate=self._guard.gate if self._guard is not None else None,
             pause_bytes=2 * self._queue_bytes,
+            retained=retained,
         )
         self.queued = self._switch.queued
         """Returns the bytes that wait for slow readers. From any thread."""
         self._command = sockets.fast_send(self.control)
-        self.subscribe_relay((own, news))
 
     def _reserve(self, endpoint: str) -> None:
         """Find out now whether `in` can be bound: it is bound only when this proxy is a member."""
@@ -204,6 +214,18 @@ class Plumbing:
     def sweep(self) -> None:
         """Have the gate forget those who have left."""
         self._command(steering.SWEEP)
+
+    def age(self) -> None:
+        """Have the switch see to the retained values whose time is over."""
+        self._command(steering.AGE)
+
+    def claim_all(self, address: bytes) -> None:
+        """Tell another proxy the stamps of all retained values, see `steering.claim_all`."""
+        self._command(steering.claim_all(address))
+
+    def hand_over(self, address: bytes, back: bytes) -> None:
+        """Give another proxy all retained values, see `steering.hand_over`."""
+        self._command(steering.hand_over(address, back))
 
     def take_rules(self) -> None:
         """Judge by what the gate holds now."""

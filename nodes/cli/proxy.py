@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from fabric.core.retained import MAX_BYTES, MAX_TOPICS
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.errors import expected
 from fabric.identity.keys import Keys
@@ -90,6 +91,10 @@ class IpcMode(click.ParamType):  # type: ignore[type-arg]
               help="Cut off a subscriber that takes nothing for so long while something waits; 0: never.")  # fmt: skip
 @click.option("--max-payload", metavar="SIZE", type=Size(), default="8MiB", show_default=True,
               help="Largest payload; a larger one ends its connection.")  # fmt: skip
+@click.option("--retained-topics", metavar="N", type=click.IntRange(0), default=MAX_TOPICS, show_default=True,
+              help="Topics whose last value is kept for later subscribers, at most.")  # fmt: skip
+@click.option("--retained-bytes", metavar="N", type=click.IntRange(0), default=MAX_BYTES, show_default=True,
+              help="Bytes of these values at most, with 256 for each.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
 @click.option("--observe", is_flag=True,
               help="With --keys: let everything in, and only tell what would have been refused.")  # fmt: skip
@@ -115,6 +120,8 @@ def proxy(
     queue_bytes: int,
     stalled_s: float,
     max_payload: int,
+    retained_topics: int,
+    retained_bytes: int,
     as_json: bool,
     http: Http,
     log_json: bool,
@@ -166,6 +173,8 @@ def proxy(
                 queue_bytes=queue_bytes,
                 stalled_s=stalled_s,
                 max_payload_bytes=max_payload,
+                retained_topics=retained_topics,
+                retained_bytes=retained_bytes,
                 keys=_keys(keys, identity, name),
                 observe=observe,
                 on_audit=note,

@@ -518,6 +518,18 @@ def test_an_earlier_run_that_answers_a_new_marker_lives_after_all() -> None:
     assert hand.peer().record == OTHER and hand.peer().linked
 
 
+def test_what_it_holds_goes_to_a_linked_member_that_stays() -> None:
+    hand = Hand()
+    assert hand.membership.heir() is None
+    hand.membership.marker_heard(OTHER, hand.now)
+    assert hand.membership.heir() is None, "it is not linked"
+    for state, heir in (("joining", None), ("member", OTHER), ("draining", None), ("member", OTHER)):
+        hand.link(state=state)
+        assert hand.membership.heir() == heir
+    hand.membership.view_heard(view_of(OTHER, "gone"), hand.now)
+    assert hand.membership.heir() is None
+
+
 def test_a_new_run_starts_unlinked() -> None:
     hand = Hand()
     hand.membership.marker_heard(OTHER, hand.now)
