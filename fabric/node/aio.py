@@ -20,7 +20,7 @@ import contextlib
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,6 +29,8 @@ from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, State
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.gaps import Gap
 from fabric.node.node import Node, NodeState
+from fabric.protocol.histories import KEEPER, Since, refuse_both
+from fabric.protocol.retained import NotKept
 from fabric.wire import Message
 
 T = TypeVar("T")
@@ -210,19 +212,49 @@ class AsyncNode:
         """As for `Node`; errors: StateError before `open`."""
         return self.node.state
 
-    async def subscribe(self, topic_filter: str, *, max_queued_msgs: int | None = None) -> AsyncSubscription:
-        """Subscribe, and return the messages as an async iterator. Does not wait for the ack. Errors as for `Node`."""
+    async def subscribe(
+        self,
+        topic_filter: str,
+        *,
+        max_queued_msgs: int | None = None,
+        retained: bool = False,
+        since: Since = None,
+        keeper: str = KEEPER,
+    ) -> AsyncSubscription:
+        """Subscribe, and return the messages as an async iterator. Does not wait for the ack. Errors as for `Node`.
+
+        retained: as for `Node`: what is retained is in the queue when the ack comes. What does not fit is dropped, so
+                  make room for all with `max_queued_msgs`
+        since:    begin with what keepers have, see `Node.subscribe`; a history waits for room in the queue
+        """
         node = self.node
         limit = self._max_queued_msgs if max_queued_msgs is None else max_queued_msgs
         if limit < 1:
             raise ValueError(expected("max_queued_msgs", limit, "at least 1"))
         subscription = AsyncSubscription(self, topic_filter, limit)
         acknowledge = subscription._acknowledge
-        subscription.id = node.subscribe(
-            topic_filter, subscription._take, lambda ack: self._hand_over(lambda: acknowledge(ack))
-        )
+
+        def acked(ack: Ack) -> None:
+            self._hand_over(lambda: acknowledge(ack))
+
+        if since is None:
+            subscription.id = node.subscribe(topic_filter, subscription._take, acked, retained=retained)
+        else:
+            refuse_both(retained, since)
+            subscription.id = node.catch_up(
+                topic_filter, subscription._take, acked, since, keeper=keeper, room=lambda: limit - subscription.queued
+            )
         self._subscriptions[subscription.id] = subscription
         return subscription
+
+    async def history(
+        self, topic_filter: str, *, since: Since = None, limit: int | None = None, keeper: str = KEEPER
+    ) -> AsyncIterator[Message]:
+        """Yield the messages that keepers have, oldest first; see `Node.history`. Pages are waited for in a thread."""
+        kept = self.node.history(topic_filter, since=since, limit=limit, keeper=keeper)
+        while taken := await asyncio.wrap_future(_in_thread(lambda: list(itertools.islice(kept, TURN_MSGS)))):
+            for message in taken:
+                yield message
 
     async def unsubscribe(self, subscription: AsyncSubscription) -> None:
         """End a subscription; its iterator ends, and what waits in its queue is let go. KeyError if it has ended."""
@@ -231,7 +263,15 @@ class AsyncNode:
         subscription._queue.clear()
         subscription._end("unsubscribed before the ack")
 
-    async def publish(self, topic: str, payload: Any, headers: dict[str, Any] | None = None) -> int:
+    async def publish(
+        self,
+        topic: str,
+        payload: Any,
+        headers: dict[str, Any] | None = None,
+        *,
+        retain: bool = False,
+        expires_s: float | None = None,
+    ) -> int:
         """Send one message, and return its number; see `Node.publish`. Never blocks the loop.
 
         What can be sent at once is sent here. What has to wait, for a connection or for room, waits in a thread, and
@@ -244,10 +284,10 @@ class AsyncNode:
             await asyncio.sleep(0)
         if self._begun == self._done:
             try:
-                return node.publish(topic, payload, headers, timeout_s=0)
+                return node.publish(topic, payload, headers, timeout_s=0, retain=retain, expires_s=expires_s)
             except (HighWaterMarkReached, NotConnected):
                 pass
-        return await self._in_turn(lambda: node.publish(topic, payload, headers))
+        return await self._in_turn(lambda: node.publish(topic, payload, headers, retain=retain, expires_s=expires_s))
 
     async def publish_many(self, messages: Iterable[tuple[str, Any]]) -> int:
         """Send messages, each (topic, payload), in their order; return how many. See `Node.publish_many`.
@@ -301,6 +341,10 @@ class AsyncNode:
     def on_coverage(self, fun: Callable[[CoverageEvent], object]) -> None:
         """Have `fun(event)` called in the loop when coverage changes."""
         self.node.on_coverage(lambda event: self._tell(fun, event))
+
+    def on_not_retained(self, fun: Callable[[NotKept], object]) -> None:
+        """Have `fun(told)` called in the loop for each value that this node has set and that is not kept."""
+        self.node.on_not_retained(lambda told: self._tell(fun, told))
 
     def on_drop(self, fun: Callable[[Dropped], object]) -> None:
         """Have `fun(dropped)` called in the loop when a queue was full, once for all since the loop last looked."""

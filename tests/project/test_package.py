@@ -32,7 +32,17 @@ def run(*command: str | Path, cwd: Path, code: int = 0, **variables: str) -> str
     return done.stdout
 
 
-BORROWED = ("click", "zmq", "pyzmq.libs", "msgpack", "sqlalchemy", "typing_extensions.py")
+BORROWED = (
+    "click",
+    "zmq",
+    "pyzmq.libs",
+    "msgpack",
+    "sqlalchemy",
+    "alembic",
+    "mako",
+    "markupsafe",
+    "typing_extensions.py",
+)
 """What it depends on, for frame nodes, too. (sqlalchemy asks for greenlet only where it is asynchronous.)"""
 TRAPS = (
     "tests/test_trap.py",
@@ -139,7 +149,9 @@ def test_the_source_archive_holds_the_two_packages_and_what_builds_them(built: P
     with tarfile.open(archive) as files:
         names = {member.name.partition("/")[2] for member in files.getmembers() if member.isfile()}
     told = {name for name in names if ".egg-info/" in name}
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "fabric/core").glob("*.p[xy][xd]")}
+    sources = {
+        str(path.relative_to(ROOT)) for end in ("pyx", "pxd", "hpp") for path in (ROOT / "fabric/core").glob(f"*.{end}")
+    }
     assert names - told == packaged | sources | {*SOURCES, "PKG-INFO", "setup.cfg"}
     assert archive.stat().st_size < 2_000_000
 
