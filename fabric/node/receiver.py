@@ -209,8 +209,10 @@ class Receiver:
         except RemoteWireError as error:
             self.refuse(error)
             return False
-        if of != publisher or (headers is not None and headers.get("tail") is True):
+        if of != publisher or (headers is not None and (headers.get("tail") is True or HELD in headers)):
             return False
+        if headers is not None and not OWN.isdisjoint(headers):
+            headers = shown(headers, as_retained=False) or None
         is_new = may_be_new and number > self.detector.lasts(topic).get(publisher, number) >= 0
         if is_new or self.detector.lacks(topic, publisher, number):
             self.repaired += is_new

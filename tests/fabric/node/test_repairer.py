@@ -244,3 +244,14 @@ def test_what_a_store_lacks_and_nobody_has_any_more_is_told(mesh: Proxies, stack
     messages.wait_for(lambda items: items[-1].number == 100, "the last")
     assert (gap.first, gap.reason) == (5, "too old")
     assert [each.number for each in messages.items] == list(range(gap.last + 1, 101))
+
+
+def test_a_retained_message_that_was_lost_comes_as_any_other(mesh: Proxies, stack: contextlib.ExitStack) -> None:
+    heard = hear(stack, mesh[1].base)
+    node = publisher(stack, mesh[0].base)
+    heard.messages.wait(1)
+    with losing(node):
+        node.publish("lossy/a", "kept", {"mine": 1}, retain=True)
+    node.publish("lossy/a", None, retain=True)
+    messages = heard.messages.wait(3)
+    assert [(each.payload, dict(each.headers)) for each in messages[1:]] == [("kept", {"mine": 1}), (None, {})]
