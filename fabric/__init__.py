@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fabric.node import histories
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.gaps import Gap
 from fabric.node.node import Node, NodeState
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from fabric.node.aio import AsyncNode, AsyncSubscription
 
 __all__ = ["Ack", "AsyncNode", "AsyncSubscription", "CoverageEvent", "Gap", "Message", "Node", "NodeState", "Proxy"]
+
+
+def _reader_of(node: Node) -> histories.Reader:
+    # Services are imported when somebody asks for a history.
+    from fabric.services.histories import Histories
+
+    return Histories(node)
+
+
+histories.provide(_reader_of)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import lab
 from benchmarks.peers import aims
-from benchmarks.peers.clients import RIVALS, ROWS, client_class
+from benchmarks.peers.clients import KEEPING_RIVALS, RIVALS, ROWS, client_class
 from benchmarks.peers.figures import Results, Work
 from benchmarks.peers.plots import draw
 from benchmarks.peers.summary import summary
@@ -115,7 +115,7 @@ def _cell(work: Work, setting: str, peer: str) -> str:
         ""
         if ratio is None
         else f" (x {times(ratio)})"
-        if ratio >= 1 or peer not in RIVALS
+        if ratio >= 1 or peer not in (*RIVALS, *KEEPING_RIVALS)
         else f" (**x {times(ratio)}**)"
     )
     loss = f" †{figures.loss:.2%}" if figures.loss else ""
@@ -140,7 +140,7 @@ def _notes(work: Work) -> Iterator[str]:
 def _ahead(work: Work) -> Iterator[str]:
     """Which peers are ahead somewhere, by how much, and why; a reason that several share once."""
     found: dict[str, list[str]] = {}
-    for peer in RIVALS:
+    for peer in (*RIVALS, *KEEPING_RIVALS):
         ratios = {setting: work.ratio(setting, peer) for setting in work.settings}
         ahead = {setting: 1 / ratio for setting, ratio in ratios.items() if ratio is not None and ratio < 1 / MARGIN}
         if ahead:

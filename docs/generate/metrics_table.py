@@ -12,6 +12,8 @@ TITLES = {
     "node": "Node",
     "frame": "Frame node",
     "store": "Store of a frame node",
+    "keep": "Keeper",
+    "kept": "Store of a keeper",
     "page": "Page host",
     "agent": "Agent",
     "gateway": "Gateway",

@@ -311,6 +311,7 @@ cdef class Intake:
     cdef int filled  # items taken
     cdef bint drained  # nothing waited behind the last one
     cdef int stale  # the routes were emptied: set by any thread, cleared by the I/O thread, which empties the table
+    cdef readonly uint64_t emptied
     cdef readonly uint64_t received
     cdef readonly uint64_t unmatched
 
@@ -440,6 +441,7 @@ cdef class Intake:
                 if error == EINTR:
                     continue
                 self.drained = True
+                self.emptied += 1
                 break
             flags = DONTWAIT
             item.data = <const uint8_t *>zmq_msg_data(&item.part)

@@ -10,7 +10,7 @@ descriptor then says nothing of it: so a socket that was sent at is read once be
 
 from libc.errno cimport EAGAIN, EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strerror
 from libcpp.deque cimport deque
 from libcpp.string cimport string
@@ -35,8 +35,10 @@ from fabric.core._libzmq cimport (
     zmq_msg_get,
     zmq_msg_gets,
     zmq_msg_init,
+    zmq_msg_init_data,
     zmq_msg_init_size,
     zmq_msg_more,
+    zmq_msg_move,
     zmq_msg_recv,
     zmq_msg_send,
     zmq_msg_size,
@@ -60,6 +62,16 @@ cdef extern from "<poll.h>" nogil:
     int poll(pollfd *items, unsigned long count, int timeout_ms)
     short POLLIN
 
+cdef extern from *:
+    """
+    static inline int64_t fabric_read(int64_t *at) { return __atomic_load_n(at, __ATOMIC_RELAXED); }
+    static inline int64_t fabric_add(int64_t *at, int64_t more) {
+        return __atomic_add_fetch(at, more, __ATOMIC_ACQ_REL);
+    }
+    """
+    int64_t fabric_read(int64_t *) noexcept nogil
+    int64_t fabric_add(int64_t *, int64_t) noexcept nogil
+
 ctypedef unsigned char byte
 
 cdef enum:
@@ -72,6 +84,7 @@ cdef enum:
     MAX_ENDPOINT = 1024
     SLEEP_MS = 5000  # at most; a belt: a wake-up that got lost would cost no more than this
     MAX_NOTES = 200  # denials a second that the gate is told of; each takes the GIL
+    PAUSE_MS = 2  # how often it looks whether publishers may go on
     ROUNDS = 16  # under load, so many of them between two looks at sockets that were sent at
 
 assert [place.value for place in steering.Place] == list(range(PLACES)) and len(steering.KINDS) == KINDS
@@ -79,11 +92,14 @@ cdef int BURST = steering.BURST
 cdef int SLICE = steering.SLICE
 cdef size_t MAX_TOURS = steering.MAX_TOURS, SWEPT_AT_ONCE = steering.SWEPT_AT_ONCE
 cdef uint64_t MAX_AHEAD = steering.MAX_AHEAD
+cdef uint64_t MAX_AHEAD_BYTES = steering.MAX_AHEAD_BYTES
+cdef uint64_t WEIGH_BYTES = steering.WEIGH_BYTES
+cdef uint64_t PART_BYTES = steering.PART_BYTES
 cdef size_t TOPIC_LIMIT = MAX_TOPIC_BYTES
 cdef size_t SLASH_LIMIT = MAX_LEVELS - 1
 cdef int ETERM = zmq.ETERM
 cdef int ENOTSOCK = zmq.ENOTSOCK
-assert SYSTEM == (b"$fabric/service/", b"$fabric/who/", b"$inbox/", b"$site_connect/")
+assert SYSTEM == (b"$fabric/service/", b"$fabric/who/", b"$inbox/", b"$repair/", b"$site_connect/")
 assert (WHO, PROXY, ASK) == (b"$fabric/who", b"$fabric/proxy/", b"/ask")
 
 assert retained_values.SHARED == b"$fabric/retained\0"
@@ -132,7 +148,7 @@ cdef bint may_be_published(const byte *topic, size_t size) noexcept nogil:
     """A topic that begins with `$`, see `entry.SYSTEM`."""
     if begins_with(topic, size, b"$inbox/", 7) or begins_with(topic, size, b"$site_connect/", 14):
         return True
-    if begins_with(topic, size, b"$fabric/service/", 16):
+    if begins_with(topic, size, b"$fabric/service/", 16) or begins_with(topic, size, b"$repair/", 8):
         return True
     if begins_with(topic, size, b"$fabric/who", 11):
         return size == 11 or topic[11] == c"/"
@@ -140,7 +156,9 @@ cdef bint may_be_published(const byte *topic, size_t size) noexcept nogil:
         return size >= 18 and memcmp(topic + size - 4, b"/ask", 4) == 0
     if not begins_with(topic, size, b"$ack/", 5):
         return False
-    return topic[size - 2] == c"/" and (topic[size - 1] == c"w" or topic[size - 1] == c"q")
+    return topic[size - 2] == c"/" and (
+        topic[size - 1] == c"w" or topic[size - 1] == c"q" or topic[size - 1] == c"p"
+    )
 
 
 cdef int judge(const byte *part, size_t size, size_t max_body) noexcept nogil:
@@ -281,6 +299,33 @@ def read_marker(bytes part):
     return Marker(token[:token_size], nonce[:nonce_size], tuple(<bytes>each for each in wanted), wanted_at)
 
 
+# ── what waits for slow readers ──────────────────────────────────────────────────────────────────────────────────
+
+cdef struct Load:
+    int64_t bytes  # that weighed parts stand for which libzmq has not let go of; any thread of libzmq's takes from it
+    int64_t holders  # these parts, and the switch: the last one frees this
+
+
+cdef struct Weight:
+    zmq_message held  # the part itself
+    Load *load
+    int64_t bytes  # that it stands for
+
+
+cdef void let_go(Load *load, int64_t weight) noexcept nogil:
+    fabric_add(&load.bytes, -weight)
+    if fabric_add(&load.holders, -1) == 0:
+        free(load)
+
+
+cdef void unweigh(void *data, void *weight) noexcept nogil:
+    """libzmq has let go of a weighed part. In whatever thread."""
+    cdef Weight *found = <Weight *>weight
+    let_go(found.load, found.bytes)
+    zmq_msg_close(&found.held)
+    free(found)
+
+
 # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 cdef struct Answer:
@@ -320,7 +365,14 @@ cdef class Switch:
     cdef uint64_t octets[STREAMS]
     cdef uint64_t refused[KINDS]
     cdef int64_t prefixes[PLACES]
-    cdef uint64_t answered, told
+    cdef uint64_t answered, told, told_bytes
+    cdef Load *load
+    cdef uint64_t unweighed  # bytes since a part was last weighed
+    cdef uint64_t weigh_at  # of these, when the next one is
+    cdef uint64_t chance  # of a generator of numbers, never 0
+    cdef int64_t pause_bytes
+    cdef int pull_descriptor
+    cdef bint paused  # too much is queued: nothing is read of publishers
     cdef Table retained
     cdef CTable *table  # of `retained`
     cdef deque[CErrand *] errands  # each is given one batch in turn
@@ -333,14 +385,18 @@ cdef class Switch:
     cdef int notes  # in it
     cdef bint ended
     cdef int failure  # errno that ends the loop
-    cdef public uint64_t heard
+    cdef public uint64_t heard, heard_bytes
 
-    def __cinit__(
-        self, places, *, bytes own, bytes news, size_t max_body_bytes, int64_t spin_us, gate=None, Table retained=None
-    ):
+    def __cinit__(self, places, *, bytes own, bytes news, size_t max_body_bytes, int64_t spin_us, gate=None,
+                  int64_t pause_bytes=0, Table retained=None):
         cdef int i
         self.retained = Table() if retained is None else retained
         self.table = self.retained.table
+        self.load = <Load *>calloc(1, sizeof(Load))
+        if self.load == NULL:
+            raise MemoryError
+        self.load.holders = 1
+        self.chance, self.pause_bytes = 0x9E3779B97F4A7C15, pause_bytes
         self.keep = tuple(places)
         if len(self.keep) != PLACES:
             raise ValueError(f"invalid sockets: expected {PLACES}, not {len(self.keep)}")
@@ -349,6 +405,7 @@ cdef class Switch:
             self.items[i].fd = self.keep[i].getsockopt(zmq.FD)
             self.items[i].events = POLLIN
             self.ready[i] = True
+        self.pull_descriptor = self.items[PULL].fd
         self.own, self.news = own, news
         self.own_prefix, self.own_size = <const byte *><const char *>self.own, len(own)
         self.news_prefix, self.news_size = <const byte *><const char *>self.news, len(news)
@@ -363,6 +420,8 @@ cdef class Switch:
         cdef CErrand *errand
         for i in range(PLACES):
             free(self.answers[i].head)
+        if self.load != NULL:
+            let_go(self.load, 0)
         while not self.errands.empty():
             errand = self.errands.front()
             self.errands.pop_front()
@@ -378,7 +437,12 @@ cdef class Switch:
             {"out": self.prefixes[OUT], "link": self.prefixes[LINK], "guest": self.prefixes[GUEST]},
             self.answered,
             {**self.retained.figures(), "tours": self.errands.size()},
+            self.queued(),
         )
+
+    def queued(self):
+        """See the twin."""
+        return fabric_read(&self.load.bytes)
 
     def run(self):
         """See the twin. Never takes the GIL."""
@@ -389,8 +453,9 @@ cdef class Switch:
     cdef void loop(self) noexcept nogil:
         cdef int i, rounds = 0
         while True:
+            self.pause_or_go_on()
             for i in range(PLACES):
-                if self.ready[i] and not self.turned_away[i]:
+                if self.may_read(i):
                     self.read(i)
                     if self.ended or self.failure:
                         return
@@ -401,12 +466,24 @@ cdef class Switch:
             self.tell_of_retained()
             self.wait()
 
+    cdef bint may_read(self, int place) noexcept nogil:
+        return self.ready[place] and not self.turned_away[place] and not (self.paused and place == PULL)
+
     cdef bint is_any_ready(self) noexcept nogil:
         cdef int i
         for i in range(PLACES):
-            if self.ready[i] and not self.turned_away[i]:
+            if self.may_read(i):
                 return True
         return False
+
+    cdef void pause_or_go_on(self) noexcept nogil:
+        cdef bint paused = 0 < self.pause_bytes < fabric_read(&self.load.bytes)
+        if paused == self.paused or self.turned_away[PULL]:
+            return
+        self.paused = paused
+        # Meanwhile poll passes it over; its descriptor says nothing of what came before.
+        self.items[PULL].fd = -1 if paused else self.pull_descriptor
+        self.ready[PULL] = True
 
     cdef bint look_where_it_sent(self) noexcept nogil:
         """Have those read next that were sent at; whether there are any."""
@@ -429,6 +506,9 @@ cdef class Switch:
             if self.spin():
                 return
         if self.look_where_it_sent():
+            return
+        if self.paused:
+            self.ask(PAUSE_MS)
             return
         self.sleeps += 1
         if not self.ask(SLEEP_MS):
@@ -540,6 +620,7 @@ cdef class Switch:
 
     cdef void say(self, zmq_message *part) noexcept nogil:
         self.count(OUT_STREAM, zmq_msg_size(part))
+        self.weigh(part)
         if self.used[LINK]:
             self.send_copy(LINK, part)
         self.offer_guests(part)
@@ -558,8 +639,35 @@ cdef class Switch:
             data, size, self.news_prefix, self.news_size
         ):
             self.tell(RELAY, data, size, False)
+        self.weigh(part)
         self.offer_guests(part)
         self.send(OUT, part)
+
+    cdef void weigh(self, zmq_message *part) noexcept nogil:
+        """Now and then, put into this part's place one that tells when libzmq lets go of it."""
+        cdef Weight *weight
+        cdef size_t size = zmq_msg_size(part)
+        self.unweighed += size + PART_BYTES
+        if self.unweighed < self.weigh_at:
+            return
+        weight = <Weight *>malloc(sizeof(Weight))
+        if weight == NULL:
+            return  # the next one stands for this, too
+        zmq_msg_init(&weight.held)
+        zmq_msg_move(&weight.held, part)
+        weight.load, weight.bytes = self.load, <int64_t>self.unweighed
+        if zmq_msg_init_data(part, zmq_msg_data(&weight.held), size, unweigh, weight) < 0:
+            zmq_msg_init(part)
+            zmq_msg_move(part, &weight.held)
+            free(weight)
+            return
+        fabric_add(&self.load.bytes, weight.bytes)
+        fabric_add(&self.load.holders, 1)
+        # By chance, or a stream of parts that take turns would be weighed by one kind of them. xorshift64.
+        self.chance ^= self.chance << 13
+        self.chance ^= self.chance >> 7
+        self.chance ^= self.chance << 17
+        self.unweighed, self.weigh_at = 0, WEIGH_BYTES // 2 + self.chance % WEIGH_BYTES
 
     cdef void offer_guests(self, zmq_message *part) noexcept nogil:
         if self.used[GUEST]:
@@ -952,7 +1060,10 @@ cdef class Switch:
     cdef void tell(self, int place, const byte *data, size_t size, bint always) noexcept nogil:
         cdef zmq_message report
         cdef byte *at
-        if not always and self.told - self.heard > MAX_AHEAD and self.told > self.heard:
+        if not always and (
+            (self.told > self.heard and self.told - self.heard > MAX_AHEAD)
+            or (self.told_bytes > self.heard_bytes and self.told_bytes - self.heard_bytes > MAX_AHEAD_BYTES)
+        ):
             self.refused[FLOODED] += 1
             return
         if zmq_msg_init_size(&report, size + 1) < 0:
@@ -962,6 +1073,7 @@ cdef class Switch:
         at[0] = <byte>place
         memcpy(at + 1, data, size)
         self.told += 1
+        self.told_bytes += size + 1
         self.send(CONTROL, &report)
         zmq_msg_close(&report)
 

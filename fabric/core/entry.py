@@ -12,8 +12,9 @@ import msgpack  # type: ignore[import-untyped]
 from fabric.errors import RemoteWireError
 from fabric.wire import CONTROL_BYTE, decode_topic
 
-SYSTEM = (b"$fabric/service/", b"$fabric/who/", b"$inbox/", b"$site_connect/")
-"""Where publishers may send though it begins with `$`; and watermarks and questions, see `_may_be_published`."""
+SYSTEM = (b"$fabric/service/", b"$fabric/who/", b"$inbox/", b"$repair/", b"$site_connect/")
+"""Where publishers may send though it begins with `$`; and watermarks, questions, and what somebody lost, see
+`_may_be_published`."""
 WHO = b"$fabric/who"
 ASK, PROXY = b"/ask", b"$fabric/proxy/"
 """Questions to the nodes of a proxy: `PROXY`, its id, `ASK`. What a proxy says of itself, on `PROXY` and its id, comes
@@ -140,4 +141,4 @@ def _may_be_published(raw: bytes) -> bool:
     """Answers and announcements come from proxies; a bell never leaves its node."""
     if raw.startswith(PROXY):
         return raw.endswith(ASK, len(PROXY))
-    return raw == WHO or raw.startswith(SYSTEM) or (raw.startswith(b"$ack/") and raw.endswith((b"/w", b"/q")))
+    return raw == WHO or raw.startswith(SYSTEM) or (raw.startswith(b"$ack/") and raw.endswith((b"/w", b"/q", b"/p")))

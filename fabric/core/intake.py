@@ -11,7 +11,6 @@ hold it, and its twin, against them on any bytes, in any order.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import Any, Protocol
 
@@ -64,6 +63,8 @@ class Intake:
         """Parts, of whatever kind."""
         self.unmatched = 0
         """Messages that a prefix let through and no filter here matches."""
+        self.emptied = 0
+        """How often nothing was left to be read. The compiled one sees that each time, this one where it waited."""
 
     def forget_routes(self) -> None:
         """The routes were emptied: by any thread. Nothing to do here, where they are asked each time."""
@@ -87,13 +88,16 @@ class Intake:
                 if waits is not None and not waits():
                     time.sleep(pause_s)
         except zmq.Again:
+            self.emptied += 1
             return False
         return True
 
     def drain(self, socket: Socket, limit: int) -> None:
         """Take what waits to be read, at most `limit` parts. Waits for nothing."""
-        with contextlib.suppress(zmq.Again):
+        try:
             self._take(lambda: socket.recv(zmq.NOBLOCK), limit)
+        except zmq.Again:
+            self.emptied += 1
 
     def take(self, part: bytes) -> None:
         """Take one part."""

@@ -48,6 +48,12 @@ subscription or cancel that libzmq may have taken for another peer's, see `fabri
 
 MAX_AHEAD = 10_000
 """Reports that the control thread has not read yet, from which on only subscriptions and cancels are told."""
+MAX_AHEAD_BYTES = 64 * 1024 * 1024
+"""The same, by the bytes of these reports."""
+WEIGH_BYTES = 16 * 1024
+"""What waits to be sent is weighed so often, on average: one part, chosen by chance, stands for so many bytes."""
+PART_BYTES = 96
+"""What a part costs beside its bytes, while it waits."""
 BURST = 128
 """Parts taken from one socket before the others have their turn."""
 SLICE = 4
@@ -68,6 +74,7 @@ class Counts(NamedTuple):
     prefixes:      subscribed and not cancelled since, at `out`, `link` and `guest`. A stray cancel counts, too
     answered:      markers answered by the switch itself
     retained:      see `retained.Table.figures`; and `tours` that are under way
+    queued:        bytes that wait here for slow readers, about; a part that waits for several counts once
     """
 
     parts: Mapping[str, int]
@@ -76,6 +83,7 @@ class Counts(NamedTuple):
     prefixes: Mapping[str, int]
     answered: int
     retained: Mapping[str, int]
+    queued: int = 0
 
 
 # --- commands

@@ -26,6 +26,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from random import randrange
 from typing import NamedTuple
 
 import zmq
@@ -35,9 +36,22 @@ from fabric.core import steering
 from fabric.core.entry import is_control, read_marker, refusal, with_wanted
 from fabric.core.gate import Gate
 from fabric.core.retained import SHARED, Table, Tour, looks_retained
-from fabric.core.steering import BURST, MAX_AHEAD, MAX_TOURS, SLICE, SWEPT_AT_ONCE, Counts, Place
+from fabric.core.steering import (
+    BURST,
+    MAX_AHEAD,
+    MAX_AHEAD_BYTES,
+    MAX_TOURS,
+    PART_BYTES,
+    SLICE,
+    SWEPT_AT_ONCE,
+    WEIGH_BYTES,
+    Counts,
+    Place,
+)
 
 _ALL = tuple(Place)
+PAUSE_MS = 2
+"""How often it looks whether publishers may go on."""
 _RETAINED = SHARED[:-1]
 """What proxies tell each other of retained values begins so, and goes no further."""
 
@@ -64,6 +78,11 @@ class Switch:
     max_body_bytes: largest body of a publisher's part
     spin_us:        how long it may look for more before it sleeps; 0: never. This twin never does
     gate:           judges what enters, and what is held at `out` and `guest`, which are XPUB_MANUAL then; None: no keys
+    pause_bytes:    while more than that is queued, nothing is read of publishers, who wait; 0: never
+
+    How what is queued is known: libzmq counts messages, not bytes, and tells neither. So a part is wrapped now and then
+    before it is sent, and stands for all bytes since the one before; when the last reader has it, libzmq lets go of it,
+    and that much is queued no more. A long queue holds many of these.
     retained:       where retained values are kept; the switch's from now on
     """
 
@@ -76,11 +95,17 @@ class Switch:
         max_body_bytes: int,
         spin_us: int,
         gate: Gate | None = None,
+        pause_bytes: int = 0,
         retained: Table | None = None,
     ) -> None:
         self._table = retained if retained is not None else Table()
         self._errands = deque[_Errand]()
         """Each is given one batch in turn."""
+        self._pause_bytes = pause_bytes
+        self._unweighed, self._weigh_at = 0, 0
+        """Bytes since a part was last weighed, and those at which the next one is."""
+        self._weighed: deque[tuple[zmq.MessageTracker, int]] = deque()
+        """Parts that were weighed, and for how much each stands; those libzmq has let go of are taken out."""
         self._places = tuple(places)
         self._gate = gate
         self._met: dict[int, bytes] = {}
@@ -106,14 +131,22 @@ class Switch:
         """Places at which nothing is read any more."""
         self._ended = False
         """END was read."""
-        self.heard = 0
-        """Reports read so far, written by the control thread: a flood is told to nobody who is `MAX_AHEAD` behind."""
+        self._told_bytes = 0
+        """Of all reports."""
+        self.heard = self.heard_bytes = 0
+        """Reports read so far, and their bytes, written by the control thread: a flood is told to nobody who is
+        `MAX_AHEAD` behind."""
 
     def counts(self) -> Counts:
         """Read what has passed, from any thread, without stopping anything."""
         refused = {kind: count for kind, count in self._refused.copy().items() if count}
+        prefixes = dict(self._prefixes)
         retained = {**self._table.figures(), "tours": len(self._errands)}
-        return Counts(dict(self._parts), dict(self._bytes), refused, dict(self._prefixes), self._answered, retained)
+        return Counts(dict(self._parts), dict(self._bytes), refused, prefixes, self._answered, retained, self.queued())
+
+    def queued(self) -> int:
+        """Return how many bytes wait, as `Counts` has it. From any thread."""
+        return sum(weight for tracker, weight in list(self._weighed) if not tracker.done)
 
     def run(self) -> int:
         """Carry until END is read.
@@ -125,9 +158,12 @@ class Switch:
         readers = self._readers()
         try:
             while not self._ended:
-                for socket, _ in self._poller.poll(0 if self._errands else None):
+                is_paused = 0 < self._pause_bytes < self.queued()
+                if is_paused:
+                    self._places[Place.CONTROL].poll(PAUSE_MS)  # the descriptor of `in` would not let it sleep
+                for socket, _ in self._poller.poll(0 if is_paused or self._errands else None):
                     place = Place(self._places.index(socket))
-                    if place not in self._turned_away:
+                    if place not in self._turned_away and not (is_paused and place is Place.PULL):
                         self._read(place, readers[place])
                 self._tell_of_retained()
         except zmq.ZMQError as error:
@@ -185,8 +221,9 @@ class Switch:
             self._met[descriptor] = user
             gate.meet(place, descriptor, user)
 
-    def _say(self, part: bytes) -> None:
-        self._count("out", part)
+    def _say(self, said: bytes) -> None:
+        self._count("out", said)
+        part = self._weigh(said)
         if self._used[Place.LINK]:
             self._send(Place.LINK, part)
         self._offer_guests(part)
@@ -203,10 +240,24 @@ class Switch:
             return
         if part.startswith((self._own, self._news)):
             self._tell(Place.RELAY, part)
-        self._offer_guests(part)
-        self._send(Place.OUT, part)
+        weighed = self._weigh(part)
+        self._offer_guests(weighed)
+        self._send(Place.OUT, weighed)
 
-    def _offer_guests(self, part: bytes) -> None:
+    def _weigh(self, part: bytes) -> bytes | zmq.Frame:
+        """Return what is to be sent for this part: itself, or a frame that tells when libzmq has let go of it."""
+        self._unweighed += len(part) + PART_BYTES
+        if self._unweighed < self._weigh_at:
+            return part
+        while self._weighed and self._weighed[0][0].done:
+            self._weighed.popleft()
+        frame = zmq.Frame(part, track=True, copy=False)
+        self._weighed.append((frame.tracker, self._unweighed))
+        # By chance, or a stream of parts that take turns would be weighed by one kind of them.
+        self._unweighed, self._weigh_at = 0, randrange(WEIGH_BYTES // 2, WEIGH_BYTES * 3 // 2)
+        return frame
+
+    def _offer_guests(self, part: bytes | zmq.Frame) -> None:
         if self._used[Place.GUEST]:
             self._count("guest", part)
             self._send(Place.GUEST, part)
@@ -396,25 +447,27 @@ class Switch:
             self._report(steering.failure(letter, place, error.errno or errno.EIO, endpoint))
 
     def _tell(self, place: Place, part: bytes, *, always: bool = False) -> None:
-        if not always and self._told - self.heard > MAX_AHEAD:
+        is_behind = self._told - self.heard > MAX_AHEAD or self._told_bytes - self.heard_bytes > MAX_AHEAD_BYTES
+        if not always and is_behind:
             self._refused["flooded"] += 1
             return
         self._report(bytes([place]) + part)
 
     def _report(self, report: bytes) -> None:
         self._told += 1
+        self._told_bytes += len(report)
         self._send(Place.CONTROL, report)
 
     # ── both ways ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _count(self, stream: str, part: bytes) -> None:
+    def _count(self, stream: str, part: bytes | zmq.Frame) -> None:
         self._parts[stream] += 1
         self._bytes[stream] += len(part)
 
-    def _send(self, place: Place, part: bytes) -> None:
+    def _send(self, place: Place, part: bytes | zmq.Frame) -> None:
         """Never wait: XPUB and XSUB drop by themselves, and the pair has room for all."""
         try:
-            self._places[place].send(part, zmq.NOBLOCK)
+            self._places[place].send(part, zmq.NOBLOCK, copy=isinstance(part, bytes))
         except zmq.ContextTerminated:
             raise
         except zmq.ZMQError:

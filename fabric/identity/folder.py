@@ -43,7 +43,7 @@ mesh = ["{mesh}"]
 # serve = ["stock"]
 # deny_subscribe = ["orders/internal/#"]
 #
-# Roles that are there already: node (the default), guest, observer, operator, frame, gateway, proxy.
+# Roles that are there already: node (the default), guest, observer, operator, keeper, frame, gateway, proxy.
 """
 _IGNORE = f"*{SUFFIX}\n.*\n"
 """For git: private keys, and what a crash left of a file that was being written."""

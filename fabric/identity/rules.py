@@ -42,10 +42,13 @@ _PAGES = ("~pagesession/+/+/#",)
 _SITE = ("$site_connect/#",)
 _SERVICES = ("frame",)
 """Of site-connect."""
+_KEEPERS = ("keeper", "keeper-*")
+"""Services of keepers, their shares among them: who asks believes what they tell of any publisher."""
 BUILT_IN = {
     "proxy": Rights(),
-    "node": Rights(("#",), ("#",), ("+",), ("+",), deny_request=_SERVICES, deny_serve=_SERVICES),
+    "node": Rights(("#",), ("#",), ("+",), ("+",), deny_request=_SERVICES, deny_serve=(*_SERVICES, *_KEEPERS)),
     "guest": Rights(subscribe=("#",)),
+    "keeper": Rights(subscribe=("#",), serve=_KEEPERS),
     "frame": Rights((*_PAGES, *_SITE), (*_PAGES, *_SITE), _SERVICES, _SERVICES),
     "gateway": Rights(
         (*_PAGES, "$site_connect/gateways", "$site_connect/agent/+/chat"),

@@ -20,7 +20,7 @@ import contextlib
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, State
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.gaps import Gap
 from fabric.node.node import Node, NodeState
+from fabric.protocol.histories import KEEPER, Since, refuse_both
 from fabric.protocol.retained import NotKept
 from fabric.wire import Message
 
@@ -212,12 +213,19 @@ class AsyncNode:
         return self.node.state
 
     async def subscribe(
-        self, topic_filter: str, *, max_queued_msgs: int | None = None, retained: bool = False
+        self,
+        topic_filter: str,
+        *,
+        max_queued_msgs: int | None = None,
+        retained: bool = False,
+        since: Since = None,
+        keeper: str = KEEPER,
     ) -> AsyncSubscription:
         """Subscribe, and return the messages as an async iterator. Does not wait for the ack. Errors as for `Node`.
 
         retained: as for `Node`: what is retained is in the queue when the ack comes. What does not fit is dropped, so
                   make room for all with `max_queued_msgs`
+        since:    begin with what keepers have, see `Node.subscribe`; a history waits for room in the queue
         """
         node = self.node
         limit = self._max_queued_msgs if max_queued_msgs is None else max_queued_msgs
@@ -225,14 +233,28 @@ class AsyncNode:
             raise ValueError(expected("max_queued_msgs", limit, "at least 1"))
         subscription = AsyncSubscription(self, topic_filter, limit)
         acknowledge = subscription._acknowledge
-        subscription.id = node.subscribe(
-            topic_filter,
-            subscription._take,
-            lambda ack: self._hand_over(lambda: acknowledge(ack)),
-            retained=retained,
-        )
+
+        def acked(ack: Ack) -> None:
+            self._hand_over(lambda: acknowledge(ack))
+
+        if since is None:
+            subscription.id = node.subscribe(topic_filter, subscription._take, acked, retained=retained)
+        else:
+            refuse_both(retained, since)
+            subscription.id = node.catch_up(
+                topic_filter, subscription._take, acked, since, keeper=keeper, room=lambda: limit - subscription.queued
+            )
         self._subscriptions[subscription.id] = subscription
         return subscription
+
+    async def history(
+        self, topic_filter: str, *, since: Since = None, limit: int | None = None, keeper: str = KEEPER
+    ) -> AsyncIterator[Message]:
+        """Yield the messages that keepers have, oldest first; see `Node.history`. Pages are waited for in a thread."""
+        kept = self.node.history(topic_filter, since=since, limit=limit, keeper=keeper)
+        while taken := await asyncio.wrap_future(_in_thread(lambda: list(itertools.islice(kept, TURN_MSGS)))):
+            for message in taken:
+                yield message
 
     async def unsubscribe(self, subscription: AsyncSubscription) -> None:
         """End a subscription; its iterator ends, and what waits in its queue is let go. KeyError if it has ended."""

@@ -37,11 +37,14 @@ from fabric.node.handover import Handover
 from fabric.node.interest import Change, wire_prefixes
 from fabric.node.interests import Interests
 from fabric.node.receiver import MessageFun, Receiver
+from fabric.node.repairer import Repairer
 from fabric.node.retained import LastKnown, Retained, wanted_prefixes
+from fabric.node.ring import Ring
 from fabric.node.subscriptions import AckFun, Subscriptions
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers
 from fabric.protocol.questions import is_question
+from fabric.protocol.repair import RAW_REPAIR
 from fabric.protocol.retained import BATCH_BYTES, NotKept, read_batch, read_not_kept
 from fabric.protocol.views import View
 from fabric.topics import require_name, scope
@@ -101,12 +104,16 @@ class Engine:
         send_timeout_s: float,
         forgets_unconfirmed: bool,
         silence_s: float,
+        may_move: bool,
         max_prefixes: int,
         max_payload_bytes: int,
         max_unconfirmed_bytes: int,
         max_entries: int,
         hwm_msgs: int,
         reorder_window_s: float,
+        repair_timeout_s: float,
+        repair_bytes: int,
+        repair_age_s: float,
         context: sockets.Context | None,
         keys: Keys | None = None,
     ) -> None:
@@ -154,7 +161,9 @@ class Engine:
         """Prefixes held here that the proxy's relay gave up. Sent with the next tick, and then empty."""
 
         # ── I/O thread: the proxy that this node is at ──
-        self._connection = Connection([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
+        self._connection = Connection(
+            [Endpoints.parse(base).base for base in bases], silence_s=silence_s, may_move=may_move
+        )
         """Decides which proxy."""
         self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
         """Decides what the subscriptions reach over `_down`."""
@@ -185,6 +194,8 @@ class Engine:
         self._quiet = self._crowded = False
         """Quiet: nothing was under way at the last tick, so it sleeps until something comes or is due. Crowded: it read
         more than `CROWD` messages since the tick before."""
+        self._emptied = 0
+        """How often nothing was left to be read, when `_was_all_read` was last called."""
         self._asleep = False
         """It sleeps, being quiet. Who publishes much clears it, and rings."""
         self.counts: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0, "denied": 0, "refusals": 0}
@@ -194,14 +205,17 @@ class Engine:
         that this node set and that are over a bound."""
         self.receiver = Receiver(
             self._lock,
-            markers.node_prefix(self.token),
+            (markers.node_prefix(self.token), RAW_REPAIR),
             self._on_private,
             self._tell_gap,
             self._on_notice,
             max_payload_bytes=max_payload_bytes,
             reorder_window_s=reorder_window_s,
             max_entries=max_entries,
+            repairs=repair_timeout_s > 0,
         )
+        self._ring = Ring(max_bytes=repair_bytes, max_age_s=repair_age_s)
+        """What was published lately. Under the uplink's lock."""
         self.subscriptions = Subscriptions(self._lock, self.receiver.broker)
         """What is subscribed, and whose ack has come."""
         self.retained = Retained(
@@ -223,6 +237,17 @@ class Engine:
         except BaseException:
             self._give_back()
             raise
+        self.repairer = Repairer(
+            self.token,
+            self.receiver,
+            self.up,
+            self._ring,
+            lambda topic_filter: self._apply(self._interest.hold(topic_filter)),
+            lambda: not self._down.poll(),
+            timeout_s=repair_timeout_s,
+            max_payload_bytes=max_payload_bytes,
+        )
+        """What is lost on the way here, or from here. I/O thread."""
         self.thread = threading.Thread(target=self._run, name=f"fabric-node-{self.name}", daemon=True)
 
     def _open_sockets(
@@ -250,6 +275,7 @@ class Engine:
                 on_much=self._wake,
                 on_wanted=lambda: self.commands.put(self._publishes),
                 on_retains=lambda publisher: self.commands.put(lambda: self._retains(publisher)),
+                ring=self._ring,
             )
             opened.pop_all()
 
@@ -310,6 +336,9 @@ class Engine:
         self.commands.put(lambda: self._hold(ident, topic_filter, since, known))
         return ident
 
+    def expect(self, topic: str, publisher: int, number: int) -> None:
+        self.commands.put(lambda: self.receiver.expect(topic, publisher, number))
+
     def unsubscribe(self, ident: int) -> None:
         topic_filter = self.subscriptions.remove(ident)
         self.commands.put(lambda: self._release(ident, topic_filter))
@@ -346,6 +375,10 @@ class Engine:
             "started_late": detector.started_late,
             "held": len(up.reholding),
             "held_again": up.reholding.sent,
+            "repaired": receiver.repaired,
+            "asked": self.repairer.asked,
+            "answered": self.repairer.answered,
+            "repeated": self.repairer.repeated,
             "evicted": detector.evicted,
             "failed_callbacks": receiver.failed_callbacks,
             "subscriptions": len(self.subscriptions),
@@ -503,11 +536,17 @@ class Engine:
             self.receiver.awaits = False
         self.receiver.tick(now)
         self.retained.tick(now)
+        self.repairer.tick(now, is_empty=idle or (self.repairer.is_waiting and self._was_all_read()))
         if self._claims:
             self._send_claims()
         for service in self._attached:
             self.receiver.call(service.tick, now, idle)
         self._quiet = idle and not self._is_under_way()
+
+    def _was_all_read(self) -> bool:
+        """Whether nothing was left to be read, now or since this was last asked."""
+        before, self._emptied = self._emptied, self.receiver.intake.emptied
+        return self._emptied != before or not self._down.poll()
 
     def _is_under_way(self) -> bool:
         """Whether anything here waits for the next tick."""
@@ -520,6 +559,7 @@ class Engine:
             or self._claims
             or self.credentials.is_waiting
             or self.receiver.is_awaiting
+            or self.repairer.is_waiting
             or self._coverage.is_waiting
             or not self.up.is_settled
         )
@@ -533,6 +573,9 @@ class Engine:
                 self._refused(event, now)
             else:  # XSUB makes it again
                 self.credentials.attached(now)
+        elif self._down.is_refused:
+            self._down.is_refused = False
+            self._perform_connection(self._connection.downlink_refused(now))
         if self._handover is not None and (self._handover.link.ended() or 0) & sockets.FAILED_EVENTS:
             self.credentials.expect_other()
             self._handover.link.show(self.credentials.curve)
@@ -606,8 +649,11 @@ class Engine:
     # ── what is addressed to this node ───────────────────────────────────────────────────────────────────────────
 
     def _on_private(self, raw: bytes, body: bytes) -> None:
-        """Answers to markers, watermarks that came back, and the bell."""
+        """Answers to markers, watermarks that came back, what is for repair, and the bell."""
         kind = markers.kind_of(raw)
+        if kind is markers.Kind.REPAIR or raw.startswith(RAW_REPAIR):
+            self.repairer.heard(raw, body, time.monotonic())
+            return
         if kind is markers.Kind.BELL:
             self._run_commands()
             return

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fabric import sockets
+from fabric.addresses import RESOLVE_S, expanded, why_not_reached
+from fabric.endpoints import Endpoints
 from fabric.errors import (
     FabricError,
     InvalidFilter,
@@ -23,15 +25,17 @@ from fabric.errors import (
 )
 from fabric.headers import refuse_reserved
 from fabric.identity.keys import Keys, from_environment, load
+from fabric.node import histories
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
-from fabric.node.gaps import Gap
+from fabric.node.gaps import MAX_NUMBER, Gap
 from fabric.node.interest import wire_prefixes
 from fabric.node.local import LocalMessages
 from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
 from fabric.processes import close_at_exit, is_ending, require_threads
+from fabric.protocol.histories import KEEPER, Since, refuse_both
 from fabric.protocol.retained import NotKept, kept_for
 from fabric.topics import scope, validate_filter, validate_topic
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
@@ -45,7 +49,8 @@ class Node:
     Callbacks run in its one I/O thread, one after the other. One that raises is logged and counted, and harms no other;
     one that takes long holds up all that this node receives.
 
-    connect:            base address of a proxy, or several: when one is lost, the next is taken
+    connect:            base address of a proxy, or several: when one is lost, the next is taken. Each address of a
+                        name is tried in turn; one at which nothing listens costs no time
     name:               one topic level, for people; default: random
     connect_timeout_s:  how long this waits until a proxy, a member of the mesh, answers
     ack_timeout_s:      an ack comes after this time at the latest
@@ -60,6 +65,10 @@ class Node:
     max_entries:        most pairs of topic and publisher whose numbers are kept, about 0.5 kB each; the oldest go first
     hwm_msgs:           queue of messages to the proxy, and from it
     reorder_window_s:   how long what comes too early waits for what is missing, after a move or a reconnect
+    repair_timeout_s:   how long a loss waits for its publisher to send it again before it is told, and what is newer on
+                        that topic with it; 0: it is told at once, and nothing is asked for
+    repair_bytes:       what is kept of what was published, for those who lose it; 0: nothing
+    repair_age_s:       how long it is kept
     context:            a `zmq.Context` for its sockets, up to ten. Who made it ends it, after its nodes. Default:
                         one that up to 16 nodes of this process share, with its I/O thread
     keys:               folder with the key of who this is, see `fabric.identity.keys`; default: `FABRIC_KEYS` and
@@ -85,6 +94,9 @@ class Node:
         max_entries: int = 1_000_000,
         hwm_msgs: int = sockets.HWM_MSGS,
         reorder_window_s: float = 0.5,
+        repair_timeout_s: float = 1.0,
+        repair_bytes: int = 16 * 1024 * 1024,
+        repair_age_s: float = 60.0,
         context: sockets.Context | None = None,
         keys: str | os.PathLike[str] | Keys | None = None,
         identity: str | None = None,
@@ -92,19 +104,22 @@ class Node:
         require_threads("node")
         bases = [connect] if isinstance(connect, str) else list(connect)
         counts = {"max_prefixes": max_prefixes, "max_payload_bytes": max_payload_bytes, "max_entries": max_entries}
-        for what, count in {**counts, "max_unconfirmed_bytes": max_unconfirmed_bytes, "hwm_msgs": hwm_msgs}.items():
+        counts |= {"max_unconfirmed_bytes": max_unconfirmed_bytes, "hwm_msgs": hwm_msgs, "repair_bytes": repair_bytes}
+        for what, count in counts.items():
             if type(count) is not int or count < 0:
                 raise ValueError(expected(what, count, "a whole number, not below 0"))
         times = {"connect_timeout_s": connect_timeout_s, "ack_timeout_s": ack_timeout_s, "silence_s": silence_s}
-        for what, seconds in {**times, "send_timeout_s": send_timeout_s, "reorder_window_s": reorder_window_s}.items():
+        times |= {"send_timeout_s": send_timeout_s, "reorder_window_s": reorder_window_s}
+        for what, seconds in {**times, "repair_timeout_s": repair_timeout_s, "repair_age_s": repair_age_s}.items():
             if type(seconds) not in (int, float) or not seconds >= 0:
                 raise ValueError(expected(what, seconds, "seconds, not below 0"))
         engine = self._engine = Engine(
-            bases,
+            expanded([Endpoints.parse(base).base for base in bases], min(connect_timeout_s, RESOLVE_S)),
             name=name,
             ack_timeout_s=ack_timeout_s,
             send_timeout_s=send_timeout_s,
             silence_s=silence_s,
+            may_move=len(bases) > 1,
             max_prefixes=max_prefixes,
             max_payload_bytes=max_payload_bytes,
             max_unconfirmed_bytes=max_unconfirmed_bytes,
@@ -112,6 +127,9 @@ class Node:
             max_entries=max_entries,
             hwm_msgs=hwm_msgs,
             reorder_window_s=reorder_window_s,
+            repair_timeout_s=repair_timeout_s,
+            repair_bytes=repair_bytes,
+            repair_age_s=repair_age_s,
             context=context,
             keys=_keys(keys, identity),
         )
@@ -145,6 +163,10 @@ class Node:
         """Messages that never leave this node."""
         self._lock = threading.RLock()
         """Held for microseconds. A destructor may want it while its thread has it."""
+        self._reader: histories.Reader | None = None
+        """Reads histories; None until one is asked for. Set once, under `_lock`."""
+        self._catching_up: dict[int, histories.CatchingUp] = {}
+        """Subscriptions that are not live yet, by id. Under `_lock`."""
         self._closed = False
         """Set once, by `close`, under `_lock`."""
         self._pid = os.getpid()
@@ -154,7 +176,8 @@ class Node:
         if not engine.start(connect_timeout_s):
             self.close(0)
             refusal, error = engine.credentials.refusal, NotConnected if engine.credentials.is_known else NotAdmitted
-            raise error(refusal or f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
+            why = f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s"
+            raise error(refusal or f"{why} ({'; '.join(why_not_reached(bases))})")
 
     def __enter__(self) -> Node:
         return self
@@ -190,7 +213,13 @@ class Node:
         return self._engine.up.publisher
 
     def subscribe(
-        self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None, *, retained: bool = False
+        self,
+        topic_filter: str,
+        msg_fun: MessageFun,
+        ack_fun: AckFun | None = None,
+        *,
+        retained: bool = False,
+        since: Since = None,
     ) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 
@@ -201,16 +230,113 @@ class Node:
         retained: first deliver the last values that match and are kept, see `publish`: before `ack_fun` is called, with
                   the header `retained`, the oldest first. None is older than what came live of its topic. Each costs
                   this node 0.3 kB for as long as the subscription lasts
-        errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed
+        since:    begin with what keepers have, as in `history`; what is live comes behind that, without a hole and
+                  without a double. Then `ack_fun` is called after the last message of the history, with `ok` False
+                  when that could not be read; what is live comes all the same
+        errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed;
+                  ValueError for an invalid `since`, and for `since` with `retained`
         """
         self._check()
         validate_filter(topic_filter)
         self._check_scope(topic_filter)
+        if since is not None:
+            refuse_both(retained, since)
+            return self.catch_up(topic_filter, msg_fun, ack_fun, since)
         return self._engine.subscribe(topic_filter, msg_fun, ack_fun, retained=retained)
+
+    def catch_up(
+        self,
+        topic_filter: str,
+        msg_fun: MessageFun,
+        ack_fun: AckFun | None,
+        since: Since,
+        *,
+        keeper: str = KEEPER,
+        room: Callable[[], int] | None = None,
+    ) -> int:
+        """`subscribe` with `since`, for who wants to say more.
+
+        keeper: the name that the keepers were given
+        room:   returns how many messages `msg_fun` takes now; asked in the I/O thread until the history is over
+        """
+        self._check()
+        self._check_scope(topic_filter)
+        options = {} if room is None else {"room": room}
+        with self._lock:  # it may be over before it is known here
+            catching_up = self._histories().catch_up(
+                topic_filter,
+                msg_fun,
+                ack_fun,
+                since,
+                keeper=keeper,
+                on_gap=self._tell_gap,
+                on_over=self._caught_up,
+                **options,
+            )
+            self._catching_up[catching_up.subscription] = catching_up
+        return catching_up.subscription
+
+    def _histories(self) -> histories.Reader:
+        """Under `_lock`."""
+        if self._reader is None:
+            self._reader = histories.reader_of(self)
+        return self._reader
+
+    def _caught_up(self, subscription: int) -> None:
+        with self._lock:
+            self._catching_up.pop(subscription, None)
+
+    def _tell_gap(self, gap: Gap) -> None:
+        for fun in self._engine.gap_funs:
+            self._engine.receiver.call(fun, gap)
+
+    def history(
+        self, topic_filter: str, *, since: Since = None, limit: int | None = None, keeper: str = KEEPER
+    ) -> histories.Kept:
+        """Return an iterator over the messages that keepers have, oldest first. It waits for them: not in a callback.
+
+        Oldest first: as the keeper got them. Its `holes` are what the keeper never got, as far as it was read: each
+        with `.topic .publisher .first .last .reason`.
+
+        since:  seconds before now (a float, or a str like `10m`), by the keeper's clock; or how many last messages of
+                each topic (an int); None: all that is kept
+        limit:  messages at most
+        keeper: the name that the keepers were given
+        errors: InvalidFilter; ScopeError for a local filter; ValueError; StateError in a callback. While iterating:
+                RequestTimeout when no keeper answers, NotAllowed without the right to ask it or to subscribe to the
+                filter, Busy, ServiceError
+        """
+        self._check()
+        if self.in_io_thread:
+            raise StateError("node", "in a callback", "history", "call it in another thread")
+        with self._lock:
+            reader = self._histories()
+        return reader.history(topic_filter, since=since, limit=limit, keeper=keeper)
+
+    def expect(self, topic: str, publisher: int, number: int) -> None:
+        """Say what is known from a store: up to `number` all is there that this publisher sent on this topic.
+
+        The first message above it then counts as a gap, and is repaired, where it would have `started_late`. Call it
+        before `subscribe`. Nothing changes where more is known of that publisher already.
+
+        number: 0: from its first message on
+        errors: InvalidTopic; ValueError for a number that nobody has; StateError when closed
+        """
+        self._check()
+        validate_topic(topic)
+        if not 0 <= publisher < 2**64 or not 0 <= number <= MAX_NUMBER:
+            raise ValueError(
+                expected("publisher and number", (publisher, number), f"at most 2^64 - 1 and {MAX_NUMBER}")
+            )
+        self._engine.expect(topic, publisher, number)
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription: its handler is called no more. KeyError for an unknown id."""
         self._check()
+        with self._lock:
+            catching_up = self._catching_up.pop(subscription, None)
+        if catching_up is not None:
+            catching_up.close()
         self._engine.unsubscribe(subscription)
 
     def publish(
@@ -274,7 +400,11 @@ class Node:
         return self._engine.subscriptions.wait_ack(subscription, timeout_s)
 
     def on_gap(self, fun: Callable[[Gap], object]) -> None:
-        """Have `fun(gap)` called in the I/O thread for every loss: `.topic .publisher .first .last .lost`."""
+        """Have `fun(gap)` called in the I/O thread for every loss that could not be repaired.
+
+        `.topic .publisher .first .last .lost`, and `.reason`: `too old`, the publisher does not have it any more;
+        `publisher gone`; `too slow`, this node could not keep up; `timed out`; "" where repair was not tried
+        """
         self._engine.gap_funs.append(fun)
 
     def on_state(self, fun: Callable[[NodeState], object]) -> None:

@@ -36,9 +36,10 @@ class Receiver:
     """Routes, numbers and handlers of one node.
 
     lock:     guards the broker, which application threads change
-    private:  raw prefix of the topics that are for the node itself, and whom to hand them to
+    private:  raw prefixes of the topics that are for the node itself, and whom to hand them to
     on_gap:   called with each Gap
     on_notice: called with the payload of a notice, see `fabric.protocol.stray`
+    repairs:  what is missing is not told before `on_missing` was given the chance to have it repaired
     clock:    monotonic time in seconds, asked for whatever is out of order
     intake:   what takes the parts: compiled, or its twin
     """
@@ -46,7 +47,7 @@ class Receiver:
     def __init__(
         self,
         lock: threading.RLock,
-        private: bytes,
+        private: bytes | tuple[bytes, ...],
         on_private: Callable[[bytes, bytes], None],
         on_gap: Callable[[Gap], None],
         on_notice: Callable[[object], None],
@@ -54,10 +55,11 @@ class Receiver:
         max_payload_bytes: int,
         reorder_window_s: float,
         max_entries: int,
+        repairs: bool = False,
         clock: Callable[[], float] = time.monotonic,
         intake: type[Intake] = Intake,
     ) -> None:
-        self.detector: GapDetector[Message] = GapDetector(reorder_window_s, max_entries)
+        self.detector: GapDetector[Message] = GapDetector(reorder_window_s, max_entries, repairs=repairs)
         """Last numbers, and what waits for what is missing. I/O thread."""
         self.broker: Broker[MessageFun] = Broker(self.detector.lasts, on_emptied=lambda: self.intake.forget_routes())
         """Who wants what. Changed and matched under the lock; `routes` is read without it."""
@@ -70,6 +72,15 @@ class Receiver:
         self._clock = clock
         self.awaits = False
         """After a move or a reconnect: what is missing may still come by the other way. Set by the engine."""
+        self.is_repaired: Callable[[str, int], bool] = lambda topic, publisher: False
+        """Whether what is missing of this publisher on this topic comes because it is asked for. Set before the first
+        part."""
+        self.on_missing: Callable[[str, int, int, float, float], None] = lambda *_: None
+        """Called with topic, publisher, the first number that is missing there, the time, and how long that may still
+        come by itself, whenever something waits for it. Set before the first part."""
+        self.repaired = 0
+        """Messages that were missing, and came when they were asked for. I/O thread."""
+        self._reorder_window_s = reorder_window_s
         self.on_trace: Callable[[str, object], None] = lambda topic, trace: None
         """Called with the topic and the header of a trace, see `fabric.protocol.questions`."""
         self.refused: Counter[str] = Counter()
@@ -145,10 +156,21 @@ class Receiver:
             if "trace" in headers:
                 self.on_trace(topic, headers["trace"])
             self._carry_out(self.detector.tail(topic, publisher, number, now, awaits))
-            return
-        message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
+        else:
+            message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
+            self._observe(message, len(body), now, awaits)
+        missing = self.detector.missing_from(topic, publisher)
+        if missing is not None:
+            self.on_missing(topic, publisher, missing, now, self._reorder_window_s if awaits else 0.0)
+
+    def _observe(self, message: Message, size: int, now: float, awaits: bool) -> None:
+        topic, _, publisher, number, sent_ns, _ = message
+        if self.is_repaired(topic, publisher) and self.detector.lacks(topic, publisher, number):
+            self.repaired += 1
         self._carry_out(
-            self.detector.observe(topic, publisher, number, now, item=message, awaits=awaits, sent_ns=sent_ns)
+            self.detector.observe(
+                topic, publisher, number, now, item=message, awaits=awaits, sent_ns=sent_ns, size=size
+            )
         )
 
     def _offer(self, message: Message, subscriptions: Any) -> None:
@@ -158,6 +180,38 @@ class Receiver:
         for subscription in subscriptions:
             if subscription.active and isinstance(subscription.handler, LastKnown):
                 self.call(subscription.handler.offer, message)
+
+    def take_repaired(self, topic: str, publisher: int, part: bytes, now: float) -> bool:
+        """Take a part that this node asked for; False for any other part, which is dropped.
+
+        Refused like all others when it cannot be read.
+        """
+        prefix = topic.encode() + b"\0"
+        if not part.startswith(prefix):
+            return False
+        body = part[len(prefix) :]
+        try:
+            of, number, sent_ns, payload, headers = decode_body(body, self._max_payload_bytes)
+        except RemoteWireError as error:
+            self.refuse(error)
+            return False
+        if of != publisher or (headers is not None and headers.get("tail") is True):
+            return False
+        if self.detector.lacks(topic, publisher, number):
+            message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
+            self._observe(message, len(body), now, True)
+        return True
+
+    def expect(self, topic: str, publisher: int, number: int) -> None:
+        """What this publisher sent on this topic up to `number` is not missing here, and what follows it would be."""
+        self.detector.expect(topic, publisher, number)
+
+    def give_up(self, topic: str, publisher: int, reason: str, first: int = 1, last: int | None = None) -> None:
+        """What is missing there between these numbers, all by default, is not to come: tell it when its turn comes."""
+        if last is None:
+            self._carry_out(self.detector.give_up_all(topic, publisher, reason))
+        else:
+            self._carry_out(self.detector.give_up(topic, publisher, first, last, reason))
 
     def handler_raised(self, message: Message, subscriptions: Any, place: int) -> None:
         """The handler of `subscriptions[place]` raised, just now: log it, and go on with those behind it."""

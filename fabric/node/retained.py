@@ -53,12 +53,15 @@ class LastKnown:
     def offer(self, message: Message) -> None:
         """A retained value is there: hand it on, marked, if it is newer than all that came of its topic.
 
-        One without payload says that there is no value any more: of interest to who knows of one.
+        One without payload says that there is no value any more: of interest to who knows of one. To all others it is
+        remembered, too: an older value may be gathered already.
         """
         known = self._stamps.get(message.topic, _NEVER)
-        if (message.sent_ns, message.publisher) <= known or (message.payload is None and known is _NEVER):
+        if (message.sent_ns, message.publisher) <= known:
             return
         self._note(message)
+        if message.payload is None and known is _NEVER:
+            return
         self._msg_fun(message._replace(headers=shown(message.headers, as_retained=True)))
 
     def _note(self, message: Message) -> None:

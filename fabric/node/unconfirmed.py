@@ -12,6 +12,8 @@ import itertools
 import math
 from collections import deque
 
+from fabric.node.ring import Ring
+
 KEEP_S = 0.5
 MAX_BYTES = 64 * 1024 * 1024
 FRESH_PARTS = 256
@@ -24,10 +26,13 @@ class Unconfirmed:
 
     max_bytes: bound of what is kept. Beyond it what is confirmed goes first, before its time; then see `is_full`
     forgets:   beyond it the oldest is given up, confirmed or not, and is `uncertain` if the connection breaks
+    ring:      gets all that is counted; it is kept there for those who lost it
     """
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S, forgets: bool = True) -> None:
-        self._max_bytes, self._hold_s, self._forgets = max_bytes, keep_s, forgets
+    def __init__(
+        self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S, forgets: bool = True, ring: Ring | None = None
+    ) -> None:
+        self._max_bytes, self._hold_s, self._forgets, self._ring = max_bytes, keep_s, forgets, ring
         self._batches: deque[list[bytes]] = deque()
         """What is kept, oldest first: the parts `_counted - _held + 1` to `_counted`, as they were counted together. To
         handle each by itself would cost a fifth of publishing it. No list is empty."""
@@ -71,6 +76,8 @@ class Unconfirmed:
         self._counted += len(batch)
         self._held += len(batch)
         self._bytes += size
+        if self._ring is not None:
+            self._ring.add(batch, size)
         self._keep_to_bound()
 
     def _keep_to_bound(self) -> None:
@@ -102,6 +109,8 @@ class Unconfirmed:
     def tick(self, now: float) -> None:
         """Let go of what has been confirmed for long enough."""
         self.count_fresh()
+        if self._ring is not None:
+            self._ring.tick(now)
         while self._returned and self._returned[0][0] <= now:
             count = self._returned.popleft()[1]
             self._let_go(min(count - (self._counted - self._held), self._held))

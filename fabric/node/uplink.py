@@ -7,6 +7,7 @@ everything here; the I/O thread never waits for it, nor for a full queue.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hmac
 import logging
@@ -15,7 +16,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Any, NoReturn
 
@@ -23,10 +24,11 @@ import zmq
 
 from fabric import sockets
 from fabric.core import COMPILED
-from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, StateError, TransportError
+from fabric.errors import FabricError, HighWaterMarkReached, LocalWireError, NotConnected, StateError, TransportError
 from fabric.node.nested import NestedMessages
 from fabric.node.numbering import GENERATION_S, Numbering
 from fabric.node.reholding import BYTES_PER_TURN, PARTS_PER_TURN, Reholding
+from fabric.node.ring import Ring
 from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
 from fabric.protocol.markers import watermark_topic
 from fabric.protocol.retained import RETAIN, retained_part
@@ -91,6 +93,7 @@ class Uplink:
     on_much:         called whenever `FRESH_PARTS` more were sent in the short way
     on_wanted:       called once, by the first who publishes: a connection is wanted
     on_retains:      called with a publisher's id before the first message that is to be retained, with the lock held
+    ring:            keeps what was sent for those who lose it
     time_ns:         wall clock, ns since 1970; None: the system's
     outlet:          what sends in the short way: compiled, or its twin
     """
@@ -110,6 +113,7 @@ class Uplink:
         on_much: Callable[[], None] = lambda: None,
         on_wanted: Callable[[], None] = lambda: None,
         on_retains: Callable[[int], None] = lambda publisher: None,
+        ring: Ring | None = None,
         time_ns: Callable[[], int] | None = None,
         outlet: type[Outlet] = Outlet,
     ) -> None:
@@ -126,7 +130,7 @@ class Uplink:
         """Of the same publisher as `_numbering`; `_renumber` changes both."""
         self._control_prefix = watermark_topic(token).encode() + b"\0"
         self._unconfirmed = Unconfirmed(
-            max_bytes=max_unconfirmed_bytes, forgets=forgets_unconfirmed or max_unconfirmed_bytes == 0
+            max_bytes=max_unconfirmed_bytes, forgets=forgets_unconfirmed or max_unconfirmed_bytes == 0, ring=ring
         )
         """All that was sent and is not known to have arrived."""
         self.fresh = self._unconfirmed.fresh
@@ -276,9 +280,7 @@ class Uplink:
             self.outlet.plain = False
             self._on_much()
             return 0
-        if not self._wanted:
-            self._on_wanted()  # first: where this is interrupted, the next one asks again
-            self._wanted = True
+        self.want()
         if timeout_s is None:
             timeout_s = self._send_timeout_s
         elif timeout_s <= 0 and not (self._is_clear or self._keeps):
@@ -307,6 +309,12 @@ class Uplink:
             # Any other exception came from outside, a Ctrl-C say: the part may be on its way, its number stays taken.
             self._accept(prefix, part, expires_s)
             return number
+
+    def want(self) -> None:
+        """Have the connection made, if nobody has wanted it before."""
+        if not self._wanted:
+            self._on_wanted()  # first: where this is interrupted, the next one asks again
+            self._wanted = True
 
     def _accept(self, prefix: bytes, part: bytes, expires_s: int | None) -> None:
         self._unconfirmed.add(part)
@@ -589,6 +597,45 @@ class Uplink:
             self.reholding.tick(now)
         finally:
             self._lock.release()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can be sent beside what is published."""
+        return self._is_clear
+
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[bool]:
+        """Hold the lock, if it is free and nobody waits; whether it is held. All that was sent is in the ring then."""
+        if self.is_within or not self._lock.acquire(blocking=False):
+            yield False
+            return
+        try:
+            self._unconfirmed.count_fresh()
+            yield self._is_clear
+        finally:
+            self._lock.release()
+
+    def last(self, prefix: bytes) -> int:
+        """Return the last number of a topic, 0 when it has none. Within `beside`."""
+        return self._numbering.last(prefix)
+
+    def send_beside(self, part: bytes) -> bool:
+        """Send a part that was sent before. Within `beside`. False: there is no room."""
+        return self._send_now(part)
+
+    def say_beside(self, topic: str, payload: Any, publisher: int | None = None) -> bool:
+        """Send what is neither numbered nor kept. Within `beside`. False: there is no room, or it is too large.
+
+        publisher: an id that this node had before
+        """
+        encoder = self._encoder
+        if publisher is not None and publisher != encoder.publisher:
+            encoder = Encoder(publisher, encoder.max_payload_bytes)
+        try:
+            part = encoder.part(topic.encode() + b"\0", 1, self._time_ns(), payload)
+        except LocalWireError:
+            return False
+        return self._send_now(part)
 
     def finish(self) -> None:
         """No message is accepted any more; the tails of what was sent follow it."""

@@ -13,6 +13,7 @@ bell          `$ack/<token>/b`, from another thread of the same node
 rights        `$ack/<token>/r`, from a proxy with keys to a node that asked (`["rights", token]` upstream), and again
               when they change: `Permissions.to_map()` and `mesh`, the keys that proxies may show; an empty map for a
               key of nobody
+repair        `$ack/<token>/p`, from a publisher that this node asked for what it lost, see `fabric.protocol.repair`
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
 claims wanted upstream, from a proxy to all others, `["claims", incarnation, id]`: the one of this id is to say what it
@@ -62,6 +63,7 @@ class Kind(Enum):
     RIGHTS = "r"
     RETAINED = "t"
     NOT_KEPT = "k"
+    REPAIR = "p"
 
 
 _KINDS = {f"/{kind.value}".encode(): kind for kind in Kind}
@@ -105,6 +107,11 @@ def question_topic(incarnation: str) -> str:
 def rights_topic(token: str) -> str:
     """Return where a node is told its rights."""
     return _addressed(token, Kind.RIGHTS)
+
+
+def repair_topic(token: str) -> str:
+    """Return where a node is sent what it lost."""
+    return _addressed(token, Kind.REPAIR)
 
 
 def encode_rights_wanted(token: str) -> bytes:

@@ -52,6 +52,8 @@ class Plumbing:
     heard:           what else the relay subscribes to
     max_body_bytes:  largest body that publishers may send
     max_part_bytes:  largest part that is read from them at all: a larger one ends its connection
+    queue_bytes:     while twice as much waits for slow readers, nothing is read of publishers
+    stalled_ms:      who takes nothing of what waits at `out` for longer is let go by the system; 0: never; TCP only
     guard:           keys, and who may do what; None: anybody may do everything
     on_death:        called, from the switch's thread, with why it ended by itself
     errors:          TransportError for an address that cannot be bound; then nothing is left open
@@ -71,10 +73,13 @@ class Plumbing:
         max_body_bytes: int,
         max_part_bytes: int,
         on_death: Callable[[str], None],
+        queue_bytes: int = 0,
+        stalled_ms: int = 0,
         guard: Guard | None = None,
         retained: tuple[int, int] = (MAX_TOPICS, MAX_BYTES),
         heard: Iterable[bytes] = (),
     ) -> None:
+        self._queue_bytes, self._stalled_ms = queue_bytes, stalled_ms
         self._endpoints, self._guard = endpoints, guard
         self._curve = guard.curve if guard is not None else None
         """What is shown where this proxy connects."""
@@ -112,7 +117,9 @@ class Plumbing:
             (guest, self._endpoints.guest),
         ):
             hwm = {link: sockets.LINK_HWM_MSGS, guest: min(hwm_msgs, sockets.GUEST_HWM_MSGS)}.get(socket, hwm_msgs)
-            limit, stalled_ms = sockets.UPSTREAM_BYTES, sockets.GUEST_STALLED_MS if socket is guest else 0
+            limit = sockets.UPSTREAM_BYTES
+            # Links have heartbeats.
+            stalled_ms = {out: self._stalled_ms, guest: sockets.GUEST_STALLED_MS}.get(socket, 0)
             sockets.bind(
                 socket, endpoint, max_part_bytes=limit, send_hwm=hwm, link=socket is link, stalled_ms=stalled_ms
             )
@@ -125,8 +132,11 @@ class Plumbing:
             max_body_bytes=max_body_bytes,
             spin_us=SPIN_US if _cores() > 1 else 0,
             gate=self._guard.gate if self._guard is not None else None,
+            pause_bytes=2 * self._queue_bytes,
             retained=retained,
         )
+        self.queued = self._switch.queued
+        """Returns the bytes that wait for slow readers. From any thread."""
         self._command = sockets.fast_send(self.control)
 
     def _reserve(self, endpoint: str) -> None:
@@ -151,6 +161,7 @@ class Plumbing:
         """Yield what the switch has told, see `fabric.core.steering`; a few thousand at most."""
         for report in sockets.read_waiting(self.control):
             self._switch.heard += 1
+            self._switch.heard_bytes += len(report)
             yield report
 
     def admit(self) -> None:
@@ -171,11 +182,12 @@ class Plumbing:
         """Disconnect from it."""
         self._command(steering.disconnect(Place.RELAY, endpoint))
 
-    def scout(self, endpoint: str, key: str | None = None) -> sockets.Socket:
-        """Return a connection to another proxy's link, beside the relay's; the caller closes it. key: see `link`"""
+    def scout(self, endpoints: Iterable[str], key: str | None = None) -> sockets.Socket:
+        """Return connections to other proxies' links, beside the relay's; the caller closes it. key: see `link`"""
         curve = self._curve._replace(server=key) if self._curve is not None and key is not None else self._curve
         scout = sockets.with_keys(sockets.xsub(self._context, recv_hwm=0), curve)
-        sockets.connect(scout, endpoint)
+        for endpoint in endpoints:
+            sockets.connect(scout, endpoint)
         return scout
 
     def subscribe_relay(self, prefixes: Iterable[bytes]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import zmq
 
 from fabric import sockets
+from fabric.addresses import Names
 from fabric.core import BUILD
 from fabric.core.retained import MAX_BYTES, MAX_TOPICS, SHARED, address_of
 from fabric.core.steering import Place, read_failure
@@ -29,10 +30,11 @@ from fabric.identity.keys import SUFFIX, Keys, from_environment, load
 from fabric.processes import close_at_exit, is_ending, require_threads
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
-from fabric.proxy.descriptors import cut_connections, descriptors, to_be_cut
+from fabric.proxy.descriptors import Looker, cut, cut_connections, descriptors, to_be_cut
 from fabric.proxy.figures import Figures
 from fabric.proxy.guard import Guard
 from fabric.proxy.plumbing import Plumbing
+from fabric.proxy.readers import QUEUE_BYTES, STALLED_S, Readers
 from fabric.proxy.retaining import MAX_DUMPS_A_SECOND, Retaining
 from fabric.proxy.retaining import figures as retained_figures
 from fabric.proxy.self_test import SelfTest
@@ -43,6 +45,7 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, deco
 log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
+MAX_STALLED_S = 1_000_000.0
 AUDIT = "$fabric/audit/"
 """Then its name, and the event."""
 MAX_AUDITS_A_SECOND = 100
@@ -81,6 +84,9 @@ class Proxy:
     advertise:  the base that others connect to, when it is not `listen`
     first:      it may become a member though no address of `join` answers
     hwm_msgs:   queue of each connection, in messages; a subscriber that is further behind loses what comes then
+    queue_bytes: what may wait here for slow readers, all together, 256 MiB by default; beyond, the one that stalls, or
+                is slowest, is cut, see `fabric.proxy.readers`; at twice as much publishers wait
+    stalled_s:  a subscriber that takes nothing for so long while something waits for it is cut; 0: never
     max_payload_bytes: largest payload that is let through, 8 MiB by default; a larger one ends its connection
     retained_topics, retained_bytes: values of topics that it keeps for later subscribers at most, and their bytes, with
                 256 for each; by default 100,000 and 64 MiB. Whose value is above that is told
@@ -106,6 +112,8 @@ class Proxy:
         advertise: str | None = None,
         first: bool = False,
         hwm_msgs: int = sockets.HWM_MSGS,
+        queue_bytes: int = QUEUE_BYTES,
+        stalled_s: float = STALLED_S,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         retained_topics: int = MAX_TOPICS,
         retained_bytes: int = MAX_BYTES,
@@ -117,6 +125,12 @@ class Proxy:
         on_audit: Callable[[dict[str, Any]], None] | None = None,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        counts = {"hwm_msgs": hwm_msgs, "queue_bytes": queue_bytes, "max_payload_bytes": max_payload_bytes}
+        for what, count in counts.items():
+            if type(count) is not int or count < 1:
+                raise ValueError(expected(what, count, "a whole number above 0"))
+        if type(stalled_s) not in (int, float) or not 0 <= stalled_s < MAX_STALLED_S:
+            raise ValueError(expected("stalled_s", stalled_s, f"seconds, from 0 to {MAX_STALLED_S:g}"))
         self.endpoints = Endpoints.parse(listen)
         public = Endpoints.parse(advertise) if advertise else self.endpoints
         if public.is_wildcard:
@@ -206,6 +220,8 @@ class Proxy:
         """How many markers that bring news may be answered in this second: of peers in the list, and of all others."""
         self._dumps = questions.Budget(MAX_DUMPS_A_SECOND)
         """How often others may be told all that is retained, in this second."""
+        self._names = Names(self._join)
+        """Addresses of `join`."""
         self._scouts: dict[str, sockets.Socket] = {}
         """Connections that ask, by address: those of the last `Ask`."""
         sockets.raise_descriptor_limit()
@@ -218,6 +234,8 @@ class Proxy:
             own=self._own_prefixes[0],
             news=self._own_prefixes[1],
             hwm_msgs=hwm_msgs,
+            queue_bytes=queue_bytes,
+            stalled_ms=int(stalled_s * 1000) + sockets.STALLED_SLACK_MS if stalled_s else 0,
             max_body_bytes=max_payload_bytes + ENVELOPE_BYTES,
             max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
             on_death=self._switch_died,
@@ -226,6 +244,10 @@ class Proxy:
             heard=(SHARED, address_of(self._incarnation)),
         )
         """Sockets and the switch. What may be done by which thread stands there."""
+        doors = {"out": stalled_s, "link": stalled_s, "guest": sockets.GUEST_STALLED_MS / 1000}
+        self._slow = Readers(queue_bytes, doors)
+        """Decides who reads too slowly."""
+        self._looker = Looker({door: getattr(self.endpoints, door) for door in doors})
         self._retaining = Retaining(self._plumbing, self._incarnation)
         """Has the switch see to the retained values that it keeps."""
         self._poller = zmq.Poller()
@@ -346,6 +368,7 @@ class Proxy:
         effects = self._membership.tick(now)
         if effects or self._membership.state == "joining":  # a member's view changes with an effect only
             self._perform(effects)
+        self._watch_readers(now)
         if now >= self._next_echo:
             self._next_echo = now + ALIVE_S
             self._plumbing.echo(_ALIVE)
@@ -354,6 +377,17 @@ class Proxy:
             self._guard_tick(self._guard, now)
         if now - self._echoed_at > SILENCE_S:
             self._failure = f"the own switch did not answer for {SILENCE_S:g} s"
+
+    def _watch_readers(self, now: float) -> None:
+        """Look who takes nothing of what waits here, and cut who has to go."""
+        queued = self._plumbing.queued()
+        if not self._slow.wants_look(queued, now):
+            return
+        seen = self._looker.look()
+        for reader, why in self._slow.looked(seen, queued, now, time.monotonic() - now):
+            if cut(reader.number, reader.inode):
+                self._audit({"event": "slow_reader_cut", "door": reader.door, "from": reader.peer, "why": why})
+                self._on_event({"event": "slow_reader_cut", "door": reader.door, "from": reader.peer, "why": why})
 
     def _finished(self) -> bool:
         if self._stop_asked or self._failure is not None:
@@ -397,7 +431,8 @@ class Proxy:
             scout.close()
         for base in bases:
             if base not in self._scouts:
-                self._scouts[base] = scout = self._plumbing.scout(Endpoints.parse(base).link, self._mesh_key(base))
+                links = [Endpoints.parse(each).link for each in self._names.of(base)]
+                self._scouts[base] = scout = self._plumbing.scout(links, self._mesh_key(base))
                 scout.send(b"\x01" + markers.ack_prefix(self._incarnation))
                 self._readers[scout] = lambda base=base: self._on_scout(base)  # type: ignore[misc]
                 self._poller.register(scout, zmq.POLLIN)
@@ -558,7 +593,9 @@ class Proxy:
         for part in sockets.read_waiting(scout):
             found = self._read(part)
             answer = markers.read_answer(found[1]) if found else None
-            if answer is not None:
+            # Behind a name of several proxies this one is only one of them: it goes on to look for the others.
+            is_own = answer is not None and answer.view.record == self._membership.record
+            if answer is not None and not (is_own and self._names.is_several(base)):
                 self._perform(self._membership.scout_answered(base, answer.view, time.monotonic()))
             if scout.closed:
                 return
@@ -629,6 +666,8 @@ class Proxy:
             "retained": retained_figures(passed.retained),
             "identity": self._guard.figures() if self._guard is not None else self._unguarded,
             "prefix_bytes": self._subscribers.prefix_bytes,
+            "queued_bytes": passed.queued,
+            "slow_readers_cut": self._slow.cut,
             "descriptors": self._count_descriptors(),
         }
         self._announced = payload
@@ -727,8 +766,7 @@ class Proxy:
 
     def _hand_over(self) -> None:
         """Give what is retained to another member, if there is one."""
-        peers = self._membership.view().peers
-        heir = next((peer.record for peer in peers if peer.linked and not peer.dead and not peer.joining), None)
+        heir = self._membership.heir()
         if heir is not None and not self._retaining.hand_over(heir.incarnation, self._ended.wait):
             log.warning("proxy %s ended before %s had said that it has all retained values", self.name, heir.id)
 

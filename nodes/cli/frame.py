@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
-from fabric.errors import Busy, expected
+from fabric.errors import expected
 from fabric.node.node import Node
 from fabric.payloads import dumps
-from nodes.cli.exits import Exit, Fail, plain, say
+from nodes.cli.exits import Exit, say
 from nodes.cli.operating import Http, operating_options, status_page
-from nodes.cli.options import (
-    STORE,
-    Connect,
-    PositiveNumber,
-    connect_option,
-    connect_timeout_option,
-    open_node,
-    read_secret,
-)
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.signals import on_ending_signal
-from nodes.deployment.secret_words import has_password
+from nodes.cli.stores import open_store, store_options, store_url
 from nodes.operate import logs
-from nodes.operate.extras import not_installed
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 from nodes.rules.contact_codes import CodeFormat
@@ -43,10 +32,7 @@ REACHABLE_S = 10.0
 
 
 @click.command()
-@click.option("--store", "url", metavar="URL", envvar=STORE, show_envvar=True,
-              help="sqlite:///PATH, or postgresql://USER@HOST/DATABASE for several frame nodes.")  # fmt: skip
-@click.option("--store-file", metavar="FILE", type=click.Path(),
-              help="A file of mode 600 that holds the URL: others can read what stands on a command line.")  # fmt: skip
+@store_options("frame nodes")
 @click.option("--capacity", default=10_000, show_default=True, help="How many pages may be live at once.")
 @click.option("--max-in-flight", type=click.IntRange(1), default=1_000, show_default=True,
               help="How many requests may wait or be worked on; beyond, it answers that it is busy.")  # fmt: skip
@@ -94,12 +80,12 @@ def frame(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     logs.begin("fabric frame", as_json=log_json, verbose=verbose)
-    url = _url(url, store_file)
+    url = store_url(url, store_file)
     ended = threading.Event()
     with (
         on_ending_signal(ended.set),
         status_page("frame", http) as status,
-        contextlib.closing(_open_store(url, options)) as store,
+        contextlib.closing(open_store(lambda: _open_store(url, options))) as store,
     ):
         from nodes.frame_node.frame_node import FrameNode
 
@@ -145,38 +131,7 @@ def _is_ready(running: FrameNode, ended: threading.Event) -> bool:
     return False
 
 
-def _url(url: str | None, store_file: str | None) -> str:
-    """Return the store's URL: from --store-file, from the environment, or from the command line, with a warning.
-
-    It is taken out of the environment, so that nothing that is written or started later has it.
-    """
-    os.environ.pop(STORE, None)
-    context = click.get_current_context()
-    is_told = context.get_parameter_source("url") is ParameterSource.COMMANDLINE
-    if store_file is not None:
-        if is_told:
-            raise click.UsageError("--store and --store-file: expected one of them")
-        return read_secret(store_file).decode("utf-8", "replace").strip()
-    if url is None:
-        raise click.UsageError(f"Missing option '--store': expected it, --store-file FILE or {STORE}")
-    if is_told and has_password(url):
-        say("WARNING: every user of this machine can read the password in --store, in its list of processes. Change "
-            f"it, and give the URL by --store-file FILE (chmod 600 FILE) or {STORE}, or use ~/.pgpass")  # fmt: skip
-    return url
-
-
 def _open_store(url: str, options: StoreOptions) -> Store:
-    """Errors: Fail or UsageError, whose words never hold a password from `url`."""
-    try:
-        from nodes.frame_node.watched_store import why_store
-        from nodes.store.store import Store
-    except ModuleNotFoundError as error:
-        raise Fail(not_installed(error.name, "store"), Exit.MISSING) from None
-    try:
-        return Store(url, options)
-    except ValueError as error:
-        if isinstance(error.__cause__, ModuleNotFoundError):
-            raise Fail(plain(str(error)), Exit.MISSING) from None
-        raise click.UsageError(f"--store cannot be used: {error}") from None
-    except Busy as error:
-        raise Fail(f"cannot open the store: {why_store(error)}", Exit.MISSING) from None
+    from nodes.store.store import Store
+
+    return Store(url, options)

@@ -21,8 +21,8 @@ from fabric.private_files import OTHERS
 from nodes.cli.exits import Exit, Fail, plain, say
 
 COMMANDS = (
-    "agent", "frame", "gateway", "gateway-token", "keys", "load", "match", "page", "ping", "plan", "play", "proxy",
-    "pub", "record", "request", "services", "status", "sub", "top", "wait", "why",
+    "agent", "frame", "gateway", "gateway-token", "history", "keep", "keys", "load", "match", "page", "ping", "plan",
+    "play", "proxy", "pub", "record", "request", "services", "status", "sub", "top", "wait", "why",
 )  # fmt: skip
 """Their names, in alphabetical order. Module and function have the same, with `_` for `-`."""
 

@@ -29,6 +29,11 @@ class Outlet(Generic[T]):
         self._waiting: queue.SimpleQueue[T | None] = queue.SimpleQueue()
         """Oldest first; None only wakes the writer. `SimpleQueue.put` is the one that a signal handler may call."""
 
+    @property
+    def waiting(self) -> int:
+        """Items that wait now, about."""
+        return self._waiting.qsize()
+
     def put(self, item: T, *, always: bool = False) -> None:
         """Add an item, from any thread, without waiting. always: it waits even where no room is left."""
         if not always and not self.has_room:

@@ -17,9 +17,11 @@ from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.gaps import Gap
 from fabric.node.node import NodeState
 from fabric.payloads import dumps, to_json
+from fabric.protocol.histories import KEEPER
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json
 from nodes.cli.exits import Exit, Fail, plain, say
+from nodes.cli.history import check_since
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import Outlet, write_lines
@@ -27,6 +29,8 @@ from nodes.operate import logs
 
 MAX_WAITING_MSGS = 500_000
 """Between the node and a slow reader of stdout; about 300 bytes each while payloads are small."""
+MAX_WAITING_HISTORY = 10_000
+"""Of these, messages of a history: the rest is for what comes live."""
 LOOK_S = 0.25
 """How often to look whether the reader of stdout has gone."""
 
@@ -40,6 +44,8 @@ class Printer:
         """Words always find room in it: a loss must be told most of all where messages are dropped."""
         self._last: Message | None = None
         """The message that came last, by its identity. I/O thread only."""
+        self._lasts: dict[tuple[int, str], int] = {}
+        """With histories: the highest number taken, by publisher and topic. I/O thread only."""
         self._acked = False
         """True from the first ack on. I/O thread only."""
         self.printed = 0
@@ -52,6 +58,18 @@ class Printer:
         if message is not self._last:
             self._last = message
             self.outlet.put(message)
+
+    def kept(self, message: Message) -> None:
+        """Take a message of a subscription that began with a history; several of them may have it, from the same
+        moment on, and not at the same time."""
+        pair = (message.publisher, message.topic)
+        if message.number > self._lasts.get(pair, 0):
+            self._lasts[pair] = message.number
+            self.outlet.put(message)
+
+    def room(self) -> int:
+        """Return how many messages of a history it takes now: a history waits for stdout."""
+        return MAX_WAITING_HISTORY - self.outlet.waiting
 
     def ack(self, topic_filter: str, ack: Ack) -> None:
         if ack.denied:
@@ -104,6 +122,12 @@ class Printer:
 @click.option("--count", metavar="N", type=click.IntRange(1), help="End with 0 after N messages.")
 @click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), help="End after S seconds.")
 @click.option("--retained", is_flag=True, help="First print the last values that are kept of matching topics.")
+@click.option(
+    "--since",
+    metavar="TIME|N",
+    help="Begin with what a keeper has: of the last 90s, 10m, 24h, 7d, or the last N of each topic.",
+)
+@click.option("--keeper", metavar="NAME", default=KEEPER, show_default=True, help="The name that the keeper was given.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole messages, one JSON object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @operating_options
@@ -114,6 +138,8 @@ def sub(
     count: int | None,
     timeout_s: float | None,
     retained: bool,
+    since: str | None,
+    keeper: str,
     as_json: bool,
     quiet: bool,
     http: Http,
@@ -128,18 +154,25 @@ def sub(
     With --retained the last values that were published with `--retain` come first, before the acknowledgement: with a
     third column, `retained`, or, with --json, the header of that name.
 
+    With --since, those that a keeper has come first, then those that are live, none missing and none twice. The words
+    that a filter is acknowledged come behind its history.
+
     With --timeout it ends with 1 when --count was not reached, or, without --count, when nothing came. It ends with 5
     as soon as the rules of the mesh do not allow one of the FILTERs, also later on.
 
     \b
     Examples:
       fabric sub 'truck/+/temperature'
+      fabric sub --since 10m 'truck/#'
       fabric sub 'flight/UA/#' --count 100 --json | jq .payload
       fabric sub 'truck/+/state' --retained
     """
     for topic_filter in filters:
         validate_filter(topic_filter)
+    if retained and since is not None:
+        raise click.UsageError("--retained and --since cannot be combined: a history holds the last values, too")
         scope(topic_filter)
+    check_since(since, keeper)
     logs.begin("fabric sub", as_json=log_json)
     printer = Printer(as_json, quiet)
     with status_page("sub", http) as status, open_node(connect, connect_timeout_s) as node:
@@ -148,7 +181,11 @@ def sub(
         node.on_state(lambda state: printer.words(state_words(state)))
         node.on_denied(printer.deny)
         for topic_filter in dict.fromkeys(filters):
-            node.subscribe(topic_filter, printer.message, partial(printer.ack, topic_filter), retained=retained)
+            acked = partial(printer.ack, topic_filter)
+            if since is None:
+                node.subscribe(topic_filter, printer.message, acked, retained=retained)
+            else:
+                node.catch_up(topic_filter, printer.kept, acked, since, keeper=keeper, room=printer.room)
         status.watch_node(node)
         status.watch("sub", printer.stats)
         status.ready_with(node, lambda: "" if node.stats()["covered"] else "no proxy has acknowledged its filters")
@@ -192,7 +229,8 @@ def ack_words(topic_filter: str, ack: Ack) -> str:
 
 
 def gap_words(gap: Gap) -> str:
-    return f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}"
+    why = f", {gap.reason}" if gap.reason else ""
+    return f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}{why}"
 
 
 def coverage_words(event: CoverageEvent) -> str:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fabric.errors import Busy
+from nodes.databases.opening import why_store
 from nodes.operate.logs import named
 from nodes.store.store import Store
 from nodes.store.transaction import Transaction
@@ -82,10 +83,3 @@ class WatchedStore:
         if self._away_since is not None:
             away_s, self._away_since = self._clock() - self._away_since, None
             log.warning("the store answers again, after %.1f s", away_s, extra=named("store_back", away_s=away_s))
-
-
-def why_store(error: Busy) -> str:
-    """Return the database's own words for why it does not answer, in one line."""
-    original: Any = getattr(error.__cause__, "orig", None)
-    words = str(original).strip().splitlines() if original is not None else []
-    return f"{type(original).__name__}: {words[0]}" if words else str(error)

@@ -1,8 +1,9 @@
 """The metrics that a process exports: names, meanings, and which figure of which part each one is. Pure.
 
-A process has *parts* (`proxy`, `node`, `frame`, `store`, `page`, `agent`, `gateway`, `http`, `audit`, `sub`), each with
-a map of figures, its `stats()`. METRICS is the whole list, and the table in the documentation; `families` reads the
-figures that are there. Nothing is counted for the metrics alone: figures are read when somebody asks.
+A process has *parts* (`proxy`, `node`, `frame`, `store`, `keep`, `kept`, `page`, `agent`, `gateway`, `http`, `audit`,
+`sub`), each with a map of figures, its `stats()`. METRICS is the whole list, and the table in the documentation;
+`families` reads the figures that are there. Nothing is counted for the metrics alone: figures are read when somebody
+asks.
 
 A program with further parts adds rows to METRICS, and hands their figures in under the name of the part.
 """
@@ -56,6 +57,8 @@ METRICS = (
     nodes                      nodes             nodes connected
     prefixes{place}            subscriptions     prefixes subscribed to, at its `out`, `link` and `guest`
     prefix_bytes{place}        prefix_bytes      bytes of the prefixes subscribed to, at its `out` and `guest`
+    queued_bytes               queued_bytes      bytes that wait for slow readers, about; what waits for several once
+    slow_readers_cut_total     slow_readers_cut  connections cut because their readers took too little
     refused_total{kind}        refused           parts refused
     mended_total               mended            prefixes subscribed again that a stray cancel had taken away
     retained{what}             retained.now      retained values: `topics`, their `bytes`; `tombstones` of cleared ones
@@ -90,7 +93,11 @@ METRICS = (
     refused_total{kind}        refused           parts that were not a message
     duplicates_total           duplicates        messages that came twice, and were dropped
     gaps_total                 gaps              losses reported
-    lost_total                 lost              messages lost, over all gaps
+    lost_total                 lost              messages lost for good, over all gaps
+    repaired_total             repaired          messages that were lost on the way, and came when they were asked for
+    asks_total                 asked             what it asked publishers for, because it was lost
+    answered_total             answered          parts that it sent again to one who had lost them
+    repeated_total             repeated          parts that it sent again to all, because several had lost them
     started_late_total         started_late      topics whose first message here was not their publisher's first
     evicted_total              evicted           last numbers dropped for lack of room: a loss there is not noticed
     failed_callbacks_total     failed_callbacks  callbacks of the program that raised
@@ -111,6 +118,7 @@ METRICS = (
     in_flight                  in_flight         requests that wait or are being done
     busy_total                 busy              requests refused as busy: too many in flight
     expired_total              expired           requests whose deadline passed before their turn
+    clock_offset_seconds       clock_offset_s    how far the clock of one that asks is off, of the one that differs most
     refused_total              refused           requests that were not well formed
     failed_total               failed            requests at which the frame node itself failed
     untold_total               untold            events that could not be published; heartbeats replace them
@@ -124,6 +132,23 @@ METRICS = (
     codes_free                 free              free contact codes
     sessions                   sessions          pages with an agent
     chats_waiting              waiting           pages that wait for a chat
+    """),
+    *_of("keep", "fabric_keep_", """
+    written_total              written           messages written to the store
+    doubles_total              doubles           messages that were in the store already
+    dropped_total              dropped           messages not kept: the store was too slow, or they were too large
+    holes_total                holes             ranges that were lost for good, or dropped, and written down
+    batches_total              batches           transactions they were written in
+    deleted_total              deleted           messages deleted, because they are kept no longer
+    waiting                    waiting           messages taken and not written yet
+    waiting_bytes              waiting_bytes     bytes of the same
+    pages_total                pages             pages of histories that were answered
+    denied_total               denied            requests for a history that the rules of the mesh do not allow
+    store_up                   store_up          1 while the store answers
+    """),
+    *_of("kept", "fabric_kept_", """
+    messages                   messages          messages in the store
+    bytes                      bytes             bytes of the same: payloads, headers, topics, and 64 for each
     """),
     *_of("page", "fabric_page_", """
     hosted{state}              pages             pages hosted: `ready` with a contact code, `other` without

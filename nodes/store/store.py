@@ -22,10 +22,11 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
 from fabric.errors import FabricError
+from nodes.databases.opening import as_busy, ends_transaction, is_taken_back
 from nodes.rules.backoff import Backoff
 from nodes.rules.contact_codes import RandomSource
 from nodes.store import grants
-from nodes.store.database import as_busy, ends_transaction, is_taken_back, open_database
+from nodes.store.database import open_database
 from nodes.store.records import StoreOptions
 from nodes.store.schema import about
 from nodes.store.transaction import Transaction
@@ -40,7 +41,7 @@ early: the loser of a deadlock would take its first lock again before the winner
 class Store:
     """A database of page sessions, agents and codes. Several threads may use one; a transaction belongs to one thread.
 
-    url:      see `database.open_database`
+    url:      see `nodes.databases.opening.open_database`
     options:  limits, the same at every frame node of one database
     clock:    rules the leases on SQLite, in seconds since the epoch; on PostgreSQL the server's clock does
     rng:      draws the codes; the default is the operating system's

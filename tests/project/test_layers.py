@@ -22,8 +22,9 @@ FLOORS = (
     ("fabric.proxy", "fabric.node"),
     ("fabric.services",),
     ("nodes.rules", "nodes.operate", "nodes.observe", "nodes.recording", "nodes.deployment"),
-    ("nodes.load",),
-    ("nodes.store", "nodes.page", "nodes.agent"),
+    ("nodes.load", "nodes.databases"),
+    ("nodes.store.versions", "nodes.keep.versions"),
+    ("nodes.store", "nodes.keep", "nodes.page", "nodes.agent"),
     ("nodes.frame_node", "nodes.gateway"),
     ("nodes.cli", "nodes.demo"),
 )

@@ -32,7 +32,17 @@ def run(*command: str | Path, cwd: Path, code: int = 0, **variables: str) -> str
     return done.stdout
 
 
-BORROWED = ("click", "zmq", "pyzmq.libs", "msgpack", "sqlalchemy", "typing_extensions.py")
+BORROWED = (
+    "click",
+    "zmq",
+    "pyzmq.libs",
+    "msgpack",
+    "sqlalchemy",
+    "alembic",
+    "mako",
+    "markupsafe",
+    "typing_extensions.py",
+)
 """What it depends on, for frame nodes, too. (sqlalchemy asks for greenlet only where it is asynchronous.)"""
 TRAPS = (
     "tests/test_trap.py",

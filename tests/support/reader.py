@@ -31,7 +31,7 @@ from nodes.deployment.plan import make
 from tests.support.processes import PORTS_OF_A_PROXY, ROOT, FabricProcess, Process, environment, free_base
 
 KINDS = ("sh", "python", "json", "text", "toml", "html", "js", "")
-RUN_ON = {"proxy": "ready", "frame": "ready", "gateway": "ready", "page": "page", "agent": "signed_in"}
+RUN_ON = {"proxy": "ready", "frame": "ready", "keep": "ready", "gateway": "ready", "page": "page", "agent": "signed_in"}
 """Command -> the event after which the next line is typed."""
 STARTED = {*RUN_ON, "record"}
 """Commands that are not waited for; a `text record` block waits for what `fabric record` prints at its end."""
@@ -105,6 +105,7 @@ class Reader:
         for shown, path in {
             "ipc:///tmp/fabric-readme": f"ipc://{self._folder}/p",
             "sqlite:///frame.db": f"sqlite:///{self._folder}/frame.db",
+            "sqlite:///keep.db": f"sqlite:///{self._folder}/keep.db",
             "agents.jsonl": f"{self._folder}/agents.jsonl",
             "trucks.jsonl": f"{self._folder}/trucks.jsonl",
             " rules.toml": f" {self._folder}/rules.toml",

@@ -16,7 +16,7 @@ from fabric import sockets
 from fabric.core import _retained, _switch, retained, steering, switch
 from fabric.core.gate import Gate, Grant
 from fabric.core.retained import address_of
-from fabric.core.steering import MAX_AHEAD, Counts, Place
+from fabric.core.steering import MAX_AHEAD, PART_BYTES, Counts, Place
 from fabric.identity.doorkeeper import Doorkeeper
 from fabric.protocol.markers import answer_topic, decode_marker, encode_marker
 from fabric.protocol.views import Record
@@ -32,13 +32,18 @@ BUILDS = {"plain": switch.Switch, "compiled": _switch.Switch}
 TABLES = {"plain": retained.Table, "compiled": _retained.Table}
 
 
+zmq.Frame(b"weighed", copy=False, track=True)  # pyzmq begins a thread for these, once, and keeps it
+
+
 class Board:
     """A running switch, plain sockets around it, and its control thread's end.
 
     keys: of a proxy with keys; what connects shows one of them, see `connected`
     """
 
-    def __init__(self, build: str, folder: Path, spin_us: int = 0, keys: KeyFolder | None = None) -> None:
+    def __init__(
+        self, build: str, folder: Path, spin_us: int = 0, keys: KeyFolder | None = None, pause_bytes: int = 0
+    ) -> None:
         self.folder = folder
         folder.mkdir()
         self.context = context = sockets.new_context()
@@ -60,6 +65,7 @@ class Board:
             max_body_bytes=MAX_BODY,
             spin_us=spin_us,
             gate=self.gate,
+            pause_bytes=pause_bytes,
             retained=TABLES[build](1_000, 1 << 30),
         )
         self.result: list[int] = []
@@ -164,6 +170,53 @@ def make_ready(board: Board) -> None:
     for place, (head, tail) in HEADS.items():
         board.tell(steering.answer_with(place, head, tail))
     board.reports()
+
+
+def queue_at(board: Board, size: int, count: int) -> sockets.Socket:
+    """Have so many parts wait for a subscriber that reads nothing; return it."""
+    stalled = board.make(zmq.XSUB, "out")
+    stalled.rcvhwm = 1
+    stalled.connect(board.endpoint("out"))
+    before = board.counts().prefixes["out"]
+    stalled.send(b"\x01q/")
+    until(lambda: board.counts().prefixes["out"] > before, "it has subscribed")
+    for _ in range(count):
+        board.publisher.send(b"q/x\0" + bytes(size))
+    return stalled
+
+
+@pytest.mark.parametrize("size", [20, 900])
+def test_what_waits_for_a_reader_is_counted_in_bytes_until_it_is_let_go(board: Board, size: int) -> None:
+    count = 2_000_000 // (size + PART_BYTES)
+    until(lambda: board.counts().prefixes["out"] == 0 and board.counts().queued == 0, "nothing waits")
+    stalled = queue_at(board, size, count)
+    until(lambda: board.counts().parts["in"] == count, "all have come in")
+    assert 1_000_000 < board.counts().queued < 2_500_000, "2 MB, less what the system has taken"
+    stalled.close()
+    until(lambda: board.counts().queued < 100_000, "it is let go with its reader")
+
+
+def test_what_nobody_waits_for_is_not_counted(board: Board) -> None:
+    reader = board.subscriber("out", b"q/")
+    for _ in range(1_000):
+        board.publisher.send(b"q/x\0" + bytes(900))
+        board.publisher.send(b"other\0" + bytes(900))
+    for _ in range(1_000):
+        reader.recv()
+    until(lambda: board.counts().queued == 0, "all was let go")
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_while_too_much_waits_publishers_wait_and_commands_do_not(tmp_path: Path, build: str) -> None:
+    with contextlib.closing(Board(build, tmp_path / "board", pause_bytes=500_000)) as board:
+        stalled = queue_at(board, 900, 4_000)
+        until(lambda: board.counts().queued > 500_000, "it is full")
+        board.reports()
+        taken = board.counts().parts["in"]
+        board.reports()
+        assert board.counts().parts["in"] == taken < 4_000, "nothing more is read"
+        stalled.close()
+        until(lambda: board.counts().parts["in"] == 4_000, "publishers go on")
 
 
 def answer(place: Place) -> bytes:

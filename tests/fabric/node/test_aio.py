@@ -15,6 +15,8 @@ import pytest
 from fabric import AsyncNode, AsyncSubscription, Gap, Message, Node
 from fabric.errors import InvalidFilter, InvalidTopic, NotConnected, ScopeError, StateError
 from fabric.node.aio import Dropped
+from fabric.protocol.histories import Kept, pack
+from tests.support.fake_keeper import FakeKeeper
 from tests.support.processes import ProxyProcess, free_base
 from tests.support.waiting import PATIENCE_S, Box, mesh, until
 
@@ -504,3 +506,23 @@ def test_close_from_another_loop(proxy: ProxyProcess) -> None:
     node, _ = asyncio.run(main())
     assert asyncio.run(node.close()) == 0
     assert not node.node._engine.thread.is_alive()
+
+
+def test_a_history_and_a_subscription_that_begins_with_it(proxy: ProxyProcess) -> None:
+    """More than the queue takes: the history waits for room."""
+
+    async def main() -> None:
+        with Node(proxy.base) as other:
+            keeper = FakeKeeper(other, per_page=10)
+            for number in range(1, 31):
+                keeper.log.append(Kept("t9", 1, number, number, pack(number), None))
+            async with AsyncNode(proxy.base, max_queued_msgs=5) as node:
+                assert [message.payload async for message in node.history("t9", limit=7)] == list(range(1, 8))
+                subscription = await node.subscribe("t9", since="1h")
+                assert [(await anext(subscription)).payload for _ in range(30)] == list(range(1, 31))
+                assert (await subscription.ack(PATIENCE_S)).ok and subscription.dropped == 0
+                await node.publish("t9", "live")
+                assert (await anext(subscription)).payload == "live"
+            keeper.close()
+
+    asyncio.run(main())

@@ -91,6 +91,23 @@ def test_nothing_older_follows_what_came_live() -> None:
     assert world.told(1) == [("a", "live"), ("b", "live"), ("b", "newer")]
 
 
+def test_what_was_gathered_is_older_than_a_clear_that_was_sent_again_meanwhile() -> None:
+    world = World()
+    handler = world.want(1, "#")
+    world.batch(retained_part("a", 7, 10, "old"))
+    handler.offer(live("a", 11, None, publisher=8))
+    assert world.told(1) == []
+
+
+def test_a_clear_is_told_where_something_older_came_live_and_late() -> None:
+    world = World()
+    handler = world.want(1, "#")
+    handler(live("a", 10, "late"))
+    handler(live("b", 10, "late"))
+    world.batch(retained_part("a", 8, 11, None), retained_part("b", 8, 11, "short", expires_s=5), age=4.0)
+    assert world.told(1, now=2.0) == [("a", "late"), ("b", "late"), ("a", None), ("b", None)]
+
+
 def test_what_is_live_is_never_held_back() -> None:
     world = World()
     handler = world.want(1, "#")

@@ -26,6 +26,7 @@ from fabric.protocol.markers import (
     not_kept_topic,
     question_topic,
     read_answer,
+    repair_topic,
     retained_topic,
     rights_topic,
     token_of,
@@ -198,6 +199,7 @@ MAKERS = {
     Kind.RIGHTS: rights_topic,
     Kind.RETAINED: retained_topic,
     Kind.NOT_KEPT: _of_publisher,
+    Kind.REPAIR: repair_topic,
 }
 
 

@@ -157,7 +157,7 @@ def test_losses_are_said(mesh: Mesh, fabric: Fabric) -> None:
         for number in (1, 5):
             push.send(encode("s10/a", 7, number, 1, number))
         assert sub.wait() == Exit.DONE
-    assert "fabric sub: lost 3 of s10/a: 2 to 4 of publisher 7" in sub.stderr
+    assert "fabric sub: lost 3 of s10/a: 2 to 4 of publisher 7, publisher gone" in sub.stderr
 
 
 def test_words_for_what_a_node_tells() -> None:

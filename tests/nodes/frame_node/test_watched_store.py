@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fabric.errors import Busy, FabricError
-from nodes.frame_node.watched_store import WatchedStore, why_store
+from nodes.frame_node.watched_store import WatchedStore
 from nodes.rules.errors import LeaseExpired
 from nodes.store import expiry, pages
 from nodes.store.records import Page
@@ -102,13 +102,3 @@ def test_a_probe_that_fails_for_another_reason_has_found_the_store(store: Store,
         with pytest.raises(error):
             watched.probe(run)
         assert watched.answers
-
-
-def test_why_is_the_database_s_own_words_in_one_line() -> None:
-    class Cause(Exception):
-        orig = ValueError("connection refused\nIs the server running?")
-
-    error = Busy("the store does not answer")
-    assert why_store(error) == "the store does not answer"
-    error.__cause__ = Cause()
-    assert why_store(error) == "ValueError: connection refused"

@@ -21,7 +21,7 @@ EMPTY_WHILE_ALL_IS_WELL = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, StatusPage]]:
-    """A page in session with an agent, and a subscriber; the status page of each process."""
+    """A page in session with an agent, a subscriber, and a keeper; the status page of each process."""
     with site(tmp_path_factory.mktemp("site"), "none", proxies=0) as found:
         yield pages_of(found)
 
@@ -40,7 +40,12 @@ def pages_of(found: Site) -> dict[str, StatusPage]:
     found.started.append(sub)
     sub.wait_lines(1)
     gateway = start_gateway(found, *ASK)
+    store = f"sqlite:///{found.folder}/keep.db"
+    keep = FabricProcess(["keep", "#", "--store", store, "--connect", found.base, *ASK], found.folder)
+    found.started.append(keep)
+    keep.wait_event("ready")
     named = {"proxy": proxy, "frame": found.frames[0], "page": page, "agent": agent, "sub": sub, "gateway": gateway}
+    named["keep"] = keep
     return {name: StatusPage.of(process) for name, process in named.items()}
 
 
@@ -62,7 +67,7 @@ def test_every_process_is_alive_and_ready_and_says_what_it_is(world: dict[str, S
 
 
 def test_the_values_are_true(world: dict[str, StatusPage]) -> None:
-    until(lambda: world["proxy"].metrics()["fabric_proxy_nodes"] == 5, "the proxy has announced its five nodes")
+    until(lambda: world["proxy"].metrics()["fabric_proxy_nodes"] == 6, "the proxy has announced its six nodes")
     proxy, frame, page = (world[name].metrics() for name in ("proxy", "frame", "page"))
     assert proxy['fabric_info{name="p1",program="proxy"}'] == 1 and proxy["fabric_proxy_member"] == 1
     assert proxy['fabric_proxy_links{state="linked"}'] == 0

@@ -1,33 +1,23 @@
-"""Opening the two databases: durable, checked, and clear about what is wrong."""
+"""The frame nodes' tables: made once, and refused where this program does not know their version."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, event, text, update
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text, update
 
-from fabric.errors import Busy
-from nodes.frame_node.watched_store import why_store
-from nodes.store.database import open_database
-from nodes.store.schema import about, metadata
+from nodes.store import chats, codes, expiry, pages
+from nodes.store.database import MIGRATIONS, open_database
+from nodes.store.schema import SCHEMA_VERSION, about, metadata
 
 if TYPE_CHECKING:
-    from tests.support.postgres import PostgresServer
+    from tests.support.stores import Bench
 
 pytest_plugins = ("tests.support.stores",)
-
-
-def ask(engine: Engine, question: str) -> object:
-    with engine.begin() as connection:
-        return connection.execute(text(question)).scalar()
 
 
 @contextmanager
@@ -39,97 +29,76 @@ def listening(target: Any, what: str, hear: Callable[..., None]) -> Iterator[Non
         event.remove(target, what, hear)
 
 
-def test_sqlite_is_durable_and_waits_for_other_writers(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/store.db")
-    assert ask(engine, "PRAGMA journal_mode") == "wal"
-    assert ask(engine, "PRAGMA synchronous") == 2  # FULL
-    assert ask(engine, "PRAGMA busy_timeout") == 5000
+NEW = ("consent", "agent_name", "capability", "asked_by", "ask_until", "refusal")
+
+
+def shape(url: str) -> dict[str, list[str]]:
+    """The columns and indexes of each table."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg") if url.startswith("postgres") else url)
+    found = inspect(engine)
+    shapes = {}
+    for name in set(metadata.tables) & set(found.get_table_names()):
+        columns = [f"{each['name']} {'NULL' if each['nullable'] else 'NOT NULL'}" for each in found.get_columns(name)]
+        shapes[name] = sorted([*columns, *(str(each["name"]) for each in found.get_indexes(name))])
     engine.dispose()
+    return shapes
 
 
-def test_a_write_lock_is_taken_before_the_first_read(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/store.db")
-    other = sqlite3.connect(tmp_path / "store.db", timeout=0)
+def set_back(url: str, version: int) -> None:
+    """Make it a store of this earlier version."""
+    engine = open_database(url)
     with engine.begin() as connection:
-        connection.execute(text("SELECT 1"))
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            other.execute("BEGIN IMMEDIATE")
-    other.close()
+        for table in ("pages", "agents"):
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN key"))
+        for column in ("pages DROP COLUMN host", "pages DROP COLUMN begun_at", "agents DROP COLUMN since"):
+            connection.execute(text(f"ALTER TABLE {column}"))
+        connection.execute(text("ALTER TABLE about DROP COLUMN private"))
+        if version == 1:
+            connection.execute(text("DROP INDEX ix_pages_ask_until"))
+            for column in NEW:
+                connection.execute(text(f"ALTER TABLE pages DROP COLUMN {column}"))
+            connection.execute(text("UPDATE pages SET offer_until = NULL WHERE chat = 'invited'"))
+        else:
+            connection.execute(text("DROP TABLE handles"))
+        connection.execute(text(f"UPDATE about SET schema_version = {version}"))
+        connection.execute(text("DROP TABLE alembic_version"))  # which those before Alembic did not have
     engine.dispose()
 
 
-def modes(folder: Path) -> dict[str, int]:
-    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+def test_every_version_has_a_way_on() -> None:
+    assert MIGRATIONS.versions() == [str(version) for version in range(SCHEMA_VERSION, 0, -1)]
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022], ids=oct)
-def test_sqlite_is_for_its_owner_only_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    before = os.umask(umask)
-    try:
-        engine = open_database(f"sqlite:///{tmp_path}/store.db")
-        ask(engine, "SELECT 1")
-    finally:
-        os.umask(before)
-    assert modes(tmp_path) == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm"), 0o600)
-    engine.dispose()
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_earlier_store_gets_the_shape_of_a_new_one_and_what_nobody_can_prove_ends(
+    bench: Bench, version: int
+) -> None:
+    code = bench.code("s1")
+    bench.joined("s2", "ann")
+    fresh = shape(bench.url)
+    bench.close()
+    set_back(bench.url, version)
+    assert shape(bench.url) != fresh
+    bench.store = bench.open()
+    assert shape(bench.url) == fresh
+    changes = bench.do(expiry.expire)
+    assert {each.page.session for each in changes if each.what == "page_gone"} == {"s1", "s2"}
+    assert {each.agents for each in changes if each.what == "agent_gone"} == {("ann",)}
+    assert bench.do(codes.was_used, code) is False, "it rests, and nobody has used it"
+    begun = bench.do(pages.grant_code, "s3", "home", 30.0, "ask", "0" * 32)
+    assert len(bench.store.private()) == 32 and bench.store.private() == bench.open().private()
+    assert (begun.consent, begun.key) == ("ask", "0" * 32) and begun.code not in (None, code)
 
 
-def test_a_store_that_others_could_read_is_taken_from_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """One of a version before, also while another frame node has it open."""
-    other = sqlite3.connect(tmp_path / "store.db")
-    other.execute("PRAGMA journal_mode = WAL")
-    other.execute("CREATE TABLE a (b)")
-    for path in tmp_path.iterdir():
-        path.chmod(0o644)
-    assert len(modes(tmp_path)) == 3
-    engine = open_database(f"sqlite:///{tmp_path}/store.db")
-    assert set(modes(tmp_path).values()) == {0o600}
-    assert f"{tmp_path}/store.db could be used by others" in caplog.text
-    other.close()
-    engine.dispose()
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "sesam", "sesam:sesam", "postgresql:/u:sesam@h/d", "postgresql://u:sesam", "postgresql://u@h:sesam/d",
-        "postgresql://u:x@sesam@127.0.0.1/d", "postgresql://u:p?x@sesam@127.0.0.1/d", "postgresql://u:p/x@h/sesam@h/d",
-        "postgresql://u:p/sesam@h:d", "postgresql://u:sesam@127.0.0.1:1/d?bad=1", "postgresql://h/d?port=sesam",
-        "postgresql://u:sesam@127.0.0.1:1/d", "postgresql://u@127.0.0.1:1/d?password=sesam", "sqlite:///file:sesam?uri=1",
-    ],
-)  # fmt: skip
-def test_no_error_tells_a_password(url: str) -> None:
-    """What stands at a wrong place may be it, too."""
-    with pytest.raises((ValueError, Busy)) as caught:
-        open_database(url)
-    told = [str(caught.value), *([why_store(caught.value)] if isinstance(caught.value, Busy) else [])]
-    assert "sesam" not in " ".join(told)
-
-
-def test_postgresql_is_durable_whatever_its_default(postgres: PostgresServer) -> None:
-    engine = open_database(postgres.create_database())
-    assert ask(engine, "SHOW synchronous_commit") == "on"
-    assert ask(engine, "SHOW lock_timeout") == "5s"
-    assert ask(engine, "SHOW transaction_isolation") == "read committed"
-    engine.dispose()
-
-
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/db", "oracle://host/db"])
-def test_any_other_database_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="expected sqlite:///path/to/file or postgresql://"):
-        open_database(url)
-
-
-def test_what_is_no_url_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected sqlite:///path/to/file or postgresql://"):
-        open_database("store.db")
-
-
-def test_a_server_that_is_not_there_is_busy(tmp_path: Path) -> None:
-    with pytest.raises(Busy, match="the store does not answer"):
-        open_database(f"postgresql://postgres@/x?host={tmp_path}")
-    with pytest.raises(Busy, match="the store does not answer"):
-        open_database(f"sqlite:///{tmp_path}/no/such/folder/store.db")
+def test_an_invitation_that_had_no_time_out_ends(bench: Bench) -> None:
+    bench.agent("ann")
+    bench.page("s1")
+    assert bench.do(chats.propose, "ann", "s1").chat == "invited"
+    bench.close()
+    set_back(bench.url, 1)
+    bench.store = bench.open()
+    bench.do(expiry.expire)
+    assert bench.tables("pages")["pages"][0][metadata.tables["pages"].c.keys().index("chat")] == "closed"
 
 
 def test_tables_are_made_once_by_the_first_that_opens_it(database: str) -> None:

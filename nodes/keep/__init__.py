@@ -1,0 +1,1 @@
+"""Keepers: nodes that write histories to a store, and serve them."""

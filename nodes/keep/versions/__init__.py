@@ -1,0 +1,1 @@
+"""The steps between versions of a keeper's store, for Alembic."""

@@ -1,0 +1,1 @@
+"""The steps between versions of the frame nodes' store, for Alembic."""
