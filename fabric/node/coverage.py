@@ -12,8 +12,8 @@ with a new nonce each time, and each attempt is judged by its own answers alone.
 A subscription may *want* retained values: a marker then says of which prefixes, and its attempt is complete only when
 all batches in front of the answers have come, too (`fabric.protocol.retained`): as many last ones as answers, and of
 each place as many as there are proxies that had so many. What is in them is not looked at here. Who wanted values once
-wants them again after a time away: when the connection to the own proxy was lost, or when another one is linked that was
-not covered, since it may keep what was set there meanwhile.
+wants them again after a time away: when the connection to the own proxy was lost, or when another one is linked that
+was not covered, since it may keep what was set there meanwhile.
 """
 
 from __future__ import annotations
