@@ -88,6 +88,8 @@ class CatchUp:
         """`_ack` is there, or none comes any more."""
         self._is_read = False
         """The history is read as far as it has to be, and nothing is added to `_ready` any more. Under `_lock`."""
+        self._expected: set[tuple[int, str]] = set()
+        """Publishers and topics of whose last numbers the node knows. The thread's."""
         self._ticks = 0
         """Since the start. The I/O thread adds, under `_lock`."""
         self._error = ""
@@ -119,7 +121,8 @@ class CatchUp:
                 log.warning("a subscription begins without its whole history: %s", error)
         except FabricError as failed:
             error = f"no history: {failed}"
-            log.warning("a subscription begins without its whole history: %s", failed)
+            if not self._closed:
+                log.warning("a subscription begins without its whole history: %s", failed)
         except BaseException as failed:
             error = f"no history: {failed!r}"
             log.exception("reading a history failed")
@@ -158,7 +161,8 @@ class CatchUp:
         the next number is a gap.
         """
         with self._lock:
-            lasts = list(self._seam.lasts.items())
+            lasts = [(pair, number) for pair, number in self._seam.lasts.items() if pair not in self._expected]
+        self._expected.update(pair for pair, _ in lasts)
         for first in range(0, len(lasts), EXPECTED_AT_ONCE):
             for (publisher, topic), number in lasts[first : first + EXPECTED_AT_ONCE]:
                 self._node.expect(topic, publisher, number)

@@ -34,7 +34,8 @@ MAX_LASTS = 100_000
 KEEP_ANSWERS_S = 5.0
 WORKERS = 2
 PAGE_ROOM_BYTES = 4096
-"""Of a payload, what a page needs beside its one message."""
+"""Of a payload, what a page needs beside its one message and the filters."""
+MAX_FILTERS_BYTES = 64 * 1024
 DRAIN_S = 30.0
 
 
@@ -76,7 +77,7 @@ class Keeper:
         """Of each filter, the mesh's word. The I/O thread adds."""
         self._closed = False
         sweeper = Sweeper(store, retention or Retention())
-        self.writer = Writer(store, sweeper, max_bytes=node.max_payload_bytes - PAGE_ROOM_BYTES, clock_ns=clock_ns)
+        self.writer = Writer(store, sweeper, max_bytes=_room(node, self.filters), clock_ns=clock_ns)
         """Between the node and the store."""
         self._expect()
         node.on_gap(self._lose)
@@ -177,6 +178,11 @@ class Keeper:
         return self.writer.close(timeout_s)
 
 
+def _room(node: Node, filters: Sequence[str]) -> int:
+    """Return how large a message may be so that a page can carry it."""
+    return node.max_payload_bytes - PAGE_ROOM_BYTES - sum(len(each.encode()) + 5 for each in filters)
+
+
 def share_of(topic: str, shares: int) -> int:
     """Return which of so many shares keeps a topic, from 1. The same at every keeper."""
     return int.from_bytes(blake2b(topic.encode(), digest_size=8).digest(), "big") % shares + 1
@@ -186,6 +192,8 @@ def _checked(filters: Sequence[str]) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(filters))
     if not 0 < len(found) <= MAX_FILTERS:
         raise ValueError(expected("filters", len(found), f"1 to {MAX_FILTERS} of them"))
+    if sum(len(each.encode("utf-8", "replace")) for each in found) > MAX_FILTERS_BYTES:
+        raise ValueError(f"the filters are too long: expected at most {MAX_FILTERS_BYTES} bytes of them")
     for topic_filter in found:
         validate_filter(topic_filter)
         if scope(topic_filter) == "local":

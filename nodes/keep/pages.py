@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from fabric.errors import ServiceError
 from fabric.protocol.histories import PAGE_BYTES, Cursor, Hole, Kept, Question
 from fabric.topics import subscription_prefixes
 from fabric.trie import SubscriptionTrie
-from nodes.keep.schema import BEGINNING_BYTES, batches, holes, messages, topics, unsigned
+from nodes.keep.schema import BEGINNING_BYTES, batches, holes, messages, signed, topics, unsigned
 from nodes.keep.store import LAST_ID, KeepStore, chunks
 
 SCAN_ROWS = 10_000
@@ -29,6 +30,12 @@ STEP_ROWS = 1_250
 FEW_TOPICS = 50
 TRIED_ROWS = 2_500
 """For few topics so many rows are gone through before their indexes are taken: they may be most of what there is."""
+THERE_ROWS = 10_000
+"""Numbers of a hole that are there all the same: so many are asked for at once."""
+MAX_HOLES = 1_000
+"""Holes on a page, but for those of one batch, which come together."""
+BATCH_HOLES = 10_000
+"""More than a batch has."""
 MAX_PLANS = 8
 """Filters whose topics are remembered, for the readers that are in the middle."""
 
@@ -56,17 +63,18 @@ _FROM_LAST = (
     .where(topics.c.id.in_(bindparam("ids", expanding=True)))
 )  # fmt: skip
 _HOLES = (
-    select(topics.c.topic, holes.c.publisher, holes.c.first, holes.c.last, holes.c.reason, holes.c.topic)
+    select(holes.c.at, topics.c.topic, holes.c.publisher, holes.c.first, holes.c.last, holes.c.reason, topics.c.id)
     .join(topics, topics.c.id == holes.c.topic)
     .where(holes.c.at > bindparam("after"), holes.c.at <= bindparam("upto"))
-    .order_by(holes.c.id)
+    .order_by(holes.c.at, holes.c.id)
+    .limit(bindparam("most"))
 )
 _THERE = select(_M.number).where(
     _M.topic == bindparam("of_topic"),
     _M.publisher == bindparam("of_publisher"),
     _M.number >= bindparam("first"),
     _M.number <= bindparam("last"),
-).order_by(_M.number).limit(10_000)  # fmt: skip
+).order_by(_M.number).limit(bindparam("most"))  # fmt: skip
 
 
 @dataclass
@@ -104,8 +112,11 @@ class Pages:
                 plan = self._plan(sql, question, upto)
             ids, reached = _ids(sql, plan, _Range(place, end, question.limit))
             after = max(place, end) if reached is None else reached
-            found = _read(sql, plan, ids)
-            missing = _holes(sql, plan, place if question.after else place - 1, after)
+            noted, cut = _noted(sql, place if question.after else place - 1, after)
+            if cut is not None:
+                after, reached = cut, cut
+            found = _read(sql, plan, [ident for ident in ids if ident <= after])
+            missing = [hole for each in noted if each.id in plan.topics for hole in _still_missing(sql, each)]
         return found, missing, (self._store.id, after, upto), reached is None
 
     def _begin(self, sql: Connection, question: Question, end: int, now_ns: int) -> tuple[int, int]:
@@ -243,18 +254,31 @@ def _read(sql: Connection, plan: _Plan, ids: list[int]) -> list[Kept]:
     return found
 
 
-def _holes(sql: Connection, plan: _Plan, after: int, upto: int) -> list[Hole]:
-    """Return what is missing, less what another keeper of this store has got."""
-    found = []
-    for topic, publisher, first, last, reason, ident in sql.execute(_HOLES, {"after": after, "upto": upto}).all():
-        if ident not in plan.topics:
-            continue
-        these = {"of_topic": ident, "of_publisher": publisher, "first": first, "last": last}
-        begin = unsigned(first)
-        for number in [unsigned(each) for (each,) in sql.execute(_THERE, these)]:
+def _noted(sql: Connection, after: int, upto: int) -> tuple[list[Any], int | None]:
+    """Return the rows of holes, and where the page has to end because there are too many; None: it need not."""
+    rows = list(sql.execute(_HOLES, {"after": after, "upto": upto, "most": MAX_HOLES + 1}).all())
+    if len(rows) <= MAX_HOLES:
+        return rows, None
+    cut = int(rows[-1].at) - 1
+    if rows[0].at <= cut:
+        return [row for row in rows if row.at <= cut], cut
+    cut = int(rows[0].at)  # those of one batch come together
+    return list(sql.execute(_HOLES, {"after": after, "upto": cut, "most": BATCH_HOLES}).all()), cut
+
+
+def _still_missing(sql: Connection, noted: Any) -> Iterator[Hole]:
+    """Yield what is missing, less what another keeper of this store has got."""
+    these = {"of_topic": noted.id, "of_publisher": noted.publisher, "last": noted.last}
+    begin, publisher = unsigned(noted.first), unsigned(noted.publisher)
+    while True:
+        there = [
+            unsigned(each) for (each,) in sql.execute(_THERE, {**these, "first": signed(begin), "most": THERE_ROWS})
+        ]
+        for number in there:
             if number > begin:
-                found.append(Hole(topic, unsigned(publisher), begin, number - 1, reason))
+                yield Hole(noted.topic, publisher, begin, number - 1, noted.reason)
             begin = number + 1
-        if begin <= unsigned(last):
-            found.append(Hole(topic, unsigned(publisher), begin, unsigned(last), reason))
-    return found
+        if len(there) < THERE_ROWS:
+            break
+    if begin <= unsigned(noted.last):
+        yield Hole(noted.topic, publisher, begin, unsigned(noted.last), noted.reason)

@@ -68,6 +68,23 @@ def test_a_signal_drains_it_what_it_took_is_there_afterwards(
     assert found[0] == list(range(20_001)), "what the first one did not take, the second one asked for"
 
 
+def test_what_a_keeper_that_was_killed_had_not_written_comes_from_the_publisher(keep: Fabric, mesh: Mesh) -> None:
+    process = keep("--name", "q6", "q6/#")
+    with Node(mesh[0].base) as node:
+        node.publish("q6/a", 0)
+        assert until(lambda: kept(node, "#", "q6"), "the first one is there") == [0]
+        for each in range(1, 10_000):
+            node.publish("q6/a", each)
+        process.signal(signal.SIGKILL)
+        process.wait()
+        for each in range(10_000, 11_000):
+            node.publish("q6/a", each)
+        keep("--name", "q6", "q6/#")
+        node.publish("q6/a", 11_000)
+        found = until(lambda: [each for each in [kept(node, "#", "q6")] if each and each[-1] == 11_000], "the last one")
+    assert found[0] == list(range(11_001))
+
+
 def test_what_is_kept_no_longer(keep: Fabric, mesh: Mesh) -> None:
     keep("--name", "q3", "--last", "2", "--for", "1h", "--max-bytes", "10M", "q3/#")
     with Node(mesh[0].base) as node:

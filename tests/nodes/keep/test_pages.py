@@ -127,6 +127,25 @@ def test_holes_come_with_the_page_they_belong_to_less_what_another_keeper_has(ke
     assert read_all(kept_store, Question("t"))[1] == []
 
 
+def test_a_page_has_so_many_holes_at_most(kept_store: KeepStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "MAX_HOLES", 5)
+    holes = [Hole("t", 1, number, number, "lost") for number in range(2, 40, 2)]
+    for hole in holes:
+        kept_store.write([kept("t", hole.first - 1)], [hole], 1)
+    more = [Hole("u", 1, number, number, "lost") for number in range(1, 12)]
+    kept_store.write([kept("t", 41)], more, 1)
+    found, told, count = read_all(kept_store, Question("#"))
+    assert found == [("t", number) for number in range(1, 43, 2) if number != 39] and told == [*holes, *more]
+    assert count > 3
+
+
+def test_a_hole_that_is_nearly_filled_is_told_right(kept_store: KeepStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "THERE_ROWS", 3)
+    there = [kept("t", number) for number in range(1, 21) if number not in (7, 13, 20)]
+    kept_store.write(there, [Hole("t", 1, 1, 20, "lost")], 1)
+    assert [hole.first for hole in read_all(kept_store, Question("t"))[1]] == [7, 13, 20]
+
+
 def test_a_hole_at_the_end_comes_with_what_follows(kept_store: KeepStore) -> None:
     kept_store.write([kept("t", 1)], [], 1)
     reader = Pages(kept_store)
