@@ -154,7 +154,7 @@ class Retained:
             self._gathered.clear()
 
     def _offer(self, ident: int, wish: _Wish, values: HeldValues[str, Message], now: float) -> None:
-        found = [held for _, held in values.known(now) if not held.is_clear or held.value.payload is None]
+        found = [held for _, held in values.known(now)]
         if len(self._wishes) > 1 or values is self._local:
             chosen: SubscriptionTrie[int] = SubscriptionTrie()
             chosen.add(wish.topic_filter, 0)
@@ -163,7 +163,8 @@ class Retained:
         for held in found:
             if not self._is_active(ident):  # a handler may end it
                 return
-            self._call(wish.handler.offer, held.value)
+            # Of a tombstone too: something older may have come live, late.
+            self._call(wish.handler.offer, held.value._replace(payload=None) if held.is_clear else held.value)
 
     # ── what is kept elsewhere ───────────────────────────────────────────────────────────────────────────────────
 
