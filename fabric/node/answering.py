@@ -29,6 +29,7 @@ REPEATED_S = 0.25
 MAX_ASKS = 10_000
 """That wait for their turn; those beyond are dropped: who asks does so again."""
 _EXTRA_BYTES = 512
+"""What an ask counts for, and an answer beside its parts: to look for what is kept costs time, too."""
 
 Ranges = Iterable[tuple[int, int]]
 Key = tuple[str, int, int]
@@ -99,6 +100,7 @@ class Answerer:
                 del self._given[key]
         effects: list[Send | Repeat] = []
         while self._asks and self._allowance > 0:
+            self._allowance -= _EXTRA_BYTES
             effects += self._answer(self._asks.popleft(), now)
         return effects
 
