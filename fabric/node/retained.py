@@ -163,7 +163,8 @@ class Retained:
         for held in found:
             if not self._is_active(ident):  # a handler may end it
                 return
-            self._call(wish.handler.offer, held.value)
+            # Of a tombstone too: something older may have come live, late.
+            self._call(wish.handler.offer, held.value._replace(payload=None) if held.is_clear else held.value)
 
     # ── what is kept elsewhere ───────────────────────────────────────────────────────────────────────────────────
 
