@@ -12,8 +12,8 @@ with a new nonce each time, and each attempt is judged by its own answers alone.
 A subscription may *want* retained values: a marker then says of which prefixes, and its attempt is complete only when
 all batches in front of the answers have come, too (`fabric.protocol.retained`): as many last ones as answers, and of
 each place as many as there are proxies that had so many. What is in them is not looked at here. Who wanted values once
-wants them again after a time away: when the connection to the own proxy was lost, or the link to another one in the
-same run. (Another run knows what it is told, and that comes live.)
+wants them again after a time away: when the connection to the own proxy was lost, or when another one is linked that
+was not covered, since it may keep what was set there meanwhile.
 """
 
 from __future__ import annotations
@@ -158,8 +158,6 @@ class Coverage:
         """Subscriptions whose ack has not been given."""
         self._standing: dict[int, tuple[bytes, ...]] = {}
         """What the subscriptions want that were acked. Until they end."""
-        self._away: set[Identity] = set()
-        """Proxies whose link was lost since they were covered, in that run. Emptied when all is asked for again."""
         self._attempts: dict[bytes, _Attempt] = {}
         """Open attempts by nonce, oldest first, at most `MAX_ATTEMPTS`. Emptied when the proxy changes."""
         self._covered: dict[str, str] = {}
@@ -284,8 +282,7 @@ class Coverage:
             self._renew = True
             self._repeat_s = REPEAT_FIRST_S
             self._next_marker = self._next_wanted = now
-        self._away |= set(self._covered.items()) - set(kept.items())
-        if not self._away.isdisjoint(linked.items()):
+        if linked.items() - kept.items():
             self._want_again(now)
         return self._change(kept, tuple(sorted(known - set(kept))))
 
@@ -324,7 +321,6 @@ class Coverage:
 
     def _want_again(self, now: float) -> None:
         """Something may have been missed: have what is retained come once more."""
-        self._away.clear()
         for subscription, wanted in self._standing.items():
             renewal = _Waiting(0, now, now + self._ack_timeout_s, wanted, is_renewal=True)
             self._waiting.setdefault(subscription, renewal)

@@ -656,21 +656,21 @@ def test_after_a_time_without_its_proxy_a_node_asks_once_more_without_another_ac
     assert renewed(effects) == [wanted] and not acks(effects) and not node.coverage.wants
 
 
-def test_so_it_does_after_a_broken_link_but_not_for_another_run() -> None:
+def test_so_it_does_for_a_proxy_that_is_linked_again_or_new() -> None:
     node, wanted = wanting()
-    del node.proxies.linked["p1", "p2"]
-    node.announce()
-    assert not node.coverage.wants
-    node.proxies.link_all("p2")
-    node.announce()
-    assert [marker.wanted for marker in node.markers(node.tick())] == [(b"a/",)]
-    node.batches("p1", "p2", "p3")
-    assert renewed(node.answer("p1", "p2", "p3")) == [wanted]
-    node.proxies.restart("p2")
-    node.announce()
-    node.proxies.link_all("p2")
-    node.announce()
-    assert not node.coverage.wants, "who comes back with nothing is told by publishers, and all hear it"
+    for change in (lambda: node.proxies.linked.pop(("p1", "p2")), lambda: node.proxies.restart("p2")):
+        change()
+        node.announce()
+        assert not node.coverage.wants, "it cannot be asked yet"
+        node.proxies.link_all("p2")
+        node.announce()
+        assert [marker.wanted for marker in node.markers(node.tick())] == [(b"a/",)]
+        node.announce()
+        assert not node.markers(node.tick()), "once is enough"
+        node.batches("p1", "p2", "p3")
+        assert renewed(node.answer("p1", "p2", "p3")) == [wanted]
+        node.announce()
+        assert not node.coverage.wants
 
 
 def test_what_is_asked_for_once_more_is_asked_for_until_it_comes_or_nobody_wants_it() -> None:
