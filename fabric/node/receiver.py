@@ -198,8 +198,8 @@ class Receiver:
         if of != publisher or (headers is not None and headers.get("tail") is True):
             return False
         if self.detector.lacks(topic, publisher, number):
-            message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
-            self._observe(message, len(body), now, True)
+            seen = NO_HEADERS if headers is None else shown(headers, as_retained=False) or NO_HEADERS
+            self._observe(Message(topic, payload, publisher, number, sent_ns, seen), len(body), now, True)
         return True
 
     def expect(self, topic: str, publisher: int, number: int) -> None:
