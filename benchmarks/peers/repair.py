@@ -26,6 +26,9 @@ RATE = 1_000
 BEFORE_S, AFTER_S = 0.5, 1.5
 START_S = 0.05
 PRIME_TRIES = 200
+RETRY_S, PHASES = 0.1, 10
+"""All clients try to connect about ten times a second. A cut is longer by a part of that from repetition to repetition:
+else the way would be healed just before the next try of the one, and just after it of the other."""
 A_RUN = 1_000_000
 """Numbers of one repetition begin so far above those of the one before."""
 
@@ -82,8 +85,9 @@ def repair(rows: Sequence[str], cuts_s: Sequence[float], repeats: int, say: Call
         for repetition in range(repeats):
             for which, (cut_s, setting) in enumerate(zip(cuts_s, settings, strict=True)):
                 first = (repetition * len(settings) + which) * A_RUN  # a number is never used twice
+                longer_s = repetition % PHASES * RETRY_S / PHASES
                 for row, field in fields.items():
-                    _measure(work, setting, row, cut_s, first, field, say)
+                    _measure(work, setting, row, cut_s + longer_s, first, field, say)
     return work
 
 

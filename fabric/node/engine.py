@@ -336,8 +336,12 @@ class Engine:
         self.commands.put(lambda: self._hold(ident, topic_filter, since, known))
         return ident
 
-    def expect(self, topic: str, publisher: int, number: int) -> None:
-        self.commands.put(lambda: self.receiver.expect(topic, publisher, number))
+    def expect(self, topic: str, publisher: int, number: int, ask: bool) -> None:
+        def expect() -> None:
+            if self.receiver.expect(topic, publisher, number) and ask:
+                self.repairer.probe(topic, publisher, number + 1, time.monotonic())
+
+        self.commands.put(expect)
 
     def unsubscribe(self, ident: int) -> None:
         topic_filter = self.subscriptions.remove(ident)

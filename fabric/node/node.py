@@ -313,13 +313,14 @@ class Node:
             reader = self._histories()
         return reader.history(topic_filter, since=since, limit=limit, keeper=keeper)
 
-    def expect(self, topic: str, publisher: int, number: int) -> None:
+    def expect(self, topic: str, publisher: int, number: int, *, ask: bool = False) -> None:
         """Say what is known from a store: up to `number` all is there that this publisher sent on this topic.
 
         The first message above it then counts as a gap, and is repaired, where it would have `started_late`. Call it
         before `subscribe`. Nothing changes where more is known of that publisher already.
 
         number: 0: from its first message on
+        ask:    ask the publisher at once for what it has above that, in place of waiting for its next message
         errors: InvalidTopic; ValueError for a number that nobody has; StateError when closed
         """
         self._check()
@@ -328,7 +329,7 @@ class Node:
             raise ValueError(
                 expected("publisher and number", (publisher, number), f"at most 2^64 - 1 and {MAX_NUMBER}")
             )
-        self._engine.expect(topic, publisher, number)
+        self._engine.expect(topic, publisher, number, ask)
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription: its handler is called no more. KeyError for an unknown id."""

@@ -339,11 +339,15 @@ class Proxy:
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _turn(self) -> None:
-        for socket, _ in self._poller.poll(TICK_MS):
+    def _hear(self, timeout_ms: int) -> None:
+        """Take what comes in, and wait for it at most so long."""
+        for socket, _ in self._poller.poll(timeout_ms):
             reader = self._readers.get(socket)
             if reader is not None:
                 reader()
+
+    def _turn(self) -> None:
+        self._hear(TICK_MS)
         now = time.monotonic()
         if now - self._last_loop > SILENCE_S / 2:
             self._echoed_at = now  # this process stood still, and so did its switch
@@ -766,9 +770,14 @@ class Proxy:
 
     def _hand_over(self) -> None:
         """Give what is retained to another member, if there is one."""
-        heir = self._membership.heir()
-        if heir is not None and not self._retaining.hand_over(heir.incarnation, self._ended.wait):
-            log.warning("proxy %s ended before %s had said that it has all retained values", self.name, heir.id)
+
+        def heir() -> str | None:
+            self._hear(TICK_MS)
+            record = self._membership.heir()
+            return record.incarnation if record is not None else None
+
+        if not self._retaining.hand_over(heir):
+            log.warning("proxy %s ended before another one had said that it has all retained values", self.name)
 
     def _flush(self) -> None:
         """Wait, at most a second, until the switch stands still: what publishers handed over has left."""

@@ -48,21 +48,30 @@ class Retaining:
         """Another proxy wants to know what is held here."""
         self._plumbing.claim_all(address_of(incarnation))
 
-    def hand_over(self, incarnation: str, wait: Callable[[float], object]) -> bool:
-        """Give all values to another proxy, and wait until it has said so; return whether it has.
+    def hand_over(self, heir: Callable[[], str | None]) -> bool:
+        """Give all values to another proxy, and wait until it has said so; return False where none has.
 
-        wait: sleeps so many seconds
+        heir: waits a moment, and returns the incarnation of who is to have them; None: nobody is there to have them
         """
-        before = self._plumbing.counts().retained
-        if not before["values"] + before["tombstones"]:
-            return True
-        self._plumbing.hand_over(address_of(incarnation), address_of(self._incarnation))
+        confirmed = self._counts()["confirmed"]
         end = time.monotonic() + HAND_OVER_S
-        while self._plumbing.counts().retained["confirmed"] == before["confirmed"]:
+        given_to = None
+        while self._holds() and (now_to := heir()) is not None:
+            if self._counts()["confirmed"] > confirmed:
+                return True
             if time.monotonic() > end:
                 return False
-            wait(0.01)
+            if now_to != given_to:
+                self._plumbing.hand_over(address_of(now_to), address_of(self._incarnation))
+                given_to = now_to
         return True
+
+    def _holds(self) -> bool:
+        counted = self._counts()
+        return counted["values"] + counted["tombstones"] > 0
+
+    def _counts(self) -> Mapping[str, int]:
+        return self._plumbing.counts().retained
 
 
 def figures(counted: Mapping[str, int]) -> dict[str, Any]:

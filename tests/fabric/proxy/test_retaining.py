@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import zmq
 
 from fabric import Proxy
+from fabric.core.retained import address_of
 from fabric.protocol.markers import answer_topic, encode_marker, not_kept_topic, retained_topic
-from fabric.proxy.retaining import figures
+from fabric.proxy.retaining import Retaining, figures
 from fabric.wire import decode
 from tests.support.processes import free_base
 from tests.support.retained import retained_part
@@ -126,6 +128,42 @@ def test_one_that_ends_hands_over_what_it_holds(peers: Peers) -> None:
     assert figures(one._plumbing.counts().retained)["now"]["topics"] == 2
     until(lambda: not two._thread or not two._thread.is_alive(), "the other one has ended")
     assert peers.kept(one) == {"a": "x" * 1_000, "b": None}
+
+
+class Scripted:
+    """Stands for the plumbing of a proxy that holds one value."""
+
+    def __init__(self) -> None:
+        self.given: list[bytes] = []
+        self.retained = Counter(values=1)
+
+    def counts(self) -> Scripted:
+        return self
+
+    def hand_over(self, address: bytes, back: bytes) -> None:
+        assert back == address_of("own")
+        self.given.append(address)
+
+
+def test_another_one_is_given_the_values_when_the_first_one_leaves() -> None:
+    plumbing = Scripted()
+    heirs = ["first", "first", "second", "second"]
+
+    def heir() -> str | None:
+        if len(heirs) == 1:
+            plumbing.retained["confirmed"] += 1
+        return heirs.pop(0)
+
+    assert Retaining(cast("Any", plumbing), "own").hand_over(heir)
+    assert plumbing.given == [address_of("first"), address_of("second")] and not heirs
+
+
+def test_who_is_alone_or_holds_nothing_waits_for_nobody() -> None:
+    plumbing = Scripted()
+    assert Retaining(cast("Any", plumbing), "own").hand_over(lambda: None)
+    plumbing.retained["values"] = 0
+    assert Retaining(cast("Any", plumbing), "own").hand_over(lambda: "somebody")
+    assert plumbing.given == []
 
 
 def test_what_is_over_the_bound_is_told_to_its_publisher_and_counted(peers: Peers) -> None:
