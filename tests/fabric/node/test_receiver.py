@@ -104,6 +104,17 @@ def test_how_a_live_message_is_kept_is_not_shown() -> None:
     assert numbers(heard) == [1, 2, 3]
 
 
+def test_nor_of_one_that_was_repaired() -> None:
+    node = Node()
+    heard = node.listen("a")
+    node.receiver.awaits = True
+    node.send("a", 1)
+    node.send("a", 3)
+    part = Encoder(1).part(b"a\0", 2, NOW_NS, "x", {"by": "me", "retain": 5})
+    assert node.receiver.take_repaired("a", 1, part, 0.0)
+    assert [(message.number, dict(message.headers)) for message in heard] == [(1, {}), (2, {"by": "me"}), (3, {})]
+
+
 def test_what_is_sent_again_to_be_kept_is_for_those_who_want_what_is_retained_and_its_number_says_nothing() -> None:
     node = Node()
     plain, wanting = node.listen("a"), list[Message]()
