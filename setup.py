@@ -1,7 +1,8 @@
 """What pyproject.toml cannot say: the compiled modules of `fabric/core`.
 
-Without a C compiler they are left out, and the fabric runs on their twins in plain Python: `fabric --version` says so.
-The C files that Cython writes are of no version of this source: neither committed nor packaged.
+Without a compiler for C and C++ they are left out, and the fabric runs on their twins in plain Python:
+`fabric --version` says so.
+The C and C++ files that Cython writes are of no version of this source: neither committed nor packaged.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CORE = Path("fabric/core")
+CPP = ("_retained", "_switch")
+"""Modules that hold what C++ has a standard structure for."""
 
 
 class BuildCompiledPart(build_ext):
@@ -19,10 +22,13 @@ class BuildCompiledPart(build_ext):
 
     def run(self) -> None:
         super().run()
-        missing = [each.name for each in self.extensions if not Path(self.get_ext_fullpath(each.name)).exists()]
+        built = {each.name: Path(self.get_ext_fullpath(each.name)) for each in self.extensions}
+        missing = [name for name, path in built.items() if not path.exists()]
         if missing:
+            for path in built.values():
+                path.unlink(missing_ok=True)
             print(f"fabric: not compiled: {', '.join(missing)}. It runs on its twins in plain Python, several times")
-            print("fabric: slower. With a C compiler and the headers of Python, install it again.")
+            print("fabric: slower. With a C++ compiler and the headers of Python, install it again.")
 
 
 setup(
@@ -30,8 +36,9 @@ setup(
         Extension(
             f"fabric.core.{path.stem}",
             [str(path)],
-            depends=[str(each) for each in sorted(CORE.glob("*.pxd"))],
-            extra_compile_args=["-O3", "-g0"],
+            depends=[str(each) for pattern in ("*.pxd", "*.hpp") for each in sorted(CORE.glob(pattern))],
+            language="c++" if path.stem in CPP else "c",
+            extra_compile_args=["-O3", "-g0", *(["-std=c++17"] if path.stem in CPP else [])],
             optional=True,
         )
         for path in sorted(CORE.glob("*.pyx"))

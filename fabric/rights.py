@@ -178,6 +178,7 @@ class Permissions:
         rights, tag = self.rights, self.tag.encode()
         allow = [pattern_of(each) for each in rights.publish]
         allow += [b"$ack/%b%b/w" % (tag, ANY), b"$inbox/%b/replies" % ANY, b"$inbox/%b/answers" % ANY]
+        allow += [b"$ack/%b/p" % ANY]  # what it is asked for; who asks takes it of the publisher that it asked
         allow += [b"$fabric/who" + REST, b"~pagesession/%b%b%b" % (tag, ANY, REST)]
         allow += [_requests(name) for name in rights.request]
         allow += [b"$fabric/service/%b/%b%b" % (_service(name), tag, ANY) for name in rights.serve]
@@ -190,21 +191,33 @@ class Permissions:
     def hold(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
         rights, tag = self.rights, self.tag.encode()
         allow = [pattern_of(each) for each in rights.subscribe]
-        allow += [b"%b%b%b%b" % (own, tag, ANY, REST) for own in (b"$ack/", b"$inbox/", b"~pagesession/")]
+        owns = (b"$ack/", b"$inbox/", b"$repair/", b"~pagesession/")
+        allow += [b"%b%b%b%b" % (own, tag, ANY, REST) for own in owns]
         allow += [b"$fabric/proxy/" + ANY + REST, b"$fabric/who" + REST]
         allow += [b"$fabric/service/%b%b" % (_service(name), REST) for name in rights.request]
         return tuple(allow), tuple(pattern_of(each) for each in rights.deny_subscribe)
 
+    def may_publish(self, raw: bytes) -> bool:
+        """Return whether something may be published on a topic, as UTF-8.
+
+        To ask for what was lost, one has to be allowed to subscribe to it, and to ask for oneself: a topic
+        `$repair/<publisher>/<token>/<topic>`, see `protocol.repair`.
+        """
+        levels = raw.split(b"/", 3)
+        if levels[0] == b"$repair":
+            if len(levels) < 4 or not levels[2].startswith(self.tag.encode()):
+                return False
+            raw, (allow, deny) = levels[3], self.hold
+        else:
+            allow, deny = self.publish
+        return any(matches(each, raw) for each in allow) and not any(matches(each, raw) for each in deny)
+
     def why_not_publish(self, topic: str) -> str | None:
         """Return the right that lacks to publish on a topic; None when nothing does."""
-        if self.observe:
+        if self.observe or self.may_publish(topic.encode()):
             return None
-        raw = topic.encode()
-        allow, deny = self.publish
-        if any(matches(each, raw) for each in deny):
+        if any(matches(each, topic.encode()) for each in self.publish[1]):
             return f"{self.name} may not publish on {shown(topic)}: it is denied"
-        if any(matches(each, raw) for each in allow):
-            return None
         return (
             f"{self.name} may not publish on {shown(topic)}: it needs the right, and has {_told(self.rights.publish)}"
         )

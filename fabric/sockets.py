@@ -23,6 +23,8 @@ Context = zmq.Context[Socket]
 
 HWM_MSGS = 100_000
 """Data queue of one connection. 150,000 messages in a burst lose some at 10,000 and none at 100,000."""
+STALLED_SLACK_MS = 5_000
+"""The system ends a connection of TCP so much later than the proxy would: it does so untold."""
 LINK_HWM_MSGS = 1_000_000
 """Data queue of one link: behind it are all subscribers of another proxy."""
 GUEST_HWM_MSGS = 1_000

@@ -86,6 +86,7 @@ WILDCARD = [Fan("1 subscriber", share=100, topics=SPREAD), Fan("4 subscribers", 
 TOPICS_10_000 = [Fan("1 subscriber", topics=MANY_TOPICS), Fan("4 subscribers", 4, topics=MANY_TOPICS)]
 NOBODY = [Fan("1 publisher", share=0)]
 PAIR = [Fan("1 subscriber"), Fan("4 subscribers", 4)]
+REPAIR_COST = [Fan("1 subscriber"), Fan("4 subscribers", 4)]
 
 
 @dataclass(frozen=True)

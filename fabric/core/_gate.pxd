@@ -14,7 +14,9 @@ cdef struct Owner:
     byte tag[4]
     Pattern *allow
     Pattern *deny
-    size_t allowed, denied
+    Pattern *hold  # for what was lost, and is asked for
+    Pattern *shun
+    size_t allowed, denied, held, shunned
 
 cdef struct Seat:
     byte serial[16]

@@ -7,7 +7,7 @@ owner's patterns, one after the other, a few ns each. Nothing is kept by topic: 
 
 from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen, strncmp
 
 from fabric.core.gate import SERIAL_CHARS
 from fabric.core.steering import Place
@@ -18,6 +18,9 @@ cdef enum:
     KEY_CHARS = 40
     MAX_DESCRIPTOR = 1 << 22
     PULL = 1  # of `steering.Place`
+
+
+cdef const char *HEX = b"0123456789abcdef"
 
 
 cdef bint matches(const byte *pattern, size_t length, const byte *topic, size_t size) noexcept nogil:
@@ -38,6 +41,42 @@ cdef bint matches(const byte *pattern, size_t length, const byte *topic, size_t 
     return at == size
 
 
+cdef bint any_matches(const Pattern *patterns, size_t count, const byte *topic, size_t size) noexcept nogil:
+    cdef size_t i
+    for i in range(count):
+        if matches(patterns[i].at, patterns[i].size, topic, size):
+            return True
+    return False
+
+
+cdef bint may_publish(const Owner *owner, const byte *topic, size_t size) noexcept nogil:
+    """See `rights.Permissions.may_publish`."""
+    cdef const byte *end = topic + size
+    cdef const byte *at
+    cdef const byte *token
+    cdef int i
+    if size < 8 or memcmp(topic, b"$repair/", 8) != 0:
+        if size == 7 and memcmp(topic, b"$repair", 7) == 0:
+            return False
+        return any_matches(owner.allow, owner.allowed, topic, size) and not any_matches(
+            owner.deny, owner.denied, topic, size
+        )
+    token = <const byte *>memchr(topic + 8, c"/", size - 8)
+    if token == NULL:
+        return False
+    token += 1
+    at = <const byte *>memchr(token, c"/", end - token) if token < end else NULL
+    if at == NULL or at - token < 8:
+        return False
+    for i in range(8):
+        if token[i] != HEX[(owner.tag[i >> 1] >> (0 if i & 1 else 4)) & 15]:
+            return False
+    at += 1
+    return any_matches(owner.hold, owner.held, at, end - at) and not any_matches(
+        owner.shun, owner.shunned, at, end - at
+    )
+
+
 cdef class Verdicts:
     """gate: whose table this is; `load` reads it again. For the switch's thread alone."""
 
@@ -54,6 +93,8 @@ cdef class Verdicts:
         for i in range(self.count):
             free(self.owners[i].allow)
             free(self.owners[i].deny)
+            free(self.owners[i].hold)
+            free(self.owners[i].shun)
         free(self.owners)
         self.owners = NULL
         self.count = 0
@@ -67,7 +108,7 @@ cdef class Verdicts:
         self.owners = <Owner *>calloc(max(1, len(table)), sizeof(Owner))
         if self.owners == NULL:
             raise MemoryError
-        for i, (key, tag, allow, deny) in enumerate(table):
+        for i, (key, tag, allow, deny, hold, shun) in enumerate(table):
             memcpy(self.owners[i].key, <const char *>key, KEY_CHARS)
             tag_bytes = int(tag).to_bytes(4, "big")
             memcpy(self.owners[i].tag, <const char *>tag_bytes, 4)
@@ -75,6 +116,10 @@ cdef class Verdicts:
             self.owners[i].allowed = len(allow)
             self.owners[i].deny = patterns(deny)
             self.owners[i].denied = len(deny)
+            self.owners[i].hold = patterns(hold)
+            self.owners[i].held = len(hold)
+            self.owners[i].shun = patterns(shun)
+            self.owners[i].shunned = len(shun)
             self.count = i + 1
         for n in range(self.room):
             self.seats[n].owner = UNSEEN
@@ -134,8 +179,6 @@ cdef class Verdicts:
         """0: it may enter; 1: not allowed; 2: forged."""
         cdef Seat *seat = self.seat(descriptor)
         cdef Owner *owner
-        cdef size_t i
-        cdef bint allowed = False
         if seat == NULL or user == NULL or strlen(user) != 16 + KEY_CHARS:
             return 1
         if seat.owner == UNSEEN or memcmp(seat.serial, user, 16) != 0:
@@ -143,15 +186,8 @@ cdef class Verdicts:
         if seat.owner < 0:
             return 1
         owner = self.owners + seat.owner
-        for i in range(owner.allowed):
-            if matches(owner.allow[i].at, owner.allow[i].size, topic, size):
-                allowed = True
-                break
-        if not allowed:
+        if not may_publish(owner, topic, size):
             return 1
-        for i in range(owner.denied):
-            if matches(owner.deny[i].at, owner.deny[i].size, topic, size):
-                return 1
         if rest < 7 or body[1] != 1 or body[2] != 0xCF or memcmp(body + 3, owner.tag, 4) != 0:
             return 2
         return 0

@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# distutils: language = c++
 """The switch, compiled: everything that passes a proxy, in one loop without the GIL. See its twin, `switch.py`.
 
 How it waits. libzmq's own poll asks the system once for each socket, and again for all. This loop polls the sockets'
@@ -9,8 +10,11 @@ descriptor then says nothing of it: so a socket that was sent at is read once be
 
 from libc.errno cimport EAGAIN, EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strerror
+from libcpp.deque cimport deque
+from libcpp.string cimport string
+from libcpp.vector cimport vector
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fabric.core._libzmq cimport (
@@ -31,19 +35,23 @@ from fabric.core._libzmq cimport (
     zmq_msg_get,
     zmq_msg_gets,
     zmq_msg_init,
+    zmq_msg_init_data,
     zmq_msg_init_size,
     zmq_msg_more,
+    zmq_msg_move,
     zmq_msg_recv,
     zmq_msg_send,
     zmq_msg_size,
     zmq_setsockopt,
 )
 from fabric.core._gate cimport Verdicts
+from fabric.core._retained cimport CErrand, CTable, CTour, Table, string_view
 
 import zmq
 
+from fabric.core import retained as retained_values
 from fabric.core import steering
-from fabric.core.entry import ASK, PROXY, SYSTEM, WHO
+from fabric.core.entry import ASK, PROXY, SYSTEM, WHO, Marker, with_wanted
 from fabric.topics import MAX_LEVELS, MAX_TOPIC_BYTES
 
 cdef extern from "<poll.h>" nogil:
@@ -53,6 +61,16 @@ cdef extern from "<poll.h>" nogil:
         short revents
     int poll(pollfd *items, unsigned long count, int timeout_ms)
     short POLLIN
+
+cdef extern from *:
+    """
+    static inline int64_t fabric_read(int64_t *at) { return __atomic_load_n(at, __ATOMIC_RELAXED); }
+    static inline int64_t fabric_add(int64_t *at, int64_t more) {
+        return __atomic_add_fetch(at, more, __ATOMIC_ACQ_REL);
+    }
+    """
+    int64_t fabric_read(int64_t *) noexcept nogil
+    int64_t fabric_add(int64_t *, int64_t) noexcept nogil
 
 ctypedef unsigned char byte
 
@@ -66,11 +84,17 @@ cdef enum:
     MAX_ENDPOINT = 1024
     SLEEP_MS = 5000  # at most; a belt: a wake-up that got lost would cost no more than this
     MAX_NOTES = 200  # denials a second that the gate is told of; each takes the GIL
+    PAUSE_MS = 2  # how often it looks whether publishers may go on
     ROUNDS = 16  # under load, so many of them between two looks at sockets that were sent at
 
 assert [place.value for place in steering.Place] == list(range(PLACES)) and len(steering.KINDS) == KINDS
 cdef int BURST = steering.BURST
+cdef int SLICE = steering.SLICE
+cdef size_t MAX_TOURS = steering.MAX_TOURS, SWEPT_AT_ONCE = steering.SWEPT_AT_ONCE
 cdef uint64_t MAX_AHEAD = steering.MAX_AHEAD
+cdef uint64_t MAX_AHEAD_BYTES = steering.MAX_AHEAD_BYTES
+cdef uint64_t WEIGH_BYTES = steering.WEIGH_BYTES
+cdef uint64_t PART_BYTES = steering.PART_BYTES
 cdef size_t TOPIC_LIMIT = MAX_TOPIC_BYTES
 cdef size_t SLASH_LIMIT = MAX_LEVELS - 1
 cdef int ETERM = zmq.ETERM
@@ -78,7 +102,11 @@ cdef int ENOTSOCK = zmq.ENOTSOCK
 assert SYSTEM == (b"$fabric/service/", b"$fabric/who/", b"$inbox/", b"$repair/", b"$site_connect/")
 assert (WHO, PROXY, ASK) == (b"$fabric/who", b"$fabric/proxy/", b"/ask")
 
-# What a node's marker without claims begins with, see `protocol.markers.encode_marker`.
+assert retained_values.SHARED == b"$fabric/retained\0"
+assert (retained_values.TAIL, retained_values.TAIL_BYTES) == (b"\xa6retain\xce", 12)
+
+# What a node's marker without claims begins with, see `protocol.markers.encode_marker`; the second byte is \x97 where
+# it wants retained values.
 cdef byte *MARKER = b"\x02\x95\x01\xa6marker"
 cdef enum:
     MARKER_BYTES = 10
@@ -176,12 +204,20 @@ cdef bint is_token(const byte *at, size_t size) noexcept nogil:
     return 0 < size <= 100
 
 
-cdef bint read_marker(
-    const byte *part, size_t size, const byte **token, size_t *token_size, const byte **nonce, size_t *nonce_size
+cdef bint find_marker(
+    const byte *part,
+    size_t size,
+    const byte **token,
+    size_t *token_size,
+    const byte **nonce,
+    size_t *nonce_size,
+    size_t *wanted_at,
 ) noexcept nogil:
-    """See `entry.read_plain_marker`."""
+    """See `entry.read_marker`. wanted_at: 0: it wants nothing; what is wanted was not read yet"""
     cdef size_t at = MARKER_BYTES
-    if size < MARKER_BYTES + 2 or memcmp(part, MARKER, MARKER_BYTES) != 0:
+    if size < MARKER_BYTES + 2 or part[0] != MARKER[0] or memcmp(part + 2, MARKER + 2, MARKER_BYTES - 2) != 0:
+        return False
+    if part[1] != 0x95 and part[1] != 0x97:
         return False
     if 0xA1 <= part[at] <= 0xBF:
         token_size[0] = part[at] & 0x1F
@@ -198,7 +234,42 @@ cdef bint read_marker(
     nonce_size[0] = part[at + 1]
     nonce[0] = part + at + 2
     at += 2 + nonce_size[0]
-    return size == at + 1 and part[at] == 0xC0 and is_token(token[0], token_size[0])
+    if size < at + 1 or part[at] != 0xC0 or not is_token(token[0], token_size[0]):
+        return False
+    wanted_at[0] = 0
+    if part[1] == 0x95:
+        return size == at + 1
+    if size < at + 3 or part[at + 1] != 0x90:
+        return False
+    wanted_at[0] = at + 2
+    return True
+
+
+cdef bint read_wanted(const byte *part, size_t size, size_t at, vector[string] *wanted) noexcept nogil:
+    """See `entry._bins`."""
+    cdef size_t count, length, i
+    if 0x90 <= part[at] <= 0x9F:
+        count = part[at] & 0x0F
+        at += 1
+    elif part[at] == 0xDC and size >= at + 3:
+        count = part[at + 1] << 8 | part[at + 2]
+        at += 3
+    else:
+        return False
+    for i in range(count):
+        if size >= at + 2 and part[at] == 0xC4:
+            length = part[at + 1]
+            at += 2
+        elif size >= at + 3 and part[at] == 0xC5:
+            length = part[at + 1] << 8 | part[at + 2]
+            at += 3
+        else:
+            return False
+        if size - at < length:
+            return False
+        wanted.push_back(string(<const char *>part + at, length))
+        at += length
+    return at == size
 
 
 def refusal(bytes part, size_t max_body_bytes):
@@ -212,14 +283,47 @@ def is_control(bytes prefix):
     return is_control_part(<const byte *><const char *>prefix, len(prefix))
 
 
-def read_plain_marker(bytes part):
-    """See `entry.read_plain_marker`."""
+def read_marker(bytes part):
+    """See `entry.read_marker`."""
+    cdef const byte *data = <const byte *><const char *>part
     cdef const byte *token
     cdef const byte *nonce
-    cdef size_t token_size, nonce_size
-    if not read_marker(<const byte *><const char *>part, len(part), &token, &token_size, &nonce, &nonce_size):
+    cdef size_t token_size, nonce_size, wanted_at
+    cdef vector[string] wanted
+    if not find_marker(data, len(part), &token, &token_size, &nonce, &nonce_size, &wanted_at):
         return None
-    return token[:token_size], nonce[:nonce_size]
+    if not wanted_at:
+        return Marker(token[:token_size], nonce[:nonce_size])
+    if not read_wanted(data, len(part), wanted_at, &wanted):
+        return None
+    return Marker(token[:token_size], nonce[:nonce_size], tuple(<bytes>each for each in wanted), wanted_at)
+
+
+# ── what waits for slow readers ──────────────────────────────────────────────────────────────────────────────────
+
+cdef struct Load:
+    int64_t bytes  # that weighed parts stand for which libzmq has not let go of; any thread of libzmq's takes from it
+    int64_t holders  # these parts, and the switch: the last one frees this
+
+
+cdef struct Weight:
+    zmq_message held  # the part itself
+    Load *load
+    int64_t bytes  # that it stands for
+
+
+cdef void let_go(Load *load, int64_t weight) noexcept nogil:
+    fabric_add(&load.bytes, -weight)
+    if fabric_add(&load.holders, -1) == 0:
+        free(load)
+
+
+cdef void unweigh(void *data, void *weight) noexcept nogil:
+    """libzmq has let go of a weighed part. In whatever thread."""
+    cdef Weight *found = <Weight *>weight
+    let_go(found.load, found.bytes)
+    zmq_msg_close(&found.held)
+    free(found)
 
 
 # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -261,7 +365,18 @@ cdef class Switch:
     cdef uint64_t octets[STREAMS]
     cdef uint64_t refused[KINDS]
     cdef int64_t prefixes[PLACES]
-    cdef uint64_t answered, told
+    cdef uint64_t answered, told, told_bytes
+    cdef Load *load
+    cdef uint64_t unweighed  # bytes since a part was last weighed
+    cdef uint64_t weigh_at  # of these, when the next one is
+    cdef uint64_t chance  # of a generator of numbers, never 0
+    cdef int64_t pause_bytes
+    cdef int pull_descriptor
+    cdef bint paused  # too much is queued: nothing is read of publishers
+    cdef Table retained
+    cdef CTable *table  # of `retained`
+    cdef deque[CErrand *] errands  # each is given one batch in turn
+    cdef string batch  # the last one
     cdef object gate  # None: no keys
     cdef Verdicts verdicts  # of the gate
     cdef bint guarded  # there is a gate
@@ -270,10 +385,18 @@ cdef class Switch:
     cdef int notes  # in it
     cdef bint ended
     cdef int failure  # errno that ends the loop
-    cdef public uint64_t heard
+    cdef public uint64_t heard, heard_bytes
 
-    def __cinit__(self, places, *, bytes own, bytes news, size_t max_body_bytes, int64_t spin_us, gate=None):
+    def __cinit__(self, places, *, bytes own, bytes news, size_t max_body_bytes, int64_t spin_us, gate=None,
+                  int64_t pause_bytes=0, Table retained=None):
         cdef int i
+        self.retained = Table() if retained is None else retained
+        self.table = self.retained.table
+        self.load = <Load *>calloc(1, sizeof(Load))
+        if self.load == NULL:
+            raise MemoryError
+        self.load.holders = 1
+        self.chance, self.pause_bytes = 0x9E3779B97F4A7C15, pause_bytes
         self.keep = tuple(places)
         if len(self.keep) != PLACES:
             raise ValueError(f"invalid sockets: expected {PLACES}, not {len(self.keep)}")
@@ -282,6 +405,7 @@ cdef class Switch:
             self.items[i].fd = self.keep[i].getsockopt(zmq.FD)
             self.items[i].events = POLLIN
             self.ready[i] = True
+        self.pull_descriptor = self.items[PULL].fd
         self.own, self.news = own, news
         self.own_prefix, self.own_size = <const byte *><const char *>self.own, len(own)
         self.news_prefix, self.news_size = <const byte *><const char *>self.news, len(news)
@@ -293,8 +417,15 @@ cdef class Switch:
 
     def __dealloc__(self):
         cdef int i
+        cdef CErrand *errand
         for i in range(PLACES):
             free(self.answers[i].head)
+        if self.load != NULL:
+            let_go(self.load, 0)
+        while not self.errands.empty():
+            errand = self.errands.front()
+            self.errands.pop_front()
+            del errand
 
     def counts(self):
         """See the twin. Each figure is read as it is at this moment."""
@@ -305,7 +436,13 @@ cdef class Switch:
             {kind: self.refused[i] for i, kind in enumerate(steering.KINDS) if self.refused[i]},
             {"out": self.prefixes[OUT], "link": self.prefixes[LINK], "guest": self.prefixes[GUEST]},
             self.answered,
+            {**self.retained.figures(), "tours": self.errands.size()},
+            self.queued(),
         )
+
+    def queued(self):
+        """See the twin."""
+        return fabric_read(&self.load.bytes)
 
     def run(self):
         """See the twin. Never takes the GIL."""
@@ -316,8 +453,9 @@ cdef class Switch:
     cdef void loop(self) noexcept nogil:
         cdef int i, rounds = 0
         while True:
+            self.pause_or_go_on()
             for i in range(PLACES):
-                if self.ready[i] and not self.turned_away[i]:
+                if self.may_read(i):
                     self.read(i)
                     if self.ended or self.failure:
                         return
@@ -325,14 +463,27 @@ cdef class Switch:
             if rounds >= ROUNDS:
                 rounds = 0
                 self.look_where_it_sent()
+            self.tell_of_retained()
             self.wait()
+
+    cdef bint may_read(self, int place) noexcept nogil:
+        return self.ready[place] and not self.turned_away[place] and not (self.paused and place == PULL)
 
     cdef bint is_any_ready(self) noexcept nogil:
         cdef int i
         for i in range(PLACES):
-            if self.ready[i] and not self.turned_away[i]:
+            if self.may_read(i):
                 return True
         return False
+
+    cdef void pause_or_go_on(self) noexcept nogil:
+        cdef bint paused = 0 < self.pause_bytes < fabric_read(&self.load.bytes)
+        if paused == self.paused or self.turned_away[PULL]:
+            return
+        self.paused = paused
+        # Meanwhile poll passes it over; its descriptor says nothing of what came before.
+        self.items[PULL].fd = -1 if paused else self.pull_descriptor
+        self.ready[PULL] = True
 
     cdef bint look_where_it_sent(self) noexcept nogil:
         """Have those read next that were sent at; whether there are any."""
@@ -348,13 +499,16 @@ cdef class Switch:
         """Note what the descriptors say; sleep until they say something, unless something is to be read already."""
         cdef int i
         self.ask(0)
-        if self.is_any_ready():
+        if self.is_any_ready() or not self.errands.empty():
             return
         if not self.idle:
             self.idle = True
             if self.spin():
                 return
         if self.look_where_it_sent():
+            return
+        if self.paused:
+            self.ask(PAUSE_MS)
             return
         self.sleeps += 1
         if not self.ask(SLEEP_MS):
@@ -430,6 +584,8 @@ cdef class Switch:
         if self.guarded and not self.may_enter(part, data, size):
             return
         self.count(IN_STREAM, size)
+        if size > 12 and memcmp(data + size - 12, b"\xa6retain\xce", 8) == 0:
+            self.table.take(string_view(<const char *>data, size), now_us(), 0)
         if begins_with(data, size, self.own_prefix, self.own_size):
             self.tell(PULL, data, size, False)
         self.say(part)
@@ -464,6 +620,7 @@ cdef class Switch:
 
     cdef void say(self, zmq_message *part) noexcept nogil:
         self.count(OUT_STREAM, zmq_msg_size(part))
+        self.weigh(part)
         if self.used[LINK]:
             self.send_copy(LINK, part)
         self.offer_guests(part)
@@ -475,12 +632,42 @@ cdef class Switch:
         if self.is_of_several(RELAY, part):
             return
         self.count(RELAY_STREAM, size)
+        if begins_with(data, size, b"$fabric/retained", 16):
+            self.hear_of_retained(data, size)
+            return
         if begins_with(data, size, self.own_prefix, self.own_size) or begins_with(
             data, size, self.news_prefix, self.news_size
         ):
             self.tell(RELAY, data, size, False)
+        self.weigh(part)
         self.offer_guests(part)
         self.send(OUT, part)
+
+    cdef void weigh(self, zmq_message *part) noexcept nogil:
+        """Now and then, put into this part's place one that tells when libzmq lets go of it."""
+        cdef Weight *weight
+        cdef size_t size = zmq_msg_size(part)
+        self.unweighed += size + PART_BYTES
+        if self.unweighed < self.weigh_at:
+            return
+        weight = <Weight *>malloc(sizeof(Weight))
+        if weight == NULL:
+            return  # the next one stands for this, too
+        zmq_msg_init(&weight.held)
+        zmq_msg_move(&weight.held, part)
+        weight.load, weight.bytes = self.load, <int64_t>self.unweighed
+        if zmq_msg_init_data(part, zmq_msg_data(&weight.held), size, unweigh, weight) < 0:
+            zmq_msg_init(part)
+            zmq_msg_move(part, &weight.held)
+            free(weight)
+            return
+        fabric_add(&self.load.bytes, weight.bytes)
+        fabric_add(&self.load.holders, 1)
+        # By chance, or a stream of parts that take turns would be weighed by one kind of them. xorshift64.
+        self.chance ^= self.chance << 13
+        self.chance ^= self.chance >> 7
+        self.chance ^= self.chance << 17
+        self.unweighed, self.weigh_at = 0, WEIGH_BYTES // 2 + self.chance % WEIGH_BYTES
 
     cdef void offer_guests(self, zmq_message *part) noexcept nogil:
         if self.used[GUEST]:
@@ -506,7 +693,7 @@ cdef class Switch:
         if size and data[0] <= 1:
             if judged and is_control_part(data + 1, size - 1):
                 if data[0]:
-                    self.control_part_within(place, data + 1, size - 1)
+                    self.control_part_within(place, data + 1, size - 1, zmq_msg_gets(part, "User-Id"))
             elif not judged or self.passes_gate(place, part, data, size):
                 self.subscription(place, part, data, size)
         elif judged:
@@ -518,20 +705,22 @@ cdef class Switch:
         elif place != GUEST and (size == 0 or data[0] != 2):
             self.refused[NOT_CONTROL] += 1
         else:
-            self.control_part(place, part, data, size)
+            self.control_part(place, part, data, size, NULL)
 
-    cdef void control_part(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+    cdef void control_part(
+        self, int place, zmq_message *part, const byte *data, size_t size, const char *user
+    ) noexcept nogil:
         if place == GUEST:
             self.refused[GUEST_SPOKE] += 1
         else:
-            self.marker(place, part, data, size)
+            self.marker(place, part, data, size, user)
 
-    cdef void control_part_within(self, int place, const byte *data, size_t size) noexcept nogil:
+    cdef void control_part_within(self, int place, const byte *data, size_t size, const char *user) noexcept nogil:
         """One that came as a subscription."""
         cdef zmq_message part
         if not self.fill(&part, data, size):
             return
-        self.control_part(place, &part, data, size)
+        self.control_part(place, &part, data, size, user)
         zmq_msg_close(&part)
 
     cdef void spoke(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
@@ -580,17 +769,78 @@ cdef class Switch:
         if place != LINK:
             self.tell(place, data, size, True)
 
-    cdef void marker(self, int place, zmq_message *part, const byte *data, size_t size) noexcept nogil:
+    cdef void marker(
+        self, int place, zmq_message *part, const byte *data, size_t size, const char *user
+    ) noexcept nogil:
         cdef const byte *token
         cdef const byte *nonce
-        cdef size_t token_size, nonce_size, answer_size
+        cdef size_t token_size, nonce_size, wanted_at
+        if self.answers[place].head == NULL or not find_marker(
+            data, size, &token, &token_size, &nonce, &nonce_size, &wanted_at
+        ):
+            self.tell(place, data, size, False)
+        elif wanted_at:
+            self.wanting_marker(place, part, data, size, user)
+        else:
+            if place == OUT:
+                self.send_copy(RELAY, part)
+            self.answer(place, token, token_size, nonce, nonce_size)
+
+    cdef void wanting_marker(
+        self, int place, zmq_message *part, const byte *data, size_t size, const char *user
+    ) noexcept nogil:
+        cdef const byte *token
+        cdef const byte *nonce
+        cdef size_t token_size, nonce_size, wanted_at
+        cdef vector[string] wanted
+        cdef CErrand *errand
+        find_marker(data, size, &token, &token_size, &nonce, &nonce_size, &wanted_at)
+        if not read_wanted(data, size, wanted_at, &wanted):
+            self.tell(place, data, size, False)
+            return
+        if self.errands.size() >= MAX_TOURS:
+            self.refused[FLOODED] += 1
+            return
+        if place == OUT:
+            if not self.guarded:
+                self.send_copy(RELAY, part)
+            elif not self.narrow(data, size, wanted_at, user, &wanted):
+                return
+        errand = self.new_errand(place, b"$ack/", 5)
+        errand.answers = True
+        errand.token.assign(<const char *>token, token_size)
+        errand.tour.topic.append(errand.token).append(b"/t\0", 3)
+        errand.tour = CTour(
+            string_view(errand.tour.topic.data(), errand.tour.topic.size()),
+            string_view(<const char *>nonce, nonce_size),
+            wanted,
+            False,
+        )
+
+    cdef bint narrow(
+        self, const byte *data, size_t size, size_t at, const char *user, vector[string] *wanted
+    ) noexcept nogil:
+        """Have the relay ask for what this peer may have only: the other proxies do not know who asks."""
+        with gil:
+            try:
+                granted = self.gate.wanted(<bytes>user if user != NULL else b"", [<bytes>each for each in wanted[0]])
+                wanted.clear()
+                for each in granted:
+                    wanted.push_back(<string>each)
+                narrowed = <bytes>with_wanted(<bytes>data[:size], at, granted)
+                self.send_new(RELAY, <const byte *><const char *>narrowed, len(narrowed))
+                return True
+            except Exception:
+                self.refused[FAILED] += 1
+                return False
+
+    cdef void answer(
+        self, int place, const byte *token, size_t token_size, const byte *nonce, size_t nonce_size
+    ) noexcept nogil:
         cdef Answer *answer = &self.answers[place]
         cdef zmq_message said
         cdef byte *at
-        if answer.head == NULL or not read_marker(data, size, &token, &token_size, &nonce, &nonce_size):
-            self.tell(place, data, size, False)
-            return
-        answer_size = 5 + token_size + 3 + answer.head_size + 2 + nonce_size + answer.tail_size
+        cdef size_t answer_size = 5 + token_size + 3 + answer.head_size + 2 + nonce_size + answer.tail_size
         if zmq_msg_init_size(&said, answer_size) < 0:
             self.refused[FAILED] += 1
             return
@@ -608,12 +858,98 @@ cdef class Switch:
         memcpy(at, nonce, nonce_size)
         at += nonce_size
         memcpy(at, answer.head + answer.head_size, answer.tail_size)
-        if place == OUT:
-            self.send_copy(RELAY, part)
         self.answered += 1
         self.count(OUT_STREAM, answer_size)
         self.send(place, &said)
         zmq_msg_close(&said)
+
+    # ── retained values ──────────────────────────────────────────────────────────────────────────────────────────
+
+    cdef CErrand *new_errand(self, int place, const char *topic, size_t size) noexcept nogil:
+        cdef CErrand *errand = new CErrand()
+        errand.place = place
+        errand.answers = errand.claims = False
+        errand.tour.topic.assign(topic, size)
+        self.errands.push_back(errand)
+        return errand
+
+    cdef void hear_of_retained(self, const byte *data, size_t size) noexcept nogil:
+        """Another proxy claims values, or hands its own over."""
+        cdef const byte *end = <const byte *>memchr(data, 0, size)
+        if end == NULL or not self.table.hear(
+            string_view(<const char *>end + 1, size - (end - data) - 1), now_us()
+        ):
+            self.refused[FAILED] += 1
+
+    cdef void tell_of_retained(self) noexcept nogil:
+        """Claims and notices; and a slice of what was asked for."""
+        cdef size_t i
+        cdef int n
+        if self.table.has_claims() and self.table.take_claims(string_view(b"$fabric/retained\0", 17), self.batch):
+            self.say_to(LINK, -1)
+        if not self.table.notices.empty():
+            for i in range(self.table.notices.size()):
+                self.batch.swap(self.table.notices[i])
+                self.say_to(LINK, OUT)
+            self.table.notices.clear()
+        for n in range(SLICE):
+            if self.errands.empty():
+                return
+            self.run_errand()
+
+    cdef void run_errand(self) noexcept nogil:
+        """Give the first one a batch."""
+        cdef CErrand *errand = self.errands.front()
+        cdef bint last
+        self.errands.pop_front()
+        if errand.claims:
+            last = self.table.next_claims(errand.tour, self.batch)
+        else:
+            last = self.table.next(errand.tour, now_us(), self.batch)
+        self.say_to(errand.place, -1)
+        if not last:
+            self.errands.push_back(errand)
+            return
+        if errand.answers:
+            self.answer(
+                errand.place,
+                <const byte *>errand.token.data(),
+                errand.token.size(),
+                <const byte *>errand.tour.nonce.data(),
+                errand.tour.nonce.size(),
+            )
+        del errand
+
+    cdef void say_to(self, int place, int other) noexcept nogil:
+        """Send the batch at one place, or at two; not at `link` where nobody is."""
+        cdef zmq_message part
+        self.count(OUT_STREAM, self.batch.size())
+        if not self.fill(&part, <const byte *>self.batch.data(), self.batch.size()):
+            return
+        if place != LINK or self.used[LINK]:
+            self.send_copy(place, &part)
+        if other >= 0:
+            self.send_copy(other, &part)
+        zmq_msg_close(&part)
+
+    cdef void tell_proxy(self, const byte *command, size_t size) noexcept nogil:
+        """All claims, or all values, to one other proxy."""
+        cdef vector[string] wanted
+        cdef CErrand *errand
+        cdef const byte *end = <const byte *>memchr(command, 0, size)
+        cdef size_t length = end - command if end != NULL else 0
+        if length == 0:
+            self.refused[FAILED] += 1
+            return
+        wanted.push_back(string())
+        errand = self.new_errand(LINK, b"", 0)
+        errand.claims = command[0] == c"O"
+        errand.tour = CTour(
+            string_view(<const char *>command + 1, length),
+            string_view(<const char *>end + 1, min(size - length - 1, <size_t>255)),
+            wanted,
+            True,
+        )
 
     # ── control ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -628,6 +964,10 @@ cdef class Switch:
             self.load_rules()
         elif data[0] == c"W":
             self.sweep()
+        elif data[0] == c"V":
+            self.table.sweep(now_us(), SWEPT_AT_ONCE)
+        elif data[0] == c"O" or data[0] == c"H":
+            self.tell_proxy(data, size)
         elif data[0] == c"E":
             self.tell(CONTROL, data, size, True)
         elif size < 2 or data[1] >= PLACES:
@@ -720,7 +1060,10 @@ cdef class Switch:
     cdef void tell(self, int place, const byte *data, size_t size, bint always) noexcept nogil:
         cdef zmq_message report
         cdef byte *at
-        if not always and self.told - self.heard > MAX_AHEAD and self.told > self.heard:
+        if not always and (
+            (self.told > self.heard and self.told - self.heard > MAX_AHEAD)
+            or (self.told_bytes > self.heard_bytes and self.told_bytes - self.heard_bytes > MAX_AHEAD_BYTES)
+        ):
             self.refused[FLOODED] += 1
             return
         if zmq_msg_init_size(&report, size + 1) < 0:
@@ -730,6 +1073,7 @@ cdef class Switch:
         at[0] = <byte>place
         memcpy(at + 1, data, size)
         self.told += 1
+        self.told_bytes += size + 1
         self.send(CONTROL, &report)
         zmq_msg_close(&report)
 

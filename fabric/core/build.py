@@ -7,7 +7,7 @@ import os
 
 PURE_VARIABLE = "FABRIC_PURE"
 """Environment variable; "1" forces the twins."""
-COMPILED_PARTS = ("_libzmq", "_gate", "_switch", "_intake", "_outlet")
+COMPILED_PARTS = ("_libzmq", "_gate", "_retained", "_switch", "_intake", "_outlet")
 """Every compiled module of `fabric.core`."""
 
 

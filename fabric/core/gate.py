@@ -23,11 +23,11 @@ import contextlib
 import os
 import socket as plain_socket
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fabric.core.steering import Place
-from fabric.rights import Permissions, matches
+from fabric.rights import Permissions
 
 SERIAL_CHARS = 16
 MAX_HELD_BYTES = 16 * 1024 * 1024
@@ -35,6 +35,7 @@ MAX_HELD_BYTES = 16 * 1024 * 1024
 _EACH_BYTES = 64
 MAX_DENIED = 1_000
 """Denials that wait for the control thread; beyond, they are counted only."""
+Patterns = tuple[bytes, ...]
 _PUBLISHER_AT = 3
 """Where a publisher's id stands in a body: behind the head of the array, the version, and the head of a u64."""
 
@@ -149,9 +150,10 @@ class Gate:
 
     # ── publishers ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def table(self) -> list[tuple[bytes, int, tuple[bytes, ...], tuple[bytes, ...]]]:
-        """Return, for each key, its tag as a number, and the patterns that allow and that deny to publish."""
-        return [(key.encode(), int(each.tag, 16), *each.publish) for key, each in self._permissions.items()]
+    def table(self) -> list[tuple[bytes, int, Patterns, Patterns, Patterns, Patterns]]:
+        """Return, for each key, its tag as a number, and the patterns that allow and that deny to publish, and to
+        subscribe: for what somebody lost and asks for, see `rights.Permissions.may_publish`."""
+        return [(key.encode(), int(each.tag, 16), *each.publish, *each.hold) for key, each in self._permissions.items()]
 
     def meet(self, place: Place, descriptor: int, user: bytes) -> bytes:
         """A connection shows itself at a place for the first time; return its key."""
@@ -201,6 +203,17 @@ class Gate:
             return _REFUSED
         self._counts[place, prefix] += 1
         return Grant(granted, self._counts[place, prefix] == 1)
+
+    def wanted(self, user: bytes, prefixes: Sequence[bytes]) -> list[bytes]:
+        """A node wants what is retained: return of which prefixes it may have that, as if it subscribed to them."""
+        permissions = self._of_user(user)
+        found: list[bytes] = []
+        for prefix in prefixes:
+            granted = permissions.granted(prefix) if permissions is not None else ()
+            if not granted:
+                self.denied(Place.OUT, user, prefix)
+            found += granted or ((prefix,) if self.observe else ())
+        return found
 
     def cancelled(self, place: Place, descriptor: int, user: bytes, prefix: bytes) -> Grant:
         """A peer cancels. What it does not hold is nobody's loss."""
@@ -314,8 +327,7 @@ def _key_of(user: bytes) -> str:
 def _refusal(permissions: Permissions | None, topic: bytes, body: bytes) -> str | None:
     if permissions is None:
         return "not_allowed"
-    allow, deny = permissions.publish
-    if not any(matches(each, topic) for each in allow) or any(matches(each, topic) for each in deny):
+    if not permissions.may_publish(topic):
         return "not_allowed"
     tag = bytes.fromhex(permissions.tag)
     if body[1:_PUBLISHER_AT] != b"\x01\xcf" or body[_PUBLISHER_AT : _PUBLISHER_AT + len(tag)] != tag:

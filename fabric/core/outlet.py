@@ -56,7 +56,7 @@ class Kept(Protocol):
 class Outlet:
     """The short way of one uplink. Any thread publishes; who holds `lock` changes the fields below.
 
-    lock:              made by `new_lock`. Orders the sends; held by whoever sends otherwise, or changes what is sent on
+    lock:              made by `new_lock`. Orders the sends; held by who sends otherwise, or changes what is sent on
     kept:              where the parts are kept that were sent
     fresh_parts:       parts in `kept.fresh` at which they are counted
     careful:           the way of all that this does not send; the arguments are those of `publish`

@@ -48,8 +48,20 @@ subscription or cancel that libzmq may have taken for another peer's, see `fabri
 
 MAX_AHEAD = 10_000
 """Reports that the control thread has not read yet, from which on only subscriptions and cancels are told."""
+MAX_AHEAD_BYTES = 64 * 1024 * 1024
+"""The same, by the bytes of these reports."""
+WEIGH_BYTES = 16 * 1024
+"""What waits to be sent is weighed so often, on average: one part, chosen by chance, stands for so many bytes."""
+PART_BYTES = 96
+"""What a part costs beside its bytes, while it waits."""
 BURST = 128
 """Parts taken from one socket before the others have their turn."""
+SLICE = 4
+"""Batches of retained values sent before the sockets have their turn: 64 KiB each, 20 to 100 us."""
+MAX_TOURS = 10_000
+"""Ways through the table that are under way; beyond, a marker is not answered, and its node repeats it."""
+SWEPT_AT_ONCE = 5_000
+"""Retained values whose time is over, seen to before the sockets have their turn: 1 us each."""
 
 
 class Counts(NamedTuple):
@@ -61,6 +73,8 @@ class Counts(NamedTuple):
     refused:       parts by kind, see `KINDS`; only kinds that happened
     prefixes:      subscribed and not cancelled since, at `out`, `link` and `guest`. A stray cancel counts, too
     answered:      markers answered by the switch itself
+    retained:      see `retained.Table.figures`; and `tours` that are under way
+    queued:        bytes that wait here for slow readers, about; a part that waits for several counts once
     """
 
     parts: Mapping[str, int]
@@ -68,6 +82,8 @@ class Counts(NamedTuple):
     refused: Mapping[str, int]
     prefixes: Mapping[str, int]
     answered: int
+    retained: Mapping[str, int]
+    queued: int = 0
 
 
 # --- commands
@@ -115,8 +131,20 @@ def echo(word: bytes) -> bytes:
     return b"E" + word
 
 
+def claim_all(address: bytes) -> bytes:
+    """Tell another proxy the stamps of all retained values. address: `retained.address_of` its incarnation"""
+    return b"O" + address
+
+
+def hand_over(address: bytes, back: bytes) -> bytes:
+    """Give another proxy all retained values. back: the own address, where it says that it has them"""
+    return b"H" + address + back
+
+
 SWEEP = b"W"
 """Have the gate forget those who have left."""
+AGE = b"V"
+"""See to the retained values whose time is over."""
 RULES = b"G"
 """Judge by what the gate holds now."""
 END = b"Q"

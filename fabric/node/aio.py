@@ -29,7 +29,8 @@ from fabric.errors import FabricError, HighWaterMarkReached, NotConnected, State
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.gaps import Gap
 from fabric.node.node import Node, NodeState
-from fabric.protocol.histories import KEEPER, Since
+from fabric.protocol.histories import KEEPER, Since, refuse_both
+from fabric.protocol.retained import NotKept
 from fabric.wire import Message
 
 T = TypeVar("T")
@@ -212,11 +213,19 @@ class AsyncNode:
         return self.node.state
 
     async def subscribe(
-        self, topic_filter: str, *, max_queued_msgs: int | None = None, since: Since = None, keeper: str = KEEPER
+        self,
+        topic_filter: str,
+        *,
+        max_queued_msgs: int | None = None,
+        retained: bool = False,
+        since: Since = None,
+        keeper: str = KEEPER,
     ) -> AsyncSubscription:
         """Subscribe, and return the messages as an async iterator. Does not wait for the ack. Errors as for `Node`.
 
-        since: begin with what keepers have, see `Node.subscribe`; a history waits for room in the queue
+        retained: as for `Node`: what is retained is in the queue when the ack comes. What does not fit is dropped, so
+                  make room for all with `max_queued_msgs`
+        since:    begin with what keepers have, see `Node.subscribe`; a history waits for room in the queue
         """
         node = self.node
         limit = self._max_queued_msgs if max_queued_msgs is None else max_queued_msgs
@@ -229,8 +238,9 @@ class AsyncNode:
             self._hand_over(lambda: acknowledge(ack))
 
         if since is None:
-            subscription.id = node.subscribe(topic_filter, subscription._take, acked)
+            subscription.id = node.subscribe(topic_filter, subscription._take, acked, retained=retained)
         else:
+            refuse_both(retained, since)
             subscription.id = node.catch_up(
                 topic_filter, subscription._take, acked, since, keeper=keeper, room=lambda: limit - subscription.queued
             )
@@ -253,7 +263,15 @@ class AsyncNode:
         subscription._queue.clear()
         subscription._end("unsubscribed before the ack")
 
-    async def publish(self, topic: str, payload: Any, headers: dict[str, Any] | None = None) -> int:
+    async def publish(
+        self,
+        topic: str,
+        payload: Any,
+        headers: dict[str, Any] | None = None,
+        *,
+        retain: bool = False,
+        expires_s: float | None = None,
+    ) -> int:
         """Send one message, and return its number; see `Node.publish`. Never blocks the loop.
 
         What can be sent at once is sent here. What has to wait, for a connection or for room, waits in a thread, and
@@ -266,10 +284,10 @@ class AsyncNode:
             await asyncio.sleep(0)
         if self._begun == self._done:
             try:
-                return node.publish(topic, payload, headers, timeout_s=0)
+                return node.publish(topic, payload, headers, timeout_s=0, retain=retain, expires_s=expires_s)
             except (HighWaterMarkReached, NotConnected):
                 pass
-        return await self._in_turn(lambda: node.publish(topic, payload, headers))
+        return await self._in_turn(lambda: node.publish(topic, payload, headers, retain=retain, expires_s=expires_s))
 
     async def publish_many(self, messages: Iterable[tuple[str, Any]]) -> int:
         """Send messages, each (topic, payload), in their order; return how many. See `Node.publish_many`.
@@ -323,6 +341,10 @@ class AsyncNode:
     def on_coverage(self, fun: Callable[[CoverageEvent], object]) -> None:
         """Have `fun(event)` called in the loop when coverage changes."""
         self.node.on_coverage(lambda event: self._tell(fun, event))
+
+    def on_not_retained(self, fun: Callable[[NotKept], object]) -> None:
+        """Have `fun(told)` called in the loop for each value that this node has set and that is not kept."""
+        self.node.on_not_retained(lambda told: self._tell(fun, told))
 
     def on_drop(self, fun: Callable[[Dropped], object]) -> None:
         """Have `fun(dropped)` called in the loop when a queue was full, once for all since the loop last looked."""

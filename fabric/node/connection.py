@@ -6,6 +6,7 @@
 | connecting, it publishes | `watermark_returned`, no retry due | Connected | connected |
 | connecting, it does not | `marker_answered` | Connected, without a way to publish | connected |
 | connecting | `uplink_closed` | another try after a pause, 20 ms to 0.5 s | connecting |
+| connecting | `downlink_refused`, several bases | the next at once; when all have refused, a pause | connecting |
 | connecting | `tick` 1.5 s after the attempt began, several bases | OpenUplink, Detach, Attach: the next | connecting |
 | connected | `publishes`, for the first time | OpenUplink | opening |
 | opening | `uplink_opened`, `uplink_closed` | as while connecting | opening |
@@ -115,9 +116,10 @@ class Connection:
     """The connection of one node to one of `bases`.
 
     silence_s: a proxy of which nothing was heard for so long, with nothing waiting to be read, is lost
+    may_move:  the bases are of several proxies, so that another one can be taken when the present one drains
     """
 
-    def __init__(self, bases: Sequence[str], *, silence_s: float = 3.0) -> None:
+    def __init__(self, bases: Sequence[str], *, silence_s: float = 3.0, may_move: bool = True) -> None:
         if not bases:
             raise ValueError(expected("addresses", list(bases), "at least one, such as tcp://127.0.0.1:5570"))
         self.bases = tuple(dict.fromkeys(bases))
@@ -126,7 +128,11 @@ class Connection:
         """`connecting`, `connected`, `opening` or `moving`; see the table above."""
         self._publishes = False
         """It keeps a connection to the ingress. Set once, by `publishes`."""
-        self._silence_s = silence_s
+        self._silence_s, self._may_move = silence_s, may_move
+        self._refused = 0
+        """Bases in a row that refused, since one was connected."""
+        self._round_s = RETRY_FIRST_S
+        """Pause when all have refused; doubles from `RETRY_FIRST_S` to `RETRY_LAST_S`."""
         self._at = 0
         """Index into `bases` of the present one; while moving, of the one it moves away from."""
         self._heard_at = 0.0
@@ -187,6 +193,17 @@ class Connection:
         """The connection to the proxy's out broke: what was subscribed is not, until it is made again."""
         return self._lose(now, why) if self.state in ("connected", "opening") else []
 
+    def downlink_refused(self, now: float) -> list[Effect]:
+        """Nothing listens at the proxy's out, or its name is not known: that costs no waiting for an answer."""
+        if self.state != "connecting" or len(self.bases) == 1:
+            return []
+        self._refused += 1
+        if self._refused % len(self.bases):
+            return self._turn(now)
+        self._attempt_until = min(self._attempt_until, now + self._round_s)
+        self._round_s = min(self._round_s * 2, RETRY_LAST_S)
+        return []
+
     def watermark_returned(self, now: float) -> list[Effect]:
         """A watermark sent over the present connection came back."""
         self._heard_at = now
@@ -211,7 +228,7 @@ class Connection:
 
     def proxy_drains(self, now: float) -> list[Effect]:
         """The proxy said that it will go."""
-        if self.state != "connected" or len(self.bases) == 1:
+        if self.state != "connected" or len(self.bases) == 1 or not self._may_move:
             return []
         self._move("drains")
         self._attempt_until = now + ATTEMPT_S * 2
@@ -244,6 +261,8 @@ class Connection:
         return effects
 
     def _move(self, event: str) -> None:
+        if event == "proven":
+            self._refused, self._round_s = 0, RETRY_FIRST_S
         self.state = TRANSITIONS[self.state, event]
 
     def _open(self, now: float, *, fresh: bool = True) -> list[Effect]:

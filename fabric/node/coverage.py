@@ -8,19 +8,34 @@ Each answer carries the answering proxy's view: whom it was told to link, and wh
 when the own proxy is a member and has answered, at its out, and everyone whom any answer of this
 attempt calls linked has answered. Who is known but not linked is *missing*. Markers may be lost: they are repeated,
 with a new nonce each time, and each attempt is judged by its own answers alone.
+
+A subscription may *want* retained values: a marker then says of which prefixes, and its attempt is complete only when
+all batches in front of the answers have come, too (`fabric.protocol.retained`): as many last ones as answers, and of
+each place as many as there are proxies that had so many. What is in them is not looked at here. Who wanted values once
+wants them again after a time away: when the connection to the own proxy was lost, or when another one is linked that
+was not covered, since it may keep what was set there meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
+from fabric.protocol.retained import Batch, wanted_in_turn
 from fabric.protocol.views import View
 
 REPEAT_FIRST_S = 0.1
 REPEAT_LAST_S = 1.0
 MAX_ATTEMPTS = 64
 """Attempts kept open; an older one is given up for a newer one, which speaks for its subscriptions too."""
+REPEAT_WANTED_S = 0.25
+"""A marker that wants values is not repeated sooner: they may be many."""
+STALLED_S = 1.0
+"""Nor until nothing more of them came for so long."""
+MAX_WANTING = 8
+"""Markers that want values and are open, unless some are repeated; who wants more waits for their answers."""
 
 Identity = tuple[str, str]
 """(proxy id, incarnation)"""
@@ -59,6 +74,7 @@ class CoverageEvent:
 @dataclass(frozen=True)
 class SendMarker:
     nonce: bytes
+    wanted: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,14 @@ class Acked:
     ack: Ack
 
 
-Effect = SendMarker | Acked | CoverageEvent
+@dataclass(frozen=True)
+class Renewed:
+    """What a subscription wants has come once more, long after its ack."""
+
+    subscription: int
+
+
+Effect = SendMarker | Acked | Renewed | CoverageEvent
 
 
 @dataclass
@@ -80,6 +103,10 @@ class _Waiting:
     """When it was asked for, monotonic."""
     deadline: float
     """When its ack comes at the latest."""
+    wanted: tuple[bytes, ...] = ()
+    """Prefixes of the retained values that are to come before the ack."""
+    is_renewal: bool = False
+    """Its ack has been given."""
 
 
 @dataclass
@@ -88,10 +115,30 @@ class _Attempt:
 
     generation: int
     """All up to this one are acked when the attempt is complete."""
+    wanted: frozenset[bytes] = frozenset()
+    """What the marker wants; only who wants no more is acked."""
+    batches: Counter[int] = field(default_factory=Counter)
+    """By place: how many batches came, of all proxies."""
+    last: Counter[int] = field(default_factory=Counter)
+    """Of those, the last ones of their proxies."""
     views: dict[Identity, View] = field(default_factory=dict)
     """Who answered, and what it said."""
     own: Identity | None = None
     """Who answered at its out: only the proxy that this node is connected to does."""
+
+    def serves(self, waiting: _Waiting) -> bool:
+        """Whether this subscription is acked when the attempt is complete."""
+        return waiting.generation <= self.generation and self.wanted.issuperset(waiting.wanted)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no batch is missing of those who answered."""
+        if not self.wanted:
+            return True
+        if self.last.total() < len(self.views) or max(self.batches, default=-1) >= len(self.batches):
+            return False
+        ends = self.last.items()
+        return all(count == sum(n for end, n in ends if end >= place) for place, count in self.batches.items())
 
 
 class Coverage:
@@ -109,6 +156,8 @@ class Coverage:
         """The newest generation that was acked; at most `_sent`. It says nothing while `_covered` is empty."""
         self._waiting: dict[int, _Waiting] = {}
         """Subscriptions whose ack has not been given."""
+        self._standing: dict[int, tuple[bytes, ...]] = {}
+        """What the subscriptions want that were acked. Until they end."""
         self._attempts: dict[bytes, _Attempt] = {}
         """Open attempts by nonce, oldest first, at most `MAX_ATTEMPTS`. Emptied when the proxy changes."""
         self._covered: dict[str, str] = {}
@@ -121,6 +170,8 @@ class Coverage:
         """What is covered is to be asked for again, though nobody waits: markers are repeated until all is covered."""
         self._next_marker = 0.0
         """When the next marker is due, if anybody waits or `_renew`."""
+        self._next_wanted = 0.0
+        """When those that want values are due again, if anybody waits for any."""
         self._repeat_s = REPEAT_FIRST_S
         """Pause after the next one; grows by half up to `REPEAT_LAST_S`, and is short again when anything changes."""
 
@@ -154,19 +205,25 @@ class Coverage:
         """New prefixes went out in this loop turn: a marker follows them."""
         self._sent += 1
         self._repeat_s = REPEAT_FIRST_S
-        return [self._marker(now)]
+        return self._ask_wanted(now) or [self._marker(now)]
 
-    def ack_wanted(self, subscription: int, generation: int, since: float) -> list[Effect]:
-        """An ack is wanted for a subscription whose prefixes were sent in `generation`."""
-        if generation <= self._acked and self._covered:
+    def ack_wanted(
+        self, subscription: int, generation: int, since: float, wanted: tuple[bytes, ...] = ()
+    ) -> list[Effect]:
+        """An ack is wanted for a subscription whose prefixes were sent in `generation`.
+
+        wanted: prefixes of the retained values that are to come before; a marker is to follow, see `prefixes_sent`
+        """
+        if generation <= self._acked and self._covered and not wanted:
             return [Acked(subscription, Ack(True, self.covered, self._missing, 0.0))]
-        self._waiting[subscription] = _Waiting(generation, since, since + self._ack_timeout_s)
+        self._waiting[subscription] = _Waiting(generation, since, since + self._ack_timeout_s, wanted)
         return []
 
     def subscription_ended(self, subscription: int, now: float, why: str, *, denied: bool = False) -> list[Effect]:
-        """The subscription ends before its ack. denied: it is not allowed any more"""
+        """The subscription ends, perhaps before its ack. denied: it is not allowed any more"""
+        self._standing.pop(subscription, None)
         waiting = self._waiting.pop(subscription, None)
-        if waiting is None:
+        if waiting is None or waiting.is_renewal:
             return []
         return [Acked(subscription, Ack(False, (), self._missing, now - waiting.since, why, denied))]
 
@@ -187,8 +244,25 @@ class Coverage:
             attempt.own = identity
         if not self._complete(attempt):
             return []
+        effects = self._settle(attempt, now)
         self._forget_up_to(attempt.generation)
-        return self._settle(attempt, attempt.generation, now)
+        return effects + self._ask_wanted(now)
+
+    def batch_heard(self, batch: Batch, now: float) -> bool:
+        """Some of what a marker wants came; return whether the marker is open, and this to be taken."""
+        attempt = self._attempts.get(batch.nonce)
+        if attempt is None or not attempt.wanted:
+            return False
+        attempt.batches[batch.place] += 1
+        if batch.last:
+            attempt.last[batch.place] += 1
+        self._next_wanted = now + STALLED_S
+        return True
+
+    @property
+    def wants(self) -> bool:
+        """Whether a subscription waits for retained values."""
+        return any(waiting.wanted for waiting in self._waiting.values())
 
     def proxy_announced(self, view: View, now: float) -> list[Effect]:
         """The own proxy announced itself: what it lost is not covered any more, what it gained is asked for."""
@@ -207,7 +281,9 @@ class Coverage:
         if linked != kept and not self._renew:
             self._renew = True
             self._repeat_s = REPEAT_FIRST_S
-            self._next_marker = now
+            self._next_marker = self._next_wanted = now
+        if linked.items() - kept.items():
+            self._want_again(now)
         return self._change(kept, tuple(sorted(known - set(kept))))
 
     def proxy_lost(self, now: float) -> list[Effect]:
@@ -216,7 +292,8 @@ class Coverage:
         self._own = None
         self._renew = True
         self._repeat_s = REPEAT_FIRST_S
-        self._next_marker = now
+        self._next_marker = self._next_wanted = now
+        self._want_again(now)
         return self._change({}, tuple(sorted({*self._covered, *self._missing})))
 
     def proxy_switched(self, now: float) -> None:
@@ -225,7 +302,7 @@ class Coverage:
         self._own = None
         self._renew = True
         self._repeat_s = REPEAT_FIRST_S
-        self._next_marker = now
+        self._next_marker = self._next_wanted = now
 
     def tick(self, now: float) -> list[Effect]:
         """Repeat what was not answered; tell those whose time is up."""
@@ -233,20 +310,40 @@ class Coverage:
         overdue = [key for key, waiting in self._waiting.items() if now >= waiting.deadline]
         if overdue:
             effects += self._give_up(overdue, now)
-        if (self._waiting or self._renew) and now >= self._next_marker:
+        if self.wants and now >= self._next_wanted:
+            effects += self._ask_wanted(now, again=True)
+        elif now >= self._next_marker and (self._renew or any(not each.wanted for each in self._waiting.values())):
             effects.append(self._marker(now))
             self._repeat_s = min(self._repeat_s * 1.5, REPEAT_LAST_S)
         return effects
 
     # ── decisions ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _marker(self, now: float) -> SendMarker:
+    def _want_again(self, now: float) -> None:
+        """Something may have been missed: have what is retained come once more."""
+        for subscription, wanted in self._standing.items():
+            renewal = _Waiting(0, now, now + self._ack_timeout_s, wanted, is_renewal=True)
+            self._waiting.setdefault(subscription, renewal)
+
+    def _marker(self, now: float, wanted: Sequence[bytes] = ()) -> SendMarker:
         nonce = self._random_bytes(8)
-        self._attempts[nonce] = _Attempt(self._sent)
+        self._attempts[nonce] = _Attempt(self._sent, frozenset(wanted))
         while len(self._attempts) > MAX_ATTEMPTS:
-            del self._attempts[next(iter(self._attempts))]
+            del self._attempts[next((key for key, each in self._attempts.items() if not each.wanted), nonce)]
         self._next_marker = now + self._repeat_s
-        return SendMarker(nonce)
+        return SendMarker(nonce, tuple(wanted))
+
+    def _ask_wanted(self, now: float, *, again: bool = False) -> list[Effect]:
+        """Ask for what is wanted and no open marker asks for. again: also for what was asked for"""
+        wanting = [attempt for attempt in self._attempts.values() if attempt.wanted]
+        waiting = [each for each in self._waiting.values() if each.wanted]
+        if not again:
+            waiting = [each for each in waiting if not any(attempt.serves(each) for attempt in wanting)]
+        room = MAX_WANTING if again else MAX_WANTING - len(wanting)
+        if not waiting or room <= 0:
+            return []
+        self._next_wanted = now + max(self._repeat_s, REPEAT_WANTED_S)
+        return [self._marker(now, chunk) for chunk in islice(wanted_in_turn(each.wanted for each in waiting), room)]
 
     def _expected(self, attempt: _Attempt) -> set[Identity]:
         """Everyone whom any answer calls linked. cost: O(proxies squared), for each answer."""
@@ -260,10 +357,11 @@ class Coverage:
         return own is not None and own.state in ("member", "draining")
 
     def _complete(self, attempt: _Attempt) -> bool:
-        return self._own_is_member(attempt) and self._expected(attempt) <= attempt.views.keys()
+        is_answered = self._own_is_member(attempt) and self._expected(attempt) <= attempt.views.keys()
+        return is_answered and attempt.is_whole
 
-    def _settle(self, attempt: _Attempt, generation: int, now: float) -> list[Effect]:
-        """Take the answers of this attempt as the coverage; ack what waits for its generation or an older one."""
+    def _settle(self, attempt: _Attempt, now: float) -> list[Effect]:
+        """Take the answers of this attempt as the coverage; ack who waits for no more than it brought."""
         assert attempt.own is not None
         covered = dict(attempt.views.keys())
         known = {identity[0] for identity in self._expected(attempt)}
@@ -271,29 +369,40 @@ class Coverage:
             known |= {peer.record.id for peer in view.peers if not peer.joining}
         missing = tuple(sorted(known - covered.keys()))
         self._own = attempt.own
-        self._acked = max(self._acked, generation)
+        self._acked = max(self._acked, attempt.generation)
         self._renew = False
         effects = self._change(covered, missing)
         for subscription, waiting in list(self._waiting.items()):
-            if waiting.generation <= generation:
+            if attempt.serves(waiting):
                 del self._waiting[subscription]
-                ack = Ack(True, self.covered, missing, now - waiting.since)
-                effects.append(Acked(subscription, ack))
+                if waiting.wanted:
+                    self._standing[subscription] = waiting.wanted
+                if waiting.is_renewal:
+                    effects.append(Renewed(subscription))
+                else:
+                    ack = Ack(True, self.covered, missing, now - waiting.since)
+                    effects.append(Acked(subscription, ack))
         return effects
 
     def _give_up(self, overdue: list[int], now: float) -> list[Effect]:
         """At the deadline the attempt that most proxies answered counts; who is silent in it is missing."""
         effects: list[Effect] = []
-        needed = max(self._waiting[subscription].generation for subscription in overdue)
-        answered = [attempt for attempt in self._attempts.values() if self._own_is_member(attempt)]
-        if answered:
-            best = max(answered, key=lambda each: (each.generation >= needed, len(each.views), each.generation))
-            # An answer to an older marker says nothing of what is acked now.
-            self._forget_up_to(best.generation - 1)
-            effects += self._settle(best, best.generation, now)
-            self._renew = True
-        for subscription in overdue:
-            effects += self.subscription_ended(subscription, now, self._reason())
+        while overdue:
+            answered = [each for each in self._attempts.values() if self._own_is_member(each) and each.is_whole]
+            first = self._waiting[overdue[0]]
+            best = max(answered, key=lambda each: (each.serves(first), len(each.views), each.generation), default=None)
+            if best is not None:
+                effects += self._settle(best, now)
+                # An answer to an older marker says nothing of what is acked now.
+                self._forget_up_to(best.generation - 1)
+                self._renew = True
+            if best is None or not best.serves(first):
+                if first.is_renewal:
+                    self._waiting[overdue[0]] = replace(first, deadline=now + self._ack_timeout_s)
+                    overdue = overdue[1:]
+                else:
+                    effects += self.subscription_ended(overdue[0], now, self._reason())
+            overdue = [subscription for subscription in overdue if subscription in self._waiting]
         return effects
 
     def _reason(self) -> str:
@@ -307,8 +416,11 @@ class Coverage:
         return f"no proxy answered within {self._ack_timeout_s:g} s"
 
     def _forget_up_to(self, generation: int) -> None:
-        for nonce in [key for key, attempt in self._attempts.items() if attempt.generation <= generation]:
-            del self._attempts[nonce]
+        """Of these generations all is acked, but for who wants what comes still."""
+        waiting = [each for each in self._waiting.values() if each.wanted]
+        for nonce, attempt in list(self._attempts.items()):
+            if attempt.generation <= generation and not (attempt.wanted and any(map(attempt.serves, waiting))):
+                del self._attempts[nonce]
 
     def _change(self, covered: dict[str, str], missing: tuple[str, ...]) -> list[Effect]:
         before = self._covered

@@ -46,13 +46,16 @@ class Downlink:
         """Never changes."""
         self._send = sockets.fast_send(self.socket)
         """`socket.send` in C."""
+        self.is_refused = False
+        """A connection to `base` could not be made since it was attached. Set by `ended`, cleared by `attach`."""
         self._waiting: list[bytes] = []
         """Subscriptions and cancels that were not sent yet, in order; `flush` empties it."""
         self.poll = sockets.something_waits(self.socket)
         """Whether something waits to be read."""
         try:
             self.show(curve)
-            self.monitor = sockets.monitor(context, self.socket, zmq.EVENT_DISCONNECTED | sockets.FAILED_EVENTS)
+            events = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | sockets.FAILED_EVENTS
+            self.monitor = sockets.monitor(context, self.socket, events)
             """Events of `socket`, read by `ended`."""
         except BaseException:
             self.socket.close(linger=0)
@@ -66,7 +69,7 @@ class Downlink:
         """Connect; XSUB sends what is subscribed on every new connection, and again after each reconnect."""
         self.ended()  # what is told now is of the base before
         sockets.connect(self.socket, Endpoints.parse(base).out)
-        self.base = base
+        self.base, self.is_refused = base, False
 
     def attach_again(self) -> None:
         """Connect to the same address, with the keys that it shows now."""
@@ -90,7 +93,9 @@ class Downlink:
 
         What broke XSUB makes again by itself; what was refused, one of `sockets.FAILED_EVENTS`, is for `attach`.
         """
-        events = [event for event, _ in sockets.events_of(self.monitor)]
+        found = [event for event, _ in sockets.events_of(self.monitor)]
+        self.is_refused = self.is_refused or zmq.EVENT_CONNECT_RETRIED in found
+        events = [event for event in found if event != zmq.EVENT_CONNECT_RETRIED]
         refused = [event for event in events if event & sockets.FAILED_EVENTS]
         return refused[-1] if refused else events[-1] if events else None
 
@@ -104,12 +109,13 @@ class Downlink:
         self._waiting += [b"\x01" + prefix for prefix in subscribe]
         self._waiting += [b"\x00" + prefix for prefix in cancel]
 
-    def mark(self, nonce: bytes, claims: Iterable[bytes] = ()) -> None:
+    def mark(self, nonce: bytes, claims: Iterable[bytes] = (), wanted: Iterable[bytes] | None = None) -> None:
         """Send a marker behind all subscriptions before it. `claims`: what the proxy gave up, and is held here.
+        `wanted`: prefixes of the retained values that are to come in front of its answers; None: none are.
 
         It leaves together with them: at each place on the way of an ack a thread is woken once instead of twice.
         """
-        self._waiting += self._said(encode_marker(self.token, nonce, None, claims))
+        self._waiting += self._said(encode_marker(self.token, nonce, None, claims, wanted))
         self.flush()
 
     def _said(self, control: bytes) -> list[bytes]:

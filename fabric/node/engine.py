@@ -38,15 +38,17 @@ from fabric.node.interest import Change, wire_prefixes
 from fabric.node.interests import Interests
 from fabric.node.receiver import MessageFun, Receiver
 from fabric.node.repairer import Repairer
+from fabric.node.retained import LastKnown, Retained, wanted_prefixes
 from fabric.node.ring import Ring
 from fabric.node.subscriptions import AckFun, Subscriptions
 from fabric.node.uplink import Uplink
 from fabric.protocol import markers
 from fabric.protocol.questions import is_question
 from fabric.protocol.repair import RAW_REPAIR
+from fabric.protocol.retained import BATCH_BYTES, NotKept, read_batch, read_not_kept
 from fabric.protocol.views import View
 from fabric.topics import require_name, scope
-from fabric.wire import Message, decode_body
+from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message, decode_body
 
 log = logging.getLogger("fabric.node")
 
@@ -102,6 +104,7 @@ class Engine:
         send_timeout_s: float,
         forgets_unconfirmed: bool,
         silence_s: float,
+        may_move: bool,
         max_prefixes: int,
         max_payload_bytes: int,
         max_unconfirmed_bytes: int,
@@ -136,7 +139,8 @@ class Engine:
         self.state_funs: list[Callable[[NodeState], object]] = []
         self.coverage_funs: list[Callable[[CoverageEvent], object]] = []
         self.denied_funs: list[Callable[[str, str], object]] = []
-        """Callbacks of `on_gap`, `on_state`, `on_coverage`, `on_denied`: only ever longer. Called in the I/O thread."""
+        self.not_retained_funs: list[Callable[[NotKept], object]] = []
+        """Callbacks of `on_gap` and the like: only ever longer. Called in the I/O thread."""
         self.on_rights: Callable[[], object] = lambda: None
         """Called in the I/O thread when the rights have changed. Set once, before the thread starts."""
         self._closing = False
@@ -157,7 +161,9 @@ class Engine:
         """Prefixes held here that the proxy's relay gave up. Sent with the next tick, and then empty."""
 
         # ── I/O thread: the proxy that this node is at ──
-        self._connection = Connection([Endpoints.parse(base).base for base in bases], silence_s=silence_s)
+        self._connection = Connection(
+            [Endpoints.parse(base).base for base in bases], silence_s=silence_s, may_move=may_move
+        )
         """Decides which proxy."""
         self._coverage = Coverage(secrets.token_bytes, ack_timeout_s=ack_timeout_s)
         """Decides what the subscriptions reach over `_down`."""
@@ -193,8 +199,10 @@ class Engine:
         self._asleep = False
         """It sleeps, being quiet. Who publishes much clears it, and rings."""
         self.counts: dict[str, int] = {"moves": 0, "reconnects": 0, "refused_answers": 0, "denied": 0, "refusals": 0}
+        self.counts["not_retained"] = 0
         """Counts since the start. `refused_answers`: what was addressed to this node and could not be read. `denied`:
-        what it was asked to do and may not. `refusals`: of its connections, by proxies."""
+        what it was asked to do and may not. `refusals`: of its connections, by proxies. `not_retained`: values
+        that this node set and that are over a bound."""
         self.receiver = Receiver(
             self._lock,
             (markers.node_prefix(self.token), RAW_REPAIR),
@@ -210,6 +218,14 @@ class Engine:
         """What was published lately. Under the uplink's lock."""
         self.subscriptions = Subscriptions(self._lock, self.receiver.broker)
         """What is subscribed, and whose ack has come."""
+        self.retained = Retained(
+            self.receiver.call,
+            self.subscriptions.is_active,
+            self.receiver.refuse,
+            self._tell_not_retained,
+            lambda: self._coverage.wants,
+        )
+        """Retained values that subscriptions want. I/O thread."""
         self.on_question: Callable[[object], None] = lambda payload: None
         """Called with an operator's question. Set once, before the thread starts."""
         self._leased = context is None
@@ -258,6 +274,7 @@ class Engine:
                 curve=lambda: self.credentials.curve,
                 on_much=self._wake,
                 on_wanted=lambda: self.commands.put(self._publishes),
+                on_retains=lambda publisher: self.commands.put(lambda: self._retains(publisher)),
                 ring=self._ring,
             )
             opened.pop_all()
@@ -310,14 +327,21 @@ class Engine:
     def in_io_thread(self) -> bool:
         return threading.current_thread() is self.thread
 
-    def subscribe(self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None) -> int:
+    def subscribe(
+        self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None, *, retained: bool = False
+    ) -> int:
         since = time.monotonic()
-        ident = self.subscriptions.add(topic_filter, msg_fun, ack_fun)
-        self.commands.put(lambda: self._hold(ident, topic_filter, since))
+        known = LastKnown(msg_fun) if retained else None
+        ident = self.subscriptions.add(topic_filter, known or msg_fun, ack_fun)
+        self.commands.put(lambda: self._hold(ident, topic_filter, since, known))
         return ident
 
-    def expect(self, topic: str, publisher: int, number: int) -> None:
-        self.commands.put(lambda: self.receiver.expect(topic, publisher, number))
+    def expect(self, topic: str, publisher: int, number: int, ask: bool) -> None:
+        def expect() -> None:
+            if self.receiver.expect(topic, publisher, number) and ask:
+                self.repairer.probe(topic, publisher, number + 1, time.monotonic())
+
+        self.commands.put(expect)
 
     def unsubscribe(self, ident: int) -> None:
         topic_filter = self.subscriptions.remove(ident)
@@ -353,6 +377,8 @@ class Engine:
             "gaps": detector.gaps,
             "lost": detector.lost,
             "started_late": detector.started_late,
+            "held": len(up.reholding),
+            "held_again": up.reholding.sent,
             "repaired": receiver.repaired,
             "asked": self.repairer.asked,
             "answered": self.repairer.answered,
@@ -379,7 +405,9 @@ class Engine:
         for link in self._links():
             link.flush()
 
-    def _hold(self, ident: int, topic_filter: str, since: float) -> None:
+    def _hold(self, ident: int, topic_filter: str, since: float, known: LastKnown | None) -> None:
+        if known is not None:
+            self.retained.wanted(ident, topic_filter, known)
         if scope(topic_filter) == "local":
             self._acknowledge(ident, Ack(True, (), (), time.monotonic() - since))
             return
@@ -392,7 +420,9 @@ class Engine:
         change = self._interest.hold(topic_filter)
         self._apply(change)
         generation = max((self._generations.get(prefix, 0) for prefix in change.needs), default=0)
-        self._perform_coverage(self._coverage.ack_wanted(ident, generation, since))
+        wanted = () if known is None else wanted_prefixes(topic_filter)
+        self._fresh |= known is not None
+        self._perform_coverage(self._coverage.ack_wanted(ident, generation, since, wanted))
 
     def _release(self, ident: int, topic_filter: str) -> None:
         if self._held.pop(ident, None) is not None:
@@ -402,6 +432,7 @@ class Engine:
             self._coverage.subscription_ended(ident, time.monotonic(), "unsubscribed before the ack")
         )
         self.subscriptions.forget(ident)
+        self.retained.ended(ident)
 
     def _apply(self, change: Change) -> None:
         if change.subscribe or change.cancel:
@@ -508,6 +539,7 @@ class Engine:
         if self.receiver.awaits and now > self._await_until and self._connection.state == "connected":
             self.receiver.awaits = False
         self.receiver.tick(now)
+        self.retained.tick(now)
         self.repairer.tick(now, is_empty=idle or (self.repairer.is_waiting and self._was_all_read()))
         if self._claims:
             self._send_claims()
@@ -545,6 +577,9 @@ class Engine:
                 self._refused(event, now)
             else:  # XSUB makes it again
                 self.credentials.attached(now)
+        elif self._down.is_refused:
+            self._down.is_refused = False
+            self._perform_connection(self._connection.downlink_refused(now))
         if self._handover is not None and (self._handover.link.ended() or 0) & sockets.FAILED_EVENTS:
             self.credentials.expect_other()
             self._handover.link.show(self.credentials.curve)
@@ -596,6 +631,7 @@ class Engine:
         self._apply(self._interest.release(topic_filter))
         self._released.append(topic_filter)
         self._perform_coverage(self._coverage.subscription_ended(ident, now, why, denied=True))
+        self.retained.ended(ident)
         for fun in self.denied_funs:
             self.receiver.call(fun, topic_filter, why)
 
@@ -626,7 +662,8 @@ class Engine:
             self._run_commands()
             return
         try:
-            payload = decode_body(body)[3]
+            limit = self.max_payload_bytes + BATCH_BYTES if kind is markers.Kind.RETAINED else DEFAULT_MAX_PAYLOAD_BYTES
+            payload = decode_body(body, limit)[3]
         except RemoteWireError as error:
             self.receiver.refuse(error)
             return
@@ -639,6 +676,11 @@ class Engine:
             is_whole = self._want_uplink is None and self.credentials.may_begin
             if self.up.watermark_returned(payload, now) and is_whole:
                 self._perform_connection(self._connection.watermark_returned(now))
+            return
+        batch = read_batch(payload) if kind is markers.Kind.RETAINED else None
+        if batch is not None:
+            if self._coverage.batch_heard(batch, now):
+                self.retained.batch_came(batch, now)
             return
         answer = markers.read_answer(payload) if kind is markers.Kind.ANSWER else None
         if answer is None:
@@ -703,6 +745,7 @@ class Engine:
             match effect:
                 case connection.Attach(base):
                     self._attach(base, now)
+                    self.retained.proxy_lost()
                     self._perform_coverage(self._coverage.proxy_lost(now))
                 case connection.Detach():
                     self._abandon_move()
@@ -730,6 +773,7 @@ class Engine:
                 case connection.Lost(base, why):
                     self.counts["reconnects"] += 1
                     uncertain = self.up.close_gate()
+                    self.retained.proxy_lost()
                     self._perform_coverage(self._coverage.proxy_lost(now))
                     self._await_what_is_missing(now)
                     self._set_state(NodeState("connecting", base, why, uncertain))
@@ -779,18 +823,42 @@ class Engine:
     def _perform_coverage(self, effects: Iterable[coverage.Effect]) -> None:
         for effect in effects:
             match effect:
-                case coverage.SendMarker(nonce):
-                    self._down.mark(nonce)
+                case coverage.SendMarker(nonce, wanted):
+                    self._down.mark(nonce, wanted=wanted or None)
                 case coverage.Acked(ident, ack):
                     self._acknowledge(ident, ack)
+                case coverage.Renewed(ident):
+                    self.retained.acked(ident, is_ok=True, now=time.monotonic())
                 case CoverageEvent():
                     for fun in self.coverage_funs:
                         self.receiver.call(fun, effect)
 
     def _acknowledge(self, ident: int, ack: Ack) -> None:
+        self.retained.acked(ident, is_ok=ack.ok, now=time.monotonic())
         fun = self.subscriptions.acked(ident, ack)
         if fun is not None:
             self.receiver.call(fun, ack)
+
+    def _retains(self, publisher: int) -> None:
+        """This node has set a value, for the first time as this publisher: hear what proxies do not keep of it.
+
+        What they said before that could not be heard. Sent again, the value meets the same words.
+        """
+        self.subscribe(markers.not_kept_topic(publisher), self._not_kept, lambda ack: self.up.rehold())
+
+    def _not_kept(self, message: Message) -> None:
+        told = read_not_kept(message.payload)
+        if told is None:
+            self.counts["refused_answers"] += 1
+        elif told.why == "newer":
+            self.up.superseded(told.topic, told.sent_ns)
+        else:
+            self._tell_not_retained(told)
+
+    def _tell_not_retained(self, told: NotKept) -> None:
+        self.counts["not_retained"] += 1
+        for fun in self.not_retained_funs:
+            self.receiver.call(fun, told)
 
     def _set_state(self, state: NodeState) -> None:
         self.state = state

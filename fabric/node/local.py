@@ -24,6 +24,7 @@ class LocalMessages:
 
     deliver:           has a function called in the node's I/O thread, which calls `deliver_now`
     deliver_now:       hands a message to its handlers, in the I/O thread
+    keep:              keeps one as the last of its topic, with its bytes and for so many seconds; there, just before
     in_io_thread:      whether the caller is in it: there is no waiting there
     publisher:         the node's id at present
     max_msgs, max_bytes: bounds of what waits; one message may always
@@ -34,6 +35,7 @@ class LocalMessages:
         self,
         deliver: Callable[[Callable[[], None]], None],
         deliver_now: Callable[[Message], None],
+        keep: Callable[[Message, int, int], None],
         in_io_thread: Callable[[], bool],
         publisher: Callable[[], int],
         *,
@@ -43,6 +45,7 @@ class LocalMessages:
         send_timeout_s: float,
     ) -> None:
         self._deliver, self._deliver_now, self._in_io_thread = deliver, deliver_now, in_io_thread
+        self._keep = keep
         self._publisher, self._max_msgs, self._max_bytes = publisher, max_msgs, max_bytes
         self._max_payload_bytes, self._send_timeout_s = max_payload_bytes, send_timeout_s
         self._changed = threading.Condition(threading.RLock())
@@ -51,8 +54,17 @@ class LocalMessages:
         """Last numbers, by topic; emptied at `MAX_TOPICS`."""
         self._waiting = self._waiting_bytes = 0
         """Messages that were accepted and not delivered yet, and their packed bytes."""
+        self._sent_ns = 0
+        """When the last one was sent; each is later than the one before, also where the clock went back."""
 
-    def publish(self, topic: str, payload: Any, headers: dict[str, Any] | None, timeout_s: float | None) -> int:
+    def publish(
+        self,
+        topic: str,
+        payload: Any,
+        headers: dict[str, Any] | None,
+        timeout_s: float | None,
+        keep_s: int | None = None,
+    ) -> int:
         """Have one message delivered, and return its number; the arguments are those of `Node.publish`.
 
         errors: LocalWireError, HighWaterMarkReached
@@ -64,12 +76,13 @@ class LocalMessages:
             if len(self._numbers) >= MAX_TOPICS:
                 self._numbers.clear()
             self._numbers[topic] += 1
+            self._sent_ns = max(time.time_ns(), self._sent_ns + 1)
             message = Message(
-                topic, payload, self._publisher(), self._numbers[topic], time.time_ns(), read or NO_HEADERS
+                topic, payload, self._publisher(), self._numbers[topic], self._sent_ns, read or NO_HEADERS
             )
             self._waiting += 1
             self._waiting_bytes += len(body)
-            self._deliver(lambda: self._done(message, len(body)))  # under the lock: they keep their order
+            self._deliver(lambda: self._done(message, len(body), keep_s))  # under the lock: they keep their order
             return message.number
 
     def _wait_for_room(self, size: int, timeout_s: float) -> None:
@@ -86,9 +99,11 @@ class LocalMessages:
     def _has_room(self, size: int) -> bool:
         return self._waiting == 0 or (self._waiting < self._max_msgs and self._waiting_bytes + size <= self._max_bytes)
 
-    def _done(self, message: Message, size: int) -> None:
+    def _done(self, message: Message, size: int, keep_s: int | None) -> None:
         with self._changed:
             self._waiting -= 1
             self._waiting_bytes -= size
             self._changed.notify_all()
+        if keep_s is not None:
+            self._keep(message, size, keep_s)
         self._deliver_now(message)

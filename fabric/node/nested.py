@@ -16,8 +16,8 @@ from fabric.wire import Encoder, decode_body
 MAX_NESTED = 1_000
 """That wait at most: handlers that come faster than the call that they interrupt ends, or a destructor in a loop."""
 
-Nested = tuple[bytes, Any, dict[str, Any] | None]
-"""The topic's prefix, the payload, and headers."""
+Nested = tuple[bytes, Any, dict[str, Any] | None, int | None]
+"""The topic's prefix, the payload, headers, and for how many seconds it is retained, if it is."""
 
 
 class NestedMessages:
@@ -31,7 +31,7 @@ class NestedMessages:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def keep(self, prefix: bytes, payload: Any, headers: dict[str, Any] | None) -> None:
+    def keep(self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, expires_s: int | None = None) -> None:
         """Keep one; errors: LocalWireError for what cannot be sent, StateError when too many wait."""
         if len(self._waiting) >= MAX_NESTED:
             hint = f"{MAX_NESTED} messages of signal handlers and destructors wait for the publish they interrupt"
@@ -39,7 +39,7 @@ class NestedMessages:
         # With an encoder for this one alone: the node's may be at work.
         body = Encoder(0, self._max_payload_bytes).part(b"", 1, 0, payload, headers)
         _, _, _, payload, read = decode_body(body, self._max_payload_bytes)
-        self._waiting.append((prefix, payload, dict(read) if read is not None else None))
+        self._waiting.append((prefix, payload, dict(read) if read is not None else None, expires_s))
 
     def take(self) -> Iterator[Nested]:
         """Take each from the front; those that come meanwhile, too."""

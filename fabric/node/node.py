@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fabric import sockets
+from fabric.addresses import RESOLVE_S, expanded, why_not_reached
+from fabric.endpoints import Endpoints
 from fabric.errors import (
     FabricError,
     InvalidFilter,
@@ -33,7 +35,8 @@ from fabric.node.receiver import MessageFun
 from fabric.node.respondent import Respondent
 from fabric.node.subscriptions import AckFun
 from fabric.processes import close_at_exit, is_ending, require_threads
-from fabric.protocol.histories import KEEPER, Since
+from fabric.protocol.histories import KEEPER, Since, refuse_both
+from fabric.protocol.retained import NotKept, kept_for
 from fabric.topics import scope, validate_filter, validate_topic
 from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, Message
 
@@ -46,7 +49,8 @@ class Node:
     Callbacks run in its one I/O thread, one after the other. One that raises is logged and counted, and harms no other;
     one that takes long holds up all that this node receives.
 
-    connect:            base address of a proxy, or several: when one is lost, the next is taken
+    connect:            base address of a proxy, or several: when one is lost, the next is taken. Each address of a
+                        name is tried in turn; one at which nothing listens costs no time
     name:               one topic level, for people; default: random
     connect_timeout_s:  how long this waits until a proxy, a member of the mesh, answers
     ack_timeout_s:      an ack comes after this time at the latest
@@ -110,11 +114,12 @@ class Node:
             if type(seconds) not in (int, float) or not seconds >= 0:
                 raise ValueError(expected(what, seconds, "seconds, not below 0"))
         engine = self._engine = Engine(
-            bases,
+            expanded([Endpoints.parse(base).base for base in bases], min(connect_timeout_s, RESOLVE_S)),
             name=name,
             ack_timeout_s=ack_timeout_s,
             send_timeout_s=send_timeout_s,
             silence_s=silence_s,
+            may_move=len(bases) > 1,
             max_prefixes=max_prefixes,
             max_payload_bytes=max_payload_bytes,
             max_unconfirmed_bytes=max_unconfirmed_bytes,
@@ -147,6 +152,7 @@ class Node:
         self._local = LocalMessages(
             engine.commands.put,
             engine.receiver.deliver,
+            engine.retained.local_came,
             lambda: engine.in_io_thread,
             lambda: engine.up.publisher,
             max_msgs=hwm_msgs,
@@ -170,7 +176,8 @@ class Node:
         if not engine.start(connect_timeout_s):
             self.close(0)
             refusal, error = engine.credentials.refusal, NotConnected if engine.credentials.is_known else NotAdmitted
-            raise error(refusal or f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s")
+            why = f"no proxy answered at {', '.join(bases)} within {connect_timeout_s:g} s"
+            raise error(refusal or f"{why} ({'; '.join(why_not_reached(bases))})")
 
     def __enter__(self) -> Node:
         return self
@@ -206,7 +213,13 @@ class Node:
         return self._engine.up.publisher
 
     def subscribe(
-        self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None = None, *, since: Since = None
+        self,
+        topic_filter: str,
+        msg_fun: MessageFun,
+        ack_fun: AckFun | None = None,
+        *,
+        retained: bool = False,
+        since: Since = None,
     ) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
 
@@ -214,18 +227,22 @@ class Node:
         msg_fun:  called in the I/O thread with each Message, in order per publisher. All handlers of this node that
                   match get the same Message: who changes its payload, a list or a dict, changes it for the others
         ack_fun:  called once, in the I/O thread, with an Ack; not called for what was unsubscribed in the I/O thread
+        retained: first deliver the last values that match and are kept, see `publish`: before `ack_fun` is called, with
+                  the header `retained`, the oldest first. None is older than what came live of its topic. Each costs
+                  this node 0.3 kB for as long as the subscription lasts
         since:    begin with what keepers have, as in `history`; what is live comes behind that, without a hole and
                   without a double. Then `ack_fun` is called after the last message of the history, with `ok` False
                   when that could not be read; what is live comes all the same
         errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed;
-                  ValueError for an invalid `since`
+                  ValueError for an invalid `since`, and for `since` with `retained`
         """
         self._check()
         validate_filter(topic_filter)
         self._check_scope(topic_filter)
         if since is not None:
+            refuse_both(retained, since)
             return self.catch_up(topic_filter, msg_fun, ack_fun, since)
-        return self._engine.subscribe(topic_filter, msg_fun, ack_fun)
+        return self._engine.subscribe(topic_filter, msg_fun, ack_fun, retained=retained)
 
     def catch_up(
         self,
@@ -296,13 +313,14 @@ class Node:
             reader = self._histories()
         return reader.history(topic_filter, since=since, limit=limit, keeper=keeper)
 
-    def expect(self, topic: str, publisher: int, number: int) -> None:
+    def expect(self, topic: str, publisher: int, number: int, *, ask: bool = False) -> None:
         """Say what is known from a store: up to `number` all is there that this publisher sent on this topic.
 
         The first message above it then counts as a gap, and is repaired, where it would have `started_late`. Call it
         before `subscribe`. Nothing changes where more is known of that publisher already.
 
         number: 0: from its first message on
+        ask:    ask the publisher at once for what it has above that, in place of waiting for its next message
         errors: InvalidTopic; ValueError for a number that nobody has; StateError when closed
         """
         self._check()
@@ -311,7 +329,7 @@ class Node:
             raise ValueError(
                 expected("publisher and number", (publisher, number), f"at most 2^64 - 1 and {MAX_NUMBER}")
             )
-        self._engine.expect(topic, publisher, number)
+        self._engine.expect(topic, publisher, number, ask)
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription: its handler is called no more. KeyError for an unknown id."""
@@ -323,7 +341,14 @@ class Node:
         self._engine.unsubscribe(subscription)
 
     def publish(
-        self, topic: str, payload: Any, headers: dict[str, Any] | None = None, *, timeout_s: float | None = None
+        self,
+        topic: str,
+        payload: Any,
+        headers: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        retain: bool = False,
+        expires_s: float | None = None,
     ) -> int:
         """Send one message, and return its number: 1 for this node's first on this topic.
 
@@ -334,6 +359,9 @@ class Node:
         payload: None, bool, int of 64 bits, float, str, bytes, list, dict with str keys
         headers: likewise; the names in `fabric.headers.RESERVED` are the fabric's own
         timeout_s: instead of `send_timeout_s`; 0: refuse at once what would have to wait
+        retain:  keep it as the topic's last value, for who subscribes with `retained=True`; with payload None, keep
+                 none any more. Proxies keep it in memory, and this node for their restart: docs/explanation/retained.md
+        expires_s: keep it for so long, in whole seconds, rounded up
         errors:  InvalidTopic; NotAllowed; ScopeError for `$…` and unknown scopes; LocalWireError for a payload that
                  cannot be sent, and for reserved headers; HighWaterMarkReached or NotConnected when it was not accepted
                  within `send_timeout_s`; StateError when closed
@@ -344,7 +372,9 @@ class Node:
         if prefix is None:
             prefix = self._admit(topic)
             if prefix is None:
-                return self._local.publish(topic, payload, headers, timeout_s)
+                return self._local.publish(topic, payload, headers, timeout_s, kept_for(retain, expires_s))
+        if retain or expires_s is not None:
+            return self._engine.up.publish_carefully(prefix, payload, headers, timeout_s, kept_for(retain, expires_s))
         return self._publish(prefix, payload, headers, timeout_s)
 
     def publish_many(self, messages: Iterable[tuple[str, Any]], *, timeout_s: float | None = None) -> int:
@@ -389,6 +419,14 @@ class Node:
     def on_denied(self, fun: Callable[[str, str], object]) -> None:
         """Have `fun(filter, why)` called in the I/O thread when a subscription ends that is not allowed any more."""
         self._engine.denied_funs.append(fun)
+
+    def on_not_retained(self, fun: Callable[[NotKept], object]) -> None:
+        """Have `fun(told)` called in the I/O thread for each value that this node has set and that is not kept.
+
+        `.topic .sent_ns`, and `.why`: `topics` or `bytes`, the bound of the proxy that it is over; `local`: a bound of
+        this node
+        """
+        self._engine.not_retained_funs.append(fun)
 
     def why_not(self, act: str, what: str) -> str | None:
         """Return why this node may not `publish` on a topic, `subscribe` to a filter, `request` of a service or `serve`
@@ -538,4 +576,4 @@ def _after_fork_in_child() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
-__all__ = ["Ack", "CoverageEvent", "Gap", "InvalidFilter", "Message", "Node", "NodeState"]
+__all__ = ["Ack", "CoverageEvent", "Gap", "InvalidFilter", "Message", "Node", "NodeState", "NotKept"]

@@ -18,6 +18,8 @@ from fabric.broker import Broker
 from fabric.core import COMPILED
 from fabric.errors import RemoteWireError, expected
 from fabric.node.gaps import Forged, Gap, GapDetector
+from fabric.node.retained import LastKnown
+from fabric.protocol.retained import HELD, OWN, RETAIN, shown
 from fabric.protocol.stray import MARK
 from fabric.wire import NO_HEADERS, Message, decode_body, decode_topic, no_topic
 
@@ -135,6 +137,12 @@ class Receiver:
         if headers is not None and headers.get("cancelled") is True:
             self._on_notice(payload)
             return
+        if headers is not None and not OWN.isdisjoint(headers):
+            message = Message(topic, payload, publisher, number, sent_ns, headers)
+            if headers.get(HELD) is True and RETAIN in headers:
+                self._offer(message, subscriptions)
+                return
+            headers = shown(headers, as_retained=False) or None
         if headers is None and lasts.get(publisher) == number - 1:  # in order: a large one; no need to match again
             lasts[publisher] = number
             message = Message(topic, payload, publisher, number, sent_ns, NO_HEADERS)
@@ -151,9 +159,12 @@ class Receiver:
         else:
             message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
             self._observe(message, len(body), now, awaits)
+        self._tell_missing(topic, publisher, now, self._reorder_window_s if awaits else 0.0)
+
+    def _tell_missing(self, topic: str, publisher: int, now: float, wait_s: float) -> None:
         missing = self.detector.missing_from(topic, publisher)
         if missing is not None:
-            self.on_missing(topic, publisher, missing, now, self._reorder_window_s if awaits else 0.0)
+            self.on_missing(topic, publisher, missing, now, wait_s)
 
     def _observe(self, message: Message, size: int, now: float, awaits: bool) -> None:
         topic, _, publisher, number, sent_ns, _ = message
@@ -165,9 +176,28 @@ class Receiver:
             )
         )
 
-    def take_repaired(self, topic: str, publisher: int, part: bytes, now: float) -> bool:
+    def _offer(self, message: Message, subscriptions: Any) -> None:
+        """A publisher sent a value again, so that it is kept: old to all but those who want what is retained. Its
+        number says nothing of what may be missing.
+        """
+        for subscription in subscriptions:
+            if subscription.active and isinstance(subscription.handler, LastKnown):
+                self.call(subscription.handler.offer, message)
+
+    def wants(self, topic: str) -> bool:
+        """Whether a filter here matches."""
+        with self._lock:
+            return bool(self.broker.match(topic))
+
+    def take_tail(self, topic: str, publisher: int, number: int, now: float) -> None:
+        """The publisher says that it has sent up to `number`."""
+        self._carry_out(self.detector.tail(topic, publisher, number, now, True))
+        self._tell_missing(topic, publisher, now, 0.0)
+
+    def take_repaired(self, topic: str, publisher: int, part: bytes, now: float, *, may_be_new: bool = False) -> bool:
         """Take a part that this node asked for; False for any other part, which is dropped.
 
+        may_be_new: nothing here has shown yet that it is missing
         Refused like all others when it cannot be read.
         """
         prefix = topic.encode() + b"\0"
@@ -179,16 +209,25 @@ class Receiver:
         except RemoteWireError as error:
             self.refuse(error)
             return False
-        if of != publisher or (headers is not None and headers.get("tail") is True):
+        if of != publisher or (headers is not None and (headers.get("tail") is True or HELD in headers)):
             return False
-        if self.detector.lacks(topic, publisher, number):
+        if headers is not None and not OWN.isdisjoint(headers):
+            headers = shown(headers, as_retained=False) or None
+        is_new = may_be_new and number > self.detector.lasts(topic).get(publisher, number) >= 0
+        if is_new or self.detector.lacks(topic, publisher, number):
+            self.repaired += is_new
             message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
             self._observe(message, len(body), now, True)
+            if is_new:
+                self._tell_missing(topic, publisher, now, 0.0)
         return True
 
-    def expect(self, topic: str, publisher: int, number: int) -> None:
-        """What this publisher sent on this topic up to `number` is not missing here, and what follows it would be."""
-        self.detector.expect(topic, publisher, number)
+    def expect(self, topic: str, publisher: int, number: int) -> bool:
+        """What this publisher sent on this topic up to `number` is not missing here, and what follows it would be.
+
+        returns: False: more is known already
+        """
+        return self.detector.expect(topic, publisher, number)
 
     def give_up(self, topic: str, publisher: int, reason: str, first: int = 1, last: int | None = None) -> None:
         """What is missing there between these numbers, all by default, is not to come: tell it when its turn comes."""

@@ -6,7 +6,9 @@ thread.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from fabric.errors import RemoteWireError
 from fabric.node.answering import Answerer, Ranges, Repeat
@@ -19,6 +21,10 @@ from fabric.protocol import repair
 from fabric.protocol.markers import repair_topic
 from fabric.wire import decode_body
 
+PROBES_PER_TICK = 50
+PROBE_S = 60.0
+"""For so long a probe waits to be sent, and then for its answer: publishers keep what they sent no longer."""
+MAX_PROBES = 100_000
 _ANSWER_ROOM = 1024
 """Bytes of an answer beside its parts."""
 HASTY = 4
@@ -26,6 +32,15 @@ HASTY = 4
 its turn with the tick, all together."""
 _ROOM = 2 * 65_536
 """Bytes that an answer may have beyond the largest payload: a topic, twice, and what surrounds the parts."""
+
+
+class Probe(NamedTuple):
+    """Whether a publisher has anything above what is known here: asked once, and never told as lost by itself."""
+
+    topic: str
+    publisher: int
+    first: int
+    until: float
 
 
 class Repairer:
@@ -60,8 +75,14 @@ class Repairer:
         """What is answered."""
         self._publishers: list[int] = []
         """Ids under which this node has published: it holds the prefix of each. Only ever longer."""
+        self._probes: deque[Probe] = deque()
+        """To be sent, at most `MAX_PROBES`, once somebody here wants their topics."""
+        self._probed: dict[int, Probe] = {}
+        """By id: those sent, the oldest first. Ids are below 0: those of the asker are above."""
         self._hasty = HASTY
         """What is left of that, since the last tick."""
+        self._last_probe = 0
+        """Probes that were sent."""
         self.answered = self.repeated = 0
         """Parts sent to who asked, and on their topic once more, since the start."""
         self.refused = 0
@@ -72,12 +93,17 @@ class Repairer:
     @property
     def is_waiting(self) -> bool:
         """Whether time has anything to do here."""
-        return self._asker.wants or self._answerer.waits
+        return self._asker.wants or self._answerer.waits or bool(self._probes)
 
     @property
     def asked(self) -> int:
         """Asks sent since the start."""
         return self._asker.asked
+
+    def probe(self, topic: str, publisher: int, first: int, now: float) -> None:
+        """Ask the publisher whether it has anything from this number on, as soon as the topic is wanted here."""
+        if len(self._probes) < MAX_PROBES:
+            self._probes.append(Probe(topic, publisher, first, now + PROBE_S))
 
     def heard(self, raw: bytes, body: bytes, now: float) -> None:
         """Something came that is for repair: by its topic an ask, or an answer."""
@@ -97,6 +123,9 @@ class Repairer:
                     self._answer(now)
             return
         answer = repair.read_answer(payload)
+        if answer is not None and answer.ident in self._probed:
+            self._probe_answered(answer, publisher, now)
+            return
         if answer is None or not self._asker.is_answer(answer.ident, answer.topic, publisher):
             self.refused += 1
             return
@@ -121,8 +150,44 @@ class Repairer:
                 if isinstance(effect, GiveUp):
                     self._receiver.give_up(effect.topic, effect.publisher, effect.reason)
             self._ask([effect for effect in effects if isinstance(effect, Ask)])
+        if self._probes and is_empty:
+            self._send_probes(now)
         if self._answerer.waits:
             self._answer(now)
+
+    def _send_probes(self, now: float) -> None:
+        self._uplink.want()
+        if not self._uplink.is_open:
+            return
+        asks = []
+        for _ in range(min(PROBES_PER_TICK, len(self._probes))):
+            probe = self._probes.popleft()
+            if self._receiver.wants(probe.topic):
+                ident = -1 - self._last_probe
+                self._last_probe += 1
+                self._probed[ident] = probe
+                last = probe.first + repair.MAX_ASKED - 1
+                asks.append(Ask(probe.topic, probe.publisher, ident, ((probe.first, last),)))
+            elif probe.until > now:
+                self._probes.append(probe)
+        while len(self._probed) > MAX_PROBES:
+            del self._probed[next(iter(self._probed))]
+        self._ask(asks)
+
+    def _probe_answered(self, answer: repair.Answer, publisher: int, now: float) -> None:
+        probe = self._probed[answer.ident]
+        if (answer.topic, publisher) != probe[:2] or probe.until + PROBE_S < now:
+            self.refused += 1
+            return
+        for part in answer.parts:
+            self._receiver.take_repaired(answer.topic, publisher, part, now, may_be_new=True)
+        for _, last, _ in answer.missing:  # it was sent, and is lost: it is asked for, and told, as anything else
+            self._receiver.take_tail(answer.topic, publisher, last, now)
+        if answer.done:
+            del self._probed[answer.ident]
+            known = self._receiver.detector.lasts(answer.topic).get(publisher, 0)
+            if known >= probe.first + repair.MAX_ASKED - 1:
+                self.probe(answer.topic, publisher, known + 1, now)
 
     def _noticed(self, topic: str, publisher: int, head: int, now: float, wait_s: float) -> None:
         self._asker.noticed(topic, publisher, head, now, wait_s)

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 from msgpack import Unpacker, unpackb  # type: ignore[import-untyped]
 
+from fabric.protocol.retained import HELD
+
 MAX_BYTES = 16 * 1024 * 1024
 MAX_AGE_S = 60.0
 CHUNK_PARTS = 1_024
@@ -21,6 +23,8 @@ CHUNK_S = 1.0
 
 _CHUNKS = 16
 """A chunk takes at most this part of the ring's bytes, or one part alone."""
+_OLD = frozenset(("tail", HELD))
+"""Headers of parts whose number is an old one."""
 _SMALL_BYTES = 4096
 """Parts up to this size are decoded whole to read their heads: that costs a third."""
 
@@ -144,15 +148,22 @@ def _number(found: tuple[int, bytes]) -> int:
 
 
 def _head(part: bytes, at: int) -> tuple[int, int] | None:
-    """Return publisher and number of a part that is a message; None of a tail. at: where its body begins"""
+    """Return publisher and number of a part that is a message; None of a tail, or of a value sent again to be held.
+
+    at: where its body begins
+    """
     body = memoryview(part)[at:]
     if len(body) <= _SMALL_BYTES:
         fields = unpackb(body)
-        if len(fields) > 5 and fields[5].get("tail") is True:
-            return None
-        return fields[1], fields[2]
-    unpacker = Unpacker(max_buffer_size=len(body))  # a tail is small
+        return None if len(fields) > 5 and not _OLD.isdisjoint(fields[5]) else (fields[1], fields[2])
+    unpacker = Unpacker(max_buffer_size=len(body))
     unpacker.feed(body)
-    unpacker.read_array_header()
+    count = unpacker.read_array_header()
     unpacker.skip()
-    return unpacker.unpack(), unpacker.unpack()
+    head = unpacker.unpack(), unpacker.unpack()
+    if count > 5:
+        unpacker.skip()
+        unpacker.skip()
+        if not _OLD.isdisjoint(unpacker.unpack()):
+            return None
+    return head

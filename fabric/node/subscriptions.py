@@ -53,6 +53,12 @@ class Subscriptions:
             self._acks.pop(ident, None)
             return topic_filter
 
+    def is_active(self, ident: int) -> bool:
+        """Whether it has not ended."""
+        with self._acked, contextlib.suppress(KeyError):
+            return self._broker.get(ident).active
+        return False
+
     def acked(self, ident: int, ack: Ack) -> AckFun | None:
         """Its ack has come; return whom to tell. It may have ended."""
         with self._acked:

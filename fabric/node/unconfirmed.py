@@ -30,12 +30,7 @@ class Unconfirmed:
     """
 
     def __init__(
-        self,
-        *,
-        max_bytes: int = MAX_BYTES,
-        keep_s: float = KEEP_S,
-        forgets: bool = True,
-        ring: Ring | None = None,
+        self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S, forgets: bool = True, ring: Ring | None = None
     ) -> None:
         self._max_bytes, self._hold_s, self._forgets, self._ring = max_bytes, keep_s, forgets, ring
         self._batches: deque[list[bytes]] = deque()

@@ -27,9 +27,11 @@ from fabric.core import COMPILED
 from fabric.errors import FabricError, HighWaterMarkReached, LocalWireError, NotConnected, StateError, TransportError
 from fabric.node.nested import NestedMessages
 from fabric.node.numbering import GENERATION_S, Numbering
+from fabric.node.reholding import BYTES_PER_TURN, PARTS_PER_TURN, Reholding
 from fabric.node.ring import Ring
 from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
 from fabric.protocol.markers import watermark_topic
+from fabric.protocol.retained import RETAIN, retained_part
 from fabric.wire import Encoder
 
 if COMPILED:
@@ -90,6 +92,7 @@ class Uplink:
     forgets_unconfirmed: beyond `max_unconfirmed_bytes` publishers go on, and the oldest may be lost
     on_much:         called whenever `FRESH_PARTS` more were sent in the short way
     on_wanted:       called once, by the first who publishes: a connection is wanted
+    on_retains:      called with a publisher's id before the first message that is to be retained, with the lock held
     ring:            keeps what was sent for those who lose it
     time_ns:         wall clock, ns since 1970; None: the system's
     outlet:          what sends in the short way: compiled, or its twin
@@ -109,13 +112,14 @@ class Uplink:
         curve: Callable[[], sockets.Curve | None] = lambda: None,
         on_much: Callable[[], None] = lambda: None,
         on_wanted: Callable[[], None] = lambda: None,
+        on_retains: Callable[[int], None] = lambda publisher: None,
         ring: Ring | None = None,
         time_ns: Callable[[], int] | None = None,
         outlet: type[Outlet] = Outlet,
     ) -> None:
         self._context, self._hwm_msgs, self._send_timeout_s = context, hwm_msgs, send_timeout_s
         self._random_u64, self._on_much, self._on_wanted = random_u64, on_much, on_wanted
-        self._time_ns, self._curve = time_ns or time.time_ns, curve
+        self._time_ns, self._curve, self._on_retains = time_ns or time.time_ns, curve, on_retains
         self._lock = outlet.new_lock()
         """Orders the sends. To wait, for room or for a connection, is to wait on `_changed`, which lets go of it."""
         self._changed = threading.Condition(self._lock)  # type: ignore[arg-type]
@@ -131,6 +135,10 @@ class Uplink:
         """All that was sent and is not known to have arrived."""
         self.fresh = self._unconfirmed.fresh
         """What the outlet adds to it."""
+        self.reholding = Reholding()
+        """The retained values of this node; sent again on every further connection."""
+        self._retains_as: int | None = None
+        """The publisher that `on_retains` was last called with."""
         self.outlet = outlet(
             self._lock,
             self._numbering,
@@ -173,7 +181,7 @@ class Uplink:
         self._tails: list[tuple[bytes, int]] = []
         """Tails that are due, (prefix, last number); the last goes first."""
         self._tails_sent = 0
-        """Parts in `_unconfirmed.sent` that were tails and no messages."""
+        """Parts in `_unconfirmed.sent` that were no messages: tails, and what was sent again to be held."""
         self._repeats: list[deque[tuple[float, bytes, int]]] = [deque() for _ in REPEAT_TAILS_S]
         """By stage: (when, prefix, number) of tails to be sent again, by time; dropped if the topic went on."""
         self._ticked_at = 0.0
@@ -207,7 +215,8 @@ class Uplink:
     @property
     def is_settled(self) -> bool:
         """Whether all that was accepted is confirmed, and nothing waits to be sent."""
-        return self._state in ("open", "keeping") and not (self._tails or self.unconfirmed or self._nested)
+        is_waiting = self._tails or self.unconfirmed or self._nested or self.reholding.is_due
+        return self._state in ("open", "keeping") and not is_waiting
 
     @property
     def _is_clear(self) -> bool:
@@ -251,17 +260,23 @@ class Uplink:
         return self._encoder.prefix(topic)
 
     def publish_carefully(
-        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, timeout_s: float | None
+        self,
+        prefix: bytes,
+        payload: Any,
+        headers: dict[str, Any] | None,
+        timeout_s: float | None,
+        expires_s: int | None = None,
     ) -> int:
         """Publish what an outlet does not: a topic's first message, headers, and whatever has to wait or is refused.
 
         timeout_s: instead of `send_timeout_s`; 0: this does not wait, and may be called in the I/O thread
+        expires_s: retain it for so long, 0: for good; None: do not
         returns:   the number; 0 for a nested message, which gets its number later
         """
         if self._ended is not None:  # before the lock: in a forked child nobody may be there to let go of it
             raise copy.copy(self._ended)
         if self.is_within:
-            self._nested.keep(prefix, payload, headers)
+            self._nested.keep(prefix, payload, headers, expires_s)
             self.outlet.plain = False
             self._on_much()
             return 0
@@ -273,15 +288,15 @@ class Uplink:
         with self._lock:
             keeps = self._await_turn(timeout_s) == "keeping"
             self._send_nested()
-            number, part = self._next_part(prefix, payload, headers)
+            number, part = self._next_part(prefix, payload, headers, expires_s)
             if keeps and self._unconfirmed.has_room_for(part):
                 # Also when the proxy was lost meanwhile: it goes with the others, in order, when there is one.
-                self._unconfirmed.add(part)
+                self._accept(prefix, part, expires_s)
                 return number
             if keeps:
                 self._numbering.take_back(prefix)
                 self._await_turn(timeout_s, or_keeping=False)
-                number, part = self._next_part(prefix, payload, headers)
+                number, part = self._next_part(prefix, payload, headers, expires_s)
             try:
                 if self._socket is None:
                     raise zmq.ZMQError(zmq.ENOTSOCK)  # as a closed one does
@@ -292,7 +307,7 @@ class Uplink:
                 self._numbering.take_back(prefix)
                 raise NotConnected(f"the connection to the proxy was closed: {error}") from error
             # Any other exception came from outside, a Ctrl-C say: the part may be on its way, its number stays taken.
-            self._unconfirmed.add(part)
+            self._accept(prefix, part, expires_s)
             return number
 
     def want(self) -> None:
@@ -301,7 +316,14 @@ class Uplink:
             self._on_wanted()  # first: where this is interrupted, the next one asks again
             self._wanted = True
 
-    def _next_part(self, prefix: bytes, payload: Any, headers: dict[str, Any] | None) -> tuple[int, bytes]:
+    def _accept(self, prefix: bytes, part: bytes, expires_s: int | None) -> None:
+        self._unconfirmed.add(part)
+        if expires_s is not None:
+            self.reholding.accepted(prefix, part, time.monotonic())
+
+    def _next_part(
+        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, expires_s: int | None
+    ) -> tuple[int, bytes]:
         """Return the next number and the part that carries it. With the lock held."""
         try:
             number = self._numbering.next(prefix)
@@ -311,10 +333,31 @@ class Uplink:
         try:
             if self._headers is not None and (not headers or isinstance(headers, dict)):
                 headers = {**self._headers, **(headers or {})}
-            return number, self._encoder.part(prefix, number, self._time_ns(), payload, headers)
+            if expires_s is None:
+                return number, self._encoder.part(prefix, number, self._time_ns(), payload, headers)
+            return number, self._retained_part(prefix, number, payload, headers, expires_s)
         except BaseException:
             self._numbering.take_back(prefix)  # nothing was sent
             raise
+
+    def _retained_part(
+        self, prefix: bytes, number: int, payload: Any, headers: dict[str, Any] | None, expires_s: int
+    ) -> bytes:
+        if self._retains_as != self.publisher:
+            self._retains_as = self.publisher
+            self._on_retains(self.publisher)
+        sent_ns = self.reholding.stamp_ns(prefix, self._time_ns())
+        return retained_part(self._encoder, prefix, number, sent_ns, payload, {**(headers or {}), RETAIN: expires_s})
+
+    def rehold(self) -> None:
+        """Send all that is to be retained once more."""
+        with self._lock:
+            self.reholding.ingress_changed()
+
+    def superseded(self, topic: str, sent_ns: int) -> None:
+        """Another publisher has set, or cleared, a topic: this node's older value is not to come back."""
+        with self._lock:
+            self.reholding.superseded(topic.encode() + b"\0", sent_ns, time.monotonic())
 
     def _await_turn(self, timeout_s: float, *, or_keeping: bool = True) -> str:
         """Wait until a publisher may go on; return the state in which it may. Called, and returns, with the lock held.
@@ -523,6 +566,8 @@ class Uplink:
             self.resent += len(self._resend)
             self._headers = _MOVED if self._serial > 1 else None
             self._moved_until = now + moved_s
+            if self._serial > 1:
+                self.reholding.ingress_changed()
         self.tick(now)
 
     def tick(self, now: float) -> None:
@@ -544,10 +589,12 @@ class Uplink:
                     self._send_nested()
                     self._settle()
                 self._send_tails(now)
+                self._send_held(now)
                 if self._marked != self._unconfirmed.sent or (self.unconfirmed and now > self._marked_at + REMARK_S):
                     self._marked_at = now
                     self._send_watermark_locked()
             self._unconfirmed.tick(now)
+            self.reholding.tick(now)
         finally:
             self._lock.release()
 
@@ -603,7 +650,7 @@ class Uplink:
         """Wait until everything accepted has come back through the ingress; return how many parts have not."""
         end = time.monotonic() + timeout_s
         with self._changed:
-            while self._unconfirmed.count or self._tails or self._nested:
+            while self._unconfirmed.count or self._tails or self._nested or self.reholding.is_due:
                 rest = end - time.monotonic()
                 if rest <= 0:
                     break
@@ -638,13 +685,13 @@ class Uplink:
 
     def _send_nested(self) -> None:
         """Send what came within other calls, as far as there is room. With the lock held, and nobody stalled."""
-        for prefix, payload, headers in self._nested.take():
-            _, part = self._next_part(prefix, payload, headers)
+        for prefix, payload, headers, expires_s in self._nested.take():
+            _, part = self._next_part(prefix, payload, headers, expires_s)
             if self._state != "keeping" and not self._send_now(part):
                 self._numbering.take_back(prefix)
-                self._nested.put_back((prefix, payload, headers))
+                self._nested.put_back((prefix, payload, headers, expires_s))
                 return
-            self._unconfirmed.add(part)
+            self._accept(prefix, part, expires_s)
 
     def _go_on_resending(self) -> None:
         while self._resend_at < len(self._resend):
@@ -685,6 +732,19 @@ class Uplink:
                 if stage + 1 < len(self._repeats):
                     self._repeats[stage + 1].append((now + REPEAT_TAILS_S[stage + 1], prefix, number))
             repeats.popleft()
+
+    def _send_held(self, now: float) -> None:
+        """Go on sending what is to be kept by the ingress, a bounded part of it."""
+        size = count = 0
+        while count < PARTS_PER_TURN and size < BYTES_PER_TURN:
+            part = self.reholding.next(now)
+            if part is None or not self._send_now(part):
+                return
+            self.reholding.taken()
+            count, size = count + 1, size + len(part)
+            if not self.reholding.is_due:  # once the last is confirmed, all are
+                self._unconfirmed.add(part)
+                self._tails_sent += 1
 
     def _send_watermark(self) -> None:
         if self._lock.acquire(blocking=False):

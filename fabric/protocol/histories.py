@@ -128,6 +128,12 @@ def parse_since(since: Since) -> tuple[int | None, int | None]:
     raise ValueError(expected("since", since, _SINCE))
 
 
+def refuse_both(retained: bool, since: Since) -> None:
+    """Raise ValueError when a subscription asks for retained values and for a history, whose order would be two."""
+    if retained and since is not None:
+        raise ValueError(expected("since", since, "None with retained=True: a history holds the last values, too"))
+
+
 def seconds_of(text: str) -> float:
     """Return the seconds that `90s`, `10m`, `24h` or `7d` means. Errors: ValueError"""
     timed = _TIME.fullmatch(text)

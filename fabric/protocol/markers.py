@@ -3,8 +3,9 @@
 This module alone knows how the topics are made that are addressed to one run of a proxy or a node:
 `$ack/<token>/<letter>`, where the token is its incarnation, and the letter says what it is (`Kind`).
 
-marker        upstream, a control part `["marker", token, nonce, sender, claims]`: token is the asking incarnation,
-              sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see `fabric.protocol.stray`
+marker        upstream, a control part `["marker", token, nonce, sender, claims, wanted]`: token is the asking
+              incarnation, sender a proxy's record, or nil when a node asks; claims, optional: prefixes, see
+              `fabric.protocol.stray`; wanted, optional, from nodes only: prefixes whose retained values are wanted
 answer        `$ack/<token>/m`, payload {nonce, leg: "out" | "link", view}: where the marker was met, and the view as
               bytes, a control part `["view", {…}]`
 watermark     `$ack/<token>/w`, a node's own message through its proxy and back, payload: [connection, count, seal]
@@ -15,6 +16,10 @@ rights        `$ack/<token>/r`, from a proxy with keys to a node that asked (`["
 repair        `$ack/<token>/p`, from a publisher that this node asked for what it lost, see `fabric.protocol.repair`
 question      `$ack/<token>/q`, to a proxy, see `fabric.protocol.questions`
 announcement  `$fabric/proxy/<id>`, payload: the view, and figures for people
+claims wanted upstream, from a proxy to all others, `["claims", incarnation, id]`: the one of this id is to say what it
+              retains, see `fabric.core.retained`; the incarnation is the asking one's
+retained      `$ack/<token>/t`, in front of an answer to a marker that wants them: batches, see `fabric.core.retained`
+not kept      `$ack/<publisher id, 16 hexadecimal digits>/k`: a value is not retained, or not any more; likewise
 notice        on a topic that begins with a prefix, header `cancelled`, payload: the prefix; see `fabric.protocol.stray`
 """
 
@@ -40,11 +45,12 @@ ACK = "$ack/"
 _RAW_ACK = ACK.encode()
 NOTICE: dict[str, Any] = {"cancelled": True}
 """Headers of a notice."""
+_CLAIMS_WANTED = b"\x02\x94\x01\xa6claims"
 _RIGHTS_WANTED = b"\x02\x93\x01\xa6rights"
-"""What such a question begins with."""
-MAX_CLAIM_BYTES = 1536
-"""Of prefixes in one marker, but for the last of them. With what each costs beside itself, and a last one of 4 KiB, the
-marker is below `sockets.UPSTREAM_BYTES`."""
+"""What such questions begin with."""
+MAX_CLAIM_BYTES = MAX_WANTED_BYTES = 1536
+"""Of prefixes in one marker, claimed or wanted, but for the last of them. With what each costs beside itself, and a
+last one of 4 KiB, the marker is below `sockets.UPSTREAM_BYTES`."""
 
 
 class Kind(Enum):
@@ -55,6 +61,8 @@ class Kind(Enum):
     BELL = "b"
     QUESTION = "q"
     RIGHTS = "r"
+    RETAINED = "t"
+    NOT_KEPT = "k"
     REPAIR = "p"
 
 
@@ -66,6 +74,8 @@ class Marker(NamedTuple):
     nonce: bytes
     sender: Record | None
     claims: tuple[bytes, ...] = ()
+    wanted: tuple[bytes, ...] | None = None
+    """None: it asks for nothing that is retained."""
 
 
 class Answer(NamedTuple):
@@ -119,6 +129,22 @@ def read_rights_wanted(part: bytes) -> str | None:
     return str(fields[0]) if len(fields) == 1 and valid_name(fields[0]) else None
 
 
+def encode_claims_wanted(incarnation: str, proxy_id: str) -> bytes:
+    return encode_control("claims", incarnation, proxy_id)
+
+
+def read_claims_wanted(part: bytes) -> tuple[str, str] | None:
+    """Return (incarnation of who asks, id of who is asked); None for anything else. Never raises."""
+    if not part.startswith(_CLAIMS_WANTED):
+        return None
+    try:
+        _, fields = decode_control(part)
+    except RemoteWireError:
+        return None
+    incarnation, proxy_id = fields
+    return (str(incarnation), str(proxy_id)) if valid_name(incarnation) and valid_name(proxy_id) else None
+
+
 def _addressed(token: str, kind: Kind) -> str:
     return f"{ACK}{token}/{kind.value}"
 
@@ -151,9 +177,20 @@ def node_prefix(token: str) -> bytes:
     return f"{ACK}{token}".encode()
 
 
-def encode_marker(token: str, nonce: bytes, sender: Record | None, claims: Iterable[bytes] = ()) -> bytes:
-    claimed = list(claims)
-    return encode_control("marker", token, nonce, sender.to_map() if sender else None, *([claimed] if claimed else []))
+def encode_marker(
+    token: str,
+    nonce: bytes,
+    sender: Record | None,
+    claims: Iterable[bytes] = (),
+    wanted: Iterable[bytes] | None = None,
+) -> bytes:
+    """Return a marker. wanted: at most `MAX_WANTED_BYTES` of prefixes but for the last of them; None: nothing is"""
+    fields: list[Any] = [list(claims)]
+    if wanted is not None:
+        fields.append(list(wanted))
+    elif not fields[0]:
+        fields.clear()
+    return encode_control("marker", token, nonce, sender.to_map() if sender else None, *fields)
 
 
 def decode_marker(part: bytes) -> Marker:
@@ -165,15 +202,27 @@ def decode_marker(part: bytes) -> Marker:
         )
     token, nonce, sender = fields[:3]
     if not (isinstance(token, str) and valid_name(token) and isinstance(nonce, bytes) and len(nonce) <= 64):
-        wanted = "one topic level, and at most 64 bytes"
-        raise RemoteWireError(expected("token and nonce", (token, nonce), wanted), "control")
+        what = "one topic level, and at most 64 bytes"
+        raise RemoteWireError(expected("token and nonce", (token, nonce), what), "control")
     record = record_from(sender)
     if sender is not None and record is None:
         raise RemoteWireError(expected("sender of a marker", sender, "a proxy's record"), "control")
     claims = fields[3] if len(fields) > 3 else []
-    if not (isinstance(claims, list) and all(isinstance(prefix, bytes) for prefix in claims)):
-        raise RemoteWireError(expected("claims of a marker", claims, "an array of prefixes"), "control")
-    return Marker(token, nonce, record, tuple(claims))
+    wanted = fields[4] if len(fields) > 4 else None
+    for name, prefixes in (("claims", claims), ("wishes", [] if wanted is None else wanted)):
+        if not (isinstance(prefixes, list) and all(isinstance(each, bytes) for each in prefixes)):
+            raise RemoteWireError(expected(f"{name} of a marker", prefixes, "an array of prefixes"), "control")
+    return Marker(token, nonce, record, tuple(claims), None if wanted is None else tuple(wanted))
+
+
+def retained_topic(token: str) -> str:
+    """Return where a node is given the retained values that it wants."""
+    return _addressed(token, Kind.RETAINED)
+
+
+def not_kept_topic(publisher: int) -> str:
+    """Return where a publisher is told that its value is not retained."""
+    return _addressed(f"{publisher:016x}", Kind.NOT_KEPT)
 
 
 def answer_payload(nonce: bytes, leg: str, view: View) -> dict[str, Any]:

@@ -7,13 +7,24 @@ matter. Who is cut may come again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
+import select
 import socket
+import stat
+import struct
+import sys
+import termios
+from collections.abc import Iterator, Mapping
 
+from fabric.proxy.readers import Seen
 from fabric.sockets import descriptor_limit
 
 RESERVE = 128
+_TCP_INFO_BYTES, _BYTES_ACKED_AT = 128, 120
+"""Of `struct tcp_info`, linux/tcp.h: `tcpi_bytes_acked`, since Linux 4.1."""
 
 
 def descriptors() -> dict[str, int]:
@@ -53,6 +64,109 @@ def cut_connections(endpoint: str, count: int) -> int:
             break
         cut += _cut(number, endpoint)
     return cut
+
+
+class Looker:
+    """Looks at the connections that this process has accepted at some endpoints.
+
+    endpoints: by door
+    """
+
+    def __init__(self, endpoints: Mapping[str, str]) -> None:
+        self._endpoints = endpoints
+        self._known: dict[tuple[int, int], tuple[str, str, bool] | None] = {}
+        """By descriptor and inode: door, peer, and whether it is TCP; None for what is none of them."""
+
+    def look(self) -> list[Seen]:
+        """Return all of them. cost: 3 us for each open file, and 5 for each connection"""
+        found: list[tuple[int, int, tuple[str, str, bool]]] = []
+        poll, known = select.poll(), {}
+        for number in _numbers():
+            try:
+                status = os.fstat(number)
+            except OSError:
+                continue
+            if not stat.S_ISSOCK(status.st_mode):
+                continue
+            key = (number, status.st_ino)
+            what = known[key] = self._known[key] if key in self._known else self._who(number)
+            if what is not None:
+                found.append((*key, what))
+                poll.register(number, select.POLLOUT)
+        self._known = known
+        free = {number for number, _ in poll.poll(0)} if found else set()
+        return [
+            Seen(number, inode, door, peer, number not in free, _taken(number, is_tcp))
+            for number, inode, (door, peer, is_tcp) in found
+        ]
+
+    def _who(self, number: int) -> tuple[str, str, bool] | None:
+        try:
+            with _borrowed(number) as found:
+                if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    return None
+                for door, endpoint in self._endpoints.items():
+                    if _is_at(found, endpoint):
+                        is_tcp = found.family != socket.AF_UNIX
+                        return door, _peer(found) if is_tcp else f"ipc, {_pid(found)}", is_tcp
+        except OSError:  # it has just ended, or is no stream
+            pass
+        return None
+
+
+def cut(number: int, inode: int) -> bool:
+    """Shut down a connection, if it is still the one that was looked at."""
+    try:
+        if os.fstat(number).st_ino != inode:
+            return False
+        with _borrowed(number) as found:
+            found.shutdown(socket.SHUT_RDWR)
+        return True
+    except OSError:  # it has just ended
+        return False
+
+
+@contextlib.contextmanager
+def _borrowed(number: int) -> Iterator[socket.socket]:
+    """A socket of libzmq's, which stays its own."""
+    found = socket.socket(fileno=number)
+    try:
+        yield found
+    finally:
+        found.detach()
+
+
+def _numbers() -> list[int]:
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        with contextlib.suppress(OSError):
+            return [int(name) for name in os.listdir(folder)]
+    return []
+
+
+def _peer(found: socket.socket) -> str:
+    host, port = found.getpeername()[:2]
+    host = host.removeprefix("::ffff:")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _pid(found: socket.socket) -> str:
+    with contextlib.suppress(OSError, AttributeError):
+        return f"process {struct.unpack('3i', found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]}"
+    return "a process"
+
+
+def _taken(number: int, is_tcp: bool) -> int:
+    """Bytes acknowledged; for ipc, and where the system does not tell, those that wait in it, which change."""
+    with contextlib.suppress(OSError):
+        if is_tcp:
+            with _borrowed(number) as found:
+                told = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            if len(told) == _TCP_INFO_BYTES:
+                return int(struct.unpack_from("=Q", told, _BYTES_ACKED_AT)[0])
+        waiting = bytearray(4)
+        fcntl.ioctl(number, termios.TIOCOUTQ, waiting)
+        return -int.from_bytes(waiting, sys.byteorder)
+    return 0
 
 
 def _cut(number: int, endpoint: str) -> bool:

@@ -17,7 +17,7 @@ everyone it was told to join.)
 |---|---|---|
 | joining | `tick`: listened long enough, mutually linked with all who live, and a mesh to be in | member: `Admit` |
 | joining | `drain` | gone |
-| joining | `scout_answered` by a proxy of its name at another address | joining, and `Fatal` |
+| joining | `scout_answered` by a proxy of its name at another address, or of its address | joining, and `Fatal` |
 | member | `drain` | draining: nodes and peers are told |
 | any | `leave` | gone |
 
@@ -157,8 +157,9 @@ class Membership:
         """`joining`, `member`, `draining` or `gone`; see the table above."""
         self.peers: dict[str, Peer] = {}
         """The others, by id, at most `MAX_PEERS`; no two have one address, and none has ours."""
-        self._join = tuple(dict.fromkeys(base for base in join if base != record.base))
-        """Addresses to ask, each once. One at which this proxy itself answers is taken out."""
+        self._join = tuple(dict.fromkeys(join))
+        """Addresses to ask, each once. One at which this proxy itself answers is taken out: that it is the one it
+        advertises does not prove that, for several may advertise one by mistake."""
         self._alone_allowed = first or not self._join
         """It may become a member though it meets nobody."""
         self._random_bytes = random_bytes
@@ -207,6 +208,15 @@ class Membership:
         peer = self.peers.get(record.id) if record is not None else None
         return peer is not None and peer.record == record and (peer.proven or peer.vouched)
 
+    def heir(self) -> Record | None:
+        """Return a member that stays, as far as is known: what this proxy holds can be handed to it. None: nobody."""
+        found = [
+            peer.record
+            for peer in self.peers.values()
+            if peer.linked and not (peer.dead or peer.joining or peer.draining) and peer.leaving_at is None
+        ]
+        return min(found, key=lambda record: record.id, default=None)
+
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def marker_heard(self, record: Record, now: float) -> list[Effect]:
@@ -226,6 +236,7 @@ class Membership:
         if peer is None or peer.record != view.record:
             return effects
         peer.joining, peer.seeking = view.state == "joining", view.seeking
+        peer.draining = view.state == "draining"
         if not self._links_us(view):
             peer.linked_us_at = -inf
         for each in view.peers:
@@ -242,6 +253,9 @@ class Membership:
             self._join = tuple(each for each in self._join if each != base)
             self._alone_allowed = self._alone_allowed or not self._join
             return []
+        if self.record.base in (base, view.record.base) and self.state == "joining":
+            whose = f"the address {self.record.base}, which this proxy advertises, is that of proxy {view.record.id!r}"
+            return [Fatal(f"{whose}: give each proxy an address by which others reach it alone (--advertise)")]
         if view.record.id == self.record.id and view.record.base != self.record.base and self.state == "joining":
             taken = f"the name {view.record.id!r} is taken by the proxy at {view.record.base}"
             return [Fatal(f"{taken}: choose another (--name)")]

@@ -58,6 +58,8 @@ class Peer:
     """When its end was told; it is linked. None: it was not, or it answered since."""
     joining: bool = True
     """By its own last view; True until one came."""
+    draining: bool = False
+    """By its own last view."""
     seeking: bool = False
     """Likewise, see `View`."""
     dead: bool = False

@@ -23,14 +23,17 @@ import zmq
 
 from fabric import sockets
 from fabric.core import COMPILED, steering
+from fabric.core.retained import MAX_BYTES, MAX_TOPICS
 from fabric.core.steering import Counts, Place
 from fabric.endpoints import Endpoints
 from fabric.errors import TransportError
 from fabric.proxy.guard import Guard
 
 if COMPILED:
+    from fabric.core._retained import Table
     from fabric.core._switch import Switch
 else:
+    from fabric.core.retained import Table
     from fabric.core.switch import Switch
 
 SPIN_US = 100
@@ -45,8 +48,12 @@ class Plumbing:
     order; what libzmq refuses comes back as a report.
 
     own, news:       see `fabric.core.switch.Switch`; the relay subscribes to both
+    retained:        topics and bytes of values that are kept at most, see `fabric.core.retained.Table`
+    heard:           what else the relay subscribes to
     max_body_bytes:  largest body that publishers may send
     max_part_bytes:  largest part that is read from them at all: a larger one ends its connection
+    queue_bytes:     while twice as much waits for slow readers, nothing is read of publishers
+    stalled_ms:      who takes nothing of what waits at `out` for longer is let go by the system; 0: never; TCP only
     guard:           keys, and who may do what; None: anybody may do everything
     on_death:        called, from the switch's thread, with why it ended by itself
     errors:          TransportError for an address that cannot be bound; then nothing is left open
@@ -66,8 +73,13 @@ class Plumbing:
         max_body_bytes: int,
         max_part_bytes: int,
         on_death: Callable[[str], None],
+        queue_bytes: int = 0,
+        stalled_ms: int = 0,
         guard: Guard | None = None,
+        retained: tuple[int, int] = (MAX_TOPICS, MAX_BYTES),
+        heard: Iterable[bytes] = (),
     ) -> None:
+        self._queue_bytes, self._stalled_ms = queue_bytes, stalled_ms
         self._endpoints, self._guard = endpoints, guard
         self._curve = guard.curve if guard is not None else None
         """What is shown where this proxy connects."""
@@ -78,12 +90,15 @@ class Plumbing:
         """`stop` was called. Written by the control thread, read by the switch's when it ends."""
         self._thread = threading.Thread(target=self._run, name="fabric-switch", daemon=True)
         try:
-            self._open(own, news, hwm_msgs, max_body_bytes, max_part_bytes)
+            self._open(own, news, hwm_msgs, max_body_bytes, max_part_bytes, Table(*retained))
+            self.subscribe_relay((own, news, *heard))
         except BaseException:
             self.abandon()
             raise
 
-    def _open(self, own: bytes, news: bytes, hwm_msgs: int, max_body_bytes: int, max_part_bytes: int) -> None:
+    def _open(
+        self, own: bytes, news: bytes, hwm_msgs: int, max_body_bytes: int, max_part_bytes: int, retained: Table
+    ) -> None:
         self._reserve(self._endpoints.ingress)
         context, secret = self._context, None
         if self._guard is not None:
@@ -102,7 +117,9 @@ class Plumbing:
             (guest, self._endpoints.guest),
         ):
             hwm = {link: sockets.LINK_HWM_MSGS, guest: min(hwm_msgs, sockets.GUEST_HWM_MSGS)}.get(socket, hwm_msgs)
-            limit, stalled_ms = sockets.UPSTREAM_BYTES, sockets.GUEST_STALLED_MS if socket is guest else 0
+            limit = sockets.UPSTREAM_BYTES
+            # Links have heartbeats.
+            stalled_ms = {out: self._stalled_ms, guest: sockets.GUEST_STALLED_MS}.get(socket, 0)
             sockets.bind(
                 socket, endpoint, max_part_bytes=limit, send_hwm=hwm, link=socket is link, stalled_ms=stalled_ms
             )
@@ -115,9 +132,12 @@ class Plumbing:
             max_body_bytes=max_body_bytes,
             spin_us=SPIN_US if _cores() > 1 else 0,
             gate=self._guard.gate if self._guard is not None else None,
+            pause_bytes=2 * self._queue_bytes,
+            retained=retained,
         )
+        self.queued = self._switch.queued
+        """Returns the bytes that wait for slow readers. From any thread."""
         self._command = sockets.fast_send(self.control)
-        self.subscribe_relay((own, news))
 
     def _reserve(self, endpoint: str) -> None:
         """Find out now whether `in` can be bound: it is bound only when this proxy is a member."""
@@ -141,6 +161,7 @@ class Plumbing:
         """Yield what the switch has told, see `fabric.core.steering`; a few thousand at most."""
         for report in sockets.read_waiting(self.control):
             self._switch.heard += 1
+            self._switch.heard_bytes += len(report)
             yield report
 
     def admit(self) -> None:
@@ -161,11 +182,12 @@ class Plumbing:
         """Disconnect from it."""
         self._command(steering.disconnect(Place.RELAY, endpoint))
 
-    def scout(self, endpoint: str, key: str | None = None) -> sockets.Socket:
-        """Return a connection to another proxy's link, beside the relay's; the caller closes it. key: see `link`"""
+    def scout(self, endpoints: Iterable[str], key: str | None = None) -> sockets.Socket:
+        """Return connections to other proxies' links, beside the relay's; the caller closes it. key: see `link`"""
         curve = self._curve._replace(server=key) if self._curve is not None and key is not None else self._curve
         scout = sockets.with_keys(sockets.xsub(self._context, recv_hwm=0), curve)
-        sockets.connect(scout, endpoint)
+        for endpoint in endpoints:
+            sockets.connect(scout, endpoint)
         return scout
 
     def subscribe_relay(self, prefixes: Iterable[bytes]) -> None:
@@ -192,6 +214,18 @@ class Plumbing:
     def sweep(self) -> None:
         """Have the gate forget those who have left."""
         self._command(steering.SWEEP)
+
+    def age(self) -> None:
+        """Have the switch see to the retained values whose time is over."""
+        self._command(steering.AGE)
+
+    def claim_all(self, address: bytes) -> None:
+        """Tell another proxy the stamps of all retained values, see `steering.claim_all`."""
+        self._command(steering.claim_all(address))
+
+    def hand_over(self, address: bytes, back: bytes) -> None:
+        """Give another proxy all retained values, see `steering.hand_over`."""
+        self._command(steering.hand_over(address, back))
 
     def take_rules(self) -> None:
         """Judge by what the gate holds now."""

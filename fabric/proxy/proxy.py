@@ -20,7 +20,9 @@ from typing import Any
 import zmq
 
 from fabric import sockets
+from fabric.addresses import Names
 from fabric.core import BUILD
+from fabric.core.retained import MAX_BYTES, MAX_TOPICS, SHARED, address_of
 from fabric.core.steering import Place, read_failure
 from fabric.endpoints import Endpoints
 from fabric.errors import FabricError, RemoteWireError, TransportError, expected
@@ -28,10 +30,13 @@ from fabric.identity.keys import SUFFIX, Keys, from_environment, load
 from fabric.processes import close_at_exit, is_ending, require_threads
 from fabric.protocol import markers, questions, views
 from fabric.proxy import membership
-from fabric.proxy.descriptors import cut_connections, descriptors, to_be_cut
+from fabric.proxy.descriptors import Looker, cut, cut_connections, descriptors, to_be_cut
 from fabric.proxy.figures import Figures
 from fabric.proxy.guard import Guard
 from fabric.proxy.plumbing import Plumbing
+from fabric.proxy.readers import QUEUE_BYTES, STALLED_S, Readers
+from fabric.proxy.retaining import MAX_DUMPS_A_SECOND, Retaining
+from fabric.proxy.retaining import figures as retained_figures
 from fabric.proxy.self_test import SelfTest
 from fabric.proxy.subscribers import Subscribers
 from fabric.topics import MAX_TOPIC_BYTES, require_name
@@ -40,6 +45,7 @@ from fabric.wire import DEFAULT_MAX_PAYLOAD_BYTES, ENVELOPE_BYTES, Encoder, deco
 log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
+MAX_STALLED_S = 1_000_000.0
 AUDIT = "$fabric/audit/"
 """Then its name, and the event."""
 MAX_AUDITS_A_SECOND = 100
@@ -78,7 +84,12 @@ class Proxy:
     advertise:  the base that others connect to, when it is not `listen`
     first:      it may become a member though no address of `join` answers
     hwm_msgs:   queue of each connection, in messages; a subscriber that is further behind loses what comes then
+    queue_bytes: what may wait here for slow readers, all together, 256 MiB by default; beyond, the one that stalls, or
+                is slowest, is cut, see `fabric.proxy.readers`; at twice as much publishers wait
+    stalled_s:  a subscriber that takes nothing for so long while something waits for it is cut; 0: never
     max_payload_bytes: largest payload that is let through, 8 MiB by default; a larger one ends its connection
+    retained_topics, retained_bytes: values of topics that it keeps for later subscribers at most, and their bytes, with
+                256 for each; by default 100,000 and 64 MiB. Whose value is above that is told
     settle_s:   how long it listens before it becomes a member
     dead_s:     a peer that was not heard of for so long is declared dead
     drain_s:    how long `drain` waits at most for nodes to move away
@@ -101,7 +112,11 @@ class Proxy:
         advertise: str | None = None,
         first: bool = False,
         hwm_msgs: int = sockets.HWM_MSGS,
+        queue_bytes: int = QUEUE_BYTES,
+        stalled_s: float = STALLED_S,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        retained_topics: int = MAX_TOPICS,
+        retained_bytes: int = MAX_BYTES,
         settle_s: float = 1.0,
         dead_s: float = 3.0,
         drain_s: float = 5.0,
@@ -110,6 +125,12 @@ class Proxy:
         on_audit: Callable[[dict[str, Any]], None] | None = None,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        counts = {"hwm_msgs": hwm_msgs, "queue_bytes": queue_bytes, "max_payload_bytes": max_payload_bytes}
+        for what, count in counts.items():
+            if type(count) is not int or count < 1:
+                raise ValueError(expected(what, count, "a whole number above 0"))
+        if type(stalled_s) not in (int, float) or not 0 <= stalled_s < MAX_STALLED_S:
+            raise ValueError(expected("stalled_s", stalled_s, f"seconds, from 0 to {MAX_STALLED_S:g}"))
         self.endpoints = Endpoints.parse(listen)
         public = Endpoints.parse(advertise) if advertise else self.endpoints
         if public.is_wildcard:
@@ -197,6 +218,10 @@ class Proxy:
         self._peer_answers = questions.Budget(MAX_PEER_ANSWERS_A_SECOND)
         self._stranger_answers = questions.Budget(MAX_STRANGER_ANSWERS_A_SECOND)
         """How many markers that bring news may be answered in this second: of peers in the list, and of all others."""
+        self._dumps = questions.Budget(MAX_DUMPS_A_SECOND)
+        """How often others may be told all that is retained, in this second."""
+        self._names = Names(self._join)
+        """Addresses of `join`."""
         self._scouts: dict[str, sockets.Socket] = {}
         """Connections that ask, by address: those of the last `Ask`."""
         sockets.raise_descriptor_limit()
@@ -209,12 +234,22 @@ class Proxy:
             own=self._own_prefixes[0],
             news=self._own_prefixes[1],
             hwm_msgs=hwm_msgs,
+            queue_bytes=queue_bytes,
+            stalled_ms=int(stalled_s * 1000) + sockets.STALLED_SLACK_MS if stalled_s else 0,
             max_body_bytes=max_payload_bytes + ENVELOPE_BYTES,
             max_part_bytes=max_payload_bytes + ENVELOPE_BYTES + TOPIC_BYTES,
             on_death=self._switch_died,
             guard=self._guard,
+            retained=(retained_topics, retained_bytes),
+            heard=(SHARED, address_of(self._incarnation)),
         )
         """Sockets and the switch. What may be done by which thread stands there."""
+        doors = {"out": stalled_s, "link": stalled_s, "guest": sockets.GUEST_STALLED_MS / 1000}
+        self._slow = Readers(queue_bytes, doors)
+        """Decides who reads too slowly."""
+        self._looker = Looker({door: getattr(self.endpoints, door) for door in doors})
+        self._retaining = Retaining(self._plumbing, self._incarnation)
+        """Has the switch see to the retained values that it keeps."""
         self._poller = zmq.Poller()
         self._readers: dict[sockets.Socket, Callable[[], None]] = {self._plumbing.link_events: self._on_link_events}
         """Sockets in `_poller`, and who reads each."""
@@ -304,11 +339,15 @@ class Proxy:
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _turn(self) -> None:
-        for socket, _ in self._poller.poll(TICK_MS):
+    def _hear(self, timeout_ms: int) -> None:
+        """Take what comes in, and wait for it at most so long."""
+        for socket, _ in self._poller.poll(timeout_ms):
             reader = self._readers.get(socket)
             if reader is not None:
                 reader()
+
+    def _turn(self) -> None:
+        self._hear(TICK_MS)
         now = time.monotonic()
         if now - self._last_loop > SILENCE_S / 2:
             self._echoed_at = now  # this process stood still, and so did its switch
@@ -333,13 +372,26 @@ class Proxy:
         effects = self._membership.tick(now)
         if effects or self._membership.state == "joining":  # a member's view changes with an effect only
             self._perform(effects)
+        self._watch_readers(now)
         if now >= self._next_echo:
             self._next_echo = now + ALIVE_S
             self._plumbing.echo(_ALIVE)
+        self._retaining.tick(now)
         if self._guard is not None:
             self._guard_tick(self._guard, now)
         if now - self._echoed_at > SILENCE_S:
             self._failure = f"the own switch did not answer for {SILENCE_S:g} s"
+
+    def _watch_readers(self, now: float) -> None:
+        """Look who takes nothing of what waits here, and cut who has to go."""
+        queued = self._plumbing.queued()
+        if not self._slow.wants_look(queued, now):
+            return
+        seen = self._looker.look()
+        for reader, why in self._slow.looked(seen, queued, now, time.monotonic() - now):
+            if cut(reader.number, reader.inode):
+                self._audit({"event": "slow_reader_cut", "door": reader.door, "from": reader.peer, "why": why})
+                self._on_event({"event": "slow_reader_cut", "door": reader.door, "from": reader.peer, "why": why})
 
     def _finished(self) -> bool:
         if self._stop_asked or self._failure is not None:
@@ -369,6 +421,8 @@ class Proxy:
                 case membership.Tell(event) if event["event"] == "ready":
                     self._ready_event = event
                 case membership.Tell(event):
+                    if event["event"] == "link_up":
+                        self._retaining.linked(event["id"])
                     self._on_event(event)
                 case membership.Fatal(why):
                     self._failure = why
@@ -381,7 +435,8 @@ class Proxy:
             scout.close()
         for base in bases:
             if base not in self._scouts:
-                self._scouts[base] = scout = self._plumbing.scout(Endpoints.parse(base).link, self._mesh_key(base))
+                links = [Endpoints.parse(each).link for each in self._names.of(base)]
+                self._scouts[base] = scout = self._plumbing.scout(links, self._mesh_key(base))
                 scout.send(b"\x01" + markers.ack_prefix(self._incarnation))
                 self._readers[scout] = lambda base=base: self._on_scout(base)  # type: ignore[misc]
                 self._poller.register(scout, zmq.POLLIN)
@@ -434,6 +489,8 @@ class Proxy:
 
     def _on_marker(self, place: Place, part: bytes) -> None:
         """One that the switch does not answer: it brings news, or is none, or the first answer was not ready yet."""
+        if self._on_claims_wanted(place, part):
+            return
         token = markers.read_rights_wanted(part)
         if token is not None:
             if self._peer_answers.take(time.monotonic()):
@@ -445,6 +502,9 @@ class Proxy:
             self.refused[error.kind] += 1
             return
         now = time.monotonic()
+        if marker.wanted is not None:
+            self.refused["answers"] += 1  # the switch alone has the values: the node asks again
+            return
         if place is Place.OUT:
             if marker.sender is not None:
                 self.refused["sender"] += 1  # proxies speak at the link
@@ -464,6 +524,19 @@ class Proxy:
             self._plumbing.send(place, self._answer(place, marker.token, marker.nonce))
         else:
             self.refused["answers"] += 1
+
+    def _on_claims_wanted(self, place: Place, part: bytes) -> bool:
+        """Whether a marker is none, but another proxy's question what is retained here."""
+        wanted = markers.read_claims_wanted(part)
+        if wanted is None or place is not Place.LINK:
+            return False
+        incarnation, proxy_id = wanted
+        if proxy_id == self._membership.record.id:
+            if self._dumps.take(time.monotonic()):
+                self._retaining.asked(incarnation)
+            else:
+                self.refused["answers"] += 1
+        return True
 
     def _tell_rights(self, token: str) -> None:
         payload = self._guard.rights_wanted(token) if self._guard is not None else {}
@@ -524,7 +597,9 @@ class Proxy:
         for part in sockets.read_waiting(scout):
             found = self._read(part)
             answer = markers.read_answer(found[1]) if found else None
-            if answer is not None:
+            # Behind a name of several proxies this one is only one of them: it goes on to look for the others.
+            is_own = answer is not None and answer.view.record == self._membership.record
+            if answer is not None and not (is_own and self._names.is_several(base)):
                 self._perform(self._membership.scout_answered(base, answer.view, time.monotonic()))
             if scout.closed:
                 return
@@ -592,8 +667,11 @@ class Proxy:
             "rates": self._figures.rates,
             "refused": dict(self.refused + Counter(passed.refused) + self._refused_elsewhere()),
             "mended": self._subscribers.mended,
+            "retained": retained_figures(passed.retained),
             "identity": self._guard.figures() if self._guard is not None else self._unguarded,
             "prefix_bytes": self._subscribers.prefix_bytes,
+            "queued_bytes": passed.queued,
+            "slow_readers_cut": self._slow.cut,
             "descriptors": self._count_descriptors(),
         }
         self._announced = payload
@@ -676,6 +754,7 @@ class Proxy:
                 # First: the other proxies let go of this one when they hear that it leaves.
                 self._plumbing.turn_away()
                 self._flush()
+                self._hand_over()
                 self._perform(self._membership.leave())
                 self._announce(time.monotonic())
                 self._flush()
@@ -688,6 +767,17 @@ class Proxy:
             self._plumbing.stop(linger_ms=0 if self._failure else 500)
             self._ready.set()
             self._ended.set()
+
+    def _hand_over(self) -> None:
+        """Give what is retained to another member, if there is one."""
+
+        def heir() -> str | None:
+            self._hear(TICK_MS)
+            record = self._membership.heir()
+            return record.incarnation if record is not None else None
+
+        if not self._retaining.hand_over(heir):
+            log.warning("proxy %s ended before another one had said that it has all retained values", self.name)
 
     def _flush(self) -> None:
         """Wait, at most a second, until the switch stands still: what publishers handed over has left."""

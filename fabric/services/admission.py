@@ -17,6 +17,7 @@ from fabric.errors import Busy, FabricError, NotAllowed, expected
 from fabric.services.messages import Address, Request
 
 MAX_IN_FLIGHT = 1_000
+MAX_WAITING_BYTES = 64 * 1024 * 1024
 MAX_KEPT = 100_000
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 KEEP_S = 120.0
@@ -69,25 +70,29 @@ class _Entry:
     done: bool = False
     """`payload` is the answer."""
     bytes: int = 0
-    """What it counts for once it is done."""
+    """What it counts for: its request, and, once it is done, its answer."""
 
 
 class Admission:
     """The requests of one server.
 
     max_in_flight: requests that wait or are being done; beyond, Busy
+    max_waiting_bytes: of these, packed; beyond, Busy, but for one that comes alone
     """
 
     def __init__(
         self,
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
         max_kept: int = MAX_KEPT,
         max_kept_bytes: int = MAX_KEPT_BYTES,
         keep_s: float = KEEP_S,
     ) -> None:
         self._max_in_flight, self._max_kept, self._max_kept_bytes = max_in_flight, max_kept, max_kept_bytes
-        self._keep_s = keep_s
+        self._keep_s, self._max_waiting_bytes = keep_s, max_waiting_bytes
+        self._waiting_bytes = 0
+        """Of the requests in flight."""
         self._entries: dict[str, _Entry] = {}
         """By key: `in_flight` that are not done, and those of `_kept`, which are."""
         self._kept: deque[tuple[float, str]] = deque()
@@ -117,12 +122,12 @@ class Admission:
         """0 idle, 1 at the limit."""
         return round(self.in_flight / self._max_in_flight, 3)
 
-    def admit(self, request: Request, digest: bytes, now: float) -> Verdict:
-        """Decide on a request. `digest` stands for its operation and body."""
+    def admit(self, request: Request, digest: bytes, now: float, size_bytes: int = 0) -> Verdict:
+        """Decide on a request. `digest` stands for its operation and body, `size_bytes` is their size."""
         self.expire(now)
         entry = self._entries.get(request.key)
         if entry is None:
-            return self._admit_new(request, digest)
+            return self._admit_new(request, digest, size_bytes)
         if entry.digest != digest:
             return Refused(NotAllowed(expected("key", request.key, "a new one: it was used for another request")))
         self.duplicates += 1
@@ -139,6 +144,7 @@ class Admission:
         """
         entry = self._entries[key]
         self.in_flight -= 1
+        self._waiting_bytes -= entry.bytes
         self._by_client[entry.client] -= 1
         if not self._by_client[entry.client]:
             del self._by_client[entry.client]
@@ -161,20 +167,23 @@ class Admission:
         while self._kept and self._kept[0][0] <= now:
             self._forget_oldest()
 
-    def _admit_new(self, request: Request, digest: bytes) -> Verdict:
+    def _admit_new(self, request: Request, digest: bytes, size_bytes: int) -> Verdict:
         client = request.address.reply_to
         own = self._by_client.get(client, 0)
         room = self._max_in_flight - (self.in_flight - own)
-        if self.closed or own >= room - room // SHARE_LEFT:
+        is_heavy = self.in_flight > 0 and self._waiting_bytes + size_bytes > self._max_waiting_bytes
+        if self.closed or is_heavy or own >= room - room // SHARE_LEFT:
             self.busy += 1
             least, most = RETRY_AFTER_S
             wait_s = min(max(self._each_s * self.in_flight / 2, least), most)
             what = f"{self.in_flight} requests are in flight, {own} of them from here, and no more are taken"
+            what = f"{self._waiting_bytes:,} bytes of requests are in flight" if is_heavy else what
             what = "it is closing" if self.closed else what
             return Refused(Busy(f"{what}: try again in {wait_s:.2f} s", round(wait_s, 3)))
         self.in_flight += 1
         self._by_client[client] += 1
-        self._entries[request.key] = _Entry(digest, client, [request.address])
+        self._waiting_bytes += size_bytes
+        self._entries[request.key] = _Entry(digest, client, [request.address], bytes=size_bytes)
         return Accept(request)
 
     def _forget_oldest(self) -> None:

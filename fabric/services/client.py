@@ -115,10 +115,10 @@ class Client:
             raise ValueError(what)
         if not 0 < deadline_s <= MAX_BUDGET_S:
             raise ValueError(expected("deadline_s", deadline_s, f"above 0, and at most {MAX_BUDGET_S:g}"))
-        now, wall_ns = time.monotonic(), time.time_ns()
+        now = time.monotonic()
         if self._watcher.watch(name):
             self._ask_at = now + ASK_AGAIN_S  # the watcher asks first
-        call = _Open(op, key or secrets.token_hex(16), body, wall_ns + int(deadline_s * 1e9), Future())
+        call = _Open(op, key or secrets.token_hex(16), body, now + deadline_s, Future())
         with self._lock:
             if self._closed:
                 raise StateError("client", "closed", "request", "make a new Client")
@@ -142,8 +142,13 @@ class Client:
         self._watcher.watch(name)
         return self._watcher.live(name)
 
+    def ahead_s(self, instance: str) -> float | None:
+        """Return by how many seconds this host's clock is ahead of an instance's, about; None if it is not known."""
+        return self._watcher.ahead_s(instance)
+
     def stats(self) -> dict[str, Any]:
-        """Return figures. `late`: replies to requests that were over; `malformed`: parts that were no reply."""
+        """Return figures. `clock_offset_s`: how far an instance's clock is off, of the one that differs most. `late`:
+        replies to requests that were over; `malformed`: parts that were no reply."""
         with self._lock:
             return {
                 **{name: self._counts[name] for name in ("requests", "replies", "late", "malformed", "timeouts")},
@@ -151,6 +156,7 @@ class Client:
                 "open": len(self._open),
                 "instances": len(self._watcher.directory),
                 "refused_announcements": self._watcher.directory.refused,
+                "clock_offset_s": round(self._watcher.clocks.widest_s, 3),
             }
 
     def close(self) -> None:
@@ -246,7 +252,9 @@ class Client:
     def _send(self, ident: int, instance: Instance, now: float) -> FabricError | None:
         call = self._open[ident]
         payload = request_payload(call.op, call.key, call.body)
-        headers = request_headers(Address(self._inbox, ident), call.deadline_ns)
+        # By the clock as it is now: it may have been set since the request began.
+        deadline_ns = time.time_ns() + int((call.deadline - now) * 1e9)
+        headers = request_headers(Address(self._inbox, ident), deadline_ns)
         try:
             self._node.publish_system(instance.inbox, payload, headers, timeout_s=0)
         except TransportError:
@@ -266,7 +274,7 @@ class _Open:
     op: str
     key: str
     body: Any
-    deadline_ns: int
+    deadline: float
     future: Future[Any]
 
 

@@ -85,11 +85,12 @@ def read_address(message: Message) -> Address | None:
     return Address(str(reply_to), ident)
 
 
-def read_request(message: Message, address: Address, now: float, wall_ns: int, skew_s: float) -> Request:
+def read_request(message: Message, address: Address, now: float, late_s: float, skew_s: float) -> Request:
     """Read a request.
 
     now:     monotonic
-    wall_ns: this host's wall clock; the client's may differ by `skew_s`
+    late_s:  by how much it came later than others of its client, see `fabric.services.clocks`; known to `skew_s`. Its
+             deadline is judged by this, and not by two clocks
     errors:  ServiceError for what is no request, RequestTimeout for one whose deadline has passed
     """
     payload, deadline_ns = message.payload, message.headers.get("deadline_ns")
@@ -100,9 +101,8 @@ def read_request(message: Message, address: Address, now: float, wall_ns: int, s
     if what is not None:
         raise ServiceError(f"invalid request: {what}")
     budget_s = min((deadline_ns - message.sent_ns) / 1e9, MAX_BUDGET_S)
-    late_s = (wall_ns - deadline_ns) / 1e9
-    if budget_s <= 0 or late_s > skew_s:
-        raise RequestTimeout(f"the deadline passed {late_s:.3f} s ago by the clock here; nothing was done")
+    if budget_s <= 0 or late_s - budget_s > skew_s:
+        raise RequestTimeout(f"the deadline passed {late_s - budget_s:.3f} s before it came; nothing was done")
     return Request(str(op), payload.get("body"), str(key), address, message.publisher, now + budget_s)
 
 

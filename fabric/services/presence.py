@@ -21,6 +21,7 @@ from typing import Any
 from fabric.errors import FabricError, NotAllowed, StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
+from fabric.services.clocks import Clocks
 from fabric.services.directory import MAX_INFO_BYTES, SERVICE, WHO, Change, Directory, Instance
 from fabric.topics import require_name
 from fabric.wire import Message, encode
@@ -85,6 +86,7 @@ class Announcer:
     inbox:    topic of its requests, empty when it takes none
     load:     asked at each announcement; 0 idle, 1 at its limit
     announce: False: nothing is said before `announce()`
+    on_question: called in the I/O thread with each question who is there
     errors:   ValueError for a name or an instance that is no topic level; LocalWireError for what cannot be sent
     """
 
@@ -100,11 +102,13 @@ class Announcer:
         load: Callable[[], float] = lambda: 0.0,
         lease_s: float = LEASE_S,
         announce: bool = True,
+        on_question: Callable[[Message], object] = lambda message: None,
     ) -> None:
         require_name("service", name)
         require_name("instance", instance)
         self._node, self._name, self._id, self._inbox, self._version = node, name, instance, inbox, version
         self._info, self._load, self._lease_s = dict(info or {}), load, lease_s
+        self._on_question = on_question
         self._lock = threading.RLock()
         """Held while an announcement is sent, so that none is sent behind the last word."""
         self._state = "serving"
@@ -165,6 +169,7 @@ class Announcer:
         self._node.publish_system(instance.topic, instance.to_map(), timeout_s=timeout_s)
 
     def _question_heard(self, message: Message) -> None:
+        self._on_question(message)
         self._due = min(self._due, self._last + ANSWER_S)
         self.tick(time.monotonic(), False)
 
@@ -180,6 +185,8 @@ class Watcher:
         self.lock = threading.RLock()
         """Guards the directory."""
         self.directory = Directory()
+        self.clocks = Clocks()
+        """Of the instances, by id. Under `lock`."""
         self._held: dict[str | None, Held] = {}
         """Subscriptions by service watched; None: all services. Under `lock`."""
         self._ticked = self._catching_up_until = 0.0
@@ -207,6 +214,11 @@ class Watcher:
         with self.lock:
             return self.directory.live(name)
 
+    def ahead_s(self, instance: str) -> float | None:
+        """By how many seconds this host's clock is ahead of the instance's, about; None for one that is not known."""
+        with self.lock:
+            return self.clocks.ahead_s(instance)
+
     def tick(self, now: float, idle: bool) -> None:
         """In the I/O thread. Leases are judged when what came while it stood still has been read."""
         if now - self._ticked > LATE_S:
@@ -228,7 +240,9 @@ class Watcher:
 
     def _announcement_heard(self, message: Message) -> None:
         with self.lock:
-            change = self.directory.announcement_heard(message.topic, message.payload, time.monotonic())
+            now = time.monotonic()
+            change = self.directory.announcement_heard(message.topic, message.payload, now)
+            self.clocks.heard(message.topic.rpartition("/")[2], message.sent_ns, time.time_ns(), now)
         if change is not None:
             self._tell(change)
 

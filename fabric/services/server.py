@@ -29,7 +29,8 @@ from fabric.errors import (
 )
 from fabric.node.node import Node
 from fabric.protocol.inboxes import requests_topic
-from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, Accept, Admission, Again, Refused
+from fabric.services.admission import KEEP_S, MAX_IN_FLIGHT, MAX_WAITING_BYTES, Accept, Admission, Again, Refused
+from fabric.services.clocks import Clocks
 from fabric.services.messages import (
     MAX_MESSAGE_CHARS,
     Address,
@@ -49,7 +50,7 @@ log = logging.getLogger("fabric.services")
 
 MAX_BATCH = 100
 SKEW_S = 1.0
-"""How far the wall clocks of client and server may be apart before live requests are taken for late ones."""
+"""How much later than its deadline a request may seem to come: how late it is, is measured, and not exactly."""
 CLOSE_S = 5.0
 _NO_KEEP = (Busy, RequestTimeout)
 """Errors that say that nothing was done: the same request may be tried again."""
@@ -82,9 +83,11 @@ class Server:
     max_batch:     most requests that the handler is given at once
     max_in_flight: requests that wait or are being done; beyond, the sender is told Busy. So is a client that would take
                    the last quarter of what others have left
+    max_waiting_bytes: of these requests, packed; beyond, the sender is told Busy
     keep_s:        how long an answer is kept for a request that comes again
     lease_s:       how long others take it for alive when they hear nothing; it announces itself every second
-    skew_s:        how far the clocks of a client and of this host may be apart
+    skew_s:        how much later than its deadline a request may seem to come. The clocks of a client and of this host
+                   may differ by whatever they do, see `fabric.services.clocks`
     errors:        ValueError for an invalid name, and for numbers below 1; NotAllowed
     """
 
@@ -99,6 +102,7 @@ class Server:
         workers: int = 1,
         max_batch: int = MAX_BATCH,
         max_in_flight: int = MAX_IN_FLIGHT,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
         keep_s: float = KEEP_S,
         lease_s: float = LEASE_S,
         skew_s: float = SKEW_S,
@@ -113,12 +117,14 @@ class Server:
         self.name = name
         self.instance = node.new_token()
         self.inbox = requests_topic(self.instance, name)
-        self._admission = Admission(max_in_flight=max_in_flight, keep_s=keep_s)
+        self._admission = Admission(max_in_flight=max_in_flight, max_waiting_bytes=max_waiting_bytes, keep_s=keep_s)
         """Decides on each request. Under `_lock`."""
         self._lock = threading.RLock()
         """Guards all that follows. Not held while the handler runs or an answer is sent."""
         self._changed = threading.Condition(self._lock)
         """Told when the queue gains a request, when one is finished, and at the end."""
+        self._clocks = Clocks()
+        """Of those who ask, by publisher. In the I/O thread, but for reading `widest_s` under `_lock`."""
         self._queue: deque[tuple[float, Request]] = deque()
         """(since when, monotonic; request) of those accepted and not given to a worker."""
         self._waited_s = 0.0
@@ -141,6 +147,7 @@ class Server:
             load=lambda: self._admission.load,
             lease_s=lease_s,
             announce=False,
+            on_question=self._question_heard,
         )
         self._workers = [
             threading.Thread(target=self._work, name=f"fabric-server-{name}-{n}", daemon=True) for n in range(workers)
@@ -163,7 +170,8 @@ class Server:
     def stats(self) -> dict[str, Any]:
         """Return figures. `malformed`: parts in the inbox that were no request, and named nobody to tell.
 
-        `waited_s`: how long those that came to the handler had waited for it, in all.
+        `clock_offset_s`: how far the clock of a client is off, of the one that differs most. `waited_s`: how long those
+        that came to the handler had waited for it, in all.
         """
         with self._lock:
             admission = self._admission
@@ -175,6 +183,7 @@ class Server:
                 "in_flight": admission.in_flight,
                 "kept": admission.kept,
                 "waited_s": round(self._waited_s, 6),
+                "clock_offset_s": round(self._clocks.widest_s, 3),
             }
 
     def tick(self, now: float, idle: bool) -> None:
@@ -220,15 +229,18 @@ class Server:
             return
         now = time.monotonic()
         try:
-            request = read_request(message, address, now, time.time_ns(), self._skew_s)
+            with self._lock:
+                late_s = self._clocks.heard(message.publisher, message.sent_ns, time.time_ns(), now)
+            request = read_request(message, address, now, late_s, self._skew_s)
         except FabricError as error:
             self._count("expired" if isinstance(error, RequestTimeout) else "refused")
             self._answer([address], error_payload(self.instance, error), 0)
             return
-        digest = blake2b(msgpack.packb((request.op, request.body)), digest_size=16).digest()
+        packed = msgpack.packb((request.op, request.body))
+        digest = blake2b(packed, digest_size=16).digest()
         with self._changed:
             self._counts["requests"] += 1
-            verdict = self._admission.admit(request, digest, now)
+            verdict = self._admission.admit(request, digest, now, len(packed))
             if isinstance(verdict, Accept):
                 self._queue.append((now, request))
                 self._changed.notify()
@@ -236,6 +248,11 @@ class Server:
             self._answer([address], verdict.payload, 0)
         elif isinstance(verdict, Refused):
             self._answer([address], error_payload(self.instance, verdict.error), 0)
+
+    def _question_heard(self, message: Message) -> None:
+        """Who asks who is there will ask for more: by then it is known how its clock goes."""
+        with self._lock:
+            self._clocks.heard(message.publisher, message.sent_ns, time.time_ns(), time.monotonic())
 
     def _answer(self, addresses: list[Address], payload: Any, timeout_s: float) -> None:
         for address in addresses:

@@ -62,6 +62,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     "--public-subscribe", metavar="FILTER", multiple=True, help="Topics that pages may subscribe to; repeat it."
 )
 @click.option("--public-publish", metavar="FILTER", multiple=True, help="Topics that pages may publish on; repeat it.")
+@click.option(
+    "--public-retain", metavar="FILTER", multiple=True, help="Of those, topics that pages may retain; repeat it."
+)
 @click.option("--consent", type=click.Choice(CONSENTS), default="ask", show_default=True,
               help="Whether a visitor is asked, or has consented by giving an agent the code.")  # fmt: skip
 @click.option("--private", is_flag=True, help="Agents see masked what a page does not mark as shown.")
@@ -104,6 +107,7 @@ def gateway(
     ended_path: str | None,
     public_subscribe: tuple[str, ...],
     public_publish: tuple[str, ...],
+    public_retain: tuple[str, ...],
     consent: str,
     private: bool,
     privacy_path: str | None,
@@ -151,7 +155,7 @@ def gateway(
     logs.begin("fabric gateway", as_json=log_json, verbose=verbose)
     host, port, tls = _where(listen, tls_cert, tls_key)
     try:
-        policy = Policy.of(public_subscribe, public_publish, origins)
+        policy = Policy.of(public_subscribe, public_publish, origins, public_retain)
         loaded = frozenset(map(origin_of, load_from))
         public_url = None if public_url is None else origin_of(public_url)
         proxies = Proxies.of(trusted_proxies, forwarded) if behind_proxy or trusted_proxies else None

@@ -277,7 +277,8 @@ def _show(rounds: list[Round], covered: tuple[str, ...]) -> None:
     say(f"covered: {', '.join(covered)}; latency in ms from the intended send time")
     last = rounds[-1]
     texts = [table_text(ROUND_COLUMNS, round_rows(rounds), right=ROUND_COLUMNS)]
-    texts.append(table_text(BOOKS_COLUMNS, books_rows(last.lines), right=BOOKS_COLUMNS))
+    repaired = [sum(each) for each in zip(*(each.repaired for each in rounds), strict=True)]
+    texts.append(table_text(BOOKS_COLUMNS, books_rows(last.lines, repaired), right=BOOKS_COLUMNS))
     if over := over_rows(last.over):
         texts.append(table_text(OVER_COLUMNS, over, right=OVER_COLUMNS[::2]))
     click.echo("\n\n".join(texts))

@@ -66,6 +66,23 @@ class PositiveNumber(click.ParamType):  # type: ignore[type-arg]
         return number
 
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKMGT])(i?)[bB]?|[bB])?")
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes, at least one: `1048576`, `1MiB`, `1.5G`. With `i`, units are powers of 1024, else of 1000."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = _SIZE.fullmatch(str(value).strip())
+        unit = (1024 if found[3] else 1000) ** (" KMGT".index((found[2] or " ").upper())) if found else 0
+        size = int(float(found[1]) * unit) if found else 0
+        if not 1 <= size < 2**62:
+            self.fail(expected("size", value, "bytes, such as 1048576, 1MiB or 1.5GB"), param, ctx)
+        return size
+
+
 def check(what: str, value: Any, field: Field) -> None:
     """Raise wrong usage for a value that a frame node would refuse later, where nobody would see it."""
     if not field.fits(value):

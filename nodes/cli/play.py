@@ -19,6 +19,7 @@ from fabric.errors import (
     TopicError,
     expected,
 )
+from fabric.headers import RESERVED
 from fabric.node.node import Node
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
@@ -33,8 +34,6 @@ from nodes.recording.files import read
 from nodes.recording.lines import CutOff, Damaged, End, Entry, Item, Loss, OtherVersion
 from nodes.recording.timing import LATE_NS, Intended, Lateness, Pace
 
-NOT_PLAYED = ("retained",)
-"""Headers that say how a message came to its subscriber, and not what its publisher wrote."""
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
 _NS_OF = {"ms": 1e6, "s": 1e9, "": 1e9, "m": 60e9, "h": 3600e9, "d": 86400e9}
 
@@ -212,7 +211,7 @@ class _Run:
         try:
             if scope(topic) == "local":
                 raise ScopeError(expected("topic", topic, "one without ~/, which never leaves its page"))
-            headers = {key: value for key, value in message.headers.items() if key not in NOT_PLAYED}
+            headers = {key: value for key, value in message.headers.items() if key not in RESERVED}
             self._node.publish(topic, message.payload, headers or None)
         except NotAllowed as error:
             self.denied += 1

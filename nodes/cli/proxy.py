@@ -13,17 +13,18 @@ from typing import Any
 
 import click
 
+from fabric.core.retained import MAX_BYTES, MAX_TOPICS
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.errors import expected
 from fabric.identity.keys import Keys
 from fabric.identity.keys import load as load_keys
 from fabric.payloads import dumps
 from fabric.proxy.proxy import Proxy, proxy_keys
-from fabric.sockets import give_memory_back
+from fabric.sockets import HWM_MSGS, give_memory_back
 from nodes.cli.auditing import Note, audit_option, audit_stream, noting, watch
 from nodes.cli.exits import Exit, plain
 from nodes.cli.operating import Http, http_of_proxy, operating_options, status_page
-from nodes.cli.options import Base, PositiveNumber, keys_option
+from nodes.cli.options import Base, PositiveNumber, Size, keys_option
 from nodes.cli.signals import TELLS_SENDERS, Sender, on_ending_signal, on_ending_signal_of, signals_held
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
@@ -81,6 +82,19 @@ class IpcMode(click.ParamType):  # type: ignore[type-arg]
               help="Who may use the sockets of an ipc base: 660 lets the group in, 666 everybody.")  # fmt: skip
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
               help="How long its nodes have to move to another proxy after SIGTERM.")  # fmt: skip
+@click.option("--queue-msgs", metavar="N", type=click.IntRange(1, 100_000_000), default=HWM_MSGS, show_default=True,
+              help="Queue of each subscriber, in messages; one that is further behind loses its own.")  # fmt: skip
+@click.option("--queue-bytes", metavar="SIZE", type=Size(), default="256MiB", show_default=True,
+              help="What may wait for slow subscribers, all together; beyond, the slowest is cut off.")  # fmt: skip
+@click.option("--stalled", "stalled_s", metavar="S", type=click.FloatRange(0, 1_000_000, max_open=True), default=30.0,
+              show_default=True,
+              help="Cut off a subscriber that takes nothing for so long while something waits; 0: never.")  # fmt: skip
+@click.option("--max-payload", metavar="SIZE", type=Size(), default="8MiB", show_default=True,
+              help="Largest payload; a larger one ends its connection.")  # fmt: skip
+@click.option("--retained-topics", metavar="N", type=click.IntRange(0), default=MAX_TOPICS, show_default=True,
+              help="Topics whose last value is kept for later subscribers, at most.")  # fmt: skip
+@click.option("--retained-bytes", metavar="N", type=click.IntRange(0), default=MAX_BYTES, show_default=True,
+              help="Bytes of these values at most, with 256 for each.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON, not only `ready`.")
 @click.option("--observe", is_flag=True,
               help="With --keys: let everything in, and only tell what would have been refused.")  # fmt: skip
@@ -102,6 +116,12 @@ def proxy(
     insecure: bool,
     audit: str | None,
     drain_s: float,
+    queue_msgs: int,
+    queue_bytes: int,
+    stalled_s: float,
+    max_payload: int,
+    retained_topics: int,
+    retained_bytes: int,
     as_json: bool,
     http: Http,
     log_json: bool,
@@ -149,6 +169,12 @@ def proxy(
                 advertise=advertise,
                 first=first,
                 drain_s=drain_s,
+                hwm_msgs=queue_msgs,
+                queue_bytes=queue_bytes,
+                stalled_s=stalled_s,
+                max_payload_bytes=max_payload,
+                retained_topics=retained_topics,
+                retained_bytes=retained_bytes,
                 keys=_keys(keys, identity, name),
                 observe=observe,
                 on_audit=note,

@@ -7,6 +7,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ class _NumbersAreNoOptions(click.Command):
 @click.option("--payload", "payload_template", metavar="TEMPLATE",
               help="With --csv: the payload, columns in braces. [default: the row as a map]")  # fmt: skip
 @click.option("--rate", metavar="N", type=PositiveNumber(), help="Send at most N messages a second, evenly.")
+@click.option("--retain", is_flag=True, help="Keep each message as the last value of its topic; nil clears it.")
+@click.option(
+    "--expires", "expires_s", metavar="S", type=PositiveNumber(), help="With --retain: keep it for S seconds."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @operating_options
 def pub(
@@ -72,6 +77,8 @@ def pub(
     topic_template: str | None,
     payload_template: str | None,
     rate: float | None,
+    retain: bool,
+    expires_s: float | None,
     as_json: bool,
     http: Http,
     log_json: bool,
@@ -85,26 +92,40 @@ def pub(
     where it is written as one, and nil where it is empty or NA. Lines that are not messages are reported and counted;
     then the exit code is 1. So are messages that the rules of the mesh do not allow; then it is 5.
 
+    With --retain all who subscribe later with `--retained` are told the value; without PAYLOAD none is kept any more.
+
     \b
     Examples:
       fabric pub truck/0001/temperature 21.5
       fabric pub truck/0001/photo --raw < photo.jpg
+      fabric pub truck/0001/state moving --retain --expires 3600
       fabric sub 'a/#' --json | fabric pub --connect tcp://10.0.0.2:5570
       fabric pub --csv flights.csv.gz --topic 'flight/{carrier}/{tailnum}/dep_delay' --payload '{dep_delay}'
     """
+    if expires_s is not None and not retain:
+        raise click.UsageError("--expires goes with --retain: nothing else expires")
     items, single = _items(topic, payload, raw, csv_file, topic_template, payload_template)
     logs.begin("fabric pub", as_json=log_json)
     with status_page("pub", http) as status:
         node = open_node(connect, connect_timeout_s)
         status.watch_node(node)
         status.ready_with(node)
-        return _publish(node, items, single, rate, as_json)
+        node.on_not_retained(lambda told: say(f"{told.topic} is not retained: over a bound of the proxy ({told.why})"))
+        publish = partial(node.publish, retain=retain, expires_s=expires_s)
+        return _publish(node, publish, items, single, rate, as_json)
 
 
-def _publish(node: Node, items: Iterator[ingest.Item], single: bool, rate: float | None, as_json: bool) -> Exit:
+def _publish(
+    node: Node,
+    publish: Callable[[str, Any], int],
+    items: Iterator[ingest.Item],
+    single: bool,
+    rate: float | None,
+    as_json: bool,
+) -> Exit:
     run, close_timeout_s = _Run(), CLOSE_TIMEOUT_S
     try:
-        run.send(node.publish, items, rate)
+        run.send(publish, items, rate)
     except (HighWaterMarkReached, NotConnected) as error:
         close_timeout_s = 1.0  # it has been waited for already
         nobody = isinstance(error, NotConnected)

@@ -17,7 +17,7 @@ import click
 
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.gaps import Gap
-from fabric.node.node import Node
+from fabric.node.node import Node, NodeState
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message
@@ -101,6 +101,10 @@ class Recorder:
     def coverage(self, event: CoverageEvent) -> None:
         if self._acked:
             self.words(coverage_words(event))
+
+    def state(self, state: NodeState) -> None:
+        if state.state != "closed":  # that is what ends the recording, and not worth a word
+            self.words(state_words(state))
 
     def words(self, words: str) -> None:
         if not self._quiet:
@@ -233,7 +237,7 @@ def _sink(file: BinaryIO, as_mcap: bool) -> Sink:
 def _listen(node: Node, filters: tuple[str, ...], recorder: Recorder) -> None:
     node.on_gap(recorder.gap)
     node.on_coverage(recorder.coverage)
-    node.on_state(lambda state: recorder.words(state_words(state)))
+    node.on_state(recorder.state)
     node.on_denied(recorder.deny)
     for topic_filter in dict.fromkeys(filters):
         node.subscribe(topic_filter, recorder.message, partial(recorder.ack, topic_filter))

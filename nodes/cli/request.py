@@ -7,6 +7,7 @@ import click
 from fabric.errors import Busy, RequestTimeout, ServiceError, StateError
 from fabric.payloads import dumps, to_json
 from fabric.services import Client
+from fabric.services.clocks import words
 from nodes.cli.exits import Exit, Fail
 from nodes.cli.ingest import payload_of
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
@@ -57,7 +58,10 @@ def request(
         try:
             reply = future.result()
         except RequestTimeout as error:
-            raise Fail(str(error), Exit.NOT_REACHED if client.instances(name) else Exit.NOBODY) from None
+            found = client.instances(name)
+            apart = max((client.ahead_s(each.id) or 0.0 for each in found), key=abs, default=0.0)
+            why = "; ".join(filter(None, (str(error), words(apart))))
+            raise Fail(why, Exit.NOT_REACHED if found else Exit.NOBODY) from None
         except Busy as error:
             raise Fail(f"busy: {error}; try again in {error.retry_after_s:g} s", Exit.NOT_REACHED) from None
         except (ServiceError, StateError) as error:

@@ -26,6 +26,7 @@ def status(connect: Connect, connect_timeout_s: float, as_json: bool) -> Exit:
     \b
     LINKS      links proven in both directions, of all peers known
     SUBS       prefixes subscribed to, by nodes here and by other proxies
+    RETAINED   topics whose last value is kept there
     IN/s …     messages a second since the announcement before: from publishers,
                to subscribers and links, from links to subscribers, to guests
     REFUSED    parts that were not a message, or not allowed

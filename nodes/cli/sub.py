@@ -111,7 +111,8 @@ class Printer:
     def _line(self, message: Message) -> str:
         if self._as_json:
             return dumps(message_to_json(message))
-        return f"{plain(message.topic)}\t{dumps(to_json(message.payload))}"
+        mark = "\tretained" if "retained" in message.headers else ""
+        return f"{plain(message.topic)}\t{dumps(to_json(message.payload))}{mark}"
 
 
 @click.command()
@@ -120,6 +121,7 @@ class Printer:
 @connect_timeout_option
 @click.option("--count", metavar="N", type=click.IntRange(1), help="End with 0 after N messages.")
 @click.option("--timeout", "timeout_s", metavar="S", type=PositiveNumber(), help="End after S seconds.")
+@click.option("--retained", is_flag=True, help="First print the last values that are kept of matching topics.")
 @click.option(
     "--since",
     metavar="TIME|N",
@@ -135,6 +137,7 @@ def sub(
     connect_timeout_s: float,
     count: int | None,
     timeout_s: float | None,
+    retained: bool,
     since: str | None,
     keeper: str,
     as_json: bool,
@@ -148,6 +151,9 @@ def sub(
     matches several of the FILTERs is printed once. Words on stderr tell when the subscription is acknowledged, which
     proxies it covers, when that changes, and every loss.
 
+    With --retained the last values that were published with `--retain` come first, before the acknowledgement: with a
+    third column, `retained`, or, with --json, the header of that name.
+
     With --since, those that a keeper has come first, then those that are live, none missing and none twice. The words
     that a filter is acknowledged come behind its history.
 
@@ -159,9 +165,12 @@ def sub(
       fabric sub 'truck/+/temperature'
       fabric sub --since 10m 'truck/#'
       fabric sub 'flight/UA/#' --count 100 --json | jq .payload
+      fabric sub 'truck/+/state' --retained
     """
     for topic_filter in filters:
         validate_filter(topic_filter)
+    if retained and since is not None:
+        raise click.UsageError("--retained and --since cannot be combined: a history holds the last values, too")
         scope(topic_filter)
     check_since(since, keeper)
     logs.begin("fabric sub", as_json=log_json)
@@ -174,7 +183,7 @@ def sub(
         for topic_filter in dict.fromkeys(filters):
             acked = partial(printer.ack, topic_filter)
             if since is None:
-                node.subscribe(topic_filter, printer.message, acked)
+                node.subscribe(topic_filter, printer.message, acked, retained=retained)
             else:
                 node.catch_up(topic_filter, printer.kept, acked, since, keeper=keeper, room=printer.room)
         status.watch_node(node)
@@ -220,7 +229,8 @@ def ack_words(topic_filter: str, ack: Ack) -> str:
 
 
 def gap_words(gap: Gap) -> str:
-    return f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}"
+    why = f", {gap.reason}" if gap.reason else ""
+    return f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}{why}"
 
 
 def coverage_words(event: CoverageEvent) -> str:

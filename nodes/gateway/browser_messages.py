@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+from fabric.protocol.retained import MAX_EXPIRES_S
 from nodes.gateway.chat_lines import is_chat
 from nodes.rules.fields import (
     BUTTONS,
@@ -47,6 +48,7 @@ FILTER = _of(
     lambda value: isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) <= MAX_FILTER_BYTES,
     f"a string of at most {MAX_FILTER_BYTES} bytes",
 )
+EXPIRES = _of(or_none(whole(1, MAX_EXPIRES_S)), f"whole seconds, from 1 to {MAX_EXPIRES_S}, or null")
 PAYLOAD = _of(lambda value: True, "anything", payload=True)
 EVENT = _of(
     lambda value: isinstance(value, str) or (isinstance(value, dict) and value.keys() == {"$bin"}),
@@ -91,6 +93,7 @@ class Hello(BrowserMessage):
 class Subscribe(BrowserMessage):
     id: int = field(metadata=ID)
     filter: str = field(metadata=FILTER)
+    retained: bool = field(default=False, metadata=_holds(ON))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +106,8 @@ class Publish(BrowserMessage):
     id: int | None = field(default=None, metadata=OPTIONAL_ID)
     topic: str = field(metadata=TOPIC)
     payload: Any = field(default=None, metadata=PAYLOAD)
+    retain: bool = field(default=False, metadata=_holds(ON))
+    expires_s: int | None = field(default=None, metadata=EXPIRES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -141,6 +141,7 @@ class Hub:
             "number": message.number,
             "publisher": str(message.publisher),
             "sent_ns": str(message.sent_ns),
+            **({"retained": True} if "retained" in message.headers else {}),
         }
         text = numbered(told)
         self._last = (message, ident, text)

@@ -195,14 +195,15 @@ class PageSession:
         """Do what a message says. Errors: FabricError, and then nothing was done."""
         self._heard_at = time.monotonic()
         match message:
-            case Subscribe(id=ident, filter=topic_filter):
+            case Subscribe(id=ident, filter=topic_filter, retained=retained):
                 kind = self._policy.check_subscribe(topic_filter)
-                self._subscriptions.subscribe(ident, topic_filter, kind)
+                self._subscriptions.subscribe(ident, topic_filter, kind, retained=retained)
             case Unsubscribe(id=ident):
                 self._subscriptions.unsubscribe(ident)
-            case Publish(id=number, topic=topic, payload=payload):
-                self._policy.check_publish(topic)
-                self.page.publish(topic, payload)
+            case Publish(id=number, topic=topic, payload=payload, retain=retain, expires_s=expires_s):
+                beyond = self._policy.check_publish(topic, retain=retain) == "" and retain
+                # What is of the session, the page itself retains.
+                self.page.publish(topic, payload, retain=beyond, expires_s=expires_s if beyond else None)
                 if topic == PRIVACY_PROBLEM:
                     self._hub.privacy_problems.heard(self.origin, payload)
                 if number is not None:

@@ -19,23 +19,27 @@ class Policy:
     """What is public.
 
     subscribe, publish: filters; a page may hold filters that one of them covers, and publish topics that one matches
+    retain:             so with what a page may have retained in the fabric, where its topic is public at all
     origins:            of the pages that may hold the frame; the gateway's own always may
     """
 
     subscribe: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
     origins: frozenset[str] = frozenset()
+    retain: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, subscribe: Iterable[str], publish: Iterable[str], origins: Iterable[str]) -> Policy:
+    def of(
+        cls, subscribe: Iterable[str], publish: Iterable[str], origins: Iterable[str], retain: Iterable[str] = ()
+    ) -> Policy:
         """Check and take the operator's words. Errors: InvalidFilter, ScopeError, ValueError."""
-        filters = tuple(subscribe), tuple(publish)
-        for each in (*filters[0], *filters[1]):
+        filters, kept = (tuple(subscribe), tuple(publish)), tuple(retain)
+        for each in (*filters[0], *filters[1], *kept):
             validate_filter(each)
             if scope(each) != "" or each.partition("/")[0] in ("+", "#"):
                 wanted = "a filter whose first level is written out, without ~ or $"
                 raise ScopeError(expected("public filter", each, wanted))
-        return cls(*filters, frozenset(origin_of(each) for each in origins))
+        return cls(*filters, frozenset(origin_of(each) for each in origins), kept)
 
     def check_subscribe(self, topic_filter: str) -> str:
         """Return the filter's scope, `pagesession` or `""`. Errors: InvalidFilter, ScopeError, NotAllowed."""
@@ -45,12 +49,14 @@ class Policy:
             raise NotAllowed(expected("filter", topic_filter, _public(self.subscribe)))
         return kind
 
-    def check_publish(self, topic: str) -> str:
+    def check_publish(self, topic: str, *, retain: bool = False) -> str:
         """Return the topic's scope, `pagesession` or `""`. Errors: InvalidTopic, ScopeError, NotAllowed."""
         validate_topic(topic)
         kind = self._scope(topic)
         if kind == "" and not any(matches(public, topic) for public in self.publish):
             raise NotAllowed(expected("topic", topic, _public(self.publish)))
+        if kind == "" and retain and not any(matches(kept, topic) for kept in self.retain):
+            raise NotAllowed(expected("retained topic", topic, "one that the operator lets pages retain"))
         return kind
 
     def allows_origin(self, origin: str, own: str) -> bool:

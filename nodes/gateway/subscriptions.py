@@ -18,7 +18,9 @@ from fabric.wire import Message
 class Broker(Protocol):
     """Where a filter can be held: a node, a page."""
 
-    def subscribe(self, topic: str, msg_fun: Callable[[Message], Any], ack_fun: Callable[[Ack], Any], /) -> int: ...
+    def subscribe(
+        self, topic: str, msg_fun: Callable[[Message], Any], ack_fun: Callable[[Ack], Any], /, *, retained: bool = False
+    ) -> int: ...
     def unsubscribe(self, subscription: int, /) -> None: ...
 
 
@@ -68,10 +70,11 @@ class Subscriptions:
         """Of all filters that are held."""
         return sum(len(each.topic_filter.encode()) for each in self._held.values())
 
-    def subscribe(self, ident: int, topic_filter: str, kind: str) -> None:
+    def subscribe(self, ident: int, topic_filter: str, kind: str, *, retained: bool = False) -> None:
         """Subscribe; or, for one that is held already, tell its ack again.
 
         kind:    the filter's scope, `pagesession` or `""`
+        retained: tell first what is retained in the fabric
         errors:  FabricError, and then nothing has changed
         """
         held = self._held.get(ident)
@@ -87,7 +90,9 @@ class Subscriptions:
             raise NotAllowed(f"filters too long: expected at most {self._most_bytes} bytes in all of a page's filters")
         held = self._held[ident] = _Held(topic_filter, self._page if kind == "pagesession" else self._node)
         try:
-            held.subscription = held.broker.subscribe(topic_filter, *self._callbacks(ident, held, kind))
+            held.subscription = held.broker.subscribe(
+                topic_filter, *self._callbacks(ident, held, kind), retained=retained
+            )
         except FabricError:
             del self._held[ident]
             raise

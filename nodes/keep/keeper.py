@@ -94,7 +94,7 @@ class Keeper:
         """Have the node ask the publishers for what was missed since the last message in the store."""
         for last in self._store.lasts(self._clock_ns() - int(LASTS_S * 1e9), MAX_LASTS):
             if self._is_ours(last.topic) and last.number <= MAX_NUMBER:
-                self._node.expect(last.topic, last.publisher, last.number)
+                self._node.expect(last.topic, last.publisher, last.number, ask=True)
 
     def _take(self, message: Message) -> None:
         """In the I/O thread."""

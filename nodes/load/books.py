@@ -4,8 +4,8 @@ A subscriber keeps `Books` by number: every message and every reported loss of a
 after the one before. `judge` compares them with what the publishers have counted.
 
     due        published on topics that the subscriber's filters match
-    delivered  handed to the callback, once and in order
-    lost       reported by `on_gap`
+    delivered  handed to the callback, once and in order; some of it was lost on the way, and repaired
+    lost       reported by `on_gap`: lost for good
     over_end   still on its way when the test stopped waiting: only where messages were still arriving
     missing    due, and none of these three. The books do not balance.
     surplus    delivered or reported lost, but never published. The books do not balance.

@@ -12,8 +12,19 @@ from nodes.load.schedule import Spec
 UNSENT_SHARE = 0.005
 """A rate did not hold when a larger share was not sent in time: the latency of what was not sent is unknown."""
 
-ROUND_COLUMNS = ("rate/s", "sent", "delivered", "delivered/s", "lost", "p50 ms", "p90", "p99", "p99.9", "max", "unsent")
-BOOKS_COLUMNS = ("subscriber", "due", "delivered", "lost", "over the end", "missing", "surplus", "wrong")
+LATENCIES = ("p50 ms", "p90", "p99", "p99.9", "max")
+ROUND_COLUMNS = ("rate/s", "sent", "delivered", "delivered/s", "repaired", "lost", *LATENCIES, "unsent")
+BOOKS_COLUMNS = (
+    "subscriber",
+    "due",
+    "delivered",
+    "of it repaired",
+    "lost",
+    "over the end",
+    "missing",
+    "surplus",
+    "wrong",
+)
 """What does not balance comes last."""
 OVER_COLUMNS = ("subscriber", "over-delivered by filter", "messages")
 
@@ -36,7 +47,8 @@ class Round:
     refused:         not accepted by the proxy
     elapsed_s:       of the measured part
     delivered:       in the measured part, to all subscribers together; so is delivered_per_s
-    lost:            reported lost since the round before
+    lost:            reported lost since the round before: for good
+    repaired:        lost on the way since the round before, and delivered all the same; by subscriber
     quantiles_ms:    p50 … p99.9 and max, from the intended send time; empty when nothing arrived
     lines:           the books of the whole run so far
     curve_ms:        points (percentile, latency), see `latency.curve_ms`
@@ -54,6 +66,7 @@ class Round:
     lines: tuple[Line, ...]
     over: tuple[Over, ...]
     curve_ms: tuple[tuple[float, float], ...]
+    repaired: tuple[int, ...] = ()
 
     @property
     def loss(self) -> float:
@@ -100,6 +113,8 @@ def _round(each: Round) -> dict[str, Any]:
     return {
         "rate": each.rate,
         **{key: getattr(each, key) for key in counts},
+        "repaired": sum(each.repaired),
+        "repaired_by_subscriber": list(each.repaired),
         "delivered_per_s": round(each.delivered_per_s, 1),
         "loss": each.loss,
         "latency_ms": each.quantiles_ms,
@@ -115,19 +130,26 @@ def round_rows(rounds: Sequence[Round]) -> list[tuple[str, ...]]:
     for each in rounds:
         latencies = [f"{value:.3g}" for value in each.quantiles_ms.values()] or ["-"] * 5
         rate = "max" if each.rate is None else f"{each.rate:,.0f}"
-        counts = (f"{each.sent:,}", f"{each.delivered:,}", f"{each.delivered_per_s:,.0f}", f"{each.lost:,}")
+        amounts = (each.sent, each.delivered, round(each.delivered_per_s), sum(each.repaired), each.lost)
+        counts = tuple(f"{amount:,}" for amount in amounts)
         rows.append((rate, *counts, *latencies, f"{each.unsent:,}"))
     return rows
 
 
-def books_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
-    """A row for each subscriber over all publishers, in the order of BOOKS_COLUMNS."""
+def books_rows(lines: Sequence[Line], repaired: Sequence[int]) -> list[tuple[str, ...]]:
+    """A row for each subscriber over all publishers, in the order of BOOKS_COLUMNS.
+
+    repaired: by subscriber, of the whole run
+    """
     rows: dict[int, list[int]] = {}
     for line in lines:
         values = (line.due, line.delivered, line.lost, line.over_end, line.missing, line.surplus, line.wrong)
         before = rows.get(line.subscriber, [0] * len(values))
         rows[line.subscriber] = [a + b for a, b in zip(before, values, strict=True)]
-    return [(str(name), *(f"{value:,}" for value in values)) for name, values in rows.items()]
+    return [
+        (str(name), *(f"{value:,}" for value in (*values[:2], repaired[name], *values[2:])))
+        for name, values in rows.items()
+    ]
 
 
 def over_rows(over: Sequence[Over]) -> list[tuple[str, ...]]:

@@ -49,6 +49,8 @@ class LoadRun:
         self._seen_refused = 0
         """Refused and lost messages of the rounds before: workers count from the beginning of the run."""
         self._seen_lost = 0
+        self._seen_repaired = [0] * spec.subscribers
+        """Repaired messages, by subscriber, of the rounds before."""
         self._published: dict[int, dict[str, int]] = {}
         """What the publishers have counted by the end of the last stretch, see `books.Published`."""
 
@@ -150,6 +152,8 @@ class LoadRun:
         lost, refused = sum(line.lost for line in lines), sum(each.said["finished"][3] for each in self.crew.publishers)
         lost_now, self._seen_lost = lost - self._seen_lost, lost
         refused_now, self._seen_refused = refused - self._seen_refused, refused
+        repaired = [int(each.stats["repaired"]) for each in found]
+        before, self._seen_repaired = self._seen_repaired, repaired
         window = sum(each.window for each in found)
         elapsed_s = (max([stretch.end_ns, *(each.last_ns for each in found)]) - stretch.warm_ns) / 1e9
         return Round(
@@ -165,6 +169,7 @@ class LoadRun:
             lines=tuple(lines),
             over=tuple(self._over(index, each) for index, each in enumerate(found)),
             curve_ms=tuple(curve_ms(whole)),
+            repaired=tuple(now - then for now, then in zip(repaired, before, strict=True)),
         )
 
     def _lines(self, found: list[Accounts]) -> list[Line]:

@@ -11,7 +11,7 @@ from fabric.protocol.views import Record, View
 
 # fmt: off
 COLUMNS = (
-    "PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "IN/s", "OUT/s", "RELAY/s", "GUEST/s",
+    "PROXY", "STATE", "BASE", "UP", "LINKS", "NODES", "SUBS", "RETAINED", "IN/s", "OUT/s", "RELAY/s", "GUEST/s",
     "REFUSED", "BUILD",
 )
 # fmt: on
@@ -124,6 +124,7 @@ def _row(view: View, payload: dict[str, Any], dead: bool) -> tuple[str, ...]:
         f"{linked}/{known}",
         f"{_number(payload, 'nodes'):.0f}",
         "/".join(f"{_number(payload, 'subscriptions', place):.0f}" for place in ("out", "link")),
+        f"{_number(payload, 'retained', 'now', 'topics'):.0f}",
         *(f"{_number(payload, 'rates', stream):,.0f}" for stream in ("in", "out", "relay", "guest")),
         f"{_sum(payload.get('refused')):.0f}",
         _word(payload.get("build")),

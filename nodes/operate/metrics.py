@@ -57,8 +57,12 @@ METRICS = (
     nodes                      nodes             nodes connected
     prefixes{place}            subscriptions     prefixes subscribed to, at its `out`, `link` and `guest`
     prefix_bytes{place}        prefix_bytes      bytes of the prefixes subscribed to, at its `out` and `guest`
+    queued_bytes               queued_bytes      bytes that wait for slow readers, about; what waits for several once
+    slow_readers_cut_total     slow_readers_cut  connections cut because their readers took too little
     refused_total{kind}        refused           parts refused
     mended_total               mended            prefixes subscribed again that a stray cancel had taken away
+    retained{what}             retained.now      retained values: `topics`, their `bytes`; `tombstones` of cleared ones
+    retained_total{what}       retained.since    what became of values: `kept`, over a bound, older than another, …
     open_files                 descriptors.used  open files
     max_files                  descriptors.limit open files at most
     enough_files               descriptors.enough open files beyond which it is not ready
@@ -89,7 +93,11 @@ METRICS = (
     refused_total{kind}        refused           parts that were not a message
     duplicates_total           duplicates        messages that came twice, and were dropped
     gaps_total                 gaps              losses reported
-    lost_total                 lost              messages lost, over all gaps
+    lost_total                 lost              messages lost for good, over all gaps
+    repaired_total             repaired          messages that were lost on the way, and came when they were asked for
+    asks_total                 asked             what it asked publishers for, because it was lost
+    answered_total             answered          parts that it sent again to one who had lost them
+    repeated_total             repeated          parts that it sent again to all, because several had lost them
     started_late_total         started_late      topics whose first message here was not their publisher's first
     evicted_total              evicted           last numbers dropped for lack of room: a loss there is not noticed
     failed_callbacks_total     failed_callbacks  callbacks of the program that raised
@@ -110,6 +118,7 @@ METRICS = (
     in_flight                  in_flight         requests that wait or are being done
     busy_total                 busy              requests refused as busy: too many in flight
     expired_total              expired           requests whose deadline passed before their turn
+    clock_offset_seconds       clock_offset_s    how far the clock of one that asks is off, of the one that differs most
     refused_total              refused           requests that were not well formed
     failed_total               failed            requests at which the frame node itself failed
     untold_total               untold            events that could not be published; heartbeats replace them

@@ -53,8 +53,11 @@ class FabricEnd:
         if send.topic.startswith(_SESSIONS):
             keys = {agent: engagement_of(self._key, self._session, agent) for agent in agents}
             headers = by_page(keys, send.topic, send.payload, time.time())
-        publish = self.host.node.publish_system if topic.startswith("$") else self.host.node.publish
-        publish(topic, send.payload, headers, timeout_s=0)
+        if topic.startswith("$"):
+            self.host.node.publish_system(topic, send.payload, headers, timeout_s=0)
+        else:
+            retain, expires_s = send.keep_s is not None, send.keep_s or None
+            self.host.node.publish(topic, send.payload, headers, timeout_s=0, retain=retain, expires_s=expires_s)
 
     def _hold(self, hold: Hold) -> None:
         ident = hold.subscription
@@ -62,6 +65,7 @@ class FabricEnd:
             hold.topic_filter,
             lambda message: self._handle(FabricSpoke(ident, message)),
             lambda ack: self._handle(FabricAcked(ident, ack)),
+            retained=hold.retained,
         )
 
     def release(self, subscription: int) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from fabric.errors import StateError, TransportError
 from fabric.node.coverage import Ack
 from fabric.node.node import Node
+from fabric.protocol.retained import kept_for
 from fabric.wire import Message
 from nodes.page.callbacks import Callbacks, call_safely
 from nodes.page.fabric_end import FabricEnd
@@ -140,10 +141,14 @@ class HostedPage:
 
     # ── the API ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def subscribe(self, topic: str, msg_fun: MessageFun, ack_fun: AckFun | None = None) -> int:
+    def subscribe(
+        self, topic: str, msg_fun: MessageFun, ack_fun: AckFun | None = None, *, retained: bool = False
+    ) -> int:
         """Subscribe to a topic filter, and return the subscription's id.
 
-        msg_fun:  called with each Message; `headers["retained"]` is set for a state that a late subscriber is told
+        msg_fun:  called with each Message; `headers["retained"]` is set for what was there before. Of this page and its
+                  session these are states, and values that the page retains; they come in any case, before the ack
+        retained: so do the values that are retained in the fabric, see `Node.subscribe`
         ack_fun:  called once with an Ack, also of a failure: for `~/…` at once, for others when the mesh has answered
         errors:   InvalidFilter; ScopeError; HighWaterMarkReached when too much waits for the fabric
         """
@@ -151,7 +156,7 @@ class HostedPage:
 
         def decide(now: float) -> list[Effect]:
             nonlocal ident
-            ident, effects = self._core.subscribe(topic, msg_fun, now)
+            ident, effects = self._core.subscribe(topic, msg_fun, now, retained=retained)
             if ack_fun is not None:
                 self._ack_funs[ident] = ack_fun
             return effects
@@ -169,13 +174,16 @@ class HostedPage:
 
         self._do(decide)
 
-    def publish(self, topic: str, msg: Any) -> None:
+    def publish(self, topic: str, msg: Any, *, retain: bool = False, expires_s: float | None = None) -> None:
         """Publish: `~/…` to this page, `~pagesession/…` to this session, all else to the fabric.
 
+        retain:  keep it as the topic's last value, see `Node.publish`: of the first two in this page, for its own
+                 subscribers, as long as it lives
         errors:  InvalidTopic; ScopeError for what may not be published; LocalWireError for a payload that cannot be
                  sent; HighWaterMarkReached when too much waits for the fabric; NotAllowed for an answer to no request
         """
-        self._do(lambda now: self._core.publish(topic, msg, now))
+        keep_s = kept_for(retain, expires_s)
+        self._do(lambda now: self._core.publish(topic, msg, now, keep_s))
 
     def allow(self, epoch: int) -> None:
         """The visitor allows the request of this epoch, see ASKED; nothing if it is over."""

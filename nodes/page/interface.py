@@ -68,10 +68,11 @@ class Acked:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Subscribe at the fabric, for the page's subscription of this id."""
+    """Subscribe at the fabric, for the page's subscription of this id. retained: also to what is retained there"""
 
     subscription: int
     topic_filter: str
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,13 @@ class Send:
     """Publish on the fabric; `~pagesession/…` as this session's.
 
     at_once:  now or never, with an error to the caller; else FabricWasFull follows when the fabric takes nothing
+    keep_s:   retain it for so long, 0: for good; None: do not
     """
 
     topic: str
     payload: Any
     at_once: bool = False
+    keep_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ from nodes.page.interface import (
     SessionSpoke,
     VisitorAsked,
 )
+from nodes.page.kept_values import KeptValues
 from nodes.page.page_chat import Kept, PageChat
 from nodes.rules import topics
 from nodes.rules.fields import EPOCH
@@ -86,6 +87,8 @@ class PageCore:
         """Changed as the chat begins and ends, and by what is said in it."""
         self._broker: Broker[MessageFun] = Broker()
         """All subscriptions of the page, of whatever scope."""
+        self._kept = KeptValues()
+        """What the page's program retains; `publish` alone changes it."""
         self._waiting: list[Beyond] = []
         """What waits for the fabric, the oldest first: at most MAX_WAITING, and what the fabric gave back."""
         self._again_s = 0.0
@@ -131,28 +134,32 @@ class PageCore:
 
     # ── the page's calls ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def subscribe(self, topic_filter: str, handler: MessageFun, now: float) -> tuple[int, list[Effect]]:
-        """Add a subscription; what is retained and matches comes at once.
+    def subscribe(
+        self, topic_filter: str, handler: MessageFun, now: float, *, retained: bool = False
+    ) -> tuple[int, list[Effect]]:
+        """Add a subscription; what is retained in the page and matches comes at once, before the ack.
 
+        retained: what is retained in the fabric as well
         errors: InvalidFilter, ScopeError, HighWaterMarkReached; then nothing has happened
         """
         kind = scope(topic_filter)
         ident = self._broker.subscribe(topic_filter, handler)
         if kind not in ("local", "pagesession"):
             try:
-                return ident, self._beyond(Hold(ident, topic_filter))
+                return ident, self._beyond(Hold(ident, topic_filter, retained))
             except HighWaterMarkReached:
                 self._broker.unsubscribe(ident)
                 raise
-        effects: list[Effect] = []
+        one = (self._broker.get(ident),)
+        states = [event for event in self.frame.retained() if matches(topic_filter, event.topic)]
+        values = [*states, *self._kept.matching(topic_filter, now)]
+        effects: list[Effect] = [Deliver(one, topic, payload, retained=True) for topic, payload in values]
         ack = LOCAL_ACK if kind == "local" else self._session_ack
         if ack is None:
             self._unacked.append((ident, now))
         else:
             effects.append(Acked(ident, ack))
-        one = (self._broker.get(ident),)
-        retained = [event for event in self.frame.retained() if matches(topic_filter, event.topic)]
-        return ident, [*effects, *(Deliver(one, topic, payload, retained=True) for topic, payload in retained)]
+        return ident, effects
 
     def unsubscribe(self, subscription: int) -> list[Effect]:
         """End a subscription. KeyError when no subscription has it."""
@@ -166,9 +173,11 @@ class PageCore:
             return []
         return [Release(subscription)]
 
-    def publish(self, topic: str, payload: Any, now: float) -> list[Effect]:
+    def publish(self, topic: str, payload: Any, now: float, keep_s: int | None = None) -> list[Effect]:
         """Publish.
 
+        keep_s: retain it for so long, 0: for good; None: do not. In the page, for who subscribes there; other topics in
+                the fabric
         errors: InvalidTopic, ScopeError, LocalWireError, HighWaterMarkReached, NotAllowed for an answer to no request;
                 then nothing has happened
         """
@@ -177,13 +186,14 @@ class PageCore:
         if kind == "system":
             raise ScopeError(f"{topic!r}: expected another level first; topics that begin with $ belong to the fabric")
         if kind == "local":
+            self._keep(topic, payload, keep_s, now)
             return self._deliver(topic, payload)
         if topic in topics.DECIDED:
             right = "send_update" if topic == topics.UPDATE else "a topic of your own"
             raise ScopeError(f"{topic!r}: expected {right}; the frame tells this one, and nobody publishes it")
         encode(topic, 0, 1, 0, payload)  # what cannot be sent is refused now, also when it would have to wait
         if kind == "":
-            return self._beyond(Send(topic, payload))
+            return self._beyond(Send(topic, payload, keep_s=keep_s))
         if topic == topics.MESSAGE:
             said = self._say(payload, now)
             return [*self._deliver_own(topic, payload), *said]
@@ -191,7 +201,13 @@ class PageCore:
             over = self._of_chat(self.chat.ended(), now) if topic == topics.CHAT_STOPPED else []
             asked = self._to_frame(_visitor_asked(topic, payload), now)
             return [*self._deliver_own(topic, payload), *over, *asked]
-        return [*self._beyond(Send(topic, payload)), *self._deliver_own(topic, payload)]
+        sent = self._beyond(Send(topic, payload))
+        self._keep(topic, payload, keep_s, now)
+        return [*sent, *self._deliver_own(topic, payload)]
+
+    def _keep(self, topic: str, payload: Any, keep_s: int | None, now: float) -> None:
+        if keep_s is not None:
+            self._kept.keep(topic, payload, keep_s, now)
 
     def send_update(
         self, event: Any, snapshot: bool, epoch: int | None = None, number: int | None = None

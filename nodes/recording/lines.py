@@ -67,7 +67,7 @@ class Loss(NamedTuple):
 
 def loss_of(gap: Gap) -> Loss:
     """Return a gap that a node has told as a loss."""
-    return Loss(gap.topic, gap.publisher, gap.first, gap.last, gap.lost)
+    return Loss(gap.topic, gap.publisher, gap.first, gap.last, gap.lost, gap.reason)
 
 
 class End(NamedTuple):

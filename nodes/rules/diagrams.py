@@ -8,7 +8,7 @@ from __future__ import annotations
 from inspect import getdoc
 from types import ModuleType
 
-from fabric.node import connection, handover, uplink
+from fabric.node import connection, handover, repair, uplink
 from nodes.rules import agent_lease, chat, cobrowse, frame_loading, visibility
 from nodes.rules.machine import Machine
 
@@ -27,6 +27,11 @@ FABRIC = (
     (
         Machine("uplink of a node", "closed", uplink.TRANSITIONS),
         "A node's way to its proxy's ingress. Publishers go on while it is open; what is kept is sent again before.",
+    ),
+    (
+        Machine("repair of a stream", "noticed", repair.TRANSITIONS),
+        "What a subscriber does where a publisher's messages on a topic have a hole: it asks, "
+        "and what does not come in time it tells as lost.",
     ),
 )
 """Those of the fabric, which knows no `Machine`, and what they are."""

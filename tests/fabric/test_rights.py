@@ -216,6 +216,14 @@ def test_who_is_granted_a_prefix_gets_nothing_that_it_may_not_read(allowed: str,
         ("$ack/00c0ffee0123-1/m", False),
         ("$ack/deadbeef0123/w", False),
         ("$ack/deadbeef0123/q", False),
+        ("$ack/deadbeef0123/p", True),
+        ("$ack/dead/beef/p", False),
+        ("$repair/deadbeef00000001/00c0ffee01/price/1", True),
+        ("$repair/deadbeef00000001/00c0ffee01/price/internal", False),
+        ("$repair/deadbeef00000001/00c0ffee01/orders/1", False),
+        ("$repair/deadbeef00000001/deadbeef01/price/1", False),
+        ("$repair/deadbeef00000001/00c0ffee01", False),
+        ("$repair", False),
         ("$inbox/deadbeef0123/replies", True),
         ("$inbox/deadbeef0123/requests/stock", True),
         ("$inbox/deadbeef0123/requests/other", False),
@@ -232,8 +240,22 @@ def test_who_is_granted_a_prefix_gets_nothing_that_it_may_not_read(allowed: str,
     ],
 )
 def test_what_may_be_published(topic: str, allowed: bool) -> None:
-    who = bob(publish=["orders/#"], request=["stock"], serve=["shop"], deny_publish=["orders/internal/#"])
+    who = bob(
+        publish=["orders/#"],
+        request=["stock"],
+        serve=["shop"],
+        deny_publish=["orders/internal/#"],
+        subscribe=["price/#"],
+        deny_subscribe=["price/internal/#"],
+    )
     assert (who.why_not_publish(topic) is None) == allowed
+
+
+def test_who_may_hear_everything_may_not_ask_for_what_has_a_sign() -> None:
+    who = bob(subscribe=["#"])
+    assert who.may_publish(b"$repair/deadbeef00000001/00c0ffee01/a/b")
+    assert not who.may_publish(b"$repair/deadbeef00000001/00c0ffee01/$inbox/x")
+    assert who.granted(b"$repair/00c0ffee00000001/") and not who.granted(b"$repair/deadbeef00000001/")
 
 
 def test_a_denied_service_is_denied_though_any_is_allowed() -> None:

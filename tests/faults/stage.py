@@ -257,9 +257,12 @@ class Stage:
             for of, told in accepted.items():
                 found = worker.ask("settle", "settled", of=of, accepted=told["accepted"])
                 assert not found["wrong"], f"{worker.name} of {of}: {found['wrong']}"
-                books[f"{worker.name} of {of}"] = {key: found[key] for key in ("delivered", "lost")}
-        uncertain = {worker.name: worker.ask("status", "status")["uncertain"] for worker in self.workers}
+                books[f"{worker.name} of {of}"] = {key: found[key] for key in ("delivered", "lost", "reasons")}
+        states = {worker.name: worker.ask("status", "status") for worker in self.workers}
+        uncertain = {name: state["uncertain"] for name, state in states.items()}
         assert not any(uncertain.values()), uncertain
+        books["all"] = {key: sum(each[key] for each in books.values()) for key in ("delivered", "lost")}
+        books["all"]["repaired"] = sum(state["repaired"] for state in states.values())
         return books
 
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from fabric import Node, NodeState
 from tests.faults.ledger import Books, Steady
 from tests.support.processes import Process, ProxyProcess, free_base
@@ -66,9 +68,13 @@ def test_a_node_with_two_addresses_moves_to_the_second(proxies: Proxies) -> None
         until(lambda: "p1" not in node.stats()["covered"], "the dead proxy is not called covered")
 
 
-def test_what_a_subscriber_at_the_dead_proxy_missed_is_reported(proxies: Proxies, started: list[Process]) -> None:
+@pytest.mark.parametrize("repair_timeout_s", [0.0, 5.0])
+def test_what_a_subscriber_at_the_dead_proxy_missed_is_repaired_or_reported(
+    proxies: Proxies, started: list[Process], repair_timeout_s: float
+) -> None:
     home, away = proxies(2)
-    with Node(home.base, name="there") as node, Node(away.base, name="publisher") as publisher:
+    there = Node(home.base, name="there", repair_timeout_s=repair_timeout_s)
+    with there as node, Node(away.base, name="publisher") as publisher:
         books = Books(node)
         with Steady(publisher, rate=500) as steady:
             until(lambda: books.total_delivered > 50, "messages arrive")
@@ -79,8 +85,9 @@ def test_what_a_subscriber_at_the_dead_proxy_missed_is_reported(proxies: Proxies
             before = books.total_delivered
             until(lambda: books.total_delivered > before + 50, "messages arrive again")
         books.settle(steady.accepted)
-        assert books.total_lost > 0, "the proxy was away for more than a second"
-        assert steady.refused == []
+        missed = node.stats()["repaired"] if repair_timeout_s else books.total_lost
+        assert missed > 0, "the proxy was away for more than a second"
+        assert books.total_lost == (0 if repair_timeout_s else missed) and steady.refused == []
 
 
 def test_a_publisher_at_the_dead_proxy_waits_for_it(proxies: Proxies, started: list[Process]) -> None:

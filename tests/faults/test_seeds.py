@@ -6,6 +6,7 @@ FABRIC_SEEDS:   how many seeds (20), 1, 2, …
 FABRIC_SEED:    this one only; what failed is repeated by it
 FABRIC_FAULT_TIMES: cuts and all else last so many times longer (1), within a schedule that is longer by as much; there
                 are more of them, too, by the root of it
+FABRIC_REPAIR_TIMEOUT: `repair_timeout_s` of the workers (1); 0 shows what is lost where nothing is repaired
 """
 
 from __future__ import annotations

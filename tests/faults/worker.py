@@ -10,7 +10,7 @@ stdin, events lines of JSON on stdout:
     {"do": "prove", "id": "1"}                          proving, acked: what comes on `proof/1/#` is kept from now on
     {"do": "say", "topic": "proof/1/w2"}                said: published once
     {"do": "proofs", "id": "1"}                         proofs: topics that came
-    {"do": "status"}                                    status: state, covered, missing, uncertain
+    {"do": "status"}                                    status: state, covered, missing, uncertain, repaired
     {"do": "counts"}                                    counts: messages delivered, of each publisher
     {"do": "finish"}                                    finished: publishes no more; the last number of each topic
     {"do": "settle", "of": "w1", "accepted": {…}}       settled: delivered, lost, and what is wrong with the books
@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +33,8 @@ from tests.support.processes import Process
 from tests.support.waiting import until
 
 HWM_MSGS = 300
+REPAIR_TIMEOUT_S = float(os.environ.get("FABRIC_REPAIR_TIMEOUT", "1"))
+"""0: nothing is repaired."""
 PAYLOAD = "x" * 1_000
 PATIENCE_S = 60.0
 
@@ -91,7 +95,7 @@ class Worker:
 
     def status(self, event: str = "status") -> None:
         stats = self._node.stats()
-        told = {key: stats[key] for key in ("covered", "missing", "uncertain")}
+        told = {key: stats[key] for key in ("covered", "missing", "uncertain", "repaired")}
         tell(event, state=self._node.state.state, base=self._node.state.base, **told)
 
     def counts(self) -> None:
@@ -108,7 +112,11 @@ class Worker:
             books.settle(accepted, PATIENCE_S)
         except AssertionError as error:
             wrong = str(error) or "delivered and reported lost do not add up to what was accepted"
-        tell("settled", of=of, delivered=books.total_delivered, lost=books.total_lost, wrong=wrong)
+        reasons = Counter[str]()
+        for gap in books.gaps:
+            reasons[gap.reason or "not repaired"] += gap.lost
+        told = {"delivered": books.total_delivered, "lost": books.total_lost, "reasons": reasons}
+        tell("settled", of=of, wrong=wrong, **told)
 
 
 class WorkerProcess(Process):
@@ -132,7 +140,14 @@ def tell(event: str, **data: Any) -> None:
 
 
 def main(name: str, *bases: str) -> None:
-    with Node(bases, name=name, hwm_msgs=HWM_MSGS, send_timeout_s=PATIENCE_S, connect_timeout_s=PATIENCE_S) as node:
+    with Node(
+        bases,
+        name=name,
+        hwm_msgs=HWM_MSGS,
+        send_timeout_s=PATIENCE_S,
+        connect_timeout_s=PATIENCE_S,
+        repair_timeout_s=REPAIR_TIMEOUT_S,
+    ) as node:
         worker = Worker(node, name)
         tell("ready")
         for line in sys.stdin:

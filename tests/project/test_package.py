@@ -149,7 +149,9 @@ def test_the_source_archive_holds_the_two_packages_and_what_builds_them(built: P
     with tarfile.open(archive) as files:
         names = {member.name.partition("/")[2] for member in files.getmembers() if member.isfile()}
     told = {name for name in names if ".egg-info/" in name}
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "fabric/core").glob("*.p[xy][xd]")}
+    sources = {
+        str(path.relative_to(ROOT)) for end in ("pyx", "pxd", "hpp") for path in (ROOT / "fabric/core").glob(f"*.{end}")
+    }
     assert names - told == packaged | sources | {*SOURCES, "PKG-INFO", "setup.cfg"}
     assert archive.stat().st_size < 2_000_000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from benchmarks import lab
 from benchmarks.peers import aims, report
 from benchmarks.peers.clients import PEERS, RIVALS, ROWS, VARIANTS, in_turn, with_variants
 from benchmarks.peers.costs import Cost, Costs
+from benchmarks.peers.cut import way
 from benchmarks.peers.fan import (
     ALL,
     FAN_OUT,
@@ -30,6 +32,7 @@ from benchmarks.peers.fan import (
     Fan,
 )
 from benchmarks.peers.figures import Results, Work
+from benchmarks.peers.repair import Caught, caught
 from benchmarks.peers.words import COLOURS, NAMES, number, times
 from fabric.topics import matches
 from tests.support.processes import ROOT, environment
@@ -241,3 +244,41 @@ def test_unknown_peers_and_works() -> None:
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
         assert done.returncode == 2 and "'nothing' is not known; there are " in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_cut_is_judged_by_when_all_that_was_missed_had_come() -> None:
+    """Published one each ms; cut from 3 to 6, healed at 6 ms: 3 to 5 come at 9, twice and out of order, 7 never."""
+    arrived = [(0, 0), (1, 1), (2, 2), (6, 7), (4, 8), (3, 9), (5, 9), (5, 10)]
+    found = caught([(number, at * 1_000_000) for number, at in arrived], 6_000_000, lambda k: k * 1_000_000, 8)
+    assert found == Caught(took_ms=3.0, missed=3, lost=1, disordered=4)
+    assert caught([(0, 0)], 5, lambda k: 0, 1) == Caught(0.0, 0, 0, 0), "nothing was missed"
+
+
+def test_a_way_that_is_cut_and_healed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, way(f"tcp://127.0.0.1:{server.getsockname()[1]}", 1) as cut:
+        host, _, port = cut.address.removeprefix("tcp://").partition(":")
+
+        def connect() -> tuple[socket.socket, socket.socket]:
+            ours = socket.create_connection((host, int(port)), timeout=20)
+            theirs, _ = server.accept()
+            theirs.settimeout(20)
+            theirs.sendall(b"hello")
+            assert ours.recv(5) == b"hello"
+            return ours, theirs
+
+        ours, theirs = connect()
+        with ours, theirs:
+            cut.cut()
+            assert has_ended(ours) and has_ended(theirs)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=20)
+        assert cut.heal() <= time.monotonic_ns()
+        for each in connect():
+            each.close()
+
+
+def has_ended(end: socket.socket) -> bool:
+    try:
+        return end.recv(1) == b""
+    except ConnectionResetError:
+        return True

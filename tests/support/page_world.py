@@ -107,7 +107,7 @@ class World:
                 case StopAcknowledged(number):
                     self.acknowledged.append(number)
 
-    def subscribe(self, topic_filter: str, into: list[Any] | None = None) -> int:
+    def subscribe(self, topic_filter: str, into: list[Any] | None = None, *, retained: bool = False) -> int:
         def handler(message: Message) -> None:
             if into is None:
                 self.told.append((message.topic, message.payload))
@@ -115,7 +115,7 @@ class World:
             else:
                 into.append(message)
 
-        ident, effects = self.core.subscribe(topic_filter, handler, self.now)
+        ident, effects = self.core.subscribe(topic_filter, handler, self.now, retained=retained)
         self.perform(effects)
         return ident
 
@@ -161,8 +161,8 @@ class World:
     def count(self, available: dict[str, Any]) -> None:
         self.handle(ButtonsCounted(available))
 
-    def publish(self, topic: str, payload: Any = None) -> None:
-        self.perform(self.core.publish(topic, payload, self.now))
+    def publish(self, topic: str, payload: Any = None, keep_s: int | None = None) -> None:
+        self.perform(self.core.publish(topic, payload, self.now, keep_s))
 
     def stop(self) -> int:
         self.stops += 1

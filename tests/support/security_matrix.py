@@ -52,7 +52,7 @@ AWAY, THROUGH, HEARS, NOTHING = "turned away", "**through**", "**hears it**", "n
 class Say(NamedTuple):
     """Something to publish.
 
-    topic: with {me}, {other} and {proxy} for tags and the proxy's incarnation
+    topic: with {me}, {other}, {operator} and {proxy} for tags and the proxy's incarnation
     as_other: under another's publisher id
     """
 
@@ -85,6 +85,10 @@ SAYINGS = (
     Say("sends back its own watermark", "$ack/{me}0/w"),
     Say("sends back another's watermark", "$ack/{other}0/w"),
     Say("tells another its rights", "$ack/{other}0/r"),
+    Say("asks a publisher for what it lost of `orders/1`", "$repair/{other}00000000/{me}0/orders/1"),
+    Say("asks a publisher for what it lost of `secret/1`", "$repair/{other}00000000/{me}0/secret/1"),
+    Say("asks a publisher for what another lost", "$repair/{other}00000000/{other}0/orders/1"),
+    Say("sends another what that lost", "$ack/{other}0/p"),
     Say("asks a proxy", "$ack/{proxy}/q"),
     Say("asks all nodes of a proxy", "$fabric/proxy/p1/ask"),
     Say("announces a proxy", "$fabric/proxy/p1"),
@@ -105,6 +109,12 @@ HEARINGS = (
     Hear("subscribes to another's inbox", "$inbox/{other}0", "operator", "$inbox/{other}0/replies"),
     Hear("subscribes to all inboxes", "$inbox/", "operator", "$inbox/{other}0/replies"),
     Hear("subscribes to another's watermarks", "$ack/{other}0", "frame", "$ack/{other}0/w"),
+    Hear(
+        "subscribes to what another is asked for",
+        "$repair/{other}",
+        "operator",
+        "$repair/{other}00000000/{operator}0/orders/1",
+    ),
     Hear("subscribes to another's page", "~pagesession/{other}0/", "frame", "~pagesession/{other}0/s/form"),
     Hear("subscribes to what gateways say", "$site_connect/", "frame", "$site_connect/gateways"),
     Hear("subscribes to the audit", "$fabric/audit/", "", "$fabric/audit/p1/publish_denied"),
@@ -192,6 +202,7 @@ class World:
     def fill(self, text: str, me: str) -> str:
         other = OTHER if me != OTHER else "operator"
         tags = {"me": self.folder.tag(me) if me else "00000000", "other": self.folder.tag(other)}
+        tags["operator"] = self.folder.tag("operator")
         return text.format(**tags, proxy=self.proxy.ready_line()["name"])
 
     def part(self, topic: str, who: str, word: str) -> bytes:

@@ -19,10 +19,13 @@ PEERS = ("raw", "fabric", "nats", "mosquitto", "redis", "zenoh")
 RIVALS = tuple(peer for peer in PEERS if peer not in ("raw", "fabric"))
 CLOSED = {"fabric_keys": "fabric", "nats_tls": "nats", "mosquitto_tls": "mosquitto"}
 """Rows of servers that let nobody in without a key or a certificate, see `closed`."""
-VARIANTS = {"libzmq": "raw", "async": "fabric", "three": "fabric", **CLOSED}
+KEEPING = {"unrepaired": "fabric", "zenoh_advanced": "zenoh", "jetstream": "nats", "jetstream_file": "nats"}
+"""Rows with and without what gives back what was missed, see `repair`."""
+KEEPING_RIVALS = tuple(row for row, peer in KEEPING.items() if peer != "fabric")
+VARIANTS = {"libzmq": "raw", "async": "fabric", "three": "fabric", "keeper": "fabric", **CLOSED, **KEEPING}
 """Rows that a few works have besides, each with the peer that it goes with."""
-ROWS = ("libzmq", "raw", "fabric", "fabric_keys", "async", "three", "nats", "nats_tls", "mosquitto", "mosquitto_tls",
-        "redis", "zenoh")  # fmt: skip
+ROWS = ("libzmq", "raw", "fabric", "fabric_keys", "unrepaired", "keeper", "async", "three", "nats", "nats_tls",
+        "jetstream", "jetstream_file", "mosquitto", "mosquitto_tls", "redis", "zenoh", "zenoh_advanced")  # fmt: skip
 """The order of rows in tables and of bars in plots."""
 _CLASSES = {
     "raw": "benchmarks.peers.clients.raw:Raw",
@@ -31,6 +34,11 @@ _CLASSES = {
     "async": "benchmarks.peers.clients.fabric_async:FabricAsync",
     "three": "benchmarks.peers.clients.fabric_node:Fabric",
     "fabric_keys": "benchmarks.peers.clients.fabric_node:FabricKeys",
+    "keeper": "benchmarks.peers.clients.fabric_node:Kept",
+    "unrepaired": "benchmarks.peers.clients.fabric_node:Unrepaired",
+    "jetstream": "benchmarks.peers.clients.jetstream:JetStream",
+    "jetstream_file": "benchmarks.peers.clients.jetstream:JetStreamFile",
+    "zenoh_advanced": "benchmarks.peers.clients.zenoh_client:ZenohAdvanced",
     "nats_tls": "benchmarks.peers.clients.nats_client:NatsTls",
     "mosquitto_tls": "benchmarks.peers.clients.mosquitto:MosquittoTls",
     "nats": "benchmarks.peers.clients.nats_client:Nats",
@@ -39,6 +47,8 @@ _CLASSES = {
     "zenoh": "benchmarks.peers.clients.zenoh_client:Zenoh",
 }
 TIMEOUT_S = 30.0
+KEPT = "keep/+/value"
+"""The filter of what `keeping` publishes."""
 
 
 class Client(ABC):
@@ -84,6 +94,14 @@ class Client(ABC):
     def flush(self) -> None:
         """Return when what was published has left this process, or, if the peer can tell, has reached the server."""
 
+    def wait_kept(self) -> None:
+        """Return when everything that was published can be read from a store."""
+        raise NotImplementedError
+
+    def read_back(self, topic_filter: str) -> int:
+        """Read everything that a store has; return how many messages that was."""
+        raise NotImplementedError
+
     @abstractmethod
     def close(self) -> None: ...
 
@@ -91,6 +109,11 @@ class Client(ABC):
 def with_variants(peers: Sequence[str], variants: Sequence[str]) -> list[str]:
     """Return the rows of a work: `peers`, and those of `variants` whose peer takes part."""
     return [row for row in ROWS if row in peers or (row in variants and VARIANTS[row] in peers)]
+
+
+def peer_of(row: str) -> str:
+    """Return the peer that a row goes with."""
+    return VARIANTS.get(row, row)
 
 
 def in_turn(things: Sequence[T], count: int) -> Iterator[T]:

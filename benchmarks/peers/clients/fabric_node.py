@@ -15,6 +15,7 @@ from benchmarks.peers.clients import TIMEOUT_S, Client, in_turn
 from fabric import Node
 
 AT_ONCE_MSGS = 500
+KEPT_S = 120.0
 
 
 class Fabric(Client):
@@ -54,6 +55,33 @@ class Fabric(Client):
 
     def close(self) -> None:
         self._node.close(TIMEOUT_S)
+
+
+class Unrepaired(Fabric):
+    """Nothing of what was sent is kept to be asked for, and what was missed is told and not asked for."""
+
+    def _shows(self) -> dict[str, Any]:
+        return {"repair_timeout_s": 0, "repair_bytes": 0}
+
+
+class Kept(Fabric):
+    """With a keeper beside it, which is asked."""
+
+    def wait_kept(self) -> None:
+        """What is published last is written last."""
+        last = "keep/last"
+        number = self._node.publish(last, None)
+        end = time.monotonic() + KEPT_S
+        while number not in [message.number for message in self._history(last, since=1)]:
+            if time.monotonic() > end:
+                raise RuntimeError(f"not kept within {KEPT_S:g} s")
+
+    def read_back(self, topic_filter: str) -> int:
+        return sum(1 for _ in self._history(topic_filter))
+
+    def _history(self, topic_filter: str, **more: Any) -> Any:
+        node: Any = self._node
+        return node.history(topic_filter, **more)
 
 
 class FabricKeys(Fabric):

@@ -40,11 +40,10 @@ class Nats(Client):
             nats.connect(
                 address,
                 connect_timeout=30,
-                max_reconnect_attempts=0,
                 flush_timeout=30,
                 pending_size=64 * 1024 * 1024,
                 skip_subject_validation=True,
-                **self._shows(),
+                **{"max_reconnect_attempts": 0, **self._shows()},
             )
         )
 

@@ -5,6 +5,9 @@
 Shared memory, which zenoh takes by default where both ends are on one machine, is off, for all peers speak TCP here:
 with it, 64 KiB went about six times as fast, and a router took no more than 350 clients.
 
+`ZenohAdvanced` takes the publishers and subscribers of `zenoh.ext`: a publisher keeps its last samples, and says every
+100 ms, if there are new ones, which was the last; a subscriber asks for what it misses.
+
 A declaration has no ack: `wait_ready` returns at once, and who needs to know must see a message arrive.
 """
 
@@ -15,8 +18,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import zenoh
+from zenoh import ext
 
 from benchmarks.peers.clients import TIMEOUT_S, Client, in_turn
+
+RETRY_MS = 100
+"""Between two tries to connect, as those of ZeroMQ; by default a client waits for a second, then longer."""
+CACHED_SAMPLES = 20_000
+"""Of each topic; as many as the longest cut of this benchmark takes."""
+HEARTBEAT_S = 0.1
 
 
 def config(mode: str, **settings: Any) -> zenoh.Config:
@@ -41,7 +51,12 @@ class Zenoh(Client):
     def __init__(self, address: str, publishes: bool = False) -> None:
         patience_ms = int(TIMEOUT_S * 1000)  # by default a client tries once, and in a storm that fails
         self._session: Any = zenoh.open(
-            config("client", connect__endpoints=[f"tcp/{address}"], connect__timeout_ms=patience_ms)
+            config(
+                "client",
+                connect__endpoints=[f"tcp/{address}"],
+                connect__timeout_ms=patience_ms,
+                connect__retry={"period_init_ms": RETRY_MS, "period_max_ms": RETRY_MS, "period_increase_factor": 1},
+            )
         )
         self._subscribers: list[Any] = []
         self._puts: dict[str, Callable[[bytes], None]] = {}
@@ -71,3 +86,30 @@ class Zenoh(Client):
 
     def close(self) -> None:
         self._session.close()
+
+
+class ZenohAdvanced(Zenoh):
+    def subscribe(self, topic_filter: str, callback: Callable[[bytes], None]) -> None:
+        self._subscribers.append(
+            ext.declare_advanced_subscriber(
+                self._session,
+                key(topic_filter),
+                lambda sample: callback(sample.payload.to_bytes()),
+                recovery=ext.RecoveryConfig(periodic_queries=None, heartbeat=True),
+            )
+        )
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self.prepare([topic])
+        self._puts[topic](payload)
+
+    def prepare(self, topics: Sequence[str]) -> None:
+        for each in topics:
+            if each not in self._puts:
+                self._puts[each] = ext.declare_advanced_publisher(
+                    self._session,
+                    each,
+                    congestion_control=zenoh.CongestionControl.BLOCK,
+                    cache=ext.CacheConfig(max_samples=CACHED_SAMPLES),
+                    sample_miss_detection=ext.MissDetectionConfig(heartbeat=None, sporadic_heartbeat=HEARTBEAT_S),
+                ).put

@@ -120,7 +120,17 @@ TOKEN = "0123456789abcdef" * 2 + "-1"
 @pytest.mark.parametrize("token", ["x", "a" * 31, "a" * 32, TOKEN, "a" * 100])
 @pytest.mark.parametrize("nonce", [b"", b"n", b"12345678", b"\0" * 64])
 def test_a_nodes_marker_is_plain(rule: Any, token: str, nonce: bytes) -> None:
-    assert rule.read_plain_marker(encode_marker(token, nonce, None)) == (token.encode(), nonce)
+    assert rule.read_marker(encode_marker(token, nonce, None)) == (token.encode(), nonce, None, 0)
+
+
+@BOTH
+@pytest.mark.parametrize("wanted", [[], [b""], [b"a/", b"b\0"], [b"x"] * 15, [b"x"] * 16, [b"y" * 255, b"z" * 4096]])
+def test_a_nodes_marker_may_want_retained_values(rule: Any, wanted: list[bytes]) -> None:
+    part = encode_marker(TOKEN, b"nonce", None, wanted=wanted)
+    found = rule.read_marker(part)
+    assert found[:3] == (TOKEN.encode(), b"nonce", tuple(wanted))
+    narrowed = decode_marker(entry.with_wanted(part, found[3], [b"one/"]))
+    assert narrowed == (TOKEN, b"nonce", None, (), (b"one/",))
 
 
 @BOTH
@@ -132,6 +142,10 @@ def test_a_nodes_marker_is_plain(rule: Any, token: str, nonce: bytes) -> None:
         b"\x02\x95\x01\xa6marker",
         encode_marker(TOKEN, b"n", Record("p", "0", "tcp://127.0.0.1:1")),
         encode_marker(TOKEN, b"n", None, [b"a/"]),
+        encode_marker(TOKEN, b"n", None, [b"a/"], [b"b/"]),
+        encode_marker(TOKEN, b"n", None, wanted=[b"a/"]) + b"x",
+        encode_marker(TOKEN, b"n", None, wanted=[b"a/"])[:-1],
+        encode_marker(TOKEN, b"n", None, wanted=[b"a/"]).replace(b"\xc4\x02a", b"\xa2a"),
         encode_marker("ä", b"n", None),
         encode_marker("a b", b"n", None),
         encode_marker(TOKEN, b"n", None) + b"x",
@@ -141,7 +155,7 @@ def test_a_nodes_marker_is_plain(rule: Any, token: str, nonce: bytes) -> None:
     ],
 )
 def test_every_other_part_is_for_the_control_thread(rule: Any, part: bytes) -> None:
-    assert rule.read_plain_marker(part) is None
+    assert rule.read_marker(part) is None
 
 
 def spoil(part: bytes, at: int, to: int) -> bytes:
@@ -153,17 +167,25 @@ def spoil(part: bytes, at: int, to: int) -> bytes:
     st.binary(max_size=60)
     | st.builds(
         spoil,
-        st.sampled_from([encode_marker(TOKEN, b"12345678", None), encode_marker("ab", b"", None)]),
+        st.sampled_from(
+            [
+                encode_marker(TOKEN, b"12345678", None),
+                encode_marker("ab", b"", None),
+                encode_marker("ab", b"n", None, wanted=[b"a/", b"b" * 300]),
+                encode_marker("ab", b"n", None, wanted=[b"x"] * 20),
+            ]
+        ),
         st.integers(0, 100),
         st.integers(0, 255),
     )
 )
 def test_both_read_the_same_markers_and_what_they_read_is_one(part: bytes) -> None:
-    found = entry.read_plain_marker(part)
-    assert _switch.read_plain_marker(part) == found
+    found = entry.read_marker(part)
+    assert _switch.read_marker(part) == found
     if found is not None:
         marker = decode_marker(part)
-        assert (marker.token.encode(), marker.nonce, marker.sender, marker.claims) == (*found, None, ())
+        assert (marker.token.encode(), marker.nonce, marker.wanted) == found[:3]
+        assert marker.sender is None and marker.claims == ()
 
 
 def test_verdicts_on_short_topics_are_kept_and_long_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,13 @@ def refusal(request: pytest.FixtureRequest) -> Refusal:
         (DESK, b"desk", None),
         (DESK, b"desk/x", "not_allowed"),
         (NOBODY, b"orders/1", "not_allowed"),
+        (DESK, b"$repair/%016d/%b0/desk/1" % (1, tag_of(DESK).encode()), None),
+        (DESK, b"$repair/%016d/%b0/desk/x/1" % (1, tag_of(DESK).encode()), "not_allowed"),
+        (DESK, b"$repair/%016d/%b0/orders/1" % (1, tag_of(DESK).encode()), "not_allowed"),
+        (DESK, b"$repair/%016d/%b0/desk/1" % (1, tag_of(SHOP).encode()), "not_allowed"),
+        (DESK, b"$repair/%016d/%b" % (1, tag_of(DESK).encode()), "not_allowed"),
+        (SHOP, b"$repair/%016d/%b0/$inbox/1" % (1, tag_of(SHOP).encode()), "not_allowed"),
+        (SHOP, b"$ack/%b0/p" % tag_of(DESK).encode(), None),
     ],
 )
 def test_who_may_publish_what(refusal: Refusal, who: str, topic: bytes, kind: str | None) -> None:
@@ -118,7 +125,8 @@ def test_both_judge_arbitrary_parts_alike(
     gate = Gate(PERMISSIONS)
     verdicts = Verdicts(gate)
     topic, id_ = "/".join(levels).encode(), user(who, serial)
-    for each in (topic, b"$ack/%b9/w" % tag_of(SHOP).encode(), b"orders/1"):
+    asks = [b"$repair/%b/%b" % (some, topic) for some in (b"0/%b1" % tag_of(SHOP).encode(), b"0", b"", b"0/" + topic)]
+    for each in (topic, b"$ack/%b9/w" % tag_of(SHOP).encode(), b"orders/1", *asks):
         plain = gate.refusal(id_, each, body(id_of, head))
         assert verdicts.refusal(descriptor, id_, each, body(id_of, head)) == (
             plain if descriptor >= 0 else "not_allowed"

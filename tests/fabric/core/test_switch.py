@@ -13,19 +13,26 @@ import pytest
 import zmq
 
 from fabric import sockets
-from fabric.core import _switch, steering, switch
+from fabric.core import _retained, _switch, retained, steering, switch
 from fabric.core.gate import Gate, Grant
-from fabric.core.steering import MAX_AHEAD, Counts, Place
+from fabric.core.retained import address_of
+from fabric.core.steering import MAX_AHEAD, PART_BYTES, Counts, Place
 from fabric.identity.doorkeeper import Doorkeeper
-from fabric.protocol.markers import answer_topic, encode_marker
+from fabric.protocol.markers import answer_topic, decode_marker, encode_marker
 from fabric.protocol.views import Record
+from fabric.wire import decode
 from tests.support.keys import KeyFolder
+from tests.support.retained import retained_part
 from tests.support.waiting import until
 
 TOKEN = "0123-1"
 OWN, NEWS = b"$ack/me/", b"$fabric/proxy/"
 MAX_BODY = 1_000
 BUILDS = {"plain": switch.Switch, "compiled": _switch.Switch}
+TABLES = {"plain": retained.Table, "compiled": _retained.Table}
+
+
+zmq.Frame(b"weighed", copy=False, track=True)  # pyzmq begins a thread for these, once, and keeps it
 
 
 class Board:
@@ -34,7 +41,9 @@ class Board:
     keys: of a proxy with keys; what connects shows one of them, see `connected`
     """
 
-    def __init__(self, build: str, folder: Path, spin_us: int = 0, keys: KeyFolder | None = None) -> None:
+    def __init__(
+        self, build: str, folder: Path, spin_us: int = 0, keys: KeyFolder | None = None, pause_bytes: int = 0
+    ) -> None:
         self.folder = folder
         folder.mkdir()
         self.context = context = sockets.new_context()
@@ -56,6 +65,8 @@ class Board:
             max_body_bytes=MAX_BODY,
             spin_us=spin_us,
             gate=self.gate,
+            pause_bytes=pause_bytes,
+            retained=TABLES[build](1_000, 1 << 30),
         )
         self.result: list[int] = []
         self.thread = threading.Thread(target=lambda: self.result.append(self.switch.run()), daemon=True)
@@ -159,6 +170,53 @@ def make_ready(board: Board) -> None:
     for place, (head, tail) in HEADS.items():
         board.tell(steering.answer_with(place, head, tail))
     board.reports()
+
+
+def queue_at(board: Board, size: int, count: int) -> sockets.Socket:
+    """Have so many parts wait for a subscriber that reads nothing; return it."""
+    stalled = board.make(zmq.XSUB, "out")
+    stalled.rcvhwm = 1
+    stalled.connect(board.endpoint("out"))
+    before = board.counts().prefixes["out"]
+    stalled.send(b"\x01q/")
+    until(lambda: board.counts().prefixes["out"] > before, "it has subscribed")
+    for _ in range(count):
+        board.publisher.send(b"q/x\0" + bytes(size))
+    return stalled
+
+
+@pytest.mark.parametrize("size", [20, 900])
+def test_what_waits_for_a_reader_is_counted_in_bytes_until_it_is_let_go(board: Board, size: int) -> None:
+    count = 2_000_000 // (size + PART_BYTES)
+    until(lambda: board.counts().prefixes["out"] == 0 and board.counts().queued == 0, "nothing waits")
+    stalled = queue_at(board, size, count)
+    until(lambda: board.counts().parts["in"] == count, "all have come in")
+    assert 1_000_000 < board.counts().queued < 2_500_000, "2 MB, less what the system has taken"
+    stalled.close()
+    until(lambda: board.counts().queued < 100_000, "it is let go with its reader")
+
+
+def test_what_nobody_waits_for_is_not_counted(board: Board) -> None:
+    reader = board.subscriber("out", b"q/")
+    for _ in range(1_000):
+        board.publisher.send(b"q/x\0" + bytes(900))
+        board.publisher.send(b"other\0" + bytes(900))
+    for _ in range(1_000):
+        reader.recv()
+    until(lambda: board.counts().queued == 0, "all was let go")
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_while_too_much_waits_publishers_wait_and_commands_do_not(tmp_path: Path, build: str) -> None:
+    with contextlib.closing(Board(build, tmp_path / "board", pause_bytes=500_000)) as board:
+        stalled = queue_at(board, 900, 4_000)
+        until(lambda: board.counts().queued > 500_000, "it is full")
+        board.reports()
+        taken = board.counts().parts["in"]
+        board.reports()
+        assert board.counts().parts["in"] == taken < 4_000, "nothing more is read"
+        stalled.close()
+        until(lambda: board.counts().parts["in"] == 4_000, "publishers go on")
 
 
 def answer(place: Place) -> bytes:
@@ -325,6 +383,128 @@ def test_what_guests_subscribe_to_is_only_reported(board: Board) -> None:
     until(lambda: board.counts().prefixes["guest"] == 0, "it has gone")
     assert board.upstream() == []
     assert board.reports() == [b"\x05\x01a/", b"\x05\x00a/"]
+
+
+# --- retained values
+
+WANTING = encode_marker(TOKEN, b"nonce", None, wanted=[b"a/"])
+
+
+def batch(node: sockets.Socket) -> dict[str, Any]:
+    """The payload of the next part, which is a batch."""
+    message = decode(node.recv(), max_payload_bytes=1 << 24)
+    assert message.topic == f"$ack/{TOKEN}/t" and message.payload["nonce"] == b"nonce"
+    found: dict[str, Any] = message.payload
+    return found
+
+
+@pytest.mark.parametrize("door", ["out", "link"])
+def test_a_marker_that_wants_retained_values_is_answered_behind_them(board: Board, door: str) -> None:
+    make_ready(board)
+    board.link_up()
+    node = board.subscriber(door, b"$ack/", b"a/")
+    parts = [retained_part(topic, 1, 10, "x") for topic in ("a/1", "a/2", "b")]
+    for part in parts:
+        board.publisher.send(part)
+    assert [node.recv(), node.recv()] == parts[:2], "they are live as well"
+    node.send(WANTING)
+    told = batch(node)
+    assert (told["parts"], told["index"], told["last"]) == (parts[:2], 0, True)
+    assert node.recv() == answer(Place[door.upper()])
+    assert board.upstream()[2 if door == "out" else 0 :] == ([WANTING] if door == "out" else [])
+    assert board.counts().retained["values"] == 3 and board.counts().retained["tours"] == 0
+
+
+def test_where_nothing_matches_one_empty_batch_says_so(board: Board) -> None:
+    make_ready(board)
+    node = board.subscriber("out", b"$ack/")
+    for wanted in ([b"a/"], []):
+        node.send(encode_marker(TOKEN, b"nonce", None, wanted=wanted))
+        told = batch(node)
+        assert (told["parts"], told["last"]) == ([], True)
+        assert node.recv() == answer(Place.OUT)
+
+
+def test_a_large_answer_is_sent_in_slices_and_comes_last(board: Board) -> None:
+    make_ready(board)
+    node = board.subscriber("out", b"$ack/")
+    parts = [retained_part(f"a/{number:03}", 1, 10, b"x" * 900) for number in range(900)]
+    for part in parts:
+        board.publisher.send(part)
+    until(lambda: board.counts().retained["values"] == 900, "all are kept")
+    node.send(WANTING)
+    found: list[bytes] = []
+    for index in range(100):
+        told = batch(node)
+        assert told["index"] == index
+        found += told["parts"]
+        if told["last"]:
+            break
+    assert found == parts and index > 9
+    assert node.recv() == answer(Place.OUT)
+    board.reports()
+    assert board.counts().retained["batches"] == index + 1
+
+
+def test_what_is_not_kept_is_told_to_its_publisher(board: Board) -> None:
+    node = board.subscriber("out", b"$ack/")
+    for publisher, sent_ns in ((1, 10), (2, 9)):
+        board.publisher.send(retained_part("a", publisher, sent_ns, "x"))
+    told = decode(node.recv())
+    assert (told.topic, told.payload["why"]) == ("$ack/0000000000000002/k", "newer")
+
+
+def test_claims_go_to_the_other_proxies_and_theirs_to_nobody_else(board: Board) -> None:
+    link, node = board.subscriber("link", b"$fabric/retained\0"), board.subscriber("out", b"")
+    board.link_up()
+    board.publisher.send(retained_part("a", 1, 10, "x"))
+    claim = link.recv()
+    assert decode(claim).payload == [[b"a", 10, 1]]
+    node.recv()
+    board.peer.send(b"$fabric/retained\0garbage")
+    board.peer.send(claim.replace((10).to_bytes(8, "big"), (11).to_bytes(8, "big")))
+    board.peer.send(b"a\0live")
+    assert node.recv() == b"a\0live", "and nothing before it"
+    until(lambda: board.counts().retained["yielded"] == 1, "it has yielded")
+    assert board.counts().refused == {"failed": 1}
+    assert board.counts().retained["values"] == 0
+
+
+def test_another_proxy_is_told_all_claims_and_handed_all_values(board: Board) -> None:
+    address = address_of("0123")
+    link = board.subscriber("link", address)
+    parts = [retained_part(topic, 1, 10, "x") for topic in ("$site_connect/a", "a")]
+    for part in parts:
+        board.publisher.send(part)
+    until(lambda: board.counts().retained["values"] == 2, "both are kept")
+    board.tell(steering.claim_all(address))
+    assert decode(link.recv()).payload == [[b"$site_connect/a", 10, 1], [b"a", 10, 1]]
+    board.tell(steering.hand_over(address, address_of("back")))
+    told = link.recv()
+    assert decode(told).payload["parts"] == parts
+    board.publisher.send(retained_part("a", 1, 11, None))
+    board.link_up()
+    board.peer.send(told)
+    until(lambda: board.counts().retained["older"] == 1, "it was handed what it has")
+    assert board.counts().retained["repeated"] == 1
+    back = board.subscriber("link", address_of("back"))
+    board.peer.send(told)
+    confirmation = back.recv()
+    board.peer.send(confirmation)
+    until(lambda: board.counts().retained["confirmed"] == 1, "it hears that the other one has all")
+
+
+def test_what_runs_out_is_seen_to_when_it_is_told_to(board: Board) -> None:
+    board.publisher.send(retained_part("a", 1, 10, "x", expires_s=1))
+    until(lambda: board.counts().retained["values"] == 1, "it is kept")
+
+    def is_over() -> bool:
+        board.tell(steering.AGE)
+        board.reports()
+        return board.counts().retained["values"] == 0
+
+    until(is_over, "its time is over")
+    assert board.counts().retained["tombstones"] == 1
 
 
 # --- steering
@@ -639,6 +819,27 @@ def test_with_keys_other_proxies_are_known_so_that_they_can_be_cut(secured: Boar
     assert [(met.place, met.key) for met in secured.gate.connections().values()] == [(Place.LINK, keys.pairs["p1"][0])]
 
 
+def test_with_keys_retained_values_are_given_where_they_could_be_subscribed_to(secured: Board, keys: KeyFolder) -> None:
+    assert secured.gate is not None
+    make_ready(secured)
+    secured.link_up()
+    token = keys.tag("shop") + "-1"
+    node = secured.subscriber("out", f"$ack/{token}/".encode(), who="shop")
+    publisher = secured.connected(zmq.PUSH, "in", "shop")
+    for topic in ("orders/1", "secret/1"):
+        publisher.send(retained_part(topic, int(keys.tag("shop"), 16) << 32, 10, topic))
+    secured.publisher.send(retained_part("secret/2", int(keys.tag("op"), 16) << 32, 10, 0))
+    until(lambda: secured.counts().retained["values"] == 2, "what may be published is kept")
+    marker = encode_marker(token, b"nonce", None, wanted=[b"", b"orders/", b"secret/", b"price/"])
+    for part in within(marker):
+        node.send(part)
+    payload = decode(node.recv()).payload
+    assert payload["last"] and [decode(each).topic for each in payload["parts"]] == ["orders/1"]
+    passed_on = [part for part in secured.upstream() if part[0] == 2]
+    assert [decode_marker(part).wanted for part in passed_on] == [(b"orders/",)]
+    assert [each.what for each in secured.gate.take_denied() if each.act == "subscribe"] == [b"", b"secret/", b"price/"]
+
+
 # --- no message is left lying
 
 
@@ -684,8 +885,15 @@ def test_under_load_nothing_is_lost_and_markers_are_answered_meanwhile(build: st
 def arbitrary_frames(chance: random.Random) -> list[bytes]:
     """What may come at any socket: topics good and bad, subscriptions, markers, what begins like one of them."""
     topic = chance.choice([b"a/b", b"", b"~/x", b"$ack/me/q", b"$ack/x/m", NEWS + b"p", b"\xff", b"a/+", b"x" * 300])
+    if chance.random() < 0.2:
+        payload = chance.choice([None, 1, b"y" * 400])
+        return [
+            retained_part(chance.choice(["a/b", "c", "$inbox/x"]), chance.randrange(2), chance.randrange(9), payload)
+        ]
     good = topic + b"\0" + chance.randbytes(chance.choice([0, 3, 40, MAX_BODY + 1]))
-    marker = chance.choice([PLAIN, encode_marker(TOKEN, b"", None, [b"k"]), PLAIN[: chance.randrange(len(PLAIN))]])
+    marker = chance.choice(
+        [PLAIN, WANTING, encode_marker(TOKEN, b"", None, [b"k"]), PLAIN[: chance.randrange(len(PLAIN))]]
+    )
     spoiled = bytearray(PLAIN)
     spoiled[chance.randrange(len(spoiled))] = chance.randrange(256)
     prefix = chance.choice([b"\x01", b"\x00"]) + chance.choice([b"a/", b"", b"b\0", b"$ack/0123", chance.randbytes(2)])
@@ -726,7 +934,36 @@ def play(build: str, seed: int, folder: Path) -> dict[str, Any]:
                 found[each] += received(socket, end)
             found["control"] += board.reports()
             found["relay"] += board.upstream()
-        return {**found, "counts": board.counts()}
+        until(lambda: board.counts().retained["tours"] == 0, "all answers are given")
+        board.tell(steering.say(b"end\0"))
+        for each, socket in ends.items():
+            found[each] += received(socket, b"end\0")
+        return {**told_by_turns(found), "counts": without_claims(board.counts(), found["link"])}
+
+
+def told_by_turns(found: dict[str, list[bytes]]) -> dict[str, list[Any]]:
+    """What is told of retained values at the end of a turn, apart from the rest: how much comes in a turn is chance."""
+    apart: dict[str, list[Any]] = {}
+    for name, parts in found.items():
+        turns: list[Any] = []
+        for part in parts:
+            if part.startswith(b"$fabric/retained\0"):
+                turns += [("claim", *each) for each in decode(part).payload]
+            elif part.startswith(f"$ack/{TOKEN}/t\0".encode()):
+                turns.append(("batch", *(decode(part).payload[key] for key in ("nonce", "index", "last"))))
+            elif part == answer(Place.OUT) or part == answer(Place.LINK) or b"/k\0" in part:
+                turns.append(("told", part))
+        apart[name] = [part for part in parts if not part.startswith((b"$fabric/retained", b"$ack/0"))]
+        apart[f"{name}, by turns"] = sorted(turns, key=repr)
+    return apart
+
+
+def without_claims(counts: Counts, at_link: list[bytes]) -> Counts:
+    claims = [part for part in at_link if part.startswith(b"$fabric/retained\0")]
+    parts, octets = dict(counts.parts), dict(counts.bytes)
+    parts["out"] -= len(claims)
+    octets["out"] = 0  # what is in an answer is chance, too
+    return counts._replace(parts=parts, bytes=octets)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -735,3 +972,4 @@ def test_both_do_the_same_with_arbitrary_frames(seed: int, tmp_path: Path) -> No
     for what, happened in plain.items():
         assert compiled[what] == happened, what
     assert plain["counts"].refused and plain["counts"].answered and plain["relay"] and plain["control"]
+    assert plain["link, by turns"] and plain["counts"].retained["kept"]

@@ -25,6 +25,7 @@ from fabric.node.connection import (
 )
 
 A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
+PLAIN_EVENTS = ("marker_answered", "proxy_drains", "downlink_refused")
 
 
 def publisher(*bases: str, now: float = 0.0) -> Connection:
@@ -155,6 +156,40 @@ def test_a_refusal_while_another_could_be_had_is_tried_again_until_the_turn_is_o
     connection.uplink_closed(0.1, "refused")
     assert connection.tick(0.13, idle=True) == [OpenUplink(A)]
     assert connection.tick(1.51, idle=True) == [OpenUplink(B), Detach(), Attach(B)], "a retry does not prolong the turn"
+
+
+def test_where_nothing_listens_the_next_one_has_its_turn_at_once_and_after_all_there_is_a_pause() -> None:
+    connection = Connection([A, B, C])
+    connection.start(0.0)
+    assert connection.downlink_refused(0.001) == [Detach(), Attach(B)]
+    assert connection.downlink_refused(0.002) == [Detach(), Attach(C)]
+    assert connection.downlink_refused(0.003) == [], "all have refused"
+    assert connection.tick(0.003 + RETRY_FIRST_S, idle=True) == []
+    assert connection.tick(0.004 + RETRY_FIRST_S, idle=True) == [Detach(), Attach(A)]
+    pauses, now = [], 1.0
+    for _ in range(8):
+        connection.downlink_refused(now)
+        connection.downlink_refused(now)
+        assert connection.downlink_refused(now) == []
+        since = now
+        while not connection.tick(now, idle=True):
+            now += 0.001
+        pauses.append(now - since)
+    assert pauses == sorted(pauses) and pauses[-1] == pytest.approx(RETRY_LAST_S, abs=0.01)
+
+
+def test_where_one_proxy_alone_is_known_a_refusal_changes_nothing() -> None:
+    connection = publisher(A)
+    assert connection.downlink_refused(0.001) == []
+    assert connected(A, B).downlink_refused(1.0) == []
+
+
+def test_several_addresses_of_one_proxy_are_no_place_to_move_to() -> None:
+    connection = Connection([A, B], may_move=False)
+    connection.start(0.0)
+    connection.marker_answered(0.0)
+    assert connection.proxy_drains(1.0) == []
+    assert connection.downlink_closed(2.0, "gone") == [Lost(A, "gone"), Detach(), Attach(B)]
 
 
 def test_silence_is_a_loss_only_when_nothing_waits_to_be_read() -> None:
@@ -338,7 +373,7 @@ class Shell(RuleBasedStateMachine):
         self.now += passed
         self.perform(self.connection.tick(self.now, idle))
 
-    @rule(event=st.sampled_from(["marker_answered", "proxy_drains", "uplink_closed", "downlink_closed"]))
+    @rule(event=st.sampled_from([*PLAIN_EVENTS, "uplink_closed", "downlink_closed"]))
     def happens(self, event: str) -> None:
         if event.endswith("closed"):
             if event == "downlink_closed" or self.uplink is not None:

@@ -13,6 +13,7 @@ from itertools import count
 
 from fabric.node.coverage import (
     MAX_ATTEMPTS,
+    MAX_WANTING,
     REPEAT_FIRST_S,
     REPEAT_LAST_S,
     Ack,
@@ -20,8 +21,10 @@ from fabric.node.coverage import (
     Coverage,
     CoverageEvent,
     Effect,
+    Renewed,
     SendMarker,
 )
+from fabric.protocol.retained import Batch
 from fabric.protocol.views import PeerView, Record, View
 
 TIMEOUT_S = 5.0
@@ -449,6 +452,241 @@ def test_a_switch_keeps_what_is_covered_and_asks_anew() -> None:
 
 
 # --- the promise
+
+
+# --- retained values
+
+
+def batch(nonce: bytes, place: int = 0, *, last: bool = True) -> Batch:
+    return Batch(nonce, place, last, (), ())
+
+
+class Wishing(Node):
+    """A node whose subscriptions want values. Each of its proxies has one batch, unless told otherwise."""
+
+    def want(self, *prefixes: bytes) -> int:
+        """Subscribe as the engine does: the wish first, and then the markers of this turn."""
+        subscription = next(self.subscriptions)
+        generation = self.coverage.generation + 1
+        self.coverage.ack_wanted(subscription, generation, self.now, prefixes)
+        self.sent = self.markers(self.coverage.prefixes_sent(self.now))
+        return subscription
+
+    def markers(self, effects: list[Effect]) -> list[SendMarker]:
+        return [effect for effect in self.note(effects) if isinstance(effect, SendMarker)]
+
+    def batches(self, *names: str, nonce: bytes | None = None) -> None:
+        for _ in names:
+            assert self.coverage.batch_heard(batch(nonce or self.nonce), self.now)
+
+
+def acked(effects: list[Effect]) -> list[int]:
+    return [effect.subscription for effect in effects if isinstance(effect, Acked) and effect.ack.ok]
+
+
+def test_an_ack_waits_for_the_values_of_all_who_answered() -> None:
+    node = Wishing()
+    wanted = node.want(b"a/")
+    assert node.sent == [SendMarker(node.nonce, (b"a/",))]
+    node.batches("p1", "p2")
+    assert node.answer("p1", "p2", "p3") == [], "whose batch is missing is not known"
+    node.tick(1.0)
+    node.batches("p1", "p2", "p3")
+    assert acked(node.answer("p1", "p2", "p3")) == [wanted]
+    assert not node.coverage.wants
+
+
+def test_several_batches_of_several_proxies_may_come_in_between_each_other() -> None:
+    node = Wishing()
+    wanted = node.want(b"a/")
+    for place, last in ((0, False), (0, False), (1, True), (1, False), (0, True)):
+        assert node.coverage.batch_heard(batch(node.nonce, place, last=last), 0.0)
+    assert node.answer("p1", "p2", "p3") == [], "of the one that has at least three, the third is missing"
+    node = Wishing()
+    wanted = node.want(b"a/")
+    for place, last in ((0, False), (0, False), (1, True), (1, False), (0, True), (2, True)):
+        assert node.coverage.batch_heard(batch(node.nonce, place, last=last), 0.0)
+    assert acked(node.answer("p1", "p2", "p3")) == [wanted]
+
+
+def test_a_lost_batch_is_asked_for_again() -> None:
+    node = Wishing("p1")
+    wanted = node.want(b"a/")
+    node.coverage.batch_heard(batch(node.nonce, 1), 0.0)
+    assert node.answer("p1") == []
+    first = node.nonce
+    node.tick(0.9)
+    assert node.nonce == first
+    again = node.markers(node.coverage.tick(1.0))
+    assert [marker.wanted for marker in again] == [(b"a/",)]
+    node.batches("p1")
+    assert acked(node.answer("p1")) == [wanted]
+
+
+def test_what_comes_is_not_asked_for_again_meanwhile() -> None:
+    node = Wishing("p1")
+    node.want(b"a/")
+    nonce = node.nonce
+    for place in range(30):
+        assert node.coverage.batch_heard(batch(nonce, place, last=False), node.now)
+        assert not [each for each in node.markers(node.coverage.tick(node.now)) if each.wanted]
+        node.now += 0.1
+
+
+def test_a_batch_of_a_marker_that_is_not_open_is_not_taken() -> None:
+    node = Wishing("p1")
+    assert not node.coverage.batch_heard(batch(b"x"), 0.0)
+    node.subscribe()
+    assert not node.coverage.batch_heard(batch(node.nonce), 0.0), "it wanted none"
+    node.want(b"a/")
+    nonce = node.nonce
+    node.coverage.proxy_lost(0.0)
+    assert not node.coverage.batch_heard(batch(nonce), 0.0)
+
+
+def test_what_is_covered_already_is_asked_for_all_the_same() -> None:
+    node = Wishing("p1")
+    node.covered_by_all()
+    assert node.coverage.ack_wanted(7, 1, 0.0, (b"a/",)) == []
+    assert [marker.wanted for marker in node.markers(node.coverage.prefixes_sent(0.0))] == [(b"a/",)]
+    node.batches("p1")
+    assert acked(node.answer("p1")) == [7]
+
+
+def test_who_wants_nothing_is_acked_meanwhile_and_nothing_is_asked_for_twice() -> None:
+    node = Wishing("p1")
+    wanted = node.want(b"a/")
+    nonce = node.nonce
+    plain = node.subscribe()
+    assert node.nonce != nonce
+    assert acked(node.answer("p1")) == [plain]
+    assert node.coverage.batch_heard(batch(nonce), 0.0), "that marker is open still"
+    assert acked(node.answer("p1", nonce=nonce)) == [wanted]
+
+
+def test_a_marker_that_wants_speaks_for_those_who_want_nothing() -> None:
+    node = Wishing("p1")
+    plain = node.subscribe()
+    wanted = node.want(b"a/")
+    node.batches("p1")
+    assert acked(node.answer("p1")) == [plain, wanted]
+
+
+def test_at_the_deadline_the_values_of_those_who_answered_will_do() -> None:
+    node = Wishing()
+    wanted = node.want(b"a/")
+    node.batches("p1", "p2")
+    node.answer("p1", "p2")
+    effects = node.tick(TIMEOUT_S)
+    assert acked(effects) == [wanted] and ack(effects).missing == ("p3",)
+
+
+def test_at_the_deadline_without_all_batches_nothing_is_promised() -> None:
+    node = Wishing("p1")
+    node.want(b"a/")
+    node.answer("p1")
+    assert not ack(node.tick(TIMEOUT_S)).ok
+    assert not node.coverage.wants
+
+
+def test_at_the_deadline_each_is_judged_by_a_marker_that_asked_for_it() -> None:
+    node = Wishing("p1")
+    first = node.want(b"a/")
+    node.batches("p1")
+    node.proxies.states["p1"] = "joining"
+    node.answer("p1")
+    node.proxies.states["p1"] = "member"
+    node.tick(0.3)
+    second = node.want(b"b/")
+    node.batches("p1")
+    effects = node.answer("p1") + node.tick(TIMEOUT_S)
+    assert acked(effects) == [second]
+    assert {effect.subscription for effect in effects if isinstance(effect, Acked) and not effect.ack.ok} == {first}
+
+
+def test_what_does_not_fit_one_marker_has_its_turn() -> None:
+    node = Wishing("p1")
+    groups = [(b"%04d\0" % each, b"%04d/" % each) for each in range(5_000)]
+    for subscription, prefixes in enumerate(groups):
+        node.coverage.ack_wanted(subscription, 1, 0.0, prefixes)
+    markers = node.markers(node.coverage.prefixes_sent(0.0))
+    assert len(markers) == MAX_WANTING
+    told = list[int]()
+    asked = 0
+    while markers:
+        marker = markers.pop(0)
+        asked += len(marker.wanted)
+        node.batches("p1", nonce=marker.nonce)
+        effects = node.answer("p1", nonce=marker.nonce)
+        told += acked(effects)
+        markers += node.markers(effects)
+        assert len(markers) <= MAX_WANTING
+    assert sorted(told) == list(range(5_000)) and asked == 2 * len(groups)
+
+
+def test_many_other_markers_do_not_close_one_that_wants() -> None:
+    node = Wishing("p1")
+    wanted = node.want(b"a/")
+    nonce = node.nonce
+    for _ in range(2 * MAX_ATTEMPTS):
+        node.subscribe()
+    node.batches("p1", nonce=nonce)
+    assert wanted in acked(node.answer("p1", nonce=nonce))
+
+
+def renewed(effects: list[Effect]) -> list[int]:
+    return [effect.subscription for effect in effects if isinstance(effect, Renewed)]
+
+
+def wanting(*names: str) -> tuple[Wishing, int]:
+    """A node at these proxies with one subscription that wants values, and has its ack."""
+    node = Wishing(*names)
+    wanted = node.want(b"a/")
+    node.batches(*node.proxies.runs)
+    assert acked(node.answer(*node.proxies.runs)) == [wanted]
+    return node, wanted
+
+
+def test_after_a_time_without_its_proxy_a_node_asks_once_more_without_another_ack() -> None:
+    node, wanted = wanting()
+    node.coverage.proxy_lost(node.now)
+    assert [marker.wanted for marker in node.markers(node.tick(0.3))] == [(b"a/",)]
+    node.batches("p1", "p2", "p3")
+    effects = node.answer("p1", "p2", "p3")
+    assert renewed(effects) == [wanted] and not acks(effects) and not node.coverage.wants
+
+
+def test_so_it_does_for_a_proxy_that_is_linked_again_or_new() -> None:
+    node, wanted = wanting()
+    for change in (lambda: node.proxies.linked.pop(("p1", "p2")), lambda: node.proxies.restart("p2")):
+        change()
+        node.announce()
+        assert not node.coverage.wants, "it cannot be asked yet"
+        node.proxies.link_all("p2")
+        node.announce()
+        assert [marker.wanted for marker in node.markers(node.tick())] == [(b"a/",)]
+        node.announce()
+        assert not node.markers(node.tick()), "once is enough"
+        node.batches("p1", "p2", "p3")
+        assert renewed(node.answer("p1", "p2", "p3")) == [wanted]
+        node.announce()
+        assert not node.coverage.wants
+
+
+def test_what_is_asked_for_once_more_is_asked_for_until_it_comes_or_nobody_wants_it() -> None:
+    node, wanted = wanting("p1")
+    node.coverage.proxy_lost(node.now)
+    for _ in range(5):
+        assert not renewed(node.tick(TIMEOUT_S)) and node.coverage.wants
+    node.coverage.proxy_lost(node.now)
+    node.tick(0.3)
+    node.batches("p1")
+    assert renewed(node.answer("p1")) == [wanted]
+    node.coverage.proxy_lost(node.now)
+    assert node.coverage.subscription_ended(wanted, node.now, "over") == []
+    assert not node.coverage.wants
+    node.coverage.proxy_lost(node.now)
+    assert not node.coverage.wants
 
 
 class Promise:

@@ -192,6 +192,114 @@ def test_a_tail_below_what_waits_joins_one_gap(detector: GapDetector[int]) -> No
     assert detector.gaps == 1
 
 
+# --- what is repaired
+
+
+@pytest.fixture
+def repairing() -> GapDetector[int]:
+    return GapDetector(repairs=True)
+
+
+def told(effects: list[Any]) -> list[Any]:
+    """As `shown`, with the reason."""
+    return [
+        (effect.first, effect.last, effect.reason) if isinstance(effect, Gap) else effect.item for effect in effects
+    ]
+
+
+def test_whatever_is_missing_is_waited_for_and_time_gives_nothing_up(repairing: GapDetector[int]) -> None:
+    assert take(repairing, 1, 4, 6) == [1]
+    assert repairing.missing_from("a", P) == 2 and repairing.holes("a", P, 100) == [(2, 3), (5, 5)]
+    assert repairing.expire(10**9) == [] and repairing.is_awaiting
+    assert take(repairing, 2, 3) == [2, 3, 4] and repairing.missing_from("a", P) == 5
+    assert take(repairing, 5) == [5, 6] and repairing.missing_from("a", P) is None
+    assert repairing.holes("a", P, 100) == [] and repairing.expire(10**9) == [] and not repairing.is_awaiting
+    assert take(repairing, 7) == [7] and counters(repairing) == (0, 0, 0, 0, 0)
+
+
+def test_holes_are_told_up_to_a_limit(repairing: GapDetector[int]) -> None:
+    take(repairing, 1, 100, 200, 300)
+    assert repairing.holes("a", P, 1) == [(2, 99)]
+    assert repairing.holes("a", P, 99) == [(2, 99), (101, 199)]
+
+
+def test_a_tail_ends_a_hole(repairing: GapDetector[int]) -> None:
+    take(repairing, 1)
+    assert repairing.tail("a", P, 4, 0.0, False) == []
+    assert repairing.holes("a", P, 100) == [(2, 4)]
+    assert take(repairing, 6) == [] and repairing.holes("a", P, 100) == [(2, 5)]
+    assert told(repairing.give_up("a", P, 5, 9, "too old")) == []
+    assert take(repairing, 2, 3, 4) == [2, 3, 4, (5, 5), 6]
+
+
+def test_what_is_lacking_is_what_others_wait_for(repairing: GapDetector[int]) -> None:
+    take(repairing, 1, 4, 8)
+    repairing.give_up("a", P, 6, 6, "too old")
+    assert [number for number in range(10) if repairing.lacks("a", P, number)] == [2, 3, 5, 7]
+    assert not repairing.lacks("b", P, 1) and not repairing.lacks("a", Q, 1)
+
+
+def test_what_is_given_up_is_told_in_its_turn(repairing: GapDetector[int]) -> None:
+    take(repairing, 1, 4, 8)
+    assert repairing.give_up("a", P, 5, 6, "too old") == []
+    assert told(repairing.give_up("a", P, 1, 2, "too old")) == [(2, 2, "too old")]
+    assert take(repairing, 3) == [3, 4, (5, 6)]
+    assert told(repairing.give_up_all("a", P, "timed out")) == [(7, 7, "timed out"), 8]
+    assert repairing.give_up_all("a", P, "timed out") == repairing.give_up("a", P, 1, 99, "too old") == []
+    assert repairing.lasts("a") == {P: 8} and repairing.lost == 4
+
+
+def test_what_comes_when_it_was_given_up_is_a_duplicate(repairing: GapDetector[int]) -> None:
+    take(repairing, 1, 8)
+    repairing.give_up("a", P, 3, 7, "too old")
+    assert take(repairing, 5) == []
+    assert take(repairing, 2) == [2, (3, 7), 8] and repairing.duplicates == 1
+
+
+def test_what_waits_for_repair_is_bounded_in_messages_and_in_bytes() -> None:
+    detector: GapDetector[int] = GapDetector(max_awaiting=3, max_awaiting_bytes=100, repairs=True)
+    take(detector, 1)
+    for number in (3, 5, 7):
+        assert detector.observe("a", P, number, 0.0, item=number, awaits=False, size=10) == []
+    assert told(detector.observe("a", P, 9, 0.0, item=9, awaits=False, size=10)) == [(2, 2, "too slow"), 3]
+    assert told(detector.observe("a", P, 10, 0.0, item=10, awaits=False, size=80)) == [(4, 4, "too slow"), 5]
+    detector.give_up_all("a", P, "timed out")
+    detector.expire(0.0)
+    assert detector._awaiting_bytes == 0 and not detector.is_awaiting
+
+
+def test_what_was_known_before_is_no_late_start(repairing: GapDetector[int]) -> None:
+    assert repairing.expect("a", P, 4)
+    assert take(repairing, 7) == [] and repairing.holes("a", P, 100) == [(5, 6)]
+    assert not repairing.expect("a", P, 100), "more is known already"
+    assert take(repairing, 5, 6) == [5, 6, 7] and repairing.started_late == 0
+    assert repairing.expect("b", P, 0)
+    assert repairing.observe("b", P, 1, 0.0, item=1, awaits=False) == [Deliver("b", 1)]
+
+
+@given(RANDOM)
+def test_with_repairs_all_is_delivered_or_told_in_order_whatever_is_given_up(rng: random.Random) -> None:
+    detector: GapDetector[int] = GapDetector(repairs=True, max_awaiting=rng.choice([5, 1000]))
+    out = take(detector, 1)
+    for _ in range(100):
+        number = rng.randrange(2, 50)
+        if rng.random() < 0.8:
+            out += told(detector.observe("a", P, number, 0.0, item=number, awaits=False, size=1))
+        elif rng.random() < 0.5:
+            out += told(detector.tail("a", P, number, 0.0, False))
+        else:
+            out += told(detector.give_up("a", P, number, number + 3, "too old"))
+        holes = detector.holes("a", P, 1000)
+        assert (detector.missing_from("a", P) is not None) == bool(holes)
+        for first, last in holes:
+            assert all(detector.lacks("a", P, each) for each in (first, last))
+    out += told(detector.tail("a", P, 50, 0.0, False)) + told(detector.give_up_all("a", P, "timed out"))
+    numbers: list[int] = []
+    for each in out:
+        numbers += [each] if isinstance(each, int) else list(range(each[0], each[1] + 1))
+    assert numbers == list(range(1, 51))
+
+
 # --- forgetting
 
 

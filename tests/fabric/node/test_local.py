@@ -19,10 +19,12 @@ class Desk:
     def __init__(self, max_msgs: int = 1_000, max_bytes: int = 1 << 20, send_timeout_s: float = 0.05) -> None:
         self.waiting: list[Callable[[], None]] = []
         self.got: list[Message] = []
+        self.kept: list[tuple[Message, int, int]] = []
         self.inside = False
         self.local = LocalMessages(
             self.waiting.append,
             self.got.append,
+            lambda *kept: self.kept.append(kept),
             lambda: self.inside,
             lambda: 7,
             max_msgs=max_msgs,
@@ -38,6 +40,21 @@ class Desk:
         while self.waiting:
             self.waiting.pop(0)()
         return self.got
+
+
+def test_what_is_retained_is_kept_before_it_is_delivered_and_later_is_newer() -> None:
+    desk = Desk()
+    desk.local.publish("~/a", {"n": 1}, None, None, 5)
+    desk.local.publish("~/a", None, None, None, 0)
+    desk.publish("~/a", 2)
+    assert not desk.kept
+    desk.turn()
+    assert [(kept.payload, size > 3, keep_s) for kept, size, keep_s in desk.kept] == [
+        ({"n": 1}, True, 5),
+        (None, True, 0),
+    ]
+    assert [message.sent_ns for message in desk.got] == sorted({message.sent_ns for message in desk.got})
+    assert desk.got[0] is desk.kept[0][0]
 
 
 def test_numbers_are_counted_for_each_topic() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -685,6 +686,40 @@ def test_no_proxy_means_not_connected_and_publishing_goes_on_when_it_is_back(
         until(lambda: node.stats()["covered"] == ["p1"], "the subscriptions are acked anew")
         assert node.publish("a", 2) == 1, "what was not accepted took no number"
         assert box.wait()[0].payload == 2
+
+
+def test_addresses_at_which_nothing_listens_cost_no_time(two: Proxies) -> None:
+    dead = [f"tcp://127.0.0.{number}:1" for number in range(1, 30)]
+    since = time.monotonic()
+    with Node([*dead, "tcp://nobody.invalid:1", two[0].base], connect_timeout_s=20) as node:
+        box = Box()
+        acked(node, "a", box)
+        node.publish("a", 1)
+        assert box.wait()
+    assert time.monotonic() - since < 10, "1.5 s for each would be 45"
+
+
+@pytest.mark.parametrize("dead", [[("::1", 6)], [("127.0.0.9", 4), ("127.0.0.8", 4)]])
+def test_each_address_of_a_name_is_tried(two: Proxies, monkeypatch: pytest.MonkeyPatch, dead: Any) -> None:
+    families = {4: socket.AF_INET, 6: socket.AF_INET6}
+    known = [*dead, ("127.0.0.1", 4)]
+
+    def look_up(host: str, *_: Any, **__: Any) -> list[Any]:
+        assert host == "mesh.example"
+        return [(families[family], socket.SOCK_STREAM, 6, "", (address, 0)) for address, family in known]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    base = f"tcp://mesh.example:{two[0].base.rpartition(':')[2]}"
+    with Node(base, connect_timeout_s=20) as node:
+        assert node.state.base == two[0].base and node.publish("a", 1) == 1
+    monkeypatch.undo()
+
+
+def test_when_nobody_answers_each_address_is_named_with_the_reason() -> None:
+    base = free_base()
+    with pytest.raises(NotConnected) as error:
+        Node([base, "tcp://nobody.invalid:5570"], connect_timeout_s=0.2)
+    assert f"{base}: refused: nothing listens there; tcp://nobody.invalid:5570: no such host" in str(error.value)
 
 
 def test_the_second_address_is_taken_when_nobody_is_at_the_first(two: Proxies) -> None:

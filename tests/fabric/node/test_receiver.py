@@ -23,6 +23,7 @@ from fabric.core.intake import PLAIN_BYTES, PLAIN_NS
 from fabric.errors import RemoteWireError
 from fabric.node.gaps import Forged, Gap, GapDetector
 from fabric.node.receiver import Receiver
+from fabric.node.retained import LastKnown
 from fabric.topics import matches
 from fabric.wire import ENVELOPE_BYTES, Encoder, Message, decode, decode_body, decode_topic, encode
 from tests.support.payload_strategies import PAYLOADS, nested
@@ -91,6 +92,30 @@ def test_all_fields_arrive() -> None:
     heard = node.listen("a")
     node.take(encode("a", 2**64 - 1, 1, 12345, {"k": [1, 2.5, b"x", None]}, {"id": "7"}))
     assert heard == [Message("a", {"k": [1, 2.5, b"x", None]}, 2**64 - 1, 1, 12345, {"id": "7"})]
+
+
+def test_how_a_live_message_is_kept_is_not_shown() -> None:
+    node = Node()
+    heard = node.listen("a")
+    node.send("a", 1, "x", retain=0)
+    node.send("a", 2, "y", by="me", retain=5)
+    node.send("a", 3, "z", retained=True)
+    assert [dict(message.headers) for message in heard] == [{}, {"by": "me"}, {}]
+    assert numbers(heard) == [1, 2, 3]
+
+
+def test_what_is_sent_again_to_be_kept_is_for_those_who_want_what_is_retained_and_its_number_says_nothing() -> None:
+    node = Node()
+    plain, wanting = node.listen("a"), list[Message]()
+    node.broker.subscribe("a", LastKnown(wanting.append))
+    node.send("a", 5, "five")
+    node.send("a", 2, "two", held=True, retain=0)  # as old as the first: the same moment, the same publisher
+    node.take(encode("a", 1, 9, NOW_NS + 1, "nine", {"held": True, "retain": 0}))
+    node.send("a", 6, "six")
+    assert [message.payload for message in plain] == ["five", "six"]
+    assert [message.payload for message in wanting] == ["five", "nine", "six"]
+    assert [dict(message.headers) for message in wanting] == [{}, {"retained": True}, {}]
+    assert not node.gaps and node.receiver.detector.duplicates == 0
 
 
 def test_what_matches_nobody_is_counted() -> None:

@@ -205,3 +205,53 @@ def test_what_is_known_from_a_store_goes_on_without_a_hole(mesh: Proxies, stack:
     assert found.stats()["started_late"] == 0 and found.stats()["repaired"] == 6
     with pytest.raises(ValueError):
         found.expect("lossy/a", 1, -1)
+
+
+@pytest.mark.parametrize("count", [5, 2_500])
+def test_what_a_store_lacks_is_asked_for_though_the_topic_is_quiet(
+    mesh: Proxies, stack: contextlib.ExitStack, count: int
+) -> None:
+    """It is not asked for before somebody here wants it."""
+    node = publisher(stack, mesh[0].base)
+    for number in range(2, count + 1):
+        node.publish("lossy/a", number)
+    found = stack.enter_context(Node(mesh[1].base))
+    # Its tails are over when the last one is known here: what comes after them comes because it was asked for.
+    node._engine.up._repeats[0].clear()
+    until(lambda: node.stats()["unconfirmed"] == 0 and not node._engine.up._numbering.waits_for_tails, "all is quiet")
+    node._engine.up._repeats[0].clear()
+    messages = Box()
+    found.expect("lossy/a", node.publisher, 2, ask=True)
+    found.expect("lossy/a", node.publisher + 1, 2, ask=True)  # nobody's
+    until(lambda: found.state.state == "connected" and not found._engine.commands, "it was told")
+    assert found.wait_ack(found.subscribe("lossy/a", messages), 10).ok
+    messages.wait(count - 2)
+    assert [each.number for each in messages.items] == list(range(3, count + 1))
+    assert found.stats()["repaired"] == count - 2 and found.stats()["gaps"] == 0
+
+
+def test_what_a_store_lacks_and_nobody_has_any_more_is_told(mesh: Proxies, stack: contextlib.ExitStack) -> None:
+    node = publisher(stack, mesh[0].base, repair_bytes=2_000)
+    for number in range(2, 101):
+        node.publish("lossy/a", number)
+    until(lambda: node.stats()["unconfirmed"] == 0, "all that was published has passed the proxy")
+    found = stack.enter_context(Node(mesh[1].base, repair_timeout_s=20))
+    messages, gaps = Box(), Box()
+    found.on_gap(gaps)
+    found.expect("lossy/a", node.publisher, 4, ask=True)
+    assert found.wait_ack(found.subscribe("lossy/a", messages), 10).ok
+    (gap,) = gaps.wait(1)
+    messages.wait_for(lambda items: items[-1].number == 100, "the last")
+    assert (gap.first, gap.reason) == (5, "too old")
+    assert [each.number for each in messages.items] == list(range(gap.last + 1, 101))
+
+
+def test_a_retained_message_that_was_lost_comes_as_any_other(mesh: Proxies, stack: contextlib.ExitStack) -> None:
+    heard = hear(stack, mesh[1].base)
+    node = publisher(stack, mesh[0].base)
+    heard.messages.wait(1)
+    with losing(node):
+        node.publish("lossy/a", "kept", {"mine": 1}, retain=True)
+    node.publish("lossy/a", None, retain=True)
+    messages = heard.messages.wait(3)
+    assert [(each.payload, dict(each.headers)) for each in messages[1:]] == [("kept", {"mine": 1}), (None, {})]

@@ -44,6 +44,13 @@ def test_a_tail_is_no_message() -> None:
     assert ring.find(b"a\0", P, ALL) == [(1, part("a", 1))]
 
 
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_nor_is_a_value_that_is_sent_again_to_be_held(size: int) -> None:
+    ring = Ring()
+    put(ring, part("a", 1, b"x" * size, P, retain=0), part("a", 2), part("a", 1, b"x" * size, P, held=True, retain=0))
+    assert found(ring) == [1, 2]
+
+
 def test_what_is_too_old_goes() -> None:
     ring = Ring(max_age_s=10)
     ring.tick(0.0)

@@ -24,6 +24,7 @@ from fabric import sockets
 from fabric.core.outlet import SMALL
 from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, StateError, TransportError
 from fabric.node.numbering import GENERATION_S
+from fabric.node.reholding import PARTS_PER_TURN
 from fabric.node.uplink import REMARK_S, REPEAT_TAILS_S, Uplink
 from fabric.wire import ENVELOPE_BYTES, Message, decode
 from tests.support.payload_strategies import NO_PAYLOADS, PAYLOADS, nested
@@ -376,6 +377,75 @@ def test_what_is_kept_has_a_bound_and_who_meets_it_waits(make: Callable[..., Lin
     assert link.up.uncertain == 0
 
 
+# ── what is retained ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_to_be_retained_says_so_and_its_publisher_is_told_once(make: Callable[..., Link]) -> None:
+    clock, told = iter([1000, 2000, 1500, 1500, 9000, 9000, 9000]), list[int]()
+    link = make(time_ns=lambda: next(clock), on_retains=told.append)  # the first one is the probe's
+    for payload, expires_s in ((1, 0), (2, 60), (None, 0)):
+        link.up.publish_carefully(TOPIC, payload, {"x": 1}, None, expires_s)
+    until(lambda: len(link.ingress.read(5)) == 3, "all have arrived")
+    assert [m.payload for m in link.ingress.messages] == [1, 2, None]
+    assert [dict(m.headers) for m in link.ingress.messages] == [{"x": 1, "retain": each} for each in (0, 60, 0)]
+    assert [m.sent_ns for m in link.ingress.messages] == [2000, 2001, 2002], "also where the clock goes back"
+    assert told == [link.up.publisher]
+
+
+def test_on_another_connection_values_are_sent_again_behind_what_is_not_confirmed(
+    make: Callable[..., Link], context: sockets.Context
+) -> None:
+    link = make()
+    for topic, payload in ((TOPIC, "old"), (TOPIC, "new"), (OTHER, "x")):
+        link.up.publish_carefully(topic, payload, None, None, 0)
+    link.confirm()
+    for _ in range(100):
+        link.tick()  # past the time for which what is confirmed is kept
+    link.up.publish(TOPIC, "live")
+    published = link.up.published
+    other = Ingress(context)
+    link.up.close_gate()
+    link.connect(other)
+    for _ in range(5):
+        link.tick()
+    until(lambda: len(other.read(5)) == 3, "all have come")
+    found = [(m.topic, m.payload, m.number, bool(m.headers.get("held"))) for m in other.messages]
+    assert found[0] == ("a/b", "live", 3, False)
+    assert sorted(found[1:]) == [("a/b", "new", 2, True), ("c", "x", 1, True)]
+    assert link.up.published == published, "they are no messages"
+    assert not link.up.is_settled and link.up.reholding.sent == 2
+    assert link.up.watermark_returned(other.marks[-1], link.now) and link.up.is_settled
+    other.close()
+
+
+def test_values_go_out_a_bounded_number_at_a_time_and_closing_waits_for_them(
+    make: Callable[..., Link], context: sockets.Context
+) -> None:
+    link = make(hwm_msgs=10_000)
+    count = 2 * PARTS_PER_TURN + 1
+    for number in range(count):
+        link.up.publish_carefully(b"t/%d\0" % number, number, None, None, 0)
+    link.ingress.read(5)
+    link.confirm()
+    for _ in range(100):
+        link.tick()
+    other = Ingress(context, recv_hwm=10_000)
+    link.up.close_gate()
+    link.connect(other)
+    sent = [link.up.reholding.sent]
+    while link.up.reholding.is_due:
+        assert not link.up.is_settled and link.up.wait_confirmed(0.0) >= 0
+        link.tick()
+        sent.append(link.up.reholding.sent)
+    assert sent[-1] == count and all(more - before <= PARTS_PER_TURN for before, more in itertools.pairwise(sent))
+    assert link.up.unconfirmed == 1, "once the last has arrived all have"
+    link.up.superseded("t/5", 2**63)
+    link.up.rehold()
+    link.tick()
+    assert link.up.reholding.is_due
+    other.close()
+
+
 def test_what_does_not_fit_the_bound_is_uncertain_when_the_connection_breaks(make: Callable[..., Link]) -> None:
     link = make(max_unconfirmed_bytes=1_000, forgets_unconfirmed=True)
     for _ in range(10):
@@ -415,7 +485,9 @@ def test_a_watermark_is_sent_at_once_for_who_waits_and_its_return_lets_him_go_on
         link.ingress.read(5)
         if len(link.ingress.marks) > marks:
             link.up.watermark_returned(link.ingress.marks[-1], link.now)
-    assert done == list(range(1, 31)) == numbers(link.ingress.read(5))
+    assert done == list(range(1, 31))
+    until(lambda: len(link.ingress.read(5)) == 30, "the last of them arrived")
+    assert numbers(link.ingress.messages) == done
     assert link.up.waits >= 2
 
 

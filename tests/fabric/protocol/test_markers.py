@@ -23,9 +23,11 @@ from fabric.protocol.markers import (
     is_addressed,
     kind_of,
     node_prefix,
+    not_kept_topic,
     question_topic,
     read_answer,
     repair_topic,
+    retained_topic,
     rights_topic,
     token_of,
     watermark_topic,
@@ -77,8 +79,15 @@ def test_a_marker_comes_back_as_it_was(token: str, nonce: bytes, sender: Record 
     assert decode_marker(encode_marker(token, nonce, sender))[:3] == (token, nonce, sender)
 
 
+@given(st.lists(st.binary(max_size=40), max_size=4), st.none() | st.lists(st.binary(max_size=40), max_size=40))
+def test_a_marker_says_what_is_claimed_and_what_is_wanted(claims: list[bytes], wanted: list[bytes] | None) -> None:
+    marker = decode_marker(encode_marker("t", b"n", None, claims, wanted))
+    assert marker.claims == tuple(claims)
+    assert marker.wanted == (None if wanted is None else tuple(wanted))
+
+
 def test_a_later_version_may_say_more_in_a_marker() -> None:
-    assert decode_marker(encode_control("marker", "t", b"n", None, [], "more"))[:3] == ("t", b"n", None)
+    assert decode_marker(encode_control("marker", "t", b"n", None, [], [], "more"))[:3] == ("t", b"n", None)
 
 
 def test_a_marker_is_no_subscription() -> None:
@@ -178,12 +187,18 @@ def test_the_prefix_of_an_incarnation_ends_at_a_level_and_that_of_a_node_does_no
     assert not is_addressed(b"") and not is_addressed(b"$fabric/proxy/") and not is_addressed(b"a$ack/x")
 
 
+def _of_publisher(token: str) -> str:
+    return not_kept_topic(0x1234).replace(f"{0x1234:016x}", token)
+
+
 MAKERS = {
     Kind.ANSWER: answer_topic,
     Kind.WATERMARK: watermark_topic,
     Kind.BELL: bell_topic,
     Kind.QUESTION: question_topic,
     Kind.RIGHTS: rights_topic,
+    Kind.RETAINED: retained_topic,
+    Kind.NOT_KEPT: _of_publisher,
     Kind.REPAIR: repair_topic,
 }
 
@@ -207,12 +222,13 @@ def test_a_token_is_read_whatever_the_bytes(raw: bytes) -> None:
 
 
 def test_no_other_module_spells_these_topics_out() -> None:
-    spelt = re.compile(r"""["']\$ack\b|["']/[mwbq]["']""")
+    spelt = re.compile(r"""["']\$ack\b|["']/[mwbqtk]["']""")
     sources = {path: path.read_text() for folder in ("fabric", "nodes") for path in (ROOT / folder).rglob("*.py")}
     found = sorted(str(path.relative_to(ROOT)) for path, text in sources.items() if spelt.search(text))
     # Those of the core are held against `markers` by their own tests.
     rights = {"fabric/identity/rules.py", "fabric/rights.py"}
-    assert set(found) == {"fabric/core/entry.py", "fabric/core/switch.py", "fabric/protocol/markers.py", *rights}
+    core = {f"fabric/core/{name}.py" for name in ("entry", "retained", "switch")}
+    assert set(found) == {*core, "fabric/protocol/markers.py", *rights}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from fabric.proxy import descriptors as module
-from fabric.proxy.descriptors import RESERVE, cut_connections, descriptors, open_files, to_be_cut
+from fabric.proxy.descriptors import RESERVE, Looker, cut, cut_connections, descriptors, open_files, to_be_cut
+from fabric.proxy.readers import Seen
+from tests.support.waiting import until
 
 
 def test_open_files_grow_with_each() -> None:
@@ -73,6 +76,45 @@ def test_connections_at_one_address_are_cut_newest_first_and_nothing_else(kind: 
     finally:
         for each in opened:
             each.close()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "ipc"])
+def test_a_look_says_who_takes_something_and_who_does_not(kind: str, tmp_path: Path) -> None:
+    family = socket.AF_INET if kind == "tcp" else socket.AF_UNIX
+    with contextlib.ExitStack() as stack:
+
+        def opened() -> socket.socket:
+            return stack.enter_context(socket.socket(family))
+
+        listener = opened()
+        listener.bind(("127.0.0.1", 0) if kind == "tcp" else str(tmp_path / "p"))
+        listener.listen()
+        name = listener.getsockname()
+        looker = Looker({"out": f"tcp://127.0.0.1:{name[1]}" if kind == "tcp" else f"ipc://{name}", "link": "ipc:///x"})
+        assert looker.look() == []
+        client = opened()
+        client.connect(name)
+        accepted = stack.enter_context(listener.accept()[0])
+        accepted.setblocking(False)
+        (seen,) = looker.look()
+        assert (seen.number, seen.door, seen.is_full) == (accepted.fileno(), "out", False)
+        assert seen.peer == (f"127.0.0.1:{client.getsockname()[1]}" if kind == "tcp" else f"ipc, process {os.getpid()}")
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                accepted.send(bytes(100_000))
+
+        def still() -> list[Seen]:
+            found = looker.look()
+            return found if found == looker.look() else []
+
+        (full,) = until(still, "the system has moved what it can")
+        assert full.is_full
+        client.recv(1_000_000)
+        until(lambda: looker.look()[0].taken != full.taken, "it is seen that something was taken")
+        assert not cut(full.number, full.inode + 1) and not cut(10**6, full.inode)
+        assert cut(full.number, full.inode)
+        with pytest.raises(OSError, match="pipe"):
+            accepted.send(b"x")
 
 
 def is_open(client: socket.socket) -> bool:

@@ -9,7 +9,7 @@ from fabric.proxy.figures import Figures
 def passed(parts: int) -> Counts:
     """Each stream another figure."""
     streams = {name: parts * factor for factor, name in enumerate(("in", "out", "relay", "guest"), 1)}
-    return Counts(streams, {name: 10 * count for name, count in streams.items()}, {}, {}, 0)
+    return Counts(streams, {name: 10 * count for name, count in streams.items()}, {}, {}, 0, {})
 
 
 def test_counts_are_what_passed_since_the_start() -> None:

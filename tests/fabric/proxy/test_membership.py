@@ -425,8 +425,22 @@ def test_first_may_start_alone_though_nobody_answers() -> None:
 
 def test_its_own_address_is_nobody_to_join() -> None:
     hand = Hand(join=(SELF.base,))
-    hand.tick(1.1)
+    hand.tick(60.0)
+    assert hand.membership.state == "joining", "who answers there is not known yet: it may be another one"
+    assert hand.membership.scout_answered(SELF.base, view_of(SELF, "joining"), hand.now) == []
+    hand.tick(0.1)
     assert hand.membership.state == "member"
+
+
+@pytest.mark.parametrize("asked", [SELF.base, "ipc://by-another-name"])
+@pytest.mark.parametrize("name", ["p1", "p2"])
+def test_one_that_advertises_the_address_of_another_proxy_ends_and_says_so(asked: str, name: str) -> None:
+    hand = Hand(join=(asked,))
+    (effect,) = hand.membership.scout_answered(asked, view_of(Record(name, "other", SELF.base), "member"), hand.now)
+    assert isinstance(effect, Fatal) and f"the address {SELF.base}, which this proxy advertises" in effect.why
+    assert f"is that of proxy '{name}'" in effect.why
+    hand.tick(60.0)
+    assert hand.membership.state == "joining"
 
 
 @pytest.mark.parametrize("state", ["joining", "member"])
@@ -502,6 +516,18 @@ def test_an_earlier_run_that_answers_a_new_marker_lives_after_all() -> None:
     assert hand.membership.marker_heard(OTHER, hand.now) == []
     hand.link(OTHER)
     assert hand.peer().record == OTHER and hand.peer().linked
+
+
+def test_what_it_holds_goes_to_a_linked_member_that_stays() -> None:
+    hand = Hand()
+    assert hand.membership.heir() is None
+    hand.membership.marker_heard(OTHER, hand.now)
+    assert hand.membership.heir() is None, "it is not linked"
+    for state, heir in (("joining", None), ("member", OTHER), ("draining", None), ("member", OTHER)):
+        hand.link(state=state)
+        assert hand.membership.heir() == heir
+    hand.membership.view_heard(view_of(OTHER, "gone"), hand.now)
+    assert hand.membership.heir() is None
 
 
 def test_a_new_run_starts_unlinked() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -191,6 +192,33 @@ def test_a_process_drains_on_a_signal_and_ends_with_0(
     proxy.signal(number)
     assert proxy.wait() == 0
     assert any("draining" in line for line in proxy.stderr)
+
+
+def several(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Have `mesh.example` stand for these, in this process."""
+    found = [(socket.AF_INET6 if ":" in each else socket.AF_INET, 1, 6, "", (each, 0)) for each in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: found if host == "mesh.example" else [])
+
+
+@pytest.mark.parametrize("dead", ["::1", "127.0.0.9"])
+def test_a_name_to_join_is_asked_at_each_of_its_addresses(
+    start: Start, monkeypatch: pytest.MonkeyPatch, dead: str
+) -> None:
+    first, _ = start()
+    several(monkeypatch, dead, "127.0.0.1")
+    second, _ = start(join=[f"tcp://mesh.example:{first.endpoints.base.rpartition(':')[2]}"])
+    assert second.ready_line()["peers"] == [first.name]
+
+
+def test_behind_a_name_of_several_a_proxy_does_not_take_itself_for_the_mesh(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = free_base()
+    several(monkeypatch, "127.0.0.9", "127.0.0.1")
+    proxy, events = start(base, join=[f"tcp://mesh.example:{base.rpartition(':')[2]}"], wait=False)
+    assert not proxy.wait_ready(2.0), "nobody else is there, and it was not told to be the first"
+    several(monkeypatch, "127.0.0.1")
+    assert proxy.wait_ready(PATIENCE_S), events.items
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["ended", "silent"])

@@ -35,6 +35,23 @@ def test_once_then_again() -> None:
     assert (admission.in_flight, admission.kept, admission.duplicates) == (0, 1, 3)
 
 
+def test_requests_have_a_bound_in_bytes_and_a_large_one_goes_alone() -> None:
+    admission = Admission(max_waiting_bytes=100)
+
+    def admit_of(key: str, size: int) -> Verdict:
+        return admission.admit(request(key), b"d", 0.0, size)
+
+    assert isinstance(admit_of("large", 1_000), Accept), "it comes alone"
+    refused = admit_of("small", 1)
+    assert isinstance(refused, Refused) and isinstance(refused.error, Busy)
+    assert "1,000 bytes of requests are in flight" in str(refused.error)
+    finish(admission, "large")
+    assert all(isinstance(admit_of(key, 50), Accept) for key in "ab")
+    assert isinstance(admit_of("c", 1), Refused) and admission.busy == 2
+    finish(admission, "a", keep=False)
+    assert isinstance(admit_of("c", 50), Accept), "what is kept of answers does not count"
+
+
 def test_what_is_not_kept_is_done_again() -> None:
     admission = Admission()
     admit(admission, "k")

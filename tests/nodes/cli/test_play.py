@@ -18,6 +18,7 @@ from nodes.cli.pub import SHOWN_REFUSALS
 from nodes.recording.files import LinesFile, Sink
 from nodes.recording.lines import Loss, end_line, gap_line, head_line, message_line
 from nodes.recording.mcap_file import McapFile
+from tests.support.keys import KeyFolder
 from tests.support.processes import FABRIC, ProxyProcess, free_base
 from tests.support.waiting import Box
 
@@ -34,7 +35,7 @@ def made(path: Path, topic: str, kind: Callable[[Any], Sink] = LinesFile, count:
         sink.write(head_line(T, (f"{topic}/#",)), T)
         for k in range(count):
             at = T + k * step_ms * MS
-            message = Message(f"{topic}/{k % 2}", {"k": k}, 7, k + 1, at, {"h": k, "retained": True})
+            message = Message(f"{topic}/{k % 2}", {"k": k}, 7, k + 1, at, {"h": k, "moved": True, "retained": True})
             sink.write(message_line(message, at), at, message)
         sink.write(gap_line(Loss("x", 7, 1, 3, 3), T), T)
         sink.write(end_line(count, 3, T), T)
@@ -114,6 +115,17 @@ def test_more_damaged_lines_than_anybody_reads_are_only_counted(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == SHOWN_REFUSALS + 3 and "refused 50" in said[-1]
     assert "the last line of a recording is missing" in said[-2]
+
+
+def test_what_may_not_be_published_is_told_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = KeyFolder(tmp_path / "keys", {"p1": "proxy", "shop": "shop"}, {"shop": {"publish": ["y5/0"]}})
+    path = made(tmp_path / "a", "y5")
+    with folder.proxy("p1") as proxy:
+        words = ["play", str(path), "--json", "--keys", str(folder.path), "--identity", "shop"]
+        assert main.run([*words, "--connect", proxy.endpoints.base]) == Exit.DENIED
+    said = capsys.readouterr()
+    assert (json.loads(said.out)["sent"], json.loads(said.out)["denied"]) == (3, 2)
+    assert "line 3: " in said.err and "line 5: " in said.err and "refused 2 (denied 2)" in said.err
 
 
 def test_what_cannot_be_played_at_all(

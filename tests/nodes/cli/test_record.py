@@ -26,6 +26,7 @@ from nodes.recording import lines
 from nodes.recording.files import LinesFile
 from nodes.recording.lines import End, Entry, Head, Item, Loss
 from nodes.recording.losses import NO_ROOM
+from tests.support.keys import KeyFolder
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
 
 Fabric = Callable[..., FabricProcess]
@@ -62,6 +63,7 @@ def test_to_standard_output_until_ctrl_c(mesh: Mesh, fabric: Fabric) -> None:
     assert any("recorded 3 messages, lost 0" in line for line in process.stderr)
 
 
+@pytest.mark.plain_sockets
 def test_a_loss_is_a_line_in_its_place_and_counted_at_the_end(mesh: Mesh, fabric: Fabric, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     process = recording(fabric, mesh, "r2/#", "--count", "2", "--json", "--output", str(path))
@@ -120,6 +122,29 @@ def test_nobody_there_and_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_pa
     assert main.run(["record", "a", "-o", str(tmp_path / "none" / "a")]) == Exit.MISSING
     said = capsys.readouterr()
     assert said.out == "" and "expected --output FILE" in said.err and "No such file" in said.err
+
+
+def test_what_may_not_be_subscribed_to_ends_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = KeyFolder(tmp_path / "keys", {"p1": "proxy", "shop": "shop"}, {"shop": {"subscribe": ["orders/#"]}})
+    shown = ["--keys", str(folder.path), "--identity", "shop"]
+    with folder.proxy("p1") as proxy:
+        file = str(tmp_path / "a")
+        words = [
+            "record",
+            "secret/#",
+            "--json",
+            "-o",
+            file,
+            "--timeout",
+            "30",
+            *shown,
+            "--connect",
+            proxy.endpoints.base,
+        ]
+        assert main.run(words) == Exit.DENIED
+    said = capsys.readouterr()
+    assert "may not subscribe to 'secret/#'" in said.err and json.loads(said.out)["recorded"] == 0
+    assert [type(each) for each in items(Path(file).read_text())] == [Head, End]
 
 
 def test_without_the_package_mcap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

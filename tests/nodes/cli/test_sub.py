@@ -51,6 +51,20 @@ def test_it_says_what_the_ack_covers(mesh: Mesh, fabric: Fabric) -> None:
         assert sub.wait_stderr(f"fabric sub: {topic_filter} acknowledged in ").endswith(" ms by p1, p2")
 
 
+def test_what_is_retained_comes_first_and_marked(mesh: Mesh, fabric: Fabric) -> None:
+    for payload in ("1", '{"n": 2}'):
+        assert fabric("pub", "kept/a", payload, "--retain", "--connect", mesh[0].base).wait() == Exit.DONE
+    assert fabric("pub", "kept/b", "x", "--retain", "--expires", "3600", "--connect", mesh[0].base).wait() == Exit.DONE
+    sub = fabric("sub", "kept/#", "--retained", "--count", "3", "--connect", mesh[1].base)
+    subscribed(sub, "kept/#")
+    assert fabric("pub", "kept/b", "--retain", "--connect", mesh[0].base).wait() == Exit.DONE
+    assert sub.wait() == Exit.DONE
+    assert sub.stdout == ['kept/a\t{"n":2}\tretained', 'kept/b\t"x"\tretained', "kept/b\tnull"]
+    again = fabric("sub", "kept/#", "--retained", "--json", "--count", "1", "--connect", mesh[1].base)
+    assert again.wait() == Exit.DONE
+    assert json.loads(again.stdout[0])["headers"] == {"retained": True}
+
+
 def test_whole_messages_as_json(mesh: Mesh, fabric: Fabric) -> None:
     sub = subscribed(fabric("sub", "s4", "--json", "--count", "2", "--connect", mesh[0].base), "s4")
     before = time.time_ns()
@@ -143,7 +157,7 @@ def test_losses_are_said(mesh: Mesh, fabric: Fabric) -> None:
         for number in (1, 5):
             push.send(encode("s10/a", 7, number, 1, number))
         assert sub.wait() == Exit.DONE
-    assert "fabric sub: lost 3 of s10/a: 2 to 4 of publisher 7" in sub.stderr
+    assert "fabric sub: lost 3 of s10/a: 2 to 4 of publisher 7, publisher gone" in sub.stderr
 
 
 def test_words_for_what_a_node_tells() -> None:

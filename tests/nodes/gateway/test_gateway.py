@@ -28,7 +28,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def gateway(world: Site) -> GatewayProcess:
     agents = agents_file(world.folder, "ada", "bob", "cyd", "fay")
-    public = ("--public-subscribe", "news/#", "--public-publish", "news/+")
+    public = ("--public-subscribe", "news/#", "--public-publish", "news/+", "--public-retain", "news/kept")
     return start_gateway(world, "--agents", agents, "--demo-shop", *public)
 
 
@@ -168,6 +168,29 @@ def test_topics_of_the_fabric_come_as_far_as_they_are_public(url: str) -> None:
                 await one.send(kind, id=ident, **{"filter" if kind == "subscribe" else "topic": where}, payload=None)
                 refused = await one.get("refused", id=ident, of=kind)
                 assert refused["why"], where
+
+    play(story())
+
+
+def test_what_is_retained_in_the_fabric_comes_before_the_ack_and_pages_retain_what_they_may(url: str) -> None:
+    async def story() -> None:
+        async with Browser(url) as one, Browser(url) as two:
+            await one.hello()
+            await two.hello()
+            await one.send("subscribe", id=1, filter="news/+")
+            await one.get("ack", id=1)
+            await one.send("publish", id=1, topic="news/kept", payload={"n": 1}, retain=True, expires_s=3600)
+            assert "retained" not in await one.get("message", topic="news/kept"), "what comes live is not marked"
+            for refused in ({"topic": "news/a"}, {"topic": "other"}):
+                await one.send("publish", id=2, **refused, payload=1, retain=True)
+                assert (await one.get("refused", id=2))["error"] == "NotAllowed"
+            await two.send("subscribe", id=7, filter="news/+", retained=True)
+            told = await two.get("message", topic="news/kept")
+            assert (told["payload"], told["retained"], told["ids"]) == ({"n": 1}, True, [7])
+            assert (await two.get("ack", id=7))["ok"]
+            await one.send("publish", id=3, topic="news/kept", retain=True)
+            cleared = await two.get("message", topic="news/kept")
+            assert cleared["payload"] is None and "retained" not in cleared
 
     play(story())
 

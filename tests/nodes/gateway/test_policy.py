@@ -91,3 +91,17 @@ def test_an_origin_is_written_one_way(url: str, origin: str) -> None:
 def test_what_is_no_origin_is_refused_with_what_would_be(url: str) -> None:
     with pytest.raises(ValueError, match=r"invalid origin .*expected https://"):
         origin_of(url)
+
+
+def test_a_page_retains_only_what_the_operator_lets_it() -> None:
+    policy = Policy.of([], ["vote/#"], [], ["vote/+/state"])
+    assert policy.check_publish("vote/a/state", retain=True) == ""
+    assert policy.check_publish("vote/a/x") == ""
+    assert policy.check_publish("~pagesession/x", retain=True) == "pagesession"
+    for topic, refused in (("vote/a/x", policy), ("vote/a", POLICY)):
+        with pytest.raises(NotAllowed, match="retain"):
+            refused.check_publish(topic, retain=True)
+    with pytest.raises(NotAllowed):
+        Policy.of([], [], [], ["vote/#"]).check_publish("vote/a", retain=True)
+    with pytest.raises(ScopeError):
+        Policy.of([], [], [], ["#"])

@@ -20,12 +20,16 @@ class StandIn:
 
     def __init__(self) -> None:
         self.held: dict[int, tuple[str, Callable[[Message], Any], Callable[[Ack], Any]]] = {}
+        self.retained: list[bool] = []
         self.closed = False
         self._last = 100
 
-    def subscribe(self, topic: str, msg_fun: Callable[[Message], Any], ack_fun: Callable[[Ack], Any], /) -> int:
+    def subscribe(
+        self, topic: str, msg_fun: Callable[[Message], Any], ack_fun: Callable[[Ack], Any], /, *, retained: bool = False
+    ) -> int:
         if topic == "bad":
             raise InvalidFilter("bad")
+        self.retained.append(retained)
         self._last += 1
         self.held[self._last] = topic, msg_fun, ack_fun
         return self._last
@@ -138,3 +142,10 @@ def test_a_node_that_is_closed_has_ended_them_already() -> None:
     world.node.closed = True
     world.all.clear()
     world.all.unsubscribe(1)
+
+
+def test_what_is_retained_is_asked_for_where_the_browser_wants_it() -> None:
+    world = World()
+    world.all.subscribe(1, "news/a", "")
+    world.all.subscribe(2, "news/b", "", retained=True)
+    assert world.node.retained == [False, True]

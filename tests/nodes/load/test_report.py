@@ -14,7 +14,7 @@ from nodes.load.schedule import Spec
 LATENCY = {"p50": 0.5, "p90": 0.9, "p99": 9.9, "p99.9": 20.0, "max": 31.0}
 GOOD = Line(0, 0, 10, 9, 1, 0, 0, 0, 0)
 BAD = Line(0, 1, 10, 9, 0, 0, 1, 0, 0)
-ROUND = Round(1000.0, 1000, 0, 0, 1.0, 990, 990.0, 0, LATENCY, (GOOD,), (), ((0.0, 0.5),))
+ROUND = Round(1000.0, 1000, 0, 0, 1.0, 990, 990.0, 0, LATENCY, (GOOD,), (), ((0.0, 0.5),), (3, 4))
 SPEC = Spec(2, 1, ("a",), ("a",), 64, 1000.0, 1.0, 1.0, ("tcp://h:1",))
 
 
@@ -50,6 +50,7 @@ def test_json_holds_everything_and_is_strict() -> None:
     assert found["balances"] is False and found["unconfirmed"] == 3 and found["topics"] == 1
     assert found["result"]["latency_ms"] == LATENCY and found["rounds"][1]["rate"] is None
     assert found["rounds"][1]["books"][1]["missing"] == 1 and found["rounds"][1]["books"][1]["balances"] is False
+    assert found["result"]["repaired"] == 7 and found["result"]["repaired_by_subscriber"] == [3, 4]
     assert found["rounds"][1]["over_delivery"] == [{"subscriber": 0, "arrived": 5, "by_filter": {"a": 5}}]
     assert as_json(SPEC, [ROUND], None, 0)["result"] is None
 
@@ -59,7 +60,8 @@ def test_tables() -> None:
     assert dict(zip(ROUND_COLUMNS, row, strict=True))["p99"] == "9.9" and row[0] == "1,000"
     empty = dataclasses.replace(ROUND, rate=None, quantiles_ms={})
     assert round_rows([empty])[0][0] == "max" and round_rows([empty])[0].count("-") == 5
-    (books,) = books_rows([GOOD, BAD])
-    assert dict(zip(BOOKS_COLUMNS, books, strict=True))["missing"] == "1" and books[:3] == ("0", "20", "18")
+    assert dict(zip(ROUND_COLUMNS, row, strict=True))["repaired"] == "7"
+    (books,) = books_rows([GOOD, BAD], [3])
+    assert dict(zip(BOOKS_COLUMNS, books, strict=True))["missing"] == "1" and books[:4] == ("0", "20", "18", "3")
     over = over_rows([Over(0, 7, {"a/+": 5, "b": 0}), Over(1, 0, {"a": 0})])
     assert over == [("0", "a/+", "5"), ("0", "(topics of others)", "2")]

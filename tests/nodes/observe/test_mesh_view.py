@@ -96,13 +96,14 @@ def test_the_row_shows_the_figures() -> None:
         "uptime_s": 192.4,
         "nodes": 3,
         "subscriptions": {"out": 5, "link": 4, "guest": 1},
+        "retained": {"now": {"topics": 7}},
         "rates": {"in": 1234.5, "out": 2469.0, "relay": 0.4, "guest": 0.0},
         "refused": {"control": 2, "too_large": 1},
         "build": "compiled",
     }
     view = view_of(announcement("p1", peer("p2"), peer("p3", linked=False), **figures))
     rates = ("1,234", "2,469", "0", "0")
-    row = ("p1", "member", "tcp://127.0.0.1:5570", "3m12s", "1/2", "3", "5/4", *rates, "3", "compiled")
+    row = ("p1", "member", "tcp://127.0.0.1:5570", "3m12s", "1/2", "3", "5/4", "7", *rates, "3", "compiled")
     assert view.rows()[0] == row
     assert view.as_json()[0]["nodes"] == 3
 

@@ -304,3 +304,69 @@ def test_other_buttons_are_told_and_those_that_went_are_forgotten() -> None:
     assert retained == {f"{topics.BUTTON}{name}/enabled" for name in ("help", "billing")}
     world.handle(PageChoseButtons((), None))
     assert [event.topic for event in world.frame.retained()] == [topics.READY]
+
+
+# --- what the page's program retains
+
+
+def test_a_late_subscriber_is_told_the_last_values_before_its_ack_and_marked() -> None:
+    world = World()
+    live: list[Message] = []
+    world.subscribe("~/#", live)
+    for topic, payload in (("~/a", 1), ("~/a", 2), ("~/b", 1), ("~/b", None), ("~/c/d", 3)):
+        world.publish(topic, payload, 0)
+    world.publish("~/e", 4)
+    assert [message.payload for message in live] == [1, 2, 1, None, 3, 4]
+    assert not any(message.headers for message in live), "what comes live is not marked"
+    into: list[Message] = []
+    _, effects = world.core.subscribe("~/#", into.append, 0.0)
+    assert [type(effect).__name__ for effect in effects] == ["Deliver", "Deliver", "Acked"]
+    world.perform(effects)
+    assert [(each.topic, each.payload, each.headers) for each in into] == [
+        ("~/a", 2, {"retained": True}),
+        ("~/c/d", 3, {"retained": True}),
+    ]
+    for topic_filter in ("~/+/x", "#", "+/a"):
+        world.subscribe(topic_filter, into)
+    assert len(into) == 2
+
+
+def test_what_is_retained_is_a_copy_and_expires() -> None:
+    world = World()
+    payload = {"n": [1]}
+    world.publish("~/a", payload, 10)
+    payload["n"].append(2)
+    into: list[Message] = []
+    world.now = 9.0
+    world.subscribe("~/a", into)
+    world.now = 10.0
+    world.subscribe("~/a", into)
+    assert [message.payload for message in into] == [{"n": [1]}]
+
+
+def test_what_the_session_is_told_can_be_retained_in_the_page_and_the_rest_in_the_fabric() -> None:
+    world = World().ready()
+    world.publish("~pagesession/x", 1, 0)
+    world.publish("a/b", 2, 60)
+    assert world.sent[-2:] == [Send("~pagesession/x", 1), Send("a/b", 2, keep_s=60)]
+    into: list[Message] = []
+    world.subscribe("~pagesession/+", into)
+    assert [message.payload for message in into] == [1]
+    wanted = world.subscribe("a/+", into, retained=True)
+    assert world.held[-1] == Hold(wanted, "a/+", retained=True)
+
+
+def test_a_page_that_retains_too_much_is_told_and_nothing_has_changed() -> None:
+    world = World()
+    for number in range(1_000):
+        world.publish(f"~/{number}", number, 0)
+    into: list[Message] = []
+    world.subscribe("~/more", into)
+    with pytest.raises(HighWaterMarkReached, match="retains 1000 topics"):
+        world.publish("~/more", 1, 0)
+    with pytest.raises(LocalWireError):
+        world.publish("~/1", object(), 0)
+    assert not into
+    world.publish("~/1", None, 0)
+    world.publish("~/more", 1, 0)
+    assert [message.payload for message in into] == [1]

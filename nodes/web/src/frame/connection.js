@@ -75,11 +75,11 @@ export class Connection {
     this.dial();
   }
 
-  /** These are all the page's subscriptions: {id, filter}. */
+  /** These are all the page's subscriptions: {id, filter}, and their options. */
   hold(subscriptions) {
     const wanted = new Set(subscriptions.map(({ id }) => id));
     for (const id of [...this.filters.keys()]) if (!wanted.has(id)) this.send({ t: "unsubscribe", id });
-    for (const { id, filter } of subscriptions) if (!this.filters.has(id)) this.send({ t: "subscribe", id, filter });
+    for (const each of subscriptions) if (!this.filters.has(each.id)) this.send({ ...each, t: "subscribe" });
   }
 
   /** The page has made updates up to this number, also while it had no frame; null: none. */
@@ -90,7 +90,7 @@ export class Connection {
   // ── what the page wants ────────────────────────────────────────────────────────────────────────────────────────
 
   send(message) {
-    if (message.t === "subscribe") this.filters.set(message.id, message.filter);
+    if (message.t === "subscribe") this.filters.set(message.id, message);
     else if (message.t === "unsubscribe") this.filters.delete(message.id);
     else if (message.t === "stop") this.stop(message.id);
     else if (message.t === "update") return this.updates.add(message);
@@ -245,7 +245,7 @@ export class Connection {
     const unsaid = this.waiting.map(({ topic, payload }) => ({ topic, payload })); // newer than what the gateway knows
     this.tell({ t: "welcome", session, retained, fresh, state, chat, unsaid, rules });
     this.tell({ t: "connection", connected: true, covered: [], missing: [], ...connection });
-    for (const [id, filter] of this.filters) this.put({ t: "subscribe", id, filter });
+    for (const message of this.filters.values()) this.put(message);
     for (const id of this.stops) this.put({ t: "stop", id });
     for (const message of [...this.unanswered.values(), ...this.waiting.splice(0)]) this.put(message);
     this.watch(said.heartbeat_s);

@@ -109,9 +109,9 @@ function begin({ origin, dataset, nonce }) {
   });
 
   window.site_connect = Object.freeze({
-    subscribe: (topic, msg_fun, ack_fun) => page.subscribe(topic, msg_fun, ack_fun),
+    subscribe: (...given) => page.subscribe(...given), // topic, msg_fun, ack_fun, options
     unsubscribe: (id) => page.unsubscribe(id),
-    publish: (topic, msg) => page.publish(topic, msg),
+    publish: (...given) => page.publish(...given), // topic, msg, options
     stop_session: () => page.stopSession(),
     on_consent: (ask) => page.onConsent(ask),
     frame: () => whenThere(() => link.load()),
@@ -120,8 +120,8 @@ function begin({ origin, dataset, nonce }) {
   });
   early.forEach(([name, ...args], index) => {
     try {
-      if (name === "subscribe") page.subscribe(args[0], args[1], args[2], index + 1);
-      else window.site_connect[name](...args);
+      if (name === "subscribe") args[4] = index + 1;
+      window.site_connect[name](...args);
     } catch (error) {
       report(error); // the caller is long gone
     }

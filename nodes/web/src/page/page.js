@@ -36,10 +36,13 @@ export class Page {
     this.out = out;
     /** The page's subscriptions; their ids begin at `firstId`. */
     this.broker = new Broker(firstId);
-    /** id of a subscription -> the function that gets its ack; it goes when the ack has come. */
+    /** id of a subscription -> the function that gets its ack, if any; it goes when the ack has come. */
     this.ackFuns = new Map();
     /** What a late subscriber is told, {topic, payload}: the table as the gateway said it last. */
     this.retained = [];
+    /** So the values that the page has published to be retained, {topic, payload, until}, the oldest first; until: on the
+     *  clock of `performance`, NaN: for good. */
+    this.values = [];
     /** Callbacks that wait for their turn. */
     this.calls = new Calls(out.report);
     /** The public name of the page session; null until the first welcome. */
@@ -68,20 +71,21 @@ export class Page {
 
   // ── the calls ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  subscribe(filter, msgFun, ackFun, id) {
+  /** options: {retained: true} tells first what is retained in the fabric; of the page itself that is told anyway. */
+  subscribe(filter, msgFun, ackFun, options, id) {
     validateFilter(filter);
     const kind = scope(filter);
     if (typeof msgFun !== "function") throw invalid("TypeError", "msg_fun", msgFun, "a function");
-    const given = this.broker.subscribe(filter, msgFun, id);
-    if (ackFun && kind === "local") this.calls.add(ackFun, { ...LOCAL_ACK });
-    else if (ackFun) this.ackFuns.set(given, ackFun);
-    if (kind !== "local") this.out.frame({ t: "subscribe", id: given, filter });
+    const given = this.broker.subscribe(filter, msgFun, id, options);
     const one = [this.broker.subscriptions.get(given)];
-    for (const { topic, payload } of this.retained) {
+    for (const { topic, payload, until } of [...this.retained, ...this.values]) {
       if (topic === STARTED && payload.epoch !== this.viewing.running) continue; // over here, or not begun
       if (topic === ASKED && payload.epoch !== this.viewing.request?.payload.epoch) continue; // answered here
-      if (matches(filter, topic)) this.hand(one, { topic, payload, retained: true });
+      if (matches(filter, topic) && !(until <= performance.now())) this.hand(one, { topic, payload, retained: true });
     }
+    this.ackFuns.set(given, ackFun);
+    if (kind === "local") this.acked({ id: given, ...LOCAL_ACK });
+    else this.out.frame({ ...options, t: "subscribe", id: given, filter });
     this.out.later(() => this.calls.run()); // not before the caller has the id
     return given;
   }
@@ -92,20 +96,20 @@ export class Page {
     if (scope(filter) !== "local") this.out.frame({ t: "unsubscribe", id });
   }
 
-  publish(topic, msg = null) {
+  /** options: {retain: true, expires_s}. A value of the page or its session is kept here, others in the fabric. */
+  publish(topic, msg = null, options = {}) {
     validateTopic(topic);
     const kind = scope(topic);
     if (kind === "system") throw invalid("ScopeError", "topic", topic, "no leading $");
     if (DECIDED.has(topic)) throw invalid("ScopeError", "topic", topic, "one that the frame does not tell");
-    if (kind === "local") {
-      if (topic === LOAD_FRAME) this.out.wantFrame();
-      this.deliver({ topic, payload: msg });
-      return this.calls.run();
+    const payload = kind === "local" && !options.retain ? msg : plain(topic, msg);
+    if (options.retain && kind) {
+      this.values = this.values.filter((each) => each.topic !== topic);
+      if (payload !== null) this.values.push({ topic, payload, until: performance.now() + options.expires_s * 1000 });
     }
-    const payload = plain(topic, msg);
-    if (topic in VIEWS) this.out.wantFrame();
-    this.out.frame({ t: "publish", topic, payload });
-    if (kind === "pagesession") this.deliver({ topic, payload });
+    if (topic === LOAD_FRAME || topic in VIEWS) this.out.wantFrame();
+    if (kind !== "local") this.out.frame({ ...options, t: "publish", topic, payload });
+    if (kind) this.deliver({ topic, payload });
     if (topic in VIEWS) this.out.view(VIEWS[topic]);
     if (topic === DECLINE) this.view({ t: "decline", epoch: payload?.epoch });
     return this.calls.run();
@@ -138,10 +142,10 @@ export class Page {
     this.out.frame({ t: "retry" });
   }
 
-  /** The subscriptions that reach beyond the page: {id, filter}. */
+  /** The subscriptions that reach beyond the page: {id, filter}, and their options. */
   beyond() {
     const held = [...this.broker.subscriptions.values()].filter(({ filter }) => scope(filter) !== "local");
-    return held.map(({ id, filter }) => ({ id, filter }));
+    return held.map(({ id, filter, options }) => ({ ...options, id, filter }));
   }
 
   /** A page update, an opaque text; false when no co-browsing runs. */
@@ -228,10 +232,10 @@ export class Page {
     return this.deliver(said);
   }
 
-  acked({ id, ok, covered, missing, elapsed_s, error }) {
+  acked({ t, id, ...ack }) {
     const ackFun = this.ackFuns.get(id);
     this.ackFuns.delete(id); // after a loss the gateway acks again; the page is told once
-    if (ackFun) this.calls.add(ackFun, { ok, covered, missing, elapsed_s, error });
+    if (ackFun) this.calls.add(ackFun, ack);
   }
 
   /** The frame has its session. `fresh`: what the table says is to be told, as nobody heard of it when it happened. */
@@ -245,8 +249,9 @@ export class Page {
     const epochOf = (topic) => retained.find((each) => each.topic === topic)?.payload.epoch ?? null;
     this.view({ t: "welcome", epoch: epochOf(STARTED), asked: epochOf(ASKED) });
     if (!fresh) return;
-    for (const { topic, payload } of retained) {
-      if (before.has(JSON.stringify({ topic, payload }))) continue;
+    for (const each of retained) {
+      const { topic, payload } = each;
+      if (before.has(JSON.stringify(each))) continue;
       if (topic === ASKED) this.view({ t: "ask", payload, retained: true });
       else if (topic === STARTED) this.view({ t: "start", payload, retained: true });
       else if (topic === STOPPED) this.view({ t: "over", epoch: payload.epoch });
@@ -311,10 +316,10 @@ export class Page {
   perform(effect) {
     switch (effect.do) {
       case "tell_ask":
-        this.deliver({ topic: ASKED, payload: effect.payload, retained: effect.retained });
+        this.deliver({ ...effect, topic: ASKED });
         return this.askVisitor(effect.payload);
       case "tell_declined":
-        this.deliver({ topic: DECLINED, payload: effect.payload });
+        this.deliver({ ...effect, topic: DECLINED });
         return this.asked();
       case "record":
         this.hindrance = this.hold = null;
@@ -329,7 +334,7 @@ export class Page {
       case "tell_start":
         this.updates = 0;
         this.asked(true);
-        return this.deliver({ topic: STARTED, payload: effect.payload, retained: effect.retained });
+        return this.deliver({ ...effect, topic: STARTED });
       case "tell_stop":
         return this.deliver({ topic: STOPPED, payload: { epoch: effect.epoch } });
     }

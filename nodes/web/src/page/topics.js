@@ -46,9 +46,9 @@ export function scope(topicOrFilter) {
 
 /** Return whether a valid filter matches a valid topic (MQTT 5.0, section 4.7). */
 export function matches(filter, topic) {
+  if (/^[+#]/.test(filter) && /^[$~]/.test(topic)) return false;
   const wanted = filter.split("/");
   const levels = topic.split("/");
-  if ((wanted[0] === "+" || wanted[0] === "#") && /^[$~]/.test(topic)) return false;
   for (let index = 0; index < wanted.length; index += 1) {
     if (wanted[index] === "#") return true;
     if (index === levels.length || (wanted[index] !== "+" && wanted[index] !== levels[index])) return false;

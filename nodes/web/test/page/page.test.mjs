@@ -54,6 +54,48 @@ test("what is local stays here, is acked at once, and may be anything", () => {
   assert.equal(messages[0][1], anything);
 });
 
+test("what a page retains is told to its subscribers that come later, marked, before their ack, until it is cleared", () => {
+  const { page, told, heard } = made();
+  const live = heard("~/#");
+  const value = { n: [1] };
+  page.publish("~/a", "old", { retain: true });
+  page.publish("~/a", value, { retain: true });
+  page.publish("~/b", 1, { retain: true });
+  page.publish("~/b", null, { retain: true });
+  page.publish("~/c/d", 2, { retain: true, expires_s: 60 });
+  page.publish("~/e", 3, { retain: true, expires_s: 1e-9 });
+  page.publish("~/f", 4);
+  value.n.push(2);
+  assert.deepEqual(live.map(([, , retained]) => retained), Array(7).fill(false), "what comes live is not marked");
+  const order = [];
+  page.subscribe("~/#", ({ topic, payload, retained }) => order.push([topic, payload, retained]), (ack) => order.push(ack.ok));
+  assert.deepEqual(order, [["~/a", { n: [1] }, true], ["~/c/d", 2, true], true]);
+  assert.deepEqual(heard("~/+"), [["~/a", { n: [1] }, true]]);
+  assert.deepEqual([...heard("#"), ...heard("+/a")], [], "no leading wildcard takes ~");
+  assert.throws(() => page.publish("~/g", 1n, { retain: true }), { name: "LocalWireError" });
+  assert.deepEqual(told.filter(({ t }) => t === "publish"), []);
+});
+
+test("what is retained beyond the page is for the fabric, and asked for there", () => {
+  const { page, told, heard } = made();
+  page.publish("a/b", 1, { retain: true, expires_s: 5 });
+  page.publish("~pagesession/x", 2, { retain: true });
+  const id = page.subscribe("a/+", () => 0, undefined, { retained: true });
+  assert.deepEqual(told, [
+    { t: "publish", topic: "a/b", payload: 1, retain: true, expires_s: 5 },
+    { t: "publish", topic: "~pagesession/x", payload: 2, retain: true },
+    { t: "subscribe", id, filter: "a/+", retained: true },
+  ]);
+  assert.deepEqual(page.beyond(), [{ id, filter: "a/+", retained: true }]);
+  assert.deepEqual(heard("~pagesession/#"), [["~pagesession/x", 2, true]]);
+  assert.deepEqual(heard("a/#"), []);
+  const messages = [];
+  const other = page.subscribe("a/#", ({ payload, retained }) => messages.push([payload, retained]));
+  page.fromFrame({ t: "message", ids: [other], topic: "a/b", payload: 1, retained: true, number: 1, publisher: "7" });
+  page.fromFrame({ t: "message", ids: [other], topic: "a/b", payload: 2, number: 2, publisher: "7" });
+  assert.deepEqual(messages, [[1, true], [2, false]]);
+});
+
 test("what is of the session is told here at once and goes to the frame; the fabric's only to the frame", () => {
   const { page, told, heard } = made();
   const messages = heard("~pagesession/#");
