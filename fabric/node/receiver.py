@@ -31,6 +31,10 @@ else:
 MessageFun = Callable[[Message], object]
 log = logging.getLogger("fabric.node")
 
+ASK_AFTER_S = 0.05
+"""After a move or a reconnect what is missing may come by itself, for as long as `reorder_window_s`. It is asked for
+sooner: what comes twice is dropped by its number, and waiting for all of it made a repair ten times as late."""
+
 
 class Receiver:
     """Routes, numbers and handlers of one node.
@@ -159,7 +163,7 @@ class Receiver:
         else:
             message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
             self._observe(message, len(body), now, awaits)
-        self._tell_missing(topic, publisher, now, self._reorder_window_s if awaits else 0.0)
+        self._tell_missing(topic, publisher, now, min(ASK_AFTER_S, self._reorder_window_s) if awaits else 0.0)
 
     def _tell_missing(self, topic: str, publisher: int, now: float, wait_s: float) -> None:
         missing = self.detector.missing_from(topic, publisher)
