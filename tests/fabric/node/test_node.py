@@ -440,6 +440,15 @@ def test_bad_filters_and_topics_are_refused_and_change_nothing(here: Node) -> No
     assert all(before[key] == after[key] for key in ("subscriptions", "interest", "published"))
 
 
+def test_what_cannot_be_held_for_another_is_refused(here: Node) -> None:
+    for topic, sent_ns, error in (("~/a", 1, ScopeError), ("$a", 1, ScopeError), ("a", -1, ValueError)):
+        with pytest.raises(error):
+            here.hold(topic, "x", sent_ns=sent_ns)
+    with pytest.raises(ValueError, match="as_published"):
+        here.subscribe("a", print, as_published=True)
+    assert here.stats()["held"] == 0
+
+
 def test_a_payload_that_cannot_be_sent_takes_no_number(here: Node) -> None:
     for payload in (object(), {1: 2}, 2**64, {"a": {"b": set()}}):
         with pytest.raises(LocalWireError):
