@@ -169,9 +169,9 @@ def sub(
     """
     for topic_filter in filters:
         validate_filter(topic_filter)
+        scope(topic_filter)
     if retained and since is not None:
         raise click.UsageError("--retained and --since cannot be combined: a history holds the last values, too")
-        scope(topic_filter)
     check_since(since, keeper)
     logs.begin("fabric sub", as_json=log_json)
     printer = Printer(as_json, quiet)
