@@ -328,10 +328,16 @@ class Engine:
         return threading.current_thread() is self.thread
 
     def subscribe(
-        self, topic_filter: str, msg_fun: MessageFun, ack_fun: AckFun | None, *, retained: bool = False
+        self,
+        topic_filter: str,
+        msg_fun: MessageFun,
+        ack_fun: AckFun | None,
+        *,
+        retained: bool = False,
+        as_published: bool = False,
     ) -> int:
         since = time.monotonic()
-        known = LastKnown(msg_fun) if retained else None
+        known = LastKnown(msg_fun, as_published=as_published) if retained else None
         ident = self.subscriptions.add(topic_filter, known or msg_fun, ack_fun)
         self.commands.put(lambda: self._hold(ident, topic_filter, since, known))
         return ident

@@ -219,6 +219,7 @@ class Node:
         ack_fun: AckFun | None = None,
         *,
         retained: bool = False,
+        as_published: bool = False,
         since: Since = None,
     ) -> int:
         """Subscribe, and return the subscription's id. Does not wait: the ack tells when it holds.
@@ -230,19 +231,24 @@ class Node:
         retained: first deliver the last values that match and are kept, see `publish`: before `ack_fun` is called, with
                   the header `retained`, the oldest first. None is older than what came live of its topic. Each costs
                   this node 0.3 kB for as long as the subscription lasts
+        as_published: with `retained`, for who keeps values: the header `retain` says which messages are to be retained,
+                  and for how many seconds more, 0: for good; and what was cleared lately is told, too. MQTT 5's *retain
+                  as published*. Not for `~/…`
         since:    begin with what keepers have, as in `history`; what is live comes behind that, without a hole and
                   without a double. Then `ack_fun` is called after the last message of the history, with `ok` False
                   when that could not be read; what is live comes all the same
         errors:   InvalidFilter; ScopeError for a scope that this node may not subscribe to; StateError when closed;
-                  ValueError for an invalid `since`, and for `since` with `retained`
+                  ValueError for an invalid `since`, for `since` with `retained`, and for `as_published` without
         """
         self._check()
         validate_filter(topic_filter)
         self._check_scope(topic_filter)
+        if as_published and not retained:
+            raise ValueError(expected("as_published", as_published, "False without retained=True"))
         if since is not None:
             refuse_both(retained, since)
             return self.catch_up(topic_filter, msg_fun, ack_fun, since)
-        return self._engine.subscribe(topic_filter, msg_fun, ack_fun, retained=retained)
+        return self._engine.subscribe(topic_filter, msg_fun, ack_fun, retained=retained, as_published=as_published)
 
     def catch_up(
         self,
@@ -376,6 +382,37 @@ class Node:
         if retain or expires_s is not None:
             return self._engine.up.publish_carefully(prefix, payload, headers, timeout_s, kept_for(retain, expires_s))
         return self._publish(prefix, payload, headers, timeout_s)
+
+    def hold(
+        self,
+        topic: str,
+        payload: Any,
+        headers: dict[str, Any] | None = None,
+        *,
+        sent_ns: int,
+        expires_s: float | None = None,
+    ) -> bool:
+        """Give a value back to the mesh that another publisher set at `sent_ns`, and that may be lost: for keepers.
+
+        It is kept where nothing newer is known, and goes to subscriptions with `retained=True`, marked. This node holds
+        it from then on, for its next proxy, until it is told that there is a newer one. Not in a callback.
+
+        payload:   None: the topic was cleared then
+        expires_s: what is left of its time, in whole seconds, rounded up; None: it never expires
+        returns:   False: this node holds a newer one, or too much already
+        errors:    those of `publish`, but it waits for nothing; ScopeError for a local topic; StateError in a callback
+        """
+        if headers is not None:
+            refuse_reserved(headers)
+        if self.in_io_thread:
+            raise StateError("node", "in a callback", "hold", "call it in another thread")
+        if type(sent_ns) is not int or not 0 <= sent_ns < 2**64:
+            raise ValueError(expected("sent_ns", sent_ns, "ns since 1970, below 2^64"))
+        prefix = self._prefixes.get(topic) or self._admit(topic)
+        if prefix is None:
+            raise ScopeError(expected("topic", topic, "one without ~: a local one is retained within its node"))
+        left_s = kept_for(True, expires_s) or 0
+        return self._engine.up.hold(prefix, payload, headers, sent_ns=sent_ns, expires_s=left_s)
 
     def publish_many(self, messages: Iterable[tuple[str, Any]], *, timeout_s: float | None = None) -> int:
         """Send messages, each (topic, payload), in their order; return how many. Cheaper than a `publish` for each.

@@ -141,18 +141,15 @@ class Receiver:
         if headers is not None and headers.get("cancelled") is True:
             self._on_notice(payload)
             return
+        published = headers or NO_HEADERS
         if headers is not None and not OWN.isdisjoint(headers):
-            message = Message(topic, payload, publisher, number, sent_ns, headers)
             if headers.get(HELD) is True and RETAIN in headers:
-                self._offer(message, subscriptions)
+                self._offer(Message(topic, payload, publisher, number, sent_ns, headers), subscriptions)
                 return
             headers = shown(headers, as_retained=False) or None
         if headers is None and lasts.get(publisher) == number - 1:  # in order: a large one; no need to match again
             lasts[publisher] = number
-            message = Message(topic, payload, publisher, number, sent_ns, NO_HEADERS)
-            for subscription in subscriptions:
-                if subscription.active:
-                    self.call(subscription.handler, message)
+            self._hand(Message(topic, payload, publisher, number, sent_ns, published), subscriptions)
             return
         awaits = self.awaits or (headers is not None and headers.get("moved") is True)
         now = self._clock()
@@ -161,7 +158,7 @@ class Receiver:
                 self.on_trace(topic, headers["trace"])
             self._carry_out(self.detector.tail(topic, publisher, number, now, awaits))
         else:
-            message = Message(topic, payload, publisher, number, sent_ns, headers or NO_HEADERS)
+            message = Message(topic, payload, publisher, number, sent_ns, published)
             self._observe(message, len(body), now, awaits)
         self._tell_missing(topic, publisher, now, min(ASK_AFTER_S, self._reorder_window_s) if awaits else 0.0)
 
@@ -215,8 +212,6 @@ class Receiver:
             return False
         if of != publisher or (headers is not None and (headers.get("tail") is True or HELD in headers)):
             return False
-        if headers is not None and not OWN.isdisjoint(headers):
-            headers = shown(headers, as_retained=False) or None
         is_new = may_be_new and number > self.detector.lasts(topic).get(publisher, number) >= 0
         if is_new or self.detector.lacks(topic, publisher, number):
             self.repaired += is_new
@@ -258,9 +253,20 @@ class Receiver:
         """Hand a message to every subscription that matches now."""
         with self._lock:
             subscriptions = self.broker.match(message.topic)
+        self._hand(message, subscriptions)
+
+    def _hand(self, message: Message, subscriptions: Any) -> None:
+        """Call the handlers. Of what is to be retained those alone see it that have asked for that."""
+        seen = published = message
+        if not OWN.isdisjoint(message.headers):
+            expires_s = message.headers.get(RETAIN)
+            seen = message._replace(headers=shown(message.headers, as_retained=False) or NO_HEADERS)
+            published = message._replace(headers=shown(message.headers, as_retained=False, expires_s=expires_s))
         for subscription in subscriptions:
             if subscription.active:
-                self.call(subscription.handler, message)
+                handler = subscription.handler
+                sees_all = seen is not message and isinstance(handler, LastKnown) and handler.as_published
+                self.call(handler, published if sees_all else seen)
 
     def call(self, fun: Callable[..., object], *args: object) -> None:
         """Call what a user gave; one that raises is logged and counted, and harms no other."""

@@ -53,6 +53,18 @@ class Reholding:
         if not put(prefix, value.stamp, part, len(part), now, expires_s=value.expires_s, is_clear=value.is_clear):
             self._values.forget(prefix)  # what is there is older, and is not to come back
 
+    def give(self, prefix: bytes, part: bytes, now: float) -> bool:
+        """Take a value that another publisher set and nobody else holds, as a part with `held`: it is sent, and held
+        from then on like this publisher's own. False: what is there is newer, or it is over the bounds.
+        """
+        value = read_value(part, len(part))
+        assert value is not None
+        put = self._values.put
+        if not put(prefix, value.stamp, part, len(part), now, expires_s=value.expires_s, is_clear=value.is_clear):
+            return False
+        self._due.append(prefix)
+        return True
+
     def superseded(self, prefix: bytes, sent_ns: int, now: float) -> None:
         """Another publisher has set, or cleared, the topic at `sent_ns`: an older value is not to come back."""
         held = self._values.get(prefix, now)

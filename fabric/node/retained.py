@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fabric.errors import RemoteWireError
-from fabric.node.held_values import HeldValues
+from fabric.node.held_values import Held, HeldValues
 from fabric.node.interest import MAX_PREFIX_BYTES, wire_prefixes
 from fabric.protocol.retained import RETAIN, Batch, NotKept, Stamp, shown
 from fabric.topics import scope
@@ -33,21 +33,26 @@ _NEVER: Stamp = (-1, -1)
 class LastKnown:
     """The handler of a subscription that wants retained values: it remembers what came, so that nothing older follows.
 
-    msg_fun:   what the user gave
-    max_known: topics that are remembered
-    cost:      0.3 us for each message
+    msg_fun:      what the user gave
+    max_known:    topics that are remembered
+    as_published: it is shown which messages are to be retained; what was cleared is told, too; and what is not to be
+                  retained says nothing of the topic's value
+    cost:         0.3 us for each message
     """
 
-    __slots__ = ("_max_known", "_msg_fun", "_stamps")
+    __slots__ = ("_max_known", "_msg_fun", "_stamps", "as_published")
 
-    def __init__(self, msg_fun: MessageFun, max_known: int = MAX_KNOWN) -> None:
+    def __init__(self, msg_fun: MessageFun, max_known: int = MAX_KNOWN, *, as_published: bool = False) -> None:
         self._msg_fun, self._max_known = msg_fun, max_known
+        self.as_published = as_published
+        """The receiver asks for it: it leaves `retain` among the headers then. Never changes."""
         self._stamps: dict[str, Stamp] = {}
         """The largest stamp that came, by topic; live, or retained. At most `max_known`."""
 
     def __call__(self, message: Message) -> None:
         """A message came live."""
-        self._note(message)
+        if not self.as_published or RETAIN in message.headers:
+            self._note(message)
         self._msg_fun(message)
 
     def offer(self, message: Message) -> None:
@@ -60,9 +65,10 @@ class LastKnown:
         if (message.sent_ns, message.publisher) <= known:
             return
         self._note(message)
-        if message.payload is None and known is _NEVER:
+        if message.payload is None and known is _NEVER and not self.as_published:
             return
-        self._msg_fun(message._replace(headers=shown(message.headers, as_retained=True)))
+        expires_s = message.headers.get(RETAIN) if self.as_published else None
+        self._msg_fun(message._replace(headers=shown(message.headers, as_retained=True, expires_s=expires_s)))
 
     def _note(self, message: Message) -> None:
         topic, stamp = message.topic, (message.sent_ns, message.publisher)
@@ -83,6 +89,10 @@ def wanted_prefixes(topic_filter: str) -> tuple[bytes, ...]:
         return prefixes
     longest = max(prefixes, key=len)
     return (longest[: longest.rfind(b"/", 0, -1) + 1],)
+
+
+def _left_s(held: Held[Message], now: float) -> int:
+    return 0 if held.is_clear else held.expires_in(now)
 
 
 class _Wish(NamedTuple):
@@ -164,7 +174,10 @@ class Retained:
             if not self._is_active(ident):  # a handler may end it
                 return
             # Of a tombstone too: something older may have come live, late.
-            self._call(wish.handler.offer, held.value._replace(payload=None) if held.is_clear else held.value)
+            message = held.value._replace(payload=None) if held.is_clear else held.value
+            if wish.handler.as_published:
+                message = message._replace(headers={**message.headers, RETAIN: _left_s(held, now)})
+            self._call(wish.handler.offer, message)
 
     # ── what is kept elsewhere ───────────────────────────────────────────────────────────────────────────────────
 

@@ -31,7 +31,7 @@ from fabric.node.reholding import BYTES_PER_TURN, PARTS_PER_TURN, Reholding
 from fabric.node.ring import Ring
 from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
 from fabric.protocol.markers import watermark_topic
-from fabric.protocol.retained import RETAIN, retained_part
+from fabric.protocol.retained import HELD, RETAIN, retained_part
 from fabric.wire import Encoder
 
 if COMPILED:
@@ -343,11 +343,36 @@ class Uplink:
     def _retained_part(
         self, prefix: bytes, number: int, payload: Any, headers: dict[str, Any] | None, expires_s: int
     ) -> bytes:
+        self._say_that_it_retains()
+        sent_ns = self.reholding.stamp_ns(prefix, self._time_ns())
+        return retained_part(self._encoder, prefix, number, sent_ns, payload, {**(headers or {}), RETAIN: expires_s})
+
+    def _say_that_it_retains(self) -> None:
         if self._retains_as != self.publisher:
             self._retains_as = self.publisher
             self._on_retains(self.publisher)
-        sent_ns = self.reholding.stamp_ns(prefix, self._time_ns())
-        return retained_part(self._encoder, prefix, number, sent_ns, payload, {**(headers or {}), RETAIN: expires_s})
+
+    def hold(
+        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, *, sent_ns: int, expires_s: int
+    ) -> bool:
+        """Have a value kept that another publisher set at `sent_ns`; it is sent with the next tick. Not in the I/O
+        thread. False: a newer one is held, or it is over the bounds.
+
+        errors: StateError when closed, or within a call of the same thread; LocalWireError
+        """
+        if self._ended is not None:
+            raise copy.copy(self._ended)
+        if self.is_within:
+            raise StateError("node", "publishing", "hold", "it interrupts a `publish` of its own thread")
+        self.want()
+        with self._lock:
+            self._say_that_it_retains()
+            all_headers = {**(headers or {}), HELD: True, RETAIN: expires_s}
+            # Its number is of no publisher's: what is held says nothing of what may be missing.
+            part = retained_part(self._encoder, prefix, 1, sent_ns, payload, all_headers)
+            taken = self.reholding.give(prefix, part, time.monotonic())
+        self._on_much()
+        return taken
 
     def rehold(self) -> None:
         """Send all that is to be retained once more."""

@@ -232,6 +232,11 @@ def pack(value: Any) -> bytes:
     return packed
 
 
+def unpack(packed: bytes) -> Any:
+    """Return what `pack` was given."""
+    return msgpack.unpackb(packed)
+
+
 def headers_of(headers: Mapping[str, Any]) -> bytes | None:
     """Return headers as they are kept: without the fabric's own, about the way; None where there are no others."""
     plain = {key: value for key, value in headers.items() if key not in RESERVED}

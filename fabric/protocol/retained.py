@@ -153,8 +153,13 @@ def held_part(part: bytes, expires_s: int, *, is_clear: bool = False) -> bytes:
     return retained_part(encoder, raw + nul, number, sent_ns, None if is_clear else payload, again)
 
 
-def shown(headers: Mapping[str, Any], *, as_retained: bool) -> Mapping[str, Any]:
-    """Return the headers as a subscriber sees them: how a message is kept is not shown; that it was, is."""
+def shown(headers: Mapping[str, Any], *, as_retained: bool, expires_s: int | None = None) -> Mapping[str, Any]:
+    """Return the headers as a subscriber sees them: how a message is kept is not shown; that it was, is.
+
+    expires_s: show `retain`, too, with what is left of its time; 0: it never expires
+    """
+    if expires_s is not None:
+        return MappingProxyType({**shown(headers, as_retained=as_retained), RETAIN: expires_s})
     if len(headers) == 1 and as_retained:
         return _ONLY_RETAINED if OWN.issuperset(headers) else MappingProxyType({**headers, RETAINED: True})
     seen = {name: value for name, value in headers.items() if name not in OWN}

@@ -85,6 +85,8 @@ class Share(click.ParamType):  # type: ignore[type-arg]
               help="Under which it is asked. Keepers of one name have one store, or shares.")  # fmt: skip
 @click.option("--share", metavar="K/N", type=Share(), default="1/1",
               help="Keep the K-th of N shares of the topics, each in a store for itself. [default: all]")  # fmt: skip
+@click.option("--retained/--no-retained", default=True, show_default=True,
+              help="Keep retained values, too, and give them back to a mesh that has lost them.")  # fmt: skip
 @operating_options
 @connect_option
 @connect_timeout_option
@@ -97,6 +99,7 @@ def keep(
     max_bytes: int | None,
     name: str,
     share: tuple[int, int],
+    retained: bool,
     http: Http,
     log_json: bool,
     connect: Connect,
@@ -133,7 +136,9 @@ def keep(
         keys = None if connect.keys is None else Path(connect.keys)
         retention = Retention(last, for_s, max_bytes)
         try:
-            keeper = Keeper(node, store, filters, retention=retention, name=name, share=share, keys=keys)
+            keeper = Keeper(
+                node, store, filters, retention=retention, name=name, share=share, retained=retained, keys=keys
+            )
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         try:

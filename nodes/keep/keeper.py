@@ -17,12 +17,15 @@ from fabric.node.coverage import Ack
 from fabric.node.gaps import MAX_NUMBER, Gap
 from fabric.node.node import Node
 from fabric.protocol.histories import HISTORY, KEEPER, page_to_map, question_from, share_name
+from fabric.protocol.retained import RETAIN, RETAINED
 from fabric.services import Request, Server, each
 from fabric.topics import require_name, scope, validate_filter
 from fabric.wire import Message
 from nodes.keep.pages import Pages
 from nodes.keep.readers import Readers
+from nodes.keep.retained import value_of
 from nodes.keep.retention import LASTS_S, Retention, Sweeper
+from nodes.keep.returning import Returner
 from nodes.keep.store import KeepStore
 from nodes.keep.writer import Writer
 
@@ -44,6 +47,7 @@ class Keeper:
 
     name:   under which it serves; keepers of one name have one store, or shares of the load
     share:  (k, n): it keeps the k-th of n shares of the topics; (1, 1): all
+    retained: it keeps retained values, too, and gives them back to a mesh that has lost them
     keys:   folder of keys, for the rights of readers; None: without
     errors: ValueError; ScopeError for a local filter; NotAllowed; Busy when the store does not answer
     """
@@ -57,6 +61,7 @@ class Keeper:
         retention: Retention | None = None,
         name: str = KEEPER,
         share: tuple[int, int] = (1, 1),
+        retained: bool = True,
         keys: Path | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -81,7 +86,16 @@ class Keeper:
         """Between the node and the store."""
         self._expect()
         node.on_gap(self._lose)
-        self._subscriptions = [node.subscribe(each, self._take, self._acked(each)) for each in self.filters]
+        self._subscriptions = [
+            node.subscribe(each, self._take, self._acked(each), retained=retained, as_published=retained)
+            for each in self.filters
+        ]
+        self._returner: Returner | None = None
+        """Gives retained values back; None: it does not keep them. Set once."""
+        if retained:
+            self._returner = Returner(
+                node, store, self.filters, is_ours=self._is_ours, flush=self.writer.flush, clock_ns=clock_ns
+            )
         info = {"store": store.id, "share": list(share), "filters": list(self.filters)}
         self._servers = [
             Server(node, each_name, each(self._answer), info=info, workers=WORKERS, keep_s=KEEP_ANSWERS_S)
@@ -98,9 +112,15 @@ class Keeper:
 
     def _take(self, message: Message) -> None:
         """In the I/O thread."""
-        if message is not self._last and self._is_ours(message.topic):
-            self._last = message
+        if message is self._last or not self._is_ours(message.topic):
+            return
+        self._last = message
+        if RETAINED not in message.headers:  # what is told as retained was sent before, and may have been here
             self.writer.put(message)
+        if RETAIN in message.headers and message.publisher != self._node.publisher:
+            value = value_of(message, self._clock_ns())
+            if value is not None:
+                self.writer.retain(value)
 
     def _lose(self, gap: Gap) -> None:
         """In the I/O thread."""
@@ -159,7 +179,8 @@ class Keeper:
         return self.writer.problem()
 
     def figures(self) -> dict[str, Any]:
-        return {**self.writer.figures(), "pages": self._served, "denied": self._denied}
+        given = {} if self._returner is None else self._returner.figures()
+        return {**self.writer.figures(), **given, "pages": self._served, "denied": self._denied}
 
     def close(self, timeout_s: float = DRAIN_S) -> int:
         """Take no more, write what was taken, and end. Returns how much could not be written in that time.
@@ -171,6 +192,8 @@ class Keeper:
         if self._closed:
             return 0
         self._closed = True
+        if self._returner is not None:
+            self._returner.close()
         for server in self._servers:
             server.close()
         for subscription in self._subscriptions:

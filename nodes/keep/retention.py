@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from nodes.keep import retained
 from nodes.keep.schema import about, batches, holes, lasts, messages
 from nodes.keep.store import LAST_ID, KeepStore
 
@@ -117,4 +118,5 @@ class Sweeper:
         least = int(sql.execute(_LEAST, {"otherwise": end + 1}).scalar_one())
         sql.execute(delete(batches).where(batches.c.last_id < least))
         sql.execute(delete(holes).where(holes.c.at < least))
+        retained.tidy(sql, now_ns)
         sql.execute(delete(lasts).where(lasts.c.kept_ns < now_ns - int(LASTS_S * 1e9)))

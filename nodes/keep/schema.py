@@ -6,6 +6,8 @@ messages   what is kept, in the order in which it was written: `id`. `payload` a
 batches    what was written at once: up to which `id`, and when by the keeper's clock
 lasts      the highest number of each publisher on each topic, also of what is kept no more
 holes      numbers that the keeper never got, `at` the id after which that was known
+retained   the newest value of each topic that was to be retained, or what cleared it. `stamp` is when it was sent, and
+           its publisher, each with 8 bytes, so that it sorts as the stamps of the mesh do
 about      one row: which store this is, the id of the message written last, and how many messages and bytes are kept
 
 Publishers and times of the wire are unsigned, and kept as the signed integers of the same 64 bits: `signed`.
@@ -13,7 +15,19 @@ Publishers and times of the wire are unsigned, and kept as the signed integers o
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 BEGINNING_BYTES = 200
 _ID = BigInteger().with_variant(Integer, "sqlite")  # which counts by itself as INTEGER PRIMARY KEY only
@@ -71,6 +85,19 @@ holes = Table(
     Column("first", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),
     Column("reason", String(32), nullable=False),
+    Column("kept_ns", BigInteger, nullable=False),
+)
+
+retained = Table(
+    "retained",
+    metadata,
+    Column("topic", BigInteger, primary_key=True, autoincrement=False),
+    Column("stamp", LargeBinary(16), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("expires_ns", BigInteger),
+    Column("cleared", Boolean, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("headers", LargeBinary),
     Column("kept_ns", BigInteger, nullable=False),
 )
 

@@ -20,6 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from fabric.protocol.histories import Hole, Kept
 from nodes.databases.migrations import Migrations
 from nodes.databases.opening import as_busy, ends_transaction, open_database
+from nodes.keep import retained
+from nodes.keep.retained import RetainedValue
 from nodes.keep.schema import (
     BEGINNING_BYTES,
     about,
@@ -129,8 +131,11 @@ class KeepStore:
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def write(self, batch: Sequence[Kept], missing: Sequence[Hole], now_ns: int) -> int:
-        """Write messages and holes, all or nothing; return how many messages are new: others were there already.
+    def write(
+        self, batch: Sequence[Kept], missing: Sequence[Hole], now_ns: int, values: Sequence[RetainedValue] = ()
+    ) -> int:
+        """Write messages, holes and retained values, all or nothing; return how many messages are new: others were
+        there already.
 
         now_ns: by the keeper's clock
         errors: Busy
@@ -138,7 +143,8 @@ class KeepStore:
         if len(self._topics) > MAX_KNOWN_TOPICS:
             self._topics.clear()
         with self.transaction() as sql:
-            ids = self._topic_ids(sql, {*(each.topic for each in batch), *(each.topic for each in missing)})
+            named = {*(each.topic for each in batch), *(each.topic for each in missing)}
+            ids = self._topic_ids(sql, named.union(each.topic for each in values))
             before = int(sql.execute(LAST_ID).scalar_one())
             if batch:
                 self._insert_messages(sql, [_row(each, ids[each.topic]) for each in batch])
@@ -151,6 +157,7 @@ class KeepStore:
             if missing:
                 at = last_id if count else before + 1  # before the next message, whichever that is
                 sql.execute(_ADD_HOLE, [_hole_row(each, ids[each.topic], at, now_ns) for each in missing])
+            retained.write(sql, values, ids, now_ns)
         self._topics.update(ids)
         return int(count)
 
@@ -209,14 +216,23 @@ class KeepStore:
             found = sql.execute(_LASTS, {"since": since_ns, "most": most})
             return [Last(str(topic), unsigned(publisher), int(number)) for topic, publisher, number in found]
 
+    def retained(self, now_ns: int) -> Iterator[RetainedValue]:
+        """Yield the retained values, and what cleared others lately; not what has expired. Errors: Busy"""
+        after, is_more = 0, True
+        while is_more:
+            with self.transaction(writes=False) as sql:
+                values, after = retained.page(sql, after, now_ns)
+            yield from values
+            is_more = after > 0
+
     def totals(self) -> Totals:
         """Return how much is kept."""
         with self.transaction(writes=False) as sql:
             return Totals(*sql.execute(select(about.c.messages, about.c.bytes)).one())
 
 
-def size_of(kept: Kept) -> int:
-    """Return for how many bytes a message counts."""
+def size_of(kept: Kept | RetainedValue) -> int:
+    """Return for how many bytes a message counts, or a value."""
     return len(kept.topic) + len(kept.payload) + len(kept.headers or b"") + _OWN_BYTES
 
 

@@ -16,6 +16,7 @@ from fabric.errors import Busy, RequestTimeout
 from fabric.node.gaps import Gap
 from fabric.protocol.histories import Hole, Kept, headers_of, pack
 from fabric.wire import Message
+from nodes.keep.retained import RetainedValue
 from nodes.keep.retention import Sweeper
 from nodes.keep.store import KeepStore, size_of
 
@@ -59,14 +60,14 @@ class Writer:
         """Guards all that follows. Not held while the store works."""
         self._changed = threading.Condition(self._lock)
         """Told when something is queued, when something was written, and at the end."""
-        self._queue: deque[Kept | Hole] = deque()
+        self._queue: deque[Kept | Hole | RetainedValue] = deque()
         """What is to be written, in its order, without the batch that is being written."""
         self._bytes = 0
-        """Of the messages in `_queue` and in that batch; at most `_max_waiting_bytes`, but for one message."""
+        """Of messages and values in `_queue` and in that batch; at most `_max_waiting_bytes`, but for one of them."""
         self._waiting_holes = 0
         """Holes in `_queue`; at most `MAX_HOLES`."""
         self._accepted = self._written = 0
-        """How many items, messages and holes, were ever queued, and how many of these were written."""
+        """How many items, messages, holes and retained values, were ever queued, and how many of these were written."""
         self._end_at: float | None = None
         """Set once, by `close`: the thread writes what is queued, and ends then at the latest, monotonic."""
         self._away_since: float | None = None
@@ -74,6 +75,8 @@ class Writer:
         self.new = self.doubles = self.dropped = self.holes = self.batches = 0
         """Since the start: messages written, and those that were there already; messages that found no room or were
         too large; holes noted; transactions."""
+        self.values = self.values_dropped = 0
+        """Since the start: retained values written, and those that found no room."""
         self._thread = threading.Thread(target=self._run, name="fabric-keep-writer", daemon=True)
         self._thread.start()
 
@@ -95,13 +98,27 @@ class Writer:
                 return  # it is asked for by who comes next
             if size > self._max_bytes:
                 self._refuse(message, TOO_LARGE)
-            elif len(self._queue) - self._waiting_holes >= self._max_waiting_msgs or (
-                self._bytes and self._bytes + size > self._max_waiting_bytes
-            ):
+            elif self._is_full(size):
                 self._refuse(message, FULL)
             else:
                 self._bytes += size
                 self._add(kept)
+
+    def retain(self, value: RetainedValue) -> None:
+        """Take a retained value. Never waits. One that finds no room is counted."""
+        size = size_of(value)
+        with self._lock:
+            if self._end_at is not None:
+                return
+            if self._is_full(size):
+                self.values_dropped += 1
+            else:
+                self._bytes += size
+                self._add(value)
+
+    def _is_full(self, more_bytes: int) -> bool:
+        is_crowded = len(self._queue) - self._waiting_holes >= self._max_waiting_msgs
+        return is_crowded or bool(self._bytes and self._bytes + more_bytes > self._max_waiting_bytes)
 
     def lose(self, gap: Gap) -> None:
         """Take it that messages are lost for good."""
@@ -123,7 +140,7 @@ class Writer:
             self._waiting_holes += 1
             self._add(hole)
 
-    def _add(self, item: Kept | Hole) -> None:
+    def _add(self, item: Kept | Hole | RetainedValue) -> None:
         self._queue.append(item)
         self._accepted += 1
         if len(self._queue) == 1:
@@ -155,6 +172,8 @@ class Writer:
                 "batches": self.batches,
                 "waiting": len(self._queue),
                 "waiting_bytes": self._bytes,
+                "values": self.values,
+                "values_dropped": self.values_dropped,
                 "deleted": self._sweeper.deleted,
                 "store_up": int(self._away_since is None),
             }
@@ -182,34 +201,39 @@ class Writer:
                 )
                 if not self._queue and self._end_at is not None:
                     return
-                batch, missing = self._take()
-            if (batch or missing) and not self._write(batch, missing):
+                batch, missing, values = self._take()
+            if (batch or missing or values) and not self._write(batch, missing, values):
                 return
 
-    def _take(self) -> tuple[list[Kept], list[Hole]]:
+    def _take(self) -> tuple[list[Kept], list[Hole], list[RetainedValue]]:
         """Take what is written next out of the queue."""
         batch: list[Kept] = []
         missing: list[Hole] = []
+        values: list[RetainedValue] = []
         size = 0
-        while self._queue and len(batch) + len(missing) < BATCH_MSGS and size < BATCH_BYTES:
+        while self._queue and len(batch) + len(missing) + len(values) < BATCH_MSGS and size < BATCH_BYTES:
             item = self._queue.popleft()
             if isinstance(item, Hole):
                 self._waiting_holes -= 1
                 missing.append(item)
+                continue
+            size += size_of(item)
+            if isinstance(item, RetainedValue):
+                values.append(item)
             else:
-                size += size_of(item)
                 batch.append(item)
-        return batch, missing
+        return batch, missing, values
 
-    def _write(self, batch: list[Kept], missing: list[Hole]) -> bool:
+    def _write(self, batch: list[Kept], missing: list[Hole], values: list[RetainedValue]) -> bool:
         """Write this, however often the store has to be asked; False when the end came before."""
         new: list[int] = []
-        while not self._tried(lambda: new.append(self._store.write(batch, missing, self._clock_ns()))):
+        while not self._tried(lambda: new.append(self._store.write(batch, missing, self._clock_ns(), values))):
             if self._end_at is not None and time.monotonic() > self._end_at:
                 return False
         with self._changed:
-            self._bytes -= sum(map(size_of, batch))
-            self._written += len(batch) + len(missing)
+            self._bytes -= sum(map(size_of, batch)) + sum(map(size_of, values))
+            self._written += len(batch) + len(missing) + len(values)
+            self.values += len(values)
             self.new += new[0]
             self.doubles += len(batch) - new[0]
             self.batches += 1

@@ -139,6 +139,11 @@ METRICS = (
     dropped_total              dropped           messages not kept: the store was too slow, or they were too large
     holes_total                holes             ranges that were lost for good, or dropped, and written down
     batches_total              batches           transactions they were written in
+    values_total               values            retained values written to the store
+    values_dropped_total       values_dropped    retained values not kept: the store was too slow
+    given_back_total           given_back        retained values given back to the mesh, which had lost them
+    given_back_denied_total    given_back_denied the same, which the keeper may not publish: not given back
+    given_back_refused_total   given_back_refused the same, which were too many for its node: not given back
     deleted_total              deleted           messages deleted, because they are kept no longer
     waiting                    waiting           messages taken and not written yet
     waiting_bytes              waiting_bytes     bytes of the same

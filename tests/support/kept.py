@@ -6,6 +6,7 @@ from typing import Any
 
 from fabric.protocol.histories import Cursor, Hole, Kept, Question, pack
 from nodes.keep.pages import Pages
+from nodes.keep.retained import RetainedValue
 from nodes.keep.store import KeepStore
 
 SECOND = 10**9
@@ -28,3 +29,10 @@ def read_all(store: KeepStore, question: Question, now_ns: int = 0) -> tuple[lis
         count += 1
         if done:
             return found, holes, count
+
+
+def kept_value(
+    topic: str, sent_ns: int, payload: Any, *, publisher: int = 1, expires_ns: int | None = None
+) -> RetainedValue:
+    """Return a retained value as it is kept; payload None: cleared."""
+    return RetainedValue(topic, sent_ns, publisher, 1, expires_ns, payload is None, pack(payload), None)

@@ -115,6 +115,27 @@ def test_nor_of_one_that_was_repaired() -> None:
     assert [(message.number, dict(message.headers)) for message in heard] == [(1, {}), (2, {"by": "me"}), (3, {})]
 
 
+def test_who_asked_for_it_sees_what_is_to_be_retained_and_all_others_see_the_same_as_ever() -> None:
+    node = Node()
+    plain, keeping, wanting = node.listen("a"), list[Message](), list[Message]()
+    node.broker.subscribe("a", LastKnown(keeping.append, as_published=True))
+    node.broker.subscribe("a", LastKnown(wanting.append))
+    node.send("a", 1, "first", retain=9)
+    node.send("a", 2, b"x" * 2_000, retain=0, by="me")
+    node.send("a", 3, "plain", by="me")
+    node.send("a", 4, "forged", retained=True, held=True)
+    node.send("a", 6, "waits", retain=7)
+    node.send("a", 5, "late", retain=8)
+    shown: list[dict[str, Any]] = [{}, {"by": "me"}, {"by": "me"}, {}]
+    assert [dict(message.headers) for message in plain][:4] == shown
+    assert [dict(message.headers) for message in wanting][:4] == shown
+    assert [dict(message.headers) for message in keeping][:4] == [
+        {"retain": 9}, {"by": "me", "retain": 0}, {"by": "me"}, {}
+    ]  # fmt: skip
+    later = {message.number: message.headers.get("retain") for message in keeping[4:]}
+    assert later.items() <= {5: 8, 6: 7}.items() and later
+
+
 def test_what_is_sent_again_to_be_kept_is_for_those_who_want_what_is_retained_and_its_number_says_nothing() -> None:
     node = Node()
     plain, wanting = node.listen("a"), list[Message]()

@@ -88,3 +88,28 @@ def test_the_next_stamp_of_a_topic_is_later_than_the_last() -> None:
     assert held.stamp_ns(b"t\0", 900) == 1001
     held.tick(0.0)
     assert held.stamp_ns(b"t\0", 2000) == 2000
+
+
+def given(held: Reholding, topic: str, sent_ns: int, payload: object, now: float, expires_s: int = 0) -> bool:
+    headers = {"held": True, "retain": expires_s}
+    part = retained_part(Encoder(7), topic.encode() + b"\0", 1, sent_ns, payload, headers)
+    return held.give(topic.encode() + b"\0", part, now)
+
+
+def test_what_is_given_back_is_due_at_once_and_at_each_further_ingress() -> None:
+    held = Reholding()
+    assert given(held, "t", 5, "lost", 0.0, expires_s=10) and held.is_due
+    part = held.next(7.5)
+    assert part is not None and read_value(part) == Value(b"t", (5, 7), 3, is_clear=False, is_held=True)
+    held.taken()
+    assert held.next(7.5) is None and not held.is_due
+    assert len(sent_again(held, 8.0)) == 1
+    held.superseded(b"t\0", 6, 8.0)
+    assert sent_again(held, 8.0) == []
+
+
+def test_what_is_given_back_replaces_nothing_newer() -> None:
+    held = Reholding(max_topics=1)
+    set_value(held, "t", 5, "mine", 0.0)
+    assert not given(held, "t", 4, "older", 0.0) and not given(held, "u", 9, "one too many", 0.0)
+    assert [decode(part).payload for part in sent_again(held, 1.0)] == ["mine"]

@@ -195,6 +195,29 @@ def test_what_a_subscription_remembers_is_bounded() -> None:
     assert [message.payload for message in got] == [1, 1, 1, "forgotten"]
 
 
+def test_who_keeps_values_is_told_how_long_they_last_and_what_was_cleared() -> None:
+    world = World()
+    got: list[Message] = []
+    handler = LastKnown(got.append, as_published=True)
+    world.retained.wanted(1, "#", handler)
+    handler(live("plain", 99, "says nothing of the value"))
+    world.batch(
+        retained_part("short", 7, 10, "s", expires_s=60),
+        retained_part("plain", 7, 11, "kept"),
+        retained_part("cleared", 7, 12, None),
+        age=20.0,
+    )
+    world.retained.acked(1, is_ok=True, now=5.5)
+    assert [(message.topic, message.payload, dict(message.headers)) for message in got[1:]] == [
+        ("short", "s", {"retained": True, "retain": 35}),
+        ("plain", "kept", {"retained": True, "retain": 0}),
+        ("cleared", None, {"retained": True, "retain": 0}),
+    ]
+    handler.offer(live("short", 10, "known")._replace(headers={"held": True, "retain": 3}))
+    handler.offer(live("short", 11, "newer")._replace(headers={"held": True, "retain": 3}))
+    assert [message.payload for message in got[4:]] == ["newer"]
+
+
 def test_what_is_asked_for_once_more_is_told_as_far_as_it_is_news() -> None:
     world = World()
     world.want(1, "#")

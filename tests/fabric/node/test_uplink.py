@@ -392,6 +392,25 @@ def test_what_is_to_be_retained_says_so_and_its_publisher_is_told_once(make: Cal
     assert told == [link.up.publisher]
 
 
+def test_what_another_publisher_set_is_held_with_its_time_and_sent_with_the_next_tick(
+    make: Callable[..., Link],
+) -> None:
+    told: list[int] = []
+    link = make(on_retains=told.append)
+    assert link.up.hold(TOPIC, "lost", {"x": 1}, sent_ns=500, expires_s=0)
+    assert not link.up.hold(TOPIC, "older", None, sent_ns=499, expires_s=0)
+    assert not link.up.is_settled and told == [link.up.publisher]
+    link.tick()
+    until(lambda: len(link.ingress.read(5)) == 1, "it has come")
+    [message] = link.ingress.messages
+    assert (message.payload, message.publisher, message.sent_ns) == ("lost", link.up.publisher, 500)
+    assert dict(message.headers) == {"x": 1, "held": True, "retain": 0}
+    assert link.up.published == 0 and link.up.publish(TOPIC, "first") == 1, "it is no message"
+    link.up.finish()
+    with pytest.raises(StateError):
+        link.up.hold(OTHER, "x", None, sent_ns=1, expires_s=0)
+
+
 def test_on_another_connection_values_are_sent_again_behind_what_is_not_confirmed(
     make: Callable[..., Link], context: sockets.Context
 ) -> None:

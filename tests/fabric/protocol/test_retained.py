@@ -111,6 +111,12 @@ def test_a_subscriber_sees_that_it_was_retained_and_never_how() -> None:
     assert shown(headers, as_retained=True) == {"a": 1, "retained": True}
 
 
+def test_but_for_who_keeps_values() -> None:
+    headers = {"a": 1, "held": True, "retain": 5}
+    assert shown(headers, as_retained=False, expires_s=4) == {"a": 1, "retain": 4}
+    assert shown(headers, as_retained=True, expires_s=0) == {"a": 1, "retained": True, "retain": 0}
+
+
 # ── asked for, and handed out ────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -93,6 +93,18 @@ def test_what_is_kept_no_longer(keep: Fabric, mesh: Mesh) -> None:
         until(lambda: kept(node, "q3/#", "q3") == [8, 9], "the others are deleted")
 
 
+@pytest.mark.parametrize(("option", "values"), [("--retained", "1.0"), ("--no-retained", "0.0")])
+def test_it_keeps_retained_values_unless_told_otherwise(keep: Fabric, mesh: Mesh, option: str, values: str) -> None:
+    name = f"q7{option}"
+    process = keep("--name", name, "--http", "http://127.0.0.1:0", option, f"{name}/#")
+    base = process.wait_stderr("status page at ").rpartition(" ")[2]
+    with Node(mesh[0].base) as node:
+        node.publish(f"{name}/a", 1, retain=True)
+        assert kept(node, f"{name}/#", name) == [1]
+    with urllib.request.urlopen(f"{base}/metrics") as answer:
+        assert f"fabric_keep_values_total {values}" in answer.read().decode()
+
+
 def test_its_status_page(keep: Fabric, mesh: Mesh) -> None:
     process = keep("--name", "q4", "--http", "http://127.0.0.1:0", "q4/#")
     said = process.wait_stderr("status page at ")

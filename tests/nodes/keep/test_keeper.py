@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from fabric import Node
 from fabric.errors import InvalidFilter, NotAllowed, ServiceError
-from fabric.protocol.histories import HISTORY, Hole, Question
+from fabric.protocol.histories import HISTORY, Hole, Question, unpack
 from fabric.services import Client
 from nodes.keep.keeper import Keeper, share_of
 from nodes.keep.retention import Retention
@@ -91,6 +92,36 @@ def test_what_it_keeps_no_longer_is_not_in_it(start: Start, nodes: list[Node]) -
     assert payloads(reader, "k3/a")[-3:] == [7, 8, 9]
     until(lambda: keeper.figures()["deleted"] == 7, "it has been swept")
     assert payloads(reader, "k3/a") == [7, 8, 9]
+
+
+def test_retained_values_are_kept_beside_the_history_and_what_was_set_before_is_learned(
+    start: Start, nodes: list[Node]
+) -> None:
+    publisher, _ = nodes
+    publisher.publish("k8/early", "e", {"h": 1}, retain=True)
+    until(lambda: publisher.stats()["unconfirmed"] == 0, "it is at its proxy")
+    keeper = start("k8/#", "k8/+")
+    publisher.publish("k8/a", 1, retain=True, expires_s=60)
+    publisher.publish("k8/a", 2)
+    publisher.publish("k8/b", 3, retain=True)
+    publisher.publish("k8/b", None, retain=True)
+    publisher.publish("k8/end", "end", retain=True)
+    assert payloads(publisher, "k8/#") == [1, 2, 3, None, "end"], "what was retained is no message of now"
+    now_ns = time.time_ns()
+    found = {each.topic: each for each in keeper._store.retained(now_ns)}
+    assert {topic: unpack(each.payload) for topic, each in found.items()} == {
+        "k8/early": "e", "k8/a": 1, "k8/b": None, "k8/end": "end"
+    }  # fmt: skip
+    assert unpack(found["k8/early"].headers or b"") == {"h": 1} and found["k8/b"].cleared
+    assert 50 < (found["k8/a"].left_s(now_ns) or 0) <= 60
+    assert keeper.figures()["values"] >= 5 and keeper.figures()["dropped"] == 0
+
+
+def test_without_retained_it_keeps_histories_alone(start: Start, nodes: list[Node]) -> None:
+    keeper = start("k9/#", retained=False)
+    nodes[0].publish("k9/a", 1, retain=True)
+    assert payloads(nodes[1], "k9/#") == [1] and list(keeper._store.retained(0)) == []
+    assert "given_back" not in keeper.figures()
 
 
 def test_its_own_node_and_what_it_closes_with(start: Start, nodes: list[Node]) -> None:

@@ -18,7 +18,7 @@ from fabric.wire import Message
 from nodes.keep.retention import Retention, Sweeper
 from nodes.keep.store import KeepStore
 from nodes.keep.writer import FULL, TOO_LARGE, Writer
-from tests.support.kept import read_all
+from tests.support.kept import kept_value, read_all
 from tests.support.waiting import until
 
 BIG = 1024 * 1024
@@ -42,9 +42,9 @@ class Held(KeepStore):
         super().__init__(url)
         self.gate = threading.Event()
 
-    def write(self, batch: Any, missing: Any, now_ns: int) -> int:
+    def write(self, batch: Any, missing: Any, now_ns: int, values: Any = ()) -> int:
         self.gate.wait()
-        return super().write(batch, missing, now_ns)
+        return super().write(batch, missing, now_ns, values)
 
 
 @pytest.fixture
@@ -161,3 +161,22 @@ def test_payloads_and_headers_are_kept_as_they_were_packed(store: KeepStore) -> 
     import msgpack  # type: ignore[import-untyped]
 
     assert kept == Kept("t", 2**64 - 1, 3, 2**63 + 1, msgpack.packb(payload), msgpack.packb({"x": 1}))
+
+
+def test_retained_values_are_written_in_the_same_batches_and_within_the_same_bounds(held: Held) -> None:
+    writer = writer_on(held, max_waiting_msgs=4)
+    writer.retain(kept_value("a", 1, "first"))
+    until(lambda: writer.figures()["waiting"] == 0, "the first one is being written")
+    for sent_ns in (3, 2):
+        writer.put(message(sent_ns))
+        writer.retain(kept_value("a", sent_ns, sent_ns))
+    writer.retain(kept_value("b", 1, "no room"))
+    held.gate.set()
+    writer.flush(10)
+    assert list(held.retained(0)) == [kept_value("a", 3, 3)]
+    assert [number for _, number in read_all(held, Question("t"))[0]] == [3, 2]
+    figures = writer.figures()
+    assert (figures["values"], figures["values_dropped"], figures["waiting_bytes"]) == (3, 1, 0)
+    assert writer.close(10) == 0
+    writer.retain(kept_value("a", 9, "too late"))
+    assert list(held.retained(0)) == [kept_value("a", 3, 3)]
