@@ -20,6 +20,7 @@ from nodes.cli.options import MESH_TIMEOUT_S, Connect, PositiveNumber, connect_o
 from nodes.cli.stdout import table_text
 from nodes.observe import mesh_view, top_view
 from nodes.observe.survey import Asked, Survey
+from nodes.observe.tables import fitting
 from nodes.observe.top_view import Top
 from nodes.operate.extras import not_installed
 
@@ -137,11 +138,11 @@ def _live(look: Look, interval_s: float) -> None:
             if pressed("q", wait_s):
                 return
             look.take()
-            display.update(_picture(look), refresh=True)
+            display.update(_picture(look, display.console.width), refresh=True)
             wait_s = interval_s
 
 
-def _picture(look: Look) -> RenderableType:
+def _picture(look: Look, width: int) -> RenderableType:
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
@@ -150,10 +151,12 @@ def _picture(look: Look) -> RenderableType:
     parts: list[RenderableType] = [Text(f"fabric top  {time.strftime('%H:%M:%S')}  q ends", style="dim")]
     for title, columns, rows, right in look.tables():
         shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            shown.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+        # A table that is too wide loses the names of its rows first.
+        places = fitting(columns, rows, width - 2, between=3)
+        for at in places:
+            shown.add_column(columns[at], justify="right" if columns[at] in right else "left", no_wrap=True)
         for row in rows:
-            shown.add_row(*(Text(plain(each)) for each in row))
+            shown.add_row(*(Text(plain(row[at])) for at in places))
         parts.append(shown)
     return Group(*parts)
 

@@ -19,6 +19,25 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable
     )
 
 
+def fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, between: int, keep: int = 2
+) -> list[int]:
+    """Return which columns are shown in `width` characters, by their places.
+
+    Those that say nothing (empty, or 0 in each row) go first, then the others, each time the last one.
+    between: blanks between two columns
+    keep:    so many columns at the front stay in any case
+    """
+    widths = [max(len(row[at]) for row in (columns, *rows)) for at in range(len(columns))]
+    silent = [at for at in range(keep, len(columns)) if all(row[at] in ("", "0") for row in rows)]
+    others = [at for at in range(keep, len(columns)) if at not in silent]
+    order = [*others, *silent]  # the last of these goes first
+    shown = list(range(len(columns)))
+    while order and sum(widths[at] + between for at in shown) - between > width:
+        shown.remove(order.pop())
+    return shown
+
+
 def milliseconds(seconds: float | None) -> str:
     """Seconds as milliseconds with three digits that mean something: `0.352`, `12.4`, `1234`; `-` for None."""
     if seconds is None:

@@ -62,7 +62,7 @@ def test_everything_as_json(capsys: Capture) -> None:
     assert far == {"name": "far", "public": made["public"], "private": None}
     assert [(each["name"], each["private"]) for each in told("list")] == [("p1", True), ("shop", True), ("far", False)]
     (shown,) = told("show", "shop")
-    denied = {act: ["frame"] for act in ("deny_request", "deny_serve")}
+    denied = {"deny_request": ["frame"], "deny_serve": ["frame", "keeper", "keeper-*"]}
     assert shown["rights"] == {"publish": ["#"], "subscribe": ["#"], "request": ["+"], "serve": ["+"], **denied}
     assert {each["role"] for each in told("show")} >= {"node", "observer", "proxy"}
     assert told("show", "mesh") == [{"name": "mesh", "keys": list(read_rules(Path("keys")).mesh)}]

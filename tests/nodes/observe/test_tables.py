@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.observe.tables import milliseconds, table
+from nodes.observe.tables import fitting, milliseconds, table
 
 
 def test_columns_are_padded_and_figures_stand_to_the_right() -> None:
@@ -14,6 +14,16 @@ def test_columns_are_padded_and_figures_stand_to_the_right() -> None:
 
 def test_no_blanks_at_the_end_of_a_line() -> None:
     assert table(("A", "B"), [("a", "")]).splitlines() == ["A  B", "a"]
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"), [(100, "NSILO"), (21, "NSILO"), (20, "NSIO"), (15, "NSI"), (9, "NS"), (1, "NS")]
+)
+def test_what_is_too_wide_loses_what_says_nothing_and_then_its_last_columns(width: int, shown: str) -> None:
+    columns = ("NAME", "S", "INPUT", "LOST", "OUT")
+    rows = [("p1", "m", "12", "0", "7"), ("p2", "m", "", "0", "0")]
+    names = [columns[at][0] for at in fitting(columns, rows, width, between=1)]
+    assert "".join(names) == shown
 
 
 @pytest.mark.parametrize(
