@@ -213,7 +213,8 @@ class NotKept(NamedTuple):
 
     topic:   of the value
     sent_ns: of this value, or of the newer one
-    why:     `topics` or `bytes`: over that bound of the proxy; `newer`: there is a newer value, of another publisher
+    why:     `topics` or `bytes`: over that bound of the proxy; `newer`: there is a newer value, of another publisher;
+             `clock`: its time is too far ahead of the proxy's clock
     """
 
     topic: str
