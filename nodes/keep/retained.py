@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fabric.protocol.histories import headers_of, pack
-from fabric.protocol.retained import MAX_EXPIRES_S, RETAIN, Stamp
+from fabric.protocol.retained import AHEAD_NS, MAX_EXPIRES_S, RETAIN, Stamp
 from fabric.wire import Message
 from nodes.keep.schema import retained, signed, topics, unsigned
 
@@ -65,9 +65,12 @@ class RetainedValue(NamedTuple):
 
 
 def value_of(message: Message, now_ns: int) -> RetainedValue | None:
-    """Return what a message, as it was published, is to retain; None: nothing. Input from a peer never raises."""
+    """Return what a message, as it was published, is to retain; None: nothing. Input from a peer never raises.
+
+    now_ns: since 1970. What was set too far ahead of it is kept by no proxy, and would stand in the way of others here
+    """
     left_s = message.headers.get(RETAIN)
-    if type(left_s) is not int or not 0 <= left_s <= MAX_EXPIRES_S:
+    if type(left_s) is not int or not 0 <= left_s <= MAX_EXPIRES_S or message.sent_ns > now_ns + AHEAD_NS:
         return None
     cleared = message.payload is None
     return RetainedValue(

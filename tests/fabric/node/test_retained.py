@@ -10,7 +10,7 @@ import pytest
 from fabric.node.held_values import HeldValues
 from fabric.node.interest import MAX_PREFIX_BYTES
 from fabric.node.retained import LastKnown, Retained, wanted_prefixes
-from fabric.protocol.retained import Batch, NotKept
+from fabric.protocol.retained import AHEAD_NS, Batch, NotKept
 from fabric.topics import subscription_prefixes
 from fabric.wire import Message, encode
 from tests.support.retained import retained_part
@@ -116,6 +116,17 @@ def test_what_is_live_is_never_held_back() -> None:
     handler(live("a", 5, "late"))
     assert [message.payload for message in world.got[1]] == ["kept", "late"]
     assert not world.got[1][1].headers
+
+
+@pytest.mark.parametrize("ahead_ns", [1, 3_600 * 10**9, 2**63])
+def test_what_came_live_from_the_future_does_not_stand_in_the_way_of_values(ahead_ns: int) -> None:
+    got: list[Message] = []
+    handler = LastKnown(got.append, wall_ns=lambda: 100)
+    handler(live("a", 100 + AHEAD_NS + ahead_ns, "ahead"))
+    handler.offer(live("a", 99, "missed")._replace(headers={"held": True, "retain": 0}))
+    handler(live("a", 100 + AHEAD_NS, "a minute ahead"))
+    handler.offer(live("a", 101, "older")._replace(headers={"held": True, "retain": 0}))
+    assert [message.payload for message in got] == ["ahead", "missed", "a minute ahead"]
 
 
 def test_a_value_that_is_sent_again_comes_only_if_it_is_news() -> None:
