@@ -35,8 +35,9 @@ class LastKnown:
 
     msg_fun:      what the user gave
     max_known:    topics that are remembered
-    as_published: it is shown which messages are to be retained; what was cleared is told, too; and what is not to be
-                  retained says nothing of the topic's value
+    as_published: it is shown which messages are to be retained; what was cleared is told, too; what is not to be
+                  retained says nothing of the topic's value; and of what is retained older values are shown as well:
+                  somebody has them, and a keeper may know better
     cost:         0.3 us for each message
     """
 
@@ -56,13 +57,15 @@ class LastKnown:
         self._msg_fun(message)
 
     def offer(self, message: Message) -> None:
-        """A retained value is there: hand it on, marked, if it is newer than all that came of its topic.
+        """A retained value is there: hand it on, marked, if it is newer than all that came of its topic; see
+        `as_published`.
 
         One without payload says that there is no value any more: of interest to who knows of one. To all others it is
         remembered, too: an older value may be gathered already.
         """
         known = self._stamps.get(message.topic, _NEVER)
-        if (message.sent_ns, message.publisher) <= known:
+        stamp = (message.sent_ns, message.publisher)
+        if stamp <= known and (stamp == known or not self.as_published):
             return
         self._note(message)
         if message.payload is None and known is _NEVER and not self.as_published:

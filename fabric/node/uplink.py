@@ -379,6 +379,11 @@ class Uplink:
         with self._lock:
             self.reholding.ingress_changed()
 
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        with self._lock:
+            self.reholding.clear()
+
     def superseded(self, topic: str, sent_ns: int) -> None:
         """Another publisher has set, or cleared, a topic: this node's older value is not to come back."""
         with self._lock:
