@@ -38,8 +38,9 @@ class LastKnown:
 
     msg_fun:      what the user gave
     max_known:    topics that are remembered
-    as_published: it is shown which messages are to be retained; what was cleared is told, too; and what is not to be
-                  retained says nothing of the topic's value
+    as_published: it is shown which messages are to be retained; what was cleared is told, too; what is not to be
+                  retained says nothing of the topic's value; and of what is retained older values are shown as well:
+                  somebody has them, and a keeper may know better
     wall_ns:      time since 1970. What comes live from too far ahead of it says nothing of the topic's value either
     cost:         0.4 us for each message; 1.3 us for one that is to be retained, and 1.5 us for each kB of it
     """
@@ -74,14 +75,16 @@ class LastKnown:
         self._msg_fun(message)
 
     def offer(self, message: Message) -> None:
-        """A retained value is there: hand it on, marked, if it is newer than all that came of its topic, and another.
+        """A retained value is there: hand it on, marked, if it is newer than all that came of its topic, and another;
+        see `as_published`.
 
         One without payload says that there is no value any more: of interest to who knows of one. To all others it is
         remembered, too: an older value may be gathered already.
         """
         known = self._known.get(message.topic, _NOTHING)
         stamp, digest_before = known
-        if (message.sent_ns, message.publisher) <= stamp:
+        offered = (message.sent_ns, message.publisher)
+        if offered <= stamp and (offered == stamp or not self.as_published):
             return
         digest = _digest(message.payload)
         self._note(message, digest)

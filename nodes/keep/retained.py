@@ -59,6 +59,12 @@ class RetainedValue(NamedTuple):
         """The larger one is the newer."""
         return self.sent_ns, self.publisher
 
+    def at(self, now_ns: int) -> RetainedValue:
+        """Return what it is by then: what has expired is as if it had been cleared."""
+        if self.expires_ns is None or self.expires_ns > now_ns:
+            return self
+        return self._replace(expires_ns=None, cleared=True, payload=pack(None), headers=None)
+
     def left_s(self, now_ns: int) -> int | None:
         """Return how many whole seconds it has left, rounded up, 1 at least; None: it never expires."""
         return None if self.expires_ns is None else max(1, -((now_ns - self.expires_ns) // _SECOND_NS))

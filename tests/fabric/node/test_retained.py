@@ -266,6 +266,8 @@ def test_who_keeps_values_is_told_how_long_they_last_and_what_was_cleared() -> N
     handler.offer(live("short", 10, "known")._replace(headers={"held": True, "retain": 3}))
     handler.offer(live("short", 11, "newer")._replace(headers={"held": True, "retain": 3}))
     assert [message.payload for message in got[4:]] == ["newer"]
+    handler.offer(live("short", 9, "somebody still has it")._replace(headers={"held": True, "retain": 3}))
+    assert [message.payload for message in got[5:]] == ["somebody still has it"]
 
 
 def test_what_is_asked_for_once_more_is_told_as_far_as_it_is_news() -> None:
