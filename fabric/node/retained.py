@@ -189,18 +189,12 @@ class Retained:
         if is_ok:
             of_node = scope(wish.topic_filter) == "local"
             self._offer(ident, wish, self._local if of_node else self._gathered, now)
-        self._forget_gathered()
 
     def ended(self, ident: int) -> None:
         """A subscription has ended."""
         wish = self._wishes.pop(ident, None)
         if wish is not None:
             self._wanted.remove(wish.topic_filter, ident)
-        self._forget_gathered()
-
-    def _forget_gathered(self) -> None:
-        if len(self._gathered) and not self._is_waiting():
-            self._gathered.clear()
 
     def _offer(self, ident: int, wish: _Wish, values: HeldValues[str, Message], now: float) -> None:
         found = [held for _, held in values.known(now)]
@@ -263,5 +257,7 @@ class Retained:
             self._on_full(NotKept(message.topic, message.sent_ns, "local"))
 
     def tick(self, now: float) -> None:
-        """Forget what is to be forgotten."""
+        """Forget what is to be forgotten. Not while acks are handed out: one answer may be that of several."""
         self._local.tick(now)
+        if len(self._gathered) and not self._is_waiting():
+            self._gathered.clear()
