@@ -23,7 +23,7 @@ from fabric.topics import require_name, scope, validate_filter
 from fabric.wire import Message
 from nodes.keep.pages import Pages
 from nodes.keep.readers import Readers
-from nodes.keep.retained import value_of
+from nodes.keep.retained import is_ahead, value_of
 from nodes.keep.retention import LASTS_S, Retention, Sweeper
 from nodes.keep.returning import Returner
 from nodes.keep.store import KeepStore
@@ -76,6 +76,8 @@ class Keeper:
         self._pages, self._readers = Pages(store), Readers(keys)
         self._served = self._denied = 0
         """Pages answered, and requests refused for want of a right, since the start."""
+        self._ahead = 0
+        """Values that are not kept since they say that they were set in the future, since the start. I/O thread."""
         self._last: Message | None = None
         """What came last, by its identity: what matches several filters comes once for each. I/O thread."""
         self._acks: dict[str, Ack] = {}
@@ -118,11 +120,20 @@ class Keeper:
         if RETAINED not in message.headers:  # what is told as retained was sent before, and may have been here
             self.writer.put(message)
         if RETAIN in message.headers and message.publisher != self._node.publisher:
-            value = value_of(message, self._clock_ns())
-            if value is not None:
-                self.writer.retain(value)
-                if self._returner is not None:
-                    self._returner.heard(message)
+            self._retain(message)
+
+    def _retain(self, message: Message) -> None:
+        """In the I/O thread."""
+        now_ns = self._clock_ns()
+        if is_ahead(message, now_ns):
+            self._ahead += 1
+            return
+        value = value_of(message, now_ns)
+        if value is None:
+            return
+        self.writer.retain(value)
+        if self._returner is not None:
+            self._returner.heard(message)
 
     def _lose(self, gap: Gap) -> None:
         """In the I/O thread."""
@@ -182,7 +193,8 @@ class Keeper:
 
     def figures(self) -> dict[str, Any]:
         given = {} if self._returner is None else self._returner.figures()
-        return {**self.writer.figures(), **given, "pages": self._served, "denied": self._denied}
+        counts = {"pages": self._served, "denied": self._denied, "values_ahead": self._ahead}
+        return {**self.writer.figures(), **given, **counts}
 
     def close(self, timeout_s: float = DRAIN_S) -> int:
         """Take no more, write what was taken, and end. Returns how much could not be written in that time.

@@ -19,6 +19,8 @@ from fabric.wire import Message
 from nodes.keep.schema import retained, signed, topics, unsigned
 
 CLEARED_S = 86400.0
+MAX_AHEAD_S = 60.0
+"""By so much the clock of who sets a value may be ahead of the keeper's; proxies keep no other values either."""
 PAGE_ROWS = 1_000
 _SECOND_NS = 1_000_000_000
 
@@ -68,6 +70,11 @@ class RetainedValue(NamedTuple):
     def left_s(self, now_ns: int) -> int | None:
         """Return how many whole seconds it has left, rounded up, 1 at least; None: it never expires."""
         return None if self.expires_ns is None else max(1, -((now_ns - self.expires_ns) // _SECOND_NS))
+
+
+def is_ahead(message: Message, now_ns: int) -> bool:
+    """Whether a message says that it was sent so far in the future that nothing could replace its value till then."""
+    return message.sent_ns > now_ns + int(MAX_AHEAD_S * _SECOND_NS)
 
 
 def value_of(message: Message, now_ns: int) -> RetainedValue | None:

@@ -12,7 +12,7 @@ from fabric.protocol.histories import unpack
 from fabric.protocol.retained import MAX_EXPIRES_S
 from fabric.wire import Message
 from nodes.keep import retained
-from nodes.keep.retained import CLEARED_S, RetainedValue, newest, value_of
+from nodes.keep.retained import CLEARED_S, RetainedValue, is_ahead, newest, value_of
 from nodes.keep.retention import Retention, Sweeper
 from nodes.keep.store import KeepStore
 from tests.support.kept import SECOND, kept_value
@@ -46,6 +46,12 @@ def test_what_a_message_is_to_retain() -> None:
 )
 def test_what_is_not_to_be_retained(headers: dict[str, Any]) -> None:
     assert value_of(message("x", **headers), 7) is None
+
+
+def test_which_messages_are_of_the_future() -> None:
+    """Theirs is the time 100."""
+    found = [is_ahead(message("x", retain=0), now_ns) for now_ns in (10**18, 0, 100 - 60 * SECOND, 99 - 60 * SECOND)]
+    assert found == [False, False, False, True]
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, BIG)), max_size=20))
