@@ -470,7 +470,7 @@ class Node:
         """Have `fun(told)` called in the I/O thread for each value that this node has set and that is not kept.
 
         `.topic .sent_ns`, and `.why`: `topics` or `bytes`, the bound of the proxy that it is over; `local`: a bound of
-        this node
+        this node; `clock`: its time is more than a minute ahead of the proxy's clock
         """
         self._engine.not_retained_funs.append(fun)
 

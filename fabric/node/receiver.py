@@ -262,11 +262,14 @@ class Receiver:
             expires_s = message.headers.get(RETAIN)
             seen = message._replace(headers=shown(message.headers, as_retained=False) or NO_HEADERS)
             published = message._replace(headers=shown(message.headers, as_retained=False, expires_s=expires_s))
+        is_value = RETAIN in message.headers
         for subscription in subscriptions:
             if subscription.active:
                 handler = subscription.handler
-                sees_all = seen is not message and isinstance(handler, LastKnown) and handler.as_published
-                self.call(handler, published if sees_all else seen)
+                if is_value and isinstance(handler, LastKnown):
+                    self.call(handler.came_live, published if handler.as_published else seen)
+                else:
+                    self.call(handler, seen)
 
     def call(self, fun: Callable[..., object], *args: object) -> None:
         """Call what a user gave; one that raises is logged and counted, and harms no other."""

@@ -125,11 +125,9 @@ class Keeper:
     def _retain(self, message: Message) -> None:
         """In the I/O thread."""
         now_ns = self._clock_ns()
-        if is_ahead(message, now_ns):
-            self._ahead += 1
-            return
         value = value_of(message, now_ns)
         if value is None:
+            self._ahead += is_ahead(message, now_ns)
             return
         self.writer.retain(value)
         if self._returner is not None:

@@ -14,13 +14,11 @@ from sqlalchemy import Connection, and_, bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fabric.protocol.histories import headers_of, pack
-from fabric.protocol.retained import MAX_EXPIRES_S, RETAIN, Stamp
+from fabric.protocol.retained import AHEAD_NS, MAX_EXPIRES_S, RETAIN, Stamp
 from fabric.wire import Message
 from nodes.keep.schema import retained, signed, topics, unsigned
 
 CLEARED_S = 86400.0
-MAX_AHEAD_S = 60.0
-"""By so much the clock of who sets a value may be ahead of the keeper's; proxies keep no other values either."""
 PAGE_ROWS = 1_000
 _SECOND_NS = 1_000_000_000
 
@@ -73,14 +71,18 @@ class RetainedValue(NamedTuple):
 
 
 def is_ahead(message: Message, now_ns: int) -> bool:
-    """Whether a message says that it was sent so far in the future that nothing could replace its value till then."""
-    return message.sent_ns > now_ns + int(MAX_AHEAD_S * _SECOND_NS)
+    """Whether a message says that it was sent so far in the future that nothing could replace its value till then. No
+    proxy keeps it either."""
+    return message.sent_ns > now_ns + AHEAD_NS
 
 
 def value_of(message: Message, now_ns: int) -> RetainedValue | None:
-    """Return what a message, as it was published, is to retain; None: nothing. Input from a peer never raises."""
+    """Return what a message, as it was published, is to retain; None: nothing. Input from a peer never raises.
+
+    now_ns: since 1970; what is ahead of it (`is_ahead`) is no value
+    """
     left_s = message.headers.get(RETAIN)
-    if type(left_s) is not int or not 0 <= left_s <= MAX_EXPIRES_S:
+    if type(left_s) is not int or not 0 <= left_s <= MAX_EXPIRES_S or is_ahead(message, now_ns):
         return None
     cleared = message.payload is None
     return RetainedValue(

@@ -10,7 +10,7 @@ import pytest
 from fabric.node.held_values import HeldValues
 from fabric.node.interest import MAX_PREFIX_BYTES
 from fabric.node.retained import LastKnown, Retained, wanted_prefixes
-from fabric.protocol.retained import Batch, NotKept
+from fabric.protocol.retained import AHEAD_NS, Batch, NotKept
 from fabric.topics import subscription_prefixes
 from fabric.wire import Message, encode
 from tests.support.retained import retained_part
@@ -118,6 +118,17 @@ def test_what_is_live_is_never_held_back() -> None:
     assert not world.got[1][1].headers
 
 
+@pytest.mark.parametrize("ahead_ns", [1, 3_600 * 10**9, 2**63])
+def test_what_came_live_from_the_future_does_not_stand_in_the_way_of_values(ahead_ns: int) -> None:
+    got: list[Message] = []
+    handler = LastKnown(got.append, wall_ns=lambda: 100)
+    handler(live("a", 100 + AHEAD_NS + ahead_ns, "ahead"))
+    handler.offer(live("a", 99, "missed")._replace(headers={"held": True, "retain": 0}))
+    handler(live("a", 100 + AHEAD_NS, "a minute ahead"))
+    handler.offer(live("a", 101, "older")._replace(headers={"held": True, "retain": 0}))
+    assert [message.payload for message in got] == ["ahead", "missed", "a minute ahead"]
+
+
 def test_a_value_that_is_sent_again_comes_only_if_it_is_news() -> None:
     world = World()
     handler = world.want(1, "#")
@@ -128,6 +139,45 @@ def test_a_value_that_is_sent_again_comes_only_if_it_is_news() -> None:
     handler.offer(live("b", 5, None))
     assert [message.payload for message in world.got[1]] == ["kept", "newer", None]
     assert dict(world.got[1][1].headers) == {"retained": True}
+
+
+@pytest.mark.parametrize("first", ["live", "gathered", "offered"])
+def test_a_value_that_a_keeper_gave_back_is_not_told_again(first: str) -> None:
+    """It has its time, and the keeper's node for a publisher."""
+    world = World()
+    handler = world.want(1, "#")
+    payload = {"a": [1, None, b"x"]}
+    if first == "live":
+        handler.came_live(live("a", 10, payload))
+    elif first == "gathered":
+        world.batch(retained_part("a", 7, 10, payload))
+        world.told(1)
+    else:
+        handler.offer(live("a", 10, payload))
+    handler.offer(live("a", 10, {"a": [1, None, b"x"]}, publisher=8))
+    world.waiting.add(1)
+    world.batch(retained_part("a", 9, 10, payload))
+    world.told(1)
+    assert [message.payload for message in world.got[1]] == [payload]
+    handler.offer(live("a", 10, "another of the same time", publisher=10))
+    handler.offer(live("a", 10, payload, publisher=9))
+    assert [message.payload for message in world.got[1]] == [payload, "another of the same time"]
+
+
+def test_what_was_not_to_be_retained_is_no_value_that_could_be_given_back() -> None:
+    world = World()
+    handler = world.want(1, "#")
+    handler(live("a", 10, "the same"))
+    handler.offer(live("a", 10, "the same", publisher=8))
+    assert len(world.got[1]) == 2
+
+
+def test_a_payload_that_a_handler_has_spoilt_harms_no_other() -> None:
+    world = World()
+    handler = world.want(1, "#")
+    handler.came_live(live("a", 10, {"spoilt": object()}))
+    handler.offer(live("a", 11, "newer"))
+    assert len(world.got[1]) == 2
 
 
 def test_only_what_the_filter_matches_comes() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.protocol.histories import unpack
-from fabric.protocol.retained import MAX_EXPIRES_S
+from fabric.protocol.retained import AHEAD_NS, MAX_EXPIRES_S
 from fabric.wire import Message
 from nodes.keep import retained
 from nodes.keep.retained import CLEARED_S, RetainedValue, is_ahead, newest, value_of
@@ -48,10 +48,14 @@ def test_what_is_not_to_be_retained(headers: dict[str, Any]) -> None:
     assert value_of(message("x", **headers), 7) is None
 
 
-def test_which_messages_are_of_the_future() -> None:
-    """Theirs is the time 100."""
-    found = [is_ahead(message("x", retain=0), now_ns) for now_ns in (10**18, 0, 100 - 60 * SECOND, 99 - 60 * SECOND)]
-    assert found == [False, False, False, True]
+@pytest.mark.parametrize("payload", ["x", None])
+def test_what_was_set_too_far_ahead_of_the_clock_is_not_kept(payload: Any) -> None:
+    set_at_100 = message(payload, retain=0)
+    in_time = set_at_100._replace(sent_ns=100 + AHEAD_NS)
+    assert value_of(in_time, 100) is not None and not is_ahead(in_time, 100)
+    for sent_ns in (101 + AHEAD_NS, 2**63, BIG):
+        ahead = set_at_100._replace(sent_ns=sent_ns)
+        assert value_of(ahead, 100) is None and is_ahead(ahead, 100)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, BIG)), max_size=20))
