@@ -14,7 +14,7 @@ from fabric.payloads import dumps
 from nodes.cli.exits import Exit, say
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
-from nodes.cli.signals import on_ending_signal
+from nodes.cli.signals import leaving_at_once, on_ending_signal
 from nodes.cli.stores import open_store, store_options, store_url
 from nodes.operate import logs
 from nodes.operate.status import Status
@@ -89,7 +89,9 @@ def frame(
     ):
         from nodes.frame_node.frame_node import FrameNode
 
-        with open_node(connect, connect_timeout_s, name) as node:
+        with leaving_at_once(ended.is_set):
+            node = open_node(connect, connect_timeout_s, name)
+        with node:
             running = FrameNode(node, store, options, max_in_flight=max_in_flight, name=name)
             try:
                 _watch(status, node, running)

@@ -40,6 +40,7 @@ PAGE_ROOM_BYTES = 4096
 """Of a payload, what a page needs beside its one message and the filters."""
 MAX_FILTERS_BYTES = 64 * 1024
 DRAIN_S = 30.0
+LAST_WORDS_S = 5.0
 
 
 class Keeper:
@@ -194,9 +195,11 @@ class Keeper:
         counts = {"pages": self._served, "denied": self._denied, "values_ahead": self._ahead}
         return {**self.writer.figures(), **given, **counts}
 
-    def close(self, timeout_s: float = DRAIN_S) -> int:
+    def close(self, timeout_s: float = DRAIN_S, words_s: float = LAST_WORDS_S) -> int:
         """Take no more, write what was taken, and end. Returns how much could not be written in that time.
 
+        timeout_s: how long the store may take
+        words_s:   how long it waits for others: that they are answered, and for a proxy that hears that it goes
         errors: StateError in a callback of the node, which it would wait for
         """
         if self._node.in_io_thread:
@@ -204,10 +207,11 @@ class Keeper:
         if self._closed:
             return 0
         self._closed = True
+        end = time.monotonic() + words_s
         if self._returner is not None:
-            self._returner.close()
+            self._returner.close(words_s)
         for server in self._servers:
-            server.close()
+            server.close(max(0.0, end - time.monotonic()))
         for subscription in self._subscriptions:
             self._node.unsubscribe(subscription)
         return self.writer.close(timeout_s)
