@@ -14,6 +14,7 @@ import pytest
 
 from fabric import Message, Node
 from fabric.errors import FabricError
+from nodes.keep.returning import SETTLE_S
 from tests.support.keys import KeyFolder
 from tests.support.processes import FabricProcess, ProxyProcess, free_base
 from tests.support.waiting import PATIENCE_S, mesh, stop_all, until
@@ -21,6 +22,8 @@ from tests.support.waiting import PATIENCE_S, mesh, stop_all, until
 ENDED_S = 3.0
 """A keeper takes about one second at most to end, on a machine that others keep busy a little more."""
 READERS = 6
+CLEARED_ROUNDS = 2
+ASKED_S = SETTLE_S + 1.0
 
 
 def values(node: Node, topic_filter: str) -> dict[str, Any]:
@@ -115,6 +118,43 @@ def test_what_was_cleared_stays_cleared_when_keeper_and_all_proxies_end_at_once(
                 started.append(keeper_at(proxies[0], tmp_path))
                 until(lambda: values(late, "v/#"), "the next keeper has asked the mesh")
                 assert values(late, "v/#") == {"v/other": "x"}
+        finally:
+            stop_all(started)
+
+
+@pytest.mark.parametrize("was_given_back", [False, True])
+def test_what_was_set_and_cleared_comes_back_to_nobody(was_given_back: bool, tmp_path: Path) -> None:
+    """The keeper's end, that of all proxies, and the start of all, one upon the other; a few times."""
+    started: list[FabricProcess] = []
+    with mesh(tmp_path, 2) as proxies:
+        try:
+            for number in range(CLEARED_ROUNDS):
+                topic = f"v/{number}"
+                keeper = keeper_at(proxies[0], tmp_path)
+                started.append(keeper)
+                with Node(proxies[1].base) as publisher:
+                    publisher.publish(topic, "x", retain=True)
+                    assert len(list(publisher.history(topic))) == 1, "the keeper has it"
+                if was_given_back:
+                    all_killed_and_again(proxies, started)
+                with Node(proxies[1].base) as publisher:
+                    until(lambda: values(publisher, topic) == {topic: "x"}, "it is there")  # noqa: B023
+                    publisher.publish(topic, None, retain=True)
+                    until(lambda: publisher.stats()["unconfirmed"] == 0, "it is cleared")
+                    assert len(list(publisher.history(topic))) == 2, "the keeper has heard of it"
+                keeper.signal(signal.SIGTERM)
+                all_killed_and_again(proxies, started)
+                with Node(proxies[1].base) as early:
+                    told: list[Message] = []
+                    early.wait_ack(early.subscribe("v/#", told.append, retained=True), PATIENCE_S)
+                    assert keeper.wait() == 0
+                    started.append(keeper_at(proxies[0], tmp_path))
+                    early.publish("v/last", number, retain=True)
+                    until(lambda: [each.payload for each in told][-1:] == [number], "what comes is heard")  # noqa: B023
+                    time.sleep(ASKED_S)  # by then the keeper has asked the mesh, and would have given it back
+                    assert {each.topic for each in told if each.payload is not None} == {"v/last"}
+                    assert values(early, "v/#") == {"v/last": number}
+                assert started[-1].stop() == 0
         finally:
             stop_all(started)
 
