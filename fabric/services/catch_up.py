@@ -119,6 +119,8 @@ class CatchUp:
             if self._ack is not None and not self._ack.denied and not self._read_over():
                 error = f"the history does not reach what comes live within {self._patience_s:g} s"
                 log.warning("a subscription begins without its whole history: %s", error)
+            elif why := self._history.why_nothing():
+                error = f"no history: {why}"
         except FabricError as failed:
             error = f"no history: {failed}"
             if not self._closed:

@@ -19,7 +19,7 @@ from nodes.cli.stores import open_store, store_options, store_url
 from nodes.operate import logs
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
-from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.contact_codes import MAX_CODE_CHARS, CodeFormat
 from nodes.rules.fields import ID_WORDS, is_id
 from nodes.store.records import StoreOptions
 
@@ -33,10 +33,18 @@ REACHABLE_S = 10.0
 
 @click.command()
 @store_options("frame nodes")
-@click.option("--capacity", default=10_000, show_default=True, help="How many pages may be live at once.")
+@click.option(
+    "--capacity", type=click.IntRange(1), default=10_000, show_default=True, help="How many pages may be live at once."
+)
 @click.option("--max-in-flight", type=click.IntRange(1), default=1_000, show_default=True,
               help="How many requests may wait or be worked on; beyond, it answers that it is busy.")  # fmt: skip
-@click.option("--code-length", default=6, show_default=True, help="Characters of a contact code.")
+@click.option(
+    "--code-length",
+    type=click.IntRange(1, MAX_CODE_CHARS),
+    default=6,
+    show_default=True,
+    help="Characters of a contact code.",
+)
 @click.option("--alphabet", default="0123456789", show_default=True, help="Characters of which codes are made.")
 @click.option("--quarantine", "quarantine_s", metavar="S", type=PositiveNumber(), default=600.0, show_default=True,
               help="How long a code rests before it is given to another page.")  # fmt: skip
@@ -85,7 +93,7 @@ def frame(
     with (
         on_ending_signal(ended.set),
         status_page("frame", http) as status,
-        contextlib.closing(open_store(lambda: _open_store(url, options))) as store,
+        contextlib.closing(open_store(url, lambda: _open_store(url, options))) as store,
     ):
         from nodes.frame_node.frame_node import FrameNode
 

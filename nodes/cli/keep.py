@@ -132,7 +132,7 @@ def keep(
     with (
         on_ending_signal(ended.set),
         status_page("keep", http) as status,
-        contextlib.closing(open_store(lambda: _open(url))) as store,
+        contextlib.closing(open_store(url, lambda: _open(url))) as store,
         _node(connect, connect_timeout_s, ended) as node,
     ):
         from nodes.keep.keeper import Keeper
