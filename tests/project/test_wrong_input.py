@@ -34,7 +34,7 @@ USAGE = [
     (["sub", "a", "--identity", "me"], "--identity me: expected --keys DIR (or FABRIC_KEYS), which has its key"),
     (["frame"], "Missing option '--store'"),
     (["frame", "--store", "mysql://h/d"], "expected sqlite:///path/to/file or postgresql://user@host/database"),
-    (["frame", "--store", "sqlite://", "--capacity", "0"], "invalid capacity 0: expected 1 or more"),
+    (["frame", "--store", "sqlite://", "--capacity", "0"], "Invalid value for '--capacity': 0 is not in the range"),
     (["frame", "--store", "sqlite://", "--name", "a b"], "invalid --name 'a b': expected 1 to 64 letters"),
     (
         ["page", "--buttons", "a b/c"],
