@@ -66,7 +66,10 @@ MISSING = [
     (["proxy", "--listen", "ipc:///nowhere/p"], "cannot listen at ipc:///nowhere/p.out: No such file or directory"),
     (["sub", "a", "--keys", "/nowhere"], "/nowhere/keys.toml: No such file or directory; `fabric keys init` makes"),
     (["proxy", "--listen", "FREE", "--keys", "/nowhere"], "/nowhere/keys.toml: No such file or directory"),
-    (["frame", "--store", "sqlite:////nowhere/x.db"], "cannot open the store: OperationalError: unable to open"),
+    (
+        ["frame", "--store", "sqlite:////nowhere/x.db"],
+        "cannot open the store sqlite:////nowhere/x.db: OperationalError: unable to open",
+    ),
     (["page", "--updates", "/nowhere"], "/nowhere cannot be read"),
     (["pub", "--csv", "/nowhere", "--topic", "a"], "cannot read /nowhere"),
     (["plan", "/nowhere.toml"], "/nowhere.toml cannot be read: No such file or directory"),
