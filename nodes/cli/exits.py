@@ -13,8 +13,6 @@ import unicodedata
 
 import click
 
-from nodes.operate import logs
-
 
 class Exit(enum.IntEnum):
     """The exit codes of every command."""
@@ -38,6 +36,8 @@ class Fail(Exception):
 
 def say(words: str) -> None:
     """Write one line to stderr, after the command's name. A closed stderr is no error: nobody wants to read it."""
+    from nodes.operate import logs  # 10 ms, which a command that says nothing does not need
+
     context = click.get_current_context(silent=True)
     if logs.tell(words):
         return
