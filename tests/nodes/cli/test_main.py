@@ -114,7 +114,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["pub", "a", "--nonsense"], "No such option"),
         (["proxy", "--listen", "tcp://127.0.0.1:65533"], "invalid port 65533: expected 1 to 65530"),
         (["proxy", "--listen", "ipc://" + "x" * 120], "expected at most 100 bytes"),
-        (["proxy", "--insecure", "--listen", "tcp://*:5570"], "invalid address for others 'tcp://*:5570'"),
+        (["proxy", "--insecure", "--listen", "tcp://*:5570"], "invalid --listen 'tcp://*:5570': expected a host"),
         (["proxy", "--name", "a/b"], "invalid name 'a/b'"),
         (["wait", "--proxies", "0"], "fabric wait: Invalid value for '--proxies'"),
     ],
