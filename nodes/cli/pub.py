@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,7 +22,6 @@ from fabric.errors import (
     TopicError,
     expected,
 )
-from fabric.node.node import Node
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
 from nodes.cli import ingest
@@ -30,6 +29,9 @@ from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.operate import logs
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 SHOWN_REFUSALS = 10
 """Lines that are named one by one; the others are only counted."""

@@ -10,12 +10,10 @@ import select
 import sys
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from fabric.node.coverage import Ack, CoverageEvent
-from fabric.node.gaps import Gap
-from fabric.node.node import NodeState
 from fabric.payloads import dumps, to_json
 from fabric.protocol.histories import KEEPER
 from fabric.topics import scope, validate_filter
@@ -26,6 +24,11 @@ from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
+
+if TYPE_CHECKING:
+    from fabric.node.coverage import Ack, CoverageEvent
+    from fabric.node.gaps import Gap
+    from fabric.node.node import NodeState
 
 MAX_WAITING_MSGS = 500_000
 """Between the node and a slow reader of stdout; about 300 bytes each while payloads are small."""

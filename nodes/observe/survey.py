@@ -15,10 +15,9 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fabric.errors import NotConnected, TransportError
-from fabric.node.node import Node
 from fabric.protocol import markers, questions
 from fabric.protocol.inboxes import inbox_topic
 from fabric.protocol.markers import question_topic
@@ -26,6 +25,9 @@ from fabric.protocol.questions import Question
 from fabric.protocol.views import Record
 from fabric.wire import Message
 from nodes.observe.mesh_view import MeshView
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 SAMPLE, SAMPLE_TELLING = 200, 1_000
 """How many nodes are to answer where there are more: of all nodes, and of those with something to tell."""
