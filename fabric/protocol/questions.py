@@ -1,7 +1,8 @@
 """Questions that an operator asks of proxies and nodes, and what they answer. Pure.
 
     to a proxy           `markers.question_topic`    {ask: "ping", id, reply_to}
-    to a proxy's nodes   `$fabric/proxy/<its id>/ask`  {ask: "why" or "stats", id, reply_to, topic, one_in, tell_one_in}
+    to a proxy's nodes   `$fabric/proxy/<its id>/ask`  {ask, id, reply_to, topic, one_in, tell_one_in}, where ask is
+                         "why" or "stats"; "subscribers": who holds a filter that covers `topic`, a filter
     a trace              any topic, header `trace`   {ask: "trace", id, reply_to}; who gets it answers
     an answer            reply_to, an inbox          {answer: what was asked, id, node or proxy, …}
 
@@ -23,8 +24,9 @@ from typing import Any, NamedTuple
 from fabric.errors import TopicError
 from fabric.protocol.inboxes import is_inbox
 from fabric.protocol.markers import ANNOUNCE
-from fabric.topics import RESERVED, agreement, scope, validate_topic
+from fabric.topics import RESERVED, agreement, covers, scope, validate_filter, validate_topic
 
+ASKS = ("ping", "why", "stats", "subscribers", "trace")
 MAX_ID_BYTES = 64
 MAX_TOLD = 3
 """Filters in one answer."""
@@ -53,7 +55,7 @@ class Question(NamedTuple):
 
 def read_question(payload: object) -> Question | None:
     """Read what a peer sent; None when it is no question. Input from a peer never raises."""
-    if not isinstance(payload, dict) or payload.get("ask") not in ("ping", "why", "stats", "trace"):
+    if not isinstance(payload, dict) or payload.get("ask") not in ASKS:
         return None
     ident, reply_to, topic = payload.get("id"), payload.get("reply_to"), payload.get("topic", "")
     one_in, tell_one_in = payload.get("one_in", 1), payload.get("tell_one_in", 1)
@@ -61,7 +63,9 @@ def read_question(payload: object) -> Question | None:
         return None
     if not all(type(each) is int and each > 0 for each in (one_in, tell_one_in)):
         return None
-    if payload["ask"] == "why" and not _may_be_asked(topic):
+    if payload["ask"] == "why" and not _may_be_asked(topic, validate_topic):
+        return None
+    if payload["ask"] == "subscribers" and not _may_be_asked(topic, validate_filter):
         return None
     return Question(payload["ask"], ident, str(reply_to), topic, one_in, tell_one_in)
 
@@ -101,6 +105,16 @@ def why(
     return {"matches": _cut(matches), "near": _cut(near), **denied}
 
 
+def holds(topic_filter: str, acknowledged: Iterable[str]) -> bool:
+    """Whether one of these filters alone matches every topic that `topic_filter` matches.
+
+    cost: 0.1 us for each filter without wildcards, which only covers itself, and 5 us for each other
+    """
+    return any(
+        each == topic_filter or (("+" in each or "#" in each) and covers(each, topic_filter)) for each in acknowledged
+    )
+
+
 def nodes_topic(proxy: str) -> str:
     """Return where the nodes of a proxy are asked. They hear it beside what the proxy says of itself, one level up."""
     return f"{ANNOUNCE}{proxy}/ask"
@@ -135,11 +149,11 @@ def _cut(filters: list[str]) -> list[str]:
     return [each[:MAX_FILTER_CHARS] for each in filters[:MAX_TOLD]]
 
 
-def _may_be_asked(topic: object) -> bool:
+def _may_be_asked(topic: object, validate: Callable[[str], object]) -> bool:
     if not isinstance(topic, str):
         return False
     try:
-        validate_topic(topic)
+        validate(topic)
         return scope(topic) != "local"
     except TopicError:
         return False

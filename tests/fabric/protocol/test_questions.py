@@ -99,6 +99,28 @@ def test_a_budget_is_spent_and_filled_again() -> None:
     assert not budget.take(10.9) and budget.take(11.0)
 
 
+@pytest.mark.parametrize(
+    ("acknowledged", "asked", "expected"),
+    [
+        ([], "a", False),
+        (["a"], "a", True),
+        (["b", "a/#"], "a", True),
+        (["a/#"], "a/+", True),
+        (["a/+"], "a/#", False),
+        (["a/1", "a/2"], "a/+", False),
+        (["#"], "$fabric/x", False),
+    ],
+)
+def test_who_holds_a_filter(acknowledged: list[str], asked: str, expected: bool) -> None:
+    assert questions.holds(asked, acknowledged) is expected
+
+
+def test_subscribers_are_asked_for_by_a_filter() -> None:
+    asked = {**GOOD, "ask": "subscribers"}
+    assert read_question({**asked, "topic": "a/+/#"}) == Question("subscribers", b"1", "$inbox/x/a", "a/+/#", 3, 2)
+    assert [read_question({**asked, "topic": each}) for each in ("a/#/b", "~/a", "~x", "", 7)] == [None] * 5
+
+
 def test_figures() -> None:
     names = (
         "received",
