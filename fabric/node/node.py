@@ -144,6 +144,7 @@ class Node:
             lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
             lambda topic_filter: self.why_not("subscribe", topic_filter),
             engine.subscriptions.acknowledged,
+            lambda: engine.up.numbering,
         )
         engine.on_rights = lambda: self._prefixes.clear()
         engine.on_question, engine.receiver.on_trace = respondent.question_heard, respondent.trace_heard
