@@ -40,11 +40,13 @@ COMMANDS = {
     "pub": "Publish messages: one, or many from stdin or a CSV file",
     "record": "Record messages into a file, for `fabric play`",
     "request": "Ask a service, and print its reply",
+    "serve": "Serve requests with a shell command",
     "services": "List the live instances of services",
     "status": "Show the proxies of the mesh, once",
     "sub": "Print the messages that match topic filters",
     "top": "Show the mesh live: rates, slowest nodes, losses",
-    "wait": "Wait until the mesh is ready",
+    "topics": "Show which topics carry traffic, and how much",
+    "wait": "Wait until the mesh, subscribers or services are there",
     "why": "Say which nodes a message reaches, and why not others",
 }
 """Each command, in alphabetical order, and what it is, in at most 60 characters. Its module and its function have the

@@ -45,6 +45,8 @@ NEEDS = {
     "load": {"zmq", "fabric.core.build", "fabric.node.node"},
     "page": {"zmq", "fabric.core.build", "fabric.node.node", "fabric.services.client"},
     "proxy": {"zmq", "fabric.core.build", "fabric.proxy.proxy"},
+    "serve": {"zmq", "fabric.core.build", "fabric.node.node"},
+    "wait": {"zmq", "fabric.core.build", "fabric.node.node"},
 }
 """Of these, what a command imports before it has read its arguments: its --help and its completion wait for that."""
 
