@@ -65,7 +65,8 @@ class _Node:
     heard_at:          when, monotonic, in seconds
     lag_s:             from the question to the answer
     figures:           whole numbers of the answer, by name, since the node began
-    in_rate, out_rate: messages a second between its last two answers; None before the second
+    in_rate, out_rate: messages a second between two answers; None before the second
+    rated:             when these rates were taken, with what was received and published by then
     losing:            it lost something between these two
     trend:             the last REMEMBERED sums of both rates
     """
@@ -77,6 +78,7 @@ class _Node:
     figures: dict[str, float]
     in_rate: float | None = None
     out_rate: float | None = None
+    rated: tuple[float, float, float] = (0.0, 0.0, 0.0)
     losing: bool = False
     trend: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
@@ -104,14 +106,26 @@ class Top:
         figures = {key: float(value) for key, value in answer.items() if type(value) is int and key != "publisher"}
         new = _Node(name, proxy, now, elapsed_s, figures)
         old = self._nodes.get(answer["publisher"])
-        if old is not None and now > old.heard_at:
-            passed_s = now - old.heard_at
-            new.in_rate = (new.figure("received") - old.figure("received")) / passed_s
-            new.out_rate = (new.figure("published") - old.figure("published")) / passed_s
-            new.losing = new.figure("lost") > old.figure("lost")
-            new.trend = old.trend
-            new.trend.append(max(0.0, new.in_rate) + max(0.0, new.out_rate))
+        if old is None:
+            new.rated = (now, new.figure("received"), new.figure("published"))
+        elif now > old.heard_at:
+            self._rate(new, old)
         self._nodes[answer["publisher"]] = new
+
+    def _rate(self, new: _Node, old: _Node) -> None:
+        """Set what follows from an answer and the ones before it.
+
+        One that stood still answers many questions at once when it goes on: rates over so short a time say nothing.
+        """
+        since, received, published = new.rated = old.rated
+        new.in_rate, new.out_rate, new.trend = old.in_rate, old.out_rate, old.trend
+        new.losing = new.figure("lost") > old.figure("lost")
+        passed_s = new.heard_at - since
+        if passed_s >= self._every_s / 2:
+            new.in_rate = (new.figure("received") - received) / passed_s
+            new.out_rate = (new.figure("published") - published) / passed_s
+            new.rated = (new.heard_at, new.figure("received"), new.figure("published"))
+            new.trend.append(max(0.0, new.in_rate) + max(0.0, new.out_rate))
 
     def forget(self, now: float) -> None:
         """Drop the nodes that have gone."""

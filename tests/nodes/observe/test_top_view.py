@@ -46,6 +46,16 @@ def test_rates_are_between_two_answers(top: Top) -> None:
     assert top.received_rate() == 1_500
 
 
+def test_many_answers_at_once_are_no_rates(top: Top) -> None:
+    top.hear(100.0, 0.1, answer(1, received=0))
+    for at in range(5):
+        top.hear(110.0 + at / 1000, 10.0 - 2 * at, answer(1, received=1_000 * (at + 1)))
+    (row,) = top.rows(110.0)
+    assert row.cells[3] == "100" and row.trend == (100.0,)
+    top.hear(112.0, 0.1, answer(1, received=7_000))
+    assert top.received_rate() == 3_000, "what came meanwhile is in the next one"
+
+
 def test_losses_by_how_many_and_none_without(top: Top) -> None:
     for publisher, lost in ((1, 5), (2, 0), (3, 70)):
         top.hear(100.0, 0.1, answer(publisher, lost=lost))
@@ -74,9 +84,9 @@ def test_what_is_no_answer_is_passed_over(top: Top, change: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("value", ["7", True, None, [1], 1.5])
 def test_a_figure_that_is_none_counts_nothing(top: Top, value: Any) -> None:
-    for now in (100.0, 100.0, 101.0):
+    for now in (100.0, 100.0, 102.0):
         top.hear(now, 0.1, {**answer(1), "lost": value, "received": value})
-    assert top.losers(101.0) == [] and slowest(top, 101.0)[0][3] == "0"
+    assert top.losers(102.0) == [] and slowest(top, 102.0)[0][3] == "0"
 
 
 FIGURES = {
