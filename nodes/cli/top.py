@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import os
-import select
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,27 +16,41 @@ from fabric.payloads import dumps, to_json
 from nodes.cli.exits import Exit, Fail, plain
 from nodes.cli.options import MESH_TIMEOUT_S, Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
-from nodes.observe import mesh_view, top_view
+from nodes.cli.terminal import keys
+from nodes.observe import mesh_view, top_screen, top_view
+from nodes.observe.mesh_view import Totals
 from nodes.observe.survey import Asked, Survey
-from nodes.observe.tables import fitting
-from nodes.observe.top_view import Top
+from nodes.observe.top_screen import Picture, Style
+from nodes.observe.top_view import RECEIVED, SORTS, Order, Top
 from nodes.operate.extras import not_installed
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.text import Text
 
 ROUNDS = 30
 """How many of the last questions may still be answered."""
 ONCE_S = 1.0
+TREND = 120
+"""How many of the last totals are kept for the curves."""
+STYLES: dict[Style, str] = {
+    "": "", "dim": "dim", "head": "bold underline", "strong": "bold", "good": "green", "warn": "bold yellow",
+    "bad": "bold red",
+}  # fmt: skip
+"""What styles look like. rich leaves the colours out where NO_COLOR is set, and what is bold stays."""
 Rows = Sequence[tuple[str, ...]]
 
 
 class Look:
     """The mesh as it is known now: proxies by their announcements, nodes by their answers."""
 
-    def __init__(self, survey: Survey, every_s: float) -> None:
-        self._survey, self._top = survey, Top(every_s)
+    def __init__(self, survey: Survey, every_s: float, order: Order) -> None:
+        self.order = order
+        """How nodes are sorted; keys change it."""
+        self._survey, self._top, self._every_s = survey, Top(every_s), every_s
         self._rounds: deque[Asked] = deque(maxlen=ROUNDS)
+        """The last questions; `ask` appends."""
+        self._trends: dict[str, deque[float]] = {name: deque(maxlen=TREND) for name in (*mesh_view.STREAMS, RECEIVED)}
+        """Messages a second of all proxies together, by stream, and of all nodes; `take` appends."""
 
     def ask(self) -> None:
         """Ask all nodes for their figures."""
@@ -50,6 +62,21 @@ class Look:
             for elapsed_s, answer in asked.new():
                 self._top.hear(asked.sent_at + elapsed_s, elapsed_s, answer)
         self._top.forget(time.monotonic())
+        with self._survey.lock:
+            rates = self._survey.view.totals().rates
+        for name, rate in {**rates, RECEIVED: self._top.received_rate()}.items():
+            self._trends[name].append(rate)
+
+    def picture(self) -> Picture:
+        """What there is to show now."""
+        with self._survey.lock:
+            proxies, totals = self._survey.view.rows(), self._totals()
+        nodes = self._top.rows(time.monotonic(), self.order)
+        return Picture(time.strftime("%H:%M:%S"), self._every_s, totals, self._trends, proxies, nodes, self.order)
+
+    def _totals(self) -> Totals:
+        """Of all proxies, without this command's own node, which answers nothing."""
+        return replace(self._survey.view.totals(), nodes=sum(self._survey.nodes().values()))
 
     def tables(self) -> list[tuple[str, Sequence[str], Rows, Sequence[str]]]:
         """Title, columns, rows, and the columns of figures."""
@@ -59,39 +86,58 @@ class Look:
         columns, figures = top_view.COLUMNS, top_view.COLUMNS[2:]
         found: list[tuple[str, Sequence[str], Rows, Sequence[str]]] = [
             ("proxies", mesh_view.COLUMNS, proxies, mesh_view.NUMERIC),
-            ("slowest nodes", columns, self._top.slowest(now), figures),
+            ("nodes", columns, top_view.cells(self._top.rows(now, self.order)), figures),
         ]
         if losers := self._top.losers(now):
-            found.append(("losses", columns, losers, figures))
+            found.append(("losses", columns, top_view.cells(losers), figures))
         return [each for each in found if each[2]]
 
     def as_json(self) -> dict[str, Any]:
         with self._survey.lock:
-            proxies = self._survey.view.as_json()
-        return {"proxies": proxies, "nodes": self._top.as_json(time.monotonic())}
+            proxies, totals = self._survey.view.as_json(), self._totals()
+        nodes = self._top.as_json(time.monotonic())
+        lost = sum(int(each.get("lost", 0)) for each in nodes)
+        answered = {"nodes_answered": len(nodes), "received_rate": self._top.received_rate(), "lost": lost}
+        summed = {**asdict(totals), **answered}
+        return {"totals": summed, "proxies": proxies, "nodes": nodes}
 
 
 @click.command()
 @click.option("--interval", "interval_s", metavar="S", type=PositiveNumber(), default=2.0, show_default=True,
               help="How often to ask the nodes.")  # fmt: skip
-@click.option("--once", is_flag=True, help="Print one picture after a second, and end. The default without a terminal.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each picture.")
+@click.option("--sort", "by", type=click.Choice(list(SORTS)), default="lag", show_default=True,
+              help="What nodes are sorted by: the largest first, names from a to z.")  # fmt: skip
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option(
+    "--once", is_flag=True, help="Print one picture after two seconds, and end. The default without a terminal."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each picture: totals, proxies, nodes.")
 @connect_option
 @connect_timeout_option
-def top(interval_s: float, once: bool, as_json: bool, connect: Connect, connect_timeout_s: float) -> Exit:
-    """Show the mesh live: proxies, links, rates, the slowest nodes and losses. q or Ctrl-C ends it.
+def top(
+    interval_s: float, by: str, reverse: bool, once: bool, as_json: bool, connect: Connect, connect_timeout_s: float
+) -> Exit:
+    """Show the mesh live on one page: rates, proxies, links, nodes and losses. q or Ctrl-C ends it.
 
     Every node is asked for its figures; where there are more than 200, a sample of them. The columns of proxies are
-    those of `fabric status`.
+    those of `fabric status`. What is lost, dead or not linked is red or yellow, without NO_COLOR.
 
     \b
+    published  messages a second of all nodes, each once; the fabric's are in it
+    relayed    those that came over a link, once for each proxy that needs them
+    received   copies a second that nodes took: 1 published for 3 subscribers is 3
     LAG ms     how long a node took to answer: a question waits behind its messages
     IN/s …     messages a second that it received and published
     LOST …     messages since it began: lost, arrived unasked, refused
+    IN+OUT     both rates together over the last pictures; one scale for all nodes
 
     \b
-    Example:
-      fabric top --once --json | jq '.nodes[0]'
+    Keys: s and S sort by the next column or the one before, r reverses, q ends.
+
+    \b
+    Examples:
+      fabric top --sort lost
+      fabric top --once --json | jq .totals
     """
     live = sys.stdout.isatty() and not (once or as_json)
     if live and importlib.util.find_spec("rich") is None:
@@ -99,12 +145,13 @@ def top(interval_s: float, once: bool, as_json: bool, connect: Connect, connect_
     with open_node(connect, connect_timeout_s) as node:
         survey = Survey(node)
         survey.open(MESH_TIMEOUT_S)
+        look = Look(survey, interval_s if live or (as_json and not once) else ONCE_S, Order(by, reverse))
         if live:
-            _live(Look(survey, interval_s), interval_s)
+            _live(look, interval_s)
         elif as_json and not once:
-            _lines(Look(survey, interval_s), interval_s)
+            _lines(look, interval_s)
         else:
-            _once(Look(survey, ONCE_S), as_json)
+            _once(look, as_json)
     return Exit.DONE
 
 
@@ -131,58 +178,37 @@ def _lines(look: Look, interval_s: float) -> None:
 def _live(look: Look, interval_s: float) -> None:
     from rich.live import Live
 
-    with _keys() as pressed, Live(screen=True, auto_refresh=False) as display:
+    with keys() as pressed, Live(screen=True, auto_refresh=False) as display:
+
+        def draw() -> None:
+            size, ascii_only = display.console.size, display.console.options.ascii_only
+            display.update(_text(look.picture(), size.width, size.height, ascii_only), refresh=True)
+
         wait_s = min(interval_s, ONCE_S / 2)  # the first picture soon
         while True:
             look.ask()
-            if pressed("q", wait_s):
-                return
+            end = time.monotonic() + wait_s
+            while key := pressed("qsSr", end - time.monotonic()):
+                if key == "q":
+                    return
+                look.order = ordered(look.order, key)
+                draw()
             look.take()
-            display.update(_picture(look, display.console.width), refresh=True)
+            draw()
             wait_s = interval_s
 
 
-def _picture(look: Look, width: int) -> RenderableType:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Group
-    from rich.table import Table
+def ordered(order: Order, key: str) -> Order:
+    """Return how nodes are sorted after a key: s and S the next column and the one before, r the other way round."""
+    return order._replace(reverse=not order.reverse) if key == "r" else order.next(1 if key == "s" else -1)
+
+
+def _text(picture: Picture, width: int, height: int, ascii_only: bool) -> Text:
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(f"fabric top  {time.strftime('%H:%M:%S')}  q ends", style="dim")]
-    for title, columns, rows, right in look.tables():
-        shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-        # A table that is too wide loses the names of its rows first.
-        places = fitting(columns, rows, width - 2, between=3)
-        for at in places:
-            shown.add_column(columns[at], justify="right" if columns[at] in right else "left", no_wrap=True)
-        for row in rows:
-            shown.add_row(*(Text(plain(row[at])) for at in places))
-        parts.append(shown)
-    return Group(*parts)
-
-
-@contextlib.contextmanager
-def _keys() -> Iterator[Any]:
-    """Yield `pressed(key, timeout_s)`: whether that key was pressed within the time. The terminal is left as it was."""
-    if not sys.stdin.isatty():
-        yield lambda key, timeout_s: time.sleep(timeout_s)
-        return
-    import termios
-    import tty
-
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-
-    def pressed(key: str, timeout_s: float) -> bool:
-        end = time.monotonic() + timeout_s
-        while select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
-            typed = os.read(descriptor, 100)
-            if not typed or key.encode() in typed:
-                return True
-        return False
-
-    try:
-        tty.setcbreak(descriptor)
-        yield pressed
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+    shown = Text(no_wrap=True, overflow="crop", end="")
+    for at, line in enumerate(top_screen.page(picture, width, height, ascii_only=ascii_only)):
+        shown.append("\n" if at else "")
+        for text, style in line:
+            shown.append(plain(text), STYLES[style])
+    return shown

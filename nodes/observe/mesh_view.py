@@ -5,6 +5,7 @@ Feed it every payload of `$fabric/proxy/+`. Whatever else a peer sends there is 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from fabric.protocol.views import Record, View
@@ -15,9 +16,33 @@ COLUMNS = (
     "REFUSED", "BUILD",
 )
 # fmt: on
+STREAMS = ("in", "out", "relay", "guest")
 NUMERIC_FROM = COLUMNS.index("UP")
 NUMERIC = COLUMNS[NUMERIC_FROM:-1]
 """The columns that hold figures."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What all proxies of a mesh say, added up.
+
+    proxies, members: that are known and not dead; that are members
+    dead:             proxies that another one calls dead
+    linked, links:    links proven in both directions, and those there would be, each counted at both its ends
+    rates:            messages a second by stream, with those of the fabric itself: `in` as they are published; `out`
+                      handed on to subscribers and links, `relay` from links to subscribers, `guest` to guests: each
+                      once a proxy, however many take it
+    refused:          parts, since each proxy began
+    """
+
+    proxies: int
+    members: int
+    dead: int
+    linked: int
+    links: int
+    nodes: int
+    rates: dict[str, float]
+    refused: int
 
 
 class MeshView:
@@ -93,6 +118,23 @@ class MeshView:
                 rows.append((name, "dead" if name in dead else "silent", base, *blank))
         return sorted(rows)
 
+    def totals(self) -> Totals:
+        """Return what the proxies that are not dead say, added up."""
+        dead = self._dead()
+        live = {name: view for name, view in self._views.items() if name not in dead}
+        told = [self._payloads[name] for name in live]
+        known = (live.keys() | self._named().keys()) - dead
+        return Totals(
+            proxies=len(known),
+            members=sum(view.state == "member" for view in live.values()),
+            dead=len(dead),
+            linked=sum(peer.linked and peer.record.id not in dead for view in live.values() for peer in view.peers),
+            links=len(known) * (len(known) - 1),
+            nodes=sum(self.nodes().values()),
+            rates={stream: _finite(sum(_number(each, "rates", stream) for each in told)) for stream in STREAMS},
+            refused=int(_finite(sum(_sum(each.get("refused")) for each in told))),
+        )
+
     def keys_of(self, name: str) -> str:
         """Return in a word who may do what at a proxy; "" for one that has not announced itself."""
         return _keys(self._payloads[name].get("identity")) if name in self._payloads else ""
@@ -125,7 +167,7 @@ def _row(view: View, payload: dict[str, Any], dead: bool) -> tuple[str, ...]:
         f"{_number(payload, 'nodes'):.0f}",
         "/".join(f"{_number(payload, 'subscriptions', place):.0f}" for place in ("out", "link")),
         f"{_number(payload, 'retained', 'now', 'topics'):.0f}",
-        *(f"{_number(payload, 'rates', stream):,.0f}" for stream in ("in", "out", "relay", "guest")),
+        *(f"{_number(payload, 'rates', stream):,.0f}" for stream in STREAMS),
         f"{_sum(payload.get('refused')):.0f}",
         _word(payload.get("build")),
     )
@@ -144,6 +186,11 @@ def _number(payload: Any, *path: str) -> float:
     for key in path:
         payload = payload.get(key) if isinstance(payload, dict) else None
     return payload if isinstance(payload, int | float) and not isinstance(payload, bool) else 0
+
+
+def _finite(value: float) -> float:
+    """The same, or 0 where it is no figure that can be: a peer may have sent anything."""
+    return value if 0 <= value < 1e15 else 0
 
 
 def _word(value: Any) -> str:

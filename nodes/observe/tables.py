@@ -20,18 +20,26 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable
 
 
 def fitting(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, between: int, keep: int = 2
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int,
+    *,
+    between: int,
+    keep: int = 2,
+    least: Sequence[str] = (),
 ) -> list[int]:
     """Return which columns are shown in `width` characters, by their places.
 
     Those that say nothing (empty, or 0 in each row) go first, then the others, each time the last one.
     between: blanks between two columns
     keep:    so many columns at the front stay in any case
+    least:   of those that say something, these go first, in this order
     """
     widths = [max(len(row[at]) for row in (columns, *rows)) for at in range(len(columns))]
     silent = [at for at in range(keep, len(columns)) if all(row[at] in ("", "0") for row in rows)]
-    others = [at for at in range(keep, len(columns)) if at not in silent]
-    order = [*others, *silent]  # the last of these goes first
+    early = [columns.index(name) for name in least if columns.index(name) not in silent]
+    others = [at for at in range(keep, len(columns)) if at not in silent and at not in early]
+    order = [*others, *reversed(early), *silent]  # the last of these goes first
     shown = list(range(len(columns)))
     while order and sum(widths[at] + between for at in shown) - between > width:
         shown.remove(order.pop())

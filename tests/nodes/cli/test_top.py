@@ -40,12 +40,12 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ProxyProc
 class Terminal:
     """`fabric top` in a terminal of 150 columns."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, **more: str) -> None:
         self.ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
         self.before = termios.tcgetattr(theirs)
         self.theirs, self.shown = theirs, b""
-        env = environment(TERM="xterm")
+        env = environment(TERM="xterm", **more)
         self.popen = subprocess.Popen(
             [*FABRIC, "top", *words], env=env, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs
         )
@@ -97,6 +97,14 @@ def test_as_json_once_and_line_by_line(
 ) -> None:
     found = json.loads(run_fabric("top", "--once", "--json", "--connect", proxies[0].base).stdout)
     assert [each["id"] for each in found["proxies"]] == ["p1", "p2"]
+    totals = found["totals"]
+    assert (totals["proxies"], totals["members"], totals["linked"], totals["links"]) == (2, 2, 2, 2)
+    assert totals["nodes"] == totals["nodes_answered"] == 1, "without this command itself"
+    assert (
+        totals["lost"] == 0
+        and totals["received_rate"] >= 0
+        and totals["rates"].keys() == {"in", "out", "relay", "guest"}
+    )
     (node,) = [each for each in found["nodes"] if each["proxy"] == "p2"]
     assert node["lag_s"] > 0 and node["lost"] == 0 and node["in_rate"] >= 0
     lines = fabric("top", "--json", "--interval", "0.1", "--connect", proxies[0].base)
@@ -106,12 +114,28 @@ def test_as_json_once_and_line_by_line(
 
 
 def test_in_a_terminal_until_q(terminal: Terminal) -> None:
-    for words in (b"fabric top", b"p1", b"slowest nodes", b"sub-"):
+    for words in (b"fabric top", b"proxies", b"2/2", b"each message once", b"p1", "LAG ms▼".encode(), b"sub-"):
         terminal.wait_for(words)
+    for key, head in ((b"s", "IN/s▼"), (b"r", "IN/s▲"), (b"S", "LAG ms▲")):
+        os.write(terminal.ours, key)
+        terminal.wait_for(head.encode())
     os.write(terminal.ours, b"xq")
     assert terminal.ended() == Exit.DONE
     assert termios.tcgetattr(terminal.theirs) == terminal.before, "the terminal is as it was"
     assert b"\x1b[?1049l" in terminal.shown, "the screen is as it was"
+
+
+def test_no_color_is_obeyed_and_colour_is_used_without(proxies: list[ProxyProcess]) -> None:
+    coloured = re.compile(rb"\x1b\[[\d;]*3[1-7]m")
+    for more, wanted in (({}, True), ({"NO_COLOR": "1"}, False)):
+        terminal = Terminal("--interval", "0.2", "--sort", "lost", "--connect", proxies[0].base, **more)
+        try:
+            terminal.wait_for("LOST▼".encode())
+            os.write(terminal.ours, b"q")
+            assert terminal.ended() == Exit.DONE
+            assert bool(coloured.search(terminal.shown)) == wanted
+        finally:
+            terminal.close()
 
 
 def test_in_a_terminal_until_it_is_interrupted(terminal: Terminal) -> None:
@@ -119,6 +143,11 @@ def test_in_a_terminal_until_it_is_interrupted(terminal: Terminal) -> None:
     terminal.popen.send_signal(signal.SIGINT)
     assert terminal.ended() == Exit.INTERRUPTED
     assert termios.tcgetattr(terminal.theirs) == terminal.before
+
+
+def test_a_way_to_sort_that_is_none(run_fabric: Run) -> None:
+    done = run_fabric("top", "--once", "--sort", "colour")
+    assert done.returncode == Exit.USAGE and "'lost'" in done.stderr
 
 
 def test_nobody_there(run_fabric: Run) -> None:

@@ -158,3 +158,29 @@ def test_a_row_survives_figures_that_are_no_numbers() -> None:
             "build": odd,
         }
         assert len(view_of(announcement("p1", **figures)).rows()[0]) == len(COLUMNS)
+
+
+def test_totals_are_of_those_that_live() -> None:
+    rates = {"in": 10.5, "out": 20, "relay": 3, "guest": 1}
+    told: dict[str, Any] = {"rates": rates, "nodes": 4, "refused": {"size": 2, "topic": 1}}
+    view = view_of(
+        announcement("p1", peer("p2"), peer("p3", linked=False, dead=True), **told),
+        announcement("p2", peer("p1"), peer("p3", linked=False), **told),
+        announcement("p3", peer("p1"), peer("p2"), **told),
+    )
+    found = view.totals()
+    assert (found.proxies, found.members, found.dead, found.linked, found.links) == (2, 2, 1, 2, 2)
+    assert (found.nodes, found.refused) == (8, 6) and found.rates == {
+        stream: 2 * rate for stream, rate in rates.items()
+    }
+
+
+def test_a_proxy_that_others_name_and_that_says_nothing_is_missing_in_the_totals() -> None:
+    found = view_of(announcement("p1", peer("p2", linked=False))).totals()
+    assert (found.proxies, found.members, found.linked, found.links) == (2, 1, 0, 2)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, -1, "7", None, {"x": math.inf}])
+def test_no_figure_of_a_peer_breaks_the_totals(value: Any) -> None:
+    found = view_of(announcement("p1", rates={"in": value}, nodes=value, refused={"size": value})).totals()
+    assert (found.rates["in"], found.nodes, found.refused) == (0, 0, 0)

@@ -26,6 +26,14 @@ def test_what_is_too_wide_loses_what_says_nothing_and_then_its_last_columns(widt
     assert "".join(names) == shown
 
 
+@pytest.mark.parametrize(("width", "shown"), [(100, "NSILO"), (17, "NSLO"), (13, "NSL"), (9, "NS")])
+def test_some_columns_can_be_said_to_go_first(width: int, shown: str) -> None:
+    columns = ("NAME", "S", "INPUT", "LOST", "OUT")
+    rows = [("p1", "m", "12", "3", "7")]
+    names = [columns[at][0] for at in fitting(columns, rows, width, between=1, least=("INPUT", "OUT"))]
+    assert "".join(names) == shown
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(None, "-"), (0.000352, "0.352"), (0.00523, "5.23"), (0.0124, "12.4"), (1.2344, "1234")],
