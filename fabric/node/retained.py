@@ -45,7 +45,7 @@ class LastKnown:
     cost:         0.4 us for each message; 1.3 us for one that is to be retained, and 1.5 us for each kB of it
     """
 
-    __slots__ = ("_known", "_max_known", "_msg_fun", "_wall_ns", "as_published")
+    __slots__ = ("_clears", "_known", "_max_known", "_msg_fun", "_wall_ns", "as_published")
 
     def __init__(
         self,
@@ -61,18 +61,25 @@ class LastKnown:
         self._known: dict[str, tuple[Stamp, bytes]] = {}
         """By topic the largest stamp that came, live or retained, and the digest of its value: empty for what was not
         to be retained, since nobody gives that back. At most `max_known`."""
+        self._clears: dict[str, Message] = {}
+        """By topic the clear that was not told, since nothing was known of the topic: it is of interest as soon as
+        something older comes live, late. Until something newer comes. At most `max_known`."""
 
     def __call__(self, message: Message) -> None:
         """A message came live that is not to be retained."""
-        if not self.as_published and self._may_be_newest(message):
-            self._note(message, b"")
-        self._msg_fun(message)
+        self._take_live(message, b"", is_value=not self.as_published)
 
     def came_live(self, message: Message) -> None:
         """One came live that is to be retained, with headers as they are shown."""
-        if self._may_be_newest(message):
-            self._note(message, _digest(message.payload))
+        self._take_live(message, _digest(message.payload), is_value=True)
+
+    def _take_live(self, message: Message, digest: bytes, *, is_value: bool) -> None:
+        if is_value and self._may_be_newest(message):
+            self._note(message, digest)
         self._msg_fun(message)
+        clear = self._clears.pop(message.topic, None)
+        if clear is not None and (message.sent_ns, message.publisher) < (clear.sent_ns, clear.publisher):
+            self._msg_fun(clear)
 
     def offer(self, message: Message) -> None:
         """A retained value is there: hand it on, marked, if it is newer than all that came of its topic, and another;
@@ -90,10 +97,15 @@ class LastKnown:
         self._note(message, digest)
         if message.sent_ns == stamp[0] and digest_before == digest != b"":
             return
-        if message.payload is None and known is _NOTHING and not self.as_published:
-            return
+        self._clears.pop(message.topic, None)
         expires_s = message.headers.get(RETAIN) if self.as_published else None
-        self._msg_fun(message._replace(headers=shown(message.headers, as_retained=True, expires_s=expires_s)))
+        message = message._replace(headers=shown(message.headers, as_retained=True, expires_s=expires_s))
+        if message.payload is None and known is _NOTHING and not self.as_published:
+            if len(self._clears) >= self._max_known:
+                del self._clears[next(iter(self._clears))]
+            self._clears[message.topic] = message
+            return
+        self._msg_fun(message)
 
     def _may_be_newest(self, message: Message) -> bool:
         return message.sent_ns <= self._wall_ns() + AHEAD_NS  # no proxy keeps what is further ahead

@@ -189,6 +189,24 @@ def test_only_what_the_filter_matches_comes() -> None:
     assert [topic for topic, _ in world.told(2)] == ["t/1/x", "t/1/y"]
 
 
+def test_a_clear_is_told_as_soon_as_there_is_something_to_clear() -> None:
+    """The value's publisher had lost its proxy, and sends it late. Told once, like all that is retained."""
+    world = World()
+    handler = world.want(1, "#")
+    world.batch(*(retained_part(topic, 8, 20, None) for topic in "abc"))
+    assert world.told(1) == []
+    handler.came_live(live("a", 10, "late"))
+    handler.came_live(live("a", 11, "late, too"))
+    handler.came_live(live("b", 21, "newer"))
+    handler.came_live(live("b", 10, "late, and no clear any more"))
+    handler(live("c", 10, "late"))
+    assert [(message.topic, message.payload, dict(message.headers)) for message in world.got[1]] == [
+        ("a", "late", {}), ("a", None, {"retained": True}), ("a", "late, too", {}),
+        ("b", "newer", {}), ("b", "late, and no clear any more", {}),
+        ("c", "late", {}), ("c", None, {"retained": True}),
+    ]  # fmt: skip
+
+
 def test_where_the_ack_fails_nothing_comes() -> None:
     world = World()
     world.want(1, "#")
