@@ -49,7 +49,7 @@ def _distribution(axes: Any, found: Round) -> None:
     """Draw latency over percentiles, with the last nines spread out."""
     share = [1 / (1 - percentile / 100) for percentile, _ in found.curve_ms]
     rate = "the highest rate" if found.rate is None else f"{found.rate:,.0f}/s"
-    axes.plot(share, [value for _, value in found.curve_ms], label=f"{rate}, {found.delivered:,} delivered")
+    axes.plot(share, [value for _, value in found.curve_ms], label=f"{rate}, {found.total.delivered:,} delivered")
     ticks = {1: "0", 2: "50", 10: "90", 100: "99", 1_000: "99.9", 10_000: "99.99", 100_000: "99.999"}
     shown = {at: text for at, text in ticks.items() if at <= max(share, default=1)}
     axes.set_xticks(list(shown), list(shown.values()))

@@ -27,7 +27,7 @@ def test_the_knee(tmp_path: Path) -> None:
 
 
 def test_png_and_nothing_found(tmp_path: Path) -> None:
-    nothing = dataclasses.replace(ROUND, quantiles_ms={}, curve_ms=(), delivered=0)
+    nothing = dataclasses.replace(ROUND, quantiles_ms={}, curve_ms=())
     plot(tmp_path / "a.png", [nothing], None, None)
     plot(tmp_path / "b.png", [nothing], None, 10.0)
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("a.png", "b.png"))
