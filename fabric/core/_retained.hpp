@@ -25,11 +25,12 @@ constexpr int64_t NEVER = std::numeric_limits<int64_t>::max();
 constexpr size_t BATCH_BYTES = 64 * 1024;
 constexpr size_t MOST_IN_BATCH = 10'000;
 constexpr size_t EACH_BYTES = 256;
+constexpr uint64_t AHEAD_NS = 60'000'000'000;
 constexpr int64_t TOMBSTONE_US = 180'000'000;
 constexpr size_t TAIL_BYTES = 12;
 constexpr char TAIL[] = "\xa6retain\xce";
 
-enum Verdict : int { MALFORMED, KEPT, REPEATED, OLDER, TOO_MANY, TOO_LARGE, VERDICTS };
+enum Verdict : int { MALFORMED, KEPT, REPEATED, OLDER, TOO_MANY, TOO_LARGE, AHEAD, VERDICTS };
 
 struct Stamp {
     uint64_t sent_ns = 0, publisher = 0;
@@ -37,6 +38,7 @@ struct Stamp {
         return sent_ns != other.sent_ns ? sent_ns < other.sent_ns : publisher < other.publisher;
     }
     bool operator==(const Stamp &other) const { return sent_ns == other.sent_ns && publisher == other.publisher; }
+    bool is_ahead(uint64_t wall_ns) const { return sent_ns > wall_ns && sent_ns - wall_ns > AHEAD_NS; }
 };
 
 inline uint32_t big(const unsigned char *at, int bytes) {
@@ -245,8 +247,8 @@ class Table {
         for (Entry *each : entries_) delete each;
     }
 
-    Verdict take(View part, int64_t now_us, uint32_t age_s) {
-        const Verdict found = judge(part, now_us, age_s);
+    Verdict take(View part, int64_t now_us, uint64_t wall_ns, uint32_t age_s) {
+        const Verdict found = judge(part, now_us, wall_ns, age_s);
         ++verdicts[found];
         return found;
     }
@@ -263,11 +265,11 @@ class Table {
     }
 
     // What another proxy told: claims, or its values. Whether it could be read.
-    bool hear(View body, int64_t now_us) {
+    bool hear(View body, int64_t now_us, uint64_t wall_ns) {
         Reader reader(body);
         reader.eat("\x95\x01\x00\x01\x00", 5);
         if (reader.failed || reader.left() == 0) return false;
-        return *reader.at == 0xdd ? hear_claims(reader) : hear_values(reader, now_us);
+        return *reader.at == 0xdd ? hear_claims(reader, wall_ns) : hear_values(reader, now_us, wall_ns);
     }
 
     // The next batch of a tour, a whole part; whether it is the last one.
@@ -354,9 +356,13 @@ class Table {
         return it == entries_.end() ? nullptr : *it;
     }
 
-    Verdict judge(View part, int64_t now_us, uint32_t age_s) {
+    Verdict judge(View part, int64_t now_us, uint64_t wall_ns, uint32_t age_s) {
         Fields fields;
         if (!fields.read(part)) return MALFORMED;
+        if (fields.stamp.is_ahead(wall_ns)) {
+            notice(fields.stamp, fields.topic(), "clock");
+            return AHEAD;
+        }
         sweep(now_us, 4);
         Entry *entry = find(fields.key);
         if (entry != nullptr && entry->stamp == fields.stamp) return REPEATED;
@@ -479,12 +485,12 @@ class Table {
         ++claimed_;
     }
 
-    bool hear_claims(Reader &reader) {
+    bool hear_claims(Reader &reader, uint64_t wall_ns) {
         reader.fixed(1);
         uint64_t count = reader.fixed(4);
         if (count == 0 && !reader.failed) ++confirmed;
         std::string key;
-        while (count-- && !reader.failed) {
+        while (count--) {
             Stamp stamp;
             reader.eat("\x93\xc5", 2);
             key = reader.taken(reader.fixed(2));
@@ -493,8 +499,11 @@ class Table {
             stamp.sent_ns = reader.fixed(8);
             reader.eat("\xcf", 1);
             stamp.publisher = reader.fixed(8);
-            Entry *entry = reader.failed ? nullptr : find(key);
-            if (entry != nullptr) hear_claim(entry, stamp);
+            if (reader.failed) break;
+            if (stamp.is_ahead(wall_ns))
+                ++verdicts[AHEAD];
+            else if (Entry *entry = find(key); entry != nullptr)
+                hear_claim(entry, stamp);
         }
         return !reader.failed && reader.left() == 0;
     }
@@ -514,7 +523,7 @@ class Table {
         }
     }
 
-    bool hear_values(Reader &reader, int64_t now_us) {
+    bool hear_values(Reader &reader, int64_t now_us, uint64_t wall_ns) {
         reader.eat("\x85\xa5nonce\xc4", 8);
         const View back = reader.taken(reader.fixed(1));
         reader.eat("\xa5index\xce", 7);
@@ -534,7 +543,7 @@ class Table {
             parts.fixed(1);
             const View part = parts.taken(parts.fixed(4));
             reader.fixed(1);
-            take(part, now_us, static_cast<uint32_t>(reader.fixed(4)));
+            take(part, now_us, wall_ns, static_cast<uint32_t>(reader.fixed(4)));
         }
         if (last && !back.empty()) {
             std::string part(back);

@@ -25,14 +25,14 @@ cdef extern from "_retained.hpp" namespace "fabric" nogil:
         CTour tour
 
     cdef cppclass CTable "fabric::Table":
-        uint64_t verdicts[6]
+        uint64_t verdicts[7]
         uint64_t yielded, forgotten, confirmed, batches
         size_t values, value_bytes, tombstones, tombstone_bytes
         vector[string] notices
         CTable(size_t, size_t)
-        int take(string_view, int64_t, uint32_t)
+        int take(string_view, int64_t, uint64_t, uint32_t)
         void sweep(int64_t, size_t)
-        flag hear(string_view, int64_t)
+        flag hear(string_view, int64_t, uint64_t)
         flag next(CTour &, int64_t, string &)
         flag next_claims(CTour &, string &)
         flag take_claims(string_view, string &)

@@ -3,14 +3,15 @@
 """The table of retained values, compiled: see its twin, `retained.py`. The work is in `_retained.hpp`, which the switch
 calls without the GIL."""
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
 from fabric.core import retained
 
 assert (retained.BATCH_BYTES, retained.MOST_IN_BATCH, retained.EACH_BYTES) == (65_536, 10_000, 256)
-assert (retained.TOMBSTONE_S, retained.TAIL, retained.TAIL_BYTES, len(retained.VERDICTS)) == (180, b"\xa6retain\xce", 12, 6)
+assert (retained.AHEAD_NS, retained.TOMBSTONE_S, len(retained.VERDICTS)) == (60_000_000_000, 180, 7)
+assert (retained.TAIL, retained.TAIL_BYTES) == (b"\xa6retain\xce", 12)
 
 
 cdef string_view view(bytes given):
@@ -52,9 +53,9 @@ cdef class Table:
         found |= {"confirmed": self.table.confirmed, "batches": self.table.batches}
         return found
 
-    def take(self, bytes part, int64_t now_us, uint32_t age_s=0):
+    def take(self, bytes part, int64_t now_us, uint64_t wall_ns, uint32_t age_s=0):
         """See the twin."""
-        return retained.VERDICTS[self.table.take(view(part), now_us, age_s)]
+        return retained.VERDICTS[self.table.take(view(part), now_us, wall_ns, age_s)]
 
     def sweep(self, int64_t now_us, size_t most):
         """See the twin."""
@@ -72,9 +73,9 @@ cdef class Table:
         ended = self.table.next_claims(tour.tour, part)
         return <bytes>part, ended
 
-    def hear(self, bytes body, int64_t now_us):
+    def hear(self, bytes body, int64_t now_us, uint64_t wall_ns):
         """See the twin."""
-        return self.table.hear(view(body), now_us)
+        return self.table.hear(view(body), now_us, wall_ns)
 
     def take_claims(self, bytes topic):
         """See the twin."""

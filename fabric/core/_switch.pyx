@@ -15,7 +15,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset, strerror
 from libcpp.deque cimport deque
 from libcpp.string cimport string
 from libcpp.vector cimport vector
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from fabric.core._libzmq cimport (
     ZMQ_CURVE_SERVERKEY,
@@ -340,6 +340,12 @@ cdef int64_t now_us() noexcept nogil:
     return <int64_t>now.tv_sec * 1_000_000 + now.tv_nsec // 1000
 
 
+cdef uint64_t wall_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    return <uint64_t>now.tv_sec * 1_000_000_000 + now.tv_nsec
+
+
 cdef class Switch:
     """See `fabric.core.switch.Switch`. Fields are written by the loop's thread alone, but for `heard`."""
 
@@ -585,7 +591,7 @@ cdef class Switch:
             return
         self.count(IN_STREAM, size)
         if size > 12 and memcmp(data + size - 12, b"\xa6retain\xce", 8) == 0:
-            self.table.take(string_view(<const char *>data, size), now_us(), 0)
+            self.table.take(string_view(<const char *>data, size), now_us(), wall_ns(), 0)
         if begins_with(data, size, self.own_prefix, self.own_size):
             self.tell(PULL, data, size, False)
         self.say(part)
@@ -877,7 +883,7 @@ cdef class Switch:
         """Another proxy claims values, or hands its own over."""
         cdef const byte *end = <const byte *>memchr(data, 0, size)
         if end == NULL or not self.table.hear(
-            string_view(<const char *>end + 1, size - (end - data) - 1), now_us()
+            string_view(<const char *>end + 1, size - (end - data) - 1), now_us(), wall_ns()
         ):
             self.refused[FAILED] += 1
 

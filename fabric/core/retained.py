@@ -11,7 +11,8 @@ takes its place, for `TOMBSTONE_S`, by elapsed time.
     tombstone     | value, claimed   | tombstone, claimed  | nothing        | claimed        | nothing
 
 What is not newer than what there is changes nothing. A value over a bound becomes a tombstone: an older one must not
-pass for the last.
+pass for the last. A stamp that is further ahead of this proxy's wall clock than `AHEAD_NS` changes nothing either,
+wherever it comes from: nothing could take its place until then.
 
 Each value is held by one proxy. One that takes a topic which it did not hold *claims* it, and a proxy that hears of a
 newer one forgets its own: otherwise the older would come back when the newer runs out. Where two hold the same (it was
@@ -41,6 +42,8 @@ MAX_BYTES = 64 * 1024 * 1024
 """Of the parts that it keeps, with `EACH_BYTES` for each; and as many of tombstones."""
 EACH_BYTES = 256
 """What one costs beside its part."""
+AHEAD_NS = 60 * 10**9
+"""So far a publisher's clock may be ahead of this proxy's."""
 TOMBSTONE_S = 180
 """Longer than clocks differ, and than a publisher's node takes to find another proxy."""
 BATCH_BYTES = 64 * 1024
@@ -50,9 +53,9 @@ TAIL = b"\xa6retain\xce"
 """What stands before the last four bytes of a retained part."""
 TAIL_BYTES = len(TAIL) + 4
 SWEPT_AT_A_TAKE = 4
-VERDICTS = ("malformed", "kept", "repeated", "older", "topics", "bytes")
+VERDICTS = ("malformed", "kept", "repeated", "older", "topics", "bytes", "clock")
 """What became of a part. `malformed`: it only looks like a retained one; `repeated`: it is there; `older`: a newer one
-is; `topics`, `bytes`: it was over that bound."""
+is; `topics`, `bytes`: it was over that bound; `clock`: its stamp is too far ahead, or that of a claim."""
 SHARED = b"$fabric/retained\0"
 """Where claims go to all proxies."""
 _SECOND_US = 1_000_000
@@ -173,20 +176,24 @@ class Table:
 
     # ── what is set ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def take(self, part: bytes, now_us: int, age_s: int = 0) -> str:
+    def take(self, part: bytes, now_us: int, wall_ns: int, age_s: int = 0) -> str:
         """Keep a part that looks retained; return one of `VERDICTS`.
 
-        now_us: monotonic
-        age_s:  since it was taken elsewhere
+        now_us:  monotonic
+        wall_ns: since 1970, by this proxy's clock
+        age_s:   since it was taken elsewhere
         """
-        verdict = self._judge(part, now_us, age_s)
+        verdict = self._judge(part, now_us, wall_ns, age_s)
         self._counts[verdict] += 1
         return verdict
 
-    def _judge(self, part: bytes, now_us: int, age_s: int) -> str:
+    def _judge(self, part: bytes, now_us: int, wall_ns: int, age_s: int) -> str:
         fields = _read(part)
         if fields is None:
             return "malformed"
+        if _is_ahead(fields.stamp, wall_ns):
+            self._notice(fields.stamp, fields.key, "clock")
+            return "clock"
         self.sweep(now_us, SWEPT_AT_A_TAKE)
         entry = self._entries.get(fields.key)
         if entry is not None and fields.stamp <= entry.stamp:
@@ -320,13 +327,14 @@ class Table:
 
     # ── other proxies, and publishers ────────────────────────────────────────────────────────────────────────────
 
-    def hear(self, body: bytes, now_us: int) -> bool:
+    def hear(self, body: bytes, now_us: int, wall_ns: int) -> bool:
         """Another proxy told claims, or handed values over; return whether that could be read.
 
-        body: what stands behind the NUL of the topic
+        body:            what stands behind the NUL of the topic
+        now_us, wall_ns: as for `take`
         """
         if body.startswith(_ENVELOPE + b"\xdd"):
-            return self._hear_claims(_Reader(body, len(_ENVELOPE) + 1))
+            return self._hear_claims(_Reader(body, len(_ENVELOPE) + 1), wall_ns)
         reader = _Reader(body, 0)
         reader.eat(_ENVELOPE + b"\x85\xa5nonce\xc4")
         back = reader.taken(reader.fixed(1))
@@ -346,12 +354,12 @@ class Table:
             return False
         for part in parts:
             reader.fixed(1)
-            self.take(part, now_us, reader.fixed(4))
+            self.take(part, now_us, wall_ns, reader.fixed(4))
         if last and back:
             self._notices.append(back + _claims_body([]))
         return True
 
-    def _hear_claims(self, reader: _Reader) -> bool:
+    def _hear_claims(self, reader: _Reader, wall_ns: int) -> bool:
         count = reader.fixed(4)
         if not count and not reader.failed:
             self._counts["confirmed"] += 1
@@ -364,7 +372,9 @@ class Table:
             publisher = reader.fixed(8)
             if reader.failed:
                 return False
-            if key in self._entries:
+            if _is_ahead((sent_ns, publisher), wall_ns):
+                self._counts["clock"] += 1
+            elif key in self._entries:
                 self._hear_claim(key, self._entries[key], (sent_ns, publisher))
         return not reader.failed and reader.left == 0
 
@@ -394,12 +404,16 @@ class Table:
     def _notice(self, stamp: Stamp, key: bytes, why: str) -> None:
         """Tell a publisher that its value is not kept: `$ack/<its id>/k`, payload {topic, sent_ns, why}.
 
-        why: `topics` or `bytes`, over that bound; `newer`: another publisher's value is
+        why: `topics` or `bytes`, over that bound; `newer`: another publisher's value is; `clock`: it is too far ahead
         """
         sent_ns, publisher = stamp
         fields = b"\x83\xa5topic\xdb%b%b" % (struct.pack(">I", len(key) - 1), key[:-1])
         fields += b"\xa7sent_ns\xcf%b\xa3why%c%b" % (struct.pack(">Q", sent_ns), 0xA0 | len(why), why.encode())
         self._notices.append(b"$ack/%016x/k\0%b%b" % (publisher, _ENVELOPE, fields))
+
+
+def _is_ahead(stamp: Stamp, wall_ns: int) -> bool:
+    return stamp[0] > wall_ns + AHEAD_NS
 
 
 def _claim(key: bytes, entry: _Entry) -> bytes:

@@ -203,7 +203,7 @@ class Switch:
             return
         self._count("in", part)
         if looks_retained(part):
-            self._table.take(part, _now_us())
+            self._table.take(part, _now_us(), time.time_ns())
         if part.startswith(self._own):
             self._tell(Place.PULL, part)
         self._say(part)
@@ -362,7 +362,7 @@ class Switch:
 
     def _hear_of_retained(self, part: bytes) -> None:
         """Another proxy claims values, or hands its own over."""
-        if not self._table.hear(part.partition(b"\0")[2], _now_us()):
+        if not self._table.hear(part.partition(b"\0")[2], _now_us(), time.time_ns()):
             self._refused["failed"] += 1
 
     def _tell_of_retained(self) -> None:

@@ -8,11 +8,11 @@ now gets no answer: it is on its way, and who does not get it asks again.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fabric.node.gaps import TOO_OLD
-from fabric.protocol.repair import Answer, Ask
+from fabric.protocol.repair import Answer, Ask, Ranges
 
 SHARE = 0.25
 """Of the bytes that it publishes each second, so many more for repair,"""
@@ -31,7 +31,6 @@ MAX_ASKS = 10_000
 _EXTRA_BYTES = 512
 """What an ask counts for, and an answer beside its parts: to look for what is kept costs time, too."""
 
-Ranges = Iterable[tuple[int, int]]
 Key = tuple[str, int, int]
 """Topic, publisher and number."""
 Find = Callable[[str, int, Ranges], list[tuple[int, bytes]]]

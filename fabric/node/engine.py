@@ -856,9 +856,10 @@ class Engine:
         told = read_not_kept(message.payload)
         if told is None:
             self.counts["refused_answers"] += 1
-        elif told.why == "newer":
+            return
+        if told.why in ("newer", "clock"):
             self.up.superseded(told.topic, told.sent_ns)
-        else:
+        if told.why != "newer":
             self._tell_not_retained(told)
 
     def _tell_not_retained(self, told: NotKept) -> None:

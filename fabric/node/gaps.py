@@ -263,6 +263,11 @@ class GapDetector(Generic[T]):
         early = self._awaiting.get((topic, publisher))
         return early.holes(_plain(self._topics[topic][publisher]), limit) if early else []
 
+    def has_passed(self, topic: str, publisher: int, number: int) -> bool:
+        """Whether a number is not above the last one: a duplicate, unless it is missing."""
+        last = self._topics.get(topic, {}).get(publisher)
+        return last is not None and number <= _plain(last)
+
     def lacks(self, topic: str, publisher: int, number: int) -> bool:
         """Whether others wait for this number."""
         early = self._awaiting.get((topic, publisher))

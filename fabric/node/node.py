@@ -395,7 +395,7 @@ class Node:
         """Give a value back to the mesh that another publisher set at `sent_ns`, and that may be lost: for keepers.
 
         It is kept where nothing newer is known, and goes to subscriptions with `retained=True`, marked. This node holds
-        it from then on, for its next proxy, until it is told that there is a newer one. Not in a callback.
+        it from then on, for its next proxy, until it is told that there is a newer one, or `let_go`. Not in a callback.
 
         payload:   None: the topic was cleared then
         expires_s: what is left of its time, in whole seconds, rounded up; None: it never expires
@@ -413,6 +413,15 @@ class Node:
             raise ScopeError(expected("topic", topic, "one without ~: a local one is retained within its node"))
         left_s = kept_for(True, expires_s) or 0
         return self._engine.up.hold(prefix, payload, headers, sent_ns=sent_ns, expires_s=left_s)
+
+    def let_go(self, topic: str | None = None, *, before_ns: int = 0) -> None:
+        """Do not give a topic's value to the next proxy if it was set before `before_ns`: it is heard that another
+        publisher has set or cleared it then. Without a topic: none at all, those that this node has set neither.
+        """
+        if topic is None:
+            self._engine.up.let_go()
+        elif before_ns > 0:
+            self._engine.up.superseded(topic, before_ns - 1)
 
     def publish_many(self, messages: Iterable[tuple[str, Any]], *, timeout_s: float | None = None) -> int:
         """Send messages, each (topic, payload), in their order; return how many. Cheaper than a `publish` for each.
@@ -461,7 +470,7 @@ class Node:
         """Have `fun(told)` called in the I/O thread for each value that this node has set and that is not kept.
 
         `.topic .sent_ns`, and `.why`: `topics` or `bytes`, the bound of the proxy that it is over; `local`: a bound of
-        this node
+        this node; `clock`: its time is more than a minute ahead of the proxy's clock
         """
         self._engine.not_retained_funs.append(fun)
 

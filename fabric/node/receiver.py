@@ -168,19 +168,23 @@ class Receiver:
             self.on_missing(topic, publisher, missing, now, wait_s)
 
     def _observe(self, message: Message, size: int, now: float, awaits: bool) -> None:
-        topic, _, publisher, number, sent_ns, _ = message
+        topic, _, publisher, number, sent_ns, headers = message
         if self.is_repaired(topic, publisher) and self.detector.lacks(topic, publisher, number):
             self.repaired += 1
-        self._carry_out(
-            self.detector.observe(
-                topic, publisher, number, now, item=message, awaits=awaits, sent_ns=sent_ns, size=size
-            )
+        came_before = RETAIN in headers and self.detector.has_passed(topic, publisher, number)
+        effects = self.detector.observe(
+            topic, publisher, number, now, item=message, awaits=awaits, sent_ns=sent_ns, size=size
         )
+        self._carry_out(effects)
+        if came_before and not effects:
+            # The proxy that it is sent to again may have kept nothing of it, and who subscribed there between knows
+            # nothing. What the publisher holds again is no news to that proxy then, and is not passed on.
+            with self._lock:
+                subscriptions = self.broker.match(topic)
+            self._offer(message, subscriptions)
 
     def _offer(self, message: Message, subscriptions: Any) -> None:
-        """A publisher sent a value again, so that it is kept: old to all but those who want what is retained. Its
-        number says nothing of what may be missing.
-        """
+        """A publisher sent a value again, to be held or as a duplicate: news only to who wants what is retained."""
         for subscription in subscriptions:
             if subscription.active and isinstance(subscription.handler, LastKnown):
                 self.call(subscription.handler.offer, message)
@@ -262,11 +266,14 @@ class Receiver:
             expires_s = message.headers.get(RETAIN)
             seen = message._replace(headers=shown(message.headers, as_retained=False) or NO_HEADERS)
             published = message._replace(headers=shown(message.headers, as_retained=False, expires_s=expires_s))
+        is_value = RETAIN in message.headers
         for subscription in subscriptions:
             if subscription.active:
                 handler = subscription.handler
-                sees_all = seen is not message and isinstance(handler, LastKnown) and handler.as_published
-                self.call(handler, published if sees_all else seen)
+                if is_value and isinstance(handler, LastKnown):
+                    self.call(handler.came_live, published if handler.as_published else seen)
+                else:
+                    self.call(handler, seen)
 
     def call(self, fun: Callable[..., object], *args: object) -> None:
         """Call what a user gave; one that raises is logged and counted, and harms no other."""

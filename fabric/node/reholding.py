@@ -71,6 +71,11 @@ class Reholding:
         if held is not None and held.stamp[0] <= sent_ns:
             self._values.forget(prefix)
 
+    def clear(self) -> None:
+        """Hold nothing, and send nothing again."""
+        self._values.clear()
+        self._due.clear()
+
     def ingress_changed(self) -> None:
         """There is another connection to an ingress, which may know nothing: all is to be sent again."""
         self._due = self._values.topics()

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fabric.node.gaps import PUBLISHER_GONE, TIMED_OUT, TOO_SLOW
-from fabric.protocol.repair import MAX_ASKED, MAX_RANGES
+from fabric.protocol.repair import MAX_ASKED, MAX_RANGES, Ranges, size_of
 
 TRANSITIONS = {
     ("noticed", "ask"): "asked",
@@ -56,7 +56,7 @@ class Ask:
     topic: str
     publisher: int
     ident: int
-    ranges: tuple[tuple[int, int], ...]
+    ranges: Ranges
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class GiveUp:
 class _Open:
     """One stream in which something is missing."""
 
-    __slots__ = ("asked_at", "closed", "due", "head", "ident", "is_alive", "room", "since", "state", "tries", "upto")
+    __slots__ = ("asked_at", "closed", "due", "head", "ident", "is_alive", "ranges", "since", "state", "tries")
 
     def __init__(self, head: int, since: float) -> None:
         self.state = "noticed"
@@ -84,16 +84,16 @@ class _Open:
         """How often that was put off, since there was no way to publish."""
         self.due = since
         """When this stream is to be looked at next."""
-        self.ident = self.upto = 0
-        """Of what was asked last, and the last number that was asked for; 0: nothing was."""
+        self.ident = 0
+        """Of what was asked last; 0: nothing was."""
+        self.ranges: Ranges = ()
+        """What was asked for, while it is `asked`; it takes so much of the budget."""
         self.asked_at = 0.0
         """When that was, or when it was last answered in part."""
         self.is_alive = False
         """Something of the publisher came there since it was asked first."""
         self.tries = 0
         """How often it was asked since something came of it."""
-        self.room = 0
-        """What it takes of the budget: the numbers asked for, while it is `asked`."""
 
 
 class Asker:
@@ -151,9 +151,10 @@ class Asker:
         found = self._open.get(stream)
         return found is not None and (found.state == "asked" or stream in self._ready)
 
-    def is_answer(self, ident: int, topic: str, publisher: int) -> bool:
-        """Whether this was asked."""
-        return self._asks.get(ident) == (topic, publisher)
+    def asked_for(self, ident: int, topic: str, publisher: int) -> Ranges:
+        """Return what was asked for there under this id, and is waited for; () when nothing is."""
+        stream = (topic, publisher)
+        return self._open[stream].ranges if self._asks.get(ident) == stream else ()
 
     def answered(self, ident: int, now: float, *, done: bool) -> None:
         """An answer came, and its parts were taken. done: it was the last one. It is known."""
@@ -258,19 +259,19 @@ class Asker:
             if not found.tries:
                 found.since = now
         found.state = TRANSITIONS[found.state, event]
-        found.upto, found.room = ranges[-1][1], MAX_ASKED - room
-        self._room -= found.room
+        found.ranges = tuple(ranges)
+        self._room -= size_of(found.ranges)
         self._asks[found.ident] = stream
         found.asked_at = now
         found.tries += 1
         self.asked += 1
         self._look_at(stream, found, now + self._repeat_s)
-        return [Ask(*stream, found.ident, tuple(ranges))]
+        return [Ask(*stream, found.ident, found.ranges)]
 
     def _moved_on(self, stream: Stream, found: _Open, head: int, now: float) -> None:
         """Something came of it."""
         found.head, found.since, found.tries, found.closed = head, now, 0, 0
-        if found.state == "asked" and head > found.upto:
+        if found.state == "asked" and head > found.ranges[-1][1]:
             self._is_answered(stream, found, now)
 
     def _is_answered(self, stream: Stream, found: _Open, now: float) -> None:
@@ -286,8 +287,8 @@ class Asker:
 
     def _free(self, found: _Open) -> None:
         """What was asked is not waited for any longer."""
-        self._room += found.room
-        found.room = 0
+        self._room += size_of(found.ranges)
+        found.ranges = ()
         self._asks.pop(found.ident, None)
 
     def _end(self, stream: Stream, found: _Open, event: str) -> None:

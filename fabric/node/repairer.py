@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fabric.errors import RemoteWireError
-from fabric.node.answering import Answerer, Ranges, Repeat
+from fabric.node.answering import Answerer, Repeat
 from fabric.node.gaps import REASONS, TOO_OLD
 from fabric.node.receiver import Receiver
 from fabric.node.repair import Ask, Asker, GiveUp
@@ -19,6 +19,7 @@ from fabric.node.ring import Ring
 from fabric.node.uplink import Uplink
 from fabric.protocol import repair
 from fabric.protocol.markers import repair_topic
+from fabric.protocol.repair import MAX_ASKED, Ranges
 from fabric.wire import decode_body
 
 PROBES_PER_TICK = 50
@@ -41,6 +42,11 @@ class Probe(NamedTuple):
     publisher: int
     first: int
     until: float
+
+    @property
+    def ranges(self) -> Ranges:
+        """What is asked for."""
+        return ((self.first, self.first + MAX_ASKED - 1),)
 
 
 class Repairer:
@@ -126,15 +132,16 @@ class Repairer:
         if answer is not None and answer.ident in self._probed:
             self._probe_answered(answer, publisher, now)
             return
-        if answer is None or not self._asker.is_answer(answer.ident, answer.topic, publisher):
+        asked = () if answer is None else self._asker.asked_for(answer.ident, answer.topic, publisher)
+        if answer is None or not asked:
             self.refused += 1
             return
         for part in answer.parts:
             if not self._receiver.take_repaired(answer.topic, publisher, part, now):
                 self.refused += 1
-        for first, last, why in answer.missing:
+        for first, last, why in repair.missing_of(answer, asked):
             self._receiver.give_up(answer.topic, publisher, why if why in REASONS else TOO_OLD, first, last)
-        if self._asker.is_answer(answer.ident, answer.topic, publisher):
+        if self._asker.asked_for(answer.ident, answer.topic, publisher):
             self._asker.answered(answer.ident, now, done=answer.done)
 
     def tick(self, now: float, *, is_empty: bool) -> None:
@@ -166,8 +173,7 @@ class Repairer:
                 ident = -1 - self._last_probe
                 self._last_probe += 1
                 self._probed[ident] = probe
-                last = probe.first + repair.MAX_ASKED - 1
-                asks.append(Ask(probe.topic, probe.publisher, ident, ((probe.first, last),)))
+                asks.append(Ask(probe.topic, probe.publisher, ident, probe.ranges))
             elif probe.until > now:
                 self._probes.append(probe)
         while len(self._probed) > MAX_PROBES:
@@ -181,12 +187,13 @@ class Repairer:
             return
         for part in answer.parts:
             self._receiver.take_repaired(answer.topic, publisher, part, now, may_be_new=True)
-        for _, last, _ in answer.missing:  # it was sent, and is lost: it is asked for, and told, as anything else
+        # What is missing was sent, and is lost: it is asked for, and told, as anything else.
+        for _, last, _ in repair.missing_of(answer, probe.ranges):
             self._receiver.take_tail(answer.topic, publisher, last, now)
         if answer.done:
             del self._probed[answer.ident]
             known = self._receiver.detector.lasts(answer.topic).get(publisher, 0)
-            if known >= probe.first + repair.MAX_ASKED - 1:
+            if known >= probe.ranges[-1][1]:
                 self.probe(answer.topic, publisher, known + 1, now)
 
     def _noticed(self, topic: str, publisher: int, head: int, now: float, wait_s: float) -> None:

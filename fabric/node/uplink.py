@@ -379,8 +379,15 @@ class Uplink:
         with self._lock:
             self.reholding.ingress_changed()
 
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        with self._lock:
+            self.reholding.clear()
+
     def superseded(self, topic: str, sent_ns: int) -> None:
-        """Another publisher has set, or cleared, a topic: this node's older value is not to come back."""
+        """Another publisher has set, or cleared, a topic, or this node's clock was ahead when it did: what it set up to
+        then is not to come back, nor does the time of its next value depend on it.
+        """
         with self._lock:
             self.reholding.superseded(topic.encode() + b"\0", sent_ns, time.monotonic())
 

@@ -12,7 +12,7 @@ Both have the number 1: they are neither counted nor sent again. Who got no answ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from fabric.errors import InvalidTopic
@@ -26,19 +26,22 @@ MAX_ASKED = 1_000
 """Of one ask: ranges, and numbers in them."""
 MAX_NUMBER = 2**63
 
+Ranges = tuple[tuple[int, int], ...]
+"""(first, last) each, in order, not overlapping."""
+
 
 class Ask(NamedTuple):
-    """ident: of this ask, chosen by who asks; ranges: (first, last) each, in order, not overlapping"""
+    """ident: of this ask, chosen by who asks"""
 
     publisher: int
     token: str
     topic: str
     ident: int
-    ranges: tuple[tuple[int, int], ...]
+    ranges: Ranges
 
 
 class Answer(NamedTuple):
-    """missing: (first, last, reason) each"""
+    """missing: (first, last, reason) each, in order, not overlapping. At most `MAX_ASKED` of them, and of parts"""
 
     ident: int
     topic: str
@@ -84,21 +87,17 @@ def read_ask(raw: bytes, payload: object) -> Ask | None:
     ident, ranges = payload.get("id"), payload.get("ranges")
     if type(ident) is not int or not isinstance(ranges, list) or not 1 <= len(ranges) <= MAX_RANGES:
         return None
-    found: list[tuple[int, int]] = []
-    for each in ranges:
-        if not (isinstance(each, list) and len(each) == 2 and _are_numbers(each) and each[0] <= each[1]):
-            return None
-        if found and each[0] <= found[-1][1]:
-            return None
-        found.append((each[0], each[1]))
-    if sum(last - first + 1 for first, last in found) > MAX_ASKED:
+    if not (all(isinstance(each, list) and len(each) == 2 for each in ranges) and _are_in_order(ranges)):
+        return None
+    found = tuple((first, last) for first, last in ranges)
+    if size_of(found) > MAX_ASKED:
         return None
     try:
         publisher = int(split[0], 16)
         token, topic = split[1].decode(), split[2].decode()
     except ValueError:
         return None
-    return Ask(publisher, token, topic, ident, tuple(found)) if valid_name(token) else None
+    return Ask(publisher, token, topic, ident, found) if valid_name(token) else None
 
 
 def answer_payload(answer: Answer) -> dict[str, Any]:
@@ -122,11 +121,33 @@ def read_answer(payload: object) -> Answer | None:
         return None
     if type(done) is not bool or not all(isinstance(part, bytes) for part in parts):
         return None
-    for each in missing:
-        if not (isinstance(each, list) and len(each) == 3 and _are_numbers(each[:2]) and isinstance(each[2], str)):
-            return None
+    if len(parts) > MAX_ASKED or len(missing) > MAX_ASKED:
+        return None
+    if not all(isinstance(each, list) and len(each) == 3 and isinstance(each[2], str) for each in missing):
+        return None
+    if not _are_in_order(missing):
+        return None
     return Answer(ident, topic, tuple(parts), tuple((each[0], each[1], each[2]) for each in missing), done)
 
 
-def _are_numbers(values: list[object]) -> bool:
-    return all(type(each) is int and 1 <= each <= MAX_NUMBER for each in values)
+def size_of(ranges: Ranges) -> int:
+    """Return how many numbers there are in these ranges."""
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def missing_of(answer: Answer, asked: Ranges) -> Iterator[tuple[int, int, str]]:
+    """Yield what is missing by this answer, of what was asked for: an answer says nothing of other numbers."""
+    for first, last, reason in answer.missing:
+        for start, end in asked:
+            if start <= last and first <= end:
+                yield max(first, start), min(last, end), reason
+
+
+def _are_in_order(ranges: list[list[Any]]) -> bool:
+    """Whether each begins with two numbers, the first and the last, above those of the one before."""
+    before = 0
+    for first, last, *_ in ranges:
+        if not (type(first) is int and type(last) is int and before < first <= last <= MAX_NUMBER):
+            return False
+        before = last
+    return True

@@ -34,6 +34,8 @@ MAX_EXPIRES_S = 2**32 - 1
 TOMBSTONE_S = 180.0
 """For so long it is known that a value was cleared, or has expired: clocks may differ by a minute, and what was on its
 way may come after it."""
+AHEAD_NS = 60 * 10**9
+"""A value that was set so far ahead of the clock here, or less, counts. Nothing could take the place of others."""
 BATCH_BYTES = 64 * 1024 + 1024
 """A batch is larger than the largest part that it may hold, by at most so much."""
 
@@ -213,7 +215,8 @@ class NotKept(NamedTuple):
 
     topic:   of the value
     sent_ns: of this value, or of the newer one
-    why:     `topics` or `bytes`: over that bound of the proxy; `newer`: there is a newer value, of another publisher
+    why:     `topics` or `bytes`: over that bound of the proxy; `newer`: there is a newer value, of another publisher;
+             `clock`: its time is too far ahead of the proxy's clock
     """
 
     topic: str

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _BYTES = re.compile(r"(\d{1,12})([kMGT]?)i?B?")
 _FACTOR = {"": 1, "k": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+LAST_WORDS_S = 1.0
+"""At the end, what a keeper said last may take so long to a proxy: answers, and that it goes. There may be none."""
 REACHABLE_S = 10.0
 """After this time a keeper that is not ready yet says so, once."""
 
@@ -147,6 +149,7 @@ def keep(
         finally:
             if left := keeper.close():
                 say(f"{left} messages that it had taken could not be written: the store does not answer")
+            node.close(LAST_WORDS_S)
 
 
 def _open(url: str) -> KeepStore:

@@ -110,9 +110,15 @@ def pub(
         node = open_node(connect, connect_timeout_s)
         status.watch_node(node)
         status.ready_with(node)
-        node.on_not_retained(lambda told: say(f"{told.topic} is not retained: over a bound of the proxy ({told.why})"))
+        node.on_not_retained(lambda told: say(f"{told.topic} is not retained: {_why(told.why)}"))
         publish = partial(node.publish, retain=retain, expires_s=expires_s)
         return _publish(node, publish, items, single, rate, as_json)
+
+
+def _why(not_retained: str) -> str:
+    if not_retained == "clock":
+        return "the clock here is more than a minute ahead of the proxy's"
+    return f"over a bound of the proxy ({not_retained})"
 
 
 def _publish(

@@ -81,6 +81,8 @@ class Keeper:
         self._acks: dict[str, Ack] = {}
         """Of each filter, the mesh's word. The I/O thread adds."""
         self._closed = False
+        self._returner: Returner | None = None
+        """Gives retained values back; None: it does not keep them. Set once."""
         sweeper = Sweeper(store, retention or Retention())
         self.writer = Writer(store, sweeper, max_bytes=_room(node, self.filters), clock_ns=clock_ns)
         """Between the node and the store."""
@@ -90,8 +92,6 @@ class Keeper:
             node.subscribe(each, self._take, self._acked(each), retained=retained, as_published=retained)
             for each in self.filters
         ]
-        self._returner: Returner | None = None
-        """Gives retained values back; None: it does not keep them. Set once."""
         if retained:
             self._returner = Returner(
                 node, store, self.filters, is_ours=self._is_ours, flush=self.writer.flush, clock_ns=clock_ns
@@ -121,6 +121,8 @@ class Keeper:
             value = value_of(message, self._clock_ns())
             if value is not None:
                 self.writer.retain(value)
+                if self._returner is not None:
+                    self._returner.heard(message)
 
     def _lose(self, gap: Gap) -> None:
         """In the I/O thread."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fabric.protocol.histories import headers_of, pack
-from fabric.protocol.retained import MAX_EXPIRES_S, RETAIN, Stamp
+from fabric.protocol.retained import AHEAD_NS, MAX_EXPIRES_S, RETAIN, Stamp
 from fabric.wire import Message
 from nodes.keep.schema import retained, signed, topics, unsigned
 
@@ -59,15 +59,24 @@ class RetainedValue(NamedTuple):
         """The larger one is the newer."""
         return self.sent_ns, self.publisher
 
+    def at(self, now_ns: int) -> RetainedValue:
+        """Return what it is by then: what has expired is as if it had been cleared."""
+        if self.expires_ns is None or self.expires_ns > now_ns:
+            return self
+        return self._replace(expires_ns=None, cleared=True, payload=pack(None), headers=None)
+
     def left_s(self, now_ns: int) -> int | None:
         """Return how many whole seconds it has left, rounded up, 1 at least; None: it never expires."""
         return None if self.expires_ns is None else max(1, -((now_ns - self.expires_ns) // _SECOND_NS))
 
 
 def value_of(message: Message, now_ns: int) -> RetainedValue | None:
-    """Return what a message, as it was published, is to retain; None: nothing. Input from a peer never raises."""
+    """Return what a message, as it was published, is to retain; None: nothing. Input from a peer never raises.
+
+    now_ns: since 1970. What was set too far ahead of it is kept by no proxy, and would stand in the way of others here
+    """
     left_s = message.headers.get(RETAIN)
-    if type(left_s) is not int or not 0 <= left_s <= MAX_EXPIRES_S:
+    if type(left_s) is not int or not 0 <= left_s <= MAX_EXPIRES_S or message.sent_ns > now_ns + AHEAD_NS:
         return None
     cleared = message.payload is None
     return RetainedValue(

@@ -1,9 +1,11 @@
 """Giving retained values back to the mesh: those in the store that no proxy keeps any more.
 
 Proxies keep values in memory, and publishers' nodes those that they set. When all of that is gone, the store still has
-them. Each time the keeper has come to a proxy, or its node covers one more, it waits until that has settled, asks what
-the mesh keeps, as any subscriber may, and has its node hold what is not there. Which value counts is decided by stamps
-as ever: nothing newer is ever replaced. Reading order: `_run`, `_give_back`, `_ask`.
+them. Each time the keeper has come to a proxy, its node covers one more, or somebody has handed a value to the mesh
+once more, it waits until that has settled, asks what the mesh keeps, as any subscriber may, and has its node hold what
+is not there, or is older there. Which value counts is decided by stamps as ever: nothing newer is ever replaced. What
+the node holds it lets go as soon as the keeper hears of something newer, for the next proxies may know nothing of that.
+Reading order: `_run`, `_give_back`, `_ask`; `heard`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from fabric.errors import FabricError
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.node import Node, NodeState
 from fabric.protocol.histories import unpack
-from fabric.protocol.retained import RETAIN
+from fabric.protocol.retained import RETAIN, RETAINED
 from fabric.trie import SubscriptionTrie
 from fabric.wire import Message
 from nodes.keep.retained import RetainedValue
@@ -32,6 +34,8 @@ SETTLE_S = 2.0
 AGAIN_S = 5.0
 """Pause before another try, when the mesh or the store did not answer."""
 LOOK_S = 0.2
+EVEN_EXPIRED = -1
+"""As the time by which the store is read: what has expired is there as well. It replaces what is older, as a clear."""
 FLUSH_S = 10.0
 
 
@@ -64,7 +68,10 @@ class Returner:
         self._due_at: float | None = time.monotonic() + settle_s
         """When the mesh is to be asked next, monotonic; None: nothing has changed since it was."""
         self._ended = False
-        """Set once, by `close`."""
+        """Set once, by `end`."""
+        self._held: dict[str, int] = {}
+        """What the node holds for this keeper, and nothing newer was found of yet: when it was set, by topic. The
+        thread's. At most what a node holds."""
         self.given = self.denied = self.refused = self.asked = 0
         """Since the start: values given back; those that this node may not publish; those that were too many for it;
         how often the mesh has said what it keeps. The thread counts."""
@@ -81,6 +88,14 @@ class Returner:
 
     def _coverage_changed(self, event: CoverageEvent) -> None:
         if event.gained:
+            self._want(self._settle_s)
+
+    def heard(self, message: Message) -> None:
+        """Another publisher has set or cleared a topic, or handed its value to the mesh once more: that may be older
+        than what the store has, which is found out when the mesh is asked next. Called once the writer has it.
+        """
+        self._node.let_go(message.topic, before_ns=message.sent_ns)
+        if RETAINED in message.headers and self._due_at is None:
             self._want(self._settle_s)
 
     def _want(self, in_s: float) -> None:
@@ -119,14 +134,27 @@ class Returner:
         self.asked += 1
         self._flush(FLUSH_S)
         now_ns, given = self._clock_ns(), self.given
-        for value in self._store.retained(now_ns):
+        for value in self._store.retained(EVEN_EXPIRED):
             if self._ended:
                 return True
-            if self._is_ours(value.topic) and self._wanted.match(value.topic) and is_lost(value, told):
-                self._hold(value, now_ns)
+            if self._is_ours(value.topic) and self._wanted.match(value.topic):
+                value = value.at(now_ns)
+                if is_lost(value, told):
+                    self._hold(value, now_ns)
         if self.given > given:
             log.info("gave %d retained values back to the mesh", self.given - given)
+        self._let_go()
         return True
+
+    def _let_go(self) -> None:
+        """Have the node let go what something newer was heard of between reading the store and holding it."""
+        if not self._held:
+            return
+        self._flush(FLUSH_S)
+        for value in self._store.retained(EVEN_EXPIRED):
+            if self._held.get(value.topic, value.sent_ns) < value.sent_ns:
+                self._node.let_go(value.topic, before_ns=value.sent_ns)
+                del self._held[value.topic]
 
     def _hold(self, value: RetainedValue, now_ns: int) -> None:
         if self._node.why_not("publish", value.topic) is not None:
@@ -136,6 +164,7 @@ class Returner:
         left_s, payload = value.left_s(now_ns), unpack(value.payload)
         if self._node.hold(value.topic, payload, headers, sent_ns=value.sent_ns, expires_s=left_s):
             self.given += 1
+            self._held[value.topic] = value.sent_ns
         else:
             self.refused += 1
 
@@ -174,12 +203,18 @@ class Returner:
     def figures(self) -> dict[str, int]:
         return {"given_back": self.given, "given_back_denied": self.denied, "given_back_refused": self.refused}
 
-    def close(self) -> None:
-        """Give nothing back any more. Before the node is closed."""
+    def end(self) -> None:
+        """Give nothing back any more, to no proxy: who comes after this keeper may know better. Any thread."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+        self._node.let_go()
+
+    def close(self) -> None:
+        """End, and wait until nothing is given back any more. Before the node is closed."""
+        self.end()
         self._thread.join()
+        self._node.let_go()  # it may have had one in hand
 
 
 def is_lost(value: RetainedValue, told: dict[str, int]) -> bool:

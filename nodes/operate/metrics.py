@@ -62,7 +62,7 @@ METRICS = (
     refused_total{kind}        refused           parts refused
     mended_total               mended            prefixes subscribed again that a stray cancel had taken away
     retained{what}             retained.now      retained values: `topics`, their `bytes`; `tombstones` of cleared ones
-    retained_total{what}       retained.since    what became of values: `kept`, over a bound, older than another, …
+    retained_total{what}       retained.since    what became of values: `kept`, over a bound, `clock` ahead, older, …
     open_files                 descriptors.used  open files
     max_files                  descriptors.limit open files at most
     enough_files               descriptors.enough open files beyond which it is not ready

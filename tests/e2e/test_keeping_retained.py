@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ from fabric import Message, Node
 from tests.support.keys import KeyFolder
 from tests.support.processes import FabricProcess, ProxyProcess, free_base
 from tests.support.waiting import PATIENCE_S, mesh, stop_all, until
+
+NODE_CLOSE_S = 5.0
+"""So long a node waits at its end, unless told otherwise, for what was not confirmed."""
 
 
 def values(node: Node, topic_filter: str) -> dict[str, Any]:
@@ -78,6 +83,46 @@ def test_publishers_keeper_and_all_proxies_end_and_the_values_come_back(tmp_path
                 until(lambda: values(late, "v/#") == wanted, "they are back once more")
         finally:
             stop_all(started)
+
+
+def test_what_was_cleared_stays_cleared_when_keeper_and_all_proxies_end_at_once(tmp_path: Path) -> None:
+    started: list[FabricProcess] = []
+    with mesh(tmp_path, 2) as proxies:
+        try:
+            keeper = keeper_at(proxies[0], tmp_path)
+            started.append(keeper)
+            with Node(proxies[1].base) as publisher:
+                publisher.publish("v/door", "open", retain=True)
+                publisher.publish("v/other", "x", retain=True)
+                assert len(list(publisher.history("v/#"))) == 2, "the keeper has them"
+            all_killed_and_again(proxies, started)
+            with Node(proxies[1].base) as late:
+                until(lambda: len(values(late, "v/#")) == 2, "the keeper holds them now")
+                late.publish("v/door", None, retain=True)
+                until(lambda: last_kept(late, "v/door") is None, "it has heard that")
+            keeper.signal(signal.SIGTERM)
+            all_killed_and_again(proxies, started)
+            assert keeper.wait() == 0
+            with Node(proxies[1].base) as late:
+                assert values(late, "v/#") == {}, "who has ended gives nothing back"
+                started.append(keeper_at(proxies[0], tmp_path))
+                until(lambda: values(late, "v/#"), "the next keeper has asked the mesh")
+                assert values(late, "v/#") == {"v/other": "x"}
+        finally:
+            stop_all(started)
+
+
+def test_a_keeper_ends_though_no_proxy_is_there(tmp_path: Path) -> None:
+    with mesh(tmp_path, 1) as proxies:
+        keeper = keeper_at(proxies[0], tmp_path)
+        try:
+            proxies[0].kill()
+            keeper.signal(signal.SIGTERM)
+            asked_at = time.monotonic()
+            assert keeper.wait() == 0
+            assert time.monotonic() - asked_at < NODE_CLOSE_S, "it waits for no proxy"
+        finally:
+            stop_all([keeper])
 
 
 def test_with_keys_it_gives_back_what_it_may_publish(tmp_path: Path) -> None:

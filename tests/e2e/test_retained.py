@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fabric import Ack, AsyncNode, Message, Node
+from fabric.protocol.retained import NotKept
 from tests.support.keys import KeyFolder
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import PATIENCE_S, mesh, until
@@ -102,6 +103,37 @@ def _wait_for(got: list[Message | Ack], payload: int) -> None:
 
 def _payloads(got: list[Message | Ack]) -> list[Any]:
     return [each.payload for each in got if isinstance(each, Message)]
+
+
+def test_who_sets_values_with_a_clock_that_is_ahead_is_told_and_stands_in_nobodys_way(
+    two: Proxies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead_ns = 3_600 * 10**9
+    right_ns = time.time_ns
+    with monkeypatch.context() as wrong:
+        wrong.setattr(time, "time_ns", lambda: right_ns() + ahead_ns)
+        publisher = Node(two[0].base)
+    with publisher, Node(two[1].base) as other:
+        told: list[NotKept] = []
+        heard: list[Message] = []
+        publisher.on_not_retained(told.append)
+        other.wait_ack(other.subscribe("t", heard.append), PATIENCE_S)
+        other.publish("t", "right", retain=True)
+        until(lambda: settled(other), "it is kept")
+        publisher.publish("t", "ahead", retain=True)
+        until(lambda: [each.payload for each in heard] == ["right", "ahead"], "both are delivered")
+        until(lambda: publisher.stats()["held"] == 0, "it is not to come back")
+        # Said once for what was set, and once for what was sent again when it could hear that.
+        until(lambda: publisher.stats()["not_retained"] > 0, "it is told")
+        assert {(each.topic, each.why) for each in told} == {("t", "clock")}
+        assert values(other, "t") == {"t": "right"}
+        other.publish("t", "next", retain=True)
+        until(lambda: len(heard) == 3 and settled(other), "it is kept")
+        assert values(other, "t") == {"t": "next"}
+        ahead_ns = 0
+        publisher.publish("t", "corrected", retain=True)
+        until(lambda: len(heard) == 4 and settled(publisher), "it is kept, too")
+        assert values(other, "t") == {"t": "corrected"}
 
 
 def test_a_value_outlives_its_publisher(two: Proxies) -> None:

@@ -1,6 +1,8 @@
-"""`kill -9` of three proxies in turn, while values are set, cleared and asked for: the newest one always counts.
+"""`kill -9` of three proxies in turn, while values are set, cleared and asked for: the newest one always counts, for
+a subscriber that comes then, and for one that has been there all the time. While its publisher lives: it brings its
+values to its next proxy.
 
-FABRIC_RETAINED_ROUNDS: rounds in all (120; the full figure is 10,000, about half an hour)
+FABRIC_RETAINED_ROUNDS: rounds in all (240; the full figure is 10,000, about half an hour)
 FABRIC_RETAINED_SEED:   of the schedule (1)
 """
 
@@ -18,7 +20,7 @@ from fabric.errors import FabricError
 from tests.support.processes import Process, ProxyProcess
 from tests.support.waiting import until
 
-ROUNDS = int(os.environ.get("FABRIC_RETAINED_ROUNDS", "120"))
+ROUNDS = int(os.environ.get("FABRIC_RETAINED_ROUNDS", "240"))
 SEED = int(os.environ.get("FABRIC_RETAINED_SEED", "1"))
 ROUNDS_A_KILL = 40
 TOPICS = 30
@@ -42,6 +44,9 @@ class Held:
         self.wrong: list[str] = []
         """Retained values that were told though something newer had come. To stay empty."""
 
+    def holds(self, wanted: dict[str, int | None]) -> bool:
+        return {topic: self.values.get(topic) for topic in wanted} == wanted
+
     def take(self, message: Message) -> None:
         stamp = message.sent_ns, message.publisher
         if message.headers.get("retained") and stamp <= self.stamps.get(message.topic, (0, 0)):
@@ -63,16 +68,21 @@ class Rounds:
         """By topic, who set it, in which round."""
         self.kills: list[str] = []
         self.done = 0
+        self.standing = Held()
+        """What the first subscriber has been told, which is there all the time."""
+        first = subscribers[0]
+        first.wait_ack(first.subscribe("kept/#", self.standing.take, retained=True), SETTLED_S)
 
     def round(self) -> None:
-        """Set or clear one, and subscribe to it somewhere."""
+        """Set or clear one, and subscribe somewhere, to it and to all."""
         topic = self.chance.choice(list(self.expected))
         value = None if self.chance.random() < CLEARED else self.done
         publisher = self.chance.choice(self.publishers)
         until(lambda: self.is_accepted(publisher, topic, value), f"round {self.done} is accepted", SETTLED_S)
         self.expected[topic] = value
         self.last[topic] = f"{publisher.name} in round {self.done}"
-        self.ask(self.chance.choice(self.subscribers), topic)
+        for topic_filter in (topic, "kept/#"):
+            self.ask(self.chance.choice(self.subscribers), topic_filter)
         self.done += 1
 
     def is_accepted(self, publisher: Node, topic: str, value: int | None) -> bool:
@@ -86,14 +96,10 @@ class Rounds:
         """A new subscription ends with what is expected, and is never told anything older."""
         held = Held()
         wanted = {topic: value for topic, value in self.expected.items() if topic_filter in (topic, "kept/#")}
-
-        def is_right() -> bool:
-            return {topic: held.values.get(topic) for topic in wanted} == wanted
-
         ident = node.subscribe(topic_filter, held.take, retained=True)
         node.wait_ack(ident, SETTLED_S)
         try:
-            until(is_right, f"round {self.done}: {node.name} holds what was set last", SETTLED_S)
+            until(lambda: held.holds(wanted), f"round {self.done}: {node.name} holds what was set last", SETTLED_S)
         except AssertionError as error:
             raise AssertionError(f"{error}; seed {SEED}\n{self.story(held, wanted)}") from None
         finally:
@@ -147,3 +153,6 @@ def test_a_subscriber_always_ends_with_the_newest_value_that_was_accepted(
             running[victim].wait_ready()
             for each in subscribers:
                 rounds.ask(each, "kept/#")
+        until(lambda: rounds.standing.holds(rounds.expected), "so does the one that was there all the time", SETTLED_S)
+        assert not rounds.standing.wrong, rounds.standing.wrong
+        print(f"{rounds.done} rounds, {len(rounds.kills)} kills")

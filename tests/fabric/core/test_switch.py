@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -452,6 +453,29 @@ def test_what_is_not_kept_is_told_to_its_publisher(board: Board) -> None:
         board.publisher.send(retained_part("a", publisher, sent_ns, "x"))
     told = decode(node.recv())
     assert (told.topic, told.payload["why"]) == ("$ack/0000000000000002/k", "newer")
+
+
+@pytest.mark.parametrize("headers", [{}, {"held": True}])
+def test_a_value_from_the_future_is_delivered_and_not_kept_and_its_publisher_is_told(
+    board: Board, headers: dict[str, Any]
+) -> None:
+    node = board.subscriber("out", b"a\0")
+    publisher = board.subscriber("out", b"$ack/0000000000000001/")
+    kept = retained_part("a", 2, 10, "x")
+    ahead = [
+        retained_part("a", 1, sent_ns, "ahead", headers=headers)
+        for sent_ns in (time.time_ns() + 3_600 * 10**9, 2**63, 2**64 - 1)
+    ]
+    for part in (kept, *ahead):
+        board.publisher.send(part)
+        assert node.recv() == part, "it is live"
+    for part in ahead:
+        told = decode(publisher.recv()).payload
+        assert told == {"topic": "a", "sent_ns": decode(part).sent_ns, "why": "clock"}
+    later = retained_part("a", 2, 11, "y")
+    board.publisher.send(later)
+    until(lambda: board.counts().retained["kept"] == 2, "the value is replaced")
+    assert board.counts().retained["clock"] == 3 and board.counts().retained["values"] == 1
 
 
 def test_claims_go_to_the_other_proxies_and_theirs_to_nobody_else(board: Board) -> None:

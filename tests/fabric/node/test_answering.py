@@ -13,11 +13,10 @@ from fabric.node.answering import (
     SHARE,
     TURN_S,
     Answerer,
-    Ranges,
     Repeat,
     Send,
 )
-from fabric.protocol.repair import Answer, Ask
+from fabric.protocol.repair import Answer, Ask, Ranges
 
 P, MOST_BYTES = 7, 200_000
 

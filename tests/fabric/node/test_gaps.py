@@ -237,6 +237,8 @@ def test_what_is_lacking_is_what_others_wait_for(repairing: GapDetector[int]) ->
     repairing.give_up("a", P, 6, 6, "too old")
     assert [number for number in range(10) if repairing.lacks("a", P, number)] == [2, 3, 5, 7]
     assert not repairing.lacks("b", P, 1) and not repairing.lacks("a", Q, 1)
+    assert [number for number in range(10) if repairing.has_passed("a", P, number)] == [0, 1]
+    assert not repairing.has_passed("b", P, 1) and not repairing.has_passed("a", Q, 1)
 
 
 def test_what_is_given_up_is_told_in_its_turn(repairing: GapDetector[int]) -> None:

@@ -449,6 +449,15 @@ def test_what_cannot_be_held_for_another_is_refused(here: Node) -> None:
     assert here.stats()["held"] == 0
 
 
+def test_what_is_held_goes_with_what_is_newer_and_with_everything(here: Node) -> None:
+    assert here.hold("held/1", "x", sent_ns=5) and here.hold("held/2", "x", sent_ns=5)
+    for before_ns, left in ((0, 2), (5, 2), (6, 1)):
+        here.let_go("held/1", before_ns=before_ns)
+        assert here.stats()["held"] == left
+    here.let_go()
+    assert here.stats()["held"] == 0
+
+
 def test_a_payload_that_cannot_be_sent_takes_no_number(here: Node) -> None:
     for payload in (object(), {1: 2}, 2**64, {"a": {"b": set()}}):
         with pytest.raises(LocalWireError):

@@ -150,6 +150,27 @@ def test_what_is_sent_again_to_be_kept_is_for_those_who_want_what_is_retained_an
     assert not node.gaps and node.receiver.detector.duplicates == 0
 
 
+def test_a_value_that_comes_twice_is_told_to_who_wants_it_and_subscribed_between() -> None:
+    """Behind a kill: the proxy that it is sent to again had kept nothing when the second one subscribed."""
+    node = Node()
+    heard = {"first": [], "second": [], "live alone": []}  # type: dict[str, list[Message]]
+    node.broker.subscribe("#", LastKnown(heard["first"].append))
+    node.send("a", 1, "one", retain=0)
+    node.broker.subscribe("#", LastKnown(heard["second"].append))
+    node.broker.subscribe("#", heard["live alone"].append)
+    node.send("a", 1, "one", retain=0)
+    node.send("a", 1, "one", retain=0)
+    node.send("b", 1, "plain")
+    node.send("b", 1, "plain")
+    told = {name: [(m.payload, dict(m.headers)) for m in messages] for name, messages in heard.items()}
+    assert told == {
+        "first": [("one", {}), ("plain", {})],
+        "second": [("one", {"retained": True}), ("plain", {})],
+        "live alone": [("plain", {})],
+    }
+    assert node.receiver.detector.duplicates == 3
+
+
 def test_what_matches_nobody_is_counted() -> None:
     node = Node()
     node.listen("a")

@@ -108,6 +108,14 @@ def test_what_is_given_back_is_due_at_once_and_at_each_further_ingress() -> None
     assert sent_again(held, 8.0) == []
 
 
+def test_nothing_is_held_or_due_once_all_is_let_go() -> None:
+    held = Reholding()
+    set_value(held, "t", 5, "mine", 0.0)
+    assert given(held, "u", 5, "lost", 0.0)
+    held.clear()
+    assert not held.is_due and len(held) == 0 and sent_again(held, 1.0) == []
+
+
 def test_what_is_given_back_replaces_nothing_newer() -> None:
     held = Reholding(max_topics=1)
     set_value(held, "t", 5, "mine", 0.0)

@@ -67,7 +67,7 @@ class Side:
     def answer(self, ask: Ask, *numbers: int, done: bool = True) -> None:
         for number in numbers:
             self.do(self.detector.observe(ask.topic, ask.publisher, number, self.now, item=number, awaits=True))
-        if self.asker.is_answer(ask.ident, ask.topic, ask.publisher):
+        if self.asker.asked_for(ask.ident, ask.topic, ask.publisher):
             self.asker.answered(ask.ident, self.now, done=done)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from fabric import Gap, Message, Node
+from fabric.protocol.repair import Answer, answer_payload
+from fabric.wire import encode
 from tests.support.losing import losing
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import Box, until
@@ -159,6 +162,24 @@ def test_a_publisher_that_is_gone_is_waited_for_no_longer_than_told(mesh: Proxie
     assert gap == Gap("lossy/a", node.publisher, 2, 2, 1, "publisher gone")
     heard.messages.wait(2)
     assert heard.numbers() == [1, 3]
+
+
+def test_an_answer_gives_up_no_more_than_was_asked_for(mesh: Proxies, stack: contextlib.ExitStack) -> None:
+    heard = hear(stack, mesh[1].base, repair_timeout_s=60)
+    node = publisher(stack, mesh[0].base, repair_bytes=0)  # it hears no asks
+    heard.messages.wait(1)
+    with losing(node):
+        for number in range(2, 3_002):
+            node.publish("lossy/a", number)
+    node.publish("lossy/a", "newer")
+    until(lambda: heard.count("asked") > 0, "the first of them are asked for")
+    raw, repairer = b"$ack/0123/p", heard.node._engine.repairer
+    answer = answer_payload(Answer(1, "lossy/a", (), ((2, 2**63, "too old"),), True))
+    body = encode("t", node.publisher, 1, 0, answer).partition(b"\0")[2]
+    heard.node._engine.commands.put(lambda: repairer.heard(raw, body, time.monotonic()))
+    heard.gaps.wait(1)
+    until(lambda: len(repairer._asker._asks) == 1 and 1 not in repairer._asker._asks, "the next ones are asked for")
+    assert heard.gaps.items == [Gap("lossy/a", node.publisher, 2, 1_001, 1_000, "too old")]
 
 
 def test_turned_off_a_loss_is_told_at_once(mesh: Proxies, stack: contextlib.ExitStack) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fabric.node.held_values import HeldValues
 from fabric.node.interest import MAX_PREFIX_BYTES
 from fabric.node.retained import LastKnown, Retained, wanted_prefixes
-from fabric.protocol.retained import Batch, NotKept
+from fabric.protocol.retained import AHEAD_NS, Batch, NotKept
 from fabric.topics import subscription_prefixes
 from fabric.wire import Message, encode
 from tests.support.retained import retained_part
@@ -118,6 +118,17 @@ def test_what_is_live_is_never_held_back() -> None:
     assert not world.got[1][1].headers
 
 
+@pytest.mark.parametrize("ahead_ns", [1, 3_600 * 10**9, 2**63])
+def test_what_came_live_from_the_future_does_not_stand_in_the_way_of_values(ahead_ns: int) -> None:
+    got: list[Message] = []
+    handler = LastKnown(got.append, wall_ns=lambda: 100)
+    handler(live("a", 100 + AHEAD_NS + ahead_ns, "ahead"))
+    handler.offer(live("a", 99, "missed")._replace(headers={"held": True, "retain": 0}))
+    handler(live("a", 100 + AHEAD_NS, "a minute ahead"))
+    handler.offer(live("a", 101, "older")._replace(headers={"held": True, "retain": 0}))
+    assert [message.payload for message in got] == ["ahead", "missed", "a minute ahead"]
+
+
 def test_a_value_that_is_sent_again_comes_only_if_it_is_news() -> None:
     world = World()
     handler = world.want(1, "#")
@@ -130,6 +141,45 @@ def test_a_value_that_is_sent_again_comes_only_if_it_is_news() -> None:
     assert dict(world.got[1][1].headers) == {"retained": True}
 
 
+@pytest.mark.parametrize("first", ["live", "gathered", "offered"])
+def test_a_value_that_a_keeper_gave_back_is_not_told_again(first: str) -> None:
+    """It has its time, and the keeper's node for a publisher."""
+    world = World()
+    handler = world.want(1, "#")
+    payload = {"a": [1, None, b"x"]}
+    if first == "live":
+        handler.came_live(live("a", 10, payload))
+    elif first == "gathered":
+        world.batch(retained_part("a", 7, 10, payload))
+        world.told(1)
+    else:
+        handler.offer(live("a", 10, payload))
+    handler.offer(live("a", 10, {"a": [1, None, b"x"]}, publisher=8))
+    world.waiting.add(1)
+    world.batch(retained_part("a", 9, 10, payload))
+    world.told(1)
+    assert [message.payload for message in world.got[1]] == [payload]
+    handler.offer(live("a", 10, "another of the same time", publisher=10))
+    handler.offer(live("a", 10, payload, publisher=9))
+    assert [message.payload for message in world.got[1]] == [payload, "another of the same time"]
+
+
+def test_what_was_not_to_be_retained_is_no_value_that_could_be_given_back() -> None:
+    world = World()
+    handler = world.want(1, "#")
+    handler(live("a", 10, "the same"))
+    handler.offer(live("a", 10, "the same", publisher=8))
+    assert len(world.got[1]) == 2
+
+
+def test_a_payload_that_a_handler_has_spoilt_harms_no_other() -> None:
+    world = World()
+    handler = world.want(1, "#")
+    handler.came_live(live("a", 10, {"spoilt": object()}))
+    handler.offer(live("a", 11, "newer"))
+    assert len(world.got[1]) == 2
+
+
 def test_only_what_the_filter_matches_comes() -> None:
     world = World()
     world.want(1, "t/+/x")
@@ -139,11 +189,30 @@ def test_only_what_the_filter_matches_comes() -> None:
     assert [topic for topic, _ in world.told(2)] == ["t/1/x", "t/1/y"]
 
 
+def test_a_clear_is_told_as_soon_as_there_is_something_to_clear() -> None:
+    """Its publisher had lost its proxy, and sends the old value late."""
+    world = World()
+    handler = world.want(1, "#")
+    world.batch(*(retained_part(topic, 8, 20, None) for topic in "abc"))
+    assert world.told(1) == []
+    handler.came_live(live("a", 10, "late"))
+    handler.came_live(live("a", 11, "late, too"))
+    handler.came_live(live("b", 21, "newer"))
+    handler.came_live(live("b", 10, "late, and no clear any more"))
+    handler(live("c", 10, "late"))
+    assert [(message.topic, message.payload, dict(message.headers)) for message in world.got[1]] == [
+        ("a", "late", {}), ("a", None, {"retained": True}), ("a", "late, too", {}), ("a", None, {"retained": True}),
+        ("b", "newer", {}), ("b", "late, and no clear any more", {}),
+        ("c", "late", {}), ("c", None, {"retained": True}),
+    ]  # fmt: skip
+
+
 def test_where_the_ack_fails_nothing_comes() -> None:
     world = World()
     world.want(1, "#")
     world.batch(retained_part("a", 7, 10, "kept"))
     assert world.told(1, is_ok=False) == []
+    world.retained.tick(0.0)
     assert world.told(1) == [], "it waits no more"
 
 
@@ -155,10 +224,22 @@ def test_what_was_gathered_is_forgotten_when_nobody_waits_or_the_proxy_is_lost()
     assert world.told(1) == []
     world.want(2, "#")
     world.batch(retained_part("a", 7, 10, "kept"))
-    world.waiting.discard(2)
+    world.retained.tick(0.0)
+    assert world.told(2) == [("a", "kept")]
     world.retained.ended(2)
+    world.retained.tick(0.0)
     world.want(3, "#")
     assert world.told(3) == []
+
+
+def test_one_answer_may_be_that_of_several_subscriptions() -> None:
+    """What waits for nobody any more is handed out to one after the other."""
+    world = World()
+    world.want(1, "#")
+    world.want(2, "#")
+    world.batch(retained_part("a", 7, 10, "kept"))
+    world.waiting.clear()
+    assert world.told(1) == world.told(2) == [("a", "kept")]
 
 
 def test_a_handler_that_ends_its_subscription_is_called_no_more() -> None:
@@ -216,6 +297,8 @@ def test_who_keeps_values_is_told_how_long_they_last_and_what_was_cleared() -> N
     handler.offer(live("short", 10, "known")._replace(headers={"held": True, "retain": 3}))
     handler.offer(live("short", 11, "newer")._replace(headers={"held": True, "retain": 3}))
     assert [message.payload for message in got[4:]] == ["newer"]
+    handler.offer(live("short", 9, "somebody still has it")._replace(headers={"held": True, "retain": 3}))
+    assert [message.payload for message in got[5:]] == ["somebody still has it"]
 
 
 def test_what_is_asked_for_once_more_is_told_as_far_as_it_is_news() -> None:
@@ -228,8 +311,10 @@ def test_what_is_asked_for_once_more_is_told_as_far_as_it_is_news() -> None:
     world.batch(retained_part("d", 8, 11, None), retained_part("e", 8, 12, "e", expires_s=5))
     assert world.told(1, now=1.0)[3:] == [("b", "newer"), ("c", None), ("e", "e")]
     assert all(message.headers == {"retained": True} for message in world.got[1])
+    known = world.told(1)
+    world.retained.tick(1.0)
     world.waiting.add(1)
-    assert world.told(1) == world.told(1), "what was gathered is forgotten"
+    assert world.told(1) == known, "what was gathered is forgotten"
 
 
 # ── local topics ─────────────────────────────────────────────────────────────────────────────────────────────────────

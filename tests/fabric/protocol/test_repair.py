@@ -17,6 +17,7 @@ from fabric.protocol.repair import (
     ask_payload,
     ask_topic,
     asks_filter,
+    missing_of,
     read_answer,
     read_ask,
     split_ask,
@@ -82,6 +83,43 @@ def test_topics_that_are_none_are_refused(raw: bytes) -> None:
 def test_an_answer_is_read_back() -> None:
     answer = Answer(7, "a/b", (b"a/b\0...",), ((1, 2, "too old"),), True)
     assert read_answer(answer_payload(answer)) == answer
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        [[2, 1, ""]],
+        [[0, 1, ""]],
+        [[1, 2**63 + 1, ""]],
+        [[1, True, ""]],
+        [[1, 2]],
+        [[1, 2, 3]],
+        [[5, 6, ""], [1, 2, ""]],
+        [[1, 2, ""], [2, 3, ""]],
+        [[n, n, ""] for n in range(1, MAX_ASKED + 2)],
+    ],
+)
+def test_what_nobody_can_be_missing_is_refused(missing: Any) -> None:
+    answer = Answer(7, "a", (), ((1, 2, ""),), True)
+    assert read_answer(answer_payload(answer) | {"missing": missing}) is None
+
+
+def test_more_parts_than_can_be_asked_for_are_refused() -> None:
+    answers = (answer_payload(Answer(7, "a", (b"a\0",) * count, (), True)) for count in (MAX_ASKED, MAX_ASKED + 1))
+    assert [read_answer(each) is None for each in answers] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("missing", "found"),
+    [
+        (((2, 2**63, "gone"),), [(5, 6, "gone"), (9, 9, "gone")]),
+        (((1, 4, "a"), (7, 8, "b")), []),
+        (((6, 9, "a"), (10, 12, "b")), [(6, 6, "a"), (9, 9, "a")]),
+        ((), []),
+    ],
+)
+def test_an_answer_says_nothing_of_what_was_not_asked(missing: Any, found: Any) -> None:
+    assert list(missing_of(Answer(7, "a", (), missing, True), ((5, 6), (9, 9)))) == found
 
 
 @given(PAYLOADS)

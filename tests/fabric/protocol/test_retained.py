@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fabric.core import retained as core
 from fabric.errors import LocalWireError, RemoteWireError
 from fabric.protocol.markers import encode_marker
 from fabric.protocol.retained import (
+    AHEAD_NS,
     MAX_EXPIRES_S,
     TAIL,
+    TOMBSTONE_S,
     Batch,
     NotKept,
     Value,
@@ -35,6 +38,10 @@ HEADERS = st.dictionaries(st.sampled_from(["a", "trace", "reply_to", "zz"]), PAY
 
 def part_of(payload: object = 1, expires_s: int = 0, **headers: object) -> bytes:
     return retained_part(Encoder(7), b"a/b\0", 3, 1000, payload, {**headers, "retain": expires_s})
+
+
+def test_proxies_and_nodes_mean_the_same() -> None:
+    assert (AHEAD_NS, TOMBSTONE_S, TAIL) == (core.AHEAD_NS, core.TOMBSTONE_S, core.TAIL)
 
 
 @given(PAYLOADS, EXPIRIES, HEADERS)

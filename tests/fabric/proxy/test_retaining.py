@@ -74,7 +74,7 @@ class Peers:
 
 def judged(proxy: Proxy) -> int:
     counted = proxy._plumbing.counts().retained
-    return sum(counted[each] for each in ("kept", "older", "topics", "bytes"))
+    return sum(counted[each] for each in ("kept", "older", "topics", "bytes", "clock"))
 
 
 @pytest.fixture
@@ -180,6 +180,21 @@ def test_what_is_over_the_bound_is_told_to_its_publisher_and_counted(peers: Peer
     told_by = proxy.stats()["retained"]
     assert told_by["now"]["tombstones"] == 1 and told_by["since"]["over_topics"] == 1
     assert told_by["since"]["kept"] == 1 and "values" not in told_by["since"]
+
+
+@pytest.mark.parametrize("sent_ns", [2**63, 2**64 - 1])
+def test_no_value_from_the_future_stands_in_the_way_of_others(peers: Peers, sent_ns: int) -> None:
+    one = peers.proxy("p1")
+    two = peers.proxy("p2", one)
+    peers.set(one, "a", 1, time.time_ns(), "one")
+    peers.set(two, "a", 2, sent_ns, "ahead")
+    peers.set(two, "b", 2, sent_ns, None)
+    peers.set(two, "b", 1, time.time_ns(), "two")
+    assert peers.kept(one) == {"a": "one"} and peers.kept(two) == {"b": "two"}
+    peers.set(one, "a", 1, time.time_ns(), None)
+    peers.set(two, "b", 1, time.time_ns(), "three")
+    assert peers.kept(one) == {"a": None} and peers.kept(two) == {"b": "three"}
+    until(lambda: two.stats().get("retained", {}).get("since", {}).get("clock") == 2, "it is announced")
 
 
 def test_what_runs_out_goes_by_itself(peers: Peers) -> None:

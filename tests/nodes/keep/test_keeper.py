@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from fabric import Node
+from fabric import Message, Node
 from fabric.errors import InvalidFilter, NotAllowed, ServiceError
 from fabric.protocol.histories import HISTORY, Hole, Question, unpack
 from fabric.services import Client
 from nodes.keep.keeper import Keeper, share_of
 from nodes.keep.retention import Retention
 from nodes.keep.store import KeepStore
+from tests.support.kept import SECOND, kept_value
 from tests.support.keys import KeyFolder
 from tests.support.processes import ProxyProcess
 from tests.support.waiting import PATIENCE_S, mesh, until
@@ -54,6 +55,15 @@ def start(proxies: list[ProxyProcess], tmp_path: Path) -> Iterator[Start]:
         keeper.close()
         node.close()
         store.close()
+
+
+def values(node: Node, topic_filter: str) -> dict[str, Any]:
+    """What a subscriber that comes now is told before its ack."""
+    got: list[Message] = []
+    ident = node.subscribe(topic_filter, got.append, retained=True)
+    assert node.wait_ack(ident, PATIENCE_S).ok
+    node.unsubscribe(ident)
+    return {message.topic: message.payload for message in got}
 
 
 def payloads(node: Node, topic_filter: str, **options: Any) -> list[Any]:
@@ -115,6 +125,35 @@ def test_retained_values_are_kept_beside_the_history_and_what_was_set_before_is_
     assert unpack(found["k8/early"].headers or b"") == {"h": 1} and found["k8/b"].cleared
     assert 50 < (found["k8/a"].left_s(now_ns) or 0) <= 60
     assert keeper.figures()["values"] >= 5 and keeper.figures()["dropped"] == 0
+
+
+def test_what_it_holds_goes_with_what_is_newer_and_with_its_end(start: Start, nodes: list[Node]) -> None:
+    publisher, reader = nodes
+    keeper = start("k11/#")
+    held = keeper._node._engine.up.reholding
+    for topic in ("k11/a", "k11/b"):
+        keeper._store.write([], [], 1, [kept_value(topic, 5, "lost")])
+    reader.hold("k11/c", "handed", sent_ns=5)
+    until(lambda: len(held) == 2, "both are given back")
+    publisher.publish("k11/a", None, retain=True)
+    until(lambda: len(held) == 1, "the other ingress has it, and the keeper has heard of it")
+    keeper.close()
+    assert len(held) == 0
+
+
+def test_what_somebody_hands_to_the_mesh_though_it_was_cleared_is_cleared_once_more(
+    start: Start, nodes: list[Node]
+) -> None:
+    publisher, reader = nodes
+    keeper = start("k12/#")
+    assert keeper._returner is not None
+    until(lambda: keeper._returner.asked == 1, "it has looked")  # type: ignore[union-attr]
+    now_ns = time.time_ns()
+    keeper._store.write([], [], now_ns, [kept_value("k12/a", now_ns, None)])
+    publisher.hold("k12/a", "from before", sent_ns=now_ns - SECOND)
+    publisher.hold("k12/b", "b", sent_ns=5)
+    until(lambda: set(values(reader, "k12/#")) >= {"k12/b"}, "it is handed out")
+    until(lambda: values(reader, "k12/#") == {"k12/b": "b"}, "the keeper has corrected it")
 
 
 def test_without_retained_it_keeps_histories_alone(start: Start, nodes: list[Node]) -> None:

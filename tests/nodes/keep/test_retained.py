@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.protocol.histories import unpack
-from fabric.protocol.retained import MAX_EXPIRES_S
+from fabric.protocol.retained import AHEAD_NS, MAX_EXPIRES_S
 from fabric.wire import Message
 from nodes.keep import retained
 from nodes.keep.retained import CLEARED_S, RetainedValue, newest, value_of
@@ -46,6 +46,14 @@ def test_what_a_message_is_to_retain() -> None:
 )
 def test_what_is_not_to_be_retained(headers: dict[str, Any]) -> None:
     assert value_of(message("x", **headers), 7) is None
+
+
+@pytest.mark.parametrize("payload", ["x", None])
+def test_what_was_set_too_far_ahead_of_the_clock_is_not_kept(payload: Any) -> None:
+    set_at_100 = message(payload, retain=0)
+    assert value_of(set_at_100._replace(sent_ns=100 + AHEAD_NS), 100) is not None
+    for sent_ns in (101 + AHEAD_NS, 2**63, BIG):
+        assert value_of(set_at_100._replace(sent_ns=sent_ns), 100) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, BIG)), max_size=20))

@@ -29,6 +29,10 @@ class FakeNode:
         self.asked = 0
         self.room = 100
         self.held: list[tuple[str, Any, Any, int, float | None]] = []
+        self.gone: list[tuple[str | None, int]] = []
+        """What `let_go` was told."""
+        self.holding: Callable[[], object] = lambda: None
+        """Called within `hold`."""
         self.open: set[int] = set()
         self.state_funs: list[Callable[[NodeState], object]] = []
         self.coverage_funs: list[Callable[[CoverageEvent], object]] = []
@@ -53,7 +57,11 @@ class FakeNode:
 
     def hold(self, topic: str, payload: Any, headers: Any, *, sent_ns: int, expires_s: float | None) -> bool:
         self.held.append((topic, payload, headers, sent_ns, expires_s))
+        self.holding()
         return len(self.held) <= self.room
+
+    def let_go(self, topic: str | None = None, *, before_ns: int = 0) -> None:
+        self.gone.append((topic, before_ns))
 
 
 class World:
@@ -87,7 +95,7 @@ class World:
         return [topic for topic, *_ in self.node.held]
 
     def asked(self, returner: Returner, times: int) -> None:
-        until(lambda: self.flushed >= times and returner._due_at is None, "the mesh was asked")
+        until(lambda: returner.asked >= times and returner._due_at is None, "the mesh was asked")
 
     def close(self) -> None:
         if self._returner is not None:
@@ -149,8 +157,8 @@ def test_it_is_tried_again_while_mesh_or_store_do_not_answer(world: World) -> No
     assert world.flushed == 0, "who was asked has not answered: nothing is known to be lost"
     world.node.ok = True
     until(lambda: world.given() == ["a"], "both answer")
-    assert world.flushed == 3
     world.asked(returner, 3)
+    until(lambda: world.flushed == 4, "with the third look, and behind what was given")
 
 
 def test_it_asks_again_when_it_comes_to_a_proxy_or_covers_one_more_and_not_otherwise(world: World) -> None:
@@ -167,6 +175,38 @@ def test_it_asks_again_when_it_comes_to_a_proxy_or_covers_one_more_and_not_other
     coverage_fun(CoverageEvent(("p1",), (), (), ("p1",)))
     world.asked(returner, 3)
     until(lambda: world.given() == ["a", "a"], "this mesh keeps nothing")
+
+
+def test_what_is_newer_is_let_go_at_once_and_a_value_handed_out_once_more_is_looked_into(world: World) -> None:
+    world.store.write([], [], 1, [kept_value("a", 5, None), kept_value("b", 5, "short", expires_ns=10 * SECOND)])
+    returner = world.start()
+    world.asked(returner, 1)
+    assert world.node.held == [], "the mesh shows nothing older"
+    returner.heard(Message("a", "live", 9, 1, 3, {"retain": 0}))
+    assert world.node.gone == [("a", 3)] and returner._due_at is None
+    world.node.told = [told("a", 4), told("b", 4)]
+    returner.heard(world.node.told[0])
+    wanted = [("a", None, None, 5, None), ("b", None, None, 5, None)]
+    until(lambda: sorted(world.node.held) == wanted, "what is older there is cleared once more")
+    world.asked(returner, 2)
+
+
+def test_what_was_set_while_an_older_value_was_given_is_let_go(world: World) -> None:
+    world.store.write([], [], 1, [kept_value("a", 5, "old"), kept_value("b", 5, "b")])
+    world.node.holding = lambda: world.store.write([], [], 1, [kept_value("a", 6, None)])
+    world.start()
+    until(lambda: world.node.gone == [("a", 6)], "what the store has now is newer than what is held")
+    assert sorted(world.given()) == ["a", "b"]
+
+
+def test_when_it_ends_the_node_holds_nothing_any_more(world: World) -> None:
+    world.store.write([], [], 1, [kept_value("a", 5, "x"), kept_value("b", 5, "x")])
+    world.node.holding = lambda: returner.end()
+    returner = world.start()
+    returner._thread.join()
+    assert len(world.node.held) == 1, "not one more is given"
+    returner.close()
+    assert set(world.node.gone) == {(None, 0)}
 
 
 def test_closing_does_not_wait_for_an_ack_that_does_not_come(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
