@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,17 @@ from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option
 from nodes.cli.recordings import Speed, opened
 from nodes.cli.stdout import table_text
+from nodes.load.about import About
+from nodes.load.about import words as about_words
 from nodes.load.books import words
+from nodes.load.charts import Tried
 from nodes.load.crew import Denied, LoadError, Watch
 from nodes.load.finding import STEP_COLUMNS, Finding, Unbalanced, found_words, step_rows
 from nodes.load.finding import as_json as finding_json
+from nodes.load.here import present
+from nodes.load.html import Table, page
 from nodes.load.played import PREFIX, Recorded, gather
-from nodes.load.plot import SUFFIXES, plot
+from nodes.load.plot import SUFFIXES, View, write, write_each
 from nodes.load.report import (
     OVER_COLUMNS,
     ROUND_COLUMNS,
@@ -40,6 +45,7 @@ from nodes.load.report import (
 from nodes.load.run import LoadRun
 from nodes.load.schedule import STAMP_BYTES, Spec, default_filter, matched, topic_names
 from nodes.load.search import Found
+from nodes.load.theme import DARK, LIGHT, THEMES, Theme
 from nodes.load.units import duration, share
 from nodes.load.view import live
 from nodes.operate.extras import not_installed
@@ -98,10 +104,13 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
 
     name = "FILE"
 
+    def __init__(self, suffixes: Sequence[str]) -> None:
+        self.suffixes = suffixes
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
-        if path.suffix not in SUFFIXES:
-            self.fail(expected("file", value, f"a name that ends in {' or '.join(SUFFIXES)}"), param, ctx)
+        if path.suffix not in self.suffixes:
+            self.fail(expected("file", value, f"a name that ends in {' or '.join(self.suffixes)}"), param, ctx)
         if not path.absolute().parent.is_dir():
             self.fail(expected("folder", str(path.absolute().parent), "one that exists"), param, ctx)
         return path
@@ -139,7 +148,12 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
               "says instead: topics under load/, times and sizes; - is standard input.")  # fmt: skip
 @click.option("--speed", metavar="N", type=Speed(), default=1.0, show_default=True,
               help="With --play: times as fast as recorded; max or 0: as fast as it goes.")  # fmt: skip
-@click.option("--plot", "plot_file", metavar="FILE", type=Plot(), help="Draw it as .svg or .png.")
+@click.option("--plot", "plot_file", metavar="FILE", type=Plot(SUFFIXES), help="Draw it as one picture, .svg or .png.")
+@click.option("--plots", "plots_folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
+              help="Draw each chart by itself, as SVG and PNG, light and dark.")  # fmt: skip
+@click.option("--dark", is_flag=True, help="Draw --plot light on dark.")
+@click.option("--report", "report_file", metavar="FILE", type=Plot((".html",)),
+              help="Write all of it as one .html file that needs nothing else.")  # fmt: skip
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object instead of tables.")
 def load(
     connect: Connect,
@@ -159,6 +173,9 @@ def load(
     recording: str | None,
     speed: float | None,
     plot_file: Path | None,
+    plots_folder: Path | None,
+    dark: bool,
+    report_file: Path | None,
     as_json_: bool,
 ) -> Exit:
     """Measure the fabric under load: what it delivers, how late, and what it loses.
@@ -184,10 +201,10 @@ def load(
     Examples:
       fabric load --publishers 2 --subscribers 4 --rate 20000 --duration 30 --max-p99-ms 20
       fabric load --subscribers 2 --filter 'load/0001/value' --filter 'load/#' --json
-      fabric load --find-max --max-p99-ms 20 --plot knee.svg
+      fabric load --find-max --max-p99-ms 20 --report max.html --plot max.png --dark
       fabric load --play monday.jsonl --speed 10 --subscribers 4 --filter 'load/truck/#'
     """
-    _check_extra(plot_file)
+    _check_extra(draws=plot_file or plots_folder or report_file)
     if connect.keys is not None:
         load_keys(connect.keys, connect.identity)  # what is wrong with them is said before anything starts
     if find_max:
@@ -203,7 +220,7 @@ def load(
         warm_up_s=warm_up_s, duration_s=duration_s, connect=connect.bases, connect_timeout_s=connect_timeout_s,
         keys=connect.keys, identity=connect.identity,
     )  # fmt: skip
-    limits = Limits(max_p99_ms, max_loss)
+    limits, about = Limits(max_p99_ms, max_loss), present()
     found: Result | None = None
     try:
         with _watch() as watch, LoadRun(spec, watch) as run:
@@ -219,10 +236,9 @@ def load(
     except LoadError as error:
         nobody = "no proxy answered" in str(error)
         raise Fail(str(error), Exit.NOBODY if nobody else Exit.NOT_REACHED) from None
-    if plot_file is not None:
-        plot(plot_file, found.rounds, found.shown, max_p99_ms if find_max else None)
+    _draw(found, limits, about, spec, run.covered, plot_file, plots_folder, report_file, DARK if dark else LIGHT)
     if as_json_:
-        told = as_json(spec, found.rounds, found.best, run.unconfirmed)
+        told = as_json(spec, found.rounds, found.best, run.unconfirmed) | about.as_json()
         if found.search and found.finding:
             told["search"] = finding_json(found.search, found.finding.repetition_s)
         click.echo(dumps(told))
@@ -231,8 +247,8 @@ def load(
     return _end(found, run.unconfirmed, limits)
 
 
-def _check_extra(plot_file: Path | None) -> None:
-    needed = [*(["rich"] if sys.stderr.isatty() else []), *(["matplotlib"] if plot_file else [])]
+def _check_extra(*, draws: object) -> None:
+    needed = [*(["rich"] if sys.stderr.isatty() else []), *(["matplotlib"] if draws else [])]
     for module in needed:
         if importlib.util.find_spec(module) is None:
             raise Fail(not_installed(module, "bench"), Exit.MISSING)
@@ -316,6 +332,49 @@ def _search(run: LoadRun, limits: Limits) -> Result:
     except Unbalanced:
         return Result(finding.rounds, None, finding)
     return Result(finding.rounds, best, finding, search)
+
+
+def _view(found: Result, limits: Limits, about: About, spec: Spec, covered: tuple[str, ...]) -> View:
+    tried: list[Tried] = []
+    if found.search and found.finding:
+        tried = [Tried(each.rate, found.finding.of(each.rate), each.holds) for each in found.search.steps]
+    rate = found.shown.rate
+    title = "as fast as it goes" if rate is None else f"{rate:,.0f} messages a second"
+    if found.search:
+        title = f"the highest rate that holds is {rate:,.0f}/s" if found.best else "no rate holds"
+    best = None if found.best is None else found.best.rate
+    return View(f"fabric load: {title}", about_words(about, spec, found.shown, covered), found.shown, tried,
+                best if tried else None, limits.max_p99_ms)  # fmt: skip
+
+
+def _draw(
+    found: Result, limits: Limits, about: About, spec: Spec, covered: tuple[str, ...], plot_file: Path | None,
+    plots_folder: Path | None, report_file: Path | None, theme: Theme,
+) -> None:  # fmt: skip
+    view = _view(found, limits, about, spec, covered)
+    if plot_file is not None:
+        write(plot_file, view, theme)
+    if plots_folder is not None:
+        write_each(plots_folder, view, THEMES)
+    if report_file is not None:
+        tables = []
+        if found.search and found.finding:
+            rows = step_rows(found.search, found.finding)
+            tables.append(Table("The search", "From the lowest rate; medians of its repetitions.", STEP_COLUMNS, rows))
+        verdict, is_good = _verdict(found, limits)
+        report_file.write_text(page(view, about, verdict, is_good, tables), encoding="utf-8")
+
+
+def _verdict(found: Result, limits: Limits) -> tuple[str, bool]:
+    """Return in a sentence how it ended, and whether that is good."""
+    one = found.shown
+    if not one.balances:
+        return f"The books do not balance: {sum_words(one)}.", False
+    if found.search and found.finding:
+        said = found_words(found.search, found.finding.repetition_s, limits.words())
+        return f"{said[0].upper()}{said[1:]}.", found.best is not None
+    why = one.fell(limits.max_p99_ms, limits.max_loss)
+    return (f"The limits were not kept: {why}.", False) if why else (f"It kept its limits: {limits.words()}.", True)
 
 
 def _show(found: Result, covered: tuple[str, ...]) -> None:

@@ -45,6 +45,7 @@ class Round:
     curve_ms:        points (percentile, latency), see `latency.curve_ms`
     repaired:        lost on the way, and delivered all the same; by subscriber
     slot_s, slots:   latencies of all subscribers by time of arrival, in slots of so many seconds
+    sending_s:       how long the publishers were to send
     """
 
     rate: float | None
@@ -59,6 +60,7 @@ class Round:
     repaired: tuple[int, ...] = ()
     slot_s: float = 1.0
     slots: tuple[Counts, ...] = ()
+    sending_s: float = 1.0
 
     @property
     def total(self) -> Line:

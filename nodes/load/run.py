@@ -204,6 +204,7 @@ class LoadRun:
             repaired=tuple(each.told.repaired for each in found),
             slot_s=stretch.slot_ns / 1e9,
             slots=tuple(slots),
+            sending_s=(stretch.end_ns - stretch.start_ns) / 1e9,
         )
 
     def _lines(self, found: list[Accounts]) -> list[Line]:

@@ -36,13 +36,17 @@ def test_tables_and_a_plot(mesh: list[ProxyProcess], run_fabric: Run, tmp_path: 
     plot = tmp_path / "a.svg"
     filters = ("--filter", "cli/+/x", "--filter", "+/0001/x")
     arguments = ("--connect", mesh[0].base, "--rate", "500", "--subscribers", "2", *filters, "--plot", str(plot))
-    done = run_fabric("load", *SHORT, *arguments, timeout_s=60)
+    drawn = ("--plots", str(tmp_path / "each"), "--report", str(tmp_path / "a.html"), "--dark")
+    done = run_fabric("load", *SHORT, *arguments, *drawn, timeout_s=60)
     assert done.returncode == Exit.DONE, done.stderr
     figures, books, over = (block.splitlines() for block in done.stdout.split("\n\n"))
     assert figures[0].split()[:3] == ["rate", "sent/s", "delivered/s"] and figures[1].split()[0] == "500/s"
     assert books[0].startswith("subscriber") and books[3].split()[0] == "all" and len(books) == 5
     assert "over-delivered by filter" in over[0] and over[1].split()[:2] == ["1", "+/0001/x"]
     assert "covered: p1, p2" in done.stderr and "<svg" in plot.read_text()
+    assert len(list((tmp_path / "each").iterdir())) == 12
+    report = (tmp_path / "a.html").read_text()
+    assert "fabric load: 500 messages a second" in report and "It kept its limits: no loss." in report
 
 
 def figures_of(line: str) -> list[int]:
@@ -229,6 +233,7 @@ def test_a_recording_that_cannot_be_played(
         (["--filter", "$fabric/#"], "expected one for everybody"),
         (["--plot", "a.gif"], "invalid file 'a.gif': expected a name that ends in .svg or .png"),
         (["--plot", "/nowhere/a.svg"], "invalid folder '/nowhere'"),
+        (["--report", "a.pdf"], "invalid file 'a.pdf': expected a name that ends in .html"),
         (["--size", "7"], "7 is not in the range"),
         (["--topics", "100000", "--publishers", "20"], "more than the 1,000,000 pairs"),
         (["--max-loss", "2"], "2.0 is not in the range"),
