@@ -18,7 +18,7 @@ from fabric.identity.keys import load as load_keys
 from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.exits import Exit, Fail, say
-from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option
+from nodes.cli.options import Between, Connect, PositiveNumber, connect_option, connect_timeout_option
 from nodes.cli.recordings import Speed, opened
 from nodes.cli.stdout import table_text
 from nodes.load.about import About
@@ -94,6 +94,7 @@ class Rate(PositiveNumber):
     """Messages a second, or `max`."""
 
     name = "RATE"
+    wanted = "a number above 0, or max"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if value == "max" else super().convert(value, param, ctx)
@@ -142,7 +143,7 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
 @click.option("--max-p99-ms", metavar="MS", type=PositiveNumber(),
               help="End with 1 where p99 is higher, or the rate was not kept. "
                    f"[default: none; with --find-max {FIND_P99_MS:g}]")  # fmt: skip
-@click.option("--max-loss", metavar="SHARE", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+@click.option("--max-loss", metavar="SHARE", type=Between(0, 1), default=0.0, show_default=True,
               help="End with 1 where a larger share of what was due is lost.")  # fmt: skip
 @click.option("--play", "recording", metavar="FILE", type=click.Path(), help="Send what a recording of `fabric record` "
               "says instead: topics under load/, times and sizes; - is standard input.")  # fmt: skip

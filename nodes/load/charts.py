@@ -159,9 +159,11 @@ def over_rate(
         if best is not None:
             axes.axvline(best, color=theme.lines[3], linewidth=1.4)
     if best is not None:
+        low, high = rate_axes.get_xlim()
+        shift, align = ((6, -3), "left") if best < (low + high) / 2 else ((-6, -3), "right")
         rate_axes.annotate(
-            f"holds: {best:,.0f}/s", (best, 1.0), xycoords=("data", "axes fraction"), xytext=(-5, -3),
-            textcoords="offset points", ha="right", va="top", fontsize=9.5, color=theme.lines[3], fontweight="bold",
+            f"holds: {best:,.0f}/s", (best, 1.0), xycoords=("data", "axes fraction"), xytext=shift,
+            textcoords="offset points", ha=align, va="top", fontsize=9.5, color=theme.lines[3], fontweight="bold",
         )  # fmt: skip
     latency_axes.set(xlabel="messages a second asked of the publishers")
     counts(latency_axes.xaxis)
