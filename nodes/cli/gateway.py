@@ -182,8 +182,12 @@ def gateway(
     except (OSError, ValueError) as error:
         raise Fail(f"{privacy_path} cannot be used: {error}", Exit.MISSING) from None
     files = Files(policy.origins, load_from=loaded, shop=demo_shop)
-    if files.unbuilt():
-        say(f"not built: {', '.join(files.unbuilt())}; co-browsing needs them: scripts/build-web")
+    if unbuilt := files.unbuilt():
+        raise Fail(
+            f"what browsers load is not built ({', '.join(unbuilt[:2])}, …): expected scripts/build-web in a clone, "
+            "which needs Node.js 18 and npm, and where it is installed from there, pip install '.[web]' after it",
+            Exit.MISSING,
+        )
     if host not in LOOPBACK and tls is None and proxies is None:
         say(f"{listen} is neither loopback nor TLS: codes, chats and passwords can be read on the way")
     if host not in LOOPBACK and public_url is None:

@@ -16,7 +16,10 @@ from fabric.endpoints import DEFAULT_BASE
 from nodes.cli.exits import Exit, Fail
 from nodes.cli.options import STORE, Base
 from nodes.deployment import description
-from nodes.deployment.plan import Plan, make
+from nodes.deployment.description import RESTARTS
+from nodes.deployment.plan import make
+from nodes.deployment.process import Plan
+from nodes.deployment.services import GATEWAY_LISTEN
 
 _BOTH = re.compile(r"(\w+(?: = (?:'[^']*'|\w+))?) \((--[a-z-]+)\)")
 """A key, with its value or without, and the flag for it."""
@@ -26,6 +29,7 @@ _BOTH = re.compile(r"(\w+(?: = (?:'[^']*'|\w+))?) \((--[a-z-]+)\)")
 @click.argument("path", metavar="[FILE]", required=False, type=click.Path())
 @click.option("--proxies", type=click.IntRange(1), help="How many proxies. [default: 1]")
 @click.option("--frames", type=click.IntRange(0), help="How many frame nodes. [default: 0]")
+@click.option("--gateways", type=click.IntRange(0), help="How many gateways. [default: 0]")
 @click.option("--pages", type=click.IntRange(0), help="How many hosted pages, in one process. [default: 0]")
 @click.option("--store", metavar="URL",
               help=f"The frame nodes' store. [default: {STORE}, or SQLite in the state folder]")  # fmt: skip
@@ -33,6 +37,14 @@ _BOTH = re.compile(r"(\w+(?: = (?:'[^']*'|\w+))?) \((--[a-z-]+)\)")
               help="A file of mode 600 that holds the URL, where that has a password.")  # fmt: skip
 @click.option("--listen", metavar="URL", type=Base(),
               help=f"Base of the first proxy; others are 10 ports apart. [default: {DEFAULT_BASE}]")  # fmt: skip
+@click.option("--gateway-listen", metavar="URL",
+              help=f"Of the first gateway; others are 1 port apart. [default: {GATEWAY_LISTEN}]")  # fmt: skip
+@click.option("--allow-origin", "allow_origins", metavar="URL", multiple=True,
+              help="Origin of a site whose pages may use the gateways; repeat it.")  # fmt: skip
+@click.option("--agents", metavar="FILE", type=click.Path(), help="Agents that may sign in at the gateways.")
+@click.option("--http", metavar="URL", help="Status pages of all but proxies, from this port on. [default: off]")
+@click.option("--log-json", is_flag=True, default=None, help="Logs as lines of JSON.")
+@click.option("--restart", type=click.Choice(RESTARTS), help="What is started again when it ends. [default: no]")
 @click.option("--keys", metavar="DIR", type=click.Path(),
               help="Folder of keys; scripts/up makes and places them. [default: FABRIC_KEYS, or none]")  # fmt: skip
 @click.option("--insecure", is_flag=True, default=None, help="Without keys, also where other machines reach a proxy.")
@@ -45,25 +57,30 @@ def plan(path: str | None, state: str, command: str | None, lines: bool, **flags
 
     \b
     Examples:
-      fabric plan --proxies 3 --frames 2 --pages 200
+      fabric plan --proxies 3 --frames 2 --gateways 2 --pages 200
       fabric plan fabric.toml
     """
-    wanted = {key: value for key, value in flags.items() if value is not None}
-    if "store_file" in wanted:
-        wanted["store_file"] = str(Path(wanted["store_file"]).absolute())  # processes run in the state folder
+    wanted = {key: value for key, value in flags.items() if value not in (None, ())}
+    for each in wanted.keys() & {"store_file", "agents"}:
+        wanted[each] = str(Path(wanted[each]).absolute())  # processes run in the state folder
     if path is not None and wanted:
         raise click.UsageError(f"{path} and --{next(iter(wanted)).replace('_', '-')}: expected either a file or flags")
     fabric = command or shutil.which(sys.argv[0]) or "fabric"
     try:
         if path is not None:
             wanted = description.read(_text(path))
+        elif "allow_origins" in wanted:
+            wanted["allow_origins"] = list(wanted["allow_origins"])
         if STORE in os.environ and not wanted.keys() & {"store", "store_file"}:
             wanted["store"] = os.environ[STORE]
         if "FABRIC_KEYS" in os.environ and not wanted.keys() & {"keys", "insecure"}:
             wanted["keys"] = os.environ["FABRIC_KEYS"]
         if "keys" in wanted:
             wanted["keys"] = str(Path(wanted["keys"]).absolute())
-        made = make(wanted, fabric=fabric, state=str(Path(state).absolute()))
+        folder = Path(path or ".").absolute()
+        made = make(
+            wanted, fabric=fabric, state=str(Path(state).absolute()), folder=str(folder.parent if path else folder)
+        )
     except ValueError as error:
         raise click.UsageError(f"{path}: {as_keys(str(error))}" if path else as_flags(str(error))) from None
     for line in made.lines() if lines else _words(made):

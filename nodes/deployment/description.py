@@ -18,18 +18,26 @@ RESTARTS = ("no", "on-failure", "always")
 """When a process that has ended is started again: never, after another exit code than 0 or a signal, or each time."""
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]{0,252}")
 _ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9_.:-]{0,252}(%[A-Za-z0-9_.-]{1,15})?")
-_PLACED = {"name": str, "host": str, "args": list}
-_KEYS: dict[str, dict[str, type]] = {
+_ALL = {"name": str, "host": str, "restart": str, "env": dict}
+_PLACED = {**_ALL, "args": list, "http": str}
+KEYS: dict[str, dict[str, type]] = {
     "": {
-        "proxies": object, "frames": object, "pages": object, "hosts": dict, "store": str, "store_file": str,
+        "proxies": object, "frames": object, "pages": object, "gateways": object, "keepers": object, "run": object,
+        "hosts": dict, "store": str, "store_file": str,
         "listen": str, "keys": str, "insecure": bool,
-        "http_token_file": str, "runner": str, "ready_s": float, "grace_s": float,
+        "gateway_listen": str, "agents": str, "secret_file": str, "allow_origins": list,
+        "http": str, "http_token_file": str, "log_json": bool, "restart": str,
+        "runner": str, "ready_s": float, "grace_s": float,
     },
     "hosts": {"address": str, "fabric": str, "state": str, "runner": str},
     "proxies": {**_PLACED, "listen": str},
+    "keepers": {**_PLACED, "filters": list, "keeper": str, "store": str, "store_file": str},
     "frames": {**_PLACED, "store": str, "store_file": str},
+    "gateways": {**_PLACED, "listen": str, "agents": str, "secret_file": str, "allow_origins": list},
     "pages": {**_PLACED, "count": int},
+    "run": {**_ALL, "command": object, "count": int, "folder": str, "role": str, "ready": bool},
 }  # fmt: skip
+"""What the description itself ("") and its tables may hold, and of which type; `object`: what reads it says."""
 _WANTED = {
     bool: "true or false", str: "text in quotes", list: "a list of texts", int: "a whole number", float: "a number",
     dict: "tables",
@@ -139,7 +147,7 @@ def check(table: object, kind: str, where: str = "") -> None:
     Values are quoted where a shell meets them, so they may hold anything else; only `runner` is words to be run.
     """
     prefix = f"{where}: " if where else ""
-    keys = _KEYS[kind]
+    keys = KEYS[kind]
     if not isinstance(table, Mapping):
         raise ValueError(prefix + expected("description", table, "a table"))
     for key, value in table.items():

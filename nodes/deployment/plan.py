@@ -2,13 +2,22 @@
 
     proxies = 3                     # how many, or a table for each, see below
     frames = 2                      # frame nodes
+    gateways = 2                    # for browsers
     pages = 200                     # hosted pages: one process of them on each host
     store = "postgresql://…"        # without a password; default: SQLite in the state folder of the first host
     store_file = "/etc/fabric/store"  # instead: a file of mode 600 on each host of a frame node, which holds the URL
     listen = "tcp://127.0.0.1:5570" # the first proxy's; the others' ports are 10, 20, … above it
+    gateway_listen = "http://127.0.0.1:8080"  # the first gateway's on each host; the others' ports are 1, 2, … above
+    allow_origins = ["https://shop.example.org"]  # sites whose pages may use the gateways
+    agents = "/etc/fabric/agents.jsonl"  # a file on each host of a gateway: lines of `fabric gateway-token`
+    secret_file = "/etc/fabric/secret"  # another; default: `scripts/up` makes one, and places it
+    http = "http://127.0.0.1:9100"  # status pages: of frame nodes from this port on, of gateways from 100 above, of
+                                    # keepers 200, of pages 300. A proxy has its own, 5 above its base
+    http_token_file = "/etc/fabric/http"  # a token of mode 600 on each host, for the status pages that others may ask
+    log_json = true                 # logs as lines of JSON
+    restart = "on-failure"          # what ended is started again: "no", after a failure, or "always"
     keys = "keys"                   # folder of keys on this machine: `scripts/up` makes and places what is missing
     insecure = true                 # instead: proxies that other machines reach let everybody do everything
-    http_token_file = "/etc/fabric/http"  # a token of mode 600 on each host, for the status pages that others may ask
     runner = "ssh {host}"           # what runs a command on a host: `ip netns exec {host}` does as well
     ready_s = 30                    # after this time, a process that is not ready has failed
     grace_s = 10                    # from SIGTERM to SIGKILL
@@ -23,282 +32,61 @@
     host = "h1"
     listen = "tcp://10.0.0.1:5570"
     args = ["--drain", "20"]        # added to the command
+    http = "off"                    # its status page
+    restart = "always"
+    env = { TZ = "UTC" }            # variables of its environment: in no list of processes
 
-`[[frames]]` has name, host, store, store_file, args; `[[pages]]` has name, host, count, args. A node connects to the
-proxies of its host first, then to all others, so that it can move.
+    [[keepers]]
+    filters = ["truck/#"]           # what it keeps
+    keeper = "keeper"               # under which it is asked; default: its name
+    args = ["--for", "24h"]
+
+    [[run]]                         # a command of your own, after all the others are ready
+    name = "feed"
+    command = "python3 feed.py"     # or a list of words; finds the proxies in FABRIC_CONNECT
+    count = 2                       # feed1, feed2; which one it is, is in FABRIC_NUMBER
+    folder = "/srv/feed"            # where it runs; default: here that of this file, on a host its state folder
+    env = { TOKEN = "…" }
+    restart = "on-failure"
+    role = "node"                   # of its key, where there are keys
+    ready = true                    # it prints {"event":"ready"} when it is; else it is when it runs
+
+`[[frames]]` and `[[keepers]]` have store and store_file, too; `[[gateways]]` listen, agents, secret_file and
+allow_origins; `[[pages]]` count. A node connects to the proxies of its host first, then to all others, so that it can
+move.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
-from fabric.endpoints import DEFAULT_BASE, PORTS, Endpoints
-from fabric.errors import expected
-from nodes.deployment.description import RESTARTS, Host, check, hosts_of, place, seconds, tables, whole
-from nodes.deployment.secret_words import has_password
-
-PORT_STEP = 10
-KEYS_FOLDER = "keys"
-"""In the state folder of a host: keys.toml, and the private keys of what runs there. scripts/lib/common.sh knows it."""
-RESERVED = ("mesh", "scripts")
-"""Names of keys that are no process's: what all proxies show, and the scripts' own."""
-SEPARATOR = "\x1f"
-"""Between the fields of a line: no text of a description holds it, and bash keeps an empty field between two."""
-FORM = "fabric-plan-2"
-"""The first field of the lines: scripts/lib/common.sh reads no others."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+from nodes.deployment.checks import check_plan
+from nodes.deployment.commands import commands_of
+from nodes.deployment.description import check, hosts_of, seconds
+from nodes.deployment.dressing import dressed
+from nodes.deployment.process import Plan
+from nodes.deployment.proxies import proxies_of
+from nodes.deployment.services import frames_of, gateways_of, keepers_of, pages_of
 
 
-@dataclass(frozen=True)
-class Process:
-    """One process.
-
-    kind:    `proxy`, `frame` or `page`
-    command: its words
-    base:    a proxy's address for others, else empty
-    alone:   one more word for the command when no proxy runs yet: this one may start the mesh
-    members: proxies of its mesh, as it is told of them when it starts: words of its command, or FABRIC_CONNECT. It
-             learns of new ones by itself, so another plan with other members does not change it
-    readies: how many `ready` lines it prints
-    restart: one of RESTARTS
-    env:     variables of its environment, NAME=VALUE, where only its owner sees them
-    folder:  where it runs
-    """
-
-    name: str
-    kind: str
-    host: Host
-    command: tuple[str, ...]
-    base: str = ""
-    alone: str = ""
-    members: tuple[str, ...] = ()
-    readies: int = 1
-    restart: str = RESTARTS[0]
-    env: tuple[str, ...] = ()
-    folder: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All processes in the order they start in: proxies, frame nodes, pages.
-
-    keys: folder of keys on the machine where the plan is made; empty: without keys
-    """
-
-    processes: tuple[Process, ...]
-    ready_s: int
-    grace_s: int
-    keys: str = ""
-
-    def lines(self) -> Iterator[str]:
-        """Yield lines for scripts, fields between SEPARATOR; what a shell is to run is quoted for it.
-
-        FORM, ready_s, grace_s, keys; then for each process:
-        name, kind, host, runner, state, fabric, base, readies, alone, restart, members, env, folder, command
-        """
-        yield SEPARATOR.join((FORM, str(self.ready_s), str(self.grace_s), self.keys))
-        for each in self.processes:
-            host = each.host
-            where = (host.name, " ".join(host.runner), shlex.quote(host.state), shlex.quote(host.fabric))
-            how = (each.base, str(each.readies), each.alone, each.restart)
-            what = (each.members, each.env, (each.folder or host.state,), each.command)
-            yield SEPARATOR.join((each.name, each.kind, *where, *how, *map(shlex.join, what)))
-
-
-def make(description: Mapping[str, Any], *, fabric: str, state: str) -> Plan:
+def make(description: Mapping[str, Any], *, fabric: str, state: str, folder: str = "") -> Plan:
     """Return the plan of a description, see above; ValueError says what is wrong and what was expected.
 
     fabric: the command on this machine, and on hosts that name no other
     state:  the state folder on this machine, and on hosts that name no other
+    folder: where commands of `[[run]]` run on this machine; empty: in the state folder
     """
     check({"fabric": fabric, "state": state}, "hosts")
     check(description, "")
     hosts = hosts_of(description, fabric, state)
-    proxies = _proxies(description, hosts)
-    frames = _frames(description, hosts, proxies)
-    pages = _pages(description, hosts, proxies)
-    if pages and not frames:
-        raise ValueError("pages need a frame node: expected frames (--frames) 1 or more")
-    processes = tuple(_secured(each, description) for each in (*proxies, *frames, *pages))
-    _check_names(processes)
-    _check_reach(proxies, processes)
-    _check_secrets(processes)
-    _check_open(proxies, description)
-    _check_reserved(processes, description)
+    placed = proxies_of(description, hosts)
+    proxies = [process for process, _ in placed]
+    for each in (keepers_of, frames_of, gateways_of, pages_of):
+        placed += each(description, hosts, proxies)
+    placed += commands_of(description, hosts, proxies, folder)
+    processes = tuple(dressed(placed, description))
+    check_plan(processes, description)
     return Plan(
         processes, seconds(description, "ready_s", 30), seconds(description, "grace_s", 10), description.get("keys", "")
     )
-
-
-def _proxies(description: Mapping[str, Any], hosts: list[Host]) -> list[Process]:
-    placed: list[tuple[str, Host, str, str, list[str]]] = []
-    taken: Counter[Host] = Counter()
-    for number, table in enumerate(tables(description, "proxies", 1), 1):
-        host = place(table, hosts, number)
-        if "listen" in table:
-            listen, base = _given_base(table["listen"], host)
-        else:
-            listen, base = _next_base(description.get("listen", DEFAULT_BASE), host, taken[host])
-            taken[host] += 1
-        placed.append((table.get("name", f"p{number}"), host, listen, base, table.get("args", [])))
-    if not placed:
-        raise ValueError("nothing can run without a proxy: expected proxies (--proxies) 1 or more")
-    bases = [base for _, _, _, base, _ in placed]
-    _check_apart(bases)
-    alone = "--first" if len(bases) > 1 else ""
-    processes = []
-    for name, host, listen, base, args in placed:
-        command = [host.fabric, "proxy", "--listen", listen, "--name", name]
-        command += ["--advertise", base] if base != listen else []
-        members = tuple(word for other in bases if other != base for word in ("--join", other))
-        processes.append(Process(name, "proxy", host, (*command, *args), base, alone, members))
-    return processes
-
-
-def _check_apart(bases: Iterable[str]) -> None:
-    """Raise ValueError when two proxies would use the same port, or the same path."""
-    last: dict[str, str] = {}
-    for base in sorted(bases, key=lambda base: 0 if base.startswith("ipc:") else _port(base)):
-        host = Endpoints.parse(base).host or base
-        before = last.get(host)
-        if before is not None and (host == base or _port(base) - _port(before) < PORTS):
-            raise ValueError(f"the proxies at {before} and {base} overlap: expected bases {PORT_STEP} ports apart")
-        last[host] = base
-
-
-def _given_base(listen: str, host: Host) -> tuple[str, str]:
-    endpoints = Endpoints.parse(listen)
-    return listen, host.base(_port(listen))[1] if endpoints.is_wildcard else listen
-
-
-def _next_base(first: str, host: Host, taken: int) -> tuple[str, str]:
-    """Return where the next proxy of this host listens, and what others connect to. taken: its proxies so far"""
-    if Endpoints.parse(first).host is None:
-        if taken or host.name:
-            raise ValueError(expected("listen", first, "tcp://HOST:PORT; this has room for one proxy on this machine"))
-        return first, first
-    port = _port(first) + PORT_STEP * taken
-    if host.name:
-        listen, base = host.base(port)
-        Endpoints.parse(base)
-        return listen, base
-    return _given_base(f"{first.rpartition(':')[0]}:{port}", host)
-
-
-def _port(base: str) -> int:
-    return int(base.rpartition(":")[2])
-
-
-def _frames(description: Mapping[str, Any], hosts: list[Host], proxies: list[Process]) -> list[Process]:
-    processes: list[Process] = []
-    users: dict[str, Host] = {}
-    for number, table in enumerate(tables(description, "frames", 0), 1):
-        store, store_file = _store(table) or _store(description) or (None, None)
-        in_a_file = store_file is None and (store is None or store.startswith("sqlite:"))
-        host = place(table, hosts, 1 if in_a_file else number)
-        store = store or f"sqlite:///{host.state}/frame.db"
-        if in_a_file and users.setdefault(store, host) != host:
-            raise ValueError(
-                f"frame nodes on {users[store]} and on {host} cannot share {store}: "
-                "expected store = 'postgresql://USER@HOST/DATABASE'"
-            )
-        name = table.get("name", f"f{number}")
-        where = ("--store-file", store_file) if store_file else ("--store", store)
-        command = (host.fabric, "frame", *where, "--name", name, *table.get("args", []))
-        processes.append(Process(name, "frame", host, command, members=_connect(host, proxies, number)))
-    return processes
-
-
-def _store(table: Mapping[str, Any]) -> tuple[str | None, str | None] | None:
-    """Return `store` and `store_file`, one of which is given; None where neither is."""
-    if "store" in table and "store_file" in table:
-        raise ValueError("store and store_file: expected one of them")
-    return (table.get("store"), table.get("store_file")) if table.keys() & {"store", "store_file"} else None
-
-
-def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Process]) -> list[Process]:
-    if isinstance(description.get("pages"), list):
-        wanted = tables(description, "pages", 0)
-    else:
-        count = whole(description.get("pages", 0), "pages")
-        shares = [count // len(hosts) + (at < count % len(hosts)) for at in range(len(hosts))]
-        wanted = [{"count": share} for share in shares if share]
-    processes = []
-    for number, table in enumerate(wanted, 1):
-        host, count = place(table, hosts, number), table.get("count", 1)
-        if count < 1:
-            raise ValueError(f"pages[{number}]: {expected('count', count, '1 or more')}")
-        name = table.get("name", "pages" if len(wanted) == 1 else f"pages{number}")
-        command = (host.fabric, "page", "--count", str(count), *table.get("args", []))
-        members = _connect(host, proxies, number)
-        processes.append(Process(name, "page", host, command, members=members, readies=count))
-    return processes
-
-
-def _secured(process: Process, description: Mapping[str, Any]) -> Process:
-    """Give it its key and the token of its status page, where the description has any. Keys lie in its state folder."""
-    more: list[str] = []
-    if "keys" in description:
-        more += ["--keys", f"{process.host.state}/{KEYS_FOLDER}", "--identity", process.name]
-    elif process.kind == "proxy" and not Endpoints.parse(process.base).is_local:
-        more += ["--insecure"]  # said by the description, see `_check_open`
-    if "http_token_file" in description:
-        more += ["--http-token-file", description["http_token_file"]]
-    return replace(process, command=(*process.command[:2], *more, *process.command[2:]))
-
-
-def _check_reserved(processes: Iterable[Process], description: Mapping[str, Any]) -> None:
-    for each in processes:
-        if "keys" in description and each.name in RESERVED:
-            raise ValueError(expected("name", each.name, f"another one: with keys, {' and '.join(RESERVED)} are taken"))
-
-
-def _check_open(proxies: Iterable[Process], description: Mapping[str, Any]) -> None:
-    if "keys" in description and description.get("insecure", False):
-        raise ValueError("keys and insecure: expected one of them")
-    for each in proxies:
-        if not ("keys" in description or description.get("insecure", False) or Endpoints.parse(each.base).is_local):
-            raise ValueError(
-                f"{each.name} at {each.base} can be reached from other machines, and anyone who reaches it could read "
-                "and write everything: expected keys = 'FOLDER' (--keys), or insecure = true (--insecure)"
-            )
-
-
-def _connect(host: Host, proxies: list[Process], number: int) -> tuple[str, ...]:
-    """Return the options for the proxies of the host, then for the others; node by node from another one on."""
-    at = (number - 1) % len(proxies)
-    near_first = sorted(proxies[at:] + proxies[:at], key=lambda proxy: proxy.host != host)
-    return tuple(word for proxy in near_first for word in ("--connect", proxy.base))
-
-
-def _check_names(processes: Iterable[Process]) -> None:
-    for name, count in Counter(each.name for each in processes).items():
-        if not _NAME.fullmatch(name):
-            raise ValueError(expected("name", name, "1 to 64 letters, digits and _ . -"))
-        if count > 1:
-            raise ValueError(f"{count} processes are called {name}: expected a different name for each")
-
-
-def _check_reach(proxies: Iterable[Process], processes: Iterable[Process]) -> None:
-    for proxy in (each for each in proxies if Endpoints.parse(each.base).is_local):
-        for each in processes:
-            if each.host != proxy.host:
-                raise ValueError(
-                    f"{each.name} on {each.host} cannot reach {proxy.name} at {proxy.base}: "
-                    f"expected an address of {proxy.host} that the other hosts reach"
-                )
-
-
-def _check_secrets(processes: Iterable[Process]) -> None:
-    """What is in the plan is in a file, and in the list of processes."""
-    for each in processes:
-        if any(has_password(word) for word in (*each.command, *each.members, *each.host.runner)):
-            raise ValueError(
-                f"the command of {each.name} holds a password, which every user of {each.host} could read: expected "
-                "store_file (--store-file) with a file of mode 600 that holds the URL, or a ~/.pgpass"
-            )

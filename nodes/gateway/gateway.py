@@ -149,7 +149,9 @@ class Gateway:
         """Say why browsers are better sent elsewhere; nothing when all is well. From any thread."""
         if self._draining:
             return "draining"
-        return "" if self.hub.connection["connected"] else "not connected with the fabric"
+        if not self.hub.connection["connected"]:
+            return "not connected with the fabric"
+        return "" if self.sessions.has_frame_node() else "no frame node is there"
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[common_headers(self._callers.is_secure)])

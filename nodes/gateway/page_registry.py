@@ -112,6 +112,10 @@ class Sessions:
         while len(self._resting) > self._hub.settings.max_pages:
             self._make_way(next(iter(self._resting.values())))
 
+    def has_frame_node(self) -> bool:
+        """Whether any frame node is announced. From any thread."""
+        return self._moves.frame_node_lives()
+
     def end(self, session: PageSession) -> None:
         """The visitor has left."""
         if self._here.get(session.ident) is session:
@@ -121,7 +125,7 @@ class Sessions:
 
     def tick(self, now: float) -> None:
         """About every second."""
-        may_retry = self._moves.frame_node_lives()
+        may_retry = self.has_frame_node()
         for session in list(self._here.values()):
             if session.page.has_moved:
                 self._let_go(session, "this session goes on at another gateway")

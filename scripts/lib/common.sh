@@ -26,22 +26,24 @@ find_fabric() { # sets `fabric`
 # --- the plan: what `fabric plan --lines` prints, see nodes/deployment/plan.py
 
 plan_form='fabric-plan-2'
+# shellcheck disable=SC2034
+kinds=(proxy keeper frame gateway page run) # in the order they start in; the reverse one ends them
 declare -a names=()
 # shellcheck disable=SC2034 # not every script uses all of them
 declare -A kind_of=() host_of=() runner_of=() state_of=() fabric_of=() base_of=() readies_of=() alone_of=()
-declare -A restart_of=() members_of=() env_of=() folder_of=() command_of=()
+declare -A restart_of=() role_of=() secret_of=() members_of=() env_of=() folder_of=() command_of=()
 
 load_plan() { # FILE
-    local form name kind host runner state_folder command_path base readies alone restart members env folder command
+    local form name kind host runner state_folder command_path base readies alone restart role secret members env folder command
     exec {lines}< "$1"
     IFS=$'\x1f' read -r form ready_s grace_s keys <&"$lines"
     [ "$form" = "$plan_form" ] ||
         die 3 "$1 is of another version of these scripts: expected scripts/down of that version, and then rm $1"
-    while IFS=$'\x1f' read -r name kind host runner state_folder command_path base readies alone restart members env folder command <&"$lines"; do
+    while IFS=$'\x1f' read -r name kind host runner state_folder command_path base readies alone restart role secret members env folder command <&"$lines"; do
         names+=("$name")
         kind_of[$name]="$kind" host_of[$name]="$host" runner_of[$name]="$runner" state_of[$name]="$state_folder"
         fabric_of[$name]="$command_path" base_of[$name]="$base" readies_of[$name]="$readies" alone_of[$name]="$alone"
-        restart_of[$name]="$restart" members_of[$name]="$members" env_of[$name]="$env" folder_of[$name]="$folder" command_of[$name]="$command"
+        restart_of[$name]="$restart" role_of[$name]="$role" secret_of[$name]="$secret" members_of[$name]="$members" env_of[$name]="$env" folder_of[$name]="$folder" command_of[$name]="$command"
     done
     exec {lines}<&-
 }
@@ -152,24 +154,45 @@ ask_fabric() { # NAME WORDS…: run a fabric command beside this proxy, connecte
 # --- keys: made in a folder on this machine, and placed where processes need them; see `fabric keys`
 
 make_keys() { # what the plan needs, and the folder has not
-    local kind wanted
-    local -A role=([proxy]=proxy [frame]=frame [page]=gateway)
+    local name role words
+    local -A of_role=()
     "$fabric" keys init --if-missing --keys "$keys" > /dev/null
     "$fabric" keys add scripts --role observer --if-missing --keys "$keys" > /dev/null
-    for kind in proxy frame page; do
-        mapfile -t wanted < <(of_kind "$kind")
-        [ ${#wanted[@]} = 0 ] ||
-            "$fabric" keys add "${wanted[@]}" --role "${role[$kind]}" --if-missing --keys "$keys" > /dev/null
+    for name in "${names[@]}"; do
+        of_role[${role_of[$name]}]+=" $name"
+    done
+    for role in "${!of_role[@]}"; do
+        read -ra words <<< "${of_role[$role]}"
+        "$fabric" keys add "${words[@]}" --role "$role" --if-missing --keys "$keys" > /dev/null
     done
 }
 
 place_keys() { # NAME: its own, and the public ones; a proxy's host has those of the mesh and of these scripts, too
-    local files=(keys.toml "$1.key") each words=()
+    local files=(keys.toml "$1.key")
     [ "${kind_of[$1]}" != proxy ] || files+=(mesh.key scripts.key)
-    for each in "${files[@]}"; do
-        words+=("$each" "$(base64 < "$keys/$each" | tr -d '\n')")
+    place_files "$1" "$keys" "${files[@]}"
+}
+
+place_files() { # NAME FOLDER FILE…: into the folder keys where it runs, through the runner: on no command line
+    local name="$1" folder="$2" each words=()
+    for each in "${@:3}"; do
+        words+=("$each" "$(base64 < "$folder/$each" | tr -d '\n')")
     done
-    at "$1" keep_keys "${words[@]}"
+    at "$name" keep_keys "${words[@]}"
+}
+
+place_secrets() { # those that processes of one kind share: made once, and kept in the state folder here
+    local name secret
+    for name in "${names[@]}"; do
+        secret="${secret_of[$name]}"
+        [ -n "$secret" ] || continue
+        make_private "$state" "$state/keys"
+        [ -s "$state/keys/$secret" ] || {
+            head -c 32 /dev/urandom | base64 > "$state/keys/.new.$secret"
+            mv -f "$state/keys/.new.$secret" "$state/keys/$secret"
+        }
+        place_files "$name" "$state/keys" "$secret" || die 1 "the secret of $name could not be placed$(place "$name")"
+    done
 }
 
 await_mesh() { # until as many proxies as the plan has are linked with each other

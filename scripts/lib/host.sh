@@ -106,9 +106,9 @@ start() { # STATE NAME CHECKSUM RESTART [VARIABLE=VALUE…] -- FOLDER COMMAND…
 }
 
 watch() { # NAME CHECKSUM RESTART FOLDER COMMAND…: run it, note how it ended, and start it again when RESTART says so
-    local name="$1" known="$2" restart="$3" folder="$4" own run="$PWD/run/$1" log="$PWD/log/$1.log"
+    local name="$1" known="$2" restart="$3" folder="$4" own="$BASHPID" run="$PWD/run/$1" log="$PWD/log/$1.log"
     local restarts=0 code began pause=1 at
-    own="$BASHPID $(since "$BASHPID")"
+    own="$own $(since "$own")"
     shift 4
     umask 077
     command -v setsid > /dev/null || trap '' HUP

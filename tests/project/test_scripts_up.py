@@ -229,6 +229,66 @@ def test_a_host_that_is_gone_for_good_is_forgotten(scripts: Scripts) -> None:
     assert scripts.run("down").returncode == 0 and not scripts.pids()
 
 
+def test_the_whole_plan_is_started_in_order_and_ended_in_reverse(scripts: Scripts) -> None:
+    file = scripts.describe(
+        "proxies = 1\nframes = 1\ngateways = 2\npages = 1\nlog_json = true",
+        "[[keepers]]\nfilters = ['a/#']",
+        "[[run]]\nname = 'w'\ncount = 2\nready = true",
+        r"""command = 'sh -c "echo $FABRIC_CONNECT $FABRIC_NUMBER $T; exec \"$FABRIC\" ready"'""",
+        "env = { T = 'it is' }",
+        "[[run]]\nname = 'once'\ncommand = 'pwd'",
+    )
+    done = scripts.up(file)
+    assert done.returncode == 0, done.stderr
+    names = ["p1", "keeper", "f1", "g1", "g2", "pages", "w1", "w2", "once"]
+    assert [line.split()[0] for line in done.stdout.splitlines()[:-1]] == names
+    assert scripts.log("w2").splitlines()[0] == "tcp://127.0.0.1:5570 2 it is"
+    assert scripts.log("once") == f"{scripts.folder}\n", "commands run where the description is"
+    secret = scripts.state / "keys" / "gateway.secret"
+    assert len(secret.read_text()) > 40 and secret.stat().st_mode & 0o777 == 0o600
+    shown = scripts.run("status")
+    assert shown.returncode == 0 and re.search(r"^once +run +here +done ", shown.stdout, re.MULTILINE)
+    assert "it is" not in " ".join(
+        Path(f"/proc/{pid}/cmdline").read_text() for path in scripts.state.glob("run/*.pid") if path.stem != "once"
+        for pid in (path.read_text().split()[0], path.read_text().split()[3])
+    )  # fmt: skip
+    before = secret.read_text()
+    assert scripts.up().returncode == 0 and secret.read_text() == before
+    down = scripts.run("down")
+    assert down.returncode == 0 and not scripts.pids()
+    ended = [line.split()[-1] for line in down.stderr.splitlines()]
+    assert ended[0] in ("w1", "w2") and ended[2] == "pages" and ended[-3:] == ["f1", "keeper", "p1"]
+
+
+def test_what_ends_is_started_again_where_the_plan_says_so(scripts: Scripts) -> None:
+    go = scripts.folder / "go"
+    loop = f"until [ -e {go} ]; do sleep 0.1; done"
+    rules = {"a": (1, "no"), "b": (0, "on-failure"), "c": (3, "on-failure"), "d": (0, "always")}
+    tables = (
+        f"[[run]]\nname = '{name}'\ncommand = 'sh -c \"echo x >> {name}; {loop}; exit {code}\"'\nrestart = '{rule}'"
+        for name, (code, rule) in rules.items()
+    )
+    assert scripts.up(scripts.describe(*tables)).returncode == 0
+
+    def ran(name: str) -> int:
+        return (scripts.folder / name).read_text().count("x")
+
+    go.touch()
+    until(lambda: ran("c") > 2 and ran("d") > 2, "two ran again, and again")
+    assert scripts.run("down").returncode == 0
+    assert ran("a") == ran("b") == 1
+    assert not list((scripts.state / "run").iterdir()), "no watcher is left to start one"
+
+
+def test_a_kill_is_mended_by_its_watcher_and_counted(scripts: Scripts) -> None:
+    assert scripts.up("--proxies", "1", "--restart", "on-failure").returncode == 0
+    before = scripts.pids()["p1"]
+    os.kill(before, signal.SIGKILL)
+    until(lambda: scripts.pids().get("p1", before) != before, "it runs again")
+    assert re.search(r"^p1 +proxy +here +running +\d+ +\S+ +1 ", scripts.run("status").stdout, re.MULTILINE)
+    assert scripts.run("down").returncode == 0 and not scripts.pids()
+
+
 def test_a_plan_of_another_version_is_named(scripts: Scripts) -> None:
     scripts.state.mkdir(mode=0o700)
     (scripts.state / "plan").write_text("30\x1f10\x1f\n")

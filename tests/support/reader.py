@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from nodes.deployment.description import read
 from nodes.deployment.plan import make
+from tests.support.browsers import built
 from tests.support.processes import PORTS_OF_A_PROXY, ROOT, FabricProcess, Process, environment, free_base
 
 KINDS = ("sh", "python", "json", "text", "toml", "html", "js", "")
@@ -137,6 +138,9 @@ class Reader:
             else:
                 if words[0].endswith("scripts/up") and "--listen" not in words:
                     here += self._here(" --listen tcp://127.0.0.1:5570")
+                if "--gateways" in words:
+                    built()  # or the test is skipped: gateways serve it
+                    here += f" --gateway-listen http://127.0.0.1:{free_base(2).rpartition(':')[2]}"
                 self._uses_state |= "/scripts/" in words[0]
                 self._printed += self._run(["bash", "-c", here])
 

@@ -132,6 +132,17 @@ def test_without_rules_a_hang_up_ends_nothing(world: Site) -> None:
         asyncio.run(story())
 
 
+def test_without_what_browsers_load_it_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "nodes.gateway.files.Files.unbuilt", lambda files: ["site_connect.js", "frame.html", "frame.css"]
+    )
+    assert run(["gateway", "--connect", "tcp://127.0.0.1:1"]) == Exit.MISSING
+    said = capsys.readouterr()
+    assert said.out == "" and "not built (site_connect.js, frame.html, …): expected scripts/build-web" in said.err
+
+
 def test_a_port_that_is_taken_ends_it_with_3(world: Site, run_fabric: Run) -> None:
     with world.scene():
         gateway = start_gateway(world)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nodes.cli.exits import Exit
-from nodes.deployment.plan import FORM, SEPARATOR
+from nodes.deployment.process import FORM, SEPARATOR
 from tests.support.processes import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -33,6 +33,21 @@ def test_the_store_of_the_environment_is_the_default_but_for_a_password(run_fabr
         assert f"expected {'store_file' if len(args) == 2 else '--store-file'} with a file" in done.stderr
     done = run_fabric(*words, "--store-file", "url", FABRIC_STORE="postgresql://u:sesam@h/d")
     assert f"--store-file {ROOT}/url" in done.stdout
+
+
+def test_gateways_by_flags(run_fabric: Run) -> None:
+    words = ("--gateways", "2", "--frames", "1", "--allow-origin", "http://a.org", "--agents", "here", "--log-json")
+    done = run_fabric("plan", *words, "--http", "http://127.0.0.1:9000", "--restart", "always")
+    assert done.returncode == Exit.DONE, done.stderr
+    first, second = [line for line in done.stdout.splitlines() if line.startswith("g")]
+    assert f"--allow-origin http://a.org --agents {ROOT}/here" in first or f"--agents {ROOT}/here --allow" in first
+    assert "--http http://127.0.0.1:9100 --log-json" in first and "--listen http://127.0.0.1:8081" in second
+
+
+def test_commands_run_where_their_file_is(run_fabric: Run, tmp_path: Path) -> None:
+    (tmp_path / "it.toml").write_text("[[run]]\ncommand = 'x'\n")
+    done = run_fabric("plan", str(tmp_path / "it.toml"), "--lines")
+    assert done.stdout.splitlines()[-1].split(SEPARATOR)[-2:] == [str(tmp_path), "x"]
 
 
 def test_a_file_for_scripts(run_fabric: Run, tmp_path: Path) -> None:

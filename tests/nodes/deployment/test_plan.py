@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from nodes.cli.options import Base
-from nodes.deployment.description import RESTARTS, read
-from nodes.deployment.plan import FORM, RESERVED, SEPARATOR, Plan, Process, make
+from nodes.deployment import plan as plan_module
+from nodes.deployment.checks import RESERVED
+from nodes.deployment.description import KEYS, RESTARTS, read
+from nodes.deployment.plan import make
+from nodes.deployment.process import FORM, KINDS, SEPARATOR, Plan, Process
 from tests.support.processes import ROOT
 
 
@@ -47,6 +50,18 @@ def test_proxies_then_frame_nodes_then_pages() -> None:
     assert [each.kind for each in made.processes] == ["proxy"] * 3 + ["frame"] * 2 + ["page"]
     assert (made.ready_s, made.grace_s) == (30, 10)
     assert [each.readies for each in made.processes] == [1] * 5 + [200]
+
+
+def test_every_kind_in_the_order_it_starts_in() -> None:
+    made = plan(
+        proxies=2, frames=1, gateways=2, pages=2, keepers=[{"filters": ["a/#"]}],
+        run=[{"command": "feed --fast", "count": 2, "name": "feed"}],
+    )  # fmt: skip
+    assert [each.name for each in made.processes] == (
+        ["p1", "p2", "keeper", "f1", "g1", "g2", "pages", "feed1", "feed2"]
+    )
+    kinds = [each.kind for each in made.processes]
+    assert kinds == sorted(kinds, key=KINDS.index) and set(kinds) == set(KINDS)
 
 
 def test_the_first_proxy_is_at_the_default_address_the_others_10_above_each_and_each_joins_all_others() -> None:
@@ -139,7 +154,8 @@ def test_the_lines_keep_every_field_and_quote_what_a_shell_runs() -> None:
     assert head.split(SEPARATOR) == [FORM, "30", "10", "/k k"]
     for line, process in zip(lines, made.processes, strict=True):
         name, kind, host, runner, state, fabric, base, readies, alone, *how, command = line.split(SEPARATOR)
-        restart, members, env, folder = how
+        restart, role, secret, members, env, folder = how
+        assert (role, secret) == (process.role, process.secret)
         assert (restart, tuple(shlex.split(members)), tuple(shlex.split(env))) == (
             process.restart, process.members, process.env,
         )  # fmt: skip
@@ -173,8 +189,11 @@ def where(field: str, value: str) -> dict[str, Any]:
         "proxies": [{}],
         "frames": [{}],
         "pages": [{}],
+        "gateways": [{}],
+        "keepers": [{"filters": ["a/#"]}],
+        "run": [{"command": ["true"]}],
     }
-    if key == "args":
+    if key in ("args", "filters", "allow_origins", "command"):
         whole[table][0][key] = [value]
     elif table == "hosts":
         whole["hosts"]["h"][key] = value
@@ -192,7 +211,9 @@ FIELDS = (
     "proxies", "frames", "pages", "ready_s", "grace_s", "host name", "hosts.address",
     "hosts.fabric", "hosts.state", "proxies.name", "proxies.host", "proxies.listen", "proxies.args", "frames.name",
     "frames.host", "frames.store", "frames.store_file", "frames.args", "pages.name", "pages.host", "pages.count",
-    "pages.args",
+    "pages.args", "http", "gateway_listen", "agents", "secret_file", "keepers.filters", "keepers.keeper",
+    "keepers.store", "gateways.listen", "gateways.agents", "gateways.secret_file", "gateways.allow_origins",
+    "gateways.http", "frames.restart", "run.name", "run.command", "run.folder", "run.role",
 )  # fmt: skip
 
 
@@ -210,9 +231,10 @@ def test_no_value_of_a_description_reaches_a_shell_unquoted(field: str) -> None:
         used += 1
         for line, process in zip(list(made.lines())[1:], made.processes, strict=True):
             name, kind, host, runner, *fields = line.split(SEPARATOR)
-            assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) and kind in ("proxy", "frame", "page")
+            assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) and kind in KINDS
             assert re.fullmatch(r"[A-Za-z0-9_.@:-]*", host + runner.replace(" ", "").replace("=", ""))
-            state, fabric, base, readies, alone, restart, members, env, folder, command = fields
+            state, fabric, base, readies, alone, restart, role, secret, members, env, folder, command = fields
+            assert role == process.role and secret == process.secret and re.fullmatch(r"[A-Za-z0-9_.-]*", role + secret)
             assert tuple(shlex.split(members)) == process.members and tuple(shlex.split(env)) == process.env
             assert restart in RESTARTS and shlex.split(folder) == [process.folder or process.host.state]
             assert [shlex.split(each) for each in (state, fabric)] == [[process.host.state], [process.host.fabric]]
@@ -346,8 +368,17 @@ def test_the_bases_it_makes_are_what_the_commands_take() -> None:
 
 
 def test_what_the_documentation_shows_is_a_plan() -> None:
-    (text,) = re.findall(
-        r"^```toml\n(.*?)^```$", (ROOT / "docs" / "how-to" / "deploy.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    made = make(read(text), fabric="fabric", state="/s")
-    assert [each.name for each in made.processes] == ["p1", "p2", "p3", "f1", "f2", "pages1", "pages2"]
+    text = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
+    shown = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names = [[each.name for each in make(read(toml), fabric="fabric", state="/s").processes] for toml in shown]
+    assert names == [
+        ["p1", "p2", "p3", "f1", "f2", "pages1", "pages2"],
+        ["p1", "p2", "keeper", "f1", "g1", "g2", "feed1", "feed2"],
+    ]
+
+
+def test_the_module_shows_every_key_there_is_and_no_other() -> None:
+    text = str(plan_module.__doc__)
+    known = {key for table in KEYS.values() for key in table}
+    assert set(re.findall(r"^    (\w+) =", text, re.MULTILINE)) <= known
+    assert not [key for key in known if not re.search(rf"\b{key}\b", text)]

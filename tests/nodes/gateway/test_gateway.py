@@ -11,12 +11,16 @@ import aiohttp
 import pytest
 
 from fabric import Node
+from fabric.services.server import Server
 from nodes.gateway.files import Files
 from nodes.gateway.gateway import Gateway
 from nodes.gateway.hub import Settings
 from nodes.gateway.limits import Limits
+from nodes.rules.topics import FRAME_SERVICE
 from tests.support.gateways import SHOP, Browser, GatewayProcess, Line, agents_file, console, start_gateway
+from tests.support.processes import ProxyProcess
 from tests.support.site import Site, site
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +259,24 @@ def test_health_and_what_is_not_there(url: str) -> None:
     play(story())
 
 
+def test_without_a_frame_node_it_is_not_ready(mesh: list[ProxyProcess]) -> None:
+    """Pages could not get a contact code: a balancer sends them elsewhere."""
+
+    async def story() -> None:
+        running = Gateway(node, Settings(secret=b"s" * 32), {}, Files(frozenset()))
+        url = f"http://127.0.0.1:{await running.start('127.0.0.1', 0)}"
+        assert await running.is_ready(20)
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/readyz") as answer:
+            assert (answer.status, (await answer.json())["why"]) == (503, "no frame node is there")
+        with Node(mesh[1].base) as other, Server(other, FRAME_SERVICE, lambda requests: []):
+            await asyncio.to_thread(until, lambda: running.problem() == "", "it is ready")
+        await asyncio.to_thread(until, lambda: bool(running.problem()), "the frame node is missed")
+        await running.drain()
+
+    with Node(mesh[0].base) as node:
+        play(story())
+
+
 def test_goodbye_ends_the_session_for_good(url: str) -> None:
     async def story() -> None:
         async with Browser(url) as browser, await console(url, "fay") as agent:
@@ -293,7 +315,8 @@ def test_a_gateway_in_this_process_with_little_patience(world: Site) -> None:
         settings = Settings(secret=b"s" * 32, limits=Limits(hello_s=1.0), beat_s=2.0)
         running = Gateway(node, settings, {}, Files(frozenset()))
         url = f"http://127.0.0.1:{await running.start('127.0.0.1', 0)}"
-        assert await running.is_ready(20) and running.problem() == ""
+        assert await running.is_ready(20)
+        await asyncio.to_thread(until, lambda: running.problem() == "", "it is ready")
         async with Browser(url, page=url) as browser:
             assert (await browser.hello())["heartbeat_s"] == 2.0
             async with Browser(url, page=url) as quiet:
