@@ -21,8 +21,9 @@ from fabric.private_files import OTHERS
 from nodes.cli.exits import Exit, Fail, plain, say
 
 COMMANDS = (
-    "agent", "frame", "gateway", "gateway-token", "history", "keep", "keys", "load", "match", "page", "ping", "plan",
-    "play", "proxy", "pub", "record", "request", "serve", "services", "status", "sub", "top", "topics", "wait", "why",
+    "agent", "events", "frame", "gateway", "gateway-token", "history", "keep", "keys", "load", "match", "page", "ping",
+    "plan", "play", "proxy", "pub", "record", "request", "serve", "services", "status", "sub", "top", "topics", "wait",
+    "why",
 )  # fmt: skip
 """Their names, in alphabetical order. Module and function have the same, with `_` for `-`."""
 
