@@ -41,12 +41,15 @@ class Respondent:
         self._token, self._identity, self._matching, self._held = token, identity, matching, held
         self._stats, self._publish, self._why_not, self._acknowledged = stats, publish, why_not, acknowledged
         self._numbering = numbering
+        self._run = questions.run_of(token)
         self._budget = questions.Budget(questions.MAX_QUESTIONS_A_SECOND)
 
     def question_heard(self, payload: object) -> None:
         """A question to all nodes of this one's proxy."""
         question = questions.read_question(payload)
         if question is None or question.publisher not in (0, self._numbering().publisher):
+            return
+        if question.ask == "stats" and question.topic not in ("", self._run):
             return
         if not self._budget.take(time.monotonic()):
             return
@@ -56,8 +59,8 @@ class Respondent:
                 self._answer(question, questions.why(question.topic, matching, self._held(), self._why_not))
         elif question.ask == "stats":
             figures = questions.figures(self._stats())
-            if questions.is_asked(question, self._token, figures["lost"] > 0):
-                self._answer(question, figures)
+            if question.topic or questions.is_asked(question, self._token, figures["lost"] > 0):
+                self._answer(question, {**figures, "run": self._run})
         elif question.ask == "subscribers" and questions.holds(question.topic, self._acknowledged()):
             self._answer(question, {})
         elif question.ask == "topics":

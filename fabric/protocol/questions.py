@@ -1,10 +1,11 @@
 """Questions that an operator asks of proxies and nodes, and what they answer. Pure.
 
     to a proxy           `markers.question_topic`    {ask: "ping", id, reply_to}
-    to a proxy's nodes   `$fabric/proxy/<its id>/ask`  {ask, id, reply_to, topic, one_in, tell_one_in}, where ask is
-                         "why" or "stats"; "subscribers": who holds a filter that covers `topic`, a filter; "topics":
-                         what was published of those that the filter `topic` matches, from number `start` on, see
-                         `topics`. publisher: the one that is to answer; 0: all
+    to a proxy's nodes   `$fabric/proxy/<its id>/ask`  {ask, id, reply_to, topic, one_in, tell_one_in, start, publisher}
+                         ask: "why" a topic reaches a node or not; "stats", of the run `topic` alone, if that is given;
+                         "subscribers", who holds a filter that covers the filter `topic`; "topics", what was published
+                         of those that the filter `topic` matches, from place `start` on, by `publisher` alone, if that
+                         is not 0
     a trace              any topic, header `trace`   {ask: "trace", id, reply_to}; who gets it answers
     an answer            reply_to, an inbox          {answer: what was asked, id, node or proxy, …}
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from heapq import nsmallest
 from itertools import islice
 from typing import Any, NamedTuple
@@ -37,6 +39,9 @@ from fabric.topics import (
     validate_topic,
 )
 
+EVENT = "$fabric/event/"
+"""Then a proxy's name, and the event: what a proxy says that has happened. Payload: a flat map with `event`, `proxy`
+and what belongs to it; `untold`: how many events found no room before this one."""
 ASKS = ("ping", "why", "stats", "subscribers", "topics", "trace")
 MAX_ID_BYTES = 64
 MAX_TOLD = 3
@@ -82,6 +87,8 @@ def read_question(payload: object) -> Question | None:
     if not all(type(each) is int and each > 0 for each in (one_in, tell_one_in)):
         return None
     if payload["ask"] == "why" and not _may_be_asked(topic, validate_topic):
+        return None
+    if payload["ask"] == "stats" and not isinstance(topic, str):
         return None
     if payload["ask"] in ("subscribers", "topics") and not _may_be_asked(topic, validate_filter):
         return None
@@ -168,6 +175,11 @@ def topics(
             if len(told) == MAX_TOPICS_TOLD:
                 break
     return {"topics": told, "next": start + looked_at if looked_at < len(counted) else -1, "at": now}
+
+
+def run_of(token: str) -> str:
+    """Return a short name for one run of a node, by which nobody can address it: 16 hexadecimal digits."""
+    return blake2b(token.encode(), digest_size=8, person=b"fabric-run").hexdigest()
 
 
 def nodes_topic(proxy: str) -> str:

@@ -46,6 +46,8 @@ log = logging.getLogger("fabric.proxy")
 
 TICK_MS = 20
 MAX_STALLED_S = 1_000_000.0
+MAX_EVENTS_A_SECOND = 200
+"""That are published; beyond, they are counted, and the next one says how many."""
 AUDIT = "$fabric/audit/"
 """Then its name, and the event."""
 MAX_AUDITS_A_SECOND = 100
@@ -180,6 +182,8 @@ class Proxy:
         own_keys = _keys(keys, self.name)
         self._guard = Guard(own_keys, self._audit, observe=observe) if own_keys is not None else None
         """With keys: who may do what."""
+        self._events, self._untold = questions.Budget(MAX_EVENTS_A_SECOND), 0
+        """How many events may be published in this second; and how many were not since the last that was."""
         self._unguarded = {"keys": False, "insecure": not self.endpoints.is_local}
         """What is announced of who may do what, without keys. Never changes."""
         self._relink: dict[str, float] = {}
@@ -482,6 +486,9 @@ class Proxy:
     def _on_subscription(self, place: Place, prefix: bytes, *, subscribed: bool) -> None:
         if place is not Place.GUEST:
             self._subscribers.heard(prefix, subscribed=subscribed)
+            if place is Place.OUT and markers.is_addressed(prefix):
+                run = questions.run_of(prefix[len(markers.ACK) :].decode(errors="replace"))
+                self._say_event({"event": "node_joined" if subscribed else "node_left", "run": run})
             if self._guard is not None and not subscribed and markers.is_addressed(prefix):
                 self._guard.node_left(prefix[len(markers.ACK) :].decode(errors="replace"))
         elif self._subscribers.guest_heard(prefix, subscribed=subscribed):
@@ -735,7 +742,18 @@ class Proxy:
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _say_event(self, event: dict[str, Any]) -> None:
+        """Tell the mesh, see `$fabric/event/…`; so often and no more."""
+        if self._ended.is_set():
+            return
+        if self._events.take(time.monotonic()):
+            said, self._untold = {**event, "proxy": self.name, "untold": self._untold}, 0
+            self._plumbing.say(self._part(f"{questions.EVENT}{self.name}/{event['event']}", said))
+        else:
+            self._untold += 1
+
     def _on_event(self, event: dict[str, Any]) -> None:
+        self._say_event(event)
         if self._event_fun is not None:
             try:
                 self._event_fun(event)

@@ -24,6 +24,7 @@ from nodes.cli.exits import Exit, Fail, Group, Where, plain, say
 COMMANDS = {
     "agent": "Act as an agent, driven by a shell script",
     "completion": "Print the completion script of a shell",
+    "events": "Show what happens in the mesh, as it happens",
     "frame": "Run a frame node: contact codes, sessions and chats",
     "gateway": "Run a gateway: how browsers reach the fabric",
     "gateway-token": "Make an agent's line for a gateway's --agents file",
