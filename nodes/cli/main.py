@@ -19,8 +19,12 @@ from click.shell_completion import CompletionItem
 
 from fabric.errors import FabricError, LocalWireError, NotAdmitted, NotAllowed, NotConnected, TopicError
 from fabric.private_files import OTHERS
+<<<<<<< HEAD
 from nodes.cli.exits import Exit, Fail, plain, say
 from nodes.cli.signals import interrupted_by_all
+=======
+from nodes.cli.exits import Exit, Fail, Group, Where, plain, say
+>>>>>>> main
 
 COMMANDS = {
     "agent": "Act as an agent, driven by a shell script",
@@ -59,7 +63,7 @@ def command(name: str) -> click.Command:
     return found
 
 
-class _Group(click.Group):
+class _Group(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -114,28 +118,29 @@ def fabric(context: click.Context, version: bool) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    where = Where()
     try:
-        return int(fabric.main(args, prog_name="fabric", standalone_mode=False) or 0)
+        return int(fabric.main(args, prog_name="fabric", standalone_mode=False, obj=where) or 0)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "fabric"
         click.echo(f"{path}: {plain(error.format_message())} (see {path} --help)", err=True)
         return Exit.USAGE
     except Fail as error:
-        say(str(error))
+        say(str(error), where.path)
         return error.code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except (NotAdmitted, NotAllowed) as error:
-        say(str(error))
+        say(str(error), where.path)
         return Exit.DENIED
     except NotConnected as error:
-        say(str(error))
+        say(str(error), where.path)
         return Exit.NOBODY
     except (TopicError, LocalWireError) as error:
-        say(str(error))
+        say(str(error), where.path)
         return Exit.USAGE
     except (FabricError, OSError) as error:
-        say(str(error))
+        say(str(error), where.path)
         return Exit.MISSING
 
 

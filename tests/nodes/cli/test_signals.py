@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nodes.cli.exits import Exit
-from nodes.cli.signals import ENDING, TELLS_SENDERS, on_ending_signal, on_reload_signal
+from nodes.cli.signals import ENDING, TELLS_SENDERS, leaving_at_once, on_ending_signal, on_reload_signal
 from tests.support.processes import FABRIC, Process, ProxyProcess
 
 
@@ -74,6 +74,17 @@ def test_a_command_that_says_nothing_of_signals_is_interrupted_by_each(
     process.signal(number)
     assert process.wait() == Exit.INTERRUPTED
     assert "Traceback" not in "\n".join(process.stderr)
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_who_has_begun_nothing_leaves_at_once_whatever_it_waits_for(is_ended: bool) -> None:
+    before, asked, passed = signal.getsignal(signal.SIGTERM), [], []
+    with on_ending_signal(lambda: asked.append(1)):
+        with pytest.raises(SystemExit) as left, leaving_at_once(lambda: is_ended):
+            os.kill(os.getpid(), signal.SIGTERM)
+            passed.append(1)
+        assert left.value.code == 0 and not passed and not asked
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_what_was_before_comes_back_after_an_error_too() -> None:
