@@ -19,7 +19,12 @@ from click.shell_completion import CompletionItem
 
 from fabric.errors import FabricError, LocalWireError, NotAdmitted, NotAllowed, NotConnected, TopicError
 from fabric.private_files import OTHERS
+<<<<<<< HEAD
+from nodes.cli.exits import Exit, Fail, plain, say
+from nodes.cli.signals import interrupted_by_all
+=======
 from nodes.cli.exits import Exit, Fail, Group, Where, plain, say
+>>>>>>> main
 
 COMMANDS = {
     "agent": "Act as an agent, driven by a shell script",
@@ -153,5 +158,6 @@ def _version() -> str:
 
 def main() -> None:
     """The entry point of the installed command. What it writes is for its owner only: files, folders, ipc sockets."""
+    interrupted_by_all()
     os.umask(OTHERS)
     sys.exit(run())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,8 +24,20 @@ from fabric.sockets import HWM_MSGS, give_memory_back
 from nodes.cli.auditing import Note, audit_option, audit_stream, noting, watch
 from nodes.cli.exits import Exit, plain
 from nodes.cli.operating import Http, http_of_proxy, operating_options, status_page
+<<<<<<< HEAD
+from nodes.cli.options import Base, PositiveNumber, Size, keys_option
+from nodes.cli.signals import (
+    TELLS_SENDERS,
+    Sender,
+    on_ending_signal,
+    on_ending_signal_of,
+    on_reload_signal,
+    signals_held,
+)
+=======
 from nodes.cli.options import Base, Between, PositiveNumber, Size, keys_option
 from nodes.cli.signals import TELLS_SENDERS, Sender, on_ending_signal, on_ending_signal_of, signals_held
+>>>>>>> main
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
 from nodes.operate.health import proxy_death, proxy_problem
@@ -152,6 +163,7 @@ def proxy(
     def on_event(event: dict[str, Any]) -> None:
         if event["event"] in _STATES:
             notify(_STATES[event["event"]])
+        assert running is not None, "it tells nothing before it runs"
         # Its own `ready` lacks what only the proxy knows; the line for stdout has it.
         tell(running.ready_line() if event["event"] == "ready" else event)
         if event["event"] in _AUDITED:
@@ -160,7 +172,9 @@ def proxy(
     def refused(why: str, where: str) -> None:
         note({"event": "http_refused", "from": where, "door": "http", "why": why})
 
+    running: Proxy | None = None
     with contextlib.ExitStack() as stack:
+        stack.enter_context(on_reload_signal(lambda: running.reload() if running is not None else None))
         if audit is not None and TELLS_SENDERS:
             stack.enter_context(signals_held())  # before the first thread
         stream = stack.enter_context(audit_stream(audit))
@@ -198,7 +212,6 @@ def proxy(
             note({"event": "started", "who": running.name, "from": listen})
             with (
                 _draining(running, note if audit is not None else None),
-                _reloading(running),
                 _told_when_late(running, join, tell),
                 _told_who_does_not_answer(running, tell, first=first or not join),
                 _warning_each_minute(_warnings(listen, keys, observe=observe)),
@@ -211,7 +224,7 @@ def proxy(
 def _draining(running: Proxy, note: Note | None) -> contextlib.AbstractContextManager[None]:
     """On SIGTERM or SIGINT, have it drain, and note by whom, where there is an audit stream and the system tells."""
     if note is None or not TELLS_SENDERS:
-        return on_ending_signal(running.drain)
+        return on_ending_signal(running.drain, reloads=True)
 
     def drain(sender: Sender) -> None:
         note({"event": "drain", "who": sender.who, "from": sender.where, "why": sender.name})
@@ -278,16 +291,6 @@ def _warning_each_minute(warnings: Sequence[str]) -> Iterator[None]:
         ended.set()
         if warnings:
             warner.join()
-
-
-@contextlib.contextmanager
-def _reloading(running: Proxy) -> Iterator[None]:
-    """While the block runs, SIGHUP has it read its rules again, and never ends it."""
-    before = signal.signal(signal.SIGHUP, lambda number, stack_frame: running.reload())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 @contextlib.contextmanager

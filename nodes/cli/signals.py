@@ -1,4 +1,9 @@
-"""SIGTERM and SIGINT for commands that run on: the first one asks the command to end, a second one ends the process."""
+"""What signals do to a command, in this one place.
+
+SIGTERM and SIGINT: the first one asks the command to end, a second one ends the process. SIGHUP has a command read its
+files again, where it has some (`on_reload_signal`); it is one more SIGTERM where there is nothing to read. It never
+kills. A command that says nothing of this is interrupted by each of the three, as by Ctrl-C (`interrupted_by_all`).
+"""
 
 from __future__ import annotations
 
@@ -18,19 +23,54 @@ TELLS_SENDERS = hasattr(signal, "sigtimedwait")
 """Whether this system says who sent a signal; macOS does not."""
 
 
-@contextlib.contextmanager
-def on_ending_signal(ask: Callable[[], object], *, once: bool = True) -> Iterator[None]:
-    """While the block runs, SIGTERM and SIGINT call `ask`, in the main thread.
+def interrupted_by_all() -> None:
+    """From now on SIGTERM, SIGINT and SIGHUP interrupt this process as Ctrl-C does, in the main thread.
 
-    once:  after the first one, both do again what they do in any process; otherwise each calls `ask`
+    After the first, SIGTERM and SIGHUP do what they do in any process. So does a background job of a script, which has
+    SIGINT ignored: who sends it one means it. SIGHUP stays ignored under `nohup`.
     """
+
+    def interrupt(number: int, stack_frame: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(each) is interrupt:
+                signal.signal(each, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, interrupt)
+
+
+@contextlib.contextmanager
+def on_reload_signal(reload: Callable[[], object]) -> Iterator[None]:
+    """While the block runs, SIGHUP calls `reload`, in the main thread, and ends nothing."""
+    before = signal.signal(signal.SIGHUP, lambda number, stack_frame: reload())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextlib.contextmanager
+def on_ending_signal(ask: Callable[[], object], *, once: bool = True, reloads: bool = False) -> Iterator[None]:
+    """While the block runs, SIGTERM, SIGINT and SIGHUP call `ask`, in the main thread.
+
+    once:    after the first one, all do again what they do in any process; otherwise each calls `ask`
+    reloads: SIGHUP is left alone: it means to read files again
+
+    SIGHUP stays ignored under `nohup`.
+    """
+    leave = reloads or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    numbers = ENDING if leave else (*ENDING, signal.SIGHUP)
 
     def on_signal(number: int, stack_frame: object) -> None:
         if once:
-            signal.signal(number, signal.SIG_DFL)
+            for each in numbers:
+                signal.signal(each, signal.SIG_DFL)
         ask()
 
-    before = {number: signal.signal(number, on_signal) for number in ENDING}
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:

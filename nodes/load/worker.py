@@ -89,7 +89,8 @@ class Accounts:
 
 def work(kind: str, spec: Spec, index: int, pipe: Pipe) -> None:
     """Run one process to its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # they reach the whole group; the coordinator decides
+        signal.signal(number, signal.SIG_IGN)
     worker: Publisher | Subscriber
     try:
         worker = Publisher(spec, index, pipe) if kind == "publisher" else Subscriber(spec, index, pipe)

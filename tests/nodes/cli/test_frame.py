@@ -59,7 +59,7 @@ def test_its_ready_line_means_that_it_can_be_asked(base: str, frame: Start) -> N
     process.wait_stderr("frame node f1 is ready")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains_it_what_is_in_flight_is_answered(base: str, frame: Start, number: signal.Signals) -> None:
     process = frame("--max-in-flight", "5000")
     with Asker(base) as asker:

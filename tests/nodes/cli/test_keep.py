@@ -49,7 +49,7 @@ def test_its_ready_line_means_that_it_keeps_and_can_be_asked(keep: Fabric, mesh:
         assert kept(node, "#", "q1") == [1, 2]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains_it_what_it_took_is_there_afterwards(
     keep: Fabric, mesh: Mesh, number: signal.Signals, tmp_path: Path
 ) -> None:

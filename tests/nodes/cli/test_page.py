@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,7 +100,7 @@ def test_it_sends_the_files_updates_while_in_session(world: Site, tmp_path: Path
     page.do("stop_session")
     page.event("stop_acknowledged")
     for process in (agent, page):
-        process.signal(15)
+        process.signal(signal.SIGHUP)
         assert process.wait() == 0, process.said()
 
 

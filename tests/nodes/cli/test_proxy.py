@@ -47,6 +47,14 @@ def test_a_signal_drains_and_ends_with_0(number: signal.Signals, proxies: Proxie
     first.wait_stderr("peer left p2")
 
 
+def test_sighup_ends_no_proxy(proxies: Proxies, run_fabric: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """Also where there are no rules to read again."""
+    (proxy,) = proxies(1)
+    for _ in range(3):
+        proxy.signal(signal.SIGHUP)
+    assert run_fabric("status", "--connect", proxy.base).returncode == Exit.DONE and proxy.popen.poll() is None
+
+
 def test_a_second_signal_ends_it_at_once(proxies: Proxies, fabric: Callable[..., FabricProcess]) -> None:
     (proxy,) = proxies(1, "--drain", "60")
     fabric("sub", "a", "--connect", proxy.base).wait_stderr("acknowledged")  # it has nowhere to move to

@@ -93,7 +93,7 @@ def test_when_the_time_is_over_and_nothing_came(mesh: Mesh, run_fabric: Run, arg
 def test_a_recorder_that_is_asked_to_end_with_nothing_recorded_leaves_a_whole_file(mesh: Mesh, fabric: Fabric) -> None:
     process = recording(fabric, mesh, "r4")
     process.wait_lines(1)
-    process.signal(signal.SIGTERM)
+    process.signal(signal.SIGHUP)
     assert process.wait() == Exit.DONE and [type(each) for each in items("\n".join(process.stdout))] == [Head, End]
 
 

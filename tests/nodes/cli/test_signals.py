@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nodes.cli.signals import ENDING, TELLS_SENDERS, leaving_at_once, on_ending_signal
-from tests.support.processes import Process
+from nodes.cli.exits import Exit
+from nodes.cli.signals import ENDING, TELLS_SENDERS, leaving_at_once, on_ending_signal, on_reload_signal
+from tests.support.processes import FABRIC, Process, ProxyProcess
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -30,6 +32,48 @@ def test_each_one_asks_where_that_is_wanted() -> None:
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
     assert asked == [1, 1, 1]
+
+
+def test_sighup_ends_what_has_nothing_to_read_again() -> None:
+    before, asked = signal.getsignal(signal.SIGHUP), []
+    with on_ending_signal(lambda: asked.append(1)):
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert asked == [1] and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_sighup_reloads_and_ends_nothing() -> None:
+    before, asked, read = signal.getsignal(signal.SIGHUP), [], []
+    with on_reload_signal(lambda: read.append(1)), on_ending_signal(lambda: asked.append(1), reloads=True):
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+    assert (asked, read) == ([], [1, 1, 1]) and signal.getsignal(signal.SIGHUP) is before
+
+
+def test_under_nohup_sighup_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        asked: list[int] = []
+        with on_ending_signal(lambda: asked.append(1)):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert asked == [] and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("ignored", ["", "trap '' INT; "])
+def test_a_command_that_says_nothing_of_signals_is_interrupted_by_each(
+    number: signal.Signals, ignored: str, mesh: list[ProxyProcess], started: list[Process], tmp_path: Path
+) -> None:
+    """Also in the background of a script, where SIGINT is ignored: with 130, and its node closed in good order."""
+    line = f"{ignored}exec {shlex.join(FABRIC)} sub a/b --connect {mesh[0].base}"
+    process = Process(["sh", "-c", line], tmp_path)
+    started.append(process)
+    process.wait_stderr("acknowledged")
+    process.signal(number)
+    assert process.wait() == Exit.INTERRUPTED
+    assert "Traceback" not in "\n".join(process.stderr)
 
 
 @pytest.mark.parametrize("is_ended", [False, True])
