@@ -21,6 +21,7 @@ class Respondent:
     stats:    gives the node's figures
     publish:  sends an answer to a topic, without waiting
     why_not:  gives why a filter may not be held, or None
+    page:     gives where the program serves its status page, or None
     """
 
     def __init__(
@@ -32,9 +33,10 @@ class Respondent:
         stats: Callable[[], Mapping[str, Any]],
         publish: Callable[[str, dict[str, Any]], object],
         why_not: Callable[[str], str | None] = lambda topic_filter: None,
+        page: Callable[[], Mapping[str, str] | None] = lambda: None,
     ) -> None:
         self._token, self._identity, self._matching, self._held = token, identity, matching, held
-        self._stats, self._publish, self._why_not = stats, publish, why_not
+        self._stats, self._publish, self._why_not, self._page = stats, publish, why_not, page
         self._budget = questions.Budget(questions.MAX_QUESTIONS_A_SECOND)
 
     def question_heard(self, payload: object) -> None:
@@ -50,6 +52,10 @@ class Respondent:
             figures = questions.figures(self._stats())
             if questions.is_asked(question, self._token, figures["lost"] > 0):
                 self._answer(question, figures)
+        elif question.ask == "page":
+            page = self._page()
+            if page or questions.is_asked(question, self._token, False):  # all that have one: none may be missing
+                self._answer(question, {"page": dict(page) if page else None})
 
     def trace_heard(self, topic: str, payload: object) -> None:
         """A trace came, on a topic that a filter here matches."""

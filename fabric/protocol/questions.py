@@ -1,7 +1,8 @@
 """Questions that an operator asks of proxies and nodes, and what they answer. Pure.
 
     to a proxy           `markers.question_topic`    {ask: "ping", id, reply_to}
-    to a proxy's nodes   `$fabric/proxy/<its id>/ask`  {ask: "why" or "stats", id, reply_to, topic, one_in, tell_one_in}
+    to a proxy's nodes   `$fabric/proxy/<its id>/ask`  {ask, id, reply_to, topic, one_in, tell_one_in}
+                                                     with `ask` "why", "stats" or "page"
     a trace              any topic, header `trace`   {ask: "trace", id, reply_to}; who gets it answers
     an answer            reply_to, an inbox          {answer: what was asked, id, node or proxy, …}
 
@@ -53,7 +54,7 @@ class Question(NamedTuple):
 
 def read_question(payload: object) -> Question | None:
     """Read what a peer sent; None when it is no question. Input from a peer never raises."""
-    if not isinstance(payload, dict) or payload.get("ask") not in ("ping", "why", "stats", "trace"):
+    if not isinstance(payload, dict) or payload.get("ask") not in ("ping", "why", "stats", "page", "trace"):
         return None
     ident, reply_to, topic = payload.get("id"), payload.get("reply_to"), payload.get("topic", "")
     one_in, tell_one_in = payload.get("one_in", 1), payload.get("tell_one_in", 1)

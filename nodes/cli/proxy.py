@@ -186,6 +186,7 @@ def proxy(
         page = status_page("proxy", http, http_of_proxy(listen, http.guard), refused)
         with contextlib.closing(running), page as status:
             status.name = running.name
+            running.status_page = status.told
             status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
             status.ready(lambda: proxy_problem(running.stats()))
             watch(status, stream)

@@ -120,11 +120,11 @@ class Survey:
         self._send(question_topic(record.incarnation), Question("ping", ident, self._inbox).to_map())
         return asked
 
-    def ask_nodes(self, ask: str, proxies: Iterable[str], topic: str = "") -> Asked:
-        """Ask the nodes of these proxies; where there are many, a sample of them."""
+    def ask_nodes(self, ask: str, proxies: Iterable[str], topic: str = "", sample: int = SAMPLE) -> Asked:
+        """Ask the nodes of these proxies; where there are more than `sample`, so many of them."""
         ident, asked = self._new()
         total = sum(self.nodes().values())
-        one_in, tell_one_in = max(1, total // SAMPLE), max(1, total // SAMPLE_TELLING)
+        one_in, tell_one_in = max(1, total // sample), max(1, total // SAMPLE_TELLING)
         question = Question(ask, ident, self._inbox, topic, one_in, tell_one_in).to_map()
         for name in proxies:
             self._send(questions.nodes_topic(name), question)
