@@ -8,19 +8,33 @@ with Node("tcp://127.0.0.1:5570") as node:
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from fabric.node import histories
-from fabric.node.coverage import Ack, CoverageEvent
-from fabric.node.gaps import Gap
-from fabric.node.node import Node, NodeState
-from fabric.proxy.proxy import Proxy
-from fabric.wire import Message
 
 if TYPE_CHECKING:
     from fabric.node.aio import AsyncNode, AsyncSubscription
+    from fabric.node.coverage import Ack, CoverageEvent
+    from fabric.node.gaps import Gap
+    from fabric.node.node import Node, NodeState
+    from fabric.proxy.proxy import Proxy
+    from fabric.wire import Message
 
 __all__ = ["Ack", "AsyncNode", "AsyncSubscription", "CoverageEvent", "Gap", "Message", "Node", "NodeState", "Proxy"]
+
+_HOMES = {
+    "Ack": "fabric.node.coverage",
+    "AsyncNode": "fabric.node.aio",
+    "AsyncSubscription": "fabric.node.aio",
+    "CoverageEvent": "fabric.node.coverage",
+    "Gap": "fabric.node.gaps",
+    "Message": "fabric.wire",
+    "Node": "fabric.node.node",
+    "NodeState": "fabric.node.node",
+    "Proxy": "fabric.proxy.proxy",
+}
+"""Where each name is defined. It is imported when it is first asked for: `import fabric.topics` needs no ZeroMQ."""
 
 
 def _reader_of(node: Node) -> histories.Reader:
@@ -34,9 +48,12 @@ histories.provide(_reader_of)
 
 
 def __getattr__(name: str) -> Any:
-    # asyncio is a third of the time that `import fabric` takes: only who asks for it pays.
-    if name in ("AsyncNode", "AsyncSubscription"):
-        from fabric.node import aio
+    """source: PEP 562"""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fabric' has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return found
 
-        return getattr(aio, name)
-    raise AttributeError(f"module 'fabric' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,6 +19,12 @@ from fabric.endpoints import Endpoints
 RESOLVE_S = 5.0
 TRY_S = 0.5
 """How long one address is tried, to say why it was not reached."""
+GREETING_S = 0.2
+"""How long a port is given to greet as ZeroMQ does; it greets at once."""
+_GREETING = b"\xff"
+"""Its first byte. source: ZMTP 3.1, 'signature'"""
+_OFFSETS = (1, 3, 4, 5)
+"""From a proxy's base to its other ports, see `fabric.endpoints`."""
 T = TypeVar("T")
 
 
@@ -48,9 +54,15 @@ def expanded(bases: Iterable[str], timeout_s: float = RESOLVE_S) -> tuple[str, .
 
 
 def why_not_reached(bases: Sequence[str], timeout_s: float = TRY_S) -> list[str]:
-    """Try the `out` of each address once more, all at once; return in words why each was not reached.
+    """Like `reasons`, each with its address before it."""
+    return [f"{base}: {why}" for base, why in reasons(bases, timeout_s).items()]
 
-    An address that takes the connection is named as well: what listens there has not answered.
+
+def reasons(bases: Sequence[str], timeout_s: float = TRY_S) -> dict[str, str]:
+    """Try the `out` of each address once more, all at once; return in words why each was not reached, by address.
+
+    An address that takes the connection is named as well: what listens there has not answered. So is another port of a
+    proxy, with the base that is meant.
     """
     each_address = list(dict.fromkeys(chain.from_iterable(addresses(base, timeout_s) or (base,) for base in bases)))
     whys: dict[str, str] = {}
@@ -63,7 +75,7 @@ def why_not_reached(bases: Sequence[str], timeout_s: float = TRY_S) -> list[str]
         thread.start()
     for thread in threads:
         thread.join(timeout_s + 0.5)
-    return [f"{base}: {whys.get(base, 'no answer')}" for base in each_address]
+    return {base: whys.get(base, "no answer") for base in each_address}
 
 
 class Names:
@@ -136,10 +148,41 @@ def _why(base: str, timeout_s: float) -> str:
     except TimeoutError:
         return "no answer"
     except OSError as error:
-        if error.errno == errno.ECONNREFUSED:
-            return "refused: nothing listens there"
-        return os.strerror(error.errno).lower() if error.errno else str(error)
-    return "something listens there, and no proxy that is a member of a mesh answered"
+        if error.errno != errno.ECONNREFUSED:
+            return os.strerror(error.errno).lower() if error.errno else str(error)
+        why = "refused: nothing listens there"
+    else:
+        why = "something listens there, and no proxy that is a member of a mesh answered"
+    meant = base_meant(base)
+    return f"that is another port of the proxy at {meant}: expected its base" if meant is not None else why
+
+
+def base_meant(base: str) -> str | None:
+    """Return the base of the proxy that has `base` among its other ports; None when there is no such proxy.
+
+    A proxy is where all of `out`, `link` and `guest` greet as ZeroMQ does: three ports in their places.
+    """
+    host = Endpoints.parse(base).host
+    if host is None:
+        return None
+    front, _, port = base.rpartition(":")
+    for offset in _OFFSETS:
+        try:
+            found = Endpoints.parse(f"{front}:{int(port) - offset}")
+        except ValueError:  # below the first port
+            continue
+        doors = (found.out, found.link, found.guest)
+        if all(_greets(host, int(door.rpartition(":")[2])) for door in doors):
+            return found.base
+    return None
+
+
+def _greets(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), GREETING_S) as tried:
+            return tried.recv(1) == _GREETING
+    except OSError:
+        return False
 
 
 def _in_time(fun: Callable[[], T], timeout_s: float) -> T | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -49,6 +48,8 @@ def open_file(path: Name, flags: int) -> int:
 def write(path: Name, content: bytes, mode: int = FILE_MODE) -> None:
     """Have a file with this content and mode. It is there as a whole or not at all, also after a crash."""
     target = Path(path)
+    import secrets  # 8 ms, which a start that writes no file does not need
+
     new = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with open(open_file(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:

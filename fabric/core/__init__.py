@@ -9,6 +9,18 @@ All of it is compiled, or none: who imports from here gets one or the other, and
 
 from __future__ import annotations
 
-from fabric.core.build import BUILD, COMPILED, PURE_VARIABLE
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fabric.core.build import BUILD, COMPILED, PURE_VARIABLE
 
 __all__ = ["BUILD", "COMPILED", "PURE_VARIABLE"]
+
+
+def __getattr__(name: str) -> Any:
+    """The first who asks has the compiled modules imported; a limit of a twin can be read without them."""
+    if name not in __all__:
+        raise AttributeError(f"module 'fabric.core' has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module("fabric.core.build"), name)
+    return found

@@ -306,6 +306,14 @@ class AsyncNode:
             await asyncio.sleep(0)
         return accepted
 
+    async def wait_subscribers(self, topic_filter: str, count: int, timeout_s: float = 10.0) -> int:
+        """Wait until `count` other nodes subscribe to all that `topic_filter` matches; see `Node.wait_subscribers`.
+
+        It waits in a thread, which a call that is cancelled leaves behind until the time is over.
+        """
+        node = self.node
+        return await asyncio.wrap_future(_in_thread(node.wait_subscribers, topic_filter, count, timeout_s))
+
     async def _publish_chunk(self, node: Node, chunk: list[tuple[str, Any]]) -> int:
         done = 0
         if self._begun == self._done:

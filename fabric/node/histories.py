@@ -6,12 +6,13 @@ The face of `fabric` says who it is; a node asks for it only when a program want
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fabric.node.receiver import MessageFun
-from fabric.node.subscriptions import AckFun
-from fabric.protocol.histories import Hole, Since
-from fabric.wire import Message
+if TYPE_CHECKING:  # the face of `fabric` imports this module at every start
+    from fabric.node.receiver import MessageFun
+    from fabric.node.subscriptions import AckFun
+    from fabric.protocol.histories import Hole, Since
+    from fabric.wire import Message
 
 
 class Kept(Protocol):

@@ -26,6 +26,7 @@ from fabric.errors import (
 from fabric.headers import refuse_reserved
 from fabric.identity.keys import Keys, from_environment, load
 from fabric.node import histories
+from fabric.node.census import Census
 from fabric.node.coverage import Ack, CoverageEvent
 from fabric.node.engine import Attached, Engine, NodeState
 from fabric.node.gaps import MAX_NUMBER, Gap
@@ -145,6 +146,8 @@ class Node:
             engine.stats,
             lambda topic, answer: self.publish_system(topic, answer, timeout_s=0),
             lambda topic_filter: self.why_not("subscribe", topic_filter),
+            engine.subscriptions.acknowledged,
+            lambda: engine.up.numbering,
             lambda: self.status_page,
         )
         engine.on_rights = lambda: self._prefixes.clear()
@@ -450,6 +453,28 @@ class Node:
         if self.in_io_thread:
             raise StateError("node", "in a callback", "wait_ack", "give `subscribe` an ack_fun")
         return self._engine.subscriptions.wait_ack(subscription, timeout_s)
+
+    def wait_subscribers(self, topic_filter: str, count: int, timeout_s: float = 10.0) -> int:
+        """Wait until `count` other nodes subscribe to all that `topic_filter` matches; return how many there are.
+
+        What is published from then on reaches them, at whatever proxy they are. Nodes are counted, once each, whose
+        subscription was acknowledged and has a filter that covers this one: `load/#` and `#` cover `load/+`, while
+        `load/1` does not. All of them are asked, again and again, at most each 0.1 to 1 s.
+
+        errors: TimeoutError, whose words say how many there were; NotAllowed: with keys it takes the right to ask
+                nodes, which the roles `operator` and `observer` have; InvalidFilter; ScopeError for `~/…`; ValueError
+                for a count below 1; StateError in a callback, or when closed
+        """
+        self._check()
+        if self.in_io_thread:
+            raise StateError("node", "in a callback", "wait_subscribers", "call it in another thread")
+        if type(count) is not int or count < 1:
+            raise ValueError(expected("count", count, "a whole number above 0"))
+        with Census(self, topic_filter) as census:
+            if census.wait(count, timeout_s):
+                return census.count
+        what = f"{census.count} of {count} subscribers of {topic_filter!r}"
+        raise TimeoutError(f"{what} were there within {timeout_s:g} s")
 
     def on_gap(self, fun: Callable[[Gap], object]) -> None:
         """Have `fun(gap)` called in the I/O thread for every loss that could not be repaired.

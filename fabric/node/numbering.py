@@ -8,7 +8,9 @@ alone. `gaps` is the receiver's half. `now` is a monotonic time in seconds.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
+from itertools import islice
 
 from fabric.errors import StateError
 
@@ -16,6 +18,7 @@ QUIET_S = 1.0  # how long a topic is quiet before its tail is due
 MAX_TOPICS = 1_000_000  # topics a publisher counts; each costs about 0.2 kB
 
 GENERATION_S = 0.25  # tails are up to this much later than QUIET_S
+READ_TRIES = 10
 _MAX_GENERATIONS = 8
 _STALE_PER_TAIL = 16
 
@@ -51,6 +54,30 @@ class Numbering:
     def last(self, prefix: bytes) -> int:
         """Return the topic's last number, 0 when it has none."""
         return self.numbers.get(prefix, 0)
+
+    def counted(self, start: int, most: int) -> list[tuple[bytes, int]]:
+        """Return at most `most` topics and their last numbers, in the order of their first ones, from place `start` on.
+
+        May be called without the lock: what is published meanwhile may be in it or not.
+        cost: 30 ns each, and 5 ns for each before `start`
+        """
+        for _ in range(READ_TRIES):
+            with contextlib.suppress(RuntimeError):  # another topic came meanwhile
+                return list(islice(self.numbers.items(), start, start + most))
+        return []
+
+    def ago_s(self, prefix: bytes, now: float) -> float | None:
+        """Return how many seconds ago the topic's last message was, at most; None: longer than is known, 1 to 3 s.
+
+        May be called without the lock.
+        """
+        with contextlib.suppress(RuntimeError):  # a generation came or went meanwhile
+            if prefix in self.recent:
+                return 0.0
+            for closed_at, topics in reversed(self._generations):
+                if prefix in topics:
+                    return now - closed_at + GENERATION_S
+        return None
 
     @property
     def waits_for_tails(self) -> bool:

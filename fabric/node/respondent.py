@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fabric.errors import FabricError
+from fabric.node.numbering import Numbering
 from fabric.protocol import questions
 
 
@@ -21,6 +22,8 @@ class Respondent:
     stats:    gives the node's figures
     publish:  sends an answer to a topic, without waiting
     why_not:  gives why a filter may not be held, or None
+    acknowledged: gives the filters of the subscriptions that were acknowledged
+    numbering: gives what counts what this node publishes
     page:     gives where the program serves its status page, or None
     """
 
@@ -33,16 +36,21 @@ class Respondent:
         stats: Callable[[], Mapping[str, Any]],
         publish: Callable[[str, dict[str, Any]], object],
         why_not: Callable[[str], str | None] = lambda topic_filter: None,
+        acknowledged: Callable[[], Iterable[str]] = lambda: (),
+        numbering: Callable[[], Numbering] = lambda: Numbering(0),
         page: Callable[[], Mapping[str, str] | None] = lambda: None,
     ) -> None:
         self._token, self._identity, self._matching, self._held = token, identity, matching, held
-        self._stats, self._publish, self._why_not, self._page = stats, publish, why_not, page
+        self._stats, self._publish, self._why_not, self._acknowledged = stats, publish, why_not, acknowledged
+        self._numbering, self._page = numbering, page
         self._budget = questions.Budget(questions.MAX_QUESTIONS_A_SECOND)
 
     def question_heard(self, payload: object) -> None:
         """A question to all nodes of this one's proxy."""
         question = questions.read_question(payload)
-        if question is None or not self._budget.take(time.monotonic()):
+        if question is None or question.publisher not in (0, self._numbering().publisher):
+            return
+        if not self._budget.take(time.monotonic()):
             return
         if question.ask == "why":
             matching = list(self._matching(question.topic))
@@ -52,6 +60,10 @@ class Respondent:
             figures = questions.figures(self._stats())
             if questions.is_asked(question, self._token, figures["lost"] > 0):
                 self._answer(question, figures)
+        elif question.ask == "subscribers" and questions.holds(question.topic, self._acknowledged()):
+            self._answer(question, {})
+        elif question.ask == "topics":
+            self._tell_topics(question)
         elif question.ask == "page":
             page = self._page()
             if page or questions.is_asked(question, self._token, False):  # all that have one: none may be missing
@@ -62,6 +74,13 @@ class Respondent:
         question = questions.read_question(payload)
         if question is not None and question.ask == "trace" and self._budget.take(time.monotonic()):
             self._answer(question, {"topic": topic})
+
+    def _tell_topics(self, question: questions.Question) -> None:
+        numbering, now = self._numbering(), time.monotonic()
+        counted = numbering.counted(question.start, questions.MAX_TOPICS_LOOKED_AT + 1)
+        answer = questions.topics(question.topic, counted, question.start, lambda raw: numbering.ago_s(raw, now), now)
+        if question.publisher or questions.is_asked(question, self._token, bool(answer["topics"])):
+            self._answer(question, answer)
 
     def _answer(self, question: questions.Question, body: dict[str, Any]) -> None:
         answer = {"answer": question.ask, "id": question.id, **self._identity(), **body}

@@ -90,6 +90,11 @@ class Subscriptions:
         with self._acked:
             return self._broker.filters()
 
+    def acknowledged(self) -> list[str]:
+        """Return the filter of each subscription whose ack has come and said yes."""
+        with self._acked:
+            return [self._broker.get(ident).filter for ident, ack in self._acks.items() if ack.ok]
+
     def filters_matching(self, topic: str) -> list[str]:
         """Return the filter of each subscription that matches."""
         with self._acked:

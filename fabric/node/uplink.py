@@ -699,6 +699,11 @@ class Uplink:
         """Return the last number of a topic, 0 when it has none. Within `beside`."""
         return self._numbering.last(prefix)
 
+    @property
+    def numbering(self) -> Numbering:
+        """The present one: without the lock, only what its docstring lets anybody call."""
+        return self._numbering
+
     def send_beside(self, part: bytes) -> bool:
         """Send a part that was sent before. Within `beside`. False: there is no room."""
         return self._send_now(part)

@@ -1,8 +1,10 @@
 """Questions that an operator asks of proxies and nodes, and what they answer. Pure.
 
     to a proxy           `markers.question_topic`    {ask: "ping", id, reply_to}
-    to a proxy's nodes   `$fabric/proxy/<its id>/ask`  {ask, id, reply_to, topic, one_in, tell_one_in}
-                                                     with `ask` "why", "stats" or "page"
+    to a proxy's nodes   `$fabric/proxy/<its id>/ask`  {ask, id, reply_to, topic, one_in, tell_one_in}, where ask is
+                         "why", "stats" or "page"; "subscribers": who holds a filter that covers `topic`, a filter;
+                         "topics": what was published of those that the filter `topic` matches, from number `start`
+                         on, see `topics`. publisher: the one that is to answer; 0: all
     a trace              any topic, header `trace`   {ask: "trace", id, reply_to}; who gets it answers
     an answer            reply_to, an inbox          {answer: what was asked, id, node or proxy, …}
 
@@ -16,7 +18,7 @@ which the operator knows already.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nsmallest
 from itertools import islice
 from typing import Any, NamedTuple
@@ -24,8 +26,18 @@ from typing import Any, NamedTuple
 from fabric.errors import TopicError
 from fabric.protocol.inboxes import is_inbox
 from fabric.protocol.markers import ANNOUNCE
-from fabric.topics import RESERVED, agreement, scope, validate_topic
+from fabric.topics import (
+    RESERVED,
+    agreement,
+    covers,
+    matches,
+    scope,
+    subscription_prefixes,
+    validate_filter,
+    validate_topic,
+)
 
+ASKS = ("ping", "why", "stats", "page", "subscribers", "topics", "trace")
 MAX_ID_BYTES = 64
 MAX_TOLD = 3
 """Filters in one answer."""
@@ -33,6 +45,11 @@ MAX_LOOKED_AT = 10_000
 """Filters of a node that are looked at for the nearest, 2 us each, in the thread that receives."""
 MAX_FILTER_CHARS = 200
 """Longer ones are cut in answers."""
+MAX_TOPICS_LOOKED_AT = 20_000
+"""Topics of a publisher that are looked at for one answer, in the thread that receives."""
+MAX_TOPIC_CHARS = 500
+MAX_TOPICS_TOLD = 1_000
+"""Topics in one answer."""
 MAX_PINGS_A_SECOND = 2_000
 MAX_QUESTIONS_A_SECOND = 20
 """That a proxy, and a node, answers; beyond, they are passed over."""
@@ -47,6 +64,8 @@ class Question(NamedTuple):
     topic: str = ""
     one_in: int = 1
     tell_one_in: int = 1
+    start: int = 0
+    publisher: int = 0
 
     def to_map(self) -> dict[str, Any]:
         return self._asdict()
@@ -54,7 +73,7 @@ class Question(NamedTuple):
 
 def read_question(payload: object) -> Question | None:
     """Read what a peer sent; None when it is no question. Input from a peer never raises."""
-    if not isinstance(payload, dict) or payload.get("ask") not in ("ping", "why", "stats", "page", "trace"):
+    if not isinstance(payload, dict) or payload.get("ask") not in ASKS:
         return None
     ident, reply_to, topic = payload.get("id"), payload.get("reply_to"), payload.get("topic", "")
     one_in, tell_one_in = payload.get("one_in", 1), payload.get("tell_one_in", 1)
@@ -62,9 +81,16 @@ def read_question(payload: object) -> Question | None:
         return None
     if not all(type(each) is int and each > 0 for each in (one_in, tell_one_in)):
         return None
-    if payload["ask"] == "why" and not _may_be_asked(topic):
+    if payload["ask"] == "why" and not _may_be_asked(topic, validate_topic):
         return None
-    return Question(payload["ask"], ident, str(reply_to), topic, one_in, tell_one_in)
+    if payload["ask"] in ("subscribers", "topics") and not _may_be_asked(topic, validate_filter):
+        return None
+    if payload["ask"] == "topics" and scope(topic) != "":
+        return None
+    start, publisher = payload.get("start", 0), payload.get("publisher", 0)
+    if not all(type(each) is int and 0 <= each < 2**64 for each in (start, publisher)):
+        return None
+    return Question(payload["ask"], ident, str(reply_to), topic, one_in, tell_one_in, start, publisher)
 
 
 def is_question(payload: object) -> bool:
@@ -102,6 +128,48 @@ def why(
     return {"matches": _cut(matches), "near": _cut(near), **denied}
 
 
+def holds(topic_filter: str, acknowledged: Iterable[str]) -> bool:
+    """Whether one of these filters alone matches every topic that `topic_filter` matches.
+
+    cost: 0.1 us for each filter without wildcards, which only covers itself, and 5 us for each other
+    """
+    return any(
+        each == topic_filter or (("+" in each or "#" in each) and covers(each, topic_filter)) for each in acknowledged
+    )
+
+
+def topics(
+    topic_filter: str,
+    counted: Sequence[tuple[bytes, int]],
+    start: int,
+    ago_s: Callable[[bytes], float | None],
+    now: float,
+) -> dict[str, Any]:
+    """Return a node's answer: what it has published of the topics that a filter matches.
+
+    counted: its topics from place `start` on, as they stand on the wire, and their last numbers; `MAX_TOPICS_LOOKED_AT`
+             are looked at
+    ago_s:   returns how many seconds ago the last message of a topic was, at most; None: longer than is known
+    now:     by the clock of this node, monotonic
+    returns: `topics`: lists of topic, last number and seconds, at most `MAX_TOPICS_TOLD`, the topics no longer than
+             `MAX_TOPIC_CHARS` each; `next`: the place to go on from, -1 when these were the last; `at`: `now`
+    cost:    0.1 us for each that the filter's beginning leaves out, and 3 us for each other
+    """
+    beginnings = subscription_prefixes(topic_filter)
+    told: list[list[Any]] = []
+    looked_at = 0
+    for raw, number in counted[:MAX_TOPICS_LOOKED_AT]:
+        looked_at += 1
+        if not raw.startswith(beginnings) or raw[:1] in (b"$", b"~"):
+            continue
+        topic = raw[:-1].decode()
+        if matches(topic_filter, topic):
+            told.append([topic[:MAX_TOPIC_CHARS], number, ago_s(raw)])
+            if len(told) == MAX_TOPICS_TOLD:
+                break
+    return {"topics": told, "next": start + looked_at if looked_at < len(counted) else -1, "at": now}
+
+
 def nodes_topic(proxy: str) -> str:
     """Return where the nodes of a proxy are asked. They hear it beside what the proxy says of itself, one level up."""
     return f"{ANNOUNCE}{proxy}/ask"
@@ -136,11 +204,11 @@ def _cut(filters: list[str]) -> list[str]:
     return [each[:MAX_FILTER_CHARS] for each in filters[:MAX_TOLD]]
 
 
-def _may_be_asked(topic: object) -> bool:
+def _may_be_asked(topic: object, validate: Callable[[str], object]) -> bool:
     if not isinstance(topic, str):
         return False
     try:
-        validate_topic(topic)
+        validate(topic)
         return scope(topic) != "local"
     except TopicError:
         return False

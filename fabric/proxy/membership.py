@@ -208,6 +208,10 @@ class Membership:
         peer = self.peers.get(record.id) if record is not None else None
         return peer is not None and peer.record == record and (peer.proven or peer.vouched)
 
+    def unanswered(self) -> list[str]:
+        """Return the addresses of `join` at which nobody lives whom it knows."""
+        return self._sought()
+
     def heir(self) -> Record | None:
         """Return a member that stays, as far as is known: what this proxy holds can be handed to it. None: nobody."""
         found = [

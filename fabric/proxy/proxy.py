@@ -139,6 +139,9 @@ class Proxy:
         require_name("name", self.name)
         # Everything below is for the control thread alone, but for what says otherwise. Times are monotonic.
         self._join = tuple(Endpoints.parse(base).base for base in join)
+        if self._join and not first and set(self._join) <= {self.endpoints.base, public.base}:
+            raise ValueError(f"{self._join[0]} is this proxy itself: expected the address of another one to join "
+                             "(--first starts alone)")  # fmt: skip
         self._drain_s = drain_s
         self._event_fun = on_event
         self._incarnation = secrets.token_hex(16)
@@ -675,6 +678,7 @@ class Proxy:
             "queued_bytes": passed.queued,
             "slow_readers_cut": self._slow.cut,
             "descriptors": self._count_descriptors(),
+            "unanswered": self._membership.unanswered(),
             **({"page": self.status_page} if self.status_page else {}),
         }
         self._announced = payload

@@ -16,15 +16,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fabric.errors import FabricError, NotAllowed, StateError, TransportError
-from fabric.node.coverage import Ack
-from fabric.node.node import Node
 from fabric.services.clocks import Clocks
 from fabric.services.directory import MAX_INFO_BYTES, SERVICE, WHO, Change, Directory, Instance
 from fabric.topics import require_name
 from fabric.wire import Message, encode
+
+if TYPE_CHECKING:
+    from fabric.node.coverage import Ack
+    from fabric.node.node import Node
 
 log = logging.getLogger("fabric.services")
 

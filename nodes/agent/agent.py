@@ -22,11 +22,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fabric.errors import FabricError, StateError
 from fabric.node.coverage import Ack
-from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.agent.agent_core import AgentCore
 from nodes.agent.frame_node_client import FrameNodeClient
@@ -54,6 +53,9 @@ from nodes.agent.spaces import Spaces
 from nodes.rules import topics
 from nodes.rules.proofs import key_of
 from nodes.rules.state_map import StateMap, opened
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 EventFun = Callable[[dict[str, Any]], object]
 ConfirmFun = Callable[[str, Callable[[], None]], object]

@@ -15,8 +15,6 @@ from typing import Any
 
 import click
 
-from nodes.operate import logs
-
 
 class Exit(enum.IntEnum):
     """The exit codes of every command."""
@@ -63,6 +61,8 @@ def say(words: str, path: str = "") -> None:
 
     path: that name, where no command runs any more
     """
+    from nodes.operate import logs  # 10 ms, which a command that says nothing does not need
+
     context = click.get_current_context(silent=True)
     if logs.tell(words):
         return

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from fabric.errors import expected
-from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, say
 from nodes.cli.operating import Http, operating_options, status_page
@@ -24,6 +23,7 @@ from nodes.rules.fields import ID_WORDS, is_id
 from nodes.store.records import StoreOptions
 
 if TYPE_CHECKING:
+    from fabric.node.node import Node
     from nodes.frame_node.frame_node import FrameNode
     from nodes.store.store import Store
 

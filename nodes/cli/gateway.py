@@ -17,7 +17,6 @@ import click
 
 from fabric import private_files
 from fabric.errors import TopicError, expected
-from fabric.node.node import Node
 from fabric.payloads import dumps
 from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import Http, operating_options, status_page
@@ -35,6 +34,7 @@ from nodes.rules.cobrowse import CONSENTS
 from nodes.rules.fields import ID_WORDS, is_id
 
 if TYPE_CHECKING:
+    from fabric.node.node import Node
     from nodes.gateway.endings import EndedFile
     from nodes.gateway.files import Files
     from nodes.gateway.gateway import Gateway

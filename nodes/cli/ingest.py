@@ -66,6 +66,15 @@ def payload_of(text: str) -> Any:
     return from_json(value)
 
 
+def json_of(text: str) -> Any:
+    """Return what `text` says as JSON. errors: ValueError where it is not JSON; LocalWireError as for `payload_of`"""
+    try:
+        value = _parse(text)
+    except ValueError as error:
+        raise ValueError(expected("payload", text, f"JSON ({error})")) from None
+    return from_json(value)
+
+
 def from_json_lines(lines: Iterable[str]) -> Iterator[Item]:
     """Read objects with `topic` and `payload`, one a line; other keys and empty lines are passed over."""
     for number, line in enumerate(lines, 1):
@@ -85,13 +94,17 @@ def from_json_lines(lines: Iterable[str]) -> Iterator[Item]:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+"""Made once: `json.loads` makes one for each text, which costs more than to read a short one."""
 
 
 class Template:
@@ -118,12 +131,15 @@ class Template:
         return "".join(literal + (row[column] if column is not None else "") for literal, column in self._pieces)
 
 
-def from_csv(lines: Iterable[str], topic: Template, payload: Template | None) -> Iterator[Item]:
+def from_csv(
+    lines: Iterable[str], topic: Template, payload: Template | None, *, strict_json: bool = False
+) -> Iterator[Item]:
     """Read rows under a header line.
 
     topic:   a row in which one of its columns is empty or `NA` is skipped; a value with / + # or NUL is refused
     payload: one column: numbers become numbers, empty and `NA` become nil; more than that: text;
              None: the whole row as a map, each column as said
+    strict_json: what `payload` makes of a row is read as JSON, and refused where it is not JSON
     errors:  ValueError when there is no header line, one that cannot be read, or names a column twice, or when a
              template names a column that it does not have
     """
@@ -142,10 +158,12 @@ def from_csv(lines: Iterable[str], topic: Template, payload: Template | None) ->
         for column in template.columns if template else ():
             if column not in header:
                 raise ValueError(expected("column", column, f"one of {', '.join(header)}"))
-    return _rows(reader, header, topic, payload)
+    return _rows(reader, header, topic, payload, strict_json)
 
 
-def _rows(reader: Any, header: list[str], topic: Template, payload: Template | None) -> Iterator[Item]:
+def _rows(
+    reader: Any, header: list[str], topic: Template, payload: Template | None, strict_json: bool
+) -> Iterator[Item]:
     while True:
         first = reader.line_num + 1
         try:
@@ -162,10 +180,10 @@ def _rows(reader: Any, header: list[str], topic: Template, payload: Template | N
         if len(values) != len(header):
             yield Refused(reader.line_num, f"{len(values)} fields: expected {len(header)}")
             continue
-        yield _row(reader.line_num, dict(zip(header, values, strict=True)), topic, payload)
+        yield _row(reader.line_num, dict(zip(header, values, strict=True)), topic, payload, strict_json)
 
 
-def _row(line: int, row: dict[str, str], topic: Template, payload: Template | None) -> Item:
+def _row(line: int, row: dict[str, str], topic: Template, payload: Template | None, strict_json: bool) -> Item:
     for column in topic.columns:
         if row[column] in NOT_KNOWN:
             return Skipped(line)
@@ -174,6 +192,11 @@ def _row(line: int, row: dict[str, str], topic: Template, payload: Template | No
     if payload is None:
         return Outgoing(line, topic.fill(row), {column: value_of(text) for column, text in row.items()})
     filled = payload.fill(row)
+    if strict_json:
+        try:
+            return Outgoing(line, topic.fill(row), json_of(filled))
+        except (ValueError, LocalWireError) as error:
+            return Refused(line, str(error))
     return Outgoing(line, topic.fill(row), value_of(filled) if payload.is_one_column else filled)
 
 

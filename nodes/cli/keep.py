@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabric.errors import Busy, expected
-from fabric.node.node import Node
 from fabric.payloads import dumps
 from fabric.protocol.histories import KEEPER, MAX_SHARES, seconds_of
 from fabric.topics import NAME, valid_name, validate_filter
@@ -26,6 +25,7 @@ from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
 
 if TYPE_CHECKING:
+    from fabric.node.node import Node
     from nodes.keep.keeper import Keeper
     from nodes.keep.store import KeepStore
 

@@ -1,7 +1,8 @@
 """The `fabric` command: its group, and its exit codes.
 
-Each command is in a module of its name, imported when it is asked for: with all of them, a start takes twice as long.
-What they share is in `options`, `operating`, `signals` and `driven`.
+Each command is in a module of its name, imported when it is asked for: with all of them, a start takes five times as
+long. So `COMMANDS` says what each is, for `fabric --help` and for completion. What they share is in `options`,
+`operating`, `signals` and `driven`.
 
 `run` is the one place that turns every end into an exit code; see `nodes.cli.exits.Exit`.
 """
@@ -14,17 +15,42 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
-from fabric.core import BUILD
 from fabric.errors import FabricError, LocalWireError, NotAdmitted, NotAllowed, NotConnected, TopicError
 from fabric.private_files import OTHERS
 from nodes.cli.exits import Exit, Fail, Group, Where, plain, say
 
-COMMANDS = (
-    "agent", "frame", "gateway", "gateway-token", "history", "keep", "keys", "load", "match", "page", "ping", "plan",
-    "play", "proxy", "pub", "record", "request", "services", "status", "sub", "top", "wait", "why",
-)  # fmt: skip
-"""Their names, in alphabetical order. Module and function have the same, with `_` for `-`."""
+COMMANDS = {
+    "agent": "Act as an agent, driven by a shell script",
+    "completion": "Print the completion script of a shell",
+    "frame": "Run a frame node: contact codes, sessions and chats",
+    "gateway": "Run a gateway: how browsers reach the fabric",
+    "gateway-token": "Make an agent's line for a gateway's --agents file",
+    "history": "Print messages that a keeper has kept",
+    "keep": "Run a keeper: it stores messages for later readers",
+    "keys": "Make and change keys: who may do what in the mesh",
+    "load": "Measure rates, delays and losses of a mesh under load",
+    "match": "Say which topics a filter matches, and why not others",
+    "page": "Host visitors' pages, driven by a shell script",
+    "ping": "Show the round trip through each proxy of the mesh",
+    "plan": "Show the processes that `scripts/up` would start",
+    "play": "Publish a recording again, with its timing",
+    "proxy": "Run a proxy: a server of the mesh, nodes connect to it",
+    "pub": "Publish messages: one, or many from stdin or a CSV file",
+    "record": "Record messages into a file, for `fabric play`",
+    "request": "Ask a service, and print its reply",
+    "serve": "Serve requests with a shell command",
+    "services": "List the live instances of services",
+    "status": "Show the proxies of the mesh, once",
+    "sub": "Print the messages that match topic filters",
+    "top": "Show the mesh live: rates, slowest nodes, losses",
+    "topics": "Show which topics carry traffic, and how much",
+    "wait": "Wait until the mesh, subscribers or services are there",
+    "why": "Say which nodes a message reaches, and why not others",
+}
+"""Each command, in alphabetical order, and what it is, in at most 60 characters. Its module and its function have the
+same name, with `_` for `-`."""
 
 
 def command(name: str) -> click.Command:
@@ -40,6 +66,15 @@ class _Group(Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return command(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command, or an option of `fabric`. click's own would import each command for its help."""
+        found = [CompletionItem(name, help=words) for name, words in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. A reader of stdout that has gone had what it wanted: the code is 0. (click would say 1.)"""
@@ -71,6 +106,8 @@ def fabric(context: click.Context, version: bool) -> None:
     5 denied by the rules of the mesh, 130 interrupted.
     """
     if version:
+        from fabric.core import BUILD
+
         click.echo(f"fabric {_version()} ({BUILD})")
     elif context.invoked_subcommand is None:
         raise click.UsageError(f"missing command: expected one of {', '.join(COMMANDS)}")

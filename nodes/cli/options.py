@@ -10,18 +10,19 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from fabric import private_files
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.errors import NotAdmitted, expected
-from fabric.identity.keys import RULES_FILE, Keys
-from fabric.identity.keys import load as load_keys
-from fabric.node.node import Node
 from nodes.cli.exits import Exit, Fail
-from nodes.rules.fields import Field
+
+if TYPE_CHECKING:
+    from fabric.identity.keys import Keys
+    from fabric.node.node import Node
+    from nodes.rules.fields import Field
 
 STORE = "FABRIC_STORE"
 """The environment variable with the URL of the frame nodes' store."""
@@ -180,6 +181,9 @@ def open_node(connect: Connect, connect_timeout_s: float, name: str | None = Non
     name:   for people, in `fabric top` and `fabric why`; default: the command, its process id and its host
     errors: NotConnected when no proxy answers, NotAdmitted when none admits the key; KeysError
     """
+    from fabric.identity.keys import load as load_keys  # a command that connects nobody starts without ZeroMQ
+    from fabric.node.node import Node
+
     name = name or _node_name()
     keys = None if connect.keys is None else load_keys(connect.keys, connect.identity)
     while True:
@@ -193,6 +197,8 @@ def open_node(connect: Connect, connect_timeout_s: float, name: str | None = Non
 
 def _is_new(keys: Keys) -> bool:
     """Whether the rules here were changed within the time in which proxies take them."""
+    from fabric.identity.keys import RULES_FILE
+
     return time.time() - (keys.folder / RULES_FILE).stat().st_mtime < NEWS_S
 
 

@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fabric.errors import expected
 from fabric.node.coverage import Ack
-from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
 from nodes.cli.exits import Exit, Fail, plain
@@ -27,6 +26,9 @@ from nodes.page.page_chat import Kept
 from nodes.rules import fields, topics
 from nodes.rules.backoff import Backoff
 from nodes.rules.cobrowse import CONSENTS
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 RELEASE_S = 2.0
 _PATIENCE = Backoff()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -16,6 +17,9 @@ from nodes.cli.exits import Exit, Fail
 from nodes.cli.options import STORE, Base
 from nodes.deployment import description
 from nodes.deployment.plan import Plan, make
+
+_BOTH = re.compile(r"(\w+(?: = (?:'[^']*'|\w+))?) \((--[a-z-]+)\)")
+"""A key, with its value or without, and the flag for it."""
 
 
 @click.command()
@@ -61,10 +65,20 @@ def plan(path: str | None, state: str, command: str | None, lines: bool, **flags
             wanted["keys"] = str(Path(wanted["keys"]).absolute())
         made = make(wanted, fabric=fabric, state=str(Path(state).absolute()))
     except ValueError as error:
-        raise click.UsageError(f"{path}: {error}" if path else str(error)) from None
+        raise click.UsageError(f"{path}: {as_keys(str(error))}" if path else as_flags(str(error))) from None
     for line in made.lines() if lines else _words(made):
         click.echo(line)
     return Exit.DONE
+
+
+def as_keys(text: str) -> str:
+    """Name keys of a file in what the plan says, which is `keys = 'FOLDER' (--keys)`."""
+    return _BOTH.sub(r"\1", text)
+
+
+def as_flags(text: str) -> str:
+    """Name flags in it."""
+    return _BOTH.sub(r"\2", text)
 
 
 def _text(path: str) -> str:
@@ -77,4 +91,4 @@ def _text(path: str) -> str:
 
 
 def _words(made: Plan) -> list[str]:
-    return [f"{each.name}\ton {each.host}\t{shlex.join(each.command)}" for each in made.processes]
+    return [f"{each.name}\ton {each.host}\t{shlex.join((*each.command, *each.members))}" for each in made.processes]

@@ -6,7 +6,7 @@ import io
 import re
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +20,6 @@ from fabric.errors import (
     expected,
 )
 from fabric.headers import RESERVED
-from fabric.node.node import Node
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_topic
 from nodes.cli.exits import Exit, Fail, say
@@ -33,6 +32,9 @@ from nodes.operate.extras import not_installed
 from nodes.recording.files import read
 from nodes.recording.lines import CutOff, Damaged, End, Entry, Item, Loss, OtherVersion
 from nodes.recording.timing import LATE_NS, Intended, Lateness, Pace
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
 _NS_OF = {"ms": 1e6, "s": 1e9, "": 1e9, "m": 60e9, "h": 3600e9, "d": 86400e9}

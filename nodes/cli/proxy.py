@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from fabric.addresses import reasons
 from fabric.core.retained import MAX_BYTES, MAX_TOPICS
 from fabric.endpoints import DEFAULT_BASE, Endpoints
 from fabric.errors import expected
@@ -41,6 +42,8 @@ WRITE_S = 1.0
 """At the end, for the lines that still wait."""
 JOIN_PATIENCE_S = 10.0
 """After this time without a mesh it says once what it waits for. It keeps asking the addresses of --join."""
+UNANSWERED_S = 2.0
+"""How often it looks which addresses of --join nobody answers at, and why. It tells each new reason."""
 _STATES = {"ready": READY, "draining": STOPPING}
 """The events that a service manager is told of."""
 
@@ -78,6 +81,7 @@ class IpcMode(click.ParamType):  # type: ignore[type-arg]
     "--advertise", metavar="URL", type=Base(), help="Address at which others reach it, where that is not --listen."
 )
 @click.option("--first", is_flag=True, help="With --join: start a new mesh when no proxy answers there.")
+@click.option("--verbose", is_flag=True, help="Log each look at the addresses of --join, and why nobody answers.")
 @click.option("--ipc-mode", metavar="MODE", type=IpcMode(), default="600", show_default=True,
               help="Who may use the sockets of an ipc base: 660 lets the group in, 666 everybody.")  # fmt: skip
 @click.option("--drain", "drain_s", metavar="S", type=PositiveNumber(), default=5.0, show_default=True,
@@ -109,6 +113,7 @@ def proxy(
     name: str | None,
     advertise: str | None,
     first: bool,
+    verbose: bool,
     ipc_mode: int,
     keys: str | None,
     identity: str | None,
@@ -140,7 +145,8 @@ def proxy(
       fabric proxy --listen tcp://127.0.0.1:5580 --name p2 --join tcp://127.0.0.1:5570
     """
     _check_exposed(listen, keys, insecure=insecure, observe=observe, identity=identity)
-    logs.begin("fabric proxy", as_json=log_json)
+    _check_reachable(listen, advertise)
+    logs.begin("fabric proxy", as_json=log_json, verbose=verbose)
     give_memory_back()
 
     def on_event(event: dict[str, Any]) -> None:
@@ -195,6 +201,7 @@ def proxy(
                 _draining(running, note if audit is not None else None),
                 _reloading(running),
                 _told_when_late(running, join, tell),
+                _told_who_does_not_answer(running, tell, first=first or not join),
                 _warning_each_minute(_warnings(listen, keys, observe=observe)),
             ):
                 running.run()
@@ -231,6 +238,14 @@ def _check_exposed(listen: str, keys: str | None, *, insecure: bool, observe: bo
             f"--listen {listen} can be reached from other machines, and anyone who reaches it could read and write "
             "everything: expected --keys DIR, which `fabric keys init` makes, or --insecure"
         )
+
+
+def _check_reachable(listen: str, advertise: str | None) -> None:
+    """Errors: UsageError for an address that others cannot connect to, in the words of the command line."""
+    for option, base in (("--advertise", advertise),) if advertise else (("--listen", listen),):
+        if Endpoints.parse(base).is_wildcard:
+            more = "" if advertise else ", or --advertise URL with one"
+            raise click.UsageError(expected(option, base, f"a host that others can connect to{more}"))
 
 
 def _warnings(listen: str, keys: str | None, *, observe: bool) -> list[str]:
@@ -304,6 +319,33 @@ def _told_when_late(running: Proxy, join: Sequence[str], tell: Callable[[dict[st
 
 
 @contextlib.contextmanager
+def _told_who_does_not_answer(running: Proxy, tell: Callable[[dict[str, Any]], None], *, first: bool) -> Iterator[None]:
+    """Tell which addresses of --join nobody answers at, and why: in two seconds, and again for each new reason."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        told: dict[str, str] = {}
+        while not ended.wait(UNANSWERED_S):
+            unanswered = running.stats().get("unanswered", [])
+            found = reasons(unanswered) if unanswered else {}
+            for base, why in found.items():
+                log.info("asked %s: %s", base, why)
+                if told.get(base) != why:
+                    tell({"event": "nobody_answers", "base": base, "why": why, "first": first})
+            if not unanswered and running.wait_ready(0):
+                return
+            told = found
+
+    watcher = threading.Thread(target=watch, name="fabric-proxy-unanswered", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+@contextlib.contextmanager
 def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Yield a function that prints events: JSON on stdout, words on stderr.
 
@@ -341,6 +383,9 @@ def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 def event_words(event: dict[str, Any]) -> str:
     """Return an event in words: `peer joined p2 at tcp://…`; further fields follow as key=value."""
+    if event["event"] == "nobody_answers":
+        alone = "" if event["first"] else " (--first starts alone)"
+        return f"nobody answers at {event['base']}: {event['why']}; still trying{alone}"
     rest = {key: value for key, value in event.items() if key not in ("event", "id", "base", "incarnation")}
     words = [str(event["event"]).replace("_", " ")]
     words += [str(event["id"])] if "id" in event else []

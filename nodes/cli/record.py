@@ -11,13 +11,10 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from fabric.node.coverage import Ack, CoverageEvent
-from fabric.node.gaps import Gap
-from fabric.node.node import Node, NodeState
 from fabric.payloads import dumps
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message
@@ -33,6 +30,11 @@ from nodes.recording.files import LinesFile, Sink
 from nodes.recording.lines import Loss, end_line, gap_line, head_line, loss_of, message_line
 from nodes.recording.losses import Dropped
 from nodes.recording.mcap_file import McapFile
+
+if TYPE_CHECKING:
+    from fabric.node.coverage import Ack, CoverageEvent
+    from fabric.node.gaps import Gap
+    from fabric.node.node import Node, NodeState
 
 LOOK_S = 0.5
 """How often to look whether the time is over."""

@@ -6,7 +6,6 @@ import click
 
 from fabric.errors import Busy, RequestTimeout, ServiceError, StateError
 from fabric.payloads import dumps, to_json
-from fabric.services import Client
 from fabric.services.clocks import words
 from nodes.cli.exits import Exit, Fail
 from nodes.cli.ingest import payload_of
@@ -48,6 +47,8 @@ def request(
       fabric request clock now '{"zone": "UTC"}' --deadline 2
     """
     payload = None if body is None else payload_of(body)
+    from fabric.services import Client
+
     with open_node(connect, connect_timeout_s) as node, Client(node) as client:
         try:
             if denied := node.why_not("request", name):

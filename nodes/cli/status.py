@@ -27,16 +27,26 @@ PAGES_S = 2.0
 @connect_option
 @connect_timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print the announcements, one JSON object a proxy.")
+@click.option("--expect", "expected", metavar="PROXY", multiple=True,
+              help="End with 1 unless this proxy is a member, and linked with the others; repeat it.")  # fmt: skip
 @click.option("--targets", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True),
               help="Write to FILE where Prometheus finds all status pages, instead; - prints it.")  # fmt: skip
 @click.option("--forget", is_flag=True, help="With --targets: drop those in FILE that do not answer.")
-def status(connect: Connect, connect_timeout_s: float, as_json: bool, targets: str | None, forget: bool) -> Exit:
+def status(
+    connect: Connect,
+    connect_timeout_s: float,
+    as_json: bool,
+    expected: tuple[str, ...],
+    targets: str | None,
+    forget: bool,
+) -> Exit:
     """Show the proxies of the mesh.
 
     Asks by subscribing to $fabric/proxy/+, where every proxy announces itself each second.
 
     \b
-    LINKS      links proven in both directions, of all peers known
+    STATE      member; dead: others lost it; absent: expected, and not known to any
+    LINKS      links proven in both directions, of all peers known, dead ones among them
     SUBS       prefixes subscribed to, by nodes here and by other proxies
     RETAINED   topics whose last value is kept there
     IN/s …     messages a second since the announcement before: from publishers,
@@ -62,7 +72,7 @@ def status(connect: Connect, connect_timeout_s: float, as_json: bool, targets: s
     view = MeshView()
     with open_node(connect, connect_timeout_s) as node:
         for _ in announcements(node, view, time.monotonic() + MESH_TIMEOUT_S):
-            if view.is_complete():
+            if view.is_complete(expected):
                 break
     if not view.names:
         raise Fail(f"a proxy at {connect} answered, but none announced itself", Exit.NOBODY)
@@ -70,8 +80,10 @@ def status(connect: Connect, connect_timeout_s: float, as_json: bool, targets: s
         for each in view.as_json():
             click.echo(dumps(to_json(each)))
     else:
-        rows = [(*row, view.keys_of(row[0])) for row in view.rows()]
+        rows = [(*row, view.keys_of(row[0])) for row in view.rows(expected)]
         click.echo(table_text((*COLUMNS, "KEYS"), rows, right=NUMERIC))
+    if expected and (why := view.problem(expected=expected)):
+        raise Fail(why, Exit.NOT_REACHED)
     return Exit.DONE
 
 

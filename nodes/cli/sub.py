@@ -10,12 +10,10 @@ import select
 import sys
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from fabric.node.coverage import Ack, CoverageEvent
-from fabric.node.gaps import Gap
-from fabric.node.node import NodeState
 from fabric.payloads import dumps, to_json
 from fabric.protocol.histories import KEEPER
 from fabric.topics import scope, validate_filter
@@ -24,8 +22,14 @@ from nodes.cli.exits import Exit, Fail, plain, say
 from nodes.cli.history import check_since
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
+from nodes.cli.shown import Output, Rates, Until
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
+
+if TYPE_CHECKING:
+    from fabric.node.coverage import Ack, CoverageEvent
+    from fabric.node.gaps import Gap
+    from fabric.node.node import NodeState
 
 MAX_WAITING_MSGS = 500_000
 """Between the node and a slow reader of stdout; about 300 bytes each while payloads are small."""
@@ -38,8 +42,14 @@ LOOK_S = 0.25
 class Printer:
     """Prints messages on stdout and words on stderr, in the order in which the I/O thread has them."""
 
-    def __init__(self, as_json: bool, quiet: bool) -> None:
-        self._as_json, self._quiet = as_json, quiet
+    def __init__(
+        self, as_json: bool, quiet: bool, output: Output | None = None, until: Until | None = None, rates: bool = False
+    ) -> None:
+        self._as_json, self._quiet, self._output, self._until = as_json, quiet, output, until
+        self._rates = Rates(time.monotonic(), as_json=as_json) if rates else None
+        """What is printed in place of messages. Of the thread that writes."""
+        self.is_met = False
+        """A message that `until` wants was printed. Set by `flush`, once."""
         self.outlet: Outlet[Message | str] = Outlet(MAX_WAITING_MSGS)
         """Words always find room in it: a loss must be told most of all where messages are dropped."""
         self._last: Message | None = None
@@ -94,6 +104,11 @@ class Printer:
         if self._acked:
             self.words(coverage_words(event))
 
+    @property
+    def waits(self) -> bool:
+        """Whether a message is waited for that has not come."""
+        return self._until is not None and not self.is_met
+
     def stats(self) -> dict[str, int]:
         return {"printed": self.printed, "dropped": self.outlet.dropped}
 
@@ -104,17 +119,31 @@ class Printer:
     def flush(self, timeout_s: float = 0.0, most: int | None = None) -> None:
         """Write what waits, but at most so many messages; wait for the first item at most `timeout_s`."""
         lines: list[str] = []
+        taken = 0
         for item in self.outlet.items(timeout_s):
             if isinstance(item, str):
                 say(item)
                 continue
-            lines.append(self._line(item))
-            if len(lines) == most:
+            taken += 1
+            if self._rates is None:
+                lines.append(self._line(item))
+            else:
+                self._rates.take(item)
+            self.is_met = self._until is not None and self._until.is_met(item)
+            if taken == most or self.is_met:
                 break
-        self.printed += len(lines)
+        self.printed += taken
         write_lines(lines)
+        self.report()
+
+    def report(self, *, last: bool = False) -> None:
+        """With rates: write how many came, if a second is over. last: in any case"""
+        if self._rates is not None:
+            write_lines(self._rates.due(time.monotonic(), time.time_ns(), last=last))
 
     def _line(self, message: Message) -> str:
+        if self._output is not None:
+            return self._output.line(message)
         if self._as_json:
             return dumps(message_to_json(message))
         mark = "\tretained" if "retained" in message.headers else ""
@@ -134,6 +163,9 @@ class Printer:
     help="Begin with what a keeper has: of the last 90s, 10m, 24h, 7d, or the last N of each topic.",
 )
 @click.option("--keeper", metavar="NAME", default=KEEPER, show_default=True, help="The name that the keeper was given.")
+@click.option("--output", metavar="TEMPLATE", help="Print this for each message, fields in braces: see below.")
+@click.option("--until", metavar="CONDITION", help="End with 0 after the first message that meets it: see below.")
+@click.option("--rate", "rates", is_flag=True, help="In place of messages print each second how many came.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole messages, one JSON object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @operating_options
@@ -146,6 +178,9 @@ def sub(
     retained: bool,
     since: str | None,
     keeper: str,
+    output: str | None,
+    until: str | None,
+    rates: bool,
     as_json: bool,
     quiet: bool,
     http: Http,
@@ -165,8 +200,21 @@ def sub(
     told on stderr, and changes no exit code. It does not go with --retained: a last value may be older
     than the history, or in it.
 
-    With --timeout it ends with 1 when --count was not reached, or, without --count, when nothing came. It ends with 5
-    as soon as the rules of the mesh do not allow one of the FILTERs, also later on.
+    \b
+    Fields for --output and --until:
+      {topic} {payload} {number} {publisher} {headers.KEY}
+      {payload.KEY}   a value of a map, or of a list, from 0: {payload.list.0.name}
+      {sent}          when it was published, RFC 3339 in UTC; {sent_ns}: ns since 1970
+      {retained}      the word `retained`, where it is a retained value
+
+    In --output, text is printed as it is, with control characters written out, any other value as JSON, and - where a
+    message has no such field. \\t and \\n are a tab and a new line, {{ and }} are braces.
+
+    A CONDITION of --until is a field, which is there and neither null nor false, or a field, one of = != < <= > >= and
+    a value, read as JSON, else as text. Numbers are compared with numbers, and text with text.
+
+    With --timeout it ends with 1 when --count was not reached, or --until not met, or, without these, when nothing
+    came. It ends with 5 as soon as the rules of the mesh do not allow one of the FILTERs, also later on.
 
     \b
     Examples:
@@ -174,6 +222,7 @@ def sub(
       fabric sub --since 10m 'truck/#'
       fabric sub 'flight/UA/#' --count 100 --json | jq .payload
       fabric sub 'truck/+/state' --retained
+      fabric sub 'truck/#' --output '{sent} {topic} {payload.temp}' --until 'payload.temp>=90'
     """
     for topic_filter in filters:
         validate_filter(topic_filter)
@@ -184,8 +233,14 @@ def sub(
             "front of it or once more in it; use two commands"
         )
     check_since(since, keeper)
+    if output is not None and (as_json or rates):
+        raise click.UsageError("--output is instead of messages as JSON (--json) and of rates (--rate)")
     logs.begin("fabric sub", as_json=log_json)
-    printer = Printer(as_json, quiet)
+    try:
+        template = Output(output) if output is not None else None
+        printer = Printer(as_json, quiet, template, Until(until) if until is not None else None, rates)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     with status_page("sub", http) as status, open_node(connect, connect_timeout_s) as node:
         node.on_gap(lambda gap: printer.words(gap_words(gap)))
         node.on_coverage(printer.coverage)
@@ -224,15 +279,16 @@ def _print(printer: Printer, count: int | None, timeout_s: float | None) -> Exit
         while not _reader_has_gone():
             left = LOOK_S if deadline is None else deadline - time.monotonic()
             printer.flush(max(0.0, min(LOOK_S, left)), count - printer.printed if count else None)
-            if count and printer.printed >= count:
+            if printer.is_met or (count and printer.printed >= count):
                 return Exit.DONE
             if printer.denied:
                 printer.flush()  # what was allowed before
                 raise Fail(printer.denied, Exit.DENIED)
             if left <= 0:
-                return Exit.NOT_REACHED if count or not printer.printed else Exit.DONE
+                return Exit.NOT_REACHED if count or printer.waits or not printer.printed else Exit.DONE
         return Exit.DONE
     finally:
+        printer.report(last=True)
         if printer.outlet.dropped:
             say(f"dropped {printer.outlet.dropped} messages: stdout did not take them fast enough")
 

@@ -14,6 +14,8 @@ from fabric.errors import expected
 RUNNER = "ssh -o BatchMode=yes {host}"
 """BatchMode: a host that asks for a password counts as one that cannot be reached."""
 MAX_COUNT = 100_000
+RESTARTS = ("no", "on-failure", "always")
+"""When a process that has ended is started again: never, after another exit code than 0 or a signal, or each time."""
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:-]{0,252}")
 _ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9_.:-]{0,252}(%[A-Za-z0-9_.-]{1,15})?")
 _PLACED = {"name": str, "host": str, "args": list}

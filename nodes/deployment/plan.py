@@ -39,7 +39,7 @@ from typing import Any
 
 from fabric.endpoints import DEFAULT_BASE, PORTS, Endpoints
 from fabric.errors import expected
-from nodes.deployment.description import Host, check, hosts_of, place, seconds, tables, whole
+from nodes.deployment.description import RESTARTS, Host, check, hosts_of, place, seconds, tables, whole
 from nodes.deployment.secret_words import has_password
 
 PORT_STEP = 10
@@ -49,6 +49,8 @@ RESERVED = ("mesh", "scripts")
 """Names of keys that are no process's: what all proxies show, and the scripts' own."""
 SEPARATOR = "\x1f"
 """Between the fields of a line: no text of a description holds it, and bash keeps an empty field between two."""
+FORM = "fabric-plan-2"
+"""The first field of the lines: scripts/lib/common.sh reads no others."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -60,7 +62,12 @@ class Process:
     command: its words
     base:    a proxy's address for others, else empty
     alone:   one more word for the command when no proxy runs yet: this one may start the mesh
+    members: proxies of its mesh, as it is told of them when it starts: words of its command, or FABRIC_CONNECT. It
+             learns of new ones by itself, so another plan with other members does not change it
     readies: how many `ready` lines it prints
+    restart: one of RESTARTS
+    env:     variables of its environment, NAME=VALUE, where only its owner sees them
+    folder:  where it runs
     """
 
     name: str
@@ -69,7 +76,11 @@ class Process:
     command: tuple[str, ...]
     base: str = ""
     alone: str = ""
+    members: tuple[str, ...] = ()
     readies: int = 1
+    restart: str = RESTARTS[0]
+    env: tuple[str, ...] = ()
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,15 +98,16 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """Yield lines for scripts, fields between SEPARATOR; what a shell is to run is quoted for it.
 
-        ready_s, grace_s, keys; then for each process:
-        name, kind, host, runner, state, fabric, base, readies, alone, command
+        FORM, ready_s, grace_s, keys; then for each process:
+        name, kind, host, runner, state, fabric, base, readies, alone, restart, members, env, folder, command
         """
-        yield SEPARATOR.join((str(self.ready_s), str(self.grace_s), self.keys))
+        yield SEPARATOR.join((FORM, str(self.ready_s), str(self.grace_s), self.keys))
         for each in self.processes:
             host = each.host
             where = (host.name, " ".join(host.runner), shlex.quote(host.state), shlex.quote(host.fabric))
-            how = (each.base, str(each.readies), each.alone, shlex.join(each.command))
-            yield SEPARATOR.join((each.name, each.kind, *where, *how))
+            how = (each.base, str(each.readies), each.alone, each.restart)
+            what = (each.members, each.env, (each.folder or host.state,), each.command)
+            yield SEPARATOR.join((each.name, each.kind, *where, *how, *map(shlex.join, what)))
 
 
 def make(description: Mapping[str, Any], *, fabric: str, state: str) -> Plan:
@@ -143,8 +155,8 @@ def _proxies(description: Mapping[str, Any], hosts: list[Host]) -> list[Process]
     for name, host, listen, base, args in placed:
         command = [host.fabric, "proxy", "--listen", listen, "--name", name]
         command += ["--advertise", base] if base != listen else []
-        command += [word for other in bases if other != base for word in ("--join", other)]
-        processes.append(Process(name, "proxy", host, (*command, *args), base, alone))
+        members = tuple(word for other in bases if other != base for word in ("--join", other))
+        processes.append(Process(name, "proxy", host, (*command, *args), base, alone, members))
     return processes
 
 
@@ -197,8 +209,8 @@ def _frames(description: Mapping[str, Any], hosts: list[Host], proxies: list[Pro
             )
         name = table.get("name", f"f{number}")
         where = ("--store-file", store_file) if store_file else ("--store", store)
-        command = (host.fabric, "frame", *where, "--name", name, *_connect(host, proxies, number))
-        processes.append(Process(name, "frame", host, (*command, *table.get("args", []))))
+        command = (host.fabric, "frame", *where, "--name", name, *table.get("args", []))
+        processes.append(Process(name, "frame", host, command, members=_connect(host, proxies, number)))
     return processes
 
 
@@ -222,8 +234,9 @@ def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Proc
         if count < 1:
             raise ValueError(f"pages[{number}]: {expected('count', count, '1 or more')}")
         name = table.get("name", "pages" if len(wanted) == 1 else f"pages{number}")
-        command = (host.fabric, "page", "--count", str(count), *_connect(host, proxies, number))
-        processes.append(Process(name, "page", host, (*command, *table.get("args", [])), readies=count))
+        command = (host.fabric, "page", "--count", str(count), *table.get("args", []))
+        members = _connect(host, proxies, number)
+        processes.append(Process(name, "page", host, command, members=members, readies=count))
     return processes
 
 
@@ -256,11 +269,11 @@ def _check_open(proxies: Iterable[Process], description: Mapping[str, Any]) -> N
             )
 
 
-def _connect(host: Host, proxies: list[Process], number: int) -> Iterator[str]:
-    """Yield the options for the proxies of the host, then for the others; node by node from another one on."""
+def _connect(host: Host, proxies: list[Process], number: int) -> tuple[str, ...]:
+    """Return the options for the proxies of the host, then for the others; node by node from another one on."""
     at = (number - 1) % len(proxies)
-    for proxy in sorted(proxies[at:] + proxies[:at], key=lambda proxy: proxy.host != host):
-        yield from ("--connect", proxy.base)
+    near_first = sorted(proxies[at:] + proxies[:at], key=lambda proxy: proxy.host != host)
+    return tuple(word for proxy in near_first for word in ("--connect", proxy.base))
 
 
 def _check_names(processes: Iterable[Process]) -> None:
@@ -284,7 +297,7 @@ def _check_reach(proxies: Iterable[Process], processes: Iterable[Process]) -> No
 def _check_secrets(processes: Iterable[Process]) -> None:
     """What is in the plan is in a file, and in the list of processes."""
     for each in processes:
-        if any(has_password(word) for word in (*each.command, *each.host.runner)):
+        if any(has_password(word) for word in (*each.command, *each.members, *each.host.runner)):
             raise ValueError(
                 f"the command of {each.name} holds a password, which every user of {each.host} could read: expected "
                 "store_file (--store-file) with a file of mode 600 that holds the URL, or a ~/.pgpass"

@@ -1,12 +1,13 @@
-"""The books of a load test: for every subscriber and publisher, published = delivered + lost + over the end. Pure.
+"""The books of a load test: for every subscriber and publisher, due = delivered + lost + in flight. Pure.
 
 A subscriber keeps `Books` by number: every message and every reported loss of a topic and publisher must follow right
-after the one before. `judge` compares them with what the publishers have counted.
+after the one before. `turn` opens a new page: from there on only what follows is counted. `judge` compares a page with
+what the publishers have counted in the same span.
 
     due        published on topics that the subscriber's filters match
     delivered  handed to the callback, once and in order; some of it was lost on the way, and repaired
     lost       reported by `on_gap`: lost for good
-    over_end   still on its way when the test stopped waiting: only where messages were still arriving
+    in_flight  still on its way when the test stopped waiting: only where messages were still arriving
     missing    due, and none of these three. The books do not balance.
     surplus    delivered or reported lost, but never published. The books do not balance.
     wrong      delivered twice or out of order. The books do not balance.
@@ -19,14 +20,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 Published = Mapping[int, Mapping[str, int]]
-"""publisher -> topic -> its last number, from 1: as many as were published."""
+"""publisher -> topic -> how many were published."""
 
 
 class Account(NamedTuple):
     """What one subscriber has entered for one publisher and topic.
 
-    last:  the last number entered; 0 before the first
-    wrong: entries that did not follow right after the one before
+    delivered, lost: since the page was turned
+    last:            the last number entered; 0 before the first
+    wrong:           entries that did not follow right after the one before, from the beginning
     """
 
     delivered: int
@@ -45,7 +47,14 @@ class Books:
         self._books: dict[int, dict[str, list[int]]] = {publisher: {} for publisher in publishers}
         """publisher -> topic -> the fields of an `Account`, in a list that `take` and `gap` change in place."""
         self.delivered = self.lost = 0
-        """The sums of these, over all publishers and topics."""
+        """The sums of these since the page was turned, over all publishers and topics."""
+
+    def turn(self) -> None:
+        """Count delivered and lost from here on. What was entered before still says which number comes next."""
+        for topics in self._books.values():
+            for book in topics.values():
+                book[0] = book[1] = 0
+        self.delivered = self.lost = 0
 
     def take(self, publisher: int, topic: str, number: int) -> bool:
         """Enter one message. False: its publisher does not count."""
@@ -77,7 +86,7 @@ class Books:
 
     @property
     def told(self) -> int:
-        """Messages delivered or reported lost, over all publishers and topics."""
+        """Messages delivered or reported lost since the page was turned, over all publishers and topics."""
         return self.delivered + self.lost
 
     def accounts(self) -> dict[int, dict[str, Account]]:
@@ -96,7 +105,7 @@ class Line:
     due: int
     delivered: int
     lost: int
-    over_end: int
+    in_flight: int
     missing: int
     surplus: int
     wrong: int
@@ -134,14 +143,26 @@ def judge(
             difference = count - account.delivered - account.lost
             open_ += max(0, difference)
             surplus += max(0, -difference)
-        over_end = open_ if still_busy else 0
-        lines.append(Line(subscriber, index, due, delivered, lost, over_end, open_ - over_end, surplus, wrong))
+        in_flight = open_ if still_busy else 0
+        lines.append(Line(subscriber, index, due, delivered, lost, in_flight, open_ - in_flight, surplus, wrong))
     return lines
 
 
 def due_to(wanted: Collection[str], published: Published) -> int:
     """Return how many messages are due to a subscriber of these topics, from all publishers."""
     return sum(count for counts in published.values() for topic, count in counts.items() if topic in wanted)
+
+
+def between(before: Published, after: Published) -> dict[int, dict[str, int]]:
+    """Return what was published from one count to a later one."""
+    return {
+        publisher: {
+            topic: now - before.get(publisher, {}).get(topic, 0)
+            for topic, now in counts.items()
+            if now > before.get(publisher, {}).get(topic, 0)
+        }
+        for publisher, counts in after.items()
+    }
 
 
 def words(line: Line) -> str:
@@ -157,5 +178,5 @@ def words(line: Line) -> str:
     ]
     return (
         f"subscriber {line.subscriber}, publisher {line.publisher}: {line.due:,} due, {line.delivered:,} delivered, "
-        f"{line.lost:,} reported lost, {line.over_end:,} over the end: {', '.join(wrongs)}"
+        f"{line.lost:,} reported lost, {line.in_flight:,} in flight: {', '.join(wrongs)}"
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 from fabric.errors import FabricError
 from nodes.load.schedule import Spec
-from nodes.load.worker import Pipe, work
+from nodes.load.worker import Pipe, Sent, Told, work
 
 READY_S = 60.0
 LOOK_S = 0.1
@@ -40,7 +40,7 @@ class Worker:
     """One process.
 
     said:    the last it said of each kind; an order drops its answers, see ANSWERS
-    news_at: when its count of messages last changed, monotonic, in seconds
+    news_at: when its counts of messages last changed, monotonic, in seconds
     """
 
     kind: str
@@ -50,6 +50,12 @@ class Worker:
     said: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     news_at: float = 0.0
 
+    @property
+    def counts(self) -> Told:
+        """What a subscriber told last."""
+        found: Told = self.said.get("told", (Told(),))[0]
+        return found
+
     def __str__(self) -> str:
         return f"{self.kind} {self.index}"
 
@@ -58,21 +64,22 @@ class Worker:
 class Progress:
     """How far the test is, for the live view.
 
-    doing:          in words
-    share:          of the present step, 0 to 1
-    accepted … over_delivered:  messages of all nodes so far
-    lag_s:          of the subscriber furthest behind
-    behind_s:       how far the slowest publisher is behind its schedule
+    doing:      in words
+    share:      of the present step, 0 to 1
+    sent:       of all publishers, added up; its `behind_s` is that of the slowest
+    told:       of all subscribers, added up; its `lag_s` is that of the one furthest behind
     """
 
     doing: str
     share: float
-    accepted: int
-    delivered: int
-    lost: int
-    over_delivered: int
-    lag_s: float
-    behind_s: float
+    sent: Sent
+    told: Told
+
+    @property
+    def in_flight(self) -> int:
+        """Due, and neither delivered nor reported lost. What subscribers told last may be newer than what publishers
+        did, so it is never less than 0."""
+        return max(0, self.sent.due - self.told.delivered - self.told.lost)
 
 
 Watch = Callable[[Progress], None]
@@ -152,7 +159,7 @@ class Crew:
                 raise LoadError(f"{worker} ended by itself, with exit code {worker.process.exitcode}") from None
             if kind in ("failed", "denied"):
                 raise (Denied if kind == "denied" else LoadError)(f"{worker}: {rest[0]}")
-            if kind == "told" and rest[:1] != list(worker.said.get("told", ()))[:1]:
+            if kind == "told" and rest[0].news != worker.counts.news:
                 worker.news_at = time.monotonic()
             worker.said[kind] = tuple(rest)
         self._watch(self._progress())
@@ -162,12 +169,19 @@ class Crew:
         self._doing, self._from, self._until = what, time.monotonic(), time.monotonic() + seconds
 
     def _progress(self) -> Progress:
-        sent = [each.said["sent"] for each in self.publishers if "sent" in each.said]
-        told = [each.said["told"] for each in self.subscribers if "told" in each.said]
+        sent = [each.said["sent"][0] for each in self.publishers if "sent" in each.said]
+        told = [each.counts for each in self.subscribers]
         share = (time.monotonic() - self._from) / (self._until - self._from) if self._until > self._from else 1.0
         return Progress(
-            self._doing, min(1.0, share),
-            accepted=sum(each[0] for each in sent), delivered=sum(each[1] for each in told),
-            lost=sum(each[2] for each in told), over_delivered=sum(each[4] for each in told),
-            lag_s=max((each[3] for each in told), default=0.0), behind_s=max((each[2] for each in sent), default=0.0),
+            self._doing,
+            min(1.0, share),
+            Sent(
+                sum(each.accepted for each in sent), sum(each.refused for each in sent),
+                max((each.behind_s for each in sent), default=0.0), sum(each.due for each in sent),
+            ),
+            Told(
+                sum(each.delivered for each in told), sum(each.lost for each in told),
+                max((each.lag_s for each in told), default=0.0), sum(each.over_delivered for each in told),
+                sum(each.repaired for each in told),
+            ),
         )  # fmt: skip

@@ -1,71 +1,97 @@
-"""Latencies of one load test as an HDR histogram: microseconds, three digits, up to an hour."""
+"""Latencies of one load test, counted over time in the buckets of an HDR histogram: microseconds, three digits. Pure.
+
+    latencies = Latencies(start_ns, slot_ns)
+    latencies.add(latency_ns, now_ns)              # for every message
+    whole = merged(latencies.slots)                # bucket -> count, see `Counts`
+    quantiles_ms(whole)
+
+Up to 2 ms each microsecond has its bucket; beyond, a bucket is a 1,024th of what lies in it wide at most.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-LOWEST_US = 1
-HIGHEST_US = 3_600_000_000
-DIGITS = 3
+Counts = Mapping[int, int]
+"""Highest latency of a bucket in us -> how many were counted there."""
+EXACT_US = 2048
+BITS = 11
+"""Of a latency that are kept."""
 QUANTILES = (50.0, 90.0, 99.0, 99.9)
-FOLD_AT = 20_000
-"""Different values that wait in a dict. Counting one there costs 0.1 us, putting it into the histogram 1.5."""
 
 
 class Latencies:
-    """Counts latencies. `add` is called for every message."""
+    """Counts latencies, by when the messages arrived. `add` is called for every message, in the order of arrival.
 
-    def __init__(self) -> None:
-        self._waiting: dict[int, int] = {}
-        """Latency in us to its count, for what is not in the histogram yet; at most FOLD_AT keys."""
-        self._histogram = histogram()
-        """Everything else. Changed by `_fold`."""
+    start_ns: when the first slot begins, monotonic
+    slot_ns:  how long each is
+    """
 
-    def add(self, latency_ns: int) -> None:
-        waiting, us = self._waiting, latency_ns // 1000
-        waiting[us] = waiting.get(us, 0) + 1
-        if len(waiting) > FOLD_AT:
-            self._fold()
+    def __init__(self, start_ns: int, slot_ns: int) -> None:
+        self.slots: list[dict[int, int]] = [{}]
+        """By slot, from the first; those in which nothing arrived are empty."""
+        self._slot_ns = slot_ns
+        self._until_ns = start_ns + slot_ns
+        """When the last of `slots` ends."""
 
-    def encoded(self) -> bytes:
-        """Return the histogram as bytes, for `merged`."""
-        self._fold()
-        return bytes(self._histogram.encode())
-
-    def _fold(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for us, count in list(waiting.items()):
-            self._histogram.record_value(min(max(us, LOWEST_US), HIGHEST_US), count)
-
-
-def histogram() -> Any:
-    from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
-
-    return HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
+    def add(self, latency_ns: int, now_ns: int) -> None:
+        while now_ns >= self._until_ns:
+            self.slots.append({})
+            self._until_ns += self._slot_ns
+        us = latency_ns // 1000
+        if us >= EXACT_US:
+            us = bucket(us)
+        counts = self.slots[-1]
+        counts[us] = counts.get(us, 0) + 1
 
 
-def merged(encoded: Iterable[bytes]) -> Any:
-    """Return one histogram of all."""
-    whole = histogram()
-    for each in encoded:
-        whole.decode_and_add(each)
-    return whole
+def bucket(us: int) -> int:
+    """Return the highest latency of the bucket in which one lies, in us."""
+    if us < EXACT_US:
+        return max(1, us)
+    shift = us.bit_length() - BITS
+    return (((us >> shift) + 1) << shift) - 1
 
 
-def quantiles_ms(found: Any) -> dict[str, float]:
-    """Return p50, p90, p99, p99.9 and max in ms; empty when nothing was counted."""
-    if not found.get_total_count():
+def merged(counts: Iterable[Counts]) -> dict[int, int]:
+    """Return one histogram of all, from the lowest bucket to the highest. A clock that stepped back counts as 1 us."""
+    whole: dict[int, int] = {}
+    for each in counts:
+        for us, count in each.items():
+            whole[max(1, us)] = whole.get(max(1, us), 0) + count
+    return dict(sorted(whole.items()))
+
+
+def quantiles_ms(whole: Counts) -> dict[str, float]:
+    """Return p50, p90, p99, p99.9 and max in ms; empty when nothing was counted. whole: see `merged`"""
+    if not whole:
         return {}
-    quantiles = {f"p{each:g}": found.get_value_at_percentile(each) / 1000 for each in QUANTILES}
-    return {**quantiles, "max": found.get_max_value() / 1000}
+    found = values_ms(whole, QUANTILES)
+    return {f"p{each:g}": value for each, value in zip(QUANTILES, found, strict=True)} | {"max": max(whole) / 1000}
 
 
-def curve_ms(found: Any) -> list[tuple[float, float]]:
-    """Return points (percentile, latency in ms), ever closer to 100, which is left out."""
-    points = []
+def values_ms(whole: Counts, percentiles: Iterable[float]) -> list[float]:
+    """Return for each percentile, in rising order, the lowest latency that so many do not exceed, in ms.
+
+    whole: not empty, see `merged`
+    """
+    total = sum(whole.values())
+    walk, us, below = iter(whole.items()), 0, 0
+    found = []
+    for percentile in percentiles:
+        while below < max(1.0, percentile / 100 * total - 1e-6):
+            us, count = next(walk)
+            below += count
+        found.append(us / 1000)
+    return found
+
+
+def curve_ms(whole: Counts) -> list[tuple[float, float]]:
+    """Return points (percentile, latency in ms), ever closer to 100, which is left out. whole: see `merged`"""
+    total = sum(whole.values())
+    percentiles = []
     tail = 1.0
-    while tail > 1e-6 and tail * found.get_total_count() >= 1:
-        points.append((100 * (1 - tail), found.get_value_at_percentile(100 * (1 - tail)) / 1000))
+    while tail > 1e-6 and tail * total >= 1:
+        percentiles.append(100 * (1 - tail))
         tail /= 1.25
-    return points
+    return list(zip(percentiles, values_ms(whole, percentiles), strict=True)) if total else []

@@ -1,68 +1,134 @@
-"""Plots of a load test: the latency distribution of one rate, or p50 and p99 over the rates tried."""
+"""Plots of a load test as files: one picture of all, or each chart by itself; SVG or PNG, light or dark.
+
+view = View(about, best, tried, limit_ms)
+write(Path("a.svg"), view, LIGHT)              # all charts in one picture
+svg(view, "heat map", DARK)                    # one chart, for a page
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nodes.load import charts
+from nodes.load.about import DOT
+from nodes.load.charts import Tried
 from nodes.load.report import Round
+from nodes.load.theme import Theme, drawn_in
 
 SUFFIXES = (".svg", ".png")
+OVER_TIME, PERCENTILES, HEAT_MAP, OVER_RATE = "over time", "percentiles", "heat map", "over rate"
+PNG_DPI = 160
 
 
-def plot(path: Path, rounds: Sequence[Round], best: Round | None, max_p99_ms: float | None) -> None:
-    """Write the plot. max_p99_ms: the limit of a search, None when there was none. errors: OSError"""
-    import matplotlib
+@dataclass(frozen=True)
+class View:
+    """What is drawn.
 
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "fabric load"
-    from matplotlib import pyplot
+    title, about: words above: what it is, and of what, see `about.words`
+    one:          the round that the charts over time and percentiles are of
+    tried:        the rates of a search; empty when there was none
+    best:         the rate that it found; None: none
+    limit_ms:     of p99; None where there is none
+    """
 
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    try:
-        if any(each.quantiles_ms for each in rounds):  # an empty logarithmic axis is an error
-            _logarithmic(axes)
-        if max_p99_ms is None:
-            _distribution(axes, rounds[-1])
+    title: str
+    about: str
+    one: Round
+    tried: Sequence[Tried] = ()
+    best: float | None = None
+    limit_ms: float | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The charts that there are."""
+        return (OVER_TIME, PERCENTILES, HEAT_MAP, *((OVER_RATE,) if self.tried else ()))
+
+
+def write(path: Path, view: View, theme: Theme, name: str | None = None) -> None:
+    """Write all charts as one picture, or the one of this name. errors: OSError"""
+    _save(path, path.suffix[1:], view, theme, name)
+
+
+def svg(view: View, name: str, theme: Theme, *, bare: bool = False) -> str:
+    """Return a chart as an <svg> element. bare: without its title and what it is of, for where these are said"""
+    buffer = io.BytesIO()
+    _save(buffer, "svg", view, theme, name, bare)
+    text = buffer.getvalue().decode()
+    return text[text.index("<svg") :]
+
+
+def write_each(folder: Path, view: View, themes: Sequence[Theme]) -> list[Path]:
+    """Write each chart as SVG and PNG in each theme; return the files. errors: OSError"""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [
+        folder / f"{name.replace(' ', '-')}-{theme.name}{suffix}"
+        for name in view.names
+        for theme in themes
+        for suffix in SUFFIXES
+    ]
+    names = {name.replace(" ", "-"): name for name in view.names}
+    by_name = {theme.name: theme for theme in themes}
+    for path in files:
+        chart, _, theme = path.stem.rpartition("-")
+        write(path, view, by_name[theme], names[chart])
+    return files
+
+
+def _save(target: Any, kind: str, view: View, theme: Theme, name: str | None, bare: bool = False) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with drawn_in(theme):
+        figure: Any = Figure(figsize=(13, 7.6) if name is None else (9, 5.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        body = figure if bare else _below_the_words(figure, view, theme, columns=200 if name is None else 120)
+        if name is None:
+            left, right = body.subfigures(1, 2, wspace=0.04)
+            _draw(left, OVER_RATE if view.tried else OVER_TIME, view, theme)
+            upper, lower = right.subfigures(2, 1, hspace=0.05)
+            _draw(upper, PERCENTILES, view, theme)
+            _draw(lower, HEAT_MAP, view, theme)
         else:
-            _knee(axes, rounds, best, max_p99_ms)
-        axes.grid(alpha=0.3)
-        axes.legend()
-        figure.savefig(path)
-    finally:
-        pyplot.close(figure)
+            _draw(body, name, view, theme)
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(target, format=kind, dpi=PNG_DPI, metadata=metadata)
 
 
-def _logarithmic(axes: Any) -> None:
-    """Make both axes logarithmic, with plain numbers at 1, 2, 5, 10 …"""
-    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
-
-    axes.set(xscale="log", yscale="log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_locator(NullLocator())
-
-
-def _distribution(axes: Any, found: Round) -> None:
-    """Draw latency over percentiles, with the last nines spread out."""
-    share = [1 / (1 - percentile / 100) for percentile, _ in found.curve_ms]
-    rate = "the highest rate" if found.rate is None else f"{found.rate:,.0f}/s"
-    axes.plot(share, [value for _, value in found.curve_ms], label=f"{rate}, {found.delivered:,} delivered")
-    ticks = {1: "0", 2: "50", 10: "90", 100: "99", 1_000: "99.9", 10_000: "99.99", 100_000: "99.999"}
-    shown = {at: text for at, text in ticks.items() if at <= max(share, default=1)}
-    axes.set_xticks(list(shown), list(shown.values()))
-    axes.set(xlabel="percentile", ylabel="ms from the intended send time", title="fabric load: latency")
+def _below_the_words(figure: Any, view: View, theme: Theme, columns: int) -> Any:
+    """Write the title, and what it is of, in lines of so many columns; return the part of the figure that is left."""
+    lines = wrapped(view.about, columns)
+    share = (0.62 + 0.2 * len(lines)) / figure.get_figheight()
+    words, body = figure.subfigures(2, 1, height_ratios=[share, 1 - share], hspace=0.0)
+    inch = 1 / (share * figure.get_figheight())
+    left = 0.16 / figure.get_figwidth()
+    words.text(left, 1 - 0.14 * inch, view.title, fontsize=16, fontweight="bold", va="top")
+    words.text(left, 1 - 0.5 * inch, "\n".join(lines), color=theme.faint, fontsize=9.5, va="top", linespacing=1.35)
+    return body
 
 
-def _knee(axes: Any, rounds: Sequence[Round], best: Round | None, max_p99_ms: float) -> None:
-    """Draw p50 and p99 over the rate, and the highest rate that held."""
-    tried = sorted((each.rate, each) for each in rounds if each.rate is not None and each.quantiles_ms)
-    rates = [rate for rate, _ in tried]
-    for name in ("p50", "p99"):
-        axes.plot(rates, [each.quantiles_ms[name] for _, each in tried], marker="o", label=name)
-    axes.axhline(max_p99_ms, linestyle=":", color="grey", label=f"limit of p99, {max_p99_ms:g} ms")
-    if best is not None and best.rate is not None:
-        axes.axvline(best.rate, linestyle="--", color="green", label=f"held: {best.rate:,.0f}/s")
-    axes.set(xlabel="messages a second", ylabel="ms from the intended send time", title="fabric load: the knee")
+def wrapped(about: str, columns: int) -> list[str]:
+    """Return words that are parted by dots as lines of so many columns, where a part fits into one."""
+    lines: list[str] = []
+    for part in about.split(DOT):
+        if lines and len(lines[-1]) + len(DOT) + len(part) <= columns:
+            lines[-1] += DOT + part
+        else:
+            lines.append(part)
+    return lines
+
+
+def _draw(part: Any, name: str, view: View, theme: Theme) -> None:
+    if name == PERCENTILES:
+        charts.percentiles(part.subplots(), view.one, theme)
+    elif name == HEAT_MAP:
+        charts.heat(part.subplots(), view.one, theme, part)
+    else:
+        upper, lower = part.subplots(2, 1, sharex=True, height_ratios=[2, 3])
+        if name == OVER_TIME:
+            charts.over_time(upper, lower, view.one, theme)
+        else:
+            charts.over_rate(upper, lower, view.tried, view.best, view.limit_ms, theme)

@@ -1,6 +1,6 @@
 """The plan of a load test: its topics, the filters and proxies of its nodes, and when each message is due. Pure.
 
-    schedule = Schedule(start_ns, warm_ns, end_ns, rate=10_000.0, publishers=4)
+    schedule = Schedule(start_ns, end_ns, rate=10_000.0, publishers=4)
     schedule.due_ns(publisher=1, k=0)          # the intended time of publisher 1's first message
     schedule.due(publisher=1, now_ns)          # how many of its messages are due by now
 
@@ -19,6 +19,9 @@ from fabric.topics import matches, subscription_prefixes, validate_filter, valid
 STAMP_BYTES = 8
 """The intended time in ns, as the first bytes of every payload."""
 NUMBER = "{n}"
+SLOTS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+MAX_SLOTS = 60
+"""So many points in a plot over time; of a test of more than an hour more."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Spec:
     filters:                  dealt to the subscribers in turn, see `filters_of`
     size_bytes:               of a payload, STAMP_BYTES or more; the mean, where a recording is played
     rate:                     messages a second of all publishers together; None: as fast as they can
-    warm_up_s, duration_s:    of a stretch, before and during its measured part
+    warm_up_s, duration_s:    of the stretch before the measured one, and of that
     connect:                  bases of proxies; nodes are dealt to them in turn, see `bases_of`
     keys, identity:           folder of keys, and whose key all nodes show; None: none
     """
@@ -61,16 +64,20 @@ class Spec:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a test. Times are monotonic, in ns; what is due before `warm_ns` only warms up.
+    """A stretch of a test. Times are monotonic, in ns.
 
     end_ns: what is due is due before it; the start, where that is not known before
     rate:   messages a second of all publishers together; None: as fast as they can
     """
 
     start_ns: int
-    warm_ns: int
     end_ns: int
     rate: float | None
+
+    @property
+    def slot_ns(self) -> int:
+        """How long the slots are in which its figures are kept over time."""
+        return int(slot_s((self.end_ns - self.start_ns) / 1e9) * 1e9)
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,11 @@ class Schedule(Stretch):
     def scheduled(self, publisher: int) -> int:
         """Return how many messages this publisher is to send in all."""
         return self.due(publisher, self.end_ns)
+
+
+def slot_s(seconds: float) -> float:
+    """Return into slots of how many seconds a time is divided, so that there are MAX_SLOTS at most."""
+    return next((each for each in SLOTS_S if seconds <= MAX_SLOTS * each), SLOTS_S[-1])
 
 
 def topic_names(pattern: str, count: int) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""The live view of a load test, on stderr, for a person who watches: rates, lag, losses, progress."""
+"""The live view of a load test, on stderr, for a person who watches: what is due and where it is, rates, lag, progress.
+
+Its numbers are of the present stretch only, as those of the tables at the end are.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nodes.load.crew import Progress, Watch
+from nodes.load.units import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,7 +51,7 @@ def live() -> Iterator[Watch]:
             now = time.monotonic()
             if now - shown >= SHOW_S:
                 shown = now
-                rates.look(now, progress.accepted, progress.delivered)
+                rates.look(now, progress.sent.accepted, progress.told.delivered)
                 display.update(_picture(progress, rates), refresh=True)
 
         yield watch
@@ -57,13 +61,17 @@ def _picture(progress: Progress, rates: Rates) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
+    sent, told = progress.sent, progress.told
     table = Table.grid(padding=(0, 2))
     table.add_row(f"fabric load: {progress.doing}", ProgressBar(100, 100 * progress.share, width=40))
+    lag, behind = duration(told.lag_s * 1000), duration(sent.behind_s * 1000)
     for words, value in (
-        ("sent", f"{rates.sent:,.0f}/s, {progress.accepted:,} in all"),
-        ("delivered", f"{rates.delivered:,.0f}/s, {progress.delivered:,} in all"),
-        ("lag", f"{progress.lag_s * 1000:,.1f} ms; publishers {progress.behind_s * 1000:,.1f} ms behind"),
-        ("lost", f"{progress.lost:,}; arrived unmatched {progress.over_delivered:,}"),
+        ("sent", f"{sent.accepted:,}, {rates.sent:,.0f}/s; publishers {behind} behind"),
+        ("due", f"{sent.due:,} to all subscribers"),
+        ("= delivered", f"{told.delivered:,}, {rates.delivered:,.0f}/s; {told.repaired:,} of it repaired; {lag} late"),
+        ("+ lost", f"{told.lost:,}"),
+        ("+ in flight", f"{progress.in_flight:,}"),
+        ("over-delivered", f"{told.over_delivered:,}: arrived, and matched nothing"),
     ):
         table.add_row(f"  {words}", value)
     return table

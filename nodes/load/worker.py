@@ -5,15 +5,16 @@ how far it is. A process whose coordinator has gone ends. All run on one machine
 clock; on different hosts, the difference of their clocks would be in every latency.
 
     to both         ("close",)
-    to publishers   ("prime", messages a second)   ("run", schedule)
+    to publishers   ("prime", messages a second, subscribers of each topic)   ("run", schedule)
                     ("take", share of a recording)   ("play", stretch, speed)
-    to subscribers  ("begin", publisher ids)   ("measure",)   ("accounts",)
+    to subscribers  ("begin", publisher ids)   ("measure", start_ns, slot_ns)   ("accounts",)
     from both       ("ready", publisher id, covered proxies)   ("failed", words)   ("closed", unconfirmed)
                     ("denied", words): the rules of the mesh do not allow what it is to do
-    from publishers ("sent", accepted, refused, behind_s)   ("finished", published, sent, unsent, refused)   ("begun",)
-    from subscribers ("told", told, delivered, lost, lag_s, over_delivered)   ("begun",)   ("accounts", Accounts)
+    from publishers ("sent", Sent)   ("finished", published, sent, unsent, refused)   ("begun",)
+    from subscribers ("told", Told)   ("begun",)   ("accounts", Accounts)
 
-A payload begins with its intended time, or with 0 outside of a measurement.
+Publishers count from the beginning of a stretch (`published` alone from that of the run), subscribers from the order to
+measure on. A payload begins with its intended time, or with 0 where it is a topic's first.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from __future__ import annotations
 import signal
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from fabric import Gap, Message, Node
 from fabric.errors import FabricError, NotAdmitted, NotAllowed
@@ -44,24 +45,46 @@ assert _stamp.size == STAMP_BYTES
 Pipe: TypeAlias = "Connection[Any, Any]"
 
 
+class Sent(NamedTuple):
+    """How far a publisher is. behind_s: how late its last message left; due: to all subscribers together"""
+
+    accepted: int = 0
+    refused: int = 0
+    behind_s: float = 0.0
+    due: int = 0
+
+
+class Told(NamedTuple):
+    """How far a subscriber is. lag_s: the latency of its last message"""
+
+    delivered: int = 0
+    lost: int = 0
+    lag_s: float = 0.0
+    over_delivered: int = 0
+    repaired: int = 0
+
+    @property
+    def news(self) -> tuple[int, int]:
+        """What changes when something that is due arrives, or is reported lost."""
+        return self.delivered, self.lost
+
+
 @dataclass(frozen=True)
 class Accounts:
     """What a subscriber has to say after a stretch.
 
-    accounts:  its books since the beginning of the run: publisher -> topic -> account
-    latencies: of the measured part, see `Latencies.encoded`
-    window:    messages of the measured part
-    last_ns:   when the last of these arrived, monotonic; 0 without any
+    accounts:  its page of the books: publisher -> topic -> account
+    slots:     latencies over time, see `Latencies.slots`
+    last_ns:   when the last message arrived, monotonic; 0 without any
     strangers: messages of publishers that do not belong to the test
-    stats:     of its node
+    told:      its counts
     """
 
     accounts: dict[int, dict[str, Account]]
-    latencies: bytes
-    window: int
+    slots: list[dict[int, int]]
     last_ns: int
     strangers: int
-    stats: dict[str, Any]
+    told: Told
 
 
 def work(kind: str, spec: Spec, index: int, pipe: Pipe) -> None:
@@ -99,10 +122,12 @@ class Publisher:
         """Counts the messages sent by schedule; its rest by the number of topics is the topic's index."""
         self._published: dict[str, int] = {}
         """The last number on each topic."""
+        self._subscribers: Sequence[int] = [0] * len(spec.topics)
+        """How many subscribers want each of the topics that it publishes on, by their index; `prime` sets it."""
         self._share: Share | None = None
         """Its messages of a recording, once it has taken them; None where none is played."""
-        self._accepted = self._refused = self._behind_ns = 0
-        """Messages of the whole run, by what the node did; and how late the last message was."""
+        self._accepted = self._refused = self._due = self._behind_ns = 0
+        """Messages of the present stretch, by what the node did; see `Sent`."""
         self._told_at = 0
         """When the coordinator was last told, monotonic, in ns."""
         self.node = _node(spec, index)
@@ -111,28 +136,33 @@ class Publisher:
     def next_command(self) -> Any:
         return self._pipe.recv()
 
-    def prime(self, rate: float) -> None:
-        """Publish one message on each topic: only from a topic's first message on can a loss be reported."""
+    def prime(self, rate: float, subscribers: Sequence[int]) -> None:
+        """Publish one message on each topic: only from a topic's first message on can a loss be reported.
+
+        subscribers: how many want each topic of the test
+        """
+        self._begin()
+        self._subscribers = subscribers
         interval_s, due = 1 / rate, time.monotonic()
-        for topic in self._spec.topics:
-            self._publish(topic, 0, self._filler)
+        for at, topic in enumerate(self._spec.topics):
+            self._publish(topic, subscribers[at], 0, self._filler)
             due += interval_s
             self._sleep_until(int(due * 1e9))
-        self._finish(len(self._spec.topics), 0)
+        self._finish(len(self._spec.topics))
 
     def run(self, schedule: Schedule) -> None:
-        before = self._accepted + self._refused
+        self._begin()
         self._sleep_until(schedule.start_ns)
         if schedule.rate is None:
             self._run_at_most(schedule)
         else:
             self._run_at_rate(schedule)
-        sent = self._accepted + self._refused - before
-        self._finish(sent, 0 if schedule.rate is None else schedule.scheduled(self._index) - sent)
+        self._finish(None if schedule.rate is None else schedule.scheduled(self._index))
 
     def take(self, share: Share) -> None:
         """Keep these messages for `play`."""
         self._share = share
+        self._subscribers = self._subscribers[self._index :: self._spec.publishers]
         self._filler = b"x" * (max(share.sizes, default=STAMP_BYTES) - STAMP_BYTES)
         self._pipe.send(("begun",))
 
@@ -140,7 +170,8 @@ class Publisher:
         """Send what was taken. speed: times as fast as recorded; None: as fast as it goes."""
         share = self._share
         assert share is not None
-        before, whole = self._accepted + self._refused, len(share.at_ns)
+        whole = len(share.at_ns)
+        self._begin()
         self._sleep_until(stretch.start_ns)
         if speed is None:
             for k in range(whole):
@@ -150,8 +181,7 @@ class Publisher:
         else:
             plan = Played(share, stretch.start_ns, speed)
             self._keep_to(plan.due_ns, plan.due, whole, stretch, lambda k, at_ns: self._send_recorded(share, k, at_ns))
-        sent = self._accepted + self._refused - before
-        self._finish(sent, whole - sent)
+        self._finish(whole)
 
     def _run_at_rate(self, schedule: Schedule) -> None:
         me = self._index
@@ -160,7 +190,7 @@ class Publisher:
             lambda now: schedule.due(me, now),
             schedule.scheduled(me),
             schedule,
-            lambda k, at_ns: self._send(at_ns if at_ns >= schedule.warm_ns else 0),
+            lambda k, at_ns: self._send(at_ns),
         )
 
     def _keep_to(
@@ -192,21 +222,24 @@ class Publisher:
         while (now := time.monotonic_ns()) < schedule.end_ns:
             self._tell(now)
             for _ in range(LOOK_MSGS):
-                self._send(time.monotonic_ns() if now >= schedule.warm_ns else 0)
+                self._send(time.monotonic_ns())
 
     def _send(self, intended_ns: int) -> None:
         topics = self._spec.topics
-        self._publish(topics[self._at % len(topics)], intended_ns, self._filler)
+        at = self._at % len(topics)
+        self._publish(topics[at], self._subscribers[at], intended_ns, self._filler)
         self._at += 1
 
     def _send_recorded(self, share: Share, k: int, intended_ns: int) -> None:
         filler = self._filler[: share.sizes[k] - STAMP_BYTES]
-        self._publish(share.topics[share.which[k]], intended_ns, filler)
+        at = share.which[k]
+        self._publish(share.topics[at], self._subscribers[at], intended_ns, filler)
 
-    def _publish(self, topic: str, intended_ns: int, filler: bytes) -> None:
+    def _publish(self, topic: str, subscribers: int, intended_ns: int, filler: bytes) -> None:
         try:
             self._published[topic] = self.node.publish(topic, _stamp.pack(intended_ns) + filler)
             self._accepted += 1
+            self._due += subscribers
         except NotAllowed:
             raise
         except FabricError:
@@ -215,16 +248,21 @@ class Publisher:
     def _tell(self, now: int) -> None:
         if now - self._told_at > TELL_S * 1e9:
             self._told_at = now
-            self._pipe.send(("sent", self._accepted, self._refused, self._behind_ns / 1e9))
+            self._pipe.send(("sent", Sent(self._accepted, self._refused, self._behind_ns / 1e9, self._due)))
 
     def _sleep_until(self, at_ns: int) -> None:
         left_ns = at_ns - time.monotonic_ns()
         if left_ns > 0:
             time.sleep(left_ns / 1e9)
 
-    def _finish(self, sent: int, unsent: int) -> None:
-        self._pipe.send(("sent", self._accepted, self._refused, 0.0))
-        self._pipe.send(("finished", dict(self._published), sent, unsent, self._refused))
+    def _begin(self) -> None:
+        self._accepted = self._refused = self._due = self._behind_ns = 0
+
+    def _finish(self, scheduled: int | None) -> None:
+        """scheduled: messages that were to be sent; None: as many as it could"""
+        unsent = 0 if scheduled is None else scheduled - self._accepted - self._refused
+        self._pipe.send(("sent", Sent(self._accepted, self._refused, 0.0, self._due)))
+        self._pipe.send(("finished", dict(self._published), self._accepted, unsent, self._refused))
 
 
 class Subscriber:
@@ -233,11 +271,13 @@ class Subscriber:
     def __init__(self, spec: Spec, index: int, pipe: Pipe) -> None:
         self._pipe = pipe
         self._books = Books(())
-        """Of the whole run; `begin` names the publishers."""
-        self._latencies = Latencies()
-        """Of the present stretch; `measure` begins it. So are `_window` and `_last_ns`, see `Accounts`."""
-        self._window = self._last_ns = self._strangers = self._lag_ns = 0
-        """`_lag_ns` is the latency of the last message. The node's I/O thread changes all four."""
+        """Of the whole run; `begin` names the publishers, `measure` turns the page."""
+        self._latencies = Latencies(0, 1 << 62)
+        """Of the present stretch; `measure` begins it."""
+        self._last_ns = self._strangers = self._lag_ns = 0
+        """See `Accounts`; `_lag_ns` is the latency of the last message. The node's I/O thread changes all three."""
+        self._over_delivered = self._repaired = 0
+        """What the node had counted of these when the stretch began."""
         self.node = _node(spec, spec.publishers + index)
         self.node.on_gap(self._gap)
         filters = spec.filters_of(index)
@@ -261,20 +301,26 @@ class Subscriber:
         self._books = Books(publishers)
         self._pipe.send(("begun",))
 
-    def measure(self) -> None:
-        self._latencies = Latencies()
-        self._window = self._last_ns = 0
+    def measure(self, start_ns: int, slot_ns: int) -> None:
+        """Count from here on; nothing may be on its way. start_ns: of the stretch, from when its slots count"""
+        stats = self.node.stats()
+        self._over_delivered, self._repaired = stats["over_delivered"], stats["repaired"]
+        self._books.turn()
+        self._latencies = Latencies(start_ns, slot_ns)
+        self._last_ns = self._lag_ns = 0
         self._pipe.send(("begun",))
 
     def accounts(self) -> None:
-        books = self._books.accounts()
-        latencies = self._latencies.encoded()
-        found = Accounts(books, latencies, self._window, self._last_ns, self._strangers, self.node.stats())
+        found = Accounts(self._books.accounts(), self._latencies.slots, self._last_ns, self._strangers, self._counts())
         self._pipe.send(("accounts", found))
 
-    def _tell(self) -> None:
+    def _counts(self) -> Told:
         books, stats = self._books, self.node.stats()
-        self._pipe.send(("told", books.told, books.delivered, books.lost, self._lag_ns / 1e9, stats["over_delivered"]))
+        over, repaired = stats["over_delivered"] - self._over_delivered, stats["repaired"] - self._repaired
+        return Told(books.delivered, books.lost, self._lag_ns / 1e9, over, repaired)
+
+    def _tell(self) -> None:
+        self._pipe.send(("told", self._counts()))
 
     def _take(self, message: Message) -> None:
         now = time.monotonic_ns()
@@ -284,8 +330,7 @@ class Subscriber:
         (intended,) = _stamp.unpack_from(message.payload)
         if intended:
             self._lag_ns = now - intended
-            self._latencies.add(now - intended)
-            self._window += 1
+            self._latencies.add(now - intended, now)
             self._last_ns = now
 
     def _gap(self, gap: Gap) -> None:

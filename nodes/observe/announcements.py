@@ -6,10 +6,12 @@ import contextlib
 import queue
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fabric.node.node import Node
 from fabric.protocol import markers
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 
 class View(Protocol):

@@ -5,6 +5,7 @@ Feed it every payload of `$fabric/proxy/+`. Whatever else a peer sends there is 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,12 +67,14 @@ class MeshView:
             self._views[view.record.id] = view
             self._payloads[view.record.id] = payload
 
-    def is_complete(self) -> bool:
-        """True when a proxy has announced itself, and so has every one that another names and does not call dead."""
-        return bool(self._views) and not self._unheard()
+    def is_complete(self, expected: Collection[str] = ()) -> bool:
+        """True when a proxy has announced itself, and so has every one that is expected, or that another names, but
+        those that another calls dead."""
+        return bool(self._views) and not self._unheard() and not (set(expected) - self._views.keys() - self._dead())
 
-    def problem(self, proxies: int | None = None) -> str:
-        """Return why the mesh is not ready; empty when `proxies` or more are there, all members, all linked."""
+    def problem(self, proxies: int | None = None, expected: Collection[str] = ()) -> str:
+        """Return why the mesh is not ready; empty when `proxies` or more and all `expected` are there, all members, all
+        linked."""
         dead = self._dead()
         live = {name: view for name, view in self._views.items() if name not in dead}
         if not live:
@@ -84,6 +87,8 @@ class MeshView:
             linked = {peer.record.id for peer in view.peers if peer.linked}
             if unlinked := sorted(live.keys() - linked - {name}):
                 return f"{name} is not linked with {', '.join(unlinked)}"
+        if missing := sorted(set(expected) - live.keys()):
+            return f"not in the mesh: {', '.join(missing)}"
         if proxies is not None and len(live) < proxies:
             return f"{len(live)} of {proxies} proxies are there: {', '.join(sorted(live))}"
         return ""
@@ -108,14 +113,16 @@ class MeshView:
         """The announcements as they came, sorted by name."""
         return [self._payloads[name] for name in sorted(self._payloads)]
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """One row a proxy, in the order of COLUMNS. A proxy that is only named by others has the first three."""
+    def rows(self, expected: Collection[str] = ()) -> list[tuple[str, ...]]:
+        """One row a proxy, in the order of COLUMNS. A proxy that is only named by others has the first three, and one
+        that is only expected has the first two."""
         dead = self._dead()
         rows = [_row(view, self._payloads[name], name in dead) for name, view in self._views.items()]
         blank = ("",) * (len(COLUMNS) - NUMERIC_FROM)
         for name, base in self._named().items():
             if name not in self._views:
                 rows.append((name, "dead" if name in dead else "silent", base, *blank))
+        rows += [(name, "absent", "", *blank) for name in set(expected) - self._views.keys() - self._named().keys()]
         return sorted(rows)
 
     def totals(self) -> Totals:
@@ -157,13 +164,12 @@ class MeshView:
 
 def _row(view: View, payload: dict[str, Any], dead: bool) -> tuple[str, ...]:
     linked = sum(peer.linked for peer in view.peers)
-    known = sum(not peer.dead for peer in view.peers)
     return (
         view.record.id,
         "dead" if dead else view.state,
         view.record.base,
         duration(_number(payload, "uptime_s")),
-        f"{linked}/{known}",
+        f"{linked}/{len(view.peers)}",
         f"{_number(payload, 'nodes'):.0f}",
         "/".join(f"{_number(payload, 'subscriptions', place):.0f}" for place in ("out", "link")),
         f"{_number(payload, 'retained', 'now', 'topics'):.0f}",

@@ -15,10 +15,9 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fabric.errors import NotConnected, TransportError
-from fabric.node.node import Node
 from fabric.protocol import markers, questions
 from fabric.protocol.inboxes import inbox_topic
 from fabric.protocol.markers import question_topic
@@ -26,6 +25,9 @@ from fabric.protocol.questions import Question
 from fabric.protocol.views import Record
 from fabric.wire import Message
 from nodes.observe.mesh_view import MeshView
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 SAMPLE, SAMPLE_TELLING = 200, 1_000
 """How many nodes are to answer where there are more: of all nodes, and of those with something to tell."""
@@ -120,12 +122,24 @@ class Survey:
         self._send(question_topic(record.incarnation), Question("ping", ident, self._inbox).to_map())
         return asked
 
-    def ask_nodes(self, ask: str, proxies: Iterable[str], topic: str = "", sample: int = SAMPLE) -> Asked:
-        """Ask the nodes of these proxies; where there are more than `sample`, so many of them."""
+    def ask_nodes(
+        self,
+        ask: str,
+        proxies: Iterable[str],
+        topic: str = "",
+        *,
+        start: int = 0,
+        publisher: int = 0,
+        sample: int = SAMPLE,
+    ) -> Asked:
+        """Ask the nodes of these proxies; where there are more than `sample`, so many of them.
+
+        start, publisher: for "topics": from which one on, and of whom alone; 0: of all
+        """
         ident, asked = self._new()
         total = sum(self.nodes().values())
         one_in, tell_one_in = max(1, total // sample), max(1, total // SAMPLE_TELLING)
-        question = Question(ask, ident, self._inbox, topic, one_in, tell_one_in).to_map()
+        question = Question(ask, ident, self._inbox, topic, one_in, tell_one_in, start, publisher).to_map()
         for name in proxies:
             self._send(questions.nodes_topic(name), question)
         return asked

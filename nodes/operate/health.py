@@ -27,7 +27,10 @@ def proxy_problem(figures: Figures) -> str:
     state = figures.get("state", "starting")
     if state == "joining":
         waits_for = [peer["id"] for peer in figures["peers"] if not peer["linked"] and not peer["dead"]]
-        return f"joining{': not linked with ' + ', '.join(waits_for) if waits_for else ''}"
+        unanswered = figures.get("unanswered", [])
+        whys = [f"not linked with {', '.join(waits_for)}"] if waits_for else []
+        whys += [f"nobody answers at {', '.join(unanswered)}"] if unanswered else []
+        return f"joining{': ' if whys else ''}{'; '.join(whys)}"
     return _member_problem(figures) if state == "member" else str(state)
 
 

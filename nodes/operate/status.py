@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from fabric.node.node import Node
 from nodes.operate.exposition import CONTENT_TYPE, Exposition
 from nodes.operate.extras import not_installed
 from nodes.operate.health import node_death, node_problem
 from nodes.operate.http_answer import Page, text
 from nodes.operate.metrics import Figures, node_figures
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 PATIENCE_S = 2.0
 """How long one reader waits for another: figures may come from a database that hangs."""

@@ -12,10 +12,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fabric.errors import Busy, NotAllowed, StateError
-from fabric.node.node import Node
 from fabric.services import Client
 from nodes.page.interface import (
     Ask,
@@ -34,6 +33,9 @@ from nodes.rules.fields import MAX_SESSIONS
 from nodes.rules.proofs import proven_request, renewal_proof
 from nodes.rules.state_map import StateMap, opened
 from nodes.rules.topics import FRAME_SERVICE
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 ASK_DEADLINE_S = 3.0
 RELEASE_S = 2.0

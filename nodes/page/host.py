@@ -17,17 +17,19 @@ import secrets
 import threading
 import time
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fabric.errors import FabricError, StateError
 from fabric.node.coverage import Ack
-from fabric.node.node import Node
 from fabric.wire import Message
 from nodes.page.frame_node_client import RELEASE_S, FrameNodeClient, Page
 from nodes.page.interface import ButtonsCounted, ClockTicked, Input, SessionsAcked, SessionSpoke
 from nodes.rules.proofs import engagement_of
 from nodes.rules.spoken import is_agents
 from nodes.rules.topics import BUTTONS, BY, BY_PAGE, SPACE, STATE, on_the_wire, session_space
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 log = logging.getLogger("nodes.page")
 

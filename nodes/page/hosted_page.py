@@ -16,11 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fabric.errors import StateError, TransportError
 from fabric.node.coverage import Ack
-from fabric.node.node import Node
 from fabric.protocol.retained import kept_for
 from fabric.wire import Message
 from nodes.page.callbacks import Callbacks, call_safely
@@ -57,6 +56,9 @@ from nodes.rules.backoff import Backoff
 from nodes.rules.proofs import key_of, name_of
 from nodes.rules.topics import ALLOW, ASKED, DECLINE
 from nodes.rules.transcript import ChatLine
+
+if TYPE_CHECKING:
+    from fabric.node.node import Node
 
 AckFun = Callable[[Ack], object]
 LineFun = Callable[[str, ChatLine], object]

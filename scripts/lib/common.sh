@@ -25,18 +25,23 @@ find_fabric() { # sets `fabric`
 
 # --- the plan: what `fabric plan --lines` prints, see nodes/deployment/plan.py
 
+plan_form='fabric-plan-2'
 declare -a names=()
 # shellcheck disable=SC2034 # not every script uses all of them
-declare -A kind_of=() host_of=() runner_of=() state_of=() fabric_of=() base_of=() readies_of=() alone_of=() command_of=()
+declare -A kind_of=() host_of=() runner_of=() state_of=() fabric_of=() base_of=() readies_of=() alone_of=()
+declare -A restart_of=() members_of=() env_of=() folder_of=() command_of=()
 
 load_plan() { # FILE
-    local name kind host runner folder command_path base readies alone command
+    local form name kind host runner state_folder command_path base readies alone restart members env folder command
     exec {lines}< "$1"
-    IFS=$'\x1f' read -r ready_s grace_s keys <&"$lines"
-    while IFS=$'\x1f' read -r name kind host runner folder command_path base readies alone command <&"$lines"; do
+    IFS=$'\x1f' read -r form ready_s grace_s keys <&"$lines"
+    [ "$form" = "$plan_form" ] ||
+        die 3 "$1 is of another version of these scripts: expected scripts/down of that version, and then rm $1"
+    while IFS=$'\x1f' read -r name kind host runner state_folder command_path base readies alone restart members env folder command <&"$lines"; do
         names+=("$name")
-        kind_of[$name]="$kind" host_of[$name]="$host" runner_of[$name]="$runner" state_of[$name]="$folder"
-        fabric_of[$name]="$command_path" base_of[$name]="$base" readies_of[$name]="$readies" alone_of[$name]="$alone" command_of[$name]="$command"
+        kind_of[$name]="$kind" host_of[$name]="$host" runner_of[$name]="$runner" state_of[$name]="$state_folder"
+        fabric_of[$name]="$command_path" base_of[$name]="$base" readies_of[$name]="$readies" alone_of[$name]="$alone"
+        restart_of[$name]="$restart" members_of[$name]="$members" env_of[$name]="$env" folder_of[$name]="$folder" command_of[$name]="$command"
     done
     exec {lines}<&-
 }
@@ -94,18 +99,27 @@ check_hosts() { # every host must be reachable, and have the command
 is_alone() { # PROXY: no other one of the plan can be running; a host that does not answer may run one
     local name
     for name in "${names[@]}"; do
-        [ "${kind_of[$name]}" != proxy ] || [ "$name" = "$1" ] || [ "$(state_now "$name")" = stopped ] || return 1
+        [ "${kind_of[$name]}" != proxy ] || [ "$name" = "$1" ] || is_down "$(state_now "$name")" || return 1
     done
 }
 
-state_now() { # NAME: prints stopped, running, changed, each but the first with pid and seconds; or unknown
-    at "$1" ask "${command_of[$1]}" 2> /dev/null || echo unknown
+state_now() { # NAME: prints what `ask` of host.sh says; or unknown, where its host cannot be asked
+    at "$1" ask "$(fingerprint "$1")" 2> /dev/null || echo unknown
+}
+
+fingerprint() { # NAME: of all that it is to be started with, but for its mesh: it learns of new members by itself
+    echo "${restart_of[$1]} ${env_of[$1]} ${folder_of[$1]} ${command_of[$1]}" | cksum | cut -d ' ' -f 1
+}
+
+is_down() { # WORDS of state_now: no process of it runs
+    case "$1" in stopped | killed* | ended* | lost) ;; *) return 1 ;; esac
 }
 
 launch() { # NAME: start it. A proxy may begin a mesh by itself only where none of its mesh can be running.
-    local alone=''
-    [ -z "${alone_of[$1]}" ] || ! is_alone "$1" || alone="${alone_of[$1]}"
-    at "$1" start "'$alone'" "${command_of[$1]}"
+    local env="${env_of[$1]}" words="${command_of[$1]}"
+    if [ "${kind_of[$1]}" = run ]; then env+=" ${members_of[$1]}"; else words+=" ${members_of[$1]}"; fi
+    [ -z "${alone_of[$1]}" ] || ! is_alone "$1" || words+=" ${alone_of[$1]}"
+    at "$1" start "$(fingerprint "$1")" "${restart_of[$1]} $env -- ${folder_of[$1]} $words"
 }
 
 await_ready() { # NAME: until it is ready; otherwise say why, with its last lines
@@ -174,18 +188,53 @@ restart() { # NAME
     say "restarted $1"
 }
 
-stop_all() { # NAME…: all are told at once; returns when none is left
-    local name killed waits=()
+stop_all() { # NAME…: all are told at once; returns when none is left. Sets `stopped` to how many ran
+    local name was waits=() code=0 each
     for name in "$@"; do
         {
-            killed="$(at "$name" end "$grace_s")" || die 1 "$name$(place "$name") could not be stopped"
-            say "stopped $name${killed:+; it did not end in $grace_s s and was killed}"
+            was="$(at "$name" end "$grace_s" 2> /dev/null)" || {
+                [ "$(state_now "$name")" != unknown ] || die 1 "$name$(place "$name") cannot be asked whether it runs$(forget_hint "$name")"
+                die 1 "$name$(place "$name") could not be ended"
+            }
+            case "$was" in
+                none) exit 10 ;;
+                killed) say "stopped $name; it did not end in $grace_s s and was killed" ;;
+                *) say "stopped $name" ;;
+            esac
         } &
         waits+=("$!")
     done
-    local code=0
-    for name in "${waits[@]}"; do wait "$name" || code=1; done
+    stopped=0
+    for each in "${waits[@]}"; do
+        wait "$each" && stopped=$((stopped + 1)) || [ $? = 10 ] || code=1
+    done
     return "$code"
+}
+
+forget_hint() { # NAME: what to do when its host is gone
+    [ -z "${host_of[$1]}" ] || echo ": expected its host to answer, or scripts/down --forget ${host_of[$1]} when that is gone for good"
+}
+
+forget() { # HOST…: what runs there is no part of the plan any more, and nobody goes there to look
+    local name line option base mark=$'\x1f' gone=()
+    for name in "${names[@]}"; do
+        [[ " $* " != *" ${host_of[$name]:--} "* ]] || gone+=("$name")
+    done
+    while IFS= read -r line; do
+        [[ " ${gone[*]} " != *" ${line%%"$mark"*} "* ]] || continue
+        for name in "${gone[@]}"; do
+            for option in --join --connect; do
+                for base in "${base_of[$name]}" "${base_of[$name]@Q}"; do # quoted where it needs to be
+                    line="${line//"$option $base "/}"
+                    line="${line//"$option $base$mark"/"$mark"}"
+                done
+            done
+        done
+        echo "$line"
+    done < "$state/plan" > "$state/plan.new"
+    mv -f "$state/plan.new" "$state/plan"
+    [ ${#gone[@]} -lt ${#names[@]} ] || rm "$state/plan"
+    say "forgot ${gone[*]}, on $*"
 }
 
 # --- one at a time

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # What runs on the host of a process. `bash -s` reads it there, through the runner, with one call at its end.
 # A process is named by its id and the time it started: a later process with the same id is another one.
-#   STATE/run/NAME.pid   pid, start, checksum of its command
+#   STATE/run/NAME.pid   pid, start, checksum of its command, pid and start of its watcher, how often that started it again
+#   STATE/run/NAME.end   the exit code of the run before, as a shell has it: 128 and more are signals
+#   STATE/run/NAME.stop  is there while it is being ended: its watcher does not start it again
 #   STATE/log/NAME.log   what it said since it started; NAME.log.1: the run before
 #   STATE/log/audit.jsonl  who killed what did not end in time
 #   STATE/keys/            keys.toml, and the private keys of what runs here
@@ -42,7 +44,11 @@ alive() { # STATE NAME: prints pid and start
     [ -n "$start" ] && [ "$(since "$pid")" = "$start" ] && echo "$pid $start"
 }
 
-sum() { echo "$*" | cksum | cut -d ' ' -f 1; }
+watched() { # STATE NAME: whether the watcher of it runs
+    local pid start
+    read -r _ _ _ pid start _ 2>/dev/null < "$1/run/$2.pid" || return 1
+    [ -n "$start" ] && [ "$(since "$pid")" = "$start" ]
+}
 
 check() { # STATE COMMAND: whether processes could run here at all
     shared "$1" >&2 || return 1
@@ -61,35 +67,77 @@ keep_keys() { # STATE NAME FILE BASE64 …: each is written for the owner only, 
     done
 }
 
-ask() { # STATE NAME COMMAND…: prints one line: stopped | running PID SECONDS | changed PID SECONDS
-    local state="$1" name="$2" pid start known word=running seconds=-
-    shift 2
-    read -r pid start < <(alive "$state" "$name") || { echo stopped; return; }
-    read -r _ _ known < "$state/run/$name.pid"
-    [ "$known" = "$(sum "$@")" ] || word=changed
-    [ ! -r /proc/uptime ] || seconds="$(($(cut -d . -f 1 /proc/uptime) - start / $(getconf CLK_TCK)))"
-    echo "$word $pid $seconds"
+ask() { # STATE NAME CHECKSUM: prints one line, a word and what belongs to it
+    #   running PID SECONDS RESTARTS, changed PID SECONDS RESTARTS   it runs, by this command or by another one
+    #   restarting                                                   it ended, and its watcher will start it
+    #   killed SIGNAL, ended CODE, lost                              it ended by itself; lost: nobody saw how
+    #   stopped                                                      it was ended, or never started
+    local pid start known restarts code word=running seconds=-
+    [ -e "$1/run/$2.pid" ] || { echo stopped; return; }
+    if read -r pid start < <(alive "$1" "$2"); then
+        read -r _ _ known _ _ restarts < "$1/run/$2.pid"
+        [ "$known" = "$3" ] || word=changed
+        [ ! -r /proc/uptime ] || seconds="$(($(cut -d . -f 1 /proc/uptime) - start / $(getconf CLK_TCK)))"
+        echo "$word $pid $seconds ${restarts:-0}"
+    elif watched "$1" "$2"; then
+        echo restarting
+    elif read -r code 2>/dev/null < "$1/run/$2.end"; then
+        if [ "$code" -gt 128 ]; then echo "killed $(kill -l "$code")"; else echo "ended $code"; fi
+    else
+        echo lost
+    fi
 }
 
-start() { # STATE NAME ALONE COMMAND…: returns once the process is recorded; ALONE: one more word for it, or nothing
-    local state="$1" name="$2" alone="$3" known
-    shift 3
+start() { # STATE NAME CHECKSUM RESTART [VARIABLE=VALUE…] -- FOLDER COMMAND…: returns once the process is recorded
+    local state="$1" name="$2" known="$3" restart="$4" variables=() detach=()
+    shift 4
+    while [ "$1" != -- ]; do variables+=("$1"); shift; done
     make_private "$state" "$state/run" "$state/log"
     cd "$state"
-    known="$(sum "$@")"
     [ ! -e "log/$name.log" ] || mv -f "log/$name.log" "log/$name.log.1"
-    # It records itself before it becomes the program: a kill in between leaves nothing unrecorded.
+    rm -f "run/$name.end" "run/$name.stop"
     read -r _ < <(
-        me="$BASHPID"
-        echo "$me $(since "$me") $known" > "run/$name.new"
-        mv -f "run/$name.new" "run/$name.pid"
-        echo recorded
-        exec < /dev/null > "log/$name.log" 2>&1
-        unset NOTIFY_SOCKET FABRIC_STORE FABRIC_KEYS FABRIC_IDENTITY # the plan says all that a process is to have
-        detach=(nohup)
+        unset NOTIFY_SOCKET FABRIC_STORE FABRIC_KEYS FABRIC_IDENTITY FABRIC_CONNECT # the plan says all that a process is to have
+        [ ${#variables[@]} = 0 ] || export "${variables[@]}"
         ! command -v setsid > /dev/null || detach=(setsid)
-        exec "${detach[@]}" "$@" ${alone:+"$alone"}
+        # A watcher has the words of its process on its command line, and so no more secrets than that one.
+        exec "${detach[@]}" bash -c "$(declare -f since watch); "'watch "$@"' "watch-$name" "$name" "$known" "$restart" "${@:2}"
     )
+}
+
+watch() { # NAME CHECKSUM RESTART FOLDER COMMAND…: run it, note how it ended, and start it again when RESTART says so
+    local name="$1" known="$2" restart="$3" folder="$4" own run="$PWD/run/$1" log="$PWD/log/$1.log"
+    local restarts=0 code began pause=1 at
+    own="$BASHPID $(since "$BASHPID")"
+    shift 4
+    umask 077
+    command -v setsid > /dev/null || trap '' HUP
+    exec 3>&1 < /dev/null > /dev/null 2>&1
+    while true; do
+        began="$SECONDS"
+        # It records itself before it becomes the program: a kill in between leaves nothing unrecorded.
+        (
+            self="$BASHPID"
+            echo "$self $(since "$self") $known $own $restarts" > "$run.new"
+            mv -f "$run.new" "$run.pid"
+            [ ! -e "$run.stop" ] || exit 0
+            [ "$restarts" -gt 0 ] || echo recorded >&3
+            exec 3>&- >> "$log" 2>&1
+            cd "$folder"
+            exec "$@"
+        ) &
+        exec 3>&-
+        code=0
+        wait "$!" || code=$?
+        echo "$code" > "$run.end"
+        case "$restart" in always) ;; on-failure) [ "$code" != 0 ] || break ;; *) break ;; esac
+        [ $((SECONDS - began)) -lt 60 ] || pause=1
+        for ((at = 0; at < pause * 5; at++)); do
+            [ ! -e "$run.stop" ] || break 2
+            sleep 0.2
+        done
+        pause=$((pause < 16 ? 2 * pause : 30)) restarts=$((restarts + 1))
+    done
 }
 
 await() { # STATE NAME SECONDS COUNT: until it printed so many ready lines; 1: it ended, 2: not in time
@@ -97,16 +145,10 @@ await() { # STATE NAME SECONDS COUNT: until it printed so many ready lines; 1: i
     # The lines of several pages in one process differ in their number; one that is ready twice counts once.
     until [ "$(sed -n '/^{"event":"ready"/s/.*"page":\([0-9]*\).*/\1/p; /^{"event":"ready"/{/"page":/!p;}' "$log" 2>/dev/null |
         sort -u | wc -l)" -ge "$4" ]; do
-        alive "$1" "$2" > /dev/null || return 1
+        alive "$1" "$2" > /dev/null || watched "$1" "$2" || return 1
         [ "$SECONDS" -lt "$end" ] || return 2
         sleep 0.1
     done
-}
-
-signal() { # STATE NAME SIGNAL
-    local pid
-    read -r pid _ < <(alive "$1" "$2") || return 0
-    kill "-$3" "$pid" 2>/dev/null || true
 }
 
 note_kill() { # STATE NAME: by whom, as a line of an audit stream: what is killed writes none
@@ -116,18 +158,27 @@ note_kill() { # STATE NAME: by whom, as a line of an audit stream: what is kille
         "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$who" "$2" >> "$1/log/audit.jsonl"
 }
 
-end() { # STATE NAME GRACE_S: TERM, and KILL after so long; prints `killed` when it came to that
-    local end=$((SECONDS + $3))
-    signal "$1" "$2" TERM
-    while alive "$1" "$2" > /dev/null; do
-        if [ "$SECONDS" -ge "$end" ]; then
-            signal "$1" "$2" KILL
-            [ "$end" = 0 ] || { echo killed; note_kill "$1" "$2"; }
-            end=0
+end() { # STATE NAME GRACE_S: TERM, and KILL after so long. Prints `ended`, `killed` when it came to that, or `none` ran
+    local end=$((SECONDS + $3)) told='' pid was=none
+    [ -e "$1/run/$2.pid" ] || { echo none; return; }
+    : > "$1/run/$2.stop"
+    while true; do
+        if read -r pid _ < <(alive "$1" "$2"); then
+            [ "$was" != none ] || was=ended
+            [ "$told" = "$pid" ] || kill -TERM "$pid" 2>/dev/null || true
+            told="$pid"
+            if [ "$SECONDS" -ge "$end" ]; then
+                kill -KILL "$pid" 2>/dev/null || true
+                [ "$was" = killed ] || note_kill "$1" "$2"
+                was=killed
+            fi
+        else
+            watched "$1" "$2" || break
         fi
         sleep 0.05
     done
-    rm -f "$1/run/$2.pid"
+    rm -f "$1/run/$2.pid" "$1/run/$2.stop" "$1/run/$2.end"
+    echo "$was"
 }
 
 last() { # STATE NAME LINES: of its log

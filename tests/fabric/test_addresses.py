@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from fabric.addresses import Names, addresses, expanded, why_not_reached
+from fabric import Proxy
+from fabric.addresses import Names, addresses, base_meant, expanded, why_not_reached
+from tests.support.processes import free_base
 from tests.support.waiting import until
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -92,3 +95,28 @@ def test_each_address_is_named_with_what_happened_there(tmp_path: Path) -> None:
         "tcp://nobody.invalid:5570: no such host",
         f"ipc://{tmp_path}/p: no such file or directory",
     ]
+
+
+def test_another_port_of_a_proxy_names_its_base() -> None:
+    with Proxy(free_base()) as proxy:
+        assert proxy.wait_ready(10)
+        front, _, port = proxy.endpoints.base.rpartition(":")
+        for offset in (1, 3, 4, 5):
+            wrong = f"{front}:{int(port) + offset}"
+            assert base_meant(wrong) == proxy.endpoints.base
+            assert why_not_reached([wrong]) == [
+                f"{wrong}: that is another port of the proxy at {proxy.endpoints.base}: expected its base"
+            ]
+        assert base_meant(f"{front}:{int(port) + 6}") is None
+        assert base_meant(proxy.endpoints.base) is None, "this is the base itself"
+    assert base_meant("ipc:///nowhere/p") is None and base_meant("tcp://127.0.0.1:1") is None
+
+
+def test_what_does_not_greet_is_no_proxy() -> None:
+    base = free_base()
+    with contextlib.ExitStack() as stack:
+        for offset in (1, 3, 4):
+            strange = stack.enter_context(socket.socket())
+            strange.bind(("127.0.0.1", int(base.rpartition(":")[2]) + offset))
+            strange.listen()
+        assert base_meant(f"{base.rpartition(':')[0]}:{int(base.rpartition(':')[2]) + 1}") is None

@@ -151,7 +151,9 @@ def test_what_runs_already_is_left_alone_and_what_ended_is_started_again(scripts
     before = scripts.pids()
     os.kill(before["p2"], signal.SIGKILL)
     until(lambda: not runs(before["p2"]), "it is dead")
-    assert scripts.run("status").returncode == 1
+    shown = scripts.run("status")
+    assert shown.returncode == 1 and re.search(r"^p2 +proxy +here +killed KILL +- ", shown.stdout, re.MULTILINE)
+    assert re.search(r"^p1 +proxy +here +running +\d+ +\d+s +0 ", shown.stdout, re.MULTILINE)
     done = scripts.up()
     assert done.returncode == 0 and "p1 runs already" in done.stderr and "p2 runs already" not in done.stderr
     after = scripts.pids()
@@ -162,13 +164,76 @@ def test_growing_leaves_what_runs_and_shrinking_is_refused(scripts: Scripts) -> 
     assert scripts.up("--proxies", "1").returncode == 0
     before = scripts.pids()
     grown = scripts.up("--proxies", "2")
-    assert grown.returncode == 0 and "scripts/restart p1 starts it with that" in grown.stderr
+    assert grown.returncode == 0 and grown.stderr == "scripts/up: p1 runs already\n"
+    assert "changed" not in scripts.run("status").stdout, "proxies learn of new ones by themselves"
     assert scripts.pids().keys() == {"p1", "p2"} and scripts.pids()["p1"] == before["p1"]
     refused = scripts.up("--proxies", "1")
     assert refused.returncode == 3 and "p2 runs, and the new plan does not have it" in refused.stderr
     assert not (scripts.state / "plan.new").exists()
     assert scripts.run("down", "p2").returncode == 0
     assert scripts.up("--proxies", "1").returncode == 0 and scripts.pids() == before
+    moved = scripts.up(scripts.describe("proxies = [{args = ['--drain', '7']}]"))
+    assert moved.returncode == 0 and "scripts/restart p1 starts it with that" in moved.stderr
+    assert re.search(r"^p1 +proxy +here +changed ", scripts.run("status").stdout, re.MULTILINE)
+
+
+def test_how_a_process_ended_is_shown(scripts: Scripts) -> None:
+    ends = """*"--name p2"*) echo '{"event":"ready"}'; read -r -t 1 < <(sleep 3); exit 7 ;; *"--name stubborn"*"""
+    scripts.use(STAND_IN.replace('*"--name stubborn"*', ends))
+    assert scripts.up("--proxies", "3").returncode == 0
+    assert scripts.run("down", "p3").returncode == 0
+    until(lambda: scripts.pids().keys() == {"p1"}, "p2 has ended")
+    shown = scripts.run("status")
+    words = {line.split()[0]: line.split()[3:5] for line in shown.stdout.splitlines() if line.startswith("p")}
+    assert shown.returncode == 1 and words["p1"][0] == "running"
+    assert words["p2"] == ["ended", "7"] and words["p3"][0] == "stopped"
+    (scripts.state / "run" / "p2.end").unlink()
+    assert "lost" in scripts.run("status").stdout, "as after a restart of the machine"
+    down = scripts.run("down")
+    assert down.returncode == 0 and down.stderr == "scripts/down: stopped p1\n", "it says only what it did"
+    again = scripts.run("down")
+    assert again.returncode == 0 and again.stderr == "scripts/down: nothing of it runs\n"
+
+
+def test_a_host_that_is_gone_for_good_is_forgotten(scripts: Scripts) -> None:
+    """Until then nothing is known of it, and nobody says that something runs there."""
+    runner = scripts.folder / "to"
+    runner.write_text(f'#!/bin/sh\nhost="$1"; shift\n[ ! -e "{scripts.folder}/$host" ] || exit 255\nexec "$@"\n')
+    runner.chmod(0o755)
+    hosts = "\n".join(f'[hosts.{name}]\naddress = "10.0.0.{at}"' for at, name in enumerate("abc", 1))
+    file = scripts.describe("proxies = 3", "insecure = true", f'runner = "{runner} {{host}}"', hosts)
+    assert scripts.up(file).returncode == 0
+    gone = scripts.pids()["p3"]
+    os.kill(gone, signal.SIGKILL)
+    (scripts.folder / "c").touch()
+    hint = "scripts/down --forget c when that is gone for good"
+    shown = scripts.run("status")
+    assert shown.returncode == 1 and re.search(r"^p3 +proxy +c +unknown ", shown.stdout, re.MULTILINE)
+    file.write_text(file.read_text().replace("proxies = 3", "proxies = 2").partition("[hosts.c]")[0])
+    refused = scripts.up(file)
+    assert refused.returncode == 3 and hint in refused.stderr, refused.stderr
+    assert "p3 on c is not in the new plan, and cannot be asked whether it runs" in refused.stderr
+    ended = scripts.run("down", "p3")
+    assert (
+        ended.returncode == 1
+        and f"p3 on c cannot be asked whether it runs: expected its host to answer, or {hint}" in (ended.stderr)
+    )
+    assert scripts.run("down", "--forget").returncode == scripts.run("down", "--forget", "h9").returncode == 2
+    done = scripts.run("down", "--forget", "c")
+    assert (done.returncode, done.stderr) == (0, "scripts/down: forgot p3, on c\n")
+    kept = (scripts.state / "plan").read_text()
+    assert "10.0.0.3" not in kept and "10.0.0.2" in kept and set(scripts.pids()) == {"p1", "p2"}
+    shown = scripts.run("status")
+    assert shown.returncode == 0 and "changed" not in shown.stdout, "the others go on, by the commands that they have"
+    assert scripts.up(file).returncode == 0
+    assert scripts.run("down").returncode == 0 and not scripts.pids()
+
+
+def test_a_plan_of_another_version_is_named(scripts: Scripts) -> None:
+    scripts.state.mkdir(mode=0o700)
+    (scripts.state / "plan").write_text("30\x1f10\x1f\n")
+    done = scripts.run("status")
+    assert done.returncode == 3 and "is of another version of these scripts" in done.stderr
 
 
 def test_only_the_first_of_a_mesh_that_is_not_there_may_begin_one(scripts: Scripts) -> None:
@@ -274,6 +339,13 @@ def test_hosts_are_reached_through_the_runner_alone(scripts: Scripts) -> None:
     ("verb", "args", "code", "words"),
     [
         ("up", ["--proxies", "0"], 2, "--proxies"),
+        ("up", ["--bogus"], 2, "scripts/up: No such option '--bogus'"),
+        (
+            "up",
+            ["--pages", "3"],
+            2,
+            "scripts/up: pages need a frame node: expected --frames 1 or more (see scripts/up --help)",
+        ),
         ("up", ["BAD"], 2, "not TOML"),
         ("up", ["/nowhere.toml"], 3, "/nowhere.toml cannot be read"),
         ("up", ["HOST"], 3, "cannot run anything on nowhere"),

@@ -31,7 +31,10 @@ from nodes.deployment.plan import make
 from tests.support.processes import PORTS_OF_A_PROXY, ROOT, FabricProcess, Process, environment, free_base
 
 KINDS = ("sh", "python", "json", "text", "toml", "html", "js", "")
-RUN_ON = {"proxy": "ready", "frame": "ready", "keep": "ready", "gateway": "ready", "page": "page", "agent": "signed_in"}
+RUN_ON = {
+    "proxy": "ready", "frame": "ready", "keep": "ready", "serve": "ready", "gateway": "ready", "page": "page",
+    "agent": "signed_in",
+}  # fmt: skip
 """Command -> the event after which the next line is typed."""
 STARTED = {*RUN_ON, "record"}
 """Commands that are not waited for; a `text record` block waits for what `fabric record` prints at its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import defaultdict
 
 import pytest
@@ -148,3 +149,42 @@ def test_every_last_number_gets_its_tail_once_and_not_too_soon(rng: random.Rando
     tails += final
     assert len(tails) == len(set(tails))
     assert set(tails) >= set(counts.items())
+
+
+def test_what_is_counted_is_told_in_the_order_of_the_first_messages() -> None:
+    numbering = Numbering(1)
+    for prefix in (b"a", b"b", b"a", b"c"):
+        numbering.next(prefix)
+    assert numbering.counted(0, 2) == [(b"a", 2), (b"b", 1)]
+    assert numbering.counted(2, 2) == [(b"c", 1)] and numbering.counted(3, 2) == []
+
+
+def test_how_long_ago_the_last_message_was_is_known_for_a_while() -> None:
+    numbering = Numbering(1)
+    numbering.due_tails(100.0, 9)
+    numbering.next(b"a")
+    assert numbering.ago_s(b"a", 100.1) == 0.0 and numbering.ago_s(b"b", 100.1) is None
+    numbering.due_tails(100.25, 9)  # closes the generation
+    numbering.next(b"b")
+    assert numbering.ago_s(b"a", 100.5) == 0.5 and numbering.ago_s(b"b", 100.5) == 0.0
+    numbering.due_tails(102.0, 9)  # the tail of a is sent, and it is forgotten when that was
+    assert numbering.ago_s(b"a", 102.0) is None
+
+
+def test_topics_are_read_while_others_come() -> None:
+    """Without the lock: what is found is whole, or nothing."""
+    numbering = Numbering(1)
+    ended = threading.Event()
+
+    def publish() -> None:
+        for number in range(100_000):
+            numbering.next(b"%d" % number)
+        ended.set()
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    while not ended.is_set():
+        found = numbering.counted(0, 1_000)
+        assert found == [(b"%d" % number, 1) for number in range(len(found))]
+    thread.join()
+    assert len(numbering.counted(0, 200_000)) == 100_000

@@ -111,6 +111,26 @@ def test_wrong_questions_are_passed_over(asker: Node, node: Node, payload: Any) 
     assert node.stats()["refused_answers"] == 0 and node.stats()["failed_callbacks"] == 0
 
 
+def test_a_node_says_what_it_has_published(asker: Node, node: Node) -> None:
+    box = answers(asker)
+    for _ in range(3):
+        node.publish("out/1", 1)
+    ask(asker, Question("topics", b"1", REPLY, "out/#"))
+    (answer,) = box.wait(1)
+    assert answer["topics"] == [["out/1", 3, 0.0]] and (answer["node"], answer["next"]) == ("n2", -1)
+    ask(asker, Question("topics", b"2", REPLY, "out/#", publisher=node.publisher + 1))
+    ask(asker, Question("topics", b"3", REPLY, "out/#", publisher=node.publisher))
+    assert [each["id"] for each in box.wait(2)] == [b"1", b"3"]
+
+
+def test_who_holds_a_filter_says_so_and_nobody_else(asker: Node, node: Node) -> None:
+    box = answers(asker)
+    for ident, topic_filter in ((b"1", "a/#"), (b"2", "x/+"), (b"3", "a/b/c"), (b"4", "x/y")):
+        ask(asker, Question("subscribers", ident, REPLY, topic_filter))
+    found = [{"answer": "subscribers", "id": ident, "node": "n2", "proxy": "p2"} for ident in (b"3", b"4")]
+    assert box.wait(2) == found
+
+
 def test_more_questions_than_it_answers_in_a_second_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     published: list[str] = []
     respondent = Respondent("t", dict, lambda topic: [], list, dict, lambda topic, answer: published.append(topic))

@@ -99,6 +99,54 @@ def test_a_budget_is_spent_and_filled_again() -> None:
     assert not budget.take(10.9) and budget.take(11.0)
 
 
+@pytest.mark.parametrize(
+    ("acknowledged", "asked", "expected"),
+    [
+        ([], "a", False),
+        (["a"], "a", True),
+        (["b", "a/#"], "a", True),
+        (["a/#"], "a/+", True),
+        (["a/+"], "a/#", False),
+        (["a/1", "a/2"], "a/+", False),
+        (["#"], "$fabric/x", False),
+    ],
+)
+def test_who_holds_a_filter(acknowledged: list[str], asked: str, expected: bool) -> None:
+    assert questions.holds(asked, acknowledged) is expected
+
+
+def test_subscribers_are_asked_for_by_a_filter() -> None:
+    asked = {**GOOD, "ask": "subscribers"}
+    assert read_question({**asked, "topic": "a/+/#"}) == Question("subscribers", b"1", "$inbox/x/a", "a/+/#", 3, 2)
+    assert [read_question({**asked, "topic": each}) for each in ("a/#/b", "~/a", "~x", "", 7)] == [None] * 5
+
+
+def test_topics_are_asked_for_by_a_filter_of_the_application() -> None:
+    asked = {**GOOD, "ask": "topics", "topic": "a/#", "start": 7, "publisher": 2**64 - 1}
+    assert read_question(asked) == Question("topics", b"1", "$inbox/x/a", "a/#", 3, 2, 7, 2**64 - 1)
+    wrong = ({"topic": "$a/#"}, {"topic": "~pagesession/a/b"}, {"start": -1}, {"start": True}, {"publisher": 2**64})
+    assert [read_question({**asked, **each}) for each in wrong] == [None] * 5
+
+
+def test_what_a_publisher_has_sent_is_told_in_pages() -> None:
+    counted = [(b"$fabric/x\0", 1), (b"~pagesession/x\0", 1), (b"b\0", 9)]
+    counted += [(f"a/{number}\0".encode(), number + 1) for number in range(1_100)]
+    told = questions.topics("a/+", counted, 0, lambda raw: 0.25 if raw == b"a/1\0" else None, 17.5)
+    assert told["topics"][:2] == [["a/0", 1, None], ["a/1", 2, 0.25]]
+    assert (len(told["topics"]), told["next"], told["at"]) == (questions.MAX_TOPICS_TOLD, 1_003, 17.5)
+    told = questions.topics("a/+", counted[1_003:], 1_003, lambda raw: None, 17.5)
+    assert told["topics"][0] == ["a/1000", 1_001, None] and len(told["topics"]) == 100 and told["next"] == -1
+    assert questions.topics("#", counted[:3], 0, lambda raw: None, 0.0)["topics"] == [["b", 9, None]]
+
+
+def test_so_many_topics_are_looked_at_and_no_more() -> None:
+    counted = [(b"b\0", 1)] * (questions.MAX_TOPICS_LOOKED_AT + 1)
+    assert questions.topics("a", counted, 0, lambda raw: None, 0.0)["next"] == questions.MAX_TOPICS_LOOKED_AT
+    assert questions.topics("a", counted[1:], 0, lambda raw: None, 0.0)["next"] == -1
+    long = questions.topics("#", [(b"x" * 1000 + b"\0", 1)], 0, lambda raw: None, 0.0)
+    assert len(long["topics"][0][0]) == questions.MAX_TOPIC_CHARS
+
+
 def test_figures() -> None:
     names = (
         "received",

@@ -427,7 +427,9 @@ def test_its_own_address_is_nobody_to_join() -> None:
     hand = Hand(join=(SELF.base,))
     hand.tick(60.0)
     assert hand.membership.state == "joining", "who answers there is not known yet: it may be another one"
+    assert hand.membership.unanswered() == [SELF.base]
     assert hand.membership.scout_answered(SELF.base, view_of(SELF, "joining"), hand.now) == []
+    assert hand.membership.unanswered() == []
     hand.tick(0.1)
     assert hand.membership.state == "member"
 

@@ -273,12 +273,26 @@ def test_joined_by_another_name_of_its_address_it_is_linked_once(start: Start) -
         assert here.stats()["duplicates"] == 0 and kinds(events).count("peer_joined") == 1
 
 
-def test_asked_to_join_itself_it_is_a_mesh_of_its_own(start: Start) -> None:
+def test_asked_to_join_itself_alone_it_is_refused() -> None:
+    base, public = free_base(), free_base()
+    for join in ([base], [public], [base, public]):
+        with pytest.raises(ValueError, match=f"{join[0]} is this proxy itself: expected the address of another one"):
+            Proxy(base, advertise=public, join=join)
+
+
+def test_asked_to_join_itself_and_start_alone_it_does(start: Start) -> None:
     base = free_base()
-    proxy, events = start(base, join=[base], name="self")
+    proxy, events = start(base, join=[base], name="self", first=True)
     with Node(base) as node:
         assert node.wait_ack(node.subscribe("a", print), 10).covered == ("self",)
     assert proxy.ready_line()["peers"] == [] and kinds(events) == ["ready"]
+
+
+def test_it_tells_at_which_addresses_nobody_answers(start: Start) -> None:
+    nobody = free_base()
+    first, _ = start(name="first")
+    proxy, _ = start(join=[nobody, first.endpoints.base], first=True)
+    until(lambda: proxy.stats().get("unanswered") == [nobody], "one address is named")
 
 
 def test_listening_everywhere_it_is_found_where_it_says(start: Start) -> None:

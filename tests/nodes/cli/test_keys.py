@@ -261,7 +261,6 @@ def test_rotation_without_an_outage(keyed: Mesh) -> None:
 
 
 def test_a_load_test_with_keys(keyed: Mesh) -> None:
-    pytest.importorskip("hdrh")
     words = ("load", "--duration", "0.5", "--warm-up", "0.2", "--rate", "200", "--topics", "4", "--json")
     done = keyed.run("shop", *words, "--topic", "orders/{n}")
     assert done.returncode == Exit.DONE, done.stderr

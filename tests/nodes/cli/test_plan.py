@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nodes.cli.exits import Exit
-from nodes.deployment.plan import SEPARATOR
+from nodes.deployment.plan import FORM, SEPARATOR
 from tests.support.processes import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -30,7 +30,7 @@ def test_the_store_of_the_environment_is_the_default_but_for_a_password(run_fabr
         assert done.returncode == Exit.DONE and "--store postgresql://u@h/d" in done.stdout
         done = run_fabric(*args, FABRIC_STORE="postgresql://u:sesam@h/d")
         assert (done.returncode, done.stdout) == (Exit.USAGE, "") and "sesam" not in done.stderr
-        assert "expected store_file (--store-file)" in done.stderr
+        assert f"expected {'store_file' if len(args) == 2 else '--store-file'} with a file" in done.stderr
     done = run_fabric(*words, "--store-file", "url", FABRIC_STORE="postgresql://u:sesam@h/d")
     assert f"--store-file {ROOT}/url" in done.stdout
 
@@ -40,7 +40,7 @@ def test_a_file_for_scripts(run_fabric: Run, tmp_path: Path) -> None:
     file.write_text('proxies = 2\nready_s = 5\ninsecure = true\n[hosts.h1]\naddress = "10.0.0.1"\n')
     done = run_fabric("plan", str(file), "--lines", "--command", "/opt/fabric", FABRIC_STATE=str(tmp_path / "s"))
     head, first, _ = done.stdout.splitlines()
-    assert head == SEPARATOR.join(["5", "10", ""])
+    assert head == SEPARATOR.join([FORM, "5", "10", ""])
     assert first.split(SEPARATOR)[:6] == [
         "p1", "proxy", "h1", "ssh -o BatchMode=yes h1", str(tmp_path / "s"), "/opt/fabric",
     ]  # fmt: skip
@@ -53,14 +53,17 @@ def test_a_file_for_scripts(run_fabric: Run, tmp_path: Path) -> None:
         (["BAD"], Exit.USAGE, "invalid key 'x': expected one of proxies"),
         (["BINARY"], Exit.USAGE, "not text in UTF-8"),
         (["BAD", "--proxies", "2"], Exit.USAGE, "expected either a file or flags"),
-        (["--pages", "3"], Exit.USAGE, "pages need a frame node"),
+        (["--pages", "3"], Exit.USAGE, "pages need a frame node: expected --frames 1 or more"),
+        (["PAGES"], Exit.USAGE, "pages need a frame node: expected frames 1 or more"),
+        (["--listen", "tcp://192.0.2.1:5570"], Exit.USAGE, "expected --keys, or --insecure"),
         (["--proxies", "0"], Exit.USAGE, "--proxies"),
     ],
 )
 def test_what_is_wrong_is_one_line(run_fabric: Run, tmp_path: Path, args: list[str], code: Exit, words: str) -> None:
     (tmp_path / "bad").write_text("x = 1")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    names = {"BAD": str(tmp_path / "bad"), "BINARY": str(tmp_path / "binary")}
+    (tmp_path / "pages").write_text("pages = 3")
+    names = {"PAGES": str(tmp_path / "pages"), "BAD": str(tmp_path / "bad"), "BINARY": str(tmp_path / "binary")}
     done = run_fabric("plan", *(names.get(word, word) for word in args))
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr and done.stderr.count("\n") == 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ import pytest
 from fabric import Proxy
 from nodes.cli import proxy as proxy_module
 from nodes.cli.exits import Exit
+from nodes.operate.health import proxy_problem
 from tests.support.processes import FABRIC, ROOT, FabricProcess, Process, ProxyProcess, environment, free_base
 from tests.support.waiting import Box
 
 Proxies = Callable[..., list[ProxyProcess]]
+NOTHING = "refused: nothing listens there"
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -81,7 +85,56 @@ def test_a_proxy_that_nobody_lets_in_says_what_it_waits_for(monkeypatch: pytest.
     nobody, told = free_base(), Box()
     with Proxy(free_base(), join=[nobody]) as running, proxy_module._told_when_late(running, [nobody], told):
         told.wait()
-    assert told.items == [{"event": "waiting", "why": "joining", "join": [nobody]}]
+    assert told.items == [{"event": "waiting", "why": f"joining: nobody answers at {nobody}", "join": [nobody]}]
+
+
+def test_who_does_not_answer_is_told_soon_and_again_for_a_new_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_module, "UNANSWERED_S", 0.2)
+    nobody, told = free_base(), Box()
+    with (
+        Proxy(free_base(), join=[nobody]) as running,
+        proxy_module._told_who_does_not_answer(running, told, first=False),
+    ):
+        told.wait(1)
+        (first,) = told.items
+        assert first == {
+            "event": "nobody_answers",
+            "base": nobody,
+            "why": "refused: nothing listens there",
+            "first": False,
+        }
+        assert proxy_problem(running.stats()) == f"joining: nobody answers at {nobody}"
+        with socket.socket() as strange:
+            strange.bind(("127.0.0.1", int(nobody.rpartition(":")[2]) + 1))  # `out`
+            strange.listen()
+            told.wait(2)
+    assert told.items[1]["why"].startswith("something listens there, and no proxy")
+
+
+def test_a_mistyped_join_is_told_in_two_seconds(fabric: Callable[..., FabricProcess], proxies: Proxies) -> None:
+    """And a wrong port of a right proxy is recognised."""
+    (proxy,) = proxies(1)
+    front, _, port = proxy.base.rpartition(":")
+    nobody, wrong = free_base(), f"{front}:{int(port) + 1}"
+    began = time.monotonic()
+    late = fabric("proxy", "--listen", free_base(), "--join", nobody, "--join", wrong, "--verbose")
+    line = late.wait_stderr(f"nobody answers at {nobody}")
+    assert time.monotonic() - began < 10
+    assert line.endswith("refused: nothing listens there; still trying (--first starts alone)")
+    line = late.wait_stderr(f"nobody answers at {wrong}")
+    assert f"that is another port of the proxy at {proxy.base}: expected its base; still trying" in line
+    late.wait_stderr(f"asked {nobody}: refused: nothing listens there")  # each look, with --verbose
+
+
+@pytest.mark.parametrize("options", [("--listen", "tcp://0.0.0.0:{port}"), ("--advertise", "tcp://*:{port}")])
+def test_an_address_that_others_cannot_use_names_the_option(
+    options: tuple[str, str], run_fabric: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    given = options[1].format(port=free_base().rpartition(":")[2])
+    done = run_fabric("proxy", "--insecure", options[0], given)
+    assert done.returncode == Exit.USAGE
+    assert f"invalid {options[0]} '{given}': expected a host that others can connect to" in done.stderr
+    assert ("--advertise URL" in done.stderr) == (options[0] == "--listen")
 
 
 def test_a_wider_address_without_keys_is_refused_unless_that_is_meant(
@@ -108,6 +161,10 @@ def test_loopback_and_ipc_do_not_warn(fabric: Callable[..., FabricProcess], tmp_
     [
         ({"event": "draining"}, "draining"),
         ({"event": "link_up", "id": "p2", "base": "tcp://h:1", "incarnation": "ab"}, "link up p2 at tcp://h:1"),
+        (
+            {"event": "nobody_answers", "base": "tcp://h:1", "why": "no answer", "first": True},
+            "nobody answers at tcp://h:1: no answer; still trying",
+        ),
         ({"event": "bad_peer", "base": "tcp://h:1", "error": "no"}, 'bad peer at tcp://h:1 error="no"'),
     ],
 )

@@ -19,7 +19,7 @@ import pytest
 
 from fabric import Message, Node
 from nodes.cli.exits import Exit
-from tests.support.processes import FABRIC, ROOT, ProxyProcess, environment
+from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Mesh = list[ProxyProcess]
@@ -217,3 +217,50 @@ def test_when_its_only_proxy_dies_it_ends_and_says_after_how_many(
     summary = json.loads(pub.stdout[-1])
     assert summary["sent"] >= 1 and "Traceback" not in "\n".join(pub.stderr)
     assert any("messages)" in line or "not known to have arrived" in line for line in pub.stderr), pub.said()
+
+
+def test_with_strict_json_what_is_not_json_is_refused(mesh: Mesh, run_fabric: Run, tmp_path: Path) -> None:
+    for text in ("{bad json", "hello", "NaN"):
+        done = run_fabric("pub", "a/b", text, "--strict-json", "--connect", mesh[0].base)
+        assert done.returncode == Exit.USAGE and f"fabric pub: invalid payload '{text}': expected JSON" in done.stderr
+    rows = tmp_path / "rows.csv"
+    rows.write_text("name,value\na,1\nb,x\nc,\n")
+    args = ("--csv", str(rows), "--topic", "strict/{name}", "--payload", "{value}", "--strict-json", "--json")
+    with hearing(mesh[1].base, "strict/+") as take:
+        done = run_fabric("pub", *args, "--connect", mesh[0].base)
+        assert take(1) == [("strict/a", 1)]
+    assert done.returncode == Exit.NOT_REACHED and json.loads(done.stdout)["refused"] == 2
+    assert "line 3: invalid payload 'x': expected JSON" in done.stderr
+
+
+@pytest.mark.parametrize("args", [("a/b", "--raw", "x"), ("--csv", "x.csv", "--topic", "{a}")])
+def test_strict_json_goes_with_what_is_read_as_json(run_fabric: Run, args: tuple[str, ...]) -> None:
+    done = run_fabric("pub", *args, "--strict-json")
+    assert done.returncode == Exit.USAGE and "--strict-json goes with" in done.stderr
+
+
+def test_a_stray_quote_takes_no_rows_uncounted(mesh: Mesh, run_fabric: Run) -> None:
+    rows = ["name,value", *(f"n{number},{number}" for number in range(5_000))]
+    rows[100] = 'n99,"99'
+    args = ("--csv", "--topic", "stray/{name}", "--payload", "{value}", "--json")
+    done = run_fabric("pub", *args, "--connect", mesh[0].base, input="\n".join(rows))
+    found = json.loads(done.stdout)
+    assert done.returncode == Exit.NOT_REACHED and found["sent"] + found["refused"] == 5_000 and found["sent"] == 99
+    assert "lines 101 to 5,001: not CSV" in done.stderr
+
+
+def test_lines_are_sent_as_they_come(mesh: Mesh, fabric: Callable[..., FabricProcess]) -> None:
+    """Not when there are enough of them."""
+    with hearing(mesh[1].base, "live/+") as take:
+        pub = fabric("pub", "--connect", mesh[0].base)
+        for number in range(3):
+            pub.send(json.dumps({"topic": "live/a", "payload": number}))
+            assert take(1) == [("live/a", number)]
+        pub.send(json.dumps({"topic": "a/+", "payload": 1}))
+        pub.wait_stderr("line 4: invalid topic 'a/+'")
+        pub.send(json.dumps({"topic": "live/a", "payload": 3}))
+        assert take(1) == [("live/a", 3)]
+        assert pub.popen.stdin
+        pub.popen.stdin.close()
+        assert pub.wait() == Exit.NOT_REACHED
+    assert "sent 4, skipped 0, refused 1" in pub.stderr[-1]

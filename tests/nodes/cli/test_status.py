@@ -36,6 +36,14 @@ def test_status(mesh: list[ProxyProcess], fabric: Callable[..., FabricProcess], 
     assert re.match(rf"p2 +member +{second.base} +[\dms]+ +1/1 .* {BUILD} +none$", lines[2])
 
 
+def test_a_proxy_that_is_expected_and_not_there_is_exit_code_1(mesh: list[ProxyProcess], run_fabric: Run) -> None:
+    words = ("status", "--connect", mesh[0].base, "--expect", "p1", "--expect", "p2")
+    assert run_fabric(*words).returncode == Exit.DONE
+    done = run_fabric(*words, "--expect", "p9")
+    assert done.returncode == Exit.NOT_REACHED and done.stderr == "fabric status: not in the mesh: p9\n"
+    assert re.search(r"^p9 +absent", done.stdout, re.MULTILINE)
+
+
 def test_status_as_json(mesh: list[ProxyProcess], run_fabric: Run) -> None:
     done = run_fabric("status", "--json", "--connect", mesh[1].base)
     first, second = [json.loads(line) for line in done.stdout.splitlines()]

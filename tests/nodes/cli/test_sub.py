@@ -198,3 +198,44 @@ def test_given_two_proxies_it_moves_to_the_second_and_says_so(proxies: Callable[
     sub.wait_stderr("coverage: gained p2; now p2")
     publish(second.base, ("a", "still here"))
     assert sub.wait_lines(1) == ['a\t"still here"']
+
+
+def test_a_template_says_what_is_printed_and_a_condition_when_it_ends(mesh: Mesh, fabric: Fabric) -> None:
+    sub = fabric("sub", "s9/#", "--output", r"{topic}\t{payload.temp}", "--until", "payload.temp>=90", "--connect",
+                 mesh[1].base)  # fmt: skip
+    subscribed(sub, "s9/#")
+    publish(mesh[0].base, ("s9/a", {"temp": 21.5}), ("s9/b", "x"), ("s9/a", {"temp": 90}), ("s9/a", {"temp": 91}))
+    assert sub.wait() == Exit.DONE
+    assert sub.stdout == ["s9/a\t21.5", "s9/b\t-", "s9/a\t90"]
+
+
+def test_a_condition_that_nothing_meets_in_time(mesh: Mesh, fabric: Fabric) -> None:
+    sub = fabric("sub", "s10/#", "--until", "payload=stop", "--timeout", "2", "--json", "--connect", mesh[1].base)
+    subscribed(sub, "s10/#")
+    publish(mesh[0].base, ("s10/a", "go"))
+    assert sub.wait() == Exit.NOT_REACHED and len(sub.stdout) == 1
+
+
+def test_rates_in_place_of_messages(mesh: Mesh, fabric: Fabric) -> None:
+    sub = fabric("sub", "s11/#", "--rate", "--json", "--count", "500", "--connect", mesh[1].base)
+    subscribed(sub, "s11/#")
+    publish(mesh[0].base, *((f"s11/{number % 5}", number) for number in range(500)))
+    assert sub.wait() == Exit.DONE
+    lines = [json.loads(line) for line in sub.stdout]
+    assert sum(each["messages"] for each in lines) == 500 == lines[-1]["total"] and lines[-1]["topics"] == 5
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--output", "{payload:x}"), "invalid template '{payload:x}'"),
+        (("--until", "nothing"), "invalid field 'nothing'"),
+        (("--output", "{topic}", "--json"), "--output is instead of"),
+        (("--output", "{topic}", "--rate"), "--output is instead of"),
+    ],
+)
+def test_templates_and_conditions_that_are_none(
+    run_fabric: Callable[..., subprocess.CompletedProcess[str]], args: tuple[str, ...], words: str
+) -> None:
+    done = run_fabric("sub", "a", *args)
+    assert done.returncode == Exit.USAGE and words in done.stderr, done.stderr

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from nodes.cli.options import Base
-from nodes.deployment.description import read
-from nodes.deployment.plan import RESERVED, SEPARATOR, Plan, Process, make
+from nodes.deployment.description import RESTARTS, read
+from nodes.deployment.plan import FORM, RESERVED, SEPARATOR, Plan, Process, make
 from tests.support.processes import ROOT
 
 
@@ -27,7 +27,7 @@ def named(made: Plan) -> dict[str, Process]:
 
 def option(process: Process, name: str) -> list[str]:
     """What a command gets under this option, in order."""
-    words = process.command
+    words = (*process.command, *process.members)
     return [words[at + 1] for at, word in enumerate(words) if word == name]
 
 
@@ -65,6 +65,13 @@ def test_nodes_connect_to_every_proxy_and_begin_at_different_ones() -> None:
     assert firsts == ["tcp://127.0.0.1:5570", "tcp://127.0.0.1:5580"]
     for name in ("f1", "f2", "pages"):
         assert sorted(option(found[name], "--connect")) == [found[f"p{number}"].base for number in (1, 2, 3)]
+
+
+def test_one_more_proxy_changes_no_command() -> None:
+    """What each is told of its mesh is no part of it: the scripts call a process changed by its command."""
+    few, more = (named(plan(proxies=count, frames=1, pages=1)) for count in (3, 4))
+    for name, each in few.items():
+        assert each.command == more[name].command and each.members != more[name].members
 
 
 def test_frame_nodes_share_the_store_which_is_a_file_in_the_state_folder_by_default() -> None:
@@ -129,9 +136,14 @@ def test_the_lines_keep_every_field_and_quote_what_a_shell_runs() -> None:
     described = {"proxies": 2, "frames": 1, "hosts": {"h": {}}, "keys": "/k k"}
     made = make(described, fabric="/a b/fabric", state="/s t;rm")
     head, *lines = made.lines()
-    assert head.split(SEPARATOR) == ["30", "10", "/k k"]
+    assert head.split(SEPARATOR) == [FORM, "30", "10", "/k k"]
     for line, process in zip(lines, made.processes, strict=True):
-        name, kind, host, runner, state, fabric, base, readies, alone, command = line.split(SEPARATOR)
+        name, kind, host, runner, state, fabric, base, readies, alone, *how, command = line.split(SEPARATOR)
+        restart, members, env, folder = how
+        assert (restart, tuple(shlex.split(members)), tuple(shlex.split(env))) == (
+            process.restart, process.members, process.env,
+        )  # fmt: skip
+        assert shlex.split(folder) == ["/s t;rm"]
         assert (name, kind, host, base, alone) == (process.name, process.kind, "h", process.base, process.alone)
         assert (runner.split(), int(readies)) == (list(process.host.runner), process.readies)
         assert shlex.split(state) == ["/s t;rm"] and shlex.split(fabric) == ["/a b/fabric"]
@@ -200,7 +212,9 @@ def test_no_value_of_a_description_reaches_a_shell_unquoted(field: str) -> None:
             name, kind, host, runner, *fields = line.split(SEPARATOR)
             assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) and kind in ("proxy", "frame", "page")
             assert re.fullmatch(r"[A-Za-z0-9_.@:-]*", host + runner.replace(" ", "").replace("=", ""))
-            state, fabric, base, readies, alone, command = fields
+            state, fabric, base, readies, alone, restart, members, env, folder, command = fields
+            assert tuple(shlex.split(members)) == process.members and tuple(shlex.split(env)) == process.env
+            assert restart in RESTARTS and shlex.split(folder) == [process.folder or process.host.state]
             assert [shlex.split(each) for each in (state, fabric)] == [[process.host.state], [process.host.fabric]]
             assert shlex.split(command) == list(process.command) and readies.isdigit() and alone in ("", "--first")
             assert base == process.base  # scripts/lib/common.sh quotes it

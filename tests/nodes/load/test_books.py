@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from nodes.load.books import Account, Books, Line, due_to, judge, words
+from nodes.load.books import Account, Books, Line, between, due_to, judge, words
 
 P, Q = 111, 222
 
@@ -26,7 +26,7 @@ def line(found: Books, published: int, still_busy: bool = False) -> Line:
 
 def test_all_delivered() -> None:
     found = line(books(("m", 1, 0), ("m", 2, 0), ("m", 3, 0)), 3)
-    assert found == Line(0, 0, due=3, delivered=3, lost=0, over_end=0, missing=0, surplus=0, wrong=0)
+    assert found == Line(0, 0, due=3, delivered=3, lost=0, in_flight=0, missing=0, surplus=0, wrong=0)
     assert found.balances
 
 
@@ -58,11 +58,11 @@ def test_what_does_not_balance(
     assert getattr(found, what) == count and not found.balances
 
 
-def test_what_is_on_its_way_is_over_the_end_only_where_something_was_still_arriving() -> None:
+def test_what_is_on_its_way_is_in_flight_only_where_something_was_still_arriving() -> None:
     found = books(("m", 1, 0))
     busy, idle = line(found, 5, still_busy=True), line(found, 5)
-    assert (busy.over_end, busy.missing, busy.balances) == (4, 0, True)
-    assert (idle.over_end, idle.missing, idle.balances) == (0, 4, False)
+    assert (busy.in_flight, busy.missing, busy.balances) == (4, 0, True)
+    assert (idle.in_flight, idle.missing, idle.balances) == (0, 4, False)
 
 
 def test_being_busy_excuses_neither_order_nor_surplus() -> None:
@@ -110,10 +110,28 @@ def test_any_cut_of_a_true_history_is_seen() -> None:
         assert not line(books(*history[: at + 1], *history[at:]), number - 1).balances, history[at]
 
 
+def test_a_page_that_is_turned_counts_what_follows_and_still_knows_the_last_number() -> None:
+    found = books(("m", 1, 0), ("g", 2, 3), ("m", 4, 0))
+    found.turn()
+    assert (found.told, found.accounts()[P]["t"]) == (0, Account(0, 0, 4, 0))
+    found.take(P, "t", 5)
+    found.gap(P, "t", 6, 8)
+    own = line(found, 4)
+    assert (own.due, own.delivered, own.lost, own.wrong, own.balances) == (4, 1, 3, 0, True)
+    found.take(P, "t", 8)
+    assert line(found, 4).wrong == 1
+
+
+def test_what_was_published_between_two_counts() -> None:
+    before = {P: {"a": 2, "b": 5}}
+    after = {P: {"a": 7, "b": 5, "c": 1}, Q: {"a": 1}}
+    assert between(before, after) == {P: {"a": 5, "c": 1}, Q: {"a": 1}}
+
+
 def test_words_say_what_is_wrong() -> None:
     said = words(line(books(("m", 1, 0)), 3))
     assert said == (
-        "subscriber 0, publisher 0: 3 due, 1 delivered, 0 reported lost, 0 over the end: "
+        "subscriber 0, publisher 0: 3 due, 1 delivered, 0 reported lost, 0 in flight: "
         "2 neither delivered nor reported lost"
     )
     assert "1 twice or out of order" in words(line(books(("m", 2, 0)), 2))

@@ -23,12 +23,13 @@ def test_orders_answers_and_progress(mesh: list[ProxyProcess]) -> None:
         crew.order(crew.subscribers, "begin", (crew.publishers[0].said["ready"][0],))
         crew.wait_for("begun", crew.subscribers, 20)
         crew.doing("a first message", 100.0)
-        crew.order(crew.publishers, "prime", 100.0)
+        crew.order(crew.publishers, "prime", 100.0, [2])
         assert "begun" in crew.subscribers[0].said, "an order to others leaves it"
         crew.wait_for("finished", crew.publishers, 20)
-        while seen[-1].delivered < 2:
+        while seen[-1].told.delivered < 2:
             crew.listen()
-        assert (seen[-1].doing, seen[-1].accepted, seen[-1].lost) == ("a first message", 1, 0)
+        assert (seen[-1].doing, seen[-1].sent.accepted, seen[-1].told.lost) == ("a first message", 1, 0)
+        assert (seen[-1].sent.due, seen[-1].in_flight) == (2, 0)
         assert 0 < seen[-1].share < 1
         with pytest.raises(LoadError, match="publisher 0 did not say 'accounts' within 0 s"):
             crew.wait_for("accounts", crew.publishers, 0)

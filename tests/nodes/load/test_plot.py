@@ -1,33 +1,59 @@
-"""The plots: a file of its kind, which shows what was found."""
+"""The plots as files: of its kind, with title and what it is of, light and dark."""
 
 from __future__ import annotations
 
-import dataclasses
+import re
+from dataclasses import replace
 from pathlib import Path
 
-from nodes.load.plot import plot
-from tests.nodes.load.test_report import ROUND
+import pytest
 
-ROUNDS = [
-    dataclasses.replace(ROUND, rate=rate, curve_ms=((0.0, 0.5), (50.0, 0.6), (99.0, 9.0)))
-    for rate in (1000.0, 4000.0, 2000.0)
-]
+from nodes.load.plot import View, svg, wrapped, write, write_each
+from nodes.load.theme import DARK, LIGHT, THEMES
+from tests.nodes.load.test_charts import ONE, tried
 
-
-def test_a_distribution(tmp_path: Path) -> None:
-    plot(tmp_path / "a.svg", ROUNDS[:1], ROUNDS[0], None)
-    drawn = (tmp_path / "a.svg").read_text()
-    assert "<svg" in drawn and "1,000/s, 990 delivered" in drawn  # the text stands in a comment beside its outline
+VIEW = View("fabric load: 1,000 messages a second", "2 publishers · 64 B payloads · host h1", ONE)
+SEARCH = replace(VIEW, tried=tried(2e3), best=2e3, limit_ms=20.0)
 
 
-def test_the_knee(tmp_path: Path) -> None:
-    plot(tmp_path / "a.svg", ROUNDS, ROUNDS[2], 10.0)
-    drawn = (tmp_path / "a.svg").read_text()
-    assert "held: 2,000/s" in drawn and "limit of p99, 10 ms" in drawn
+def said(drawn: str) -> str:
+    """The text of an SVG stands in comments beside its outlines."""
+    return "\n".join(re.findall(r"<!-- (.*?) -->", drawn))
 
 
-def test_png_and_nothing_found(tmp_path: Path) -> None:
-    nothing = dataclasses.replace(ROUND, quantiles_ms={}, curve_ms=(), delivered=0)
-    plot(tmp_path / "a.png", [nothing], None, None)
-    plot(tmp_path / "b.png", [nothing], None, 10.0)
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("a.png", "b.png"))
+@pytest.mark.parametrize(("view", "title"), [(VIEW, "Latency, from the moment"), (SEARCH, "holds: 2,000/s")])
+def test_one_picture_of_all_says_what_it_is_of(view: View, title: str, tmp_path: Path) -> None:
+    write(tmp_path / "a.svg", view, LIGHT)
+    found = said((tmp_path / "a.svg").read_text())
+    for words in (view.title, "64 B payloads", "host h1", title, "Latency by percentile", "latency over time"):
+        assert words in found
+    write(tmp_path / "a.png", view, DARK)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_chart_by_itself(tmp_path: Path) -> None:
+    files = write_each(tmp_path / "new", SEARCH, THEMES)
+    assert sorted(each.name for each in files) == sorted(
+        f"{name}-{theme}.{kind}"
+        for name in ("over-time", "percentiles", "heat-map", "over-rate")
+        for theme in ("light", "dark")
+        for kind in ("svg", "png")
+    )
+    assert all(each.stat().st_size > 5000 for each in files)
+    dark, light = (tmp_path / "new" / f"percentiles-{name}.svg" for name in ("dark", "light"))
+    assert DARK.paper in dark.read_text() and DARK.paper not in light.read_text()
+
+
+def test_a_chart_for_a_page_says_nothing_twice() -> None:
+    bare = svg(VIEW, "percentiles", LIGHT, bare=True)
+    assert bare.startswith("<svg") and VIEW.title not in said(bare) and "Latency by percentile" in said(bare)
+    assert VIEW.title in said(svg(VIEW, "percentiles", LIGHT))
+    assert VIEW.names == ("over time", "percentiles", "heat map")
+
+
+def test_the_same_figures_give_the_same_picture() -> None:
+    assert svg(VIEW, "percentiles", LIGHT) == svg(VIEW, "percentiles", LIGHT)
+
+
+def test_long_words_are_wrapped_between_their_parts() -> None:
+    assert wrapped("aaa · bb · cccccccccccc · d", 9) == ["aaa · bb", "cccccccccccc", "d"]

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from fabric.errors import InvalidFilter, InvalidTopic
 from fabric.topics import matches
-from nodes.load.schedule import Schedule, Spec, default_filter, let_through, matched, topic_names
+from nodes.load.schedule import (
+    MAX_SLOTS,
+    Schedule,
+    Spec,
+    Stretch,
+    default_filter,
+    let_through,
+    matched,
+    slot_s,
+    topic_names,
+)
 
 S = 1_000_000_000
 SPEC = Spec(1, 1, ("a/0000",), ("a/#",), 64, 100.0, 1.0, 1.0, ("tcp://h:1", "tcp://h:11", "tcp://h:21"))
@@ -24,7 +34,7 @@ SPEC = Spec(1, 1, ("a/0000",), ("a/#",), 64, 100.0, 1.0, 1.0, ("tcp://h:1", "tcp
 )
 def test_what_is_due_is_what_was_intended_by_then(rate: float, publishers: int, seconds: float, share: float) -> None:
     """Also at odd rates: exactly the messages whose intended time has come, and none from the end on."""
-    schedule = Schedule(5 * S, 5 * S, 5 * S + int(seconds * S), rate, publishers)
+    schedule = Schedule(5 * S, 5 * S + int(seconds * S), rate, publishers)
     now = 5 * S + int(share * seconds * S)
     for publisher in range(publishers):
         count = schedule.due(publisher, now)
@@ -36,13 +46,19 @@ def test_what_is_due_is_what_was_intended_by_then(rate: float, publishers: int, 
 
 
 def test_publishers_take_turns_and_keep_the_rate_together() -> None:
-    schedule = Schedule(0, S, 4 * S, 1000.0, 3)
+    schedule = Schedule(0, 4 * S, 1000.0, 3)
     times = sorted(
         schedule.due_ns(publisher, k) for publisher in range(3) for k in range(schedule.scheduled(publisher))
     )
     assert times == [number * S // 1000 for number in range(4000)]
     assert schedule.due(0, -1) == 0 and schedule.due(0, 0) == 1 and schedule.due(1, 0) == 0
     assert schedule.due(2, 100 * S) == schedule.scheduled(2)
+
+
+@pytest.mark.parametrize(("seconds", "wanted"), [(0.1, 0.05), (3.0, 0.05), (10.0, 0.2), (30.0, 0.5), (1e6, 60.0)])
+def test_slots_of_a_stretch(seconds: float, wanted: float) -> None:
+    assert slot_s(seconds) == wanted and (seconds / wanted <= MAX_SLOTS or wanted == 60.0)
+    assert Stretch(S, S + int(seconds * S), None).slot_ns == wanted * S
 
 
 def test_topic_names() -> None:

@@ -10,8 +10,9 @@ from rich.console import Console
 from nodes.load import view
 from nodes.load.crew import Progress
 from nodes.load.view import Rates, live
+from nodes.load.worker import Sent, Told
 
-PROGRESS = Progress("1,000/s", 0.5, 1500, 3000, 7, 11, 0.0123, 0.5)
+PROGRESS = Progress("1,000/s", 0.5, Sent(1500, 0, 0.5, 3020), Told(3000, 7, 0.0123, 11, 5))
 
 
 def test_rates_are_of_what_came_between_two_looks() -> None:
@@ -32,8 +33,19 @@ def test_a_person_sees_rates_lag_and_losses() -> None:
     console.print(view._picture(PROGRESS, rates))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
-    for words in ("1,000/s", "2,000/s, 3,000 in all", "12.3 ms", "500.0 ms behind", "7; arrived unmatched 11"):
-        assert words in shown
+    lines = dict(line.strip().split("  ", 1) for line in shown.splitlines()[1:])
+    assert {key: value.strip() for key, value in lines.items()} == {
+        "sent": "1,500, 1,000/s; publishers 500 ms behind",
+        "due": "3,020 to all subscribers",
+        "= delivered": "3,000, 2,000/s; 5 of it repaired; 12.3 ms late",
+        "+ lost": "7",
+        "+ in flight": "13",
+        "over-delivered": "11: arrived, and matched nothing",
+    }
+
+
+def test_what_is_shown_as_in_flight_is_never_less_than_nothing() -> None:
+    assert Progress("", 0.0, Sent(due=5), Told(delivered=7)).in_flight == 0
 
 
 def test_live_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,15 @@ def test_whatever_a_peer_announces_raises_nothing(payload: Any, changes: dict[st
     view.is_complete()
 
 
+def test_links_count_the_dead_and_what_is_expected_has_a_row() -> None:
+    view = view_of(announcement("p1", peer("p2"), peer("p3", dead=True, linked=False)), announcement("p2", peer("p1")))
+    rows = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in view.rows(["p1", "p4"])}
+    assert rows["p1"]["LINKS"] == "1/2" and rows["p3"]["STATE"] == "dead" and rows["p4"]["STATE"] == "absent"
+    assert view.problem() == "" and view.problem(expected=["p1", "p2"]) == ""
+    assert view.problem(expected=["p4", "p3", "p1"]) == "not in the mesh: p3, p4"
+    assert view.is_complete(["p1", "p3"]) and not view.is_complete(["p4"]), "p4 may only be late"
+
+
 def test_a_row_survives_figures_that_are_no_numbers() -> None:
     for odd in (math.nan, math.inf, -math.inf, True, "7", None, [1], 10**18):
         figures: dict[str, Any] = {

@@ -30,6 +30,11 @@ P2 = {"id": "p2", "linked": False, "dead": False}
     [
         ({}, "starting"),
         ({"state": "joining", "peers": []}, "joining"),
+        ({"state": "joining", "peers": [], "unanswered": ["tcp://h:1"]}, "joining: nobody answers at tcp://h:1"),
+        (
+            {"state": "joining", "peers": [P2], "unanswered": ["tcp://h:1"]},
+            "joining: not linked with p2; nobody answers at tcp://h:1",
+        ),
         ({"state": "joining", "peers": [P2, {**P2, "id": "p3"}]}, "joining: not linked with p2, p3"),
         ({"state": "joining", "peers": [{**P2, "dead": True}, {**P2, "linked": True}]}, "joining"),
         ({**WELL, "peers": [{**P2, "dead": True}]}, ""),
