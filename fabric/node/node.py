@@ -135,6 +135,9 @@ class Node:
             keys=_keys(keys, identity),
         )
         """The I/O thread, and all that it works on."""
+        self.status_page: dict[str, str] | None = None
+        """Where its program serves a status page, for operators who ask: `url`, `program`, `process`, `host`.
+        Set by the program, as a whole; any thread."""
         respondent = Respondent(
             engine.token,
             lambda: {"node": self.name, "proxy": engine.own or ""},
@@ -145,6 +148,7 @@ class Node:
             lambda topic_filter: self.why_not("subscribe", topic_filter),
             engine.subscriptions.acknowledged,
             lambda: engine.up.numbering,
+            lambda: self.status_page,
         )
         engine.on_rights = lambda: self._prefixes.clear()
         engine.on_question, engine.receiver.on_trace = respondent.question_heard, respondent.trace_heard

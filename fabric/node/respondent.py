@@ -24,6 +24,7 @@ class Respondent:
     why_not:  gives why a filter may not be held, or None
     acknowledged: gives the filters of the subscriptions that were acknowledged
     numbering: gives what counts what this node publishes
+    page:     gives where the program serves its status page, or None
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class Respondent:
         why_not: Callable[[str], str | None] = lambda topic_filter: None,
         acknowledged: Callable[[], Iterable[str]] = lambda: (),
         numbering: Callable[[], Numbering] = lambda: Numbering(0),
+        page: Callable[[], Mapping[str, str] | None] = lambda: None,
     ) -> None:
         self._token, self._identity, self._matching, self._held = token, identity, matching, held
         self._stats, self._publish, self._why_not, self._acknowledged = stats, publish, why_not, acknowledged
-        self._numbering = numbering
+        self._numbering, self._page = numbering, page
         self._run = questions.run_of(token)
         self._budget = questions.Budget(questions.MAX_QUESTIONS_A_SECOND)
 
@@ -65,6 +67,10 @@ class Respondent:
             self._answer(question, {})
         elif question.ask == "topics":
             self._tell_topics(question)
+        elif question.ask == "page":
+            page = self._page()
+            if page or questions.is_asked(question, self._token, False):  # all that have one: none may be missing
+                self._answer(question, {"page": dict(page) if page else None})
 
     def trace_heard(self, topic: str, payload: object) -> None:
         """A trace came, on a topic that a filter here matches."""

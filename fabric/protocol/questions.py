@@ -5,7 +5,8 @@
                          ask: "why" a topic reaches a node or not; "stats", of the run `topic` alone, if that is given;
                          "subscribers", who holds a filter that covers the filter `topic`; "topics", what was published
                          of those that the filter `topic` matches, from place `start` on, by `publisher` alone, if that
-                         is not 0
+                         is not 0;
+                         "page", where its program serves its status page
     a trace              any topic, header `trace`   {ask: "trace", id, reply_to}; who gets it answers
     an answer            reply_to, an inbox          {answer: what was asked, id, node or proxy, …}
 
@@ -42,7 +43,7 @@ from fabric.topics import (
 EVENT = "$fabric/event/"
 """Then a proxy's name, and the event: what a proxy says that has happened. Payload: a flat map with `event`, `proxy`
 and what belongs to it; `untold`: how many events found no room before this one."""
-ASKS = ("ping", "why", "stats", "subscribers", "topics", "trace")
+ASKS = ("ping", "why", "stats", "page", "subscribers", "topics", "trace")
 MAX_ID_BYTES = 64
 MAX_TOLD = 3
 """Filters in one answer."""

@@ -218,6 +218,8 @@ class Proxy:
         self._figures = Figures()
         self._short = False
         """Too few descriptors are left, see `figures.descriptors`; by the last announcement."""
+        self.status_page: dict[str, str] | None = None
+        """Where its program serves a status page: see `Node.status_page`. Announced; set by the program, as a whole."""
         self._announced: dict[str, Any] = {}
         """The last announcement; empty before the first. Replaced as a whole; any thread reads it."""
         self._questions, self._answers = questions.Budget(questions.MAX_PINGS_A_SECOND), 0
@@ -684,6 +686,7 @@ class Proxy:
             "slow_readers_cut": self._slow.cut,
             "descriptors": self._count_descriptors(),
             "unanswered": self._membership.unanswered(),
+            **({"page": self.status_page} if self.status_page else {}),
         }
         self._announced = payload
         self._plumbing.say(self._part(markers.ANNOUNCE + self.name, payload))

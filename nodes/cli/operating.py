@@ -135,6 +135,7 @@ def status_page(
                     raise
                 say(f"no status page: {error}; choose another address with --http")
             else:
+                status.url = str(server.address)
                 status.watch("http", server.figures)
                 _tell(server.address, http)
         yield status

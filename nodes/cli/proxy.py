@@ -24,8 +24,7 @@ from fabric.sockets import HWM_MSGS, give_memory_back
 from nodes.cli.auditing import Note, audit_option, audit_stream, noting, watch
 from nodes.cli.exits import Exit, plain
 from nodes.cli.operating import Http, http_of_proxy, operating_options, status_page
-<<<<<<< HEAD
-from nodes.cli.options import Base, PositiveNumber, Size, keys_option
+from nodes.cli.options import Base, Between, PositiveNumber, Size, keys_option
 from nodes.cli.signals import (
     TELLS_SENDERS,
     Sender,
@@ -34,10 +33,6 @@ from nodes.cli.signals import (
     on_reload_signal,
     signals_held,
 )
-=======
-from nodes.cli.options import Base, Between, PositiveNumber, Size, keys_option
-from nodes.cli.signals import TELLS_SENDERS, Sender, on_ending_signal, on_ending_signal_of, signals_held
->>>>>>> main
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
 from nodes.operate.health import proxy_death, proxy_problem
@@ -206,6 +201,7 @@ def proxy(
         page = status_page("proxy", http, http_of_proxy(listen, http.guard), refused)
         with contextlib.closing(running), page as status:
             status.name = running.name
+            running.status_page = status.told
             status.watch("proxy", lambda: proxy_figures(running.stats()), lambda: proxy_death(running.stats()))
             status.ready(lambda: proxy_problem(running.stats()))
             watch(status, stream)

@@ -19,7 +19,7 @@ from nodes.cli.stdout import table_text
 from nodes.cli.terminal import keys
 from nodes.observe import mesh_view, top_screen, top_view
 from nodes.observe.mesh_view import Totals
-from nodes.observe.survey import Asked, Survey
+from nodes.observe.survey import SAMPLE, Asked, Survey
 from nodes.observe.top_screen import Picture, Style
 from nodes.observe.top_view import RECEIVED, SORTS, Order, Top
 from nodes.operate.extras import not_installed
@@ -61,7 +61,8 @@ class Look:
         for asked in self._rounds:
             for elapsed_s, answer in asked.new():
                 self._top.hear(asked.sent_at + elapsed_s, elapsed_s, answer)
-        self._top.forget(time.monotonic())
+        connected = self._survey.nodes()
+        self._top.forget(time.monotonic(), connected if sum(connected.values()) <= SAMPLE else None)
         with self._survey.lock:
             rates = self._survey.view.totals().rates
         for name, rate in {**rates, RECEIVED: self._top.received_rate()}.items():

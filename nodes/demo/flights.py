@@ -88,7 +88,8 @@ def run(stage: Stage, folder: Path) -> bool:
         if what == "flights" and sent["skipped"] != without_tail:
             raise Failed(f"{without_tail:,} flights have no tail number, and {sent['skipped']:,} were skipped")
 
-    print(f"\n{'filter':28}{'in the file':>12}{'received':>10}{'a second':>10}")
+    print("\na second: sent, until the proxy has all of it; received, from the first message to the last")
+    print(f"{'filter':28}{'in the file':>12}{'received':>10}{'a second':>10}")
     verdicts = [_check(each, wanted[each], child) for each, child in subscribers.items()]  # a line for each, also
     return all(verdicts)  # after the first that is wrong
 

@@ -34,6 +34,8 @@ class Totals:
                       handed on to subscribers and links, `relay` from links to subscribers, `guest` to guests: each
                       once a proxy, however many take it
     refused:          parts, since each proxy began
+    queued_bytes:     what waits for slow readers, about
+    readers_cut:      connections cut because their readers took too little, since each proxy began
     """
 
     proxies: int
@@ -44,6 +46,8 @@ class Totals:
     nodes: int
     rates: dict[str, float]
     refused: int
+    queued_bytes: int
+    readers_cut: int
 
 
 class MeshView:
@@ -140,6 +144,8 @@ class MeshView:
             nodes=sum(self.nodes().values()),
             rates={stream: _finite(sum(_number(each, "rates", stream) for each in told)) for stream in STREAMS},
             refused=int(_finite(sum(_sum(each.get("refused")) for each in told))),
+            queued_bytes=int(_finite(sum(_number(each, "queued_bytes") for each in told))),
+            readers_cut=int(_finite(sum(_number(each, "slow_readers_cut") for each in told))),
         )
 
     def keys_of(self, name: str) -> str:

@@ -123,15 +123,22 @@ class Survey:
         return asked
 
     def ask_nodes(
-        self, ask: str, proxies: Iterable[str], topic: str = "", *, start: int = 0, publisher: int = 0
+        self,
+        ask: str,
+        proxies: Iterable[str],
+        topic: str = "",
+        *,
+        start: int = 0,
+        publisher: int = 0,
+        sample: int = SAMPLE,
     ) -> Asked:
-        """Ask the nodes of these proxies; where there are many, a sample of them.
+        """Ask the nodes of these proxies; where there are more than `sample`, so many of them.
 
         start, publisher: for "topics": from which one on, and of whom alone; 0: of all
         """
         ident, asked = self._new()
         total = sum(self.nodes().values())
-        one_in, tell_one_in = max(1, total // SAMPLE), max(1, total // SAMPLE_TELLING)
+        one_in, tell_one_in = max(1, total // sample), max(1, total // SAMPLE_TELLING)
         question = Question(ask, ident, self._inbox, topic, one_in, tell_one_in, start, publisher).to_map()
         for name in proxies:
             self._send(questions.nodes_topic(name), question)

@@ -100,6 +100,10 @@ def _counts(picture: Picture) -> Line:
         ("lost", f"{lost:,}" + (f" at {losers}" if lost else ""), _unless(not lost, "bad")),
         ("refused", f"{totals.refused:,}", _unless(not totals.refused, "warn")),
     ]
+    if totals.queued_bytes >= 1 << 20:
+        pairs.append(("waiting", f"{totals.queued_bytes / (1 << 20):,.0f} MiB", "warn"))
+    if totals.readers_cut:
+        pairs.append(("readers cut", f"{totals.readers_cut:,}", "bad"))
     if totals.dead:
         pairs.insert(1, ("dead", f"{totals.dead}", "bad"))
     return _joined(pairs)

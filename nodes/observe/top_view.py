@@ -6,7 +6,7 @@ by one clock: the operator's.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -127,9 +127,24 @@ class Top:
             new.rated = (new.heard_at, new.figure("received"), new.figure("published"))
             new.trend.append(max(0.0, new.in_rate) + max(0.0, new.out_rate))
 
-    def forget(self, now: float) -> None:
-        """Drop the nodes that have gone."""
-        self._nodes = {key: node for key, node in self._nodes.items() if now - node.heard_at < FORGET_S}
+    def forget(self, now: float, connected: Mapping[str, int] | None = None) -> None:
+        """Drop the nodes that have gone: they would look like nodes that are far behind.
+
+        connected: nodes at each proxy, as it says itself, where all of them are asked. One that does not answer has
+                   gone when no more are connected than answer, or its proxy is not there. None: it is not known
+        """
+        recent = Counter(node.proxy for node in self._nodes.values() if self._is_recent(node, now))
+
+        def is_here(node: _Node) -> bool:
+            if now - node.heard_at >= FORGET_S:
+                return False
+            return connected is None or self._is_recent(node, now) or connected.get(node.proxy, 0) > recent[node.proxy]
+
+        self._nodes = {key: node for key, node in self._nodes.items() if is_here(node)}
+
+    def _is_recent(self, node: _Node, now: float) -> bool:
+        """Whether it answered one of the last questions."""
+        return now - node.heard_at < 2 * self._every_s + 1.0
 
     def rows(self, now: float, order: Order = Order()) -> list[NodeRow]:  # noqa: B008  # it cannot be changed
         """Every node that has answered, sorted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ class Status:
         """What the process is: `proxy`, `frame`, …"""
         self.name = ""
         """Its name in the mesh; empty until the command, or the first node watched, gives one."""
+        self.url = ""
+        """Of its page, once it is served; empty without one. Set once, before anything is watched."""
         self._parts: dict[str, Callable[[], Figures]] = {}
         """By name of a part, what reads its figures. Grows by `watch`."""
         self._deaths: list[Callable[[], str]] = []
@@ -49,7 +52,15 @@ class Status:
     def watch_node(self, node: Node) -> None:
         """Export a node, and take its name; not ready while it has no proxy."""
         self.name = self.name or node.name
+        node.status_page = self.told
         self.watch("node", lambda: node_figures(node.stats()), lambda: node_death(node.stats()))
+
+    @property
+    def told(self) -> dict[str, str] | None:
+        """Where the page is, for operators who ask; see `Node.status_page`. None without one."""
+        if not self.url:
+            return None
+        return {"url": self.url, "program": self.program, "process": self.name, "host": socket.gethostname()}
 
     def ready(self, *problems: Callable[[], str]) -> None:
         """From now on the process is ready whenever each of these returns nothing."""

@@ -51,6 +51,15 @@ def ask(asker: Node, question: Question, proxy: str = "p2") -> None:
     asker.publish_system(f"$fabric/proxy/{proxy}/ask", question.to_map())
 
 
+def test_the_nodes_of_a_proxy_say_where_their_pages_are(asker: Node, node: Node) -> None:
+    box = answers(asker)
+    ask(asker, Question("page", b"1", REPLY))
+    assert box.wait(1) == [{"answer": "page", "id": b"1", "node": "n2", "proxy": "p2", "page": None}]
+    node.status_page = {"url": "http://127.0.0.1:9101", "process": "n2"}
+    ask(asker, Question("page", b"2", REPLY, "", 1_000_000_000, 1_000_000_000))
+    assert box.wait(2)[-1]["page"] == node.status_page, "one that has a page is in every sample"
+
+
 def test_the_nodes_of_a_proxy_say_why(asker: Node, node: Node) -> None:
     box = answers(asker)
     ask(asker, Question("why", b"1", REPLY, "a/b/c"))

@@ -171,7 +171,13 @@ def test_a_row_survives_figures_that_are_no_numbers() -> None:
 
 def test_totals_are_of_those_that_live() -> None:
     rates = {"in": 10.5, "out": 20, "relay": 3, "guest": 1}
-    told: dict[str, Any] = {"rates": rates, "nodes": 4, "refused": {"size": 2, "topic": 1}}
+    told: dict[str, Any] = {
+        "rates": rates,
+        "nodes": 4,
+        "refused": {"size": 2, "topic": 1},
+        "queued_bytes": 7,
+        "slow_readers_cut": 1,
+    }
     view = view_of(
         announcement("p1", peer("p2"), peer("p3", linked=False, dead=True), **told),
         announcement("p2", peer("p1"), peer("p3", linked=False), **told),
@@ -179,9 +185,8 @@ def test_totals_are_of_those_that_live() -> None:
     )
     found = view.totals()
     assert (found.proxies, found.members, found.dead, found.linked, found.links) == (2, 2, 1, 2, 2)
-    assert (found.nodes, found.refused) == (8, 6) and found.rates == {
-        stream: 2 * rate for stream, rate in rates.items()
-    }
+    assert (found.nodes, found.refused, found.queued_bytes, found.readers_cut) == (8, 6, 14, 2)
+    assert found.rates == {stream: 2 * rate for stream, rate in rates.items()}
 
 
 def test_a_proxy_that_others_name_and_that_says_nothing_is_missing_in_the_totals() -> None:

@@ -13,7 +13,7 @@ from nodes.observe.mesh_view import Totals
 from nodes.observe.top_screen import Picture, Span, page
 from nodes.observe.top_view import NodeRow, Order
 
-TOTALS = Totals(3, 3, 0, 6, 6, 4, {"in": 1_200.0, "out": 98_765.0, "relay": 0.0, "guest": 0.0}, 0)
+TOTALS = Totals(3, 3, 0, 6, 6, 4, {"in": 1_200.0, "out": 98_765.0, "relay": 0.0, "guest": 0.0}, 0, 0, 0)
 
 
 def proxy(name: str, state: str = "member", links: str = "2/2", refused: str = "0") -> tuple[str, ...]:
@@ -95,6 +95,13 @@ def test_losses_are_marked_in_the_row_and_in_the_totals_and_nothing_is_when_all_
     losing = page(replace(PICTURE, nodes=[node("a", lost=1_510), node("b"), node("c", lost=2)]), 120, 40)
     assert styled(losing, "bad") == ["1,512 at 2", "1,510", "2"]
     assert "nodes 4 (3 answered)" in text(losing)
+
+
+def test_what_waits_for_slow_readers_is_told_only_where_there_is_some() -> None:
+    totals = replace(TOTALS, queued_bytes=70 << 20, readers_cut=3)
+    assert (
+        text(page(replace(PICTURE, totals=totals), 120, 40)).splitlines()[1].endswith("waiting 70 MiB  readers cut 3")
+    )
 
 
 def test_what_is_not_as_it_should_be_is_marked() -> None:

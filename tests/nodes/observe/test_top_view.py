@@ -76,6 +76,18 @@ def test_who_has_gone_is_forgotten(top: Top) -> None:
     assert not slowest(top, 100.0)
 
 
+def test_one_that_does_not_answer_has_gone_when_no_more_are_connected_than_answer(top: Top) -> None:
+    top.hear(100.0, 0.1, answer(1, "ended"))
+    top.hear(110.0, 0.1, answer(2, "here"))
+    for connected, names in ((None, ["ended", "here"]), ({"p1": 2}, ["ended", "here"]), ({"p1": 1}, ["here"])):
+        top.forget(110.0, connected)
+        assert sorted(slowest(top, 110.0)[at][0] for at in range(len(names))) == names
+    top.forget(111.0, {})
+    assert slowest(top, 111.0), "it answered a second ago, and its proxy may have announced itself before it came"
+    top.forget(116.0, {})
+    assert not slowest(top, 116.0), "its proxy has gone, and it does not answer"
+
+
 @pytest.mark.parametrize("change", [{"node": 1}, {"proxy": None}, {"answer": "why"}])
 def test_what_is_no_answer_is_passed_over(top: Top, change: dict[str, Any]) -> None:
     top.hear(100.0, 0.1, {**answer(1), **change})
