@@ -18,6 +18,7 @@ from fabric.identity.keys import load as load_keys
 from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.exits import Exit, Fail, say
+from nodes.cli.load_compare import compare
 from nodes.cli.options import Between, Connect, PositiveNumber, connect_option, connect_timeout_option
 from nodes.cli.recordings import Speed, opened
 from nodes.cli.stdout import table_text
@@ -117,7 +118,8 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
         return path
 
 
-@click.command()
+@click.group(invoke_without_command=True, subcommand_metavar="[compare A.json B.json]")
+@click.pass_context
 @connect_option
 @connect_timeout_option
 @click.option("--publishers", metavar="P", type=click.IntRange(1, MAX_PROCESSES), default=1, show_default=True,
@@ -157,6 +159,7 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
               help="Write all of it as one .html file that needs nothing else.")  # fmt: skip
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object instead of tables.")
 def load(
+    context: click.Context,
     connect: Connect,
     connect_timeout_s: float,
     publishers: int,
@@ -205,6 +208,8 @@ def load(
       fabric load --find-max --max-p99-ms 20 --report max.html --plot max.png --dark
       fabric load --play monday.jsonl --speed 10 --subscribers 4 --filter 'load/truck/#'
     """
+    if context.invoked_subcommand is not None:
+        return Exit.DONE
     _check_extra(draws=plot_file or plots_folder or report_file)
     if connect.keys is not None:
         load_keys(connect.keys, connect.identity)  # what is wrong with them is said before anything starts
@@ -413,3 +418,6 @@ def _end(found: Result, unconfirmed: int, limits: Limits) -> Exit:
             say(f"the limits were not kept: {why}; expected {limits.words()}")
             return Exit.NOT_REACHED
     return Exit.NOT_REACHED if wrong or found.best is None else Exit.DONE
+
+
+load.add_command(compare)

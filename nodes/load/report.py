@@ -138,6 +138,7 @@ def _round(each: Round) -> dict[str, Any]:
     return {
         "rate": each.rate,
         "elapsed_s": round(each.elapsed_s, 3),
+        "sending_s": each.sending_s,
         "sent": each.sent,
         "unsent": each.unsent,
         "refused": each.refused,

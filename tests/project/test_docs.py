@@ -74,8 +74,8 @@ def flaw(words: list[str]) -> str:
     if words[0] != "fabric":
         return ""
     command = main.command(words[1]) if words[1] in main.COMMANDS else None
-    if isinstance(command, click.Group):
-        command = command.commands.get(words[2])
+    if isinstance(command, click.Group) and not words[2].startswith("--"):
+        command = command.get_command(click.Context(command), words[2])
     if command is None:
         return "there is no such command"
     options = {each for param in command.params if isinstance(param, click.Option) for each in param.opts}
