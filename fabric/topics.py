@@ -91,6 +91,22 @@ def covers(topic_filter: str, other: str) -> bool:
     return all(want in ("+", level) for want, level in zip(wanted, given, strict=False))
 
 
+def meets(topic_filter: str, other: str) -> bool:
+    """Return whether there is a topic that both filters match; exact, not a guess.
+
+    errors: `InvalidFilter`, for either
+    """
+    validate_filter(topic_filter)
+    validate_filter(other)
+    one, one_below = _levels_and_below(topic_filter)
+    two, two_below = _levels_and_below(other)
+    if (len(one) > len(two) and not two_below) or (len(two) > len(one) and not one_below):
+        return False
+    if (one[0] == "+" and two[0].startswith(RESERVED)) or (two[0] == "+" and one[0].startswith(RESERVED)):
+        return False
+    return all(level == each or "+" in (level, each) for level, each in zip(one, two, strict=False))
+
+
 def subscription_prefixes(topic_filter: str) -> tuple[bytes, ...]:
     """Return the prefixes to give to ZeroMQ, so that every message the filter matches arrives.
 

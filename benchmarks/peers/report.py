@@ -57,8 +57,8 @@ WHY = {
     "has answered, back through the mesh.",
     "subscription_memory": "A prefix stands in the tries of a proxy's out and relay, in libzmq both; of more than "
     "1,000 filters the fabric's node makes coarser prefixes.",
-    "repair": "A node that has connected again waits for half a second (`reorder_window_s`) for what another way may "
-    "still bring before it asks, and libzmq connects again after 100 ms; the peer asks at once.",
+    "repair": "A node that has connected again waits for 50 ms for what another way may still bring before it asks, "
+    "and libzmq connects again after 100 ms; the peer asks at once.",
     "keeping": "A history comes in pages, each of which is asked for when the one before was read; a consumer of the "
     "peer is sent its stream.",
     "storm": "A fabric node opens two connections, proves both ways by a probe and its subscription by a marker, and "

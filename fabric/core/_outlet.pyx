@@ -363,6 +363,7 @@ cdef class Outlet:
         cdef dict numbers, recent
         cdef PyObject *last
         cdef bytes part
+        cdef bint sent
         if not self.plain or self.lock.owner:
             return None
         numbering = self.numbering
@@ -379,7 +380,12 @@ cdef class Outlet:
         recent = numbering.recent
         recent[prefix] = number
         numbers[prefix] = number
-        if not self.send_now(part):
+        try:
+            sent = self.send_now(part)
+        except BaseException:
+            self.fresh.append(part)  # it may be on its way, and is kept for who misses it
+            raise
+        if not sent:
             numbers[prefix] = before
             recent[prefix] = before
             return None

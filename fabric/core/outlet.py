@@ -17,7 +17,7 @@ from msgpack import Packer  # type: ignore[import-untyped]
 
 from fabric.errors import FabricError
 from fabric.payloads import FLAT, NUMERIC
-from fabric.sockets import Socket, fast_send
+from fabric.sockets import Socket, fast_send, nowhere
 from fabric.wire import FORMAT_VERSION, PACKING_ERRORS
 
 SMALL = 1024
@@ -81,7 +81,7 @@ class Outlet:
         self._small = SMALL if max_payload_bytes >= 4 * SMALL else -1
         """Longest payload for the short way; -1: none. A character has at most four bytes."""
         self._pack: Callable[[Any], bytes] = Packer().pack
-        self._send: Callable[[bytes], object] = _no_socket
+        self._send: Callable[[bytes], object] = nowhere
         """`Socket.send` in C, which does not wait: the socket's SNDTIMEO is 0."""
         self.numbering = numbering
         """Whose numbers the messages get."""
@@ -90,7 +90,7 @@ class Outlet:
 
     def connect(self, socket: Socket | None) -> None:
         """Send on `socket` from now on, or, with None, nowhere. With the lock held; `plain` is False then."""
-        self._send = _no_socket if socket is None else fast_send(socket)
+        self._send = nowhere if socket is None else fast_send(socket)
 
     def publish(
         self, prefix: bytes, payload: Any, headers: dict[str, Any] | None = None, timeout_s: float | None = None
@@ -107,17 +107,21 @@ class Outlet:
             with self._lock:
                 numbering = self.numbering
                 if self.plain and (last := numbering.numbers.get(prefix)):
-                    # The number is taken first: whatever interrupts this, it never goes to another message.
-                    numbering.numbers[prefix] = numbering.recent[prefix] = number = last + 1
+                    fresh, number = self._kept.fresh, last + 1
                     try:
                         body = self._pack((FORMAT_VERSION, numbering.publisher, number, self._time_ns(), payload))
                         part = prefix + body
+                        # Taken before it is sent: whatever interrupts that, the number never goes to another message.
+                        numbering.numbers[prefix] = numbering.recent[prefix] = number
                         self._send(part)
                     except _OUT_OF_THE_WAY:
                         numbering.numbers[prefix] = numbering.recent[prefix] = last
+                    except BaseException:
+                        if numbering.numbers[prefix] == number:
+                            fresh += (part,)  # it may be on its way, and is kept for who misses it
+                        raise
                     else:
-                        fresh = self._kept.fresh
-                        fresh.append(part)
+                        fresh += (part,)  # no call since it was sent, and so no interrupt
                         if len(fresh) >= self._fresh_parts:
                             self._kept.count_fresh()
                         return number
@@ -148,7 +152,3 @@ class Outlet:
             error.accepted = accepted
             raise
         return accepted
-
-
-def _no_socket(part: bytes) -> object:
-    raise zmq.ZMQError(zmq.ENOTSOCK)  # as a closed socket does

@@ -89,9 +89,10 @@ class HeldValues(Generic[K, T]):
             self.refused += 1
             return False
         before = self._held.get(topic)  # it may just have been forgotten
-        self._bytes += size - (before.size if before else 0)
         until = now + (TOMBSTONE_S if is_clear else expires_s or math.inf)
-        self._held[topic] = Held(stamp, value, is_clear, size, until)
+        held = Held(stamp, value, is_clear, size, until)
+        self._bytes += size - (before.size if before else 0)  # no call between these two, and so no interrupt
+        self._held[topic] = held
         return True
 
     def get(self, topic: K, now: float) -> Held[T] | None:
@@ -101,8 +102,9 @@ class HeldValues(Generic[K, T]):
 
     def forget(self, topic: K) -> None:
         """Know nothing of a topic."""
-        held = self._held.pop(topic, None)
+        held = self._held.get(topic)
         if held is not None:
+            del self._held[topic]
             self._bytes -= held.size
 
     def clear(self) -> None:

@@ -7,7 +7,6 @@ copied, for what they hold may be changed meanwhile.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 from fabric.errors import StateError
@@ -21,31 +20,23 @@ Nested = tuple[bytes, Any, dict[str, Any] | None, int | None]
 
 
 class NestedMessages:
-    """In the order they came. `keep` may interrupt any other method, in the same thread."""
+    """In the order they came. `keep` may interrupt whatever else is done with them, in the same thread."""
 
     def __init__(self, max_payload_bytes: int) -> None:
         self._max_payload_bytes = max_payload_bytes
-        self._waiting: deque[Nested] = deque()
-        """The oldest first; at most `MAX_NESTED`."""
+        self.waiting: deque[Nested] = deque()
+        """The oldest first; at most `MAX_NESTED`. `keep` adds; the oldest is taken away by who has sent it, in one step
+        with keeping its part."""
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self.waiting)
 
     def keep(self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, expires_s: int | None = None) -> None:
         """Keep one; errors: LocalWireError for what cannot be sent, StateError when too many wait."""
-        if len(self._waiting) >= MAX_NESTED:
+        if len(self.waiting) >= MAX_NESTED:
             hint = f"{MAX_NESTED} messages of signal handlers and destructors wait for the publish they interrupt"
             raise StateError("node", "publishing", "publish", hint)
         # With an encoder for this one alone: the node's may be at work.
         body = Encoder(0, self._max_payload_bytes).part(b"", 1, 0, payload, headers)
         _, _, _, payload, read = decode_body(body, self._max_payload_bytes)
-        self._waiting.append((prefix, payload, dict(read) if read is not None else None, expires_s))
-
-    def take(self) -> Iterator[Nested]:
-        """Take each from the front; those that come meanwhile, too."""
-        while self._waiting:
-            yield self._waiting.popleft()
-
-    def put_back(self, message: Nested) -> None:
-        """It could not be sent: it is the next again."""
-        self._waiting.appendleft(message)
+        self.waiting.append((prefix, payload, dict(read) if read is not None else None, expires_s))

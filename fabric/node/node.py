@@ -305,7 +305,8 @@ class Node:
         """Return an iterator over the messages that keepers have, oldest first. It waits for them: not in a callback.
 
         Oldest first: as the keeper got them. Its `holes` are what the keeper never got, as far as it was read: each
-        with `.topic .publisher .first .last .reason`.
+        with `.topic .publisher .first .last .reason`. Its `why_nothing()` says, once it was read, that they keep other
+        filters; "" otherwise.
 
         since:  seconds before now (a float, or a str like `10m`), by the keeper's clock; or how many last messages of
                 each topic (an int); None: all that is kept

@@ -51,7 +51,7 @@ class Reholding:
         assert value is not None
         put = self._values.put
         if not put(prefix, value.stamp, part, len(part), now, expires_s=value.expires_s, is_clear=value.is_clear):
-            self._values.forget(prefix)  # what is there is older, and is not to come back
+            self.superseded(prefix, value.stamp[0] - 1, now)  # what is older is not to come back
 
     def give(self, prefix: bytes, part: bytes, now: float) -> bool:
         """Take a value that another publisher set and nobody else holds, as a part with `held`: it is sent, and held

@@ -77,12 +77,9 @@ class LastKnown:
         if is_value and self._may_be_newest(message):
             self._note(message, digest)
         self._msg_fun(message)
-        clear = self._clears.get(message.topic)
-        if clear is not None:
-            if (message.sent_ns, message.publisher) < (clear.sent_ns, clear.publisher):
-                self._msg_fun(clear)
-            else:
-                del self._clears[message.topic]
+        clear = self._clears.pop(message.topic, None)
+        if clear is not None and (message.sent_ns, message.publisher) < (clear.sent_ns, clear.publisher):
+            self._msg_fun(clear)
 
     def offer(self, message: Message) -> None:
         """A retained value is there: hand it on, marked, if it is newer than all that came of its topic, and another;

@@ -58,8 +58,9 @@ class _Chunk:
             head = _head(part, len(prefix))
             if head is not None:
                 numbers, parts = self._read.setdefault((prefix, head[0]), ([], []))
-                numbers.append(head[1])
-                parts.append(part)
+                if not numbers or head[1] > numbers[-1]:  # what was interrupted is added twice
+                    numbers.append(head[1])
+                    parts.append(part)
         return self._read.get((prefix, publisher), ([], []))
 
 
@@ -73,7 +74,7 @@ class Ring:
     def __init__(self, *, max_bytes: int = MAX_BYTES, max_age_s: float = MAX_AGE_S) -> None:
         self._max_bytes, self._max_age_s = max_bytes, max_age_s
         self._chunks: deque[_Chunk] = deque()
-        """Oldest first. No chunk is empty."""
+        """Oldest first. None is empty, but for the last one behind an interrupt."""
         self._bytes = 0
         """The sum of their sizes; at most `_max_bytes` when a method returns."""
         self._now: float | None = None
@@ -93,29 +94,28 @@ class Ring:
         """Keep these parts, of `size` bytes together with what they cost. The list is not kept."""
         if not self._max_bytes:
             return
-        self.added_bytes += size
         room = self._max_bytes // _CHUNKS
         if size > room and len(batch) > 1:
             half = len(batch) // 2
-            self.added_bytes -= size
             beside = (size - sum(map(len, batch))) // len(batch)
             for some in (batch[:half], batch[half:]):
                 self.add(some, sum(map(len, some)) + beside * len(some))
             return
-        chunk = self._chunks[-1] if self._chunks else None
         if (
-            chunk is None
-            or len(chunk.parts) >= CHUNK_PARTS
-            or chunk.size + size > room
-            or (self._now or 0.0) > chunk.since + CHUNK_S
+            not self._chunks
+            or len(self._chunks[-1].parts) >= CHUNK_PARTS
+            or self._chunks[-1].size + size > room
+            or (self._now or 0.0) > self._chunks[-1].since + CHUNK_S
         ):
-            chunk = _Chunk(self._now or 0.0)
-            self._chunks.append(chunk)
+            self._chunks.append(_Chunk(self._now or 0.0))
+        chunk = self._chunks[-1]
+        # No call for these steps: an interrupt finds all done, or none; see `fabric.node.unconfirmed`.
         chunk.parts += batch
         chunk.size += size
         self._bytes += size
+        self.added_bytes += size
         while self._bytes > self._max_bytes:
-            self._bytes -= self._chunks.popleft().size
+            self._let_go_of_oldest()
 
     def tick(self, now: float) -> None:
         """Let go of what is too old."""
@@ -124,7 +124,11 @@ class Ring:
                 chunk.since = now
         self._now = now
         while self._chunks and self._chunks[0].since + self._max_age_s < now:
-            self._bytes -= self._chunks.popleft().size
+            self._let_go_of_oldest()
+
+    def _let_go_of_oldest(self) -> None:
+        self._bytes -= self._chunks[0].size
+        del self._chunks[0]
 
     def find(self, prefix: bytes, publisher: int, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, bytes]]:
         """Return (number, part) of what is kept of these numbers, in order.
@@ -140,11 +144,7 @@ class Ring:
                 for first, last in wanted:
                     at, end = bisect_left(numbers, first), bisect_right(numbers, last)
                     found += zip(numbers[at:end], parts[at:end], strict=True)
-        return sorted(found, key=_number)
-
-
-def _number(found: tuple[int, bytes]) -> int:
-    return found[0]
+        return sorted(dict(found).items())  # what was interrupted may be in two chunks
 
 
 def _head(part: bytes, at: int) -> tuple[int, int] | None:

@@ -4,11 +4,13 @@ Each part that is sent is kept until a *watermark*, sent behind it, has come bac
 for `keep_s` more: the watermark came back by the way to this node, and a link to another proxy may be a little behind.
 When the connection breaks, what is kept is sent again, in order, before anything new; receivers drop by number what
 they have already.
+
+A Ctrl-C may raise wherever CPython looks for signals: at the start of a function, behind a call, and where a loop goes
+back. So what belongs together is changed without any of these between, and there is no interrupt that leaves a half.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import deque
 
@@ -17,6 +19,9 @@ from fabric.node.ring import Ring
 KEEP_S = 0.5
 MAX_BYTES = 64 * 1024 * 1024
 FRESH_PARTS = 256
+"""So many may be sent before they are counted, which costs less for many at once."""
+FRESH_BYTES = 1024
+"""A longer part is counted at once."""
 _OVERHEAD = 60
 """Bytes of a small bytes object beside its contents, and of its place in the queue."""
 
@@ -33,22 +38,19 @@ class Unconfirmed:
         self, *, max_bytes: int = MAX_BYTES, keep_s: float = KEEP_S, forgets: bool = True, ring: Ring | None = None
     ) -> None:
         self._max_bytes, self._hold_s, self._forgets, self._ring = max_bytes, keep_s, forgets, ring
-        self._batches: deque[list[bytes]] = deque()
-        """What is kept, oldest first: the parts `_counted - _held + 1` to `_counted`, as they were counted together. To
-        handle each by itself would cost a fifth of publishing it. No list is empty."""
-        self._sizes: deque[int] = deque()
-        """Bytes of each batch, with what its parts cost beside their contents."""
+        self._batches: deque[tuple[list[bytes], int]] = deque()
+        """What is kept, oldest first: the parts `_counted - _held + 1` to `_counted`, in the lists in which they were
+        counted, each with its bytes, see `_cost`. To handle each part by itself would cost a fifth of publishing it. No
+        list is empty, and none changes."""
         self._held = 0
         """Parts in all batches."""
         self._bytes = 0
-        """The sum of `_sizes`; at most `_max_bytes` when a method returns, or all that is held is unconfirmed."""
+        """Bytes of all batches; at most `_max_bytes` when a method returns, or all that is held is unconfirmed."""
         self.fresh: list[bytes] = []
         """Small parts that have just been sent and are not counted yet: `Uplink` puts them here where speed counts, and
         calls `count_fresh` when there are `FRESH_PARTS`."""
         self._counted = 0
         """Parts that went through `count_fresh` since the start."""
-        self.given_up = 0
-        """Number of the last part that the bound pushed out; those up to it can not be sent again."""
         self._confirmed = 0
         """Parts whose watermark came back, or that were given up and reported; at most `sent`, and only ever more."""
         self._returned: deque[tuple[float, int]] = deque()
@@ -69,15 +71,16 @@ class Unconfirmed:
         if not self.fresh:
             return
         batch = self.fresh.copy()
-        self.fresh.clear()
-        size = _cost(batch)
-        self._batches.append(batch)
-        self._sizes.append(size)
-        self._counted += len(batch)
-        self._held += len(batch)
-        self._bytes += size
+        count, size = len(batch), _cost(batch)
+        counted = ((batch, size),)
         if self._ring is not None:
             self._ring.add(batch, size)
+        # No call from here on: with the last step of `add`, all of this happens, or none of it.
+        self._batches += counted
+        self._counted += count
+        self._held += count
+        self._bytes += size
+        del self.fresh[:]
         self._keep_to_bound()
 
     def _keep_to_bound(self) -> None:
@@ -88,7 +91,6 @@ class Unconfirmed:
                 if count <= 0:
                     return
             self._let_go(count)
-            self.given_up = max(self.given_up, self._counted - self._held)
 
     @property
     def is_full(self) -> bool:
@@ -130,19 +132,20 @@ class Unconfirmed:
 
         Without the lock: what is fresh is not touched, and counts when this is called again behind `kept`.
         """
-        uncertain = max(0, self.given_up - self._confirmed)
-        self._confirmed = max(self._confirmed, self.given_up)
+        gone = self._counted - self._held  # the number of the last one that is not kept
+        uncertain = max(0, gone - self._confirmed)
+        self._confirmed = max(self._confirmed, gone)
         return uncertain
 
     def kept(self) -> list[bytes]:
         """Return what is kept, oldest first. cost: O(its number)"""
         self.count_fresh()
-        return list(itertools.chain.from_iterable(self._batches))
+        return [part for batch, _ in self._batches for part in batch]
 
     def _count_beyond(self, size: int) -> int:
         """Return how many of the oldest batch's parts have to go for `size` bytes: all, if that is not enough."""
-        batch = self._batches[0]
-        if size >= self._sizes[0]:
+        batch, all_bytes = self._batches[0]
+        if size >= all_bytes:
             return len(batch)
         count = 0
         while size > 0:
@@ -153,18 +156,18 @@ class Unconfirmed:
     def _let_go(self, count: int) -> None:
         """Of the oldest parts, so many; none if it is less than one."""
         while count > 0:
-            batch = self._batches[0]
-            if count >= len(batch):
-                gone = self._batches.popleft()
-                size = self._sizes.popleft()
+            batch, size = self._batches[0]
+            gone = min(count, len(batch))
+            rest = batch[gone:]
+            if rest:
+                size = _cost(batch[:gone])
+                rest_bytes = self._batches[0][1] - size
+                self._batches[0] = rest, rest_bytes  # no call until the end of this round
             else:
-                gone = batch[:count]
-                del batch[:count]
-                size = _cost(gone)
-                self._sizes[0] -= size
-            self._held -= len(gone)
+                del self._batches[0]
+            self._held -= gone
             self._bytes -= size
-            count -= len(gone)
+            count -= gone
 
 
 def _cost(parts: list[bytes]) -> int:

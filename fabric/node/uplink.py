@@ -25,11 +25,11 @@ import zmq
 from fabric import sockets
 from fabric.core import COMPILED
 from fabric.errors import FabricError, HighWaterMarkReached, LocalWireError, NotConnected, StateError, TransportError
-from fabric.node.nested import NestedMessages
+from fabric.node.nested import Nested, NestedMessages
 from fabric.node.numbering import GENERATION_S, Numbering
 from fabric.node.reholding import BYTES_PER_TURN, PARTS_PER_TURN, Reholding
 from fabric.node.ring import Ring
-from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
+from fabric.node.unconfirmed import FRESH_BYTES, FRESH_PARTS, Unconfirmed
 from fabric.protocol.markers import watermark_topic
 from fabric.protocol.retained import HELD, RETAIN, retained_part
 from fabric.wire import Encoder
@@ -66,6 +66,10 @@ TRANSITIONS = {
 _MOVED: dict[str, Any] = {"moved": True}
 """Header of what is sent for a while after a move: what is missing before it may still come by the other way."""
 _TAIL: dict[str, Any] = {"tail": True}
+
+
+class _NoRoom(Exception):
+    """What is kept until there is a connection is at its bound."""
 
 
 class Uplink:
@@ -152,6 +156,8 @@ class Uplink:
         `plain` while `_is_clear`, with nothing added to the headers: only `_settle` sets that to True."""
         self.publish = self.outlet.publish
         """`publish(prefix, payload, headers=None, timeout_s=None)`: what `Node.publish` does, see there."""
+        self._send: Callable[[bytes], object] = sockets.nowhere
+        """Sends a part on `_socket`, without waiting; changes with it."""
         self._socket: sockets.Socket | None = None
         """The present connection; None before the first, and at the end. It is never used again once it closed."""
         self.monitor: sockets.Socket | None = None
@@ -164,8 +170,8 @@ class Uplink:
         """`closed`, `keeping`, `resending` or `open`; see above. I/O thread, which needs no lock to leave `open`."""
         self._wanted = False
         """Somebody has published, or tried to. Set once, by whoever does, without the lock."""
-        self._stalled: int | None = None
-        """Ident of the thread that waits for room in the queue; others wait for it."""
+        self._stalled: tuple[int, float] | None = None
+        """Ident of the thread that waits for room in the queue, and since when; others wait for it."""
         self._nested = NestedMessages(max_payload_bytes)
         """Messages that came within a call of the same thread. While there is one, `outlet.plain` is False."""
         self._headers: dict[str, Any] | None = None
@@ -230,7 +236,7 @@ class Uplink:
     @property
     def is_within(self) -> bool:
         """Whether the caller interrupts a call of its own thread here, for which it would wait for ever."""
-        return self._lock._is_owned() or self._stalled == threading.get_ident()
+        return self._lock._is_owned() or (self._stalled or (0,))[0] == threading.get_ident()
 
     @property
     def _keeps(self) -> bool:
@@ -288,26 +294,17 @@ class Uplink:
         with self._lock:
             keeps = self._await_turn(timeout_s) == "keeping"
             self._send_nested()
-            number, part = self._next_part(prefix, payload, headers, expires_s)
-            if keeps and self._unconfirmed.has_room_for(part):
-                # Also when the proxy was lost meanwhile: it goes with the others, in order, when there is one.
-                self._accept(prefix, part, expires_s)
-                return number
-            if keeps:
-                self._numbering.take_back(prefix)
-                self._await_turn(timeout_s, or_keeping=False)
-                number, part = self._next_part(prefix, payload, headers, expires_s)
+            message = prefix, payload, headers, expires_s
             try:
-                if self._socket is None:
-                    raise zmq.ZMQError(zmq.ENOTSOCK)  # as a closed one does
-                self._socket.send(part, zmq.NOBLOCK)
-            except zmq.Again:
-                self._send_when_there_is_room(prefix, part, timeout_s)
+                try:
+                    number = self._send_message(message, timeout_s, keeps=keeps)
+                except _NoRoom:
+                    self._await_turn(timeout_s, or_keeping=False)
+                    number = self._send_message(message, timeout_s)
             except zmq.ZMQError as error:
-                self._numbering.take_back(prefix)
                 raise NotConnected(f"the connection to the proxy was closed: {error}") from error
-            # Any other exception came from outside, a Ctrl-C say: the part may be on its way, its number stays taken.
-            self._accept(prefix, part, expires_s)
+            if keeps or len(self.fresh) >= FRESH_PARTS or len(self.fresh[-1]) > FRESH_BYTES:
+                self._unconfirmed.count_fresh()
             return number
 
     def want(self) -> None:
@@ -316,15 +313,62 @@ class Uplink:
             self._on_wanted()  # first: where this is interrupted, the next one asks again
             self._wanted = True
 
-    def _accept(self, prefix: bytes, part: bytes, expires_s: int | None) -> None:
-        self._unconfirmed.add(part)
+    def _send_message(self, message: Nested, timeout_s: float, *, keeps: bool = False, is_nested: bool = False) -> int:
+        """Number one message, send it, and return its number. With the lock held, when it is its turn.
+
+        A Ctrl-C may strike anywhere. What may be on its way then keeps its number, and is kept for who misses it; else
+        the number is taken back. See `fabric.node.unconfirmed` for where it cannot strike.
+
+        keeps:     it is kept until there is a connection, also when the proxy is lost meanwhile: it goes with the
+                   others, in order, when there is one
+        is_nested: it is the oldest of `_nested`, and leaves there with being accepted. It does not wait for room
+        errors:    zmq.ZMQError: the connection is closed, or there is no room for a nested one; those of `_next_part`
+                   and of `_await_room`
+        """
+        prefix, payload, headers, expires_s = message
+        number, part = self._next_part(prefix, payload, headers, expires_s, keeps=keeps and not is_nested)
+        may_be_sent = keeps
+        try:
+            while not may_be_sent:
+                may_be_sent = True  # until it is known
+                try:
+                    self._send(part)
+                except zmq.ZMQError as error:
+                    may_be_sent = False
+                    if is_nested or not (self._stalled or isinstance(error, zmq.Again)):
+                        raise
+                    self._await_room(timeout_s)
+            self._accept(prefix, part, expires_s, is_nested)
+        except BaseException:
+            if may_be_sent:
+                self._accept(prefix, part, expires_s, is_nested)
+            else:
+                self._numbering.take_back(prefix)
+            raise
+        finally:
+            if self._stalled and not keeps:
+                since, self._stalled = self._stalled[1], None
+                self._count_wait(since)
+                self._settle()
+        return number
+
+    def _accept(self, prefix: bytes, part: bytes, expires_s: int | None, is_nested: bool) -> None:
+        """Keep a part, which is counted later. Where this is interrupted it may be called again."""
         if expires_s is not None:
             self.reholding.accepted(prefix, part, time.monotonic())
+        # No call: nothing can interrupt between this and what follows this method.
+        self.fresh += (part,)
+        if is_nested:
+            del self._nested.waiting[0]
 
     def _next_part(
-        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, expires_s: int | None
+        self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, expires_s: int | None, *, keeps: bool = False
     ) -> tuple[int, bytes]:
-        """Return the next number and the part that carries it. With the lock held."""
+        """Return the next number and the part that carries it. With the lock held.
+
+        keeps:  it is to be kept until there is a connection
+        errors: _NoRoom for one that cannot be kept; then, as with any other, the number is not taken
+        """
         try:
             number = self._numbering.next(prefix)
         except StateError:
@@ -334,8 +378,12 @@ class Uplink:
             if self._headers is not None and (not headers or isinstance(headers, dict)):
                 headers = {**self._headers, **(headers or {})}
             if expires_s is None:
-                return number, self._encoder.part(prefix, number, self._time_ns(), payload, headers)
-            return number, self._retained_part(prefix, number, payload, headers, expires_s)
+                part = self._encoder.part(prefix, number, self._time_ns(), payload, headers)
+            else:
+                part = self._retained_part(prefix, number, payload, headers, expires_s)
+            if keeps and not self._unconfirmed.has_room_for(part):
+                raise _NoRoom
+            return number, part
         except BaseException:
             self._numbering.take_back(prefix)  # nothing was sent
             raise
@@ -349,8 +397,8 @@ class Uplink:
 
     def _say_that_it_retains(self) -> None:
         if self._retains_as != self.publisher:
+            self._on_retains(self.publisher)  # first: where this is interrupted, the next one says it again
             self._retains_as = self.publisher
-            self._on_retains(self.publisher)
 
     def hold(
         self, prefix: bytes, payload: Any, headers: dict[str, Any] | None, *, sent_ns: int, expires_s: int
@@ -421,7 +469,7 @@ class Uplink:
         try:
             while self._ended is None and not (self._is_clear or (or_keeping and self._keeps)):
                 rest = end - time.monotonic()
-                if rest <= 0 or not self._changed.wait(rest):
+                if rest <= 0 or not self._wait(rest):
                     self._refuse(timeout_s)
         finally:
             self._count_wait(since)
@@ -443,33 +491,32 @@ class Uplink:
             )
         raise NotConnected(f"no proxy for {timeout_s:g} s; the message was not accepted")
 
-    def _send_when_there_is_room(self, prefix: bytes, part: bytes, timeout_s: float) -> None:
-        """The queue is full. Try on every millisecond, between which the I/O thread may replace a dead connection.
+    def _await_room(self, timeout_s: float) -> None:
+        """The queue is full: wait for a millisecond, in which the I/O thread may replace a dead connection; or refuse.
 
         Other publishers wait: the number is taken, and nothing may overtake it.
         """
-        self._stalled = threading.get_ident()
-        self._settle()
-        since = time.monotonic()
-        end = since + timeout_s
-        may_be_sent = False
-        try:
-            while time.monotonic() < end and self._ended is None:
-                self._changed.wait(0.001)
-                if self._state == "open":
-                    may_be_sent = True  # until it is known: see the end of `publish_carefully`
-                    if self._send_now(part):
-                        return
-                    may_be_sent = False
-            self._refuse(timeout_s)
-        except BaseException:
-            if not may_be_sent:
-                self._numbering.take_back(prefix)
-            raise
-        finally:
-            self._stalled = None
-            self._count_wait(since)
+        if self._stalled is None:
+            self._stalled = threading.get_ident(), time.monotonic()
             self._settle()
+        end = self._stalled[1] + timeout_s
+        is_open = False
+        while not is_open:
+            if time.monotonic() >= end or self._ended is not None:
+                self._refuse(timeout_s)
+            self._wait(0.001)
+            is_open = self._state == "open"
+
+    def _wait(self, timeout_s: float) -> bool:
+        """Let go of the lock until something has changed; False: nothing has. The lock is held again when this is over.
+
+        Where a Ctrl-C ends it, `Condition.wait` may come back without the lock.
+        """
+        try:
+            return self._changed.wait(timeout_s)
+        finally:
+            while not self._lock._is_owned():
+                self._lock.acquire()
 
     def _count_wait(self, since: float) -> None:
         self.waits += 1
@@ -519,6 +566,7 @@ class Uplink:
             self._serial += 1
             self._socket = sockets.push(self._context, send_hwm=self._hwm_msgs, timeout_ms=0)
             sockets.with_keys(self._socket, self._curve())
+            self._send = sockets.fast_send(self._socket)
             self.outlet.connect(self._socket)
             self.monitor = sockets.monitor(self._context, self._socket, _EVENTS)
             sockets.connect(self._socket, endpoint)
@@ -691,7 +739,7 @@ class Uplink:
                 rest = end - time.monotonic()
                 if rest <= 0:
                     break
-                self._changed.wait(min(rest, 0.05))
+                self._wait(min(rest, 0.05))
             return self._unconfirmed.count
 
     def abandon(self, why: FabricError) -> None:
@@ -709,6 +757,7 @@ class Uplink:
     def _drop(self) -> None:
         self._forget_resending()
         self.outlet.connect(None)
+        self._send = sockets.nowhere
         if self._socket is not None:
             self._socket.disable_monitor()
             self._socket.close(linger=0)
@@ -722,13 +771,12 @@ class Uplink:
 
     def _send_nested(self) -> None:
         """Send what came within other calls, as far as there is room. With the lock held, and nobody stalled."""
-        for prefix, payload, headers, expires_s in self._nested.take():
-            _, part = self._next_part(prefix, payload, headers, expires_s)
-            if self._state != "keeping" and not self._send_now(part):
-                self._numbering.take_back(prefix)
-                self._nested.put_back((prefix, payload, headers, expires_s))
+        while self._nested:
+            try:
+                keeps = self._state == "keeping"
+                self._send_message(self._nested.waiting[0], 0.0, keeps=keeps, is_nested=True)
+            except zmq.ZMQError:
                 return
-            self._accept(prefix, part, expires_s)
 
     def _go_on_resending(self) -> None:
         while self._resend_at < len(self._resend):
@@ -798,10 +846,8 @@ class Uplink:
             self._marked = count
 
     def _send_now(self, part: bytes) -> bool:
-        if self._socket is None:
-            return False
         try:
-            self._socket.send(part, zmq.NOBLOCK)
+            self._send(part)
         except zmq.ZMQError:
             return False
         return True

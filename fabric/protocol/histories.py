@@ -21,14 +21,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import msgpack  # type: ignore[import-untyped]
 
-from fabric.errors import InvalidFilter, RemoteWireError, expected
+from fabric.errors import InvalidFilter, InvalidTopic, RemoteWireError, expected
 from fabric.headers import RESERVED
 from fabric.payloads import MAX_NESTING, flaw
-from fabric.topics import validate_filter
+from fabric.topics import validate_filter, validate_topic
 from fabric.wire import NO_HEADERS, PACKING_ERRORS, U64_MAX, Message
 
 KEEPER = "keeper"
@@ -39,6 +39,7 @@ PAGE_MSGS = 1_000
 PAGE_BYTES = 256 * 1024
 """Payloads, headers and topics on a page; one message alone may be larger."""
 MAX_SHARES = 1_000
+MAX_REASON_CHARS = 100
 MAX_AGE_NS = 2**62
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -247,7 +248,7 @@ def _message(kept: object) -> Message | None:
     if not (isinstance(kept, list) and len(kept) == 6):
         return None
     topic, publisher, number, sent_ns, payload, headers = kept
-    if not (isinstance(topic, str) and all(type(each) is int and each >= 0 for each in (publisher, number, sent_ns))):
+    if not (_is_topic(topic) and _are_from(0, publisher, sent_ns) and _are_from(1, number)):
         return None
     if not isinstance(payload, bytes) or not (headers is None or isinstance(headers, bytes)):
         return None
@@ -265,11 +266,24 @@ def _hole(value: object) -> Hole | None:
     if not (isinstance(value, list) and len(value) == 5):
         return None
     topic, publisher, first, last, reason = value
-    if not (isinstance(topic, str) and isinstance(reason, str)):
+    if not (_is_topic(topic) and isinstance(reason, str) and len(reason) <= MAX_REASON_CHARS):
         return None
-    if not all(type(each) is int and each >= 0 for each in (publisher, first, last)) or first > last:
+    if not (_are_from(0, publisher) and _are_from(1, first, last) and first <= last):
         return None
     return Hole(topic, publisher, first, last, reason)
+
+
+def _is_topic(value: object) -> TypeGuard[str]:
+    try:
+        validate_topic(value)  # type: ignore[arg-type]
+    except InvalidTopic:
+        return False
+    return True
+
+
+def _are_from(least: int, *values: object) -> bool:
+    """Whether these are ints of the wire, `least` at least: what it allows a keeper may have got from anybody."""
+    return all(type(each) is int and least <= each <= U64_MAX for each in values)
 
 
 def _cursor(value: object) -> Cursor | None:

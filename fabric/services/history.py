@@ -32,11 +32,12 @@ from fabric.protocol.histories import (
     share_name,
 )
 from fabric.services.client import Client
-from fabric.topics import matches, require_name, scope, validate_filter
+from fabric.topics import matches, meets, require_name, scope, validate_filter
 from fabric.wire import Message
 
 DEADLINE_S = 10.0
 """A page comes within this time, or the history ends with an error."""
+SHOWN_FILTERS = 10
 _LOOK_S = 0.1
 
 
@@ -103,6 +104,15 @@ class History(Iterator[Message]):
     def is_kept(self, topic: str) -> bool:
         """Return whether the keepers that were asked keep this topic."""
         return any(matches(each, topic) for stream in self._streams for each in stream.filters)
+
+    def why_nothing(self) -> str:
+        """Say that the keepers keep nothing that matches the filter, and what they keep; "" when they do, or before
+        they have answered."""
+        filters = list(dict.fromkeys(each for stream in self._streams for each in stream.filters))
+        if not filters or any(meets(each, self._question.topic_filter) for each in filters):
+            return ""
+        more = ", …" if len(filters) > SHOWN_FILTERS else ""
+        return f"keeper {self._keeper!r} keeps other filters: {', '.join(filters[:SHOWN_FILTERS])}{more}"
 
     def _all(self) -> list[_Stream]:
         """Return the streams; the first answer tells how many there are."""

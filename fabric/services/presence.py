@@ -151,8 +151,8 @@ class Announcer:
                 except NotAllowed:
                     pass  # not any more; the node has counted it
 
-    def close(self) -> None:
-        """Say the last word."""
+    def close(self, timeout_s: float = LAST_WORD_S) -> None:
+        """Say the last word. timeout_s: how long it waits for a proxy that takes it"""
         if self._state == "gone":
             return
         with self._lock:
@@ -162,7 +162,7 @@ class Announcer:
             question.close()
         if said:
             with contextlib.suppress(FabricError):  # without a proxy nobody hears it; then the lease runs out
-                self._announce(LAST_WORD_S)
+                self._announce(timeout_s)
 
     def _announce(self, timeout_s: float) -> None:
         instance = self.instance

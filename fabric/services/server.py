@@ -40,7 +40,7 @@ from fabric.services.messages import (
     read_address,
     read_request,
 )
-from fabric.services.presence import LEASE_S, Announcer, Held
+from fabric.services.presence import LAST_WORD_S, LEASE_S, Announcer, Held
 from fabric.topics import valid_name
 from fabric.wire import Message, encode
 
@@ -207,13 +207,13 @@ class Server:
             self._changed.wait_for(lambda: not self._admission.in_flight, timeout_s)
             self._stopping = True
             self._changed.notify_all()
-        self._announcer.close()
+        self._announcer.close(min(LAST_WORD_S, max(0.0, end - time.monotonic())))
         self._node.detach(self)
         self._held.close()
         for worker in self._workers:
             worker.join(max(0.0, end - time.monotonic()))
-            if worker.is_alive():
-                log.warning("a handler of service %s has not returned; its thread is left behind", self.name)
+        if self._admission.in_flight:
+            log.warning("a handler of service %s has not returned; its thread is left behind", self.name)
 
     # ── the I/O thread ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import enum
 import unicodedata
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -36,13 +38,37 @@ class Fail(Exception):
         self.code = code
 
 
-def say(words: str) -> None:
-    """Write one line to stderr, after the command's name. A closed stderr is no error: nobody wants to read it."""
+@dataclass
+class Where:
+    """The command that ended with an error, in words, `fabric keys new`. Groups set it; click forgets it then."""
+
+    path: str = ""
+
+
+class Group(click.Group):
+    """A group of commands that notes in the context's `Where` which of them raised."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception:
+            where = ctx.find_object(Where)
+            if where is not None and not where.path:
+                where.path = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
+            raise
+
+
+def say(words: str, path: str = "") -> None:
+    """Write one line to stderr, after the command's name. A closed stderr is no error: nobody wants to read it.
+
+    path: that name, where no command runs any more
+    """
     context = click.get_current_context(silent=True)
     if logs.tell(words):
         return
+    path = context.command_path if context else path or "fabric"
     with contextlib.suppress(OSError):
-        click.echo(f"{context.command_path if context else 'fabric'}: {plain(words)}", err=True)
+        click.echo(f"{path}: {plain(words)}", err=True)
 
 
 def plain(text: str) -> str:

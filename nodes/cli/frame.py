@@ -14,12 +14,12 @@ from fabric.payloads import dumps
 from nodes.cli.exits import Exit, say
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
-from nodes.cli.signals import on_ending_signal
+from nodes.cli.signals import leaving_at_once, on_ending_signal
 from nodes.cli.stores import open_store, store_options, store_url
 from nodes.operate import logs
 from nodes.operate.status import Status
 from nodes.operate.systemd import READY, STOPPING, notify
-from nodes.rules.contact_codes import CodeFormat
+from nodes.rules.contact_codes import MAX_CODE_CHARS, CodeFormat
 from nodes.rules.fields import ID_WORDS, is_id
 from nodes.store.records import StoreOptions
 
@@ -33,10 +33,18 @@ REACHABLE_S = 10.0
 
 @click.command()
 @store_options("frame nodes")
-@click.option("--capacity", default=10_000, show_default=True, help="How many pages may be live at once.")
+@click.option(
+    "--capacity", type=click.IntRange(1), default=10_000, show_default=True, help="How many pages may be live at once."
+)
 @click.option("--max-in-flight", type=click.IntRange(1), default=1_000, show_default=True,
               help="How many requests may wait or be worked on; beyond, it answers that it is busy.")  # fmt: skip
-@click.option("--code-length", default=6, show_default=True, help="Characters of a contact code.")
+@click.option(
+    "--code-length",
+    type=click.IntRange(1, MAX_CODE_CHARS),
+    default=6,
+    show_default=True,
+    help="Characters of a contact code.",
+)
 @click.option("--alphabet", default="0123456789", show_default=True, help="Characters of which codes are made.")
 @click.option("--quarantine", "quarantine_s", metavar="S", type=PositiveNumber(), default=600.0, show_default=True,
               help="How long a code rests before it is given to another page.")  # fmt: skip
@@ -85,11 +93,13 @@ def frame(
     with (
         on_ending_signal(ended.set),
         status_page("frame", http) as status,
-        contextlib.closing(open_store(lambda: _open_store(url, options))) as store,
+        contextlib.closing(open_store(url, lambda: _open_store(url, options))) as store,
     ):
         from nodes.frame_node.frame_node import FrameNode
 
-        with open_node(connect, connect_timeout_s, name) as node:
+        with leaving_at_once(ended.is_set):
+            node = open_node(connect, connect_timeout_s, name)
+        with node:
             running = FrameNode(node, store, options, max_in_flight=max_in_flight, name=name)
             try:
                 _watch(status, node, running)

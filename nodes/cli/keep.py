@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from fabric.topics import NAME, valid_name, validate_filter
 from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, connect_option, connect_timeout_option, open_node
-from nodes.cli.signals import on_ending_signal
+from nodes.cli.signals import leaving_at_once, on_ending_signal
 from nodes.cli.stores import open_store, store_options, store_url
 from nodes.operate import logs
 from nodes.operate.status import Status
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
 _BYTES = re.compile(r"(\d{1,12})([kMGT]?)i?B?")
 _FACTOR = {"": 1, "k": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-LAST_WORDS_S = 1.0
-"""At the end, what a keeper said last may take so long to a proxy: answers, and that it goes. There may be none."""
+LAST_WORDS_S = 0.8
+"""At the end, what a keeper says last may take so long in all: answers, and that it goes. There may be no proxy."""
+CONFIRMED_S = 0.1
+"""For so long at least it waits until a proxy has confirmed it: writing may have taken the time."""
 REACHABLE_S = 10.0
 """After this time a keeper that is not ready yet says so, once."""
 
@@ -129,8 +132,8 @@ def keep(
     with (
         on_ending_signal(ended.set),
         status_page("keep", http) as status,
-        contextlib.closing(open_store(lambda: _open(url))) as store,
-        open_node(connect, connect_timeout_s) as node,
+        contextlib.closing(open_store(url, lambda: _open(url))) as store,
+        _node(connect, connect_timeout_s, ended) as node,
     ):
         from nodes.keep.keeper import Keeper
         from nodes.keep.retention import Retention
@@ -147,9 +150,15 @@ def keep(
             _watch(status, node, keeper, store)
             return _serve(keeper, node, name, ended, status)
         finally:
-            if left := keeper.close():
+            end = time.monotonic() + LAST_WORDS_S
+            if left := keeper.close(words_s=LAST_WORDS_S):
                 say(f"{left} messages that it had taken could not be written: the store does not answer")
-            node.close(LAST_WORDS_S)
+            node.close(max(CONFIRMED_S, end - time.monotonic()))
+
+
+def _node(connect: Connect, connect_timeout_s: float, ended: threading.Event) -> Node:
+    with leaving_at_once(ended.is_set):
+        return open_node(connect, connect_timeout_s)
 
 
 def _open(url: str) -> KeepStore:

@@ -18,7 +18,7 @@ from fabric.identity.keys import RULES_FILE, SUFFIX, read_rules
 from fabric.identity.rules import BUILT_IN, DEFAULT_ROLE, MESH
 from fabric.identity.verdict import ACTS, judge
 from fabric.payloads import dumps
-from nodes.cli.exits import Exit, Fail, plain, say
+from nodes.cli.exits import Exit, Fail, Group, plain, say
 from nodes.cli.keys_shown import COLUMNS, known, rights_of, rights_text, row_of, told_of
 from nodes.cli.options import Command, Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
@@ -29,7 +29,7 @@ from nodes.observe.rules_view import RulesView
 RELOAD_S = 5.0
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def keys(context: click.Context) -> None:
     """Make and change a folder of keys: who may come into the mesh, and do what.

@@ -17,7 +17,7 @@ from fabric.identity.keys import load as load_keys
 from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.exits import Exit, Fail, say
-from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option
+from nodes.cli.options import Between, Connect, PositiveNumber, connect_option, connect_timeout_option
 from nodes.cli.recordings import Speed, opened
 from nodes.cli.stdout import table_text
 from nodes.load.books import words
@@ -55,6 +55,7 @@ class Rate(PositiveNumber):
     """Messages a second, or `max`."""
 
     name = "RATE"
+    wanted = "a number above 0, or max"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if value == "max" else super().convert(value, param, ctx)
@@ -98,7 +99,7 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
 @click.option("--find-max", is_flag=True, help="Raise the rate from R until it no longer holds, and find the last.")
 @click.option("--max-p99-ms", metavar="MS", type=PositiveNumber(), default=50.0, show_default=True,
               help="With --find-max: a rate holds while p99 is at most this …")  # fmt: skip
-@click.option("--max-loss", metavar="SHARE", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+@click.option("--max-loss", metavar="SHARE", type=Between(0, 1), default=0.0, show_default=True,
               help="… and at most this share is lost.")  # fmt: skip
 @click.option("--play", "recording", metavar="FILE", type=click.Path(), help="Send what a recording of `fabric record` "
               "says instead: topics under load/, times and sizes; - is standard input.")  # fmt: skip

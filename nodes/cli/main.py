@@ -18,7 +18,7 @@ import click
 from fabric.core import BUILD
 from fabric.errors import FabricError, LocalWireError, NotAdmitted, NotAllowed, NotConnected, TopicError
 from fabric.private_files import OTHERS
-from nodes.cli.exits import Exit, Fail, plain, say
+from nodes.cli.exits import Exit, Fail, Group, Where, plain, say
 
 COMMANDS = (
     "agent", "events", "frame", "gateway", "gateway-token", "history", "keep", "keys", "load", "match", "page", "ping",
@@ -35,7 +35,7 @@ def command(name: str) -> click.Command:
     return found
 
 
-class _Group(click.Group):
+class _Group(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -79,28 +79,29 @@ def fabric(context: click.Context, version: bool) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    where = Where()
     try:
-        return int(fabric.main(args, prog_name="fabric", standalone_mode=False) or 0)
+        return int(fabric.main(args, prog_name="fabric", standalone_mode=False, obj=where) or 0)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "fabric"
         click.echo(f"{path}: {plain(error.format_message())} (see {path} --help)", err=True)
         return Exit.USAGE
     except Fail as error:
-        say(str(error))
+        say(str(error), where.path)
         return error.code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except (NotAdmitted, NotAllowed) as error:
-        say(str(error))
+        say(str(error), where.path)
         return Exit.DENIED
     except NotConnected as error:
-        say(str(error))
+        say(str(error), where.path)
         return Exit.NOBODY
     except (TopicError, LocalWireError) as error:
-        say(str(error))
+        say(str(error), where.path)
         return Exit.USAGE
     except (FabricError, OSError) as error:
-        say(str(error))
+        say(str(error), where.path)
         return Exit.MISSING
 
 

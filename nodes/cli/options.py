@@ -55,6 +55,7 @@ class PositiveNumber(click.ParamType):  # type: ignore[type-arg]
     """A finite number above zero, for seconds and rates. (click's FloatRange lets `nan` through.)"""
 
     name = "NUMBER"
+    wanted = "a number above 0"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
@@ -62,7 +63,17 @@ class PositiveNumber(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             number = math.nan
         if not 0 < number < math.inf:
-            self.fail(expected("number", value, "a number above 0"), param, ctx)
+            self.fail(expected("number", value, self.wanted), param, ctx)
+        return number
+
+
+class Between(click.FloatRange):
+    """click's FloatRange, which refuses `nan` as well."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
         return number
 
 

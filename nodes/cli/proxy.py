@@ -24,7 +24,7 @@ from fabric.sockets import HWM_MSGS, give_memory_back
 from nodes.cli.auditing import Note, audit_option, audit_stream, noting, watch
 from nodes.cli.exits import Exit, plain
 from nodes.cli.operating import Http, http_of_proxy, operating_options, status_page
-from nodes.cli.options import Base, PositiveNumber, Size, keys_option
+from nodes.cli.options import Base, Between, PositiveNumber, Size, keys_option
 from nodes.cli.signals import TELLS_SENDERS, Sender, on_ending_signal, on_ending_signal_of, signals_held
 from nodes.cli.stdout import Outlet, write_lines
 from nodes.operate import logs
@@ -86,7 +86,7 @@ class IpcMode(click.ParamType):  # type: ignore[type-arg]
               help="Queue of each subscriber, in messages; one that is further behind loses its own.")  # fmt: skip
 @click.option("--queue-bytes", metavar="SIZE", type=Size(), default="256MiB", show_default=True,
               help="What may wait for slow subscribers, all together; beyond, the slowest is cut off.")  # fmt: skip
-@click.option("--stalled", "stalled_s", metavar="S", type=click.FloatRange(0, 1_000_000, max_open=True), default=30.0,
+@click.option("--stalled", "stalled_s", metavar="S", type=Between(0, 1_000_000, max_open=True), default=30.0,
               show_default=True,
               help="Cut off a subscriber that takes nothing for so long while something waits; 0: never.")  # fmt: skip
 @click.option("--max-payload", metavar="SIZE", type=Size(), default="8MiB", show_default=True,

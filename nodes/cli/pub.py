@@ -44,10 +44,22 @@ class _NumbersAreNoOptions(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" not in args:
-            numbers = [arg for arg in args if arg[:1] == "-" and arg[1:2].isdigit()]
+            taking = {name for each in self.params if _takes_value(each) for name in each.opts}
+            before = ["", *args]  # the value of an option stays with it, which says what is wrong with it
+            numbers = [at for at, arg in enumerate(args) if _is_negative(arg) and before[at] not in taking]
             if numbers:
-                args = [arg for arg in args if arg not in numbers] + ["--", *numbers]
+                others = [arg for at, arg in enumerate(args) if at not in numbers]
+                args = [*others, "--", *(args[at] for at in numbers)]
         return super().parse_args(ctx, args)
+
+
+def _is_negative(arg: str) -> bool:
+    return arg[:1] == "-" and arg[1:2].isdigit()
+
+
+def _takes_value(option: click.Parameter) -> bool:
+    """Whether what follows an option is its value; --csv takes one or none."""
+    return isinstance(option, click.Option) and not option.is_flag and option.name != "csv_file"
 
 
 @click.command(cls=_NumbersAreNoOptions)

@@ -24,7 +24,7 @@ from fabric.wire import Message
 from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
-from nodes.cli.signals import on_ending_signal
+from nodes.cli.signals import leaving_at_once, on_ending_signal
 from nodes.cli.stdout import Outlet
 from nodes.cli.sub import MAX_WAITING_MSGS, ack_words, coverage_words, gap_words, state_words
 from nodes.operate import logs
@@ -200,10 +200,12 @@ def record(
     if as_json and output == "-":
         raise click.UsageError("--json prints the summary on standard output: expected --output FILE for the recording")
     logs.begin("fabric record", as_json=log_json)
-    with _opened(output) as file, status_page("record", http) as status:
+    with _opened(output) as file:
         recorder = Recorder(_sink(file, as_mcap), steady_clock(), quiet)
-        with on_ending_signal(recorder.outlet.end):
-            with open_node(connect, connect_timeout_s) as node:
+        with on_ending_signal(recorder.outlet.end), status_page("record", http) as status:
+            with leaving_at_once(lambda: recorder.outlet.ended):
+                node = open_node(connect, connect_timeout_s)
+            with node:
                 recorder.begin(filters)
                 _listen(node, filters, recorder)
                 status.watch_node(node)

@@ -16,6 +16,7 @@ class Speed(PositiveNumber):
     """Times as fast as recorded; `max` or 0, which become None: as fast as it goes."""
 
     name = "SPEED"
+    wanted = "a number above 0; or max or 0, as fast as it goes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return None if value in ("max", "0", 0, None) else super().convert(value, param, ctx)

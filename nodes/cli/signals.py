@@ -38,6 +38,23 @@ def on_ending_signal(ask: Callable[[], object], *, once: bool = True) -> Iterato
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def leaving_at_once(is_ended: Callable[[], bool]) -> Iterator[None]:
+    """While the block runs, which has begun nothing that is to be finished, SIGTERM and SIGINT end the process with 0,
+    however long the block waits.
+
+    is_ended: whether such a signal came before
+    """
+
+    def leave() -> None:
+        raise SystemExit(0)
+
+    with on_ending_signal(leave):
+        if is_ended():
+            leave()
+        yield
+
+
 @dataclass(frozen=True)
 class Sender:
     """Who sent a signal, and from where, as far as the system says.

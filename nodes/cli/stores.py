@@ -57,9 +57,10 @@ def store_url(url: str | None, store_file: str | None) -> str:
     return url
 
 
-def open_store(open_it: Callable[[], T]) -> T:
+def open_store(url: str, open_it: Callable[[], T]) -> T:
     """Open a store. Errors: Fail or UsageError, whose words never hold a password from its URL.
 
+    url:     of it; errors say which store it is, see `nodes.databases.opening.shown`
     open_it: imports what it needs, and opens the store
     """
     try:
@@ -71,6 +72,6 @@ def open_store(open_it: Callable[[], T]) -> T:
             raise Fail(plain(str(error)), Exit.MISSING) from None
         raise click.UsageError(f"--store cannot be used: {error}") from None
     except Busy as error:
-        from nodes.databases.opening import why_store
+        from nodes.databases.opening import shown, why_store
 
-        raise Fail(f"cannot open the store: {why_store(error)}", Exit.MISSING) from None
+        raise Fail(f"cannot open the store {shown(url)}: {why_store(error)}", Exit.MISSING) from None

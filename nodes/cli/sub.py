@@ -55,6 +55,10 @@ class Printer:
         """With histories: the highest number taken, by publisher and topic. I/O thread only."""
         self._acked = False
         """True from the first ack on. I/O thread only."""
+        self.acked: set[str] = set()
+        """Filters whose ack has come, with histories: that they are live, or why not. The I/O thread adds."""
+        self.begun: set[str] = set()
+        """Filters of whose history something has come. The I/O thread adds."""
         self.printed = 0
         """Messages written to stdout, by `flush`."""
         self.denied = ""
@@ -66,9 +70,10 @@ class Printer:
             self._last = message
             self.outlet.put(message)
 
-    def kept(self, message: Message) -> None:
+    def kept(self, topic_filter: str, message: Message) -> None:
         """Take a message of a subscription that began with a history; several of them may have it, from the same
         moment on, and not at the same time."""
+        self.begun.add(topic_filter)
         pair = (message.publisher, message.topic)
         if message.number > self._lasts.get(pair, 0):
             self._lasts[pair] = message.number
@@ -79,6 +84,7 @@ class Printer:
         return MAX_WAITING_HISTORY - self.outlet.waiting
 
     def ack(self, topic_filter: str, ack: Ack) -> None:
+        self.acked.add(topic_filter)
         if ack.denied:
             self.deny(topic_filter, ack.error or "")
             return
@@ -187,7 +193,9 @@ def sub(
     third column, `retained`, or, with --json, the header of that name.
 
     With --since, those that a keeper has come first, then those that are live, none missing and none twice. The words
-    that a filter is acknowledged come behind its history.
+    that a filter is acknowledged come behind its history; that no keeper answered, or that it keeps other filters, is
+    told on stderr, and changes no exit code. It does not go with --retained: a last value may be older
+    than the history, or in it.
 
     \b
     Fields for --output and --until:
@@ -217,7 +225,10 @@ def sub(
         validate_filter(topic_filter)
         scope(topic_filter)
     if retained and since is not None:
-        raise click.UsageError("--retained and --since cannot be combined: a history holds the last values, too")
+        raise click.UsageError(
+            "--retained and --since cannot be combined: a last value may be older than the history, and would come in "
+            "front of it or once more in it; use two commands"
+        )
     check_since(since, keeper)
     if output is not None and (as_json or rates):
         raise click.UsageError("--output is instead of messages as JSON (--json) and of rates (--rate)")
@@ -237,11 +248,26 @@ def sub(
             if since is None:
                 node.subscribe(topic_filter, printer.message, acked, retained=retained)
             else:
-                node.catch_up(topic_filter, printer.kept, acked, since, keeper=keeper, room=printer.room)
+                node.catch_up(
+                    topic_filter, partial(printer.kept, topic_filter), acked, since, keeper=keeper, room=printer.room
+                )
         status.watch_node(node)
         status.watch("sub", printer.stats)
         status.ready_with(node, lambda: "" if node.stats()["covered"] else "no proxy has acknowledged its filters")
-        return _print(printer, count, timeout_s)
+        try:
+            return _print(printer, count, timeout_s)
+        finally:
+            if since is not None and not (count and printer.printed >= count):
+                _tell_missing(printer, filters, keeper)
+
+
+def _tell_missing(printer: Printer, filters: tuple[str, ...], keeper: str) -> None:
+    """At the end, say of which filters the history was not there yet."""
+    for topic_filter in dict.fromkeys(filters):
+        if topic_filter in printer.begun - printer.acked:
+            say(f"the history of {topic_filter} was not read to its end")
+        elif topic_filter not in printer.acked:
+            say(f"no history of {topic_filter}: no keeper {keeper!r} has answered yet")
 
 
 def _print(printer: Printer, count: int | None, timeout_s: float | None) -> Exit:

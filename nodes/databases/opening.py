@@ -128,6 +128,14 @@ def as_busy(error: DBAPIError) -> Busy:
     return Busy(f"the store does not answer: {type(error.orig).__name__}; try again later", retry_after_s=1.0)
 
 
+def shown(url: str) -> str:
+    """Return a store's URL as it may be shown: without a password, and without what stands behind a `?`."""
+    parsed = _parsed(url)
+    return URL.create(
+        parsed.drivername, parsed.username, host=parsed.host, port=parsed.port, database=parsed.database
+    ).render_as_string()
+
+
 def why_store(error: Busy) -> str:
     """Return the database's own words for why it does not answer, in one line."""
     original: Any = getattr(error.__cause__, "orig", None)

@@ -23,7 +23,7 @@ from fabric.topics import require_name, scope, validate_filter
 from fabric.wire import Message
 from nodes.keep.pages import Pages
 from nodes.keep.readers import Readers
-from nodes.keep.retained import value_of
+from nodes.keep.retained import is_ahead, value_of
 from nodes.keep.retention import LASTS_S, Retention, Sweeper
 from nodes.keep.returning import Returner
 from nodes.keep.store import KeepStore
@@ -40,6 +40,7 @@ PAGE_ROOM_BYTES = 4096
 """Of a payload, what a page needs beside its one message and the filters."""
 MAX_FILTERS_BYTES = 64 * 1024
 DRAIN_S = 30.0
+LAST_WORDS_S = 5.0
 
 
 class Keeper:
@@ -76,6 +77,8 @@ class Keeper:
         self._pages, self._readers = Pages(store), Readers(keys)
         self._served = self._denied = 0
         """Pages answered, and requests refused for want of a right, since the start."""
+        self._ahead = 0
+        """Values that are not kept since they say that they were set in the future, since the start. I/O thread."""
         self._last: Message | None = None
         """What came last, by its identity: what matches several filters comes once for each. I/O thread."""
         self._acks: dict[str, Ack] = {}
@@ -118,11 +121,18 @@ class Keeper:
         if RETAINED not in message.headers:  # what is told as retained was sent before, and may have been here
             self.writer.put(message)
         if RETAIN in message.headers and message.publisher != self._node.publisher:
-            value = value_of(message, self._clock_ns())
-            if value is not None:
-                self.writer.retain(value)
-                if self._returner is not None:
-                    self._returner.heard(message)
+            self._retain(message)
+
+    def _retain(self, message: Message) -> None:
+        """In the I/O thread."""
+        now_ns = self._clock_ns()
+        value = value_of(message, now_ns)
+        if value is None:
+            self._ahead += is_ahead(message, now_ns)
+            return
+        self.writer.retain(value)
+        if self._returner is not None:
+            self._returner.heard(message)
 
     def _lose(self, gap: Gap) -> None:
         """In the I/O thread."""
@@ -182,11 +192,14 @@ class Keeper:
 
     def figures(self) -> dict[str, Any]:
         given = {} if self._returner is None else self._returner.figures()
-        return {**self.writer.figures(), **given, "pages": self._served, "denied": self._denied}
+        counts = {"pages": self._served, "denied": self._denied, "values_ahead": self._ahead}
+        return {**self.writer.figures(), **given, **counts}
 
-    def close(self, timeout_s: float = DRAIN_S) -> int:
+    def close(self, timeout_s: float = DRAIN_S, words_s: float = LAST_WORDS_S) -> int:
         """Take no more, write what was taken, and end. Returns how much could not be written in that time.
 
+        timeout_s: how long the store may take
+        words_s:   how long it waits for others: that they are answered, and for a proxy that hears that it goes
         errors: StateError in a callback of the node, which it would wait for
         """
         if self._node.in_io_thread:
@@ -194,10 +207,11 @@ class Keeper:
         if self._closed:
             return 0
         self._closed = True
+        end = time.monotonic() + words_s
         if self._returner is not None:
-            self._returner.close()
+            self._returner.close(words_s)
         for server in self._servers:
-            server.close()
+            server.close(max(0.0, end - time.monotonic()))
         for subscription in self._subscriptions:
             self._node.unsubscribe(subscription)
         return self.writer.close(timeout_s)

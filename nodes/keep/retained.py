@@ -70,13 +70,19 @@ class RetainedValue(NamedTuple):
         return None if self.expires_ns is None else max(1, -((now_ns - self.expires_ns) // _SECOND_NS))
 
 
+def is_ahead(message: Message, now_ns: int) -> bool:
+    """Whether a message says that it was sent so far in the future that nothing could replace its value till then. No
+    proxy keeps it either."""
+    return message.sent_ns > now_ns + AHEAD_NS
+
+
 def value_of(message: Message, now_ns: int) -> RetainedValue | None:
     """Return what a message, as it was published, is to retain; None: nothing. Input from a peer never raises.
 
-    now_ns: since 1970. What was set too far ahead of it is kept by no proxy, and would stand in the way of others here
+    now_ns: since 1970; what is ahead of it (`is_ahead`) is no value
     """
     left_s = message.headers.get(RETAIN)
-    if type(left_s) is not int or not 0 <= left_s <= MAX_EXPIRES_S or message.sent_ns > now_ns + AHEAD_NS:
+    if type(left_s) is not int or not 0 <= left_s <= MAX_EXPIRES_S or is_ahead(message, now_ns):
         return None
     cleared = message.payload is None
     return RetainedValue(

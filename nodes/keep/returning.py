@@ -210,10 +210,13 @@ class Returner:
             self._changed.notify_all()
         self._node.let_go()
 
-    def close(self) -> None:
-        """End, and wait until nothing is given back any more. Before the node is closed."""
+    def close(self, timeout_s: float) -> None:
+        """End, and wait until nothing is given back any more. Before the node is closed.
+
+        timeout_s: at most; a thread that waits for the store is left behind, and gives nothing back either
+        """
         self.end()
-        self._thread.join()
+        self._thread.join(timeout_s)
         self._node.let_go()  # it may have had one in hand
 
 

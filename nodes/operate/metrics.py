@@ -141,6 +141,7 @@ METRICS = (
     batches_total              batches           transactions they were written in
     values_total               values            retained values written to the store
     values_dropped_total       values_dropped    retained values not kept: the store was too slow
+    values_ahead_total         values_ahead      retained values not kept: set in the future, by the keeper's clock
     given_back_total           given_back        retained values given back to the mesh, which had lost them
     given_back_denied_total    given_back_denied the same, which the keeper may not publish: not given back
     given_back_refused_total   given_back_refused the same, which were too many for its node: not given back

@@ -17,6 +17,8 @@ from nodes.rules.errors import UnknownContactCode
 MAX_OCCUPANCY = 0.5
 """Largest part of all codes that may be live at once. A draw then succeeds within two tries on average."""
 
+MAX_CODE_CHARS = 32
+
 MAX_TYPED_CHARACTERS = 200
 """A longer input cannot be a code, even with spaces in it, and is not read."""
 
@@ -40,8 +42,8 @@ class CodeFormat:
     alphabet: str = "0123456789"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.length <= 32:
-            raise ValueError(expected("code length", self.length, "1 to 32 characters"))
+        if not 1 <= self.length <= MAX_CODE_CHARS:
+            raise ValueError(expected("code length", self.length, f"1 to {MAX_CODE_CHARS} characters"))
         bare = _bare(self.alphabet)
         if bare != self.alphabet or len(set(bare)) != len(bare) or len(bare) < 2 or not bare.isprintable():
             wanted = "two or more different characters, without spaces and dashes"

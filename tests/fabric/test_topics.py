@@ -22,6 +22,7 @@ from fabric.topics import (
     covers,
     explain,
     matches,
+    meets,
     require_name,
     scope,
     subscription_prefixes,
@@ -68,7 +69,7 @@ def test_matches_agrees_with_the_oracle_on_other_text(topic_filter: str, topic: 
     assert matches(topic_filter, topic) is (oracle(topic_filter).fullmatch(topic) is not None)
 
 
-def test_covers_is_exact_on_every_small_world() -> None:
+def test_covers_and_meets_are_exact_on_every_small_world() -> None:
     """One level deeper than the filters, and with levels that none of them names: more could tell nothing further."""
     world = topics((*LEVELS, "z", "$z"), depth=4)
     taken = {}  # filter -> the topics it matches, a bit for each
@@ -78,6 +79,7 @@ def test_covers_is_exact_on_every_small_world() -> None:
     for topic_filter, wide in taken.items():
         for other, narrow in taken.items():
             assert covers(topic_filter, other) is (narrow & ~wide == 0), (topic_filter, other)
+            assert meets(topic_filter, other) is (narrow & wide != 0), (topic_filter, other)
 
 
 def test_prefixes_bring_all_that_matches_and_nothing_else_where_they_can_tell() -> None:

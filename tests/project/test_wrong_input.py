@@ -34,7 +34,7 @@ USAGE = [
     (["sub", "a", "--identity", "me"], "--identity me: expected --keys DIR (or FABRIC_KEYS), which has its key"),
     (["frame"], "Missing option '--store'"),
     (["frame", "--store", "mysql://h/d"], "expected sqlite:///path/to/file or postgresql://user@host/database"),
-    (["frame", "--store", "sqlite://", "--capacity", "0"], "invalid capacity 0: expected 1 or more"),
+    (["frame", "--store", "sqlite://", "--capacity", "0"], "Invalid value for '--capacity': 0 is not in the range"),
     (["frame", "--store", "sqlite://", "--name", "a b"], "invalid --name 'a b': expected 1 to 64 letters"),
     (
         ["page", "--buttons", "a b/c"],
@@ -66,7 +66,10 @@ MISSING = [
     (["proxy", "--listen", "ipc:///nowhere/p"], "cannot listen at ipc:///nowhere/p.out: No such file or directory"),
     (["sub", "a", "--keys", "/nowhere"], "/nowhere/keys.toml: No such file or directory; `fabric keys init` makes"),
     (["proxy", "--listen", "FREE", "--keys", "/nowhere"], "/nowhere/keys.toml: No such file or directory"),
-    (["frame", "--store", "sqlite:////nowhere/x.db"], "cannot open the store: OperationalError: unable to open"),
+    (
+        ["frame", "--store", "sqlite:////nowhere/x.db"],
+        "cannot open the store sqlite:////nowhere/x.db: OperationalError: unable to open",
+    ),
     (["page", "--updates", "/nowhere"], "/nowhere cannot be read"),
     (["pub", "--csv", "/nowhere", "--topic", "a"], "cannot read /nowhere"),
     (["plan", "/nowhere.toml"], "/nowhere.toml cannot be read: No such file or directory"),

@@ -362,7 +362,7 @@ def test_publish_never_blocks_the_loop_and_keeps_the_order(fresh: ProxyProcess) 
                 assert numbers == list(range(1, sent + 1)), "accepted in the order they were published"
                 await eventually(lambda: len(box) == sent, "all have come")
                 assert [payload[0] for payload in box.payloads()] == list(range(sent))
-                assert longest < 1.0, "a blocked loop would have stood until the proxy went on: for ever"
+                assert longest < 10.0, "a blocked loop would have stood until the proxy went on: for ever"
 
     try:
         asyncio.run(main())

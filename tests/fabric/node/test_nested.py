@@ -10,24 +10,12 @@ from fabric.errors import LocalWireError, StateError
 from fabric.node.nested import MAX_NESTED, NestedMessages
 
 
-def test_they_come_in_order_with_those_that_came_meanwhile() -> None:
-    nested, taken = NestedMessages(1_000), list[Any]()
-    assert not nested
-    nested.keep(b"a\0", 1, None)
-    for message in nested.take():
-        taken.append(message)
-        if len(taken) < 3:
-            nested.keep(b"b\0", len(taken), {"by": "me"})
-    assert [each[:3] for each in taken] == [(b"a\0", 1, None), (b"b\0", 1, {"by": "me"}), (b"b\0", 2, {"by": "me"})]
-    assert not nested
-
-
-def test_one_that_is_put_back_is_the_next() -> None:
+def test_they_come_in_order() -> None:
     nested = NestedMessages(1_000)
+    assert not nested
     nested.keep(b"a\0", 1, None)
-    nested.keep(b"a\0", 2, None)
-    nested.put_back(next(nested.take()))
-    assert [payload for _, payload, _, _ in nested.take()] == [1, 2]
+    nested.keep(b"b\0", 1, {"by": "me"})
+    assert nested and list(nested.waiting) == [(b"a\0", 1, None, None), (b"b\0", 1, {"by": "me"}, None)]
 
 
 def test_it_is_kept_as_it_was() -> None:
@@ -35,7 +23,7 @@ def test_it_is_kept_as_it_was() -> None:
     nested.keep(b"a\0", payload, headers, 5)
     payload["a"].append(0)
     headers["b"].append(0)
-    assert next(nested.take()) == (b"a\0", {"a": [1]}, {"b": [2]}, 5)
+    assert nested.waiting[0] == (b"a\0", {"a": [1]}, {"b": [2]}, 5)
 
 
 @pytest.mark.parametrize("payload", [object(), bytes(2_000), {1: 2}, 2**70])

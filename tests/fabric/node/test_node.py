@@ -565,7 +565,7 @@ INTERRUPTED = """
 import faulthandler, gc, signal, sys, time
 from fabric import Node
 from fabric.errors import StateError
-faulthandler.dump_traceback_later(30, exit=True)
+faulthandler.dump_traceback_later(75, exit=True)
 with Node(sys.argv[1]) as node, Node(sys.argv[1]) as other:
     got = []
     other.wait_ack(other.subscribe("#", lambda m: got.append((m.topic, m.payload))), 10)

@@ -190,7 +190,7 @@ def test_only_what_the_filter_matches_comes() -> None:
 
 
 def test_a_clear_is_told_as_soon_as_there_is_something_to_clear() -> None:
-    """Its publisher had lost its proxy, and sends the old value late."""
+    """The value's publisher had lost its proxy, and sends it late. Told once, like all that is retained."""
     world = World()
     handler = world.want(1, "#")
     world.batch(*(retained_part(topic, 8, 20, None) for topic in "abc"))
@@ -201,7 +201,7 @@ def test_a_clear_is_told_as_soon_as_there_is_something_to_clear() -> None:
     handler.came_live(live("b", 10, "late, and no clear any more"))
     handler(live("c", 10, "late"))
     assert [(message.topic, message.payload, dict(message.headers)) for message in world.got[1]] == [
-        ("a", "late", {}), ("a", None, {"retained": True}), ("a", "late, too", {}), ("a", None, {"retained": True}),
+        ("a", "late", {}), ("a", None, {"retained": True}), ("a", "late, too", {}),
         ("b", "newer", {}), ("b", "late, and no clear any more", {}),
         ("c", "late", {}), ("c", None, {"retained": True}),
     ]  # fmt: skip

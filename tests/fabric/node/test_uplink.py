@@ -10,7 +10,8 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -25,8 +26,10 @@ from fabric.core.outlet import SMALL
 from fabric.errors import HighWaterMarkReached, LocalWireError, NotConnected, StateError, TransportError
 from fabric.node.numbering import GENERATION_S
 from fabric.node.reholding import PARTS_PER_TURN
+from fabric.node.ring import Ring
 from fabric.node.uplink import REMARK_S, REPEAT_TAILS_S, Uplink
 from fabric.wire import ENVELOPE_BYTES, Message, decode
+from tests.support.interrupts import struck
 from tests.support.payload_strategies import NO_PAYLOADS, PAYLOADS, nested
 from tests.support.twins import twins
 from tests.support.waiting import until
@@ -55,11 +58,13 @@ class Ingress:
         self.endpoint = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.messages: list[Message] = []
         self.marks: list[Any] = []
+        self.parts: list[bytes] = []
 
     def read(self, wait_ms: int = 0) -> list[Message]:
         """Return all messages so far; watermarks go to `marks`."""
         while self.socket.poll(wait_ms):
-            message = decode(self.socket.recv())
+            self.parts.append(self.socket.recv())
+            message = decode(self.parts[-1])
             (self.marks.append(message.payload) if message.topic.startswith("$") else self.messages.append(message))
             wait_ms = 0
         return self.messages
@@ -427,7 +432,7 @@ def test_on_another_connection_values_are_sent_again_behind_what_is_not_confirme
     link.connect(other)
     for _ in range(5):
         link.tick()
-    until(lambda: len(other.read(5)) == 3, "all have come")
+    until(lambda: len(other.read(5)) == 3 and other.marks[-1][1] > 0, "all have come, and the watermark behind them")
     found = [(m.topic, m.payload, m.number, bool(m.headers.get("held"))) for m in other.messages]
     assert found[0] == ("a/b", "live", 3, False)
     assert sorted(found[1:]) == [("a/b", "new", 2, True), ("c", "x", 1, True)]
@@ -522,6 +527,134 @@ def test_the_io_thread_does_not_wait_for_what_only_itself_would_hear(make: Calla
     link = make(send_timeout_s=3600)
     link.up.io_thread = threading.get_ident()
     assert filled(link) == 10
+
+
+# --- a Ctrl-C in the middle
+
+
+RING = 1_200
+"""Bytes of the ring, and of what is kept: a few parts, so that old ones go while others come."""
+
+
+def sums(link: Link, ring: Ring) -> None:
+    """What is counted is what is there."""
+    kept = link.up._unconfirmed
+    assert kept._held == sum(len(batch) for batch, _ in kept._batches)
+    assert kept._bytes == sum(len(part) + 60 for batch, _ in kept._batches for part in batch)
+    assert ring._bytes == sum(chunk.size for chunk in ring._chunks)
+    values = link.up.reholding._values
+    assert values._bytes == sum(held.size for held in values._held.values())
+
+
+STRUCK: dict[str, Callable[[Link, bytes, int], object]] = {
+    "number": lambda link, topic, n: link.up.publish(topic, n),
+    "map": lambda link, topic, n: link.up.publish(topic, {"n": n}),
+    "headers": lambda link, topic, n: link.up.publish(topic, {"n": n}, {"by": "me"}),
+    "retained": lambda link, topic, n: link.up.publish_carefully(topic, n, None, None, 60),
+    "cleared": lambda link, topic, n: link.up.publish_carefully(topic, None, None, None, 0),
+    "many": lambda link, topic, n: link.up.outlet.publish_many([("a", n)] * 3, {"a": topic}, lambda *_: 0),
+}
+
+
+def messages_in(parts: Iterable[bytes]) -> list[tuple[str, int]]:
+    """(topic, number) of those that are messages."""
+    found = [decode(part) for part in parts]
+    return [(m.topic, m.number) for m in found if not {"tail", "held"} & m.headers.keys() and m.topic[0] != "$"]
+
+
+def without_a_hole(messages: list[tuple[str, int]]) -> bool:
+    """Whether each topic has all its numbers once, in order."""
+    last = Counter[str]()
+    for topic, number in messages:
+        last[topic] += 1
+        if number != last[topic]:
+            return False
+    return True
+
+
+def comes(link: Link, topic: bytes, number: int) -> None:
+    last = [(topic[:-1].decode(), number)]
+    until(lambda: link.ingress.read(5) and messages_in(link.ingress.parts[-2:])[-1:] == last, "the next")
+
+
+def twice(fun: Callable[..., object], *args: object) -> None:
+    fun(*args)
+    fun(*args)
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["known", "first"])
+@pytest.mark.parametrize("what", STRUCK)
+def test_wherever_an_interrupt_strikes_nothing_is_lost_told_as_lost_or_sent_twice(
+    make: Callable[..., Link], monkeypatch: pytest.MonkeyPatch, what: str, is_first: bool
+) -> None:
+    monkeypatch.setattr("fabric.node.uplink.FRESH_PARTS", 2)
+    ring = Ring(max_bytes=RING)
+    link = make(ring=ring, max_unconfirmed_bytes=RING, forgets_unconfirmed=True)
+    topic, at = TOPIC, 1
+    if not is_first:
+        link.up.publish(topic, 0)
+    while struck(at, twice, STRUCK[what], link, topic, at):
+        comes(link, topic, link.up.publish(topic, "next"))
+        sums(link, ring)
+        in_ring = [n for n, _ in ring.find(topic, link.up.publisher, [(1, 10**6)])]
+        assert in_ring == sorted(set(in_ring)), "each once"
+        if at % 3 == 0:
+            kept = messages_in(link.up._unconfirmed.kept())
+            assert kept == messages_in(link.ingress.parts)[-len(kept) :], "in the order in which they went"
+            link.tick()
+        at += 1
+        if is_first:
+            topic = b"t/%d\0" % at
+    assert at > 15, "it has struck somewhere"
+    assert without_a_hole(messages_in(link.ingress.parts))
+
+
+@pytest.mark.parametrize("what", STRUCK)
+def test_wherever_an_interrupt_strikes_what_is_kept_goes_once_there_is_a_connection(
+    make: Callable[..., Link], what: str
+) -> None:
+    at, struck_somewhere = 1, True
+    while struck_somewhere:
+        link = make(opened=False, max_unconfirmed_bytes=2_000)
+        link.up.answered()
+        link.up.publish(TOPIC, 0)
+        struck_somewhere = struck(at, STRUCK[what], link, TOPIC, 1)
+        last = link.up.publish(TOPIC, "next")
+        link.connect()
+        link.tick()
+        comes(link, TOPIC, last)
+        assert without_a_hole(messages_in(link.ingress.parts))
+        link.up.close()
+        at += 1
+    assert at > 15, "it has struck somewhere"
+
+
+def test_wherever_an_interrupt_strikes_who_waits_for_room_nobody_waits_for_ever() -> None:
+    side, at = Side(10**6, careful=False), 1
+    side.send(TOPIC, 0, None)
+    side.wire.refusals = 2
+    while struck(at, side.publish, TOPIC, {"n": at}, None, 5.0):
+        side.wire.refusals = 0
+        assert not side.up.is_within and side.up._stalled is None
+        assert side.publish(TOPIC, "next", None, 0.0) == messages_in(side.wire.parts)[-1][1]
+        side.wire.refusals = 2
+        at += 1
+    assert at > 50 and without_a_hole(messages_in(side.wire.parts))
+    assert side.up.published == len(messages_in(side.wire.parts))
+
+
+def test_wherever_an_interrupt_strikes_a_nested_message_goes_once(make: Callable[..., Link]) -> None:
+    link, at = make(), 1
+    link.up.publish(TOPIC, 0)
+    while True:
+        link.up._nested.keep(OTHER, at, None)
+        link.up.outlet.plain = False
+        if not struck(at, link.up.publish, TOPIC, {"n": at}):
+            break
+        link.up.publish(TOPIC, "next")
+        at += 1
+    until(lambda: [m.payload for m in link.ingress.read(5) if m.topic == "c"] == list(range(1, at + 1)), "each once")
+    assert at > 50 and without_a_hole(messages_in(link.ingress.parts))
 
 
 # --- nested: what interrupts a publish of its own thread
@@ -735,13 +868,19 @@ class Wire:
     broken:   refused for good
     struck:   accepted, and then interrupted
     narrow:   refused once, then accepted and interrupted
+
+    refusals: so many more are refused for want of room
     """
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.state = "open"
+        self.refusals = 0
 
     def send(self, part: bytes, flags: int = 0) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise zmq.Again()
         if self.state == "narrow":
             self.state = "struck"
             raise zmq.Again()
@@ -791,6 +930,7 @@ class Side:
         self.wire.parts = old.parts
         fakes: dict[str, Any] = {
             "push": lambda *_, **__: self.wire,
+            "fast_send": lambda wire: wire.send,
             "monitor": lambda *_: SimpleNamespace(close=lambda: None),
             "connect": lambda *_: None,
         }
@@ -925,7 +1065,6 @@ def test_a_small_payload_on_a_known_topic_takes_the_hot_path(payload: Any) -> No
     """Or the comparison above would hold the careful way against itself."""
     side = Side(10**6, careful=False)
     side.send(TOPIC, 0, None)
-    assert not side.up._unconfirmed.fresh, "the careful way counts each part at once"
-    assert side.send(TOPIC, payload, None) == 2
-    assert len(side.up._unconfirmed.fresh) == 1
+    with mock.patch.object(side.up, "_send_message", side_effect=AssertionError("the careful way")):
+        assert side.send(TOPIC, payload, None) == 2
     assert decode(side.wire.parts[-1]).payload == payload

@@ -113,11 +113,16 @@ def test_every_payload_and_every_header_comes_back(payload: Any, headers: dict[s
     "changes",
     [
         {"messages": None}, {"messages": [None]}, {"messages": [[1, 2]]},
-        {"messages": [list(KEPT._replace(number=-1))]},
+        {"messages": [list(KEPT._replace(number=-1))]}, {"messages": [list(KEPT._replace(number=0))]},
+        {"messages": [list(KEPT._replace(number=2**64))]}, {"messages": [list(KEPT._replace(publisher=2**64))]},
+        {"messages": [list(KEPT._replace(sent_ns=2**64))]}, {"messages": [list(KEPT._replace(topic="a/+"))]},
+        {"messages": [list(KEPT._replace(topic=""))]}, {"messages": [list(KEPT._replace(topic="a\0"))]},
         {"messages": [list(KEPT._replace(payload=b"\xc1"))]}, {"messages": [list(KEPT._replace(payload=b"\x01\x01"))]},
         {"messages": [list(KEPT._replace(headers=b"\x01"))]},
         {"messages": [list(KEPT._replace(payload=b"\x81\x01\x01"))]},
-        {"holes": 1}, {"holes": [["t", 1, 5, 4, ""]]}, {"after": None}, {"done": None}, {"share": [3, 2]},
+        {"holes": 1}, {"holes": [["t", 1, 5, 4, ""]]}, {"holes": [["t", 1, 0, 4, ""]]},
+        {"holes": [["t", 1, 1, 2**64, ""]]}, {"holes": [["t", -1, 1, 4, ""]]}, {"holes": [["#", 1, 1, 4, ""]]},
+        {"holes": [["t", 1, 1, 4, "x" * 101]]}, {"after": None}, {"done": None}, {"share": [3, 2]},
         {"share": [1]},         {"filters": ["#/a"]}, {"filters": None}, {"filters": [1]},
     ],
 )  # fmt: skip

@@ -86,15 +86,23 @@ def test_a_signal_drains_it_what_is_in_flight_is_answered(base: str, frame: Star
         (
             ["--store", "sqlite:////nowhere/frame.db"],
             Exit.MISSING,
-            "cannot open the store: OperationalError: unable to",
+            "cannot open the store sqlite:////nowhere/frame.db: OperationalError: unable to",
         ),
         (["--store", "sqlite:///{root}/README.md"], Exit.MISSING, "DatabaseError: file is not a database"),
         (["--store", "postgresql://u:sesam@127.0.0.1:1/x"], Exit.MISSING, "Connection refused"),
-        (["--store", "{ok}", "--capacity", "0"], Exit.USAGE, "invalid capacity 0: expected 1 or more"),
+        (
+            ["--store", "{ok}", "--capacity", "0"],
+            Exit.USAGE,
+            "Invalid value for '--capacity': 0 is not in the range x>=1",
+        ),
         (["--store", "{ok}", "--capacity", "600000"], Exit.USAGE, "expected codes of length 7"),
         (["--store", "{ok}", "--capacity", "many"], Exit.USAGE, "'many' is not a valid integer"),
         (["--store", "{ok}", "--max-in-flight", "0"], Exit.USAGE, "--max-in-flight"),
-        (["--store", "{ok}", "--code-length", "0"], Exit.USAGE, "invalid code length 0: expected 1 to 32"),
+        (
+            ["--store", "{ok}", "--code-length", "0"],
+            Exit.USAGE,
+            "Invalid value for '--code-length': 0 is not in the range 1<=x<=32",
+        ),
         (
             ["--store", "{ok}", "--alphabet", "0011"],
             Exit.USAGE,

@@ -106,3 +106,38 @@ def test_sub_begins_with_the_history(fabric: Fabric, mesh: Mesh, publisher: Node
     publisher.publish("h1/a", 6)
     assert process.wait() == Exit.DONE
     assert process.stdout == [f"h1/a\t{number}" for number in range(7)], "once, though two filters match"
+
+
+def test_several_filters_are_one_history_with_each_message_once(history: Run, publisher: Node) -> None:
+    for number in range(600):
+        publisher.publish(f"h1/{number % 3}", number)
+    done = history("h1/0", "h1/#", "h1/+", "h1/0")
+    lines = [f"h1/{number % 3}\t{number}" for number in range(600)]
+    assert (done.returncode, done.stderr, done.stdout.splitlines()) == (Exit.DONE, "", lines)
+    assert (
+        history("--limit", "5", "h1/2", "h1/1").stdout.splitlines()
+        == [line for line in lines if not line.startswith("h1/0")][:5]
+    )
+    assert history("--since", "1", "h1/2", "h1/+").stdout.splitlines() == lines[-3:]
+
+
+def test_a_hole_is_told_once_though_several_filters_match_it(history: Run, store: KeepStore) -> None:
+    store.write([Kept("h1/a", 9, 8, 0, pack(8), None)], [Hole("h1/a", 9, 4, 7, "too old")], 1)
+    done = history("h1/b", "h1/a", "h1/#")
+    assert done.stderr == "fabric history: lost 4 to 7 of h1/a from publisher 9 (too old)\n"
+
+
+def test_that_the_keeper_keeps_other_filters_is_said(history: Run, run_fabric: Run, mesh: Mesh) -> None:
+    words = "keeper 'h1' keeps other filters: h1/#"
+    done = history("h2/#")
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.NOT_REACHED, "", f"fabric history: {words}\n")
+    done = run_fabric("sub", "--since", "1h", "--keeper", "h1", "--connect", mesh[1].base, "--timeout", "3", "h2/#")
+    assert done.returncode == Exit.NOT_REACHED and f"no history: {words}\n" in done.stderr
+
+
+def test_sub_says_that_no_keeper_has_answered_when_it_ends(run_fabric: Run, mesh: Mesh) -> None:
+    args = ("--since", "1h", "--keeper", "nobody", "--connect", mesh[1].base, "--timeout", "1")
+    done = run_fabric("sub", *args, "h3/a", "h3/b")
+    assert done.returncode == Exit.NOT_REACHED
+    for topic_filter in ("h3/a", "h3/b"):
+        assert f"fabric sub: no history of {topic_filter}: no keeper 'nobody' has answered yet\n" in done.stderr

@@ -151,6 +151,13 @@ def test_wrong_usage(run_fabric: Run, args: list[str], words: str) -> None:
     assert done.returncode == Exit.USAGE and words in done.stderr
 
 
+def test_a_store_that_cannot_be_opened_is_named(run_fabric: Run, tmp_path: Path) -> None:
+    for file in (tmp_path, tmp_path / "none" / "x.db"):
+        done = run_fabric("keep", "--store", f"sqlite:///{file}", "a")
+        words = f"fabric keep: cannot open the store sqlite:///{file}: OperationalError: unable to open database file\n"
+        assert (done.returncode, done.stderr) == (Exit.MISSING, words)
+
+
 def test_a_local_filter_cannot_be_kept(run_fabric: Run, mesh: Mesh, tmp_path: Path) -> None:
     done = run_fabric("keep", "--store", f"sqlite:///{tmp_path}/x.db", "~/a", "--connect", mesh[0].base)
     assert done.returncode == Exit.USAGE and "is local and never leaves its node" in done.stderr

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ import pytest
 from fabric import Node
 from fabric.core import BUILD
 from fabric.errors import FabricError, HighWaterMarkReached, InvalidTopic, LocalWireError, NotConnected
-from nodes.cli import main, match
+from nodes.cli import keep, main, match, play
 from nodes.cli.exits import Exit, Fail
+from nodes.cli.options import PositiveNumber, Size
 from tests.support.processes import FABRIC, ROOT, FabricProcess, ProxyProcess, environment, free_base
 
 
@@ -54,18 +55,18 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         ([], "fabric: missing command: expected one of "),
         (["nothing"], "fabric: No such command 'nothing'."),
         (["match", "a"], "fabric match: Missing argument 'TOPIC"),
-        (["match", "a/#/b", "a"], "fabric: invalid filter 'a/#/b': expected '#' only as the last level"),
-        (["match", "#", "a/+"], "fabric: invalid topic 'a/+'"),
+        (["match", "a/#/b", "a"], "fabric match: invalid filter 'a/#/b': expected '#' only as the last level"),
+        (["match", "#", "a/+"], "fabric match: invalid topic 'a/+'"),
         (["sub"], "fabric sub: Missing argument 'FILTER"),
-        (["sub", "a#"], "fabric: invalid filter 'a#'"),
-        (["sub", "~mine/a"], "fabric: invalid scope '~mine'"),
+        (["sub", "a#"], "fabric sub: invalid filter 'a#'"),
+        (["sub", "~mine/a"], "fabric sub: invalid scope '~mine'"),
         (["sub", "a", "--count", "0"], "fabric sub: Invalid value for '--count'"),
         (["sub", "a", "--timeout", "nan"], "invalid number 'nan': expected a number above 0"),
         (["sub", "a", "--timeout", "-1"], "invalid number '-1'"),
         (["sub", "a", "--connect", "127.0.0.1:5570"], "expected tcp://HOST:PORT or ipc://PATH"),
-        (["pub", "a/+", "1"], "fabric: invalid topic 'a/+'"),
+        (["pub", "a/+", "1"], "fabric pub: invalid topic 'a/+'"),
         (["pub", "a", "1", "2"], "fabric pub: Got unexpected extra argument (2)"),
-        (["pub", "a", '{"$bin": 1}'], 'fabric: invalid "$bin" 1: expected base64'),
+        (["pub", "a", '{"$bin": 1}'], 'fabric pub: invalid "$bin" 1: expected base64'),
         (["pub", "--raw"], "--raw needs a TOPIC"),
         (["pub", "--topic", "a"], "--topic and --payload go with --csv"),
         (["pub", "--csv", "-"], "--csv needs --topic"),
@@ -183,3 +184,49 @@ def test_completion_for_the_shell() -> None:
     env = environment(_FABRIC_COMPLETE="bash_complete", COMP_WORDS="fabric st", COMP_CWORD="1")
     done = subprocess.run(FABRIC, env=env, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.stdout == "plain,status\n"
+
+
+def every_command() -> Iterator[tuple[list[str], click.Command]]:
+    for name in main.COMMANDS:
+        found = main.command(name)
+        yield [name], found
+        for sub_name, each in getattr(found, "commands", {}).items():
+            yield [name, sub_name], each
+
+
+KINDS = (PositiveNumber, click.IntRange, click.FloatRange, Size, keep.Size, keep.Duration, play.TimeIn)
+ANY = (click.types.IntParamType, click.types.FloatParamType)
+"""No option takes these: a range says what is right."""
+MEANS_A_NUMBER = [
+    pytest.param([*words, option.opts[0]], id=" ".join([*words, option.opts[0]]))
+    for words, found in every_command()
+    for option in found.params
+    if isinstance(option, click.Option) and not option.is_flag and isinstance(option.type, (*KINDS, *ANY))
+]
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "x"])
+@pytest.mark.parametrize("words", MEANS_A_NUMBER)
+def test_an_option_that_is_no_number_of_its_range_is_named(
+    words: list[str], value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run([*words, value]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert f"Invalid value for '{words[-1]}'" in said and value in said
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["pub", "a/+", "1"], "fabric pub"), (["sub", "a/#/b"], "fabric sub"), (["history", "a/#/b"], "fabric history"),
+        (["keep", "--store", "sqlite:///x.db", "a/#/b"], "fabric keep"), (["record", "a/#/b"], "fabric record"),
+        (["keys", "show", "--keys", "/nowhere"], "fabric keys show"), (["play", "/nowhere/file"], "fabric play"),
+        (["status", "--connect-timeout", "0.1", "--connect", "tcp://127.0.0.1:1"], "fabric status"),
+        (["nothing"], "fabric"),
+    ],
+)  # fmt: skip
+def test_every_refusal_begins_with_the_name_of_the_command(
+    args: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(args) != Exit.DONE
+    assert capsys.readouterr().err.startswith(f"{name}: ")

@@ -60,6 +60,12 @@ def test_one_message(mesh: Mesh, run_fabric: Run, args: list[str], payload: Any)
         assert take(1) == [("one/a", payload)]
 
 
+@pytest.mark.parametrize("option", ["--expires", "--rate", "--connect-timeout"])
+def test_a_negative_value_of_an_option_is_no_payload(option: str, run_fabric: Run) -> None:
+    done = run_fabric("pub", "a", "-5", option, "-1")
+    assert done.returncode == Exit.USAGE and f"Invalid value for '{option}': invalid number '-1'" in done.stderr
+
+
 def test_standard_input_as_one_payload(mesh: Mesh, run_fabric: Run) -> None:
     with hearing(mesh[1].base, "whole") as take:
         assert run_fabric("pub", "whole", "--raw", "--connect", mesh[0].base, input="two\nlines\n").returncode == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.cli.signals import ENDING, TELLS_SENDERS, on_ending_signal
+from nodes.cli.signals import ENDING, TELLS_SENDERS, leaving_at_once, on_ending_signal
 from tests.support.processes import Process
 
 
@@ -30,6 +30,17 @@ def test_each_one_asks_where_that_is_wanted() -> None:
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
     assert asked == [1, 1, 1]
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_who_has_begun_nothing_leaves_at_once_whatever_it_waits_for(is_ended: bool) -> None:
+    before, asked, passed = signal.getsignal(signal.SIGTERM), [], []
+    with on_ending_signal(lambda: asked.append(1)):
+        with pytest.raises(SystemExit) as left, leaving_at_once(lambda: is_ended):
+            os.kill(os.getpid(), signal.SIGTERM)
+            passed.append(1)
+        assert left.value.code == 0 and not passed and not asked
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_what_was_before_comes_back_after_an_error_too() -> None:

@@ -13,6 +13,8 @@ from nodes.cli.exits import Exit, Fail
 from nodes.cli.options import STORE
 from nodes.cli.stores import open_store, store_options, store_url
 
+URL = "postgresql://u:sesam@h:1/d?password=sesam"
+
 
 def url_of(*args: str) -> str:
     found: list[str] = []
@@ -58,12 +60,12 @@ def test_a_store_that_cannot_be_opened() -> None:
         raise error
 
     with pytest.raises(click.UsageError, match="--store cannot be used: wrong"):
-        open_store(lambda: raising(ValueError("wrong")))
+        open_store(URL, lambda: raising(ValueError("wrong")))
     for error, words in (
-        (Busy("away"), "cannot open the store: away"),
+        (Busy("away"), r"cannot open the store postgresql://u@h:1/d: away$"),
         (ModuleNotFoundError("x", name="x"), "x is not "),
     ):
         with pytest.raises(Fail, match=words) as caught:
-            open_store(lambda error=error: raising(error))  # type: ignore[misc]
+            open_store(URL, lambda error=error: raising(error))  # type: ignore[misc]
         assert caught.value.code == Exit.MISSING
-    assert open_store(lambda: 3) == 3
+    assert open_store(URL, lambda: 3) == 3

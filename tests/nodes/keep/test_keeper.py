@@ -156,6 +156,15 @@ def test_what_somebody_hands_to_the_mesh_though_it_was_cleared_is_cleared_once_m
     until(lambda: values(reader, "k12/#") == {"k12/b": "b"}, "the keeper has corrected it")
 
 
+def test_a_value_of_the_future_is_a_message_and_no_value(start: Start, nodes: list[Node]) -> None:
+    now_ns = time.time_ns()
+    keeper = start("k13/#", clock_ns=lambda: now_ns - 3600 * SECOND)
+    nodes[0].publish("k13/a", 1, retain=True)
+    until(lambda: payloads(nodes[1], "k13/#") == [1], "the message is kept")
+    assert list(keeper._store.retained(0)) == []
+    assert keeper.figures()["values_ahead"] == 1 and keeper.figures()["values"] == 0
+
+
 def test_without_retained_it_keeps_histories_alone(start: Start, nodes: list[Node]) -> None:
     keeper = start("k9/#", retained=False)
     nodes[0].publish("k9/a", 1, retain=True)

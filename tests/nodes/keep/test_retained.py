@@ -12,7 +12,7 @@ from fabric.protocol.histories import unpack
 from fabric.protocol.retained import AHEAD_NS, MAX_EXPIRES_S
 from fabric.wire import Message
 from nodes.keep import retained
-from nodes.keep.retained import CLEARED_S, RetainedValue, newest, value_of
+from nodes.keep.retained import CLEARED_S, RetainedValue, is_ahead, newest, value_of
 from nodes.keep.retention import Retention, Sweeper
 from nodes.keep.store import KeepStore
 from tests.support.kept import SECOND, kept_value
@@ -51,9 +51,11 @@ def test_what_is_not_to_be_retained(headers: dict[str, Any]) -> None:
 @pytest.mark.parametrize("payload", ["x", None])
 def test_what_was_set_too_far_ahead_of_the_clock_is_not_kept(payload: Any) -> None:
     set_at_100 = message(payload, retain=0)
-    assert value_of(set_at_100._replace(sent_ns=100 + AHEAD_NS), 100) is not None
+    in_time = set_at_100._replace(sent_ns=100 + AHEAD_NS)
+    assert value_of(in_time, 100) is not None and not is_ahead(in_time, 100)
     for sent_ns in (101 + AHEAD_NS, 2**63, BIG):
-        assert value_of(set_at_100._replace(sent_ns=sent_ns), 100) is None
+        ahead = set_at_100._replace(sent_ns=sent_ns)
+        assert value_of(ahead, 100) is None and is_ahead(ahead, 100)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, BIG)), max_size=20))

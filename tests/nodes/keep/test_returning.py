@@ -17,7 +17,7 @@ from nodes.keep.retained import RetainedValue
 from nodes.keep.returning import Returner, is_lost
 from nodes.keep.store import KeepStore
 from tests.support.kept import SECOND, kept_value
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 class FakeNode:
@@ -99,7 +99,7 @@ class World:
 
     def close(self) -> None:
         if self._returner is not None:
-            self._returner.close()
+            self._returner.close(PATIENCE_S)
             assert not self._returner._thread.is_alive() and self.node.open == set()
 
 
@@ -205,7 +205,7 @@ def test_when_it_ends_the_node_holds_nothing_any_more(world: World) -> None:
     returner = world.start()
     returner._thread.join()
     assert len(world.node.held) == 1, "not one more is given"
-    returner.close()
+    returner.close(PATIENCE_S)
     assert set(world.node.gone) == {(None, 0)}
 
 
@@ -217,7 +217,7 @@ def test_closing_does_not_wait_for_an_ack_that_does_not_come(world: World, monke
     monkeypatch.setattr(world.node, "subscribe", subscribe)
     returner = world.start()
     until(lambda: world.node.open == {1}, "the mesh is asked")
-    returner.close()
+    returner.close(PATIENCE_S)
     assert not returner._thread.is_alive() and world.node.open == set()
 
 
