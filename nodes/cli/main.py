@@ -19,12 +19,8 @@ from click.shell_completion import CompletionItem
 
 from fabric.errors import FabricError, LocalWireError, NotAdmitted, NotAllowed, NotConnected, TopicError
 from fabric.private_files import OTHERS
-<<<<<<< HEAD
-from nodes.cli.exits import Exit, Fail, plain, say
-from nodes.cli.signals import interrupted_by_all
-=======
 from nodes.cli.exits import Exit, Fail, Group, Where, plain, say
->>>>>>> main
+from nodes.cli.signals import interrupted_by_all
 
 COMMANDS = {
     "agent": "Act as an agent, driven by a shell script",

@@ -222,7 +222,7 @@ def _pages(description: Mapping[str, Any], hosts: list[Host], proxies: list[Proc
         if count < 1:
             raise ValueError(f"pages[{number}]: {expected('count', count, '1 or more')}")
         name = table.get("name", "pages" if len(wanted) == 1 else f"pages{number}")
-        command = (host.fabric, "page", "--count", str(count), *_connect(host, proxies, number))
+        command = (host.fabric, "page", "--mask-codes", "--count", str(count), *_connect(host, proxies, number))
         processes.append(Process(name, "page", host, (*command, *table.get("args", [])), readies=count))
     return processes
 

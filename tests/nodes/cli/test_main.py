@@ -223,10 +223,7 @@ def test_a_port_that_is_taken_is_3_in_one_line(capsys: pytest.CaptureFixture[str
 def test_completion_for_the_shell() -> None:
     env = environment(_FABRIC_COMPLETE="bash_complete", COMP_WORDS="fabric st", COMP_CWORD="1")
     done = subprocess.run(FABRIC, env=env, cwd=ROOT, capture_output=True, text=True, timeout=30)
-<<<<<<< HEAD
     assert done.stdout.startswith("plain,status\n")
-=======
-    assert done.stdout == "plain,status\n"
 
 
 def every_command() -> Iterator[tuple[list[str], click.Command]]:
@@ -273,4 +270,3 @@ def test_every_refusal_begins_with_the_name_of_the_command(
 ) -> None:
     assert main.run(args) != Exit.DONE
     assert capsys.readouterr().err.startswith(f"{name}: ")
->>>>>>> main
