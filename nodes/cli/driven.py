@@ -1,7 +1,10 @@
 """Commands driven by a shell script: events as lines of JSON on stdout, commands as lines of JSON on stdin.
 
-    {"event": "ready", "at": 12.5, …}      out; `at` is this machine's monotonic clock, in seconds
+    {"event": "ready", "ts": "2026-01-31T12:00:00.123Z", "at": 12.5, …}      out
     {"do": "stop_session", …}              in; `quit` ends the program, the end of stdin does not
+
+`ts` is the time of day, in UTC; `at` is this machine's monotonic clock, in seconds, which no correction of the time of
+day moves: differences are taken of it.
 
 A command that is wrong is answered by an event `refused` with `why`, and nothing else happens. Any thread that has an
 event puts it into a queue and never waits; the main thread writes; one thread reads stdin.
@@ -23,6 +26,7 @@ from fabric.payloads import dumps, from_json, to_json
 from nodes.cli.exits import plain, say
 from nodes.cli.signals import on_ending_signal
 from nodes.cli.stdout import Outlet, write_lines
+from nodes.operate.logs import utc
 
 MAX_WAITING = 500_000
 """Events that may wait for a slow reader of stdout; beyond, they are dropped and counted."""
@@ -44,7 +48,7 @@ class Lines:
 
     def tell(self, event: str, **data: Any) -> None:
         """Put one event into the queue; from any thread."""
-        self._outlet.put({"event": event, "at": round(time.monotonic(), 6), **data})
+        self._outlet.put({"event": event, "ts": utc(time.time()), "at": round(time.monotonic(), 6), **data})
 
     def end(self) -> None:
         """Have `run` return."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import sys
+import time
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 import click
+
+from fabric.payloads import dumps
 
 
 class Exit(enum.IntEnum):
@@ -56,19 +60,51 @@ class Group(click.Group):
             raise
 
 
+class Told(str):
+    """Words that also have a name and fields, for who reads logs by machine (`--log-json`).
+
+    event:  what happened, in one word with `_`
+    fields: what belongs to it
+    """
+
+    event: str
+    fields: dict[str, Any]
+
+
+def told(event: str, words: str, **fields: Any) -> Told:
+    """Return these words with their event and its fields."""
+    made = Told(words)
+    made.event, made.fields = event, fields
+    return made
+
+
 def say(words: str, path: str = "") -> None:
-    """Write one line to stderr, after the command's name. A closed stderr is no error: nobody wants to read it.
+    """Write one line to stderr, after the command's name, and after the time where stderr is a file. Where logs are
+    JSON, `Told` is written by its event and fields. A closed stderr is no error: nobody wants to read it.
 
     path: that name, where no command runs any more
     """
     from nodes.operate import logs  # 10 ms, which a command that says nothing does not need
 
     context = click.get_current_context(silent=True)
-    if logs.tell(words):
+    if logs.tell(words.event, words.fields) if isinstance(words, Told) else logs.tell(words):
         return
     path = context.command_path if context else path or "fabric"
     with contextlib.suppress(OSError):
-        click.echo(f"{path}: {plain(words)}", err=True)
+        click.echo(f"{logs.stamp(time.time())}{path}: {plain(words)}", err=True)
+
+
+def say_ready(words: str, **fields: Any) -> None:
+    """Say that a command is ready: a line of JSON on stdout, for scripts, and words. Where one terminal shows both to
+    a person, the words are enough."""
+    if not on_one_terminal():
+        click.echo(dumps({"event": "ready", **fields}))
+    say(told("ready", words, **fields))
+
+
+def on_one_terminal() -> bool:
+    """Whether stdout and stderr are both shown on a terminal."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def plain(text: str) -> str:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fabric.errors import expected
-from fabric.payloads import dumps
-from nodes.cli.exits import Exit, say
+from nodes.cli.exits import Exit, say, say_ready
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.signals import leaving_at_once, on_ending_signal
@@ -120,9 +119,8 @@ def _serve(running: FrameNode, node: Node, capacity: int, ended: threading.Event
     if not _is_ready(running, ended):
         return
     status.ready_with(node, running.problem)
-    ready = {"event": "ready", "name": running.name, "instance": running.server.instance, "capacity": capacity}
-    click.echo(dumps(ready))
-    say(f"frame node {running.name} is ready")
+    name, instance = running.name, running.server.instance
+    say_ready(f"frame node {name} is ready", name=name, instance=instance, capacity=capacity)
     notify(READY)
     ended.wait()
     notify(STOPPING)

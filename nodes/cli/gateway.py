@@ -17,8 +17,7 @@ import click
 
 from fabric import private_files
 from fabric.errors import TopicError, expected
-from fabric.payloads import dumps
-from nodes.cli.exits import Exit, Fail, say
+from nodes.cli.exits import Exit, Fail, say, say_ready
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node, read_secret
 from nodes.cli.secret_file import read_long_secret
@@ -255,8 +254,7 @@ async def _serve(running: Gateway, url: str, node: Node, ended: asyncio.Event, s
     if not await running.is_ready(READY_S):
         say(f"other gateways cannot ask this one yet, after {READY_S:g} s: the mesh has not acknowledged its inbox")
     status.ready_with(node, running.problem)
-    click.echo(dumps({"event": "ready", "name": node.name, "url": url, "home": node.home}))
-    say(f"serving browsers at {url}")
+    say_ready(f"serving browsers at {url}", name=node.name, url=url, home=node.home)
     notify(READY)
     await ended.wait()
     notify(STOPPING)

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabric.errors import Busy, expected
-from fabric.payloads import dumps
 from fabric.protocol.histories import KEEPER, MAX_SHARES, seconds_of
 from fabric.topics import NAME, valid_name, validate_filter
-from nodes.cli.exits import Exit, Fail, say
+from nodes.cli.exits import Exit, Fail, say, say_ready
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, connect_option, connect_timeout_option, open_node
 from nodes.cli.signals import leaving_at_once, on_ending_signal
@@ -194,8 +193,8 @@ def _serve(keeper: Keeper, node: Node, name: str, ended: threading.Event, status
     if why := keeper.denied():
         raise Fail(why, Exit.DENIED)
     status.ready_with(node, keeper.problem)
-    click.echo(dumps({"event": "ready", "name": name, "node": node.name, "filters": list(keeper.filters)}))
-    say(f"keeper {name} keeps {', '.join(keeper.filters)}")
+    filters = list(keeper.filters)
+    say_ready(f"keeper {name} keeps {', '.join(filters)}", name=name, node=node.name, filters=filters)
     notify(READY)
     while not ended.wait(0.5):
         if why := keeper.denied():

@@ -30,6 +30,8 @@ from nodes.rules.cobrowse import CONSENTS
 if TYPE_CHECKING:
     from fabric.node.node import Node
 
+SHOWN_OF_CODE = 2
+"""Characters of a contact code that a log may hold: enough to tell two apart, and one in ten thousand guesses."""
 RELEASE_S = 2.0
 _PATIENCE = Backoff()
 _SHORT = ("~/site_connect/", "~pagesession/")
@@ -45,9 +47,16 @@ class Pages:
     """The pages of this process, numbered from 1, and the commands for them."""
 
     def __init__(
-        self, lines: Lines, updates: Sequence[Any], rate: float, make: Callable[[str | None, Kept | None], HostedPage]
+        self,
+        lines: Lines,
+        updates: Sequence[Any],
+        rate: float,
+        make: Callable[[str | None, Kept | None], HostedPage],
+        *,
+        mask_codes: bool = False,
     ):
         self._lines, self._updates, self._rate, self._make = lines, updates, rate, make
+        self._mask_codes = mask_codes
         self._pages: dict[int, HostedPage] = {}
         """By number. `open` puts a page in, also in the place of one that is loaded again."""
         self._sent: dict[int, int] = {}
@@ -90,7 +99,8 @@ class Pages:
             self._pages[number].send_update({"sent": self._sent.get(number, 0)}, snapshot=True)
         name = next((topic[len(prefix) :] for prefix in _SHORT if topic.startswith(prefix)), topic)
         retained = {"retained": True} if message.headers.get("retained") else {}
-        self._lines.tell(name, page=number, payload=message.payload, **retained)
+        payload = masked(message.payload) if self._mask_codes else message.payload
+        self._lines.tell(name, page=number, payload=payload, **retained)
 
     def _send_updates(self) -> None:
         """Have each co-browsed page send the file's events, round and round; all pages of one turn together."""
@@ -187,6 +197,14 @@ class Pages:
         page.close()
 
 
+def masked(payload: Any) -> Any:
+    """Return the payload of an event with its contact code masked: `48****`. Who has a code can ask to see the page."""
+    if not isinstance(payload, dict) or not isinstance(payload.get("code"), str):
+        return payload
+    code = payload["code"]
+    return {**payload, "code": code[:SHOWN_OF_CODE] + "*" * (len(code) - SHOWN_OF_CODE)}
+
+
 @click.command()
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="How many pages.")
 @click.option("--buttons", default="", metavar="ID,…", help="Ids of each page's chat buttons.")
@@ -208,6 +226,8 @@ class Pages:
               help="How often to ask for a contact code before giving up.")  # fmt: skip
 @click.option("--max-delay", "cap_s", metavar="S", default=_PATIENCE.cap_s, show_default=True, type=PositiveNumber(),
               help="Longest pause between two attempts.")  # fmt: skip
+@click.option("--mask-codes", is_flag=True,
+              help="Print the first two characters of a contact code only: for a log that others read.")  # fmt: skip
 @operating_options
 @connect_option
 @connect_timeout_option
@@ -220,6 +240,7 @@ def page(
     lease_s: float,
     attempts: int,
     cap_s: float,
+    mask_codes: bool,
     http: Http,
     log_json: bool,
     connect: Connect,
@@ -257,7 +278,7 @@ def page(
         return HostedPage(secret=secret, buttons=names, kept=kept, **options)
 
     with status_page("page", http) as status, open_node(connect, connect_timeout_s) as node:
-        pages = Pages(lines, updates, rate, make)
+        pages = Pages(lines, updates, rate, make, mask_codes=mask_codes)
         for number in range(1, count + 1):
             pages.open(number)
         pages.start(node)

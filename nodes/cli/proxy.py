@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from fabric.payloads import dumps
 from fabric.proxy.proxy import Proxy, proxy_keys
 from fabric.sockets import HWM_MSGS, give_memory_back
 from nodes.cli.auditing import Note, audit_option, audit_stream, noting, watch
-from nodes.cli.exits import Exit, plain
+from nodes.cli.exits import Exit, on_one_terminal, plain
 from nodes.cli.operating import Http, http_of_proxy, operating_options, status_page
 from nodes.cli.options import Base, Between, PositiveNumber, Size, keys_option
 from nodes.cli.signals import (
@@ -356,9 +357,9 @@ def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
         for event, is_words in outlet.items(timeout_s):
             with contextlib.suppress(OSError):
                 if not is_words:
-                    write_lines([dumps(event)])
+                    write_lines([dumps({**event, "ts": logs.utc(time.time())})])
                 elif not logs.tell(event["event"], {key: event[key] for key in event.keys() - {"event"}}):
-                    click.echo(f"fabric proxy: {plain(event_words(event))}", err=True)
+                    click.echo(f"{logs.stamp(time.time())}fabric proxy: {plain(event_words(event))}", err=True)
 
     def write_all() -> None:
         while not outlet.ended:
@@ -366,7 +367,7 @@ def _event_lines(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
         write(0.0)
 
     def on_event(event: dict[str, Any]) -> None:
-        if as_json or event["event"] == "ready":
+        if as_json or (event["event"] == "ready" and not on_one_terminal()):
             outlet.put((event, False))
         outlet.put((event, True))
 

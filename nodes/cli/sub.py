@@ -18,7 +18,7 @@ from fabric.payloads import dumps, to_json
 from fabric.protocol.histories import KEEPER
 from fabric.topics import scope, validate_filter
 from fabric.wire import Message, message_to_json
-from nodes.cli.exits import Exit, Fail, plain, say
+from nodes.cli.exits import Exit, Fail, Told, plain, say, told
 from nodes.cli.history import check_since
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
@@ -303,26 +303,35 @@ def _reader_has_gone() -> bool:
         return False
 
 
-def ack_words(topic_filter: str, ack: Ack) -> str:
+def ack_words(topic_filter: str, ack: Ack) -> Told:
     missing = f"; not covered: {', '.join(ack.missing)}" if ack.missing else ""
+    fields = {"filter": topic_filter, "elapsed_s": ack.elapsed_s, "covered": ack.covered, "missing": ack.missing}
     if ack.ok:
-        return f"{topic_filter} acknowledged in {ack.elapsed_s * 1000:.1f} ms by {', '.join(ack.covered)}{missing}"
-    return f"{topic_filter} not acknowledged in {ack.elapsed_s:.1f} s: {ack.error}{missing}"
+        by = f" by {', '.join(ack.covered)}" if ack.covered else ""
+        words = f"{topic_filter} acknowledged in {ack.elapsed_s * 1000:.1f} ms{by}{missing}"
+        return told("acknowledged", words, **fields)
+    words = f"{topic_filter} not acknowledged in {ack.elapsed_s:.1f} s: {ack.error}{missing}"
+    return told("not_acknowledged", words, **fields, error=ack.error)
 
 
-def gap_words(gap: Gap) -> str:
+def gap_words(gap: Gap) -> Told:
     why = f", {gap.reason}" if gap.reason else ""
-    return f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}{why}"
+    words = f"lost {gap.lost} of {gap.topic}: {gap.first} to {gap.last} of publisher {gap.publisher}{why}"
+    fields = {"topic": gap.topic, "publisher": gap.publisher, "first": gap.first, "last": gap.last}
+    return told("lost", words, **fields, lost=gap.lost, reason=gap.reason)
 
 
-def coverage_words(event: CoverageEvent) -> str:
+def coverage_words(event: CoverageEvent) -> Told:
     changes = [
         f"{what} {', '.join(names)}" for what, names in (("lost", event.lost), ("gained", event.gained)) if names
     ]
     missing = f"; not covered: {', '.join(event.missing)}" if event.missing else ""
-    return f"coverage: {'; '.join(changes)}; now {', '.join(event.covered) or 'none'}{missing}"
+    words = f"coverage: {'; '.join(changes)}; now {', '.join(event.covered) or 'none'}{missing}"
+    fields = {"lost": event.lost, "gained": event.gained, "covered": event.covered, "missing": event.missing}
+    return told("coverage", words, **fields)
 
 
-def state_words(state: NodeState) -> str:
+def state_words(state: NodeState) -> Told:
     uncertain = f", {state.uncertain} messages uncertain" if state.uncertain else ""
-    return f"{state.state} {state.base}{uncertain}{f': {state.reason}' if state.reason else ''}"
+    words = f"{state.state} {state.base}{uncertain}{f': {state.reason}' if state.reason else ''}"
+    return told(state.state, words, base=state.base, uncertain=state.uncertain, reason=state.reason)

@@ -89,7 +89,7 @@ def pages_of(description: Mapping[str, Any], hosts: list[Host], proxies: Sequenc
         if count < 1:
             raise ValueError(f"pages[{number}]: {expected('count', count, '1 or more')}")
         name = table.get("name", "pages" if len(wanted) == 1 else f"pages{number}")
-        command = (host.fabric, "page", "--count", str(count))
+        command = (host.fabric, "page", "--mask-codes", "--count", str(count))
         members = _connect(host, proxies, number)
         found.append((Process(name, "page", host, command, members=members, readies=count), table))
     return found

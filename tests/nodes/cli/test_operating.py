@@ -58,11 +58,12 @@ def test_a_proxys_page_is_at_its_base_port_and_5_and_beyond_loopback_only_with_a
 
 def test_a_proxy_serves_its_page_unasked_and_says_when_it_is_not_ready(fabric: Fabric) -> None:
     base = free_base()
-    proxy = fabric("proxy", "--listen", base, "--name", "p1", "--join", free_base())
+    nobody = free_base()
+    proxy = fabric("proxy", "--listen", base, "--name", "p1", "--join", nobody)
     page = StatusPage.of_proxy(base)
     until(lambda: can_reach(page), "it listens")
     assert page.get("/healthz") == (200, "alive")
-    until(lambda: page.get("/readyz") == (503, "joining"), "it says that it is joining")
+    until(lambda: page.get("/readyz") == (503, f"joining: nobody answers at {nobody}"), "it says that it is joining")
     assert page.metrics()["fabric_proxy_member"] == 0
     assert proxy.stop() == Exit.DONE
 
@@ -101,7 +102,7 @@ def test_where_the_default_is_taken_it_warns_and_goes_on(fabric: Fabric) -> None
 def test_where_what_was_asked_for_is_taken_nothing_begins(taken: str, run_fabric: Run, command: list[str]) -> None:
     done = run_fabric(*command, free_base(), "--http", taken)
     assert (done.returncode, done.stdout) == (Exit.MISSING, "")
-    assert done.stderr == f"fabric: cannot listen at {taken}: Address already in use\n"
+    assert done.stderr == f"fabric {command[0]}: cannot listen at {taken}: Address already in use\n"
 
 
 def test_what_is_no_address_is_wrong_usage(run_fabric: Run) -> None:
@@ -224,4 +225,6 @@ def test_log_json(fabric: Fabric, proxies: Callable[..., list[ProxyProcess]]) ->
     (up,) = [line["fields"] for line in lines if line["event"] == "link_up"]
     assert (up["id"], up["base"]) == ("p2", second.base)
     sub = fabric("sub", "a", "--connect", first.base, "--log-json")
-    assert json.loads(sub.wait_stderr("acknowledged"))["event"].startswith("a acknowledged in ")
+    acked = json.loads(sub.wait_stderr("acknowledged"))
+    assert acked["event"] == "acknowledged"
+    assert acked["fields"]["filter"] == "a" and set(acked["fields"]["covered"]) == {"p1", "p2"}

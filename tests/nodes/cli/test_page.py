@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,14 @@ def test_what_it_sees_and_what_it_is_told(world: Site) -> None:
     page.do("close", page=2)
     page.do("quit")
     assert page.wait() == 0 and page.stderr == []
+
+
+def test_a_log_can_do_without_codes(world: Site) -> None:
+    """And each event has the time of day."""
+    page = world.page("--mask-codes")
+    ready = page.event("ready")
+    assert re.fullmatch(r"\d\d\*{4}", ready["payload"]["code"])
+    assert abs(datetime.fromisoformat(ready["ts"]).timestamp() - time.time()) < 60
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def test_the_ready_line(mesh: list[ProxyProcess]) -> None:
     first, second = mesh
     peers = first.ready["peers"]  # the shared mesh starts both at once: the second may have been there first
+    assert datetime.fromisoformat(first.ready.pop("ts")).tzinfo is not None
     assert first.ready == {"event": "ready", "name": "p1", "listen": first.base, "protocol": [2, 2], "peers": peers}
     assert peers in ([], ["p2"]) and second.ready["peers"] == ["p1"] and second.ready["name"] == "p2"
     assert len(first.stdout) == len(second.stdout) == 1
@@ -62,6 +66,30 @@ def test_a_second_signal_ends_it_at_once(proxies: Proxies, fabric: Callable[...,
     proxy.wait_stderr("draining")
     proxy.signal(signal.SIGTERM)
     assert proxy.wait(5) == -signal.SIGTERM
+
+
+def test_on_a_terminal_it_says_ready_once(tmp_path: Path) -> None:
+    """The line of JSON is for scripts."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*FABRIC, "proxy", "--listen", free_base()],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(),
+        cwd=ROOT,
+    ) as child:
+        os.close(theirs)
+        shown = b""
+        while b"ready" not in shown:
+            shown += os.read(ours, 65536)
+        child.terminate()
+        with contextlib.suppress(OSError):  # the last who writes has gone
+            while more := os.read(ours, 65536):
+                shown += more
+        assert child.wait(20) == Exit.DONE
+    os.close(ours)
+    assert shown.count(b"ready") == 1 and b"fabric proxy: ready name=" in shown
 
 
 def test_every_event_as_json(proxies: Proxies) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nodes.operate import logs
+from tests.support.processes import environment
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +100,29 @@ def test_whatever_is_logged_is_strict_json(capsys: pytest.CaptureFixture[str], v
     logging.getLogger("nodes").error("x", extra={"fields": {"value": value}})
     (line,) = lines(capsys)
     assert line["event"] == "x" and len(line["fields"]) == 1
+
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
+SAYS = """
+import logging
+from nodes.cli.exits import say
+from nodes.operate import logs
+logs.begin("fabric proxy", as_json=False)
+logging.getLogger("x").warning("a word")
+say("another")
+"""
+
+
+def test_words_in_a_file_begin_with_the_time(tmp_path: Path) -> None:
+    """As RFC 3339 has it, with milliseconds and zone; not where somebody else notes the time, or a person looks."""
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        subprocess.run([sys.executable, "-c", SAYS], env=environment(TZ="Europe/Berlin"), stderr=file, check=True)
+    first, second = log.read_text().splitlines()
+    assert re.fullmatch(f"{TIME} fabric proxy: a word", first) and re.fullmatch(f"{TIME} fabric: another", second)
+    at = datetime.fromisoformat(first.split()[0])
+    assert abs(at.timestamp() - time.time()) < 60 and at.utcoffset()
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS], env=environment(), stderr=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stderr == "fabric proxy: a word\nfabric: another\n"
