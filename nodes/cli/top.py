@@ -17,11 +17,12 @@ from nodes.cli.exits import Exit, Fail, plain
 from nodes.cli.options import MESH_TIMEOUT_S, Connect, PositiveNumber, connect_option, connect_timeout_option, open_node
 from nodes.cli.stdout import table_text
 from nodes.cli.terminal import keys
-from nodes.observe import mesh_view, top_screen, top_view
+from nodes.observe import mesh_view, top_screen, top_view, topics_view
 from nodes.observe.mesh_view import Totals
 from nodes.observe.survey import SAMPLE, Asked, Survey
 from nodes.observe.top_screen import Picture, Style
 from nodes.observe.top_view import RECEIVED, SORTS, Order, Top
+from nodes.observe.topics_view import Page, TopicsView
 from nodes.operate.extras import not_installed
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 ROUNDS = 30
 """How many of the last questions may still be answered."""
 ONCE_S = 1.0
+TOPICS_OF_A_NODE = 2_000
+"""Of a node with more topics, the oldest of them are shown: it answers so many questions a second, and no more."""
 TREND = 120
 """How many of the last totals are kept for the curves."""
 STYLES: dict[Style, str] = {
@@ -43,24 +46,35 @@ Rows = Sequence[tuple[str, ...]]
 class Look:
     """The mesh as it is known now: proxies by their announcements, nodes by their answers."""
 
-    def __init__(self, survey: Survey, every_s: float, order: Order) -> None:
+    def __init__(self, survey: Survey, every_s: float, order: Order, *, with_topics: bool = False) -> None:
         self.order = order
         """How nodes are sorted; keys change it."""
+        self.with_topics = with_topics
+        """Topics are shown in the place of nodes, and publishers are asked for them; a key changes it."""
         self._survey, self._top, self._every_s = survey, Top(every_s), every_s
         self._rounds: deque[Asked] = deque(maxlen=ROUNDS)
         """The last questions; `ask` appends."""
+        self._topics = TopicsView()
+        """What publishers told of topics; `_take_topics` feeds it."""
+        self._topic_rounds: deque[Asked] = deque(maxlen=ROUNDS)
+        """The last questions for topics; `ask` and `_take_topics` append."""
         self._trends: dict[str, deque[float]] = {name: deque(maxlen=TREND) for name in (*mesh_view.STREAMS, RECEIVED)}
         """Messages a second of all proxies together, by stream, and of all nodes; `take` appends."""
 
     def ask(self) -> None:
         """Ask all nodes for their figures."""
-        self._rounds.append(self._survey.ask_nodes("stats", self._survey.nodes()))
+        nodes = self._survey.nodes()
+        self._rounds.append(self._survey.ask_nodes("stats", nodes))
+        if self.with_topics:
+            self._topics.begin()
+            self._topic_rounds.append(self._survey.ask_nodes("topics", nodes, "#"))
 
     def take(self) -> None:
         """Take the answers that came since the last call."""
         for asked in self._rounds:
             for elapsed_s, answer in asked.new():
                 self._top.hear(asked.sent_at + elapsed_s, elapsed_s, answer)
+        self._take_topics()
         connected = self._survey.nodes()
         self._top.forget(time.monotonic(), connected if sum(connected.values()) <= SAMPLE else None)
         with self._survey.lock:
@@ -68,12 +82,23 @@ class Look:
         for name, rate in {**rates, RECEIVED: self._top.received_rate()}.items():
             self._trends[name].append(rate)
 
+    def _take_topics(self) -> None:
+        pages: list[Page] = []
+        for asked in self._topic_rounds:
+            pages += [page for _, answer in asked.new() if (page := self._topics.hear(answer))]
+        for page in pages:
+            if page.start < TOPICS_OF_A_NODE:
+                more = self._survey.ask_nodes("topics", [page.proxy], "#", start=page.start, publisher=page.publisher)
+                self._topic_rounds.append(more)
+
     def picture(self) -> Picture:
         """What there is to show now."""
         with self._survey.lock:
             proxies, totals = self._survey.view.rows(), self._totals()
         nodes = self._top.rows(time.monotonic(), self.order)
-        return Picture(time.strftime("%H:%M:%S"), self._every_s, totals, self._trends, proxies, nodes, self.order)
+        topics = topics_view.rows(self._topics.busy()) if self.with_topics else None
+        clock = time.strftime("%H:%M:%S")
+        return Picture(clock, self._every_s, totals, self._trends, proxies, nodes, self.order, topics)
 
     def _totals(self) -> Totals:
         """Of all proxies, without this command's own node, which answers nothing."""
@@ -109,6 +134,7 @@ class Look:
 @click.option("--sort", "by", type=click.Choice(list(SORTS)), default="lag", show_default=True,
               help="What nodes are sorted by: the largest first, names from a to z.")  # fmt: skip
 @click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--topics", is_flag=True, help="Show topics in the place of nodes, the busiest first; live only.")
 @click.option(
     "--once", is_flag=True, help="Print one picture after two seconds, and end. The default without a terminal."
 )
@@ -116,7 +142,14 @@ class Look:
 @connect_option
 @connect_timeout_option
 def top(
-    interval_s: float, by: str, reverse: bool, once: bool, as_json: bool, connect: Connect, connect_timeout_s: float
+    interval_s: float,
+    by: str,
+    reverse: bool,
+    topics: bool,
+    once: bool,
+    as_json: bool,
+    connect: Connect,
+    connect_timeout_s: float,
 ) -> Exit:
     """Show the mesh live on one page: rates, proxies, links, nodes and losses. q or Ctrl-C ends it.
 
@@ -133,7 +166,8 @@ def top(
     IN+OUT     both rates together over the last pictures; one scale for all nodes
 
     \b
-    Keys: s and S sort by the next column or the one before, r reverses, q ends.
+    Keys: s and S sort by the next column or the one before, r reverses, t shows
+    topics (see `fabric topics`) or nodes, q ends.
 
     \b
     Examples:
@@ -141,12 +175,16 @@ def top(
       fabric top --once --json | jq .totals
     """
     live = sys.stdout.isatty() and not (once or as_json)
+    if topics and not live:
+        raise click.UsageError("--topics: expected a terminal; `fabric topics` prints them")
     if live and importlib.util.find_spec("rich") is None:
         raise Fail(f"{not_installed('rich', 'ops')}, or use --once", Exit.MISSING)
     with open_node(connect, connect_timeout_s) as node:
         survey = Survey(node)
         survey.open(MESH_TIMEOUT_S)
-        look = Look(survey, interval_s if live or (as_json and not once) else ONCE_S, Order(by, reverse))
+        look = Look(
+            survey, interval_s if live or (as_json and not once) else ONCE_S, Order(by, reverse), with_topics=topics
+        )
         if live:
             _live(look, interval_s)
         elif as_json and not once:
@@ -189,10 +227,13 @@ def _live(look: Look, interval_s: float) -> None:
         while True:
             look.ask()
             end = time.monotonic() + wait_s
-            while key := pressed("qsSr", end - time.monotonic()):
+            while key := pressed("qsSrt", end - time.monotonic()):
                 if key == "q":
                     return
-                look.order = ordered(look.order, key)
+                if key == "t":
+                    look.with_topics = not look.with_topics
+                else:
+                    look.order = ordered(look.order, key)
                 draw()
             look.take()
             draw()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-BLOCKS, PLAIN = "▁▂▃▄▅▆▇█", "._-=+*%#"
-"""From nothing to the highest; the second for terminals that show ASCII only."""
+BLOCKS, PLAIN = "▁▂▃▄▅▆▇", "._-=+*#"
+"""From nothing to the highest, which is no full block: rows of them would run together. The second is for terminals
+that show ASCII only."""
 
 
 def sparkline(values: Iterable[float | None], width: int, *, highest: float = 0.0, ascii_only: bool = False) -> str:

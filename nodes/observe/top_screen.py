@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from nodes.observe import mesh_view
+from nodes.observe import mesh_view, topics_view
 from nodes.observe.mesh_view import Totals
 from nodes.observe.sparkline import sparkline
 from nodes.observe.tables import fitting
@@ -32,7 +32,7 @@ LEAST = ("BUILD", "RETAINED", "BASE", "GUEST/s", "SUBS", "UP", "REFUSED", "RELAY
 """Columns of proxies that go first where there is no room for all; rates stay longest."""
 MIN_NODES = 3
 """Rows for nodes that are kept free on a low screen."""
-KEYS = "s S sort  r reverse  q quit"
+KEYS = "s S sort  r reverse  t topics  q quit"
 
 
 class Span(NamedTuple):
@@ -56,6 +56,7 @@ class Picture:
     proxies:  rows of `MeshView`
     nodes:    all that have answered, sorted
     order:    how they are sorted
+    topics:   rows of `topics_view` that are shown in the place of nodes; None: nodes are shown
     """
 
     clock: str
@@ -65,6 +66,7 @@ class Picture:
     proxies: Sequence[tuple[str, ...]]
     nodes: Sequence[NodeRow]
     order: Order
+    topics: Sequence[tuple[str, ...]] | None = None
 
 
 def page(picture: Picture, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
@@ -72,8 +74,9 @@ def page(picture: Picture, width: int, height: int, *, ascii_only: bool = False)
     head = [_title(picture, width), _counts(picture), *_streams(picture, width, ascii_only), []]
     room = height - len(head)
     proxies = _proxies(picture, width, room - 1 - 2 - MIN_NODES)
-    nodes = _nodes(picture, width, room - len(proxies) - 1, ascii_only)
-    return [_cropped(line, width) for line in [*head, *proxies, [], *nodes][: max(0, height)]]
+    left = room - len(proxies) - 1
+    lower = _nodes(picture, width, left, ascii_only) if picture.topics is None else _topics(picture.topics, width, left)
+    return [_cropped(line, width) for line in [*head, *proxies, [], *lower][: max(0, height)]]
 
 
 def _cropped(line: Line, width: int) -> Line:
@@ -188,6 +191,17 @@ def _nodes(picture: Picture, width: int, room: int, ascii_only: bool) -> list[Li
         *_table([heads[at] for at in places], spans, right, width),
         *_more(len(picture.nodes) - len(shown), "nodes"),
     ]
+
+
+def _topics(topics: Sequence[tuple[str, ...]], width: int, room: int) -> list[Line]:
+    if not topics:
+        return [[Span("no topic carries traffic, or no publisher has answered yet", "dim")]]
+    shown = topics[: max(1, room - 1 - (len(topics) > room - 1))]
+    rows = [[_cut(row[0], max(20, width // 2)), *row[1:]] for row in shown]
+    places = fitting(topics_view.COLUMNS, rows, width, between=GAP, least=("PUBLISHERS", "MESSAGES"))
+    heads = [topics_view.COLUMNS[at] for at in places]
+    lines = _table(heads, [[Span(row[at]) for at in places] for row in rows], topics_view.NUMERIC, width)
+    return [*lines, *_more(len(topics) - len(shown), "topics")]
 
 
 def _mark(order: Order, ascii_only: bool) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from fabric import Node
 from nodes.cli.exits import Exit
 from tests.support.processes import FABRIC, READY_TIMEOUT_S, ROOT, FabricProcess, ProxyProcess, environment, free_base
 from tests.support.waiting import mesh, stop_all
@@ -123,6 +124,29 @@ def test_in_a_terminal_until_q(terminal: Terminal) -> None:
     assert terminal.ended() == Exit.DONE
     assert termios.tcgetattr(terminal.theirs) == terminal.before, "the terminal is as it was"
     assert b"\x1b[?1049l" in terminal.shown, "the screen is as it was"
+
+
+def test_topics_live(proxies: list[ProxyProcess], terminal: Terminal) -> None:
+    with Node(proxies[1].base, name="gps-1") as node:
+        terminal.wait_for(b"gps-1")
+        os.write(terminal.ours, b"t")
+        end = time.monotonic() + READY_TIMEOUT_S
+        while b"truck/0001/x" not in terminal.shown:
+            assert time.monotonic() < end
+            node.publish("truck/0001/x", 1)
+            if select.select([terminal.ours], [], [], 0.05)[0]:
+                terminal.shown += os.read(terminal.ours, 65_536)
+        terminal.wait_for(b"LAST PUBLISHER")
+        terminal.shown = b""
+        os.write(terminal.ours, b"t")
+        terminal.wait_for("LAG ms▼".encode())
+    os.write(terminal.ours, b"q")
+    assert terminal.ended() == Exit.DONE
+
+
+def test_topics_go_with_a_terminal(run_fabric: Run) -> None:
+    done = run_fabric("top", "--once", "--topics")
+    assert done.returncode == Exit.USAGE and "fabric topics" in done.stderr
 
 
 def test_no_color_is_obeyed_and_colour_is_used_without(proxies: list[ProxyProcess]) -> None:

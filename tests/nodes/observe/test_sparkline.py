@@ -12,12 +12,12 @@ from nodes.observe.sparkline import BLOCKS, PLAIN, sparkline
 @pytest.mark.parametrize(
     ("values", "drawn"),
     [
-        ([0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█"),
+        ([0, 1, 2, 3, 4, 5, 6], " ▁▂▃▄▅▆▇"),
         ([0, 0, 0], "     ▁▁▁"),
-        ([1, 1000], "      ▂█"),
-        ([None, 5], "       █"),
+        ([1, 1000], "      ▂▇"),
+        ([None, 5], "       ▇"),
         ([], "        "),
-        ([9] * 20, "█" * 8),
+        ([9] * 20, "▇" * 8),
     ],
 )
 def test_the_last_ones_up_to_the_highest(values: list[float | None], drawn: str) -> None:
@@ -26,7 +26,7 @@ def test_the_last_ones_up_to_the_highest(values: list[float | None], drawn: str)
 
 def test_several_curves_can_share_a_scale_and_be_of_ascii() -> None:
     assert sparkline([1, 2], 2, highest=14) == "▂▂"
-    assert sparkline([0, 7, 14], 3, ascii_only=True) == "._#".replace("_", PLAIN[4])
+    assert sparkline([0, 7, 14], 3, ascii_only=True) == PLAIN[0] + PLAIN[3] + PLAIN[-1]
 
 
 @given(st.lists(st.none() | st.floats(0, 1e12)), st.integers(0, 50))

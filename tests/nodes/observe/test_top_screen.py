@@ -83,7 +83,7 @@ def test_what_matters_stays_where_there_is_no_room_for_all() -> None:
 def test_totals_and_curves_say_what_they_count() -> None:
     lines = text(page(PICTURE, 120, 40)).splitlines()
     assert lines[1] == "proxies 3/3  links 6/6  nodes 4  lost 0  refused 0"
-    assert lines[2].split()[:3] == ["published", "1,200/s", "▁█▇"] and lines[2].endswith("max 1,300; each message once")
+    assert lines[2].split()[:3] == ["published", "1,200/s", "▁▇▇"] and lines[2].endswith("max 1,300; each message once")
     assert lines[3].split()[:2] == ["received", "98,765/s"] and lines[3].endswith("max 98,765; by nodes, each copy")
     assert lines[4] == "", "nothing was relayed"
     relayed = text(page(replace(PICTURE, trends={"relay": (5.0, 0.0)}), 120, 40)).splitlines()
@@ -121,6 +121,16 @@ def test_the_column_that_sorts_is_marked(order: Order, head: str) -> None:
     shown = text(page(replace(PICTURE, order=order), 120, 40))
     assert head in shown and shown.count("▼") + shown.count("▲") == 1
     assert text(page(replace(PICTURE, order=order), 120, 40, ascii_only=True)).isascii()
+
+
+def test_topics_in_the_place_of_nodes() -> None:
+    rows = [(f"truck/{number:04}/position/of/a/long/name", "1,234", "99,999", "2", "gps-1@h1") for number in range(30)]
+    for width in (60, 80, 120):
+        lines = text(page(replace(PICTURE, topics=rows), width, 24)).splitlines()
+        assert len(lines) == 24 and max(map(len, lines)) <= width and lines[-1].startswith("and ")
+        (head,) = [line for line in lines if line.startswith("TOPIC")]
+        assert "MSG/s" in head and ("MESSAGES" in head or width == 60) and "NODE " not in "".join(lines)
+    assert "no topic carries traffic" in text(page(replace(PICTURE, topics=[]), 80, 24))
 
 
 def test_before_any_answer() -> None:
