@@ -84,14 +84,14 @@ def test_a_failure_is_told_with_the_last_line_of_stderr(serve: Serve, ask: Run) 
     process = serve("echo looking >&2; echo 'no such truck' >&2; exit 3")
     done = ask("now")
     assert (done.returncode, done.stdout) == (Exit.NOT_REACHED, "")
-    assert "fabric: refused, ServiceError: exit code 3: no such truck" in done.stderr
+    assert "refused, ServiceError: exit code 3: no such truck" in done.stderr
     process.wait_stderr("fabric serve: now: exit code 3: no such truck")
 
 
 def test_a_command_that_takes_too_long_is_killed(serve: Serve, ask: Run) -> None:
     serve("sleep 100", "--timeout", "0.3")
     done = ask("now", "--deadline", "10")
-    assert done.stderr == "fabric: refused, ServiceError: the command was killed after 0.3 s\n"
+    assert "refused, ServiceError: the command was killed after 0.3 s" in done.stderr
 
 
 def test_so_is_one_whose_requester_has_given_up(serve: Serve, ask: Run, tmp_path: Path) -> None:

@@ -77,4 +77,4 @@ def test_without_traffic_it_ends_with_1(mesh: list[ProxyProcess], publishing: No
 @pytest.mark.parametrize("given", ["a/#/b", "~/a", "$fabric/#", "~pagesession/a/b/c"])
 def test_wrong_usage(run_fabric: Run, given: str) -> None:
     done = run_fabric("topics", given)
-    assert done.returncode == Exit.USAGE and "fabric: invalid" in done.stderr, done.stderr
+    assert done.returncode == Exit.USAGE and "invalid filter" in done.stderr, done.stderr
