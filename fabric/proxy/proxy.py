@@ -471,8 +471,8 @@ class Proxy:
         if report[1:2] == b"E":
             self._echoed_at = time.monotonic()
             if report[2:] == _BOUND and self._failure is None:
+                self._on_event(self._ready_event)  # first: who waited for it has been told
                 self._ready.set()
-                self._on_event(self._ready_event)
             return
         failed = read_failure(report)
         if failed.letter == "B":

@@ -210,7 +210,7 @@ def sub(
       {retained}      the word `retained`, where it is a retained value
 
     In --output, text is printed as it is, with control characters written out, any other value as JSON, and - where a
-    message has no such field. \\t and \\n are a tab and a new line, {{ and }} are braces.
+    message has no such field. \\t and \\n are a tab and a new line, and a doubled brace is one brace.
 
     A CONDITION of --until is a field, which is there and neither null nor false, or a field, one of = != < <= > >= and
     a value, read as JSON, else as text. Numbers are compared with numbers, and text with text.

@@ -75,9 +75,9 @@ def test_bytes_come_as_json_too(ask: Run, server: Server) -> None:
 @pytest.mark.parametrize(
     ("operation", "words"),
     [
-        ("busy", "fabric: busy: full; try again in 2.5 s"),
-        ("forbidden", "fabric: refused, NotAllowed: not yours\\u000a(second line)"),
-        ("wrong", "fabric: refused, StateError: clock: 'now' is not possible in state 'stopped'"),
+        ("busy", "fabric request: busy: full; try again in 2.5 s"),
+        ("forbidden", "fabric request: refused, NotAllowed: not yours\\u000a(second line)"),
+        ("wrong", "fabric request: refused, StateError: clock: 'now' is not possible in state 'stopped'"),
     ],
 )
 def test_what_is_refused_ends_with_1(ask: Run, server: Server, operation: str, words: str) -> None:
