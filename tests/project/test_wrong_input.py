@@ -23,7 +23,7 @@ USAGE = [
     (["proxy", "--listen", "tcp://127.0.0.1"], "invalid address 'tcp://127.0.0.1': expected tcp://HOST:PORT"),
     (["proxy", "--listen", "FREE", "--name", "a/b"], "invalid name 'a/b'"),
     (["proxy", "--listen", "FREE", "--join", "p1"], "invalid address 'p1'"),
-    (["proxy", "--insecure", "--listen", "tcp://*:15570"], "invalid address for others 'tcp://*:15570'"),
+    (["proxy", "--insecure", "--listen", "tcp://*:15570"], "invalid --listen 'tcp://*:15570'"),
     (["proxy", "--http", "5575"], "invalid address '5575': expected http://HOST:PORT"),
     (
         ["proxy", "--listen", "FREE", "--http", "http://192.0.2.1:80"],
