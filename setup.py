@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the compiled modules of `fabric/core`.
+"""What pyproject.toml cannot say: the compiled modules of `fabric/core`, and the bundles that browsers load.
 
 Without a compiler for C and C++ they are left out, and the fabric runs on their twins in plain Python:
 `fabric --version` says so.
@@ -7,10 +7,12 @@ The C and C++ files that Cython writes are of no version of this source: neither
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 CORE = Path("fabric/core")
 CPP = ("_retained", "_switch")
@@ -31,6 +33,22 @@ class BuildCompiledPart(build_ext):
             print("fabric: slower. With a C++ compiler and the headers of Python, install it again.")
 
 
+class BuildBundles(build_py):
+    """Builds what browsers load before it is packaged, as `pip install '.[web]'` in a clone does.
+
+    Without Node.js the package is made without them, and says so; `fabric gateway` then does not start, and says why.
+    A source archive has them in it, and an editable install uses what is in the clone.
+    """
+
+    SCRIPT = Path("scripts/build-web")
+
+    def run(self) -> None:
+        if self.SCRIPT.exists() and not self.editable_mode and subprocess.run([self.SCRIPT]).returncode:
+            print("fabric: without what browsers load: fabric gateway will not start.")
+            print("fabric: With Node.js 18 and npm, install it again.")
+        super().run()
+
+
 setup(
     ext_modules=[
         Extension(
@@ -43,5 +61,5 @@ setup(
         )
         for path in sorted(CORE.glob("*.pyx"))
     ],
-    cmdclass={"build_ext": BuildCompiledPart},
+    cmdclass={"build_ext": BuildCompiledPart, "build_py": BuildBundles},
 )

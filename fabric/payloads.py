@@ -26,7 +26,10 @@ FLAT = NUMERIC | {str, bytes}
 
 _PLAIN = FLAT | {dict, list, tuple}
 _MANY = 8  # from so many items on, asking C for all their types at once is cheaper
-_LARGER = "larger than max_payload_bytes allows: send less, or raise the limit"
+_LARGER = (
+    "larger than max_payload_bytes allows: send less, or let a program raise it "
+    "(Node(max_payload_bytes=…), and fabric proxy --max-payload)"
+)
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _TYPES = "None, bool, int, float, str, bytes, list, tuple or dict"
 _MARKS = {"$bin": "base64", "$float": "nan, inf or -inf", "$map": "a map"}  # and what each takes

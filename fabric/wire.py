@@ -165,7 +165,8 @@ def _unpackable(error: Exception) -> LocalWireError:
 
 def _too_large_to_send(size: int, limit: int) -> LocalWireError:
     return LocalWireError(
-        f"the message is {size} bytes; at most {limit} (max_payload_bytes) are allowed: send less, or raise the limit"
+        f"the message is {size} bytes; at most {limit} (max_payload_bytes) are allowed: send less, or let a program "
+        "raise it (Node(max_payload_bytes=…), and fabric proxy --max-payload)"
     )
 
 

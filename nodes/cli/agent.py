@@ -11,7 +11,7 @@ import click
 from fabric.errors import expected
 from nodes.agent.agent import Agent
 from nodes.cli.driven import Command, Lines, field, warn_of_dropped
-from nodes.cli.exits import Exit
+from nodes.cli.exits import Exit, Fail
 from nodes.cli.operating import Http, operating_options, status_page
 from nodes.cli.options import Connect, PositiveNumber, check, connect_option, connect_timeout_option, open_node
 from nodes.cli.secret_file import read_long_secret
@@ -27,6 +27,8 @@ class Driver:
 
     def __init__(self, agent: Agent, lines: Lines) -> None:
         self._agent, self._lines = agent, lines
+        self.is_refused = False
+        """The code that `join_first` was given was refused. Set once, and the command ends."""
 
     def do(self, command: Command) -> None:
         """Do what a line of stdin says; ValueError or a FabricError for what is wrong with it."""
@@ -51,6 +53,18 @@ class Driver:
         else:
             known = ("available", "join", "ask", "stop", "say", "dismiss", *_ON_PAGE, "stats", "quit")
             raise ValueError(expected("command", what, f"one of {', '.join(known)}"))
+
+    def join_first(self, code: str) -> None:
+        """Join the page that holds this code; where that is refused, the command ends."""
+
+        def over(done: Future[Any]) -> None:
+            error = done.exception()
+            if error is not None:
+                self.is_refused = True
+                self._lines.refuse({"do": "join"}, error)
+                self._lines.end()
+
+        self._agent.join(code).add_done_callback(over)
 
     def _session(self, command: Command) -> str:
         """Return the session that the command names, or else the only one there is."""
@@ -103,7 +117,8 @@ def agent(
 
     Events come as lines of JSON on stdout: signed_in, requested, request_declined, joined, update, stopped,
     chat_offered, chat_open, chat_message, chat_history, chat_closed and others. Commands are lines of JSON on stdin;
-    "session" may be left out while there is only one. It runs until SIGTERM, Ctrl-C or {"do": "quit"}.
+    "session" may be left out while there is only one. It runs until SIGTERM, Ctrl-C or {"do": "quit"}; with --join it
+    ends with 1 when the code is refused, and with 4 when no frame node answers.
 
     \b
       {"do": "join", "code": "482913"}   {"do": "stop", "session": …}
@@ -145,11 +160,13 @@ def agent(
         _watch(status, running)
         if available:
             running.set_available(True)
-        if code is not None and running.wait_ready(connect_timeout_s):
-            driver.do({"do": "join", "code": code})
+        if code is not None:
+            if not running.wait_ready(connect_timeout_s):
+                raise Fail(f"no frame node signed {agent} in within {connect_timeout_s:g} s", Exit.NOBODY)
+            driver.join_first(code)
         lines.run(driver.do)
     warn_of_dropped(lines)
-    return Exit.DONE
+    return Exit.NOT_REACHED if driver.is_refused else Exit.DONE
 
 
 def _watch(status: Status, agent: Agent) -> None:

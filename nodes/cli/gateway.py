@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 
 READY_S = 10.0
+FRAME_S = 1.0
+"""How long it waits to hear of a frame node before it says that there is none; they are asked at once."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -253,6 +255,8 @@ async def _run(
 async def _serve(running: Gateway, url: str, node: Node, ended: asyncio.Event, status: Status) -> None:
     if not await running.is_ready(READY_S):
         say(f"other gateways cannot ask this one yet, after {READY_S:g} s: the mesh has not acknowledged its inbox")
+    if not await running.has_frame_node(FRAME_S):
+        say("no frame node is there yet: pages get no contact code, and /readyz answers 503, until there is one")
     status.ready_with(node, running.problem)
     say_ready(f"serving browsers at {url}", name=node.name, url=url, home=node.home)
     notify(READY)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import select
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from fabric.errors import ScopeError, expected
 from fabric.payloads import dumps, to_json
 from fabric.protocol.histories import KEEPER
-from fabric.topics import scope, validate_filter
+from fabric.topics import matches, scope, validate_filter
 from fabric.wire import Message, message_to_json
 from nodes.cli.exits import Exit, Fail, Told, plain, say, told
 from nodes.cli.history import check_since
@@ -226,7 +228,8 @@ def sub(
     """
     for topic_filter in filters:
         validate_filter(topic_filter)
-        scope(topic_filter)
+        if scope(topic_filter) == "local":
+            raise ScopeError(expected("filter", topic_filter, "one without ~/, which never leaves who publishes it"))
     if retained and since is not None:
         raise click.UsageError(
             "--retained and --since cannot be combined: a last value may be older than the history, and would come in "
@@ -242,7 +245,7 @@ def sub(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with status_page("sub", http) as status, open_node(connect, connect_timeout_s) as node:
-        node.on_gap(lambda gap: printer.words(gap_words(gap)))
+        node.on_gap(lambda gap: printer.words(gap_words(gap)) if _is_wanted(gap.topic, filters) else None)
         node.on_coverage(printer.coverage)
         node.on_state(lambda state: printer.words(state_words(state)))
         node.on_denied(printer.deny)
@@ -291,6 +294,11 @@ def _print(printer: Printer, count: int | None, timeout_s: float | None) -> Exit
         printer.report(last=True)
         if printer.outlet.dropped:
             say(f"dropped {printer.outlet.dropped} messages: stdout did not take them fast enough")
+
+
+def _is_wanted(topic: str, filters: Sequence[str]) -> bool:
+    """Whether a loss concerns who reads: the node itself hears topics of the fabric, which nobody asked for here."""
+    return any(matches(topic_filter, topic) for topic_filter in filters)
 
 
 def _reader_has_gone() -> bool:

@@ -110,6 +110,13 @@ class Gateway:
         """Wait until other gateways can ask this one; False when that took longer."""
         return await asyncio.to_thread(self._gateways.wait_ready, timeout_s)
 
+    async def has_frame_node(self, timeout_s: float) -> bool:
+        """Wait until a frame node is announced; False when that took longer."""
+        end = time.monotonic() + timeout_s
+        while not (found := self.sessions.has_frame_node()) and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        return found
+
     def set_rules(self, rules: Rules) -> None:
         """Have these rules hold from now on, on all pages that are here, too. In the event loop."""
         self.hub.rules = rules

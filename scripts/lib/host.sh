@@ -173,7 +173,8 @@ end() { # STATE NAME GRACE_S: TERM, and KILL after so long. Prints `ended`, `kil
                 was=killed
             fi
         else
-            watched "$1" "$2" || break
+            # Its watcher is about to end, too, or to start another one that ends at once: see `watch`.
+            { watched "$1" "$2" && [ "$SECONDS" -lt "$end" ]; } || break
         fi
         sleep 0.05
     done

@@ -193,6 +193,21 @@ def test_without_a_compiler_it_is_built_all_the_same_and_runs_in_plain_python(tm
     assert told == f"{wheel}/fabric/core/__init__.py plain Python\n"
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_browsers_load_is_built_with_the_package_or_it_says_that_it_is_not(tmp_path: Path, code: int) -> None:
+    source, made = tmp_path / "source", tmp_path / "made"
+    (source / "scripts").mkdir(parents=True)
+    copy_source(source)
+    shutil.rmtree(source / "nodes/web/dist", ignore_errors=True)
+    script = source / "scripts/build-web"
+    building = "mkdir -p nodes/web/dist && echo built > nodes/web/dist/site_connect.js" if code == 0 else f"exit {code}"
+    script.write_text(f"#!/bin/sh\n{building}\n")
+    script.chmod(0o755)
+    said = run(sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", made, cwd=source)
+    assert (made / "nodes/web/dist/site_connect.js").exists() == (code == 0)
+    assert ("fabric: without what browsers load" in said) == (code != 0)
+
+
 def test_an_installed_package_plays_the_demo(installed: Path, tmp_path: Path) -> None:
     """All of it is in the wheel, the real flights as well: a proxy, a page and an agent, from any folder."""
     said = run(installed / "bin" / "python", "-m", "nodes.demo.site_connect", "--both", cwd=tmp_path)

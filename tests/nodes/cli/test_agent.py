@@ -52,6 +52,13 @@ def test_what_is_wrong_is_refused(refusing: Driven, command: dict[str, object], 
     assert why in refusing.event("refused", what=command["do"])["why"]
 
 
+@pytest.mark.parametrize(("code", "why"), [("000000", "no page holds"), ("1", "6 characters")])
+def test_a_code_that_is_refused_ends_it_with_1(world: Site, code: str, why: str) -> None:
+    agent = world.agent("joan", "--join", code)
+    assert why in agent.event("refused", what="join")["why"]
+    assert agent.wait() == 1
+
+
 def test_a_chat_by_lines(world: Site) -> None:
     page, agent = world.page("--buttons", "help"), world.agent("ada", "--buttons", "help", "--available")
     page.event("ready")

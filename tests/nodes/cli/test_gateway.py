@@ -164,8 +164,9 @@ def test_over_tls_the_cookie_is_secure_and_the_page_is_served(world: Site, tmp_p
         tls = ("--tls-cert", str(cert), "--tls-key", str(key), "--listen", "https://127.0.0.1:0")
         gateway = start_gateway(world, "--agents", agents_file(tmp_path, "ada"), *tls)
         assert gateway.url.startswith("https://127.0.0.1:")
-        with urllib.request.urlopen(f"{gateway.url}/readyz", context=trust) as answer:
-            assert json.load(answer)["ready"] is True
+        with urllib.request.urlopen(f"{gateway.url}/healthz", context=trust) as answer:
+            assert answer.status == 200
+        gateway.wait_stderr("no frame node is there yet")
         body = json.dumps({"agent": "ada", "password": PASSWORD}).encode()
         asked = urllib.request.Request(f"{gateway.url}/agent/sign_in", body, {"Origin": gateway.url})
         with urllib.request.urlopen(asked, context=trust) as answer:

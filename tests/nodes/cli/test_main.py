@@ -103,6 +103,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["match", "#", "a/+"], "fabric match: invalid topic 'a/+'"),
         (["sub"], "fabric sub: Missing argument 'FILTER"),
         (["sub", "a#"], "fabric sub: invalid filter 'a#'"),
+        (["sub", "~/a"], "fabric sub: invalid filter '~/a': expected one without ~/, which never leaves"),
         (["sub", "~mine/a"], "fabric sub: invalid scope '~mine'"),
         (["sub", "a", "--count", "0"], "fabric sub: Invalid value for '--count'"),
         (["sub", "a", "--timeout", "nan"], "invalid number 'nan': expected a number above 0"),

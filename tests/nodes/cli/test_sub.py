@@ -160,6 +160,13 @@ def test_losses_are_said(mesh: Mesh, fabric: Fabric) -> None:
     assert "fabric sub: lost 3 of s10/a: 2 to 4 of publisher 7, publisher gone" in sub.stderr
 
 
+@pytest.mark.parametrize(("topic", "wanted"), [("truck/1", True), ("$fabric/proxy/p1", False), ("$fabric", False)])
+def test_a_loss_concerns_who_asked_for_the_topic(topic: str, wanted: bool) -> None:
+    """Not of what the node itself hears of the mesh."""
+    assert sub._is_wanted(topic, ["truck/#", "a"]) == wanted
+    assert sub._is_wanted("$fabric/proxy/p1", ["$fabric/#"]) and not sub._is_wanted("$fabric/proxy/p1", ["#"])
+
+
 def test_words_for_what_a_node_tells() -> None:
     assert sub.ack_words("a/#", Ack(True, ("p1",), ("p2",), 0.00125)) == (
         "a/# acknowledged in 1.2 ms by p1; not covered: p2"
