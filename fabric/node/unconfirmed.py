@@ -19,6 +19,9 @@ from fabric.node.ring import Ring
 KEEP_S = 0.5
 MAX_BYTES = 64 * 1024 * 1024
 FRESH_PARTS = 256
+"""So many may be sent before they are counted, which costs less for many at once."""
+FRESH_BYTES = 1024
+"""A longer part is counted at once."""
 _OVERHEAD = 60
 """Bytes of a small bytes object beside its contents, and of its place in the queue."""
 

@@ -29,7 +29,7 @@ from fabric.node.nested import Nested, NestedMessages
 from fabric.node.numbering import GENERATION_S, Numbering
 from fabric.node.reholding import BYTES_PER_TURN, PARTS_PER_TURN, Reholding
 from fabric.node.ring import Ring
-from fabric.node.unconfirmed import FRESH_PARTS, Unconfirmed
+from fabric.node.unconfirmed import FRESH_BYTES, FRESH_PARTS, Unconfirmed
 from fabric.protocol.markers import watermark_topic
 from fabric.protocol.retained import HELD, RETAIN, retained_part
 from fabric.wire import Encoder
@@ -303,7 +303,8 @@ class Uplink:
                     number = self._send_message(message, timeout_s)
             except zmq.ZMQError as error:
                 raise NotConnected(f"the connection to the proxy was closed: {error}") from error
-            self._unconfirmed.count_fresh()
+            if keeps or len(self.fresh) >= FRESH_PARTS or len(self.fresh[-1]) > FRESH_BYTES:
+                self._unconfirmed.count_fresh()
             return number
 
     def want(self) -> None:
