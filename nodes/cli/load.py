@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -19,20 +14,21 @@ from fabric.payloads import dumps
 from fabric.topics import scope
 from nodes.cli.exits import Exit, Fail, say
 from nodes.cli.load_compare import compare
-from nodes.cli.options import Between, Connect, PositiveNumber, connect_option, connect_timeout_option
+from nodes.cli.load_phases import phases
+from nodes.cli.load_shared import FIND_P99_MS, Drawing, Limits, drawing_options, limit_options, running
+from nodes.cli.options import Connect, PositiveNumber, connect_option, connect_timeout_option
 from nodes.cli.recordings import Speed, opened
 from nodes.cli.stdout import table_text
 from nodes.load.about import About
 from nodes.load.about import words as about_words
 from nodes.load.books import words
 from nodes.load.charts import Tried
-from nodes.load.crew import Denied, LoadError, Watch
 from nodes.load.finding import STEP_COLUMNS, Finding, Unbalanced, found_words, step_rows
 from nodes.load.finding import as_json as finding_json
 from nodes.load.here import present
-from nodes.load.html import Table, page
+from nodes.load.html import Table
 from nodes.load.played import PREFIX, Recorded, gather
-from nodes.load.plot import SUFFIXES, View, write, write_each
+from nodes.load.plot import View
 from nodes.load.report import (
     OVER_COLUMNS,
     ROUND_COLUMNS,
@@ -46,9 +42,6 @@ from nodes.load.report import (
 from nodes.load.run import LoadRun
 from nodes.load.schedule import STAMP_BYTES, Spec, default_filter, matched, topic_names
 from nodes.load.search import Found
-from nodes.load.theme import DARK, LIGHT, THEMES, Theme
-from nodes.load.units import duration, share
-from nodes.load.view import live
 from nodes.operate.extras import not_installed
 from nodes.recording.files import read
 
@@ -59,21 +52,7 @@ MAX_PAIRS = 1_000_000
 SHOWN_WRONGS = 10
 """Lines of the books that are named one by one; the others are only counted."""
 DEFAULT_RATE = 1_000.0
-FIND_P99_MS = 50.0
-"""The limit of p99 with --find-max, where none is given."""
 _PUBLIC = "one for everybody, without ~ or $ in front"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What has to be kept. max_p99_ms: None where latency does not matter"""
-
-    max_p99_ms: float | None
-    max_loss: float
-
-    def words(self) -> str:
-        loss = "no loss" if not self.max_loss else f"at most {share(self.max_loss)} lost"
-        return loss if self.max_p99_ms is None else f"p99 of at most {duration(self.max_p99_ms)} and {loss}"
 
 
 @dataclass(frozen=True)
@@ -101,24 +80,17 @@ class Rate(PositiveNumber):
         return value if value == "max" else super().convert(value, param, ctx)
 
 
-class Plot(click.ParamType):  # type: ignore[type-arg]
-    """A file to be written, with a suffix that says which kind."""
+class _Load(click.Group):
+    """`fabric load` with options is a test; `fabric load FILE.toml` is `fabric load run FILE.toml`."""
 
-    name = "FILE"
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, "run" if cmd_name.endswith(".toml") else cmd_name)
 
-    def __init__(self, suffixes: Sequence[str]) -> None:
-        self.suffixes = suffixes
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        path = Path(value)
-        if path.suffix not in self.suffixes:
-            self.fail(expected("file", value, f"a name that ends in {' or '.join(self.suffixes)}"), param, ctx)
-        if not path.absolute().parent.is_dir():
-            self.fail(expected("folder", str(path.absolute().parent), "one that exists"), param, ctx)
-        return path
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        return super().resolve_command(ctx, ["run", *args] if args[0].endswith(".toml") else args)
 
 
-@click.group(invoke_without_command=True, subcommand_metavar="[compare A.json B.json]")
+@click.group(cls=_Load, invoke_without_command=True, subcommand_metavar="[FILE.toml | compare A.json B.json]")
 @click.pass_context
 @connect_option
 @connect_timeout_option
@@ -142,21 +114,12 @@ class Plot(click.ParamType):  # type: ignore[type-arg]
               help="Time of the measurement; with --find-max, of the confirmation, and a tenth of it for each "
                    "repetition.")  # fmt: skip
 @click.option("--find-max", is_flag=True, help="Find the highest rate that holds.")
-@click.option("--max-p99-ms", metavar="MS", type=PositiveNumber(),
-              help="End with 1 where p99 is higher, or the rate was not kept. "
-                   f"[default: none; with --find-max {FIND_P99_MS:g}]")  # fmt: skip
-@click.option("--max-loss", metavar="SHARE", type=Between(0, 1), default=0.0, show_default=True,
-              help="End with 1 where a larger share of what was due is lost.")  # fmt: skip
+@limit_options
 @click.option("--play", "recording", metavar="FILE", type=click.Path(), help="Send what a recording of `fabric record` "
               "says instead: topics under load/, times and sizes; - is standard input.")  # fmt: skip
 @click.option("--speed", metavar="N", type=Speed(), default=1.0, show_default=True,
               help="With --play: times as fast as recorded; max or 0: as fast as it goes.")  # fmt: skip
-@click.option("--plot", "plot_file", metavar="FILE", type=Plot(SUFFIXES), help="Draw it as one picture, .svg or .png.")
-@click.option("--plots", "plots_folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
-              help="Draw each chart by itself, as SVG and PNG, light and dark.")  # fmt: skip
-@click.option("--dark", is_flag=True, help="Draw --plot light on dark.")
-@click.option("--report", "report_file", metavar="FILE", type=Plot((".html",)),
-              help="Write all of it as one .html file that needs nothing else.")  # fmt: skip
+@drawing_options
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object instead of tables.")
 def load(
     context: click.Context,
@@ -172,14 +135,10 @@ def load(
     warm_up_s: float,
     duration_s: float,
     find_max: bool,
-    max_p99_ms: float | None,
-    max_loss: float,
+    limits: Limits,
     recording: str | None,
     speed: float | None,
-    plot_file: Path | None,
-    plots_folder: Path | None,
-    dark: bool,
-    report_file: Path | None,
+    drawing: Drawing,
     as_json_: bool,
 ) -> Exit:
     """Measure the fabric under load: what it delivers, how late, and what it loses.
@@ -210,11 +169,11 @@ def load(
     """
     if context.invoked_subcommand is not None:
         return Exit.DONE
-    _check_extra(draws=plot_file or plots_folder or report_file)
+    drawing.check()
     if connect.keys is not None:
         load_keys(connect.keys, connect.identity)  # what is wrong with them is said before anything starts
     if find_max:
-        max_p99_ms = max_p99_ms or FIND_P99_MS
+        limits = replace(limits, max_p99_ms=limits.max_p99_ms or FIND_P99_MS)
         if is_given("rate"):
             raise click.UsageError("--rate does not go with --find-max: it begins with what --rate max does")
     recorded = None if recording is None else _recorded(recording, publishers)
@@ -226,23 +185,15 @@ def load(
         warm_up_s=warm_up_s, duration_s=duration_s, connect=connect.bases, connect_timeout_s=connect_timeout_s,
         keys=connect.keys, identity=connect.identity,
     )  # fmt: skip
-    limits, about = Limits(max_p99_ms, max_loss), present()
-    found: Result | None = None
-    try:
-        with _watch() as watch, LoadRun(spec, watch) as run:
-            run.prime()
-            if recorded is not None:
-                found = _one(run.play(recorded, speed))
-            elif find_max:
-                found = _search(run, limits)
-            else:
-                found = _one(run.measure(spec.rate))
-    except Denied as error:
-        raise Fail(str(error), Exit.DENIED) from None
-    except LoadError as error:
-        nobody = "no proxy answered" in str(error)
-        raise Fail(str(error), Exit.NOBODY if nobody else Exit.NOT_REACHED) from None
-    _draw(found, limits, about, spec, run.covered, plot_file, plots_folder, report_file, DARK if dark else LIGHT)
+    about = present()
+    with running(spec) as run:
+        if recorded is not None:
+            found = _one(run.play(recorded, speed))
+        elif find_max:
+            found = _search(run, limits)
+        else:
+            found = _one(run.measure(spec.rate))
+    _draw(found, limits, about, spec, run.covered, drawing)
     if as_json_:
         told = as_json(spec, found.rounds, found.best, run.unconfirmed) | about.as_json()
         if found.search and found.finding:
@@ -251,13 +202,6 @@ def load(
     else:
         _show(found, run.covered)
     return _end(found, run.unconfirmed, limits)
-
-
-def _check_extra(*, draws: object) -> None:
-    needed = [*(["rich"] if sys.stderr.isatty() else []), *(["matplotlib"] if draws else [])]
-    for module in needed:
-        if importlib.util.find_spec(module) is None:
-            raise Fail(not_installed(module, "bench"), Exit.MISSING)
 
 
 NOT_WITH_PLAY = ("topics", "pattern", "size_bytes", "rate", "warm_up_s", "duration_s", "find_max")
@@ -315,15 +259,6 @@ def _spec(**values: Any) -> Spec:
     return spec
 
 
-@contextlib.contextmanager
-def _watch() -> Iterator[Watch]:
-    if sys.stderr.isatty():
-        with live() as watch:
-            yield watch
-    else:
-        yield lambda progress: None
-
-
 def _one(found: Round) -> Result:
     return Result([found], found)
 
@@ -353,22 +288,12 @@ def _view(found: Result, limits: Limits, about: About, spec: Spec, covered: tupl
                 best if tried else None, limits.max_p99_ms)  # fmt: skip
 
 
-def _draw(
-    found: Result, limits: Limits, about: About, spec: Spec, covered: tuple[str, ...], plot_file: Path | None,
-    plots_folder: Path | None, report_file: Path | None, theme: Theme,
-) -> None:  # fmt: skip
-    view = _view(found, limits, about, spec, covered)
-    if plot_file is not None:
-        write(plot_file, view, theme)
-    if plots_folder is not None:
-        write_each(plots_folder, view, THEMES)
-    if report_file is not None:
-        tables = []
-        if found.search and found.finding:
-            rows = step_rows(found.search, found.finding)
-            tables.append(Table("The search", "From the lowest rate; medians of its repetitions.", STEP_COLUMNS, rows))
-        verdict, is_good = _verdict(found, limits)
-        report_file.write_text(page(view, about, verdict, is_good, tables), encoding="utf-8")
+def _draw(found: Result, limits: Limits, about: About, spec: Spec, covered: tuple[str, ...], drawing: Drawing) -> None:
+    tables = []
+    if found.search and found.finding:
+        rows = step_rows(found.search, found.finding)
+        tables.append(Table("The search", "From the lowest rate; medians of its repetitions.", STEP_COLUMNS, rows))
+    drawing.draw(_view(found, limits, about, spec, covered), about, *_verdict(found, limits), tables)
 
 
 def _verdict(found: Result, limits: Limits) -> tuple[str, bool]:
@@ -421,3 +346,4 @@ def _end(found: Result, unconfirmed: int, limits: Limits) -> Exit:
 
 
 load.add_command(compare)
+load.add_command(phases, "run")

@@ -42,11 +42,20 @@ def drawn_slots(one: Round) -> Sequence[Counts]:
     return one.slots[:end]
 
 
-def over_time(rate_axes: Any, latency_axes: Any, one: Round, theme: Theme) -> None:
-    """Draw the delivered rate, and below it percentiles of latency, by time of arrival."""
+def over_time(
+    rate_axes: Any, latency_axes: Any, one: Round, theme: Theme, marks: Sequence[tuple[float, str]] = ()
+) -> None:
+    """Draw the delivered rate, and below it percentiles of latency, by time of arrival. marks: see `plot.View`"""
     slots = drawn_slots(one)
     seconds = [at * one.slot_s for at in range(len(slots) + 1)]
-    _rate_over_time(rate_axes, one, seconds, theme)
+    _rate_over_time(rate_axes, one, seconds, theme, mean=not marks)
+    for at, name in marks:
+        for axes in (rate_axes, latency_axes):
+            axes.axvline(at, color=theme.faint, linewidth=0.9)
+        rate_axes.annotate(
+            name, (at, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -3), textcoords="offset points", va="top",
+            fontsize=8.5, color=theme.faint,
+        )  # fmt: skip
     middles = [at + one.slot_s / 2 for at in seconds[:-1]]
     few = median([sum(each.values()) for each in slots if each] or [0])
     shown = [name for name, needed in NEEDED.items() if few >= needed] or ["p50"]
@@ -60,18 +69,22 @@ def over_time(rate_axes: Any, latency_axes: Any, one: Round, theme: Theme) -> No
     latency_axes.set_title("Latency, from the moment a message was due")
 
 
-def _rate_over_time(axes: Any, one: Round, seconds: Sequence[float], theme: Theme) -> None:
+def _rate_over_time(axes: Any, one: Round, seconds: Sequence[float], theme: Theme, *, mean: bool) -> None:
+    """mean: what was due was due evenly, and is shown"""
     delivered = [sum(each.values()) / one.slot_s for each in drawn_slots(one)]
     axes.stairs(delivered, seconds, color=theme.lines[0], linewidth=1.9, baseline=None)
     axes.stairs(delivered, seconds, color=theme.lines[0], fill=True, alpha=0.12)
     sending_s = sum(1 for each in seconds[:-1] if each < one.sending_s) * one.slot_s or one.slot_s
-    due = one.total.due / sending_s
-    axes.plot([0, sending_s], [due, due], color=theme.faint, linewidth=1.1, linestyle=(0, (4, 3)))
-    top = max([due, *delivered]) * 1.18
+    due = one.total.due / sending_s if mean else 0.0
+    top = max([due, 1.0, *delivered]) * 1.18
     axes.set(ylim=(0, top), xlim=(0, max(seconds[-1], one.slot_s)))
     counts(axes.yaxis)
-    names = [(f"due\n{short_count(due)}/s", due, theme.faint)]
-    axes.annotate(names[0][0], (1.01, due / top), xycoords="axes fraction", color=theme.faint, va="center", fontsize=9)
+    if mean:
+        axes.plot([0, sending_s], [due, due], color=theme.faint, linewidth=1.1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            f"due\n{short_count(due)}/s", (1.01, due / top), xycoords="axes fraction", color=theme.faint, va="center",
+            fontsize=9,
+        )  # fmt: skip
     axes.set_title("Delivered, messages a second to all subscribers")
     axes.tick_params(labelbottom=False)
 

@@ -12,12 +12,11 @@ Samples are the repetitions at the rate of the result where both have FEWEST of 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 FEWEST = 5
 """Of fewer samples on either side nothing is said."""
@@ -25,6 +24,12 @@ SIGNIFICANT = 0.05
 RESAMPLED = 2000
 SAME = ("publishers", "subscribers", "topics", "filters", "size_bytes", "host", "cpus")
 """What should be the same in both, as the JSON names it; so should the rate."""
+
+
+class Chance(Protocol):
+    """What is needed of a `random.Random`."""
+
+    def randrange(self, start: int, /) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Comparison:
     apart: tuple[str, ...]
 
 
-def compare(a: Mapping[str, Any], b: Mapping[str, Any], chance: random.Random) -> Comparison:
+def compare(a: Mapping[str, Any], b: Mapping[str, Any], chance: Chance) -> Comparison:
     """Compare two results. Errors: ValueError where one has too little to compare"""
     kind, samples_a, samples_b = _samples(a, b)
     found = []
@@ -136,9 +141,7 @@ def _apart(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {one} in A, {other} in B" for name, one, other in pairs if one != other]
 
 
-def _difference(
-    figure: Figure, a: Sequence[float], b: Sequence[float], is_series: bool, chance: random.Random
-) -> Difference:
+def _difference(figure: Figure, a: Sequence[float], b: Sequence[float], is_series: bool, chance: Chance) -> Difference:
     low, high = interval(a, b, is_series, chance)
     inflation = max(1.0, (dependence(a) + dependence(b)) / 2) if is_series else 1.0
     return Difference(figure, median(a), median(b), median(b) / median(a), low, high, mann_whitney(a, b, inflation))
@@ -190,7 +193,7 @@ def dependence(series: Sequence[float]) -> float:
     return (1 + r) / (1 - r)
 
 
-def interval(a: Sequence[float], b: Sequence[float], is_series: bool, chance: random.Random) -> tuple[float, float]:
+def interval(a: Sequence[float], b: Sequence[float], is_series: bool, chance: Chance) -> tuple[float, float]:
     """Return between what the ratio of the medians, b / a, lies with 95 % confidence."""
     ratios = sorted(
         median(_resampled(b, is_series, chance)) / max(1e-12, median(_resampled(a, is_series, chance)))
@@ -199,7 +202,7 @@ def interval(a: Sequence[float], b: Sequence[float], is_series: bool, chance: ra
     return ratios[int(0.025 * RESAMPLED)], ratios[int(0.975 * RESAMPLED)]
 
 
-def _resampled(values: Sequence[float], is_series: bool, chance: random.Random) -> list[float]:
+def _resampled(values: Sequence[float], is_series: bool, chance: Chance) -> list[float]:
     """As many again, by chance; of a series in blocks of neighbours, on a circle."""
     size = max(1, round(len(values) ** (1 / 3))) if is_series else 1
     found: list[float] = []

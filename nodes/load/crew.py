@@ -19,11 +19,11 @@ from typing import Any
 
 from fabric.errors import FabricError
 from nodes.load.schedule import Spec
-from nodes.load.worker import Pipe, Sent, Told, work
+from nodes.load.worker import Driven, Pipe, Publisher, Sent, Subscriber, Told, work
 
 READY_S = 60.0
 LOOK_S = 0.1
-ANSWERS = ("begun", "finished", "accounts")
+ANSWERS = ("begun", "finished", "accounts", "done")
 """Each of these answers one order. Workers say other things unasked, and the last of each kind counts."""
 
 
@@ -92,18 +92,20 @@ class Crew:
         self.publishers: list[Worker] = []
         """By index. Filled when the block is entered, emptied when it ends; so are the subscribers."""
         self.subscribers: list[Worker] = []
+        self.others: list[Worker] = []
+        """What `add` has started."""
         self._spec, self._watch = spec, watch
         self._doing, self._from, self._until = "connecting", 0.0, 0.0
         """The present step in words, and its time, monotonic, in seconds. `doing` sets them."""
 
     @property
     def all(self) -> list[Worker]:
-        return self.subscribers + self.publishers
+        return self.subscribers + self.publishers + self.others
 
     def __enter__(self) -> Crew:
         try:
-            self.subscribers.extend(self._start("subscriber", index) for index in range(self._spec.subscribers))
-            self.publishers.extend(self._start("publisher", index) for index in range(self._spec.publishers))
+            self.subscribers.extend(self._start(Subscriber, index) for index in range(self._spec.subscribers))
+            self.publishers.extend(self._start(Publisher, index) for index in range(self._spec.publishers))
             self.wait_for("ready", self.all, READY_S + self._spec.connect_timeout_s)
         except BaseException:
             self.__exit__()
@@ -121,15 +123,21 @@ class Crew:
             each.process.kill()
             each.process.join()
             each.process.close()
-        self.publishers, self.subscribers = [], []
+        self.publishers, self.subscribers, self.others = [], [], []
 
-    def _start(self, kind: str, index: int) -> Worker:
+    def add(self, kind: type[Driven]) -> Worker:
+        """Start one more process, and wait until it is ready."""
+        self.others.append(self._start(kind, len(self.others)))
+        self.wait_for("ready", self.others, READY_S + self._spec.connect_timeout_s)
+        return self.others[-1]
+
+    def _start(self, kind: type[Driven], index: int) -> Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(kind, self._spec, index, theirs), daemon=True)
         process.start()
         theirs.close()
-        return Worker(kind, index, process, ours)
+        return Worker(kind.__name__.lower(), index, process, ours)
 
     def order(self, workers: Iterable[Worker], *command: Any) -> None:
         """Tell them what to do. Answers to earlier orders no longer count."""

@@ -33,6 +33,7 @@ class View:
     tried:        the rates of a search; empty when there was none
     best:         the rate that it found; None: none
     limit_ms:     of p99; None where there is none
+    marks:        what begins when, in seconds, over time
     """
 
     title: str
@@ -41,6 +42,7 @@ class View:
     tried: Sequence[Tried] = ()
     best: float | None = None
     limit_ms: float | None = None
+    marks: Sequence[tuple[float, str]] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,6 +131,6 @@ def _draw(part: Any, name: str, view: View, theme: Theme) -> None:
     else:
         upper, lower = part.subplots(2, 1, sharex=True, height_ratios=[2, 3])
         if name == OVER_TIME:
-            charts.over_time(upper, lower, view.one, theme)
+            charts.over_time(upper, lower, view.one, theme, view.marks)
         else:
             charts.over_rate(upper, lower, view.tried, view.best, view.limit_ms, theme)

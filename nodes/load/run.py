@@ -21,7 +21,8 @@ from nodes.load.crew import READY_S, Crew, LoadError, Watch, Worker
 from nodes.load.latency import Counts, curve_ms, merged, quantiles_ms
 from nodes.load.played import Recorded
 from nodes.load.report import Over, Round
-from nodes.load.schedule import Schedule, Spec, Stretch, let_through, matched
+from nodes.load.schedule import Schedule, Spec, Stretch, let_through, matched, slot_s
+from nodes.load.shape import Shape, Shaped
 from nodes.load.worker import Accounts, Sent, Told
 
 PRIME_RATE = 10_000.0
@@ -69,7 +70,7 @@ class LoadRun:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                for workers in (self.crew.publishers, self.crew.subscribers):
+                for workers in (self.crew.others, self.crew.publishers, self.crew.subscribers):
                     self.crew.order(workers, "close")
                     self.crew.wait_for("closed", workers, FINISH_S)
                 self.unconfirmed = sum(each.said["closed"][0] for each in self.crew.publishers)
@@ -114,7 +115,7 @@ class LoadRun:
             self.crew.order([each], "take", recorded.share(each.index, self.spec.publishers))
         self.crew.wait_for("begun", self.crew.publishers, READY_S)
         seconds = len(recorded.whole.at_ns) / SLOWEST if speed is None else recorded.span_ns / 1e9 / speed
-        start = self._begin(seconds)
+        start = self._begin(int(slot_s(seconds) * 1e9))
         end = start if speed is None else start + int(recorded.span_ns / speed) + 1
         stretch = Stretch(start, end, None if speed is None else recorded.rate(speed))
         self.crew.doing("playing", seconds)
@@ -123,9 +124,21 @@ class LoadRun:
         self._settle()
         return self._result(stretch)
 
+    def shaped(self, name: str, shape: Shape, slot_ns: int, beside: Callable[[int, int], None]) -> Round:
+        """Send at the rates of a shape, and measure as `measure` does. beside: told when it begins and ends"""
+        start = self._begin(slot_ns)
+        end = start + int(shape.seconds * 1e9)
+        self.crew.doing(name, shape.seconds)
+        plan = Shaped(start, end, shape.mean, shape, self.spec.publishers, slot_ns)
+        self.crew.order(self.crew.publishers, "run", plan)
+        beside(start, end)
+        self._finished(shape.seconds)
+        self._settle()
+        return self._result(plan)
+
     def _run(self, doing: str, rate: float | None, seconds: float) -> Schedule:
         """Send for so long, and wait until it has arrived."""
-        start = self._begin(seconds)
+        start = self._begin(int(slot_s(seconds) * 1e9))
         schedule = Schedule(start, start + int(seconds * 1e9), rate, self.spec.publishers)
         self.crew.doing(doing, seconds)
         self.crew.order(self.crew.publishers, "run", schedule)
@@ -133,12 +146,12 @@ class LoadRun:
         self._settle()
         return schedule
 
-    def _begin(self, seconds: float) -> int:
+    def _begin(self, slot_ns: int) -> int:
         """Have the subscribers count from here on; return when the publishers are to begin, monotonic, in ns."""
         lead_ns = int(START_S * 1e9)
         while True:
             start = time.monotonic_ns() + lead_ns
-            self.crew.order(self.crew.subscribers, "measure", start, Stretch(0, int(seconds * 1e9), None).slot_ns)
+            self.crew.order(self.crew.subscribers, "measure", start, slot_ns)
             self.crew.wait_for("begun", self.crew.subscribers, READY_S)
             for each in self.crew.publishers:
                 each.said["sent"] = (Sent(),)

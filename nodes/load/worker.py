@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from fabric import Gap, Message, Node
 from fabric.errors import FabricError, NotAdmitted, NotAllowed
@@ -33,6 +33,7 @@ from nodes.load.books import Account, Books
 from nodes.load.latency import Latencies
 from nodes.load.played import Played, Share
 from nodes.load.schedule import STAMP_BYTES, Schedule, Spec, Stretch
+from nodes.load.shape import Shaped
 
 TELL_S = 0.2
 CLOSE_TIMEOUT_S = 10.0
@@ -87,18 +88,26 @@ class Accounts:
     told: Told
 
 
-def work(kind: str, spec: Spec, index: int, pipe: Pipe) -> None:
+class Driven(Protocol):
+    """What a process does: it takes commands, and has a method for each."""
+
+    def next_command(self) -> Any: ...
+
+    def close(self) -> int:
+        """End; return how many messages are not known to have reached a proxy."""
+
+
+def work(kind: Callable[[Spec, int, Pipe], Driven], spec: Spec, index: int, pipe: Pipe) -> None:
     """Run one process to its end."""
     for number in (signal.SIGINT, signal.SIGHUP):  # they reach the whole group; the coordinator decides
         signal.signal(number, signal.SIG_IGN)
-    worker: Publisher | Subscriber
     try:
-        worker = Publisher(spec, index, pipe) if kind == "publisher" else Subscriber(spec, index, pipe)
+        worker = kind(spec, index, pipe)
         try:
             while (command := worker.next_command())[0] != "close":
                 getattr(worker, command[0])(*command[1:])
         finally:
-            unconfirmed = worker.node.close(CLOSE_TIMEOUT_S)
+            unconfirmed = worker.close()
         pipe.send(("closed", unconfirmed))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the coordinator has gone
@@ -108,7 +117,8 @@ def work(kind: str, spec: Spec, index: int, pipe: Pipe) -> None:
         pipe.send(("failed", str(error)))
 
 
-def _node(spec: Spec, index: int) -> Node:
+def connected(spec: Spec, index: int) -> Node:
+    """Return a node of the test, at the proxy that is its by turn."""
     bases, timeout_s = spec.bases_of(index), spec.connect_timeout_s
     return Node(bases, connect_timeout_s=timeout_s, keys=spec.keys, identity=spec.identity)
 
@@ -131,7 +141,7 @@ class Publisher:
         """Messages of the present stretch, by what the node did; see `Sent`."""
         self._told_at = 0
         """When the coordinator was last told, monotonic, in ns."""
-        self.node = _node(spec, index)
+        self.node = connected(spec, index)
         pipe.send(("ready", self.node.publisher, ()))
 
     def next_command(self) -> Any:
@@ -151,7 +161,10 @@ class Publisher:
             self._sleep_until(int(due * 1e9))
         self._finish(len(self._spec.topics))
 
-    def run(self, schedule: Schedule) -> None:
+    def close(self) -> int:
+        return self.node.close(CLOSE_TIMEOUT_S)
+
+    def run(self, schedule: Schedule | Shaped) -> None:
         self._begin()
         self._sleep_until(schedule.start_ns)
         if schedule.rate is None:
@@ -184,7 +197,7 @@ class Publisher:
             self._keep_to(plan.due_ns, plan.due, whole, stretch, lambda k, at_ns: self._send_recorded(share, k, at_ns))
         self._finish(whole)
 
-    def _run_at_rate(self, schedule: Schedule) -> None:
+    def _run_at_rate(self, schedule: Schedule | Shaped) -> None:
         me = self._index
         self._keep_to(
             lambda k: schedule.due_ns(me, k),
@@ -219,7 +232,7 @@ class Publisher:
                 send(each, due_ns(each))
                 k = each + 1
 
-    def _run_at_most(self, schedule: Schedule) -> None:
+    def _run_at_most(self, schedule: Stretch) -> None:
         while (now := time.monotonic_ns()) < schedule.end_ns:
             self._tell(now)
             for _ in range(LOOK_MSGS):
@@ -279,7 +292,7 @@ class Subscriber:
         """See `Accounts`; `_lag_ns` is the latency of the last message. The node's I/O thread changes all three."""
         self._over_delivered = self._repaired = 0
         """What the node had counted of these when the stretch began."""
-        self.node = _node(spec, spec.publishers + index)
+        self.node = connected(spec, spec.publishers + index)
         self.node.on_gap(self._gap)
         filters = spec.filters_of(index)
         take: Callable[[Message], None] = self._take if len(filters) == 1 else _Once(self._take)
@@ -297,6 +310,9 @@ class Subscriber:
         while not self._pipe.poll(TELL_S):
             self._tell()
         return self._pipe.recv()
+
+    def close(self) -> int:
+        return self.node.close(CLOSE_TIMEOUT_S)
 
     def begin(self, publishers: tuple[int, ...]) -> None:
         self._books = Books(publishers)

@@ -5,8 +5,8 @@
     json NAME    typed into the process `fabric NAME` (none named: the one started last)
     text NAME    what that process prints; none named: a `fabric sub`, page or agent started last, or what the block
                  before it printed. `…` stands for anything. Of a page or an agent other lines may come between
-    toml         a description of a fabric, read by `fabric plan`; with [[rules]], the file rules.toml; with [roles.…],
-                 more of keys/keys.toml
+    toml         a description of a fabric, read by `fabric plan`; with [[rules]], the file rules.toml; with [[phases]],
+                 the file run.toml; with [roles.…], more of keys/keys.toml
     html, js     for browsers; tests/e2e/test_docs_web_site.py and test_privacy_rules.py run them
     (no word)    a drawing, or commands that a page only names
 
@@ -192,6 +192,8 @@ class Reader:
     def _toml(self, block: Block) -> None:
         if "[[rules]]" in block.text:
             (self._folder / "rules.toml").write_text(block.text, encoding="utf-8")
+        elif "[[phases]]" in block.text:
+            (self._folder / "run.toml").write_text(block.text, encoding="utf-8")
         elif "[roles." in block.text:
             with open(self._folder / "keys" / "keys.toml", "a", encoding="utf-8") as rules:
                 rules.write(f"\n{block.text}")

@@ -57,7 +57,7 @@ def working(kind: Callable[[Spec, int, Any], Any], given: Spec) -> Iterator[tupl
     finally:
         ours.send(("close",))
         thread.join(20)
-        worker.node.close()
+        worker.close()
         ours.close()
         theirs.close()
 
