@@ -30,8 +30,8 @@ def test_the_commands() -> None:
     is_command = re.compile(r"^@click\.(command|group)", re.MULTILINE)
     texts = {path.stem: path.read_text() for path in modules if path.stem != "main"}
     made = [name.replace("_", "-") for name, text in texts.items() if is_command.search(text)]
-    assert main.command("load").commands.keys() == {"compare"}  # type: ignore[attr-defined]
-    assert sorted({*made} - {"load-compare"}) == list(main.COMMANDS)
+    assert main.command("load").commands.keys() == {"compare", "run"}  # type: ignore[attr-defined]
+    assert sorted({*made} - {"load-compare", "load-phases"}) == list(main.COMMANDS)
     assert [main.command(name).name for name in main.COMMANDS] == list(main.COMMANDS)
 
 

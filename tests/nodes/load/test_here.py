@@ -23,5 +23,5 @@ def test_a_checkout_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
     def none(name: str) -> NoReturn:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(here, "version", none)
+    monkeypatch.setattr("importlib.metadata.version", none)
     assert here.present().version == "not installed"
