@@ -1,4 +1,4 @@
-"""What `fabric sub` shows of messages, and when it has seen enough: templates, conditions, rates. Pure.
+"""What `fabric sub` shows of messages, and when it has seen enough: templates, conditions, rates.
 
     {topic}  {payload}  {payload.temp}  {payload.list.0}  {sent}  {sent_ns}  {publisher}  {number}  {headers.x}
 
