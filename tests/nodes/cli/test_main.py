@@ -44,7 +44,7 @@ NEEDS = {
     "agent": {"zmq", "fabric.core.build", "fabric.node.node", "fabric.services.client"},
     "events": {"zmq", "fabric.core.build", "fabric.node.node"},
     "gateway": {"asyncio"},
-    "load": {"zmq", "fabric.core.build", "fabric.node.node"},
+    "load": {"zmq", "fabric.core.build", "fabric.node.node", "fabric.services.client"},
     "page": {"zmq", "fabric.core.build", "fabric.node.node", "fabric.services.client"},
     "proxy": {"zmq", "fabric.core.build", "fabric.proxy.proxy"},
     "serve": {"zmq", "fabric.core.build", "fabric.node.node"},
