@@ -209,11 +209,9 @@ class Retained:
             self._wanted.remove(wish.topic_filter, ident)
 
     def _offer(self, ident: int, wish: _Wish, values: HeldValues[str, Message], now: float) -> None:
-        found = [held for _, held in values.known(now)]
-        if len(self._wishes) > 1 or values is self._local:
-            chosen: SubscriptionTrie[int] = SubscriptionTrie()
-            chosen.add(wish.topic_filter, 0)
-            found = [held for held in found if chosen.match(held.value.topic)]
+        chosen: SubscriptionTrie[int] = SubscriptionTrie()
+        chosen.add(wish.topic_filter, 0)
+        found = [held for _, held in values.known(now) if chosen.match(held.value.topic)]
         found.sort(key=lambda held: held.stamp)
         for held in found:
             if not self._is_active(ident):  # a handler may end it

@@ -232,6 +232,16 @@ def test_what_was_gathered_is_forgotten_when_nobody_waits_or_the_proxy_is_lost()
     assert world.told(3) == []
 
 
+def test_what_was_gathered_for_another_filter_is_not_told() -> None:
+    world = World()
+    world.want(1, "a/#")
+    world.batch(retained_part("a/b", 7, 10, "kept"))
+    assert world.told(1) == [("a/b", "kept")]
+    world.retained.ended(1)
+    world.want(2, "c/#")
+    assert world.told(2) == []
+
+
 def test_one_answer_may_be_that_of_several_subscriptions() -> None:
     """What waits for nobody any more is handed out to one after the other."""
     world = World()
